@@ -1,0 +1,1 @@
+//! droptrace against real kernels.

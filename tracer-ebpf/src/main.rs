@@ -1,0 +1,2 @@
+//! placeholder until the next step
+fn main() {}

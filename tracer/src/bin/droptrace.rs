@@ -1,0 +1,2 @@
+//! `droptrace`: counts and shows the packets that this kernel drops.
+fn main() {}

@@ -1,0 +1,123 @@
+//! The domain: what a drop is, where it happened, why, and who heard it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A point in real time: nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(timestamp.0)
+    }
+}
+
+/// Who heard a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The eBPF program on `kfree_skb`.
+    Ebpf,
+}
+
+impl Origin {
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+        }
+    }
+}
+
+/// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reason {
+    /// The kernel's number, subsystem in the high 16 bits.
+    pub value: u32,
+    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name.
+    pub subsystem: Arc<str>,
+    /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
+    pub name: Arc<str>,
+}
+
+/// Where in the kernel a packet was dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// The tracepoint's `location`: the address that the freeing call returns to.
+    pub address: u64,
+    /// None where the kernel hides its addresses or none fits.
+    pub symbol: Option<Symbol>,
+}
+
+/// A symbol of the kernel and the distance from its start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Symbol {
+    /// The function's name.
+    pub name: Arc<str>,
+    /// Bytes from the function's start.
+    pub offset: u64,
+    /// The module; none for the kernel's own image.
+    pub module: Option<Arc<str>>,
+}
+
+/// What drops are told apart by, with names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Why.
+    pub reason: Arc<Reason>,
+    /// Where in the kernel.
+    pub location: Arc<Location>,
+    /// `EtherType`; 0 when not set.
+    pub protocol: u16,
+    /// The interface's name at its first drop; none when the packet had no device.
+    pub interface: Option<Arc<str>>,
+    /// 0 when the packet had no device.
+    pub ifindex: u32,
+    /// Inode number of the network namespace; 0 when unknown.
+    pub netns: u32,
+    /// Name of the namespace under `/run/netns`, if it has one.
+    pub netns_name: Option<Arc<str>>,
+}
+
+/// Drops of one place, summed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropTotal {
+    /// Where and why.
+    pub place: Arc<Place>,
+    /// Drops.
+    pub packets: u64,
+    /// Bytes of them, counted from the MAC header where it is set.
+    pub bytes: u64,
+    /// First drop seen.
+    pub first_seen: Timestamp,
+    /// Last drop seen.
+    pub last_seen: Timestamp,
+}
+
+/// What the leading bytes of a packet start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketStart {
+    /// There are none.
+    Nothing,
+    /// The MAC header.
+    Mac,
+    /// The network header, whose protocol [`Place::protocol`] tells.
+    Network,
+}
+
+/// One drop.
+#[derive(Clone, Copy, Debug)]
+pub struct DropEvent<'a> {
+    /// When.
+    pub timestamp: Timestamp,
+    /// Where and why.
+    pub place: &'a Place,
+    /// Who heard it.
+    pub seen_by: &'a [Origin],
+    /// Length of the packet from the MAC header where it is set.
+    pub length: u32,
+    /// What `bytes` start with.
+    pub start: PacketStart,
+    /// Leading bytes of the packet.
+    pub bytes: &'a [u8],
+}

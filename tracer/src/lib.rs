@@ -1,0 +1,7 @@
+//! Accounts for every packet that Linux drops: where, why, how many, and how sure.
+//!
+//! Data flows up this list: [`event`] and [`ledger`] are the domain, [`report`] is what sinks are given.
+
+pub mod event;
+pub mod ledger;
+pub mod report;

@@ -1,0 +1,57 @@
+//! What sinks are given to show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{DropTotal, Origin, Reason, Timestamp};
+use crate::ledger::EbpfLedger;
+
+/// The host that the drops happened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Node name (`uname -n`).
+    pub name: String,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+}
+
+/// One source and its account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceReport {
+    /// Which.
+    pub origin: Origin,
+    /// How it listens: `tp_btf` or `raw_tracepoint`.
+    pub mode: &'static str,
+    /// Its account.
+    pub ledger: EbpfLedger,
+}
+
+/// Drops of one reason whose place found no room in the kernel's map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverflowTotal {
+    /// Why; none for reasons beyond what the overflow map tells apart.
+    pub reason: Option<Arc<Reason>>,
+    /// Drops.
+    pub packets: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// Totals since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatReport {
+    /// Where.
+    pub host: Host,
+    /// When counting started.
+    pub started_at: Timestamp,
+    /// How long it has been counting.
+    pub duration: Duration,
+    /// The last report of a run.
+    pub is_final: bool,
+    /// Who counted.
+    pub sources: Vec<SourceReport>,
+    /// By place, in the order asked for.
+    pub drops: Vec<DropTotal>,
+    /// What only the reason is known of.
+    pub overflow: Vec<OverflowTotal>,
+}
