@@ -61,8 +61,8 @@ pub struct Config {
     pub has_reason: u32,
     /// Not 0: the tracepoint has a fourth argument, `rx_sk` (6.11 and later); it may be NULL.
     pub has_rx_sk: u32,
-    /// Not 0: the kernel has `bpf_ktime_get_coarse_ns` (5.11 and later).
-    pub has_coarse_clock: u32,
+    /// Nanoseconds of a tick of the kernel's timer (`TICK_NSEC`).
+    pub tick_ns: u32,
     /// Not 0: send records to the ring buffer.
     pub events: u32,
     /// Leading bytes of the packet in each record, at most [`MAX_SNAPLEN`].
@@ -106,16 +106,19 @@ pub struct DropCount {
     pub packets: u64,
     /// Bytes from the MAC header, else from the network header, else what was left.
     pub bytes: u64,
-    /// First drop, nanoseconds of `CLOCK_MONOTONIC`; coarse (one tick) where the kernel can.
+    /// First drop, nanoseconds of `CLOCK_MONOTONIC`.
     pub first_ns: u64,
+    /// First drop, ticks of the kernel's timer (`jiffies`). They advance with `CLOCK_MONOTONIC`
+    /// (`tick_do_update_jiffies64`, `kernel/time/tick-sched.c`) and cost a load, where the clock costs 20 ns.
+    pub first_ticks: u64,
     /// Last drop, likewise.
-    pub last_ns: u64,
+    pub last_ticks: u64,
 }
 
 /// Slots of the cache in front of the hash. A power of two.
 pub const CACHE_SLOTS: usize = 256;
 
-/// One slot of the cache: owned by the first key that hashed to it.
+/// One slot of the cache, one cache line: owned by the first key that hashed to it.
 ///
 /// `packets` stands first and is written last when a slot is taken, so a reader that sees it also sees the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,8 +128,6 @@ pub struct CacheSlot {
     pub count: DropCount,
     /// The owner.
     pub key: DropKey,
-    /// Always 0: keeps a slot on one cache line.
-    pub padding: u64,
 }
 
 /// What the kernel program did on one CPU. `hits = Σ packets of all keys + overflow + filtered`, and
@@ -241,9 +242,9 @@ pub struct BucketKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Bucket {
-    /// Start of the current second, nanoseconds of the accounting plane's clock.
-    pub since_ns: u64,
-    /// Records left in it.
+    /// Ticks of the kernel's timer up to which tokens were added.
+    pub since_ticks: u64,
+    /// Records that may be sent.
     pub tokens: u64,
 }
 
@@ -278,7 +279,7 @@ const _: () = {
     assert!(size_of::<Offsets>() == 60);
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<DropKey>() == 24);
-    assert!(size_of::<DropCount>() == 32);
+    assert!(size_of::<DropCount>() == 40);
     assert!(size_of::<CacheSlot>() == 64);
     assert!(size_of::<Counters>() == 64);
     assert!(size_of::<CpuState>() == CACHE_SLOTS * 64 + 64);
