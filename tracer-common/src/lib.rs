@@ -3,6 +3,13 @@
 //! All structs are `repr(C)` with explicit padding and asserted sizes, in the byte order of the machine. The kernel
 //! program writes them, userspace reads them by checked length; [`Config`] goes the other way, once, before loading.
 #![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "the kernel program calls nothing: all of it is one function to the verifier"
+)]
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Offset of a structure's field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -16,6 +23,7 @@ pub const MAX_SNAPLEN: u32 = 4096;
 /// Byte offsets of kernel fields, from BTF. [`ABSENT`] where this kernel has no such field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Offsets {
     /// `sk_buff.len`: bytes of data from `data` on, paged part included.
     pub skb_len: u32,
@@ -52,6 +60,7 @@ pub struct Offsets {
 /// What userspace tells the kernel program before it is loaded. The verifier sees constants and drops dead branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Config {
     /// Pointers below this are not kernel pointers (a union's other member shows through).
     pub kernel_space: u64,
@@ -80,6 +89,7 @@ pub struct Config {
 /// What drops are counted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct DropKey {
     /// The tracepoint's `location`: the address that the freeing call returns to.
     pub location: u64,
@@ -101,6 +111,7 @@ pub const REASON_ABSENT: u32 = u32::MAX;
 /// Counts of one [`DropKey`] on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct DropCount {
     /// Calls of the tracepoint, one for each buffer (a GSO buffer holds several packets of the wire).
     pub packets: u64,
@@ -123,6 +134,7 @@ pub const CACHE_SLOTS: usize = 256;
 /// `packets` stands first and is written last when a slot is taken, so a reader that sees it also sees the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct CacheSlot {
     /// Counts of `key` on this CPU; `packets` is 0 while the slot is free.
     pub count: DropCount,
@@ -134,6 +146,7 @@ pub struct CacheSlot {
 /// `offered = submitted + suppressed + ring_full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counters {
     /// Runs of the program.
     pub hits: u64,
@@ -158,6 +171,7 @@ pub struct Counters {
 /// The counters stand last: a read copies upwards, so `hits` is never less than the slots that were read with it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct CpuState {
     /// Direct-mapped by [`slot_of`].
     pub slots: [CacheSlot; CACHE_SLOTS],
@@ -206,6 +220,7 @@ pub const fn overflow_reason(slot: u32) -> Option<u32> {
 /// Drops of one reason whose key found no room, on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct OverflowCount {
     /// As [`DropCount::packets`].
     pub packets: u64,
@@ -216,6 +231,7 @@ pub struct OverflowCount {
 /// Key of the map of interface names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct InterfaceKey {
     /// Inode number of the network namespace.
     pub netns: u32,
@@ -229,6 +245,7 @@ pub type InterfaceName = [u8; IFNAMSIZ];
 /// Key of a token bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct BucketKey {
     /// As [`DropKey::location`].
     pub location: u64,
@@ -241,6 +258,7 @@ pub struct BucketKey {
 /// A token bucket of one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Bucket {
     /// Ticks of the kernel's timer up to which tokens were added.
     pub since_ticks: u64,
@@ -258,6 +276,7 @@ pub const START_NETWORK: u8 = 2;
 /// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` mean something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct RecordHeader {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub timestamp_ns: u64,
