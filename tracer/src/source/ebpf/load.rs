@@ -78,7 +78,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, wanted: Option<Mode>) -> Result<Mode, Erro
 fn attach_as(ebpf: &mut Ebpf, mode: Mode) -> Result<(), Error> {
     let refused = |source| refusal(mode, source);
     match mode {
-        Mode::TpBtf => {
+        Mode::TpBtf | Mode::Nothing => {
             let btf = Btf::from_sys_fs().map_err(|source| Error::AyaBtf { source: Box::new(source) })?;
             let program: &mut BtfTracePoint = program_mut(ebpf, mode)?.try_into().map_err(refused)?;
             program.load(TRACEPOINT, &btf).map_err(refused)?;
@@ -112,7 +112,7 @@ fn program_mut(ebpf: &mut Ebpf, mode: Mode) -> Result<&mut Program, Error> {
 pub(super) fn detach(ebpf: &mut Ebpf, mode: Mode) -> Result<(), Error> {
     let refused = |source| refusal(mode, source);
     match (mode, program_mut(ebpf, mode)?) {
-        (Mode::TpBtf, Program::BtfTracePoint(program)) => program.unload().map_err(refused),
+        (Mode::TpBtf | Mode::Nothing, Program::BtfTracePoint(program)) => program.unload().map_err(refused),
         (Mode::RawTracepoint, Program::RawTracePoint(program)) => program.unload().map_err(refused),
         _ => Err(Error::Missing { what: mode.program() }),
     }
@@ -145,14 +145,33 @@ pub(super) fn take_log(ebpf: &mut Ebpf) -> Option<EbpfLogger<&'static dyn log::L
     EbpfLogger::init(ebpf).inspect_err(|error| tracing::warn!("cannot read the kernel program's log: {error}")).ok()
 }
 
-/// How often the kernel did not run the program because it was running already, on the same CPU.
-pub(super) fn recursion_misses(program: &OwnedFd) -> Option<u64> {
-    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
-    parse_recursion_misses(&std::fs::read_to_string(path).ok()?)
+/// What the kernel knows of a program (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Runs that did not happen, for the program was running already on that CPU; none where the kernel does not tell.
+    pub recursion_misses: Option<u64>,
+    /// Nanoseconds that it ran, while the kernel's BPF statistics were on.
+    pub run_time_ns: u64,
+    /// Runs in that time.
+    pub runs: u64,
 }
 
-fn parse_recursion_misses(fdinfo: &str) -> Option<u64> {
-    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+impl ProgramStats {
+    pub(super) fn read(program: &OwnedFd) -> io::Result<Self> {
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd())).map(|text| Self::parse(&text))
+    }
+
+    fn parse(fdinfo: &str) -> Self {
+        let field = |name| {
+            let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok();
+            fdinfo.lines().find_map(value)
+        };
+        Self {
+            recursion_misses: field("recursion_misses"),
+            run_time_ns: field("run_time_ns").unwrap_or(0),
+            runs: field("run_cnt").unwrap_or(0),
+        }
+    }
 }
 
 /// Nanoseconds of a tick of the kernel's timer: what the coarse clocks can tell apart
@@ -170,11 +189,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn misses_are_read_from_fdinfo() {
-        let fdinfo = "pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t17\nverified_insns:\t120\n";
-        assert_eq!(parse_recursion_misses(fdinfo), Some(17));
-        assert_eq!(parse_recursion_misses("pos:\t0\n"), None);
-        assert_eq!(parse_recursion_misses("recursion_misses:\tx\n"), None);
+    fn program_stats_are_read_from_fdinfo() {
+        let fdinfo = "pos:\t0\nprog_type:\t26\nrun_time_ns:\t900\nrun_cnt:\t20\nrecursion_misses:\t17\n";
+        let stats = ProgramStats { recursion_misses: Some(17), run_time_ns: 900, runs: 20 };
+        assert_eq!(ProgramStats::parse(fdinfo), stats);
+        assert_eq!(ProgramStats::parse("pos:\t0\nrecursion_misses:\tx\n"), ProgramStats::default());
     }
 
     #[test]

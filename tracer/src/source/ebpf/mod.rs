@@ -16,7 +16,7 @@ use thiserror::Error;
 use tracer_common::{InterfaceKey, InterfaceName};
 use zerocopy::IntoBytes;
 
-pub use load::page_size;
+pub use load::{ProgramStats, page_size};
 pub use record::{Record, interface_name};
 pub use ring::{Drained, RingReader};
 pub use totals::{Count, Totals};
@@ -35,6 +35,8 @@ pub enum Mode {
     TpBtf,
     /// `BPF_PROG_TYPE_RAW_TRACEPOINT`: fields are read by a helper.
     RawTracepoint,
+    /// As `TpBtf`, with a program that does nothing: the yardstick of measurements.
+    Nothing,
 }
 
 impl Mode {
@@ -43,6 +45,7 @@ impl Mode {
         match self {
             Self::TpBtf => "tp_btf",
             Self::RawTracepoint => "raw_tracepoint",
+            Self::Nothing => "nothing",
         }
     }
 
@@ -50,6 +53,7 @@ impl Mode {
         match self {
             Self::TpBtf => "kfree_skb_btf",
             Self::RawTracepoint => "kfree_skb_raw",
+            Self::Nothing => "kfree_skb_none",
         }
     }
 }
@@ -221,7 +225,7 @@ impl EbpfSource {
                 accounted: totals.accounted(),
                 overflow: counters.overflow,
                 filtered: counters.filtered,
-                missed: load::recursion_misses(&self.program),
+                missed: self.program_stats().ok().and_then(|stats| stats.recursion_misses),
                 events: self.has_events.then_some(EventLedger {
                     offered: counters.offered,
                     submitted: counters.submitted,
@@ -232,6 +236,11 @@ impl EbpfSource {
                 }),
             },
         }
+    }
+
+    /// What the kernel knows of the program.
+    pub fn program_stats(&self) -> io::Result<ProgramStats> {
+        ProgramStats::read(&self.program)
     }
 
     /// Detaches the program and waits for its last runs: what is read afterwards is final.
