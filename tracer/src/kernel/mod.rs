@@ -4,4 +4,5 @@
 //! Everything comes from the kernel that runs now (BTF, `/proc`, `/sys`), never from a table by version.
 
 pub mod btf;
+pub mod reasons;
 pub mod symbols;

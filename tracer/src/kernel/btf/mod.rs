@@ -4,7 +4,7 @@ mod fields;
 mod image;
 mod signature;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) mod writer;
 
