@@ -8,4 +8,5 @@ pub mod clock;
 pub mod netns;
 pub mod own_netlink;
 pub mod reasons;
+pub mod support;
 pub mod symbols;

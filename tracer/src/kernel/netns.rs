@@ -97,8 +97,7 @@ fn named(name: &str) -> PathBuf {
 
 /// The number of the network namespace that a file stands for; `None` if it stands for anything else.
 fn of_file(path: &Path) -> io::Result<Option<u32>> {
-    let kind = rustix::fs::statfs(path)?.f_type;
-    if i64::from(kind) != NSFS_MAGIC {
+    if rustix::fs::statfs(path)?.f_type != NSFS_MAGIC {
         return Ok(None);
     }
     // Not to wait, should another file have taken its place meanwhile.
