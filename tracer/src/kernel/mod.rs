@@ -4,5 +4,9 @@
 //! Everything comes from the kernel that runs now (BTF, `/proc`, `/sys`), never from a table by version.
 
 pub mod btf;
+pub mod clock;
+pub mod netns;
+pub mod own_netlink;
 pub mod reasons;
+pub mod support;
 pub mod symbols;

@@ -100,8 +100,9 @@ impl KernelBtf {
             current = self.plain_type(member.get_type_id()?)?;
         }
         let bytes = bits / 8;
-        let fits =
-            bits % 8 == 0 && bytes.checked_add(field.shape.size())? <= size && self.has_shape(&current, field.shape);
+        let fits = bits.is_multiple_of(8)
+            && bytes.checked_add(field.shape.size())? <= size
+            && self.has_shape(&current, field.shape);
         if fits { u32::try_from(bytes).ok() } else { None }
     }
 

@@ -145,9 +145,9 @@ impl ReasonNames {
 
     /// Most modules have no reasons of their own: the name stands in their strings, or they need not be parsed.
     fn add_module(&mut self, bytes: &[u8]) {
-        let mut wanted = SUBSYSTEM_ENUM.as_bytes().to_vec();
-        wanted.push(0);
-        if bytes.windows(wanted.len()).any(|window| window == wanted)
+        let mut ending = SUBSYSTEM_ENUM.as_bytes().to_vec();
+        ending.push(0);
+        if bytes.windows(ending.len()).any(|part| part == ending)
             && let Ok(module) = self.btf.module_from_bytes(bytes)
         {
             self.add_subsystem_reasons(module.enumerators_by_suffix(SUBSYSTEM_ENUM));
@@ -156,10 +156,10 @@ impl ReasonNames {
 
     fn add_subsystem_reasons(&mut self, enumerators: Vec<(String, u64)>) {
         for (name, value) in enumerators {
-            let Ok(value) = u32::try_from(value) else { continue };
-            let subsystem = value >> SUBSYSTEM_SHIFT;
-            if subsystem != 0 && self.subsystems.contains_key(&subsystem) && is_reason(&name) {
-                self.names.entry(value).or_insert_with(|| name.into());
+            let Ok(raw) = u32::try_from(value) else { continue };
+            let number = raw >> SUBSYSTEM_SHIFT;
+            if number != 0 && self.subsystems.contains_key(&number) && is_reason(&name) {
+                self.names.entry(raw).or_insert_with(|| name.into());
             }
         }
     }
@@ -175,9 +175,9 @@ fn is_reason(name: &str) -> bool {
 }
 
 /// Where an enum gives two names to a number, the first is the one that the kernel's source explains.
-fn first_of_each(named: impl Iterator<Item = (u32, Arc<str>)>) -> HashMap<u32, Arc<str>> {
+fn first_of_each(pairs: impl Iterator<Item = (u32, Arc<str>)>) -> HashMap<u32, Arc<str>> {
     let mut names = HashMap::new();
-    for (value, name) in named {
+    for (value, name) in pairs {
         names.entry(value).or_insert(name);
     }
     names
