@@ -7,17 +7,28 @@ use crate::sys;
 
 const BPF_PROG_LOAD: i32 = 5;
 const BPF_LINK_CREATE: i32 = 28;
+const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_PROG_TYPE_CGROUP_SKB: u32 = 8;
 const BPF_CGROUP_INET_EGRESS: u32 = 1;
 const BPF_XDP: u32 = 37;
 const XDP_FLAGS_SKB_MODE: u32 = 2;
-const XDP_DROP: u32 = 1;
 const CGROUP_REFUSE: u32 = 0;
 
-/// Drops all that the interface receives, before the network stack proper (generic XDP), until the handle is closed.
-pub fn xdp_drop(ifindex: u32) -> io::Result<OwnedFd> {
-    let program = returning(BPF_PROG_TYPE_XDP, 0, XDP_DROP)?;
+/// What an XDP program says of every frame (`enum xdp_action`).
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Verdict {
+    /// Drop it.
+    Drop = 1,
+    /// Send it elsewhere. The program names no target, so the kernel has to drop it.
+    Redirect = 4,
+}
+
+/// One verdict on all that the interface receives, before the network stack proper (generic XDP), until the handle is
+/// closed.
+pub fn xdp(ifindex: u32, verdict: Verdict) -> io::Result<OwnedFd> {
+    let program = returning(BPF_PROG_TYPE_XDP, 0, verdict as u32)?;
     link(&program, ifindex, BPF_XDP, XDP_FLAGS_SKB_MODE)
 }
 
@@ -26,6 +37,11 @@ pub fn cgroup_refuse_egress(cgroup: impl AsFd) -> io::Result<OwnedFd> {
     let program = returning(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, CGROUP_REFUSE)?;
     let target = u32::try_from(cgroup.as_fd().as_raw_fd()).map_err(io::Error::other)?;
     link(&program, target, BPF_CGROUP_INET_EGRESS, 0)
+}
+
+/// A socket filter that lets nothing through.
+pub fn socket_refuse_all() -> io::Result<OwnedFd> {
+    returning(BPF_PROG_TYPE_SOCKET_FILTER, 0, 0)
 }
 
 /// Loads `r0 = verdict; exit`.

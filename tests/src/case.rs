@@ -58,7 +58,7 @@ impl Case {
             // Where it never gets there, the comparison tells it better.
             let _ = eventually("the witness", || Ok(self.witnessed(host)? >= Some(before + self.count)));
         }
-        eventually("the receive queues to drain", || Ok(queued_packets()? == 0))
+        drained()
     }
 
     fn compare(&self, host: &Netns, stat: &Stat) -> Result<()> {
@@ -72,7 +72,9 @@ impl Case {
     }
 
     fn fits(&self, host: &Netns, drop: &Drops) -> bool {
-        drop.symbol.as_deref().is_some_and(|symbol| self.symbols.contains(&symbol))
+        // Copies that the compiler made of a function have names with a dot: `name.constprop.0`.
+        let function = drop.symbol.as_deref().and_then(|symbol| symbol.split('.').next());
+        function.is_some_and(|function| self.symbols.contains(&function))
             && drop.interface.as_deref() == self.interface
             && drop.protocol.as_deref() == self.protocol
             && drop.netns == u64::from(host.inum())
@@ -93,6 +95,11 @@ fn kernel_knows(reason: &str) -> Result<bool> {
     let types = fs::read("/sys/kernel/btf/vmlinux").context("reading the kernel's type information")?;
     let name = format!("\0SKB_DROP_REASON_{reason}\0");
     Ok(types.windows(name.len()).any(|window| window == name.as_bytes()))
+}
+
+/// Waits until the kernel has taken up all that the interfaces received.
+pub fn drained() -> Result<()> {
+    eventually("the receive queues to drain", || Ok(queued_packets()? == 0))
 }
 
 /// Packets that wait in all processors' receive queues.

@@ -8,6 +8,8 @@ use std::process::{self, Command};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::sys;
@@ -53,10 +55,11 @@ impl Netns {
         })
     }
 
-    /// Runs a program in this namespace and returns what it printed. Words are separated by blanks; quotes mean
-    /// nothing.
+    /// Runs a program in this namespace and returns what it printed. Blanks separate words, except within single
+    /// quotes.
     pub fn command(&self, line: &str) -> Result<String> {
-        let mut words = line.split_whitespace();
+        let line = line.trim();
+        let mut words = words(line).into_iter();
         let program = words.next().context("an empty command")?;
         let output = self.run(|| match Command::new(program).args(words).output() {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Unable(format!("no program {program}")).into()),
@@ -83,12 +86,27 @@ impl Netns {
         self.run(|| fs::write(format!("/proc/sys/{name}"), value).with_context(|| format!("setting {name}={value}")))
     }
 
+    /// The index of an interface.
+    pub fn ifindex(&self, interface: &str) -> Result<u32> {
+        self.run(|| {
+            let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            name_to_index(socket, interface).with_context(|| format!("looking up {interface}"))
+        })
+    }
+
     /// Reads a file under `/proc/net` as this namespace shows it.
     pub fn proc_net(&self, name: &str) -> Result<String> {
         self.run(|| {
             fs::read_to_string(format!("/proc/thread-self/net/{name}")).with_context(|| format!("reading {name}"))
         })
     }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    let parts = line.split('\'').enumerate();
+    parts
+        .flat_map(|(index, part)| if index % 2 == 1 { vec![part] } else { part.split_whitespace().collect() })
+        .collect()
 }
 
 fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {

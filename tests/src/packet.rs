@@ -43,6 +43,14 @@ impl PacketSocket {
         Ok(())
     }
 
+    /// How many frames found no room, since the last call.
+    pub fn dropped(&self) -> Result<u64> {
+        // struct tpacket_stats: received (dropped ones too), dropped. Reading sets both to 0.
+        let statistics: [u8; 8] = sys::get_option(&self.0, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
+        let [.., a, b, c, d] = statistics;
+        Ok(u32::from_ne_bytes([a, b, c, d]).into())
+    }
+
     /// Receives one frame.
     pub fn receive(&self) -> Result<Vec<u8>> {
         let mut frame = vec![0; 65536];

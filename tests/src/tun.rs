@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, ensure};
 
@@ -12,6 +12,7 @@ use crate::trials::Unable;
 
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const TUNSETTXFILTER: libc::c_ulong = 0x4004_54d1;
+const TUNSETFILTEREBPF: libc::c_ulong = 0x8004_54e1;
 const IFF_NO_PI: u16 = 0x1000;
 
 /// What the device carries.
@@ -53,6 +54,11 @@ impl Tun {
         let mut filter = [0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
         filter[4..].copy_from_slice(&address);
         sys::ioctl(&self.0, TUNSETTXFILTER, &mut filter)
+    }
+
+    /// Takes from the host only what a socket filter lets through (`TUNSETFILTEREBPF`).
+    pub fn filter(&self, program: &OwnedFd) -> io::Result<()> {
+        sys::ioctl(&self.0, TUNSETFILTEREBPF, &mut program.as_raw_fd().to_ne_bytes())
     }
 
     /// Writes one packet, which the kernel has dealt with when the call is back.

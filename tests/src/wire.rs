@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
 
+use crate::eventually;
 use crate::netns::Netns;
 use crate::packet::{ALL_PROTOCOLS, PacketSocket};
 
@@ -43,6 +44,13 @@ impl Wire {
              ip address add 10.0.0.2/24 dev host0
              ip neighbour replace 10.0.0.1 lladdr 02:00:00:00:00:01 dev host0 nud permanent",
         )?;
+        for (netns, interface) in [(&sender, "sender0"), (&host, "host0")] {
+            // The kernel starts transmission some time after both ends are up, and drops what is sent before.
+            eventually("the cable", || {
+                let link = netns.command(&format!("ip link show dev {interface}"))?;
+                Ok(link.contains("state UP") && !link.contains("qdisc noop "))
+            })?;
+        }
         let socket = PacketSocket::bind(&sender, "sender0", ALL_PROTOCOLS)?;
         Ok(Self { host, sender, socket })
     }
