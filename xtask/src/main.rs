@@ -1,2 +1,47 @@
-//! Builds, runs and tests droptrace.
-fn main() {}
+//! Builds, runs and tests droptrace: `cargo xtask --help`.
+//!
+//! One file a subcommand; what they share is in [`support`], what is done to the kernel program in [`ebpf`].
+#![forbid(unsafe_code)]
+
+mod build_ebpf;
+mod ci;
+mod ebpf;
+mod run;
+mod support;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests droptrace.
+///
+/// Needs rustup and a C linker. What a command needs beyond that it says, and sets up in the target folder.
+/// Progress goes to stderr.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Test(test::Args),
+    BuildEbpf(build_ebpf::Args),
+    Ci(ci::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => Ok(test::run(&args)),
+        Command::BuildEbpf(args) => build_ebpf::run(&args),
+        Command::Ci(args) => Ok(ci::run(&args)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("xtask: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

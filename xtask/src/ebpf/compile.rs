@@ -1,0 +1,107 @@
+//! Cargo's part: the kernel program compiled and linked, the same to the byte wherever it is done.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::Setup;
+use crate::support::cargo;
+use crate::support::process::{self, announce};
+
+const PACKAGE: &str = "tracer-ebpf";
+const BINARY: &str = "droptrace-bpf";
+/// Little-endian BPF: one object serves all little-endian machines, for the program reads no CPU registers.
+const TARGET: &str = "bpfel-unknown-none";
+/// Of the workspace's manifest.
+const PROFILE: &str = "bpf";
+
+/// Builds the kernel program and returns the linked object, DWARF and all.
+pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
+    announce("building the kernel program");
+    // A folder of its own: the other builds' flags differ, and would undo this one's work.
+    let folder = setup.target_dir.join("ebpf");
+    let mut command = cargo(setup, "build");
+    command.args(["--profile", PROFILE]).arg("--target-dir").arg(&folder);
+    let mut flags: Vec<OsString> = vec!["-C".into(), joined("linker=", linker), "-C".into(), "link-arg=--btf".into()];
+    flags.extend(remap_flags(setup)?);
+    cargo::set_rustflags(&mut command, &flags)?;
+    process::run(&mut command)?;
+    let object = folder.join(TARGET).join(PROFILE).join(BINARY);
+    fs::read(&object).with_context(|| format!("cannot read what cargo built, {}", object.display()))
+}
+
+/// Looks at the kernel program with clippy, warnings denied. The host's clippy sees only its empty other half.
+pub(crate) fn clippy() -> Result<()> {
+    let setup = Setup::new()?;
+    let mut command = cargo(&setup, "clippy");
+    command.arg("--target-dir").arg(setup.target_dir.join("ebpf-clippy")).args(["--", "-D", "warnings"]);
+    process::run(&mut command)
+}
+
+/// Cargo at work on the kernel program with `core` built from source, which a stable compiler does only when told to.
+fn cargo(setup: &Setup, subcommand: &str) -> Command {
+    let mut command = cargo::cargo();
+    command
+        .args([subcommand, "--package", PACKAGE, "--bin", BINARY, "--target", TARGET, "-Z", "build-std=core"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        // aya-ebpf's bindings go by the building machine otherwise. The program reads no registers: any will do.
+        .env("AYA_BPF_TARGET_ARCH", "x86_64");
+    if !setup.library.in_sysroot {
+        command.env("__CARGO_TESTS_ONLY_SRC_ROOT", &setup.library.path);
+    }
+    command
+}
+
+/// Gives each folder that differs from machine to machine one name. The last that fits a path counts.
+///
+/// The names are of folders that no machine has: LLVM would copy the lines of a source that it can open into the BTF.
+fn remap_flags(setup: &Setup) -> Result<Vec<OsString>> {
+    let mut names = vec![
+        (cargo::root().to_owned(), "/remapped/droptrace"),
+        (setup.target_dir.clone(), "/remapped/target"),
+        (setup.library.path.clone(), "/remapped/library"),
+    ];
+    names.extend(registry_sources()?.into_iter().map(|folder| (folder, "/remapped/registry")));
+    Ok(names.iter().map(|(folder, name)| remap_flag(folder, name)).collect())
+}
+
+fn remap_flag(folder: &Path, name: &str) -> OsString {
+    let mut flag = joined("--remap-path-prefix=", folder);
+    flag.push("=");
+    flag.push(name);
+    flag
+}
+
+fn joined(option: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(option);
+    text.push(path);
+    text
+}
+
+/// The folders that hold the registries' sources: one for each registry, named after its host.
+fn registry_sources() -> Result<Vec<PathBuf>> {
+    let Some(folder) = cargo::home().map(|home| home.join("registry/src")) else { return Ok(Vec::new()) };
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut folders = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    folders.sort();
+    Ok(folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_given_a_name() {
+        assert_eq!(
+            remap_flag(Path::new("/home/a b"), "/remapped/droptrace"),
+            "--remap-path-prefix=/home/a b=/remapped/droptrace"
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! What must be in the object, and the check that it is.
+
+use std::fmt;
+
+use anyhow::{Context, Result, bail};
+use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol, SectionKind};
+
+/// The kernel's loader wants a licence compatible with the GPL, by one of the names of `license_is_gpl_compatible`
+/// (`include/linux/license.h`).
+const LICENSE: &str = "Dual MIT/GPL";
+/// The programs: function and section. The section tells aya the kind and what to attach to.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("kfree_skb_btf", "tp_btf/kfree_skb"),
+    ("kfree_skb_none", "tp_btf/kfree_skb"),
+    ("kfree_skb_raw", "raw_tp/kfree_skb"),
+];
+/// The maps.
+const MAPS: [&str; 7] = ["CPU_STATE", "DROPS", "OVERFLOW", "INTERFACES", "BUCKETS", "RECORDS", "AYA_LOGS"];
+/// What userspace sets before loading: constants of the read-only section.
+const GLOBALS: [&str; 2] = ["CONFIG", "AYA_LOG_LEVEL"];
+/// Sections that maps are declared in, by the old and the new way.
+const MAP_SECTIONS: [&str; 2] = ["maps", ".maps"];
+/// First two bytes of BTF (`BTF_MAGIC`, `include/uapi/linux/btf.h`), in the object's byte order.
+const BTF_MAGIC: [u8; 2] = 0xeb9f_u16.to_le_bytes();
+
+/// What a checked object holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// Bytes of the whole.
+    size: usize,
+    /// Bytes of instructions.
+    instructions: u64,
+    /// Bytes of BTF.
+    btf: u64,
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, instructions, btf } = self;
+        let (programs, maps) = (PROGRAMS.len(), MAPS.len());
+        write!(
+            f,
+            "{size} bytes: {programs} programs of {} instructions in all, {maps} maps, {btf} bytes of BTF, licence {LICENSE}",
+            instructions / 8
+        )
+    }
+}
+
+/// Checks the object against the lists above. The error names everything that is amiss.
+pub(crate) fn check(object: &[u8]) -> Result<Contents> {
+    let file = File::parse(object).context("the built object is no ELF file")?;
+    let mut problems = Vec::new();
+    check_machine(&file, &mut problems);
+    check_license(&file, &mut problems);
+    check_programs(&file, &mut problems);
+    check_symbols(&file, "map", &MAPS, &MAP_SECTIONS, &mut problems);
+    check_symbols(&file, "global", &GLOBALS, &[".rodata"], &mut problems);
+    check_btf(&file, &mut problems);
+    if !problems.is_empty() {
+        bail!("the built object is not what it should be:\n  {}", problems.join("\n  "));
+    }
+    let text = file.sections().filter(|section| section.kind() == SectionKind::Text);
+    Ok(Contents {
+        size: object.len(),
+        instructions: text.map(|section| section.size()).sum(),
+        btf: file.section_by_name(".BTF").map_or(0, |section| section.size()),
+    })
+}
+
+fn check_machine(file: &File<'_>, problems: &mut Vec<String>) {
+    if file.architecture() != Architecture::Bpf || file.endianness() != Endianness::Little || !file.is_64() {
+        problems.push(format!(
+            "it is for {:?}, {:?}-endian, not for little-endian BPF",
+            file.architecture(),
+            file.endianness()
+        ));
+    }
+}
+
+fn check_license(file: &File<'_>, problems: &mut Vec<String>) {
+    let found = file.section_by_name("license").and_then(|section| section.data().ok());
+    match found {
+        Some(text) if text.strip_suffix(b"\0") == Some(LICENSE.as_bytes()) => {}
+        Some(text) => {
+            problems.push(format!("section license holds \"{}\", not \"{LICENSE}\" and a zero", text.escape_ascii()));
+        }
+        None => problems.push("section license is missing".to_owned()),
+    }
+}
+
+fn check_programs(file: &File<'_>, problems: &mut Vec<String>) {
+    for (name, section) in PROGRAMS {
+        if file.section_by_name(section).is_none() {
+            problems.push(format!("program section {section} is missing"));
+        } else if !symbols_in(file, &[section]).any(|symbol| symbol == name) {
+            problems.push(format!("program {name} is missing from section {section}"));
+        }
+    }
+    // Functions that programs call are in .text and its like (`.text.unlikely.`), as aya knows too.
+    let unknown = file.sections().filter(|section| section.kind() == SectionKind::Text && section.size() > 0);
+    for name in unknown.filter_map(|section| section.name().ok()) {
+        if !name.starts_with(".text") && PROGRAMS.iter().all(|(_, section)| *section != name) {
+            problems.push(format!("program section {name} is not in the list of {}", file!()));
+        }
+    }
+}
+
+fn check_symbols(file: &File<'_>, kind: &str, wanted: &[&str], sections: &[&str], problems: &mut Vec<String>) {
+    for name in wanted {
+        if !symbols_in(file, sections).any(|symbol| symbol == *name) {
+            problems.push(format!("{kind} {name} is missing from section {}", sections.join(" or ")));
+        }
+    }
+    if kind == "map" {
+        for name in symbols_in(file, sections).filter(|name| !wanted.contains(name)) {
+            problems.push(format!("{kind} {name} is not in the list of {}", file!()));
+        }
+    }
+}
+
+/// The names of what is defined in any of these sections.
+fn symbols_in<'f>(file: &'f File<'_>, sections: &[&str]) -> impl Iterator<Item = &'f str> {
+    let indexes: Vec<_> = file
+        .sections()
+        .filter(|section| section.name().is_ok_and(|name| sections.contains(&name)))
+        .map(|section| section.index())
+        .collect();
+    file.symbols()
+        .filter(move |symbol| symbol.section_index().is_some_and(|index| indexes.contains(&index)))
+        .filter_map(|symbol| symbol.name().ok())
+        .filter(|name| !name.is_empty())
+}
+
+fn check_btf(file: &File<'_>, problems: &mut Vec<String>) {
+    for name in [".BTF", ".BTF.ext"] {
+        match file.section_by_name(name).map(|section| section.data()) {
+            None => problems.push(format!("section {name} is missing")),
+            Some(Ok(data)) if data.starts_with(&BTF_MAGIC) => {}
+            Some(_) => problems.push(format!("section {name} does not start with the magic number of BTF")),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "contents_sample.rs"]
+pub(super) mod sample;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sample::Sample;
+
+    fn problems(sample: &Sample) -> String {
+        format!("{:#}", check(&sample.write()).unwrap_err())
+    }
+
+    #[test]
+    fn a_whole_object_passes() {
+        let object = Sample::default().write();
+        let contents = check(&object).unwrap();
+        assert_eq!(contents, Contents { size: object.len(), instructions: 32, btf: 4 });
+        assert!(contents.to_string().contains("2 programs of 4 instructions in all, 7 maps, 4 bytes of BTF"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for name in MAPS.into_iter().chain(GLOBALS).chain(PROGRAMS.map(|(name, _)| name)) {
+            let problems = problems(&Sample::default().without_symbol(name));
+            assert!(problems.contains(&format!(" {name} is missing from section ")), "{problems}");
+            assert_eq!(problems.lines().count(), 2, "{problems}");
+        }
+        for name in ["license", ".BTF", ".BTF.ext", "tp_btf/kfree_skb", "raw_tp/kfree_skb"] {
+            let problems = problems(&Sample::default().without_section(name));
+            assert!(problems.contains(&format!("section {name} is missing")), "{problems}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_amiss_is_told_at_once() {
+        let problems = problems(&Sample::default().without_symbol("DROPS").without_section("license"));
+        assert!(problems.contains("map DROPS is missing") && problems.contains("section license is missing"));
+    }
+
+    #[test]
+    fn what_is_not_listed_is_named() {
+        let problems = problems(&Sample::default().with_map("SECRET").with_program("kprobe/x", "x"));
+        assert!(problems.contains("map SECRET is not in the list"), "{problems}");
+        assert!(problems.contains("program section kprobe/x is not in the list"), "{problems}");
+    }
+
+    #[test]
+    fn the_licence_is_compared_to_the_byte() {
+        for wrong in [&b"Dual MIT/GPL"[..], b"MIT\0", b"", b"Dual MIT/GPL\0\0"] {
+            let problems = problems(&Sample::default().with_data("license", wrong));
+            assert!(problems.contains("section license holds"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn btf_has_its_magic() {
+        let problems = problems(&Sample::default().with_data(".BTF", b"\xeb\x9f\x01\0"));
+        assert!(problems.contains("section .BTF does not start with the magic"), "{problems}");
+    }
+
+    #[test]
+    fn other_machines_are_refused() {
+        assert!(problems(&Sample::default().for_machine(Architecture::X86_64)).contains("not for little-endian BPF"));
+        assert!(problems(&Sample::default().big_endian()).contains("not for little-endian BPF"));
+        assert_eq!(format!("{:#}", check(b"text").unwrap_err()).lines().count(), 1);
+    }
+}

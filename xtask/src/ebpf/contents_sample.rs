@@ -1,0 +1,157 @@
+//! Small objects for the tests, made with `object`'s writer.
+
+use object::write::{Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
+use object::{
+    Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+};
+
+use super::{BTF_MAGIC, GLOBALS, MAPS, PROGRAMS};
+
+/// An object to be, by default one with all that is wanted.
+pub(crate) struct Sample {
+    machine: Architecture,
+    endianness: Endianness,
+    sections: Vec<(String, SectionKind, Vec<u8>)>,
+    /// Section and name.
+    symbols: Vec<(String, String)>,
+    debug: bool,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        let btf = [&BTF_MAGIC[..], &[1, 0]].concat();
+        let mut sample = Self {
+            machine: Architecture::Bpf,
+            endianness: Endianness::Little,
+            sections: Vec::new(),
+            symbols: Vec::new(),
+            debug: false,
+        }
+        .section("license", SectionKind::Data, b"Dual MIT/GPL\0")
+        .section("maps", SectionKind::Data, &[0; 64])
+        .section(".rodata", SectionKind::ReadOnlyData, &[0; 64])
+        .section(".BTF", SectionKind::Other, &btf)
+        .section(".BTF.ext", SectionKind::Other, &btf);
+        for (name, section) in PROGRAMS {
+            sample = sample.with_program(section, name);
+        }
+        for name in MAPS {
+            sample = sample.with_map(name);
+        }
+        sample.symbols.extend(GLOBALS.map(|name| (".rodata".to_owned(), name.to_owned())));
+        sample
+    }
+}
+
+impl Sample {
+    fn section(mut self, name: &str, kind: SectionKind, data: &[u8]) -> Self {
+        self.sections.push((name.to_owned(), kind, data.to_owned()));
+        self
+    }
+
+    /// With DWARF, between the other sections, and symbols and relocations of its own.
+    pub(crate) fn with_debug(mut self) -> Self {
+        self.debug = true;
+        self
+    }
+
+    /// With one more program of two instructions.
+    pub(crate) fn with_program(mut self, section: &str, name: &str) -> Self {
+        self.symbols.push((section.to_owned(), name.to_owned()));
+        self.section(section, SectionKind::Text, &[0; 16])
+    }
+
+    /// With one more map.
+    pub(crate) fn with_map(mut self, name: &str) -> Self {
+        self.symbols.push(("maps".to_owned(), name.to_owned()));
+        self
+    }
+
+    /// With other bytes in a section.
+    pub(crate) fn with_data(mut self, name: &str, data: &[u8]) -> Self {
+        self.sections.iter_mut().filter(|(known, ..)| known == name).for_each(|section| section.2 = data.to_owned());
+        self
+    }
+
+    /// Without a section and all that is in it.
+    pub(crate) fn without_section(mut self, name: &str) -> Self {
+        self.sections.retain(|(known, ..)| known != name);
+        self.symbols.retain(|(section, _)| section != name);
+        self
+    }
+
+    /// Without one symbol.
+    pub(crate) fn without_symbol(mut self, name: &str) -> Self {
+        self.symbols.retain(|(_, known)| known != name);
+        self
+    }
+
+    /// For another machine.
+    pub(crate) fn for_machine(mut self, machine: Architecture) -> Self {
+        self.machine = machine;
+        self
+    }
+
+    /// In the other byte order.
+    pub(crate) fn big_endian(mut self) -> Self {
+        self.endianness = Endianness::Big;
+        self
+    }
+
+    /// The object's bytes. Programs refer to the first map, where there is one.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut object = Object::new(BinaryFormat::Elf, self.machine, self.endianness);
+        let mut sections: Vec<(&str, SectionId)> = Vec::new();
+        for (number, (name, kind, data)) in self.sections.iter().enumerate() {
+            if self.debug && number == 2 {
+                add_debug(&mut object);
+            }
+            let id = object.add_section(Vec::new(), name.clone().into_bytes(), *kind);
+            object.append_section_data(id, data, 8);
+            sections.push((name, id));
+        }
+        let find = |name: &str| sections.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
+        let mut maps = Vec::new();
+        for (section, name) in &self.symbols {
+            let id = add_symbol(&mut object, name, find(section).unwrap());
+            if section == "maps" {
+                maps.push(id);
+            }
+        }
+        if let (Some(map), true) = (maps.first(), self.machine == Architecture::Bpf) {
+            for (_, section) in PROGRAMS {
+                if let Some(section) = find(section) {
+                    add_relocation(&mut object, section, *map);
+                }
+            }
+        }
+        object.write().unwrap()
+    }
+}
+
+fn add_symbol(object: &mut Object<'_>, name: &str, section: SectionId) -> SymbolId {
+    object.add_symbol(Symbol {
+        name: name.as_bytes().to_owned(),
+        value: 0,
+        size: 8,
+        kind: SymbolKind::Data,
+        scope: SymbolScope::Linkage,
+        weak: false,
+        section: SymbolSection::Section(section),
+        flags: SymbolFlags::None,
+    })
+}
+
+fn add_debug(object: &mut Object<'_>) {
+    let strings = object.add_section(Vec::new(), b".debug_str".to_vec(), SectionKind::Debug);
+    object.append_section_data(strings, b"/home/somebody/droptrace\0", 1);
+    let info = object.add_section(Vec::new(), b".debug_info".to_vec(), SectionKind::Debug);
+    object.append_section_data(info, &[0; 32], 1);
+    let symbol = object.section_symbol(strings);
+    add_relocation(object, info, symbol);
+}
+
+fn add_relocation(object: &mut Object<'_>, section: SectionId, symbol: SymbolId) {
+    let flags = RelocationFlags::Elf { r_type: object::elf::R_BPF_64_64 };
+    object.add_relocation(section, Relocation { offset: 0, symbol, addend: 0, flags }).unwrap();
+}

@@ -1,0 +1,43 @@
+//! `run`.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::support::cargo;
+use crate::support::process::{self, announce};
+
+/// Builds droptrace and runs it, through sudo when not root.
+///
+/// Needs rustup and a C linker alone: the kernel program's object is checked in.
+/// Everything after `--` goes to droptrace, whose exit status is passed on: `cargo xtask run -- stat --duration 5s`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Arguments of droptrace
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let program = cargo::build_binary("tracer", "droptrace", &["--release"])?;
+    let mut command = privileged(&program)?;
+    command.args(&args.arguments);
+    // droptrace takes this process's place, and with it the terminal's Ctrl-C and whoever waits for the exit status.
+    Err(command.exec()).with_context(|| format!("cannot start `{}`", process::line(&command)))
+}
+
+fn privileged(program: &Path) -> Result<Command> {
+    if process::is_root() {
+        return Ok(Command::new(program));
+    }
+    let Some(sudo) = process::find_program("sudo") else {
+        bail!("droptrace needs root, and there is no sudo here: run {} as root", program.display());
+    };
+    announce("not root: running droptrace through sudo");
+    let mut command = Command::new(sudo);
+    command.arg("--").arg(program);
+    Ok(command)
+}

@@ -1,0 +1,152 @@
+//! Debian's package manager: installing what tests want, and fetching one package from a suite that this machine does
+//! not list, without touching its settings.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::process::{self, announce};
+
+/// Whether this machine has Debian's tools.
+pub(crate) fn available() -> bool {
+    ["apt-get", "apt-cache", "dpkg"].into_iter().all(|program| process::find_program(program).is_some())
+}
+
+/// Installs packages from the suites that this machine lists. Needs root; asks nothing.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    announce(format_args!("installing {} with apt-get", packages.join(", ")));
+    let install = || {
+        let mut command = Command::new("apt-get");
+        command.args(["install", "--yes", "--no-install-recommends", "-qq"]).args(packages);
+        process::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    // The lists may be absent or old: fetched only when it does not go without.
+    install().or_else(|_| {
+        process::run(Command::new("apt-get").args(["update", "-qq"]))?;
+        install()
+    })
+}
+
+/// An apt of our own: its lists, cache and sources are in one folder, and the machine's stay as they are.
+pub(crate) struct PrivateApt {
+    folder: PathBuf,
+    mirror: String,
+}
+
+impl PrivateApt {
+    /// Uses `folder`, and the mirror that this machine's own sources name for its release.
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
+        for part in ["lists/partial", "cache/archives/partial"] {
+            let part = folder.join(part);
+            fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+        }
+        let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+        let codename = codename(&release).context("/etc/os-release names no VERSION_CODENAME")?;
+        let targets = process::output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(RELEASE) $(REPO_URI)",
+            "Created-By: Packages",
+        ]))?;
+        let mirror = mirror(&targets, codename)
+            .with_context(|| format!("this machine's apt sources list no mirror for its release, {codename}"))?;
+        Ok(Self { folder: folder.to_owned(), mirror: mirror.to_owned() })
+    }
+
+    /// The first of `suites` that has `package` in a version that starts with `prefix`: the package, downloaded.
+    pub(crate) fn download(&self, package: &str, prefix: &str, suites: &[&str]) -> Result<PathBuf> {
+        for suite in suites {
+            announce(format_args!("looking for Debian's {package} {prefix}… in {suite}"));
+            match self.download_from(package, prefix, suite) {
+                Ok(Some(file)) => return Ok(file),
+                Ok(None) => {}
+                Err(error) => announce(format_args!("{suite}: {error:#}")),
+            }
+        }
+        bail!("no suite of {} has {package} in a version {prefix}… (tried {})", self.mirror, suites.join(", "))
+    }
+
+    fn download_from(&self, package: &str, prefix: &str, suite: &str) -> Result<Option<PathBuf>> {
+        let source =
+            format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {suite} main\n", self.mirror);
+        let list = self.source_list();
+        fs::write(&list, source).with_context(|| format!("cannot write {}", list.display()))?;
+        process::run(self.apt("apt-get").args(["update", "-qq", "--error-on=any"]))?;
+        let madison = process::output(self.apt("apt-cache").args(["madison", package]))?;
+        let Some(version) = version(&madison, prefix) else { return Ok(None) };
+
+        let folder = self.folder.join("downloads");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        announce(format_args!("downloading {package} {version} from {suite}"));
+        process::run(
+            self.apt("apt-get").args(["download", "-q", &format!("{package}={version}")]).current_dir(&folder),
+        )?;
+        let mut files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let file = files.next().context("apt-get downloaded nothing")??;
+        Ok(Some(file.path()))
+    }
+
+    fn source_list(&self) -> PathBuf {
+        self.folder.join("sources.list")
+    }
+
+    fn apt(&self, program: &str) -> Command {
+        let option = |name: &str, path: &Path| {
+            let mut option = OsString::from(format!("{name}="));
+            option.push(path);
+            option
+        };
+        let mut command = Command::new(program);
+        for option in [
+            option("Dir::Etc::sourcelist", &self.source_list()),
+            option("Dir::Etc::sourceparts", Path::new("-")),
+            option("Dir::State::lists", &self.folder.join("lists")),
+            option("Dir::Cache", &self.folder.join("cache")),
+            // The folder may be one that apt's own user cannot write to.
+            "APT::Sandbox::User=".into(),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        command
+    }
+}
+
+fn codename(os_release: &str) -> Option<&str> {
+    let value = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    Some(value.trim_matches('"'))
+}
+
+/// The first repository of this release in lines of `RELEASE URI`.
+fn mirror<'t>(targets: &'t str, codename: &str) -> Option<&'t str> {
+    targets.lines().filter_map(|line| line.split_once(' ')).find(|(suite, _)| *suite == codename).map(|(_, uri)| uri)
+}
+
+/// The first version with this prefix in `apt-cache madison`'s table: package | version | source.
+fn version<'t>(madison: &'t str, prefix: &str) -> Option<&'t str> {
+    madison.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim).find(|version| version.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_is_that_of_the_release() {
+        let targets = "bookworm-security http://mirror.invalid/security/\nbookworm http://mirror.invalid/debian/\n";
+        assert_eq!(mirror(targets, "bookworm"), Some("http://mirror.invalid/debian/"));
+        assert_eq!(mirror(targets, "trixie"), None);
+        assert_eq!(codename("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm"));
+        assert_eq!(codename("VERSION_CODENAME=\"noble\"\n"), Some("noble"));
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_compiler() {
+        let madison = " rust-src | 1.96.0+dfsg1-1 | mirror sid/main\n rust-src | 1.95.0+dfsg1-2~bpo13+1 | mirror x\n";
+        assert_eq!(version(madison, "1.95.0+"), Some("1.95.0+dfsg1-2~bpo13+1"));
+        assert_eq!(version(madison, "1.9.0+"), None);
+    }
+}

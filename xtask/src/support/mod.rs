@@ -1,0 +1,6 @@
+//! What the subcommands share.
+
+pub(crate) mod apt;
+pub(crate) mod cargo;
+pub(crate) mod process;
+pub(crate) mod tally;

@@ -1,0 +1,116 @@
+//! Adds up what test runners report.
+
+use std::fmt;
+
+/// Tests of any number of runners.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Tests that held.
+    pub(crate) passed: u64,
+    /// Tests that did not.
+    pub(crate) failed: u64,
+    /// Tests that did not run.
+    pub(crate) skipped: u64,
+    /// Result lines seen: one for each test executable.
+    pub(crate) results: u64,
+    /// Why tests did not run, by name, in the order seen.
+    reasons: Vec<(String, String)>,
+}
+
+impl Tally {
+    /// Takes in one line of a runner's output. Lines of other kinds mean nothing.
+    ///
+    /// Known are libtest's `test result: ok. 5 passed; 0 failed; 2 ignored; …` and `test NAME ... ignored, REASON`, and
+    /// `SKIPPED NAME: REASON`, which a test prints that finds that it cannot run here.
+    pub(crate) fn line(&mut self, line: &str) {
+        if let Some((_, counts)) = line.split_once("test result: ") {
+            self.results += 1;
+            self.passed += count(counts, "passed");
+            self.failed += count(counts, "failed");
+            self.skipped += count(counts, "ignored");
+        } else if let Some(skipped) = line.strip_prefix("SKIPPED ") {
+            let (name, reason) = skipped.split_once(": ").unwrap_or((skipped, "no reason given"));
+            self.skip(name, reason);
+        } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ignored")) {
+            let reason = reason.strip_prefix(", ").unwrap_or("marked as ignored");
+            // A test that says SKIPPED knows better why.
+            if self.reasons.iter().all(|(known, _)| known != name) {
+                self.skip(name, reason);
+            }
+        }
+    }
+
+    fn skip(&mut self, name: &str, reason: &str) {
+        self.reasons.retain(|(known, _)| known != name);
+        self.reasons.push((name.to_owned(), reason.to_owned()));
+    }
+
+    /// Adds another tally to this one.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.results += other.results;
+        self.reasons.extend(other.reasons);
+    }
+
+    /// One line for each test that did not run.
+    pub(crate) fn skipped_lines(&self) -> impl Iterator<Item = String> {
+        self.reasons.iter().map(|(name, reason)| format!("SKIPPED {name}: {reason}"))
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// The number before a word: `…5 passed; 0 failed` holds 5 before `passed`.
+fn count(text: &str, word: &str) -> u64 {
+    let words: Vec<&str> = text.split([' ', ';']).collect();
+    let number = words.windows(2).find(|pair| pair[1] == word).and_then(|pair| pair[0].parse().ok());
+    number.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(text: &str) -> Tally {
+        let mut tally = Tally::default();
+        text.lines().for_each(|line| tally.line(line));
+        tally
+    }
+
+    #[test]
+    fn runners_are_added_up() {
+        let mut all = tally(
+            "running 3 tests\n\
+             test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+             test result: \u{1b}[31mFAILED\u{1b}[0m. 1 passed; 12 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        );
+        assert_eq!((all.passed, all.failed, all.skipped, all.results), (6, 12, 2, 2));
+        all.add(tally("test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out"));
+        assert_eq!(all.to_string(), "7 passed, 12 failed, 3 skipped");
+    }
+
+    #[test]
+    fn each_skipped_test_has_one_reason() {
+        let all = tally(
+            "test drops::a ... ok\n\
+             test drops::b ... ignored\n\
+             SKIPPED drops::b: needs root\n\
+             test drops::b ... ignored\n\
+             test c ... ignored, takes an hour\n\
+             SKIPPED d\n",
+        );
+        let lines: Vec<_> = all.skipped_lines().collect();
+        assert_eq!(lines, ["SKIPPED drops::b: needs root", "SKIPPED c: takes an hour", "SKIPPED d: no reason given"]);
+    }
+
+    #[test]
+    fn other_lines_mean_nothing() {
+        assert_eq!(tally("5 passed; 3 failed\ntest result of mine\n\nrunning 0 tests"), Tally::default());
+    }
+}

@@ -1,0 +1,175 @@
+//! `test`.
+
+use std::io::{self, BufRead, BufReader, Write, stdout};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::support::apt;
+use crate::support::cargo::{self, Toolchain};
+use crate::support::process::{self, announce};
+use crate::support::tally::Tally;
+
+/// Programs that tests provoke drops with, and Debian's packages that hold them.
+const PROGRAMS: [(&str, &str); 4] =
+    [("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool")];
+
+/// Runs every test: unit tests, documentation tests, and those on this kernel.
+///
+/// The tests on this kernel need root: they run through sudo when this is not root. What cannot run here is told as
+/// SKIPPED, with the reason. As root on Debian, missing programs that tests use are installed first.
+/// The last line counts them all: `N passed, N failed, N skipped`.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: &Args) -> ExitCode {
+    set_up();
+    let mut tally = Tally::default();
+    let mut broken = Vec::new();
+    for suite in [host_tests, kernel_tests] {
+        if let Err(error) = suite(&mut tally) {
+            broken.push(format!("{error:#}"));
+        }
+    }
+    report(&tally, &broken)
+}
+
+/// Installs what tests want where that is possible, and otherwise says what is missing.
+fn set_up() {
+    let missing = PROGRAMS.iter().filter(|(program, _)| process::find_program(program).is_none());
+    let (programs, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
+    packages.dedup();
+    if packages.is_empty() {
+        return;
+    }
+    let result = if !apt::available() {
+        Err("this machine has no apt".to_owned())
+    } else if process::is_root() {
+        apt::install(&packages).map_err(|error| format!("{error:#}"))
+    } else {
+        Err(format!("as root: apt-get install {}", packages.join(" ")))
+    };
+    if let Err(reason) = result {
+        announce(format_args!("without {}, tests will be skipped ({reason})", programs.join(", ")));
+    }
+}
+
+/// Unit and documentation tests, which need no rights.
+fn host_tests(tally: &mut Tally) -> Result<()> {
+    announce("unit tests and documentation tests");
+    let mut command = cargo::cargo();
+    run_suite(command.args(["test", "--workspace", "--exclude", "tests", "--no-fail-fast"]), tally, &mut stdout())
+}
+
+/// The tests on this kernel: built as this user, run as root.
+fn kernel_tests(tally: &mut Tally) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    announce("tests on this kernel");
+    let droptrace = cargo::build_binary("tracer", "droptrace", &[])?;
+    let mut command = cargo::cargo();
+    command.args(["test", "--package", "tests", "--no-fail-fast"]).env("DROPTRACE_BIN", droptrace);
+    if !process::is_root() {
+        if let Some(sudo) = process::find_program("sudo") {
+            announce("not root: running them through sudo");
+            let runner = format!("{} --preserve-env=DROPTRACE_BIN,RUST_BACKTRACE --", sudo.display());
+            command.env(runner_variable(&toolchain.host), runner);
+        } else {
+            announce("not root, and there is no sudo here: what needs root will be skipped");
+        }
+    }
+    run_suite(&mut command, tally, &mut stdout())
+}
+
+/// The variable that tells cargo what to start the host's executables with.
+fn runner_variable(host: &str) -> String {
+    format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"))
+}
+
+/// Runs one cargo, passing its output on while adding it up.
+fn run_suite(command: &mut Command, tally: &mut Tally, shown: &mut impl Write) -> Result<()> {
+    let line = process::line(command);
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{line}`"))?;
+    let mut suite = Tally::default();
+    if let Some(stdout) = child.stdout.take() {
+        pass_on(BufReader::new(stdout), &mut suite, shown)
+            .with_context(|| format!("cannot read the output of `{line}`"))?;
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
+    let (failed, results) = (suite.failed, suite.results);
+    tally.add(suite);
+    // Failed tests are in the count, and are why cargo fails then.
+    if !status.success() && failed == 0 {
+        bail!("`{line}` failed, though no test did: {status}");
+    }
+    if results == 0 {
+        bail!("`{line}` told no result");
+    }
+    Ok(())
+}
+
+fn pass_on(mut output: impl BufRead, tally: &mut Tally, shown: &mut impl Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        shown.write_all(&line)?;
+        tally.line(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Tells why tests did not run and what broke, then the count, on the last line.
+fn report(tally: &Tally, broken: &[String]) -> ExitCode {
+    println!();
+    for line in tally.skipped_lines() {
+        println!("{line}");
+    }
+    for error in broken {
+        println!("BROKEN {error}");
+    }
+    let nothing = tally.passed + tally.failed == 0;
+    if nothing {
+        println!("BROKEN no test ran");
+    }
+    println!("{tally}");
+    if nothing || tally.failed > 0 || !broken.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> (Tally, Result<()>) {
+        let mut tally = Tally::default();
+        // Not to stdout: this runner's own output is added up in its turn.
+        let result = run_suite(Command::new("sh").args(["-c", script]), &mut tally, &mut Vec::new());
+        (tally, result)
+    }
+
+    #[test]
+    fn failed_tests_are_counted_and_not_told_twice() {
+        let (tally, result) = shell("echo 'test result: FAILED. 2 passed; 1 failed; 0 ignored'; exit 101");
+        assert_eq!(tally.to_string(), "2 passed, 1 failed, 0 skipped");
+        result.unwrap();
+        assert_eq!(report(&tally, &[]), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_runner_that_dies_is_broken() {
+        let (tally, result) = shell("echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; kill -9 $$");
+        assert!(result.unwrap_err().to_string().contains("failed, though no test did: signal: 9"));
+        assert_eq!(report(&tally, &[]), ExitCode::SUCCESS);
+        assert_eq!(report(&tally, &["x".to_owned()]), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_runner_that_says_nothing_is_broken() {
+        assert!(shell("true").1.unwrap_err().to_string().ends_with("told no result"));
+        assert_eq!(report(&Tally::default(), &[]), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn cargo_is_told_how_to_start_tests() {
+        let variable = runner_variable("x86_64-unknown-linux-gnu");
+        assert_eq!(variable, "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER");
+    }
+}
