@@ -153,8 +153,7 @@ fn inum(write: impl FnOnce(&mut Writer) -> u32) -> Option<u32> {
     let mut w = Writer::new();
     write(&mut w);
     let btf = KernelBtf::from_bytes(&w.finish()).unwrap();
-    let field = fields::net_inum();
-    btf.offset(&field)
+    btf.offset(&btf.structure("net"), "ns.inum", fields::Shape::Integer(4))
 }
 
 #[test]
