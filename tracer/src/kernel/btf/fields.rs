@@ -67,6 +67,8 @@ impl KernelBtf {
             dev_net: optional(&device, "nd_net.net", Pointer),
             sock_net: optional(&sock, "__sk_common.skc_net.net", Pointer),
             net_inum: optional(&net, "ns.inum", Integer(4)),
+            net_dev_index_head: optional(&net, "dev_index_head", Pointer),
+            dev_index_hlist: optional(&device, "index_hlist.next", Pointer),
         })
     }
 
