@@ -59,13 +59,12 @@ fn link(protocol: u16, bytes: &[u8]) -> Link {
     let Some(ether_type) = be16(rest, 0) else { return if bare { Link::BareIp } else { Link::Short } };
     let ethernet = Link::Ethernet { ether_type, source: *source, destination: *destination };
     match (agrees(ether_type, &rest[2..], protocol), bare) {
-        (true, false) => ethernet,
-        (false, true) => Link::BareIp,
-        (false, false) => Link::Unknown,
         // A bare IPv4 packet from 8.0.0.0/16 has Ethernet's 0x0800 where the type would stand; a frame to a MAC
         // address that starts with 0x46 looks like an IPv4 header. Only one of them has a right checksum.
         (true, true) if protocol == IPV4 && has_right_checksum(bytes) => Link::BareIp,
-        (true, true) => ethernet,
+        (true, _) => ethernet,
+        (false, true) => Link::BareIp,
+        (false, false) => Link::Unknown,
     }
 }
 

@@ -14,6 +14,9 @@ const ETHERNET: usize = 14;
 const SRC_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const DST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
+/// A name, what is decoded, and what comes out.
+type Case<'a, T> = (&'a str, PacketStart, u16, &'a [u8], T);
+
 /// The three columns of JSON, `-` for none.
 fn told(decoded: &Decoded) -> [String; 3] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
@@ -83,7 +86,7 @@ fn ipv6_fragment() -> Vec<u8> {
 #[test]
 fn built_packets_tell_source_destination_and_transport() {
     let (udp, tcp, arp) = (udp4(DST_MAC, [10, 0, 0, 1]), tcp6(), arp_request());
-    let cases: &[(&str, PacketStart, u16, &[u8], [&str; 3])] = &[
+    let cases: &[Case<'_, [&str; 3]>] = &[
         ("udp over ethernet", Mac, IPV4, &udp, ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
         ("udp, protocol not told", Mac, 0, &udp, ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
         ("udp from the network header", Network, IPV4, &udp[ETHERNET..], ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
@@ -217,7 +220,7 @@ fn what_is_not_decoded_says_why() {
     let frame = Content::Frame { source: SRC_MAC, destination: DST_MAC };
     let stp = [&DST_MAC[..], &SRC_MAC, &[0, 3, 0x42, 0x42, 3]].concat();
     let tagged_stp = [&DST_MAC[..], &SRC_MAC, &[0x81, 0, 0, 100, 0, 3, 0x42, 0x42, 3]].concat();
-    let cases: &[(&str, PacketStart, u16, &[u8], Content)] = &[
+    let cases: &[Case<'_, Content>] = &[
         ("no bytes", Mac, IPV4, &[], undecoded(Undecoded::Empty, 0)),
         ("cut within ethernet", Mac, IPV4, &udp[..13], undecoded(Undecoded::Short, 13)),
         ("cut within ip", Mac, IPV4, &udp[..26], undecoded(Undecoded::Short, 12)),
