@@ -69,7 +69,7 @@ fn main() -> Result<()> {
 }
 
 fn measure(way: &Way, stage: &Netns, btf: &KernelBtf) -> Result<Cost> {
-    let bare = storm(stage)?.as_secs_f64();
+    let bare = storm(stage)?.ns_per_drop();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _context = runtime.enter();
     let options = Options {
@@ -82,31 +82,44 @@ fn measure(way: &Way, stage: &Netns, btf: &KernelBtf) -> Result<Cost> {
     };
     let (mut source, ring) = EbpfSource::start(&options, btf)?;
     let before = source.program_stats()?;
-    let (path, drained) = thread::scope(|scope| {
+    let (stormed, drained) = thread::scope(|scope| {
         let sender = scope.spawn(|| storm(stage));
         let drained = runtime.block_on(read_until(ring, || sender.is_finished()));
         (sender.join(), drained)
     });
-    let path = path.map_err(|_| anyhow::anyhow!("the storm's thread panicked"))??.as_secs_f64();
+    let stormed = stormed.map_err(|_| anyhow::anyhow!("the storm's thread panicked"))??;
     let after = source.program_stats()?;
     source.detach()?;
     let runs = after.runs - before.runs;
-    ensure!(runs >= DROPS as u64, "{runs} runs of the program for {DROPS} drops");
+    ensure!(runs >= stormed.drops, "{runs} runs of the program for {} drops", stormed.drops);
     let ledger = source.report(&source.totals()?, drained).ledger;
     ensure!(ledger.unread() == 0, "the ledger does not add up: {ledger:?}");
     Ok(Cost {
         program_ns: (after.run_time_ns - before.run_time_ns) as f64 / runs as f64,
-        path_ratio: path / bare,
+        path_ratio: stormed.ns_per_drop() / bare,
         ring_full: ledger.events.map_or(0, |events| events.ring_full),
     })
 }
 
 /// One storm on its CPU, in the stage's namespace.
-fn storm(stage: &Netns) -> Result<Duration> {
+fn storm(stage: &Netns) -> Result<Stormed> {
     stage.run(|| {
         pin(STORM_CPU)?;
-        Storm::new()?.send(DROPS)
+        let storm = Storm::new()?;
+        let took = storm.send(DROPS)?;
+        Ok(Stormed { took, drops: DROPS as u64 - storm.received()? })
     })
+}
+
+struct Stormed {
+    took: Duration,
+    drops: u64,
+}
+
+impl Stormed {
+    fn ns_per_drop(&self) -> f64 {
+        self.took.as_nanos() as f64 / self.drops as f64
+    }
 }
 
 /// Reads records, if there are any to come, as `trace` does.
@@ -166,10 +179,9 @@ fn print_light(stage: &Netns) -> Result<()> {
     let running = Droptrace::start(&arguments)?;
     let attached = started.elapsed();
     let before = cpu_ticks(running.pid())?;
-    let (mut drops, started) = (0, Instant::now());
+    let (mut drops, started) = (0_u64, Instant::now());
     while started.elapsed() < Duration::from_secs(LIGHT_SECONDS) {
-        storm(stage)?;
-        drops += DROPS;
+        drops += storm(stage)?.drops;
     }
     let seconds = started.elapsed().as_secs_f64();
     // USER_HZ is 100 on all of Linux's architectures that droptrace runs on.
