@@ -1,1 +1,41 @@
 //! droptrace against real kernels.
+//!
+//! The heart is the table in `tests/drops`: each case provokes one kind of drop a known number of times, in network
+//! namespaces of its own, and compares with what `droptrace` counted and with what the kernel itself counted. To add
+//! one, copy a case.
+
+pub mod bpf;
+pub mod case;
+pub mod droptrace;
+pub mod frame;
+pub mod netns;
+pub mod packet;
+pub mod sys;
+pub mod tcp;
+pub mod trials;
+pub mod tun;
+pub mod wire;
+pub mod witness;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How long anything may take that needs no waiting at all; only a hang reaches it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds.
+///
+/// # Errors
+/// When it does not within [`PATIENCE`], naming `what`.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !condition()? {
+        if started.elapsed() > PATIENCE {
+            bail!("still waiting for {what} after {PATIENCE:?}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}

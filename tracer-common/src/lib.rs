@@ -3,6 +3,13 @@
 //! All structs are `repr(C)` with explicit padding and asserted sizes, in the byte order of the machine. The kernel
 //! program writes them, userspace reads them by checked length; [`Config`] goes the other way, once, before loading.
 #![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "the kernel program calls nothing: all of it is one function to the verifier"
+)]
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Offset of a structure's field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -16,6 +23,7 @@ pub const MAX_SNAPLEN: u32 = 4096;
 /// Byte offsets of kernel fields, from BTF. [`ABSENT`] where this kernel has no such field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Offsets {
     /// `sk_buff.len`: bytes of data from `data` on, paged part included.
     pub skb_len: u32,
@@ -47,11 +55,16 @@ pub struct Offsets {
     pub sock_net: u32,
     /// `net.ns.inum`: the namespace's inode number, as `/proc/PID/ns/net` shows it.
     pub net_inum: u32,
+    /// `net.dev_index_head`: the namespace's interfaces, hashed by index.
+    pub net_dev_index_head: u32,
+    /// `net_device.index_hlist`: an interface's link in that hash.
+    pub dev_index_hlist: u32,
 }
 
 /// What userspace tells the kernel program before it is loaded. The verifier sees constants and drops dead branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Config {
     /// Pointers below this are not kernel pointers (a union's other member shows through).
     pub kernel_space: u64,
@@ -61,8 +74,8 @@ pub struct Config {
     pub has_reason: u32,
     /// Not 0: the tracepoint has a fourth argument, `rx_sk` (6.11 and later); it may be NULL.
     pub has_rx_sk: u32,
-    /// Not 0: the kernel has `bpf_ktime_get_coarse_ns` (5.11 and later).
-    pub has_coarse_clock: u32,
+    /// Nanoseconds of a tick of the kernel's timer (`TICK_NSEC`).
+    pub tick_ns: u32,
     /// Not 0: send records to the ring buffer.
     pub events: u32,
     /// Leading bytes of the packet in each record, at most [`MAX_SNAPLEN`].
@@ -80,6 +93,7 @@ pub struct Config {
 /// What drops are counted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct DropKey {
     /// The tracepoint's `location`: the address that the freeing call returns to.
     pub location: u64,
@@ -101,38 +115,42 @@ pub const REASON_ABSENT: u32 = u32::MAX;
 /// Counts of one [`DropKey`] on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct DropCount {
     /// Calls of the tracepoint, one for each buffer (a GSO buffer holds several packets of the wire).
     pub packets: u64,
     /// Bytes from the MAC header, else from the network header, else what was left.
     pub bytes: u64,
-    /// First drop, nanoseconds of `CLOCK_MONOTONIC`; coarse (one tick) where the kernel can.
+    /// First drop, nanoseconds of `CLOCK_MONOTONIC`.
     pub first_ns: u64,
+    /// First drop, ticks of the kernel's timer (`jiffies`). They advance with `CLOCK_MONOTONIC`
+    /// (`tick_do_update_jiffies64`, `kernel/time/tick-sched.c`) and cost a load, where the clock costs 20 ns.
+    pub first_ticks: u64,
     /// Last drop, likewise.
-    pub last_ns: u64,
+    pub last_ticks: u64,
 }
 
 /// Slots of the cache in front of the hash. A power of two.
 pub const CACHE_SLOTS: usize = 256;
 
-/// One slot of the cache: owned by the first key that hashed to it.
+/// One slot of the cache, one cache line: owned by the first key that hashed to it.
 ///
 /// `packets` stands first and is written last when a slot is taken, so a reader that sees it also sees the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct CacheSlot {
     /// Counts of `key` on this CPU; `packets` is 0 while the slot is free.
     pub count: DropCount,
     /// The owner.
     pub key: DropKey,
-    /// Always 0: keeps a slot on one cache line.
-    pub padding: u64,
 }
 
 /// What the kernel program did on one CPU. `hits = Σ packets of all keys + overflow + filtered`, and
 /// `offered = submitted + suppressed + ring_full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counters {
     /// Runs of the program.
     pub hits: u64,
@@ -157,6 +175,7 @@ pub struct Counters {
 /// The counters stand last: a read copies upwards, so `hits` is never less than the slots that were read with it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct CpuState {
     /// Direct-mapped by [`slot_of`].
     pub slots: [CacheSlot; CACHE_SLOTS],
@@ -205,6 +224,7 @@ pub const fn overflow_reason(slot: u32) -> Option<u32> {
 /// Drops of one reason whose key found no room, on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct OverflowCount {
     /// As [`DropCount::packets`].
     pub packets: u64,
@@ -215,6 +235,7 @@ pub struct OverflowCount {
 /// Key of the map of interface names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct InterfaceKey {
     /// Inode number of the network namespace.
     pub netns: u32,
@@ -228,6 +249,7 @@ pub type InterfaceName = [u8; IFNAMSIZ];
 /// Key of a token bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct BucketKey {
     /// As [`DropKey::location`].
     pub location: u64,
@@ -240,10 +262,11 @@ pub struct BucketKey {
 /// A token bucket of one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Bucket {
-    /// Start of the current second, nanoseconds of the accounting plane's clock.
-    pub since_ns: u64,
-    /// Records left in it.
+    /// Ticks of the kernel's timer up to which tokens were added.
+    pub since_ticks: u64,
+    /// Records that may be sent.
     pub tokens: u64,
 }
 
@@ -257,6 +280,7 @@ pub const START_NETWORK: u8 = 2;
 /// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` mean something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct RecordHeader {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub timestamp_ns: u64,
@@ -275,10 +299,10 @@ pub struct RecordHeader {
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 60);
-    assert!(size_of::<Config>() == 104);
+    assert!(size_of::<Offsets>() == 68);
+    assert!(size_of::<Config>() == 112);
     assert!(size_of::<DropKey>() == 24);
-    assert!(size_of::<DropCount>() == 32);
+    assert!(size_of::<DropCount>() == 40);
     assert!(size_of::<CacheSlot>() == 64);
     assert!(size_of::<Counters>() == 64);
     assert!(size_of::<CpuState>() == CACHE_SLOTS * 64 + 64);

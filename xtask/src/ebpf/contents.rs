@@ -9,7 +9,11 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the kind and what to attach to.
-const PROGRAMS: [(&str, &str); 2] = [("kfree_skb_btf", "tp_btf/kfree_skb"), ("kfree_skb_raw", "raw_tp/kfree_skb")];
+const PROGRAMS: [(&str, &str); 3] = [
+    ("kfree_skb_btf", "tp_btf/kfree_skb"),
+    ("kfree_skb_none", "tp_btf/kfree_skb"),
+    ("kfree_skb_raw", "raw_tp/kfree_skb"),
+];
 /// The maps.
 const MAPS: [&str; 7] = ["CPU_STATE", "DROPS", "OVERFLOW", "INTERFACES", "BUCKETS", "RECORDS", "AYA_LOGS"];
 /// What userspace sets before loading: constants of the read-only section.

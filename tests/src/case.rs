@@ -1,0 +1,111 @@
+//! A provoked drop and what must be counted of it.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::droptrace::{Drops, Stat};
+use crate::eventually;
+use crate::netns::Netns;
+use crate::trials::{Unable, trial};
+use crate::witness::Witness;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// How the case is called.
+    pub name: &'static str,
+    /// The kernel's reason, without prefix.
+    pub reason: &'static str,
+    /// The function that drops. Compilers inline differently: any of these.
+    pub symbols: &'static [&'static str],
+    /// The interface; none where the packet has no device.
+    pub interface: Option<&'static str>,
+    /// The protocol; none where the kernel has not set it yet.
+    pub protocol: Option<&'static str>,
+    /// How many drops exactly.
+    pub count: u64,
+    /// The kernel's own counter, which must rise by `count`; none where there is none.
+    pub witness: Option<Witness>,
+    /// Sets the stage and provokes the drops within [`Case::watch`].
+    pub provoke: fn(&Case) -> Result<()>,
+}
+
+impl Case {
+    /// Counts the drops of `host` while `provocation` runs, and compares.
+    pub fn watch(&self, host: &Netns, provocation: impl FnOnce() -> Result<()>) -> Result<()> {
+        let before = self.witnessed(host)?;
+        let stat = Stat::during(&["--netns", &host.inum().to_string()], || {
+            provocation()?;
+            self.settle(host, before)
+        })?;
+        self.compare(host, &stat)?;
+        if let (Some(before), Some(after)) = (before, self.witnessed(host)?) {
+            let risen = after - before;
+            ensure!(risen == self.count, "{:?} rose by {risen}, not {}", self.witness, self.count);
+        }
+        Ok(())
+    }
+
+    fn witnessed(&self, host: &Netns) -> Result<Option<u64>> {
+        self.witness.map(|witness| witness.read(host)).transpose()
+    }
+
+    /// Waits until the kernel is done with what was sent.
+    fn settle(&self, host: &Netns, before: Option<u64>) -> Result<()> {
+        if let Some(before) = before {
+            // Where it never gets there, the comparison tells it better.
+            let _ = eventually("the witness", || Ok(self.witnessed(host)? >= Some(before + self.count)));
+        }
+        drained()
+    }
+
+    fn compare(&self, host: &Netns, stat: &Stat) -> Result<()> {
+        let drops = stat.drops_of(self.reason)?;
+        let told = || format!("all drops: {:#?}", stat.drops());
+        let counted: u64 = drops.iter().map(|drop| drop.packets).sum();
+        ensure!(counted == self.count, "{counted} drops of {}, not {}; {}", self.reason, self.count, told());
+        let stray = drops.iter().find(|drop| !self.fits(host, drop));
+        ensure!(stray.is_none(), "not as told in the case: {stray:#?}");
+        Ok(())
+    }
+
+    fn fits(&self, host: &Netns, drop: &Drops) -> bool {
+        // Copies that the compiler made of a function have names with a dot: `name.constprop.0`.
+        let function = drop.symbol.as_deref().and_then(|symbol| symbol.split('.').next());
+        function.is_some_and(|function| self.symbols.contains(&function))
+            && drop.interface.as_deref() == self.interface
+            && drop.protocol.as_deref() == self.protocol
+            && drop.netns == u64::from(host.inum())
+    }
+}
+
+/// The table as tests.
+pub fn trials(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
+    let run = |case: Case| {
+        ensure!(kernel_knows(case.reason)?, Unable(format!("this kernel has no reason {}", case.reason)));
+        (case.provoke)(&case)
+    };
+    cases.into_iter().map(|case| trial(case.name, move || run(case))).collect()
+}
+
+/// Whether the kernel's type information names the reason.
+fn kernel_knows(reason: &str) -> Result<bool> {
+    let types = fs::read("/sys/kernel/btf/vmlinux").context("reading the kernel's type information")?;
+    let name = format!("\0SKB_DROP_REASON_{reason}\0");
+    Ok(types.windows(name.len()).any(|window| window == name.as_bytes()))
+}
+
+/// Waits until the kernel has taken up all that the interfaces received.
+pub fn drained() -> Result<()> {
+    eventually("the receive queues to drain", || Ok(queued_packets()? == 0))
+}
+
+/// Packets that wait in all processors' receive queues.
+fn queued_packets() -> Result<u64> {
+    // `softnet_seq_show`, net/core/net-procfs.c: the 12th column is the length of the backlog.
+    let lines = fs::read_to_string("/proc/net/softnet_stat").context("reading softnet_stat")?;
+    let waiting = |line: &str| Some(u64::from_str_radix(line.split_whitespace().nth(11)?, 16).unwrap_or(0));
+    Ok(lines.lines().filter_map(waiting).sum())
+}

@@ -1,0 +1,234 @@
+//! The real binary, started and stopped, and what it printed.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{PATIENCE, eventually};
+
+/// The last words of the line on stderr that says: attached, counting.
+const ATTACHED: &str = "Ctrl-C ends";
+
+/// `DROPTRACE_BIN`, else what cargo built.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("DROPTRACE_BIN") {
+        return Ok(path.into());
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    ["release", "debug"]
+        .iter()
+        .map(|profile| target.join(profile).join("droptrace"))
+        .find(|path| path.exists())
+        .context("no droptrace: build it, or name it in DROPTRACE_BIN")
+}
+
+/// A command that runs the binary.
+pub fn command(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// A running droptrace; killed with its handle.
+#[derive(Debug)]
+pub struct Droptrace {
+    child: Child,
+    stdout: Option<JoinHandle<std::io::Result<String>>>,
+    stderr: Receiver<String>,
+    said: Vec<String>,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Results.
+    pub stdout: String,
+    /// Progress and warnings.
+    pub stderr: String,
+}
+
+impl Droptrace {
+    /// Starts it and waits until it is attached.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let mut droptrace = Self::spawn(&mut command(arguments)?)?;
+        droptrace.await_attached()?;
+        Ok(droptrace)
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
+        let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let stdout = child.stdout.take().map(|mut pipe| {
+            thread::spawn(move || {
+                let mut text = String::new();
+                pipe.read_to_string(&mut text).map(|_| text)
+            })
+        });
+        let (sender, stderr) = channel();
+        let pipe = child.stderr.take().context("stderr is not piped")?;
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                // Nobody listens any more when the handle is gone.
+                let _ = sender.send(line);
+            }
+        });
+        Ok(Self { child, stdout, stderr, said: Vec::new() })
+    }
+
+    fn await_attached(&mut self) -> Result<()> {
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    let attached = line.contains(ATTACHED);
+                    self.said.push(line);
+                    if attached {
+                        return Ok(());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => bail!("droptrace does not say that it counts: {:?}", self.said),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait()?;
+                    bail!("droptrace ended ({status}) before it counted: {}", self.said.join("; "));
+                }
+            }
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal; one that has ended already is no error.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no process id")?;
+        // The child is not waited for yet, so the id is still its own.
+        kill_process(pid, signal).context("signalling droptrace")
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Result<Finished> {
+        let mut status = None;
+        eventually("droptrace to end", || {
+            status = self.child.try_wait()?;
+            Ok(status.is_some())
+        })?;
+        let status = status.context("no exit status")?;
+        let stdout = match self.stdout.take() {
+            Some(reader) => reader.join().map_err(|_| anyhow!("the reader of stdout panicked"))??,
+            None => String::new(),
+        };
+        self.said.extend(self.stderr.iter());
+        Ok(Finished { status, stdout, stderr: self.said.join("\n") })
+    }
+
+    /// Ctrl-C, and what it printed.
+    pub fn finish(self) -> Result<Finished> {
+        self.signal(Signal::INT)?;
+        let finished = self.wait()?;
+        ensure!(finished.status.success(), "droptrace ended with {}: {}", finished.status, finished.stderr);
+        Ok(finished)
+    }
+}
+
+impl Drop for Droptrace {
+    fn drop(&mut self) {
+        // Fails when it has ended already, which is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The last document of `droptrace stat --format json`.
+#[derive(Debug)]
+pub struct Stat(pub Value);
+
+impl Stat {
+    /// Runs `stat` while `provocation` does its work.
+    pub fn during(arguments: &[&str], provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let droptrace = Droptrace::start(&[&["stat", "--format", "json"], arguments].concat())?;
+        provocation()?;
+        Self::parse(&droptrace.finish()?.stdout)
+    }
+
+    /// Reads what `stat` printed, and checks its account.
+    pub fn parse(stdout: &str) -> Result<Self> {
+        let documents: Vec<Value> = serde_json::Deserializer::from_str(stdout)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("reading {stdout:?}"))?;
+        let last = documents.into_iter().next_back().context("droptrace printed nothing")?;
+        ensure!(last["schema"] == "droptrace.stat.v1", "an unknown schema: {}", last["schema"]);
+        let stat = Self(last);
+        stat.check_ledger()?;
+        Ok(stat)
+    }
+
+    /// A field of the eBPF source's ledger.
+    pub fn ledger(&self, field: &str) -> Result<u64> {
+        let sources = self.0["sources"].as_array().context("no sources")?;
+        let source = sources.iter().find(|source| source["source"] == "ebpf").context("no source ebpf")?;
+        source["ledger"][field].as_u64().with_context(|| format!("no {field} in {}", source["ledger"]))
+    }
+
+    fn check_ledger(&self) -> Result<()> {
+        let [hits, accounted, overflow, filtered, lost] =
+            ["hits", "accounted", "overflow", "filtered", "lost"].map(|field| self.ledger(field));
+        let (hits, accounted, overflow, filtered, lost) = (hits?, accounted?, overflow?, filtered?, lost?);
+        ensure!(hits == accounted + overflow + filtered, "{hits} hits != {accounted} + {overflow} + {filtered}");
+        ensure!(lost == 0, "{lost} lost");
+        let shown: u64 = self.drops()?.iter().map(|drop| drop.packets).sum();
+        ensure!(shown == accounted, "the drops shown are {shown}, accounted are {accounted}");
+        Ok(())
+    }
+
+    /// The drops.
+    pub fn drops(&self) -> Result<Vec<Drops>> {
+        self.0["drops"].as_array().context("no drops")?.iter().map(Drops::parse).collect()
+    }
+
+    /// The drops of one reason.
+    pub fn drops_of(&self, reason: &str) -> Result<Vec<Drops>> {
+        Ok(self.drops()?.into_iter().filter(|drop| drop.reason == reason).collect())
+    }
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drops {
+    /// Why.
+    pub reason: String,
+    /// In which function.
+    pub symbol: Option<String>,
+    /// On which interface.
+    pub interface: Option<String>,
+    /// In which network namespace.
+    pub netns: u64,
+    /// Which protocol.
+    pub protocol: Option<String>,
+    /// How many.
+    pub packets: u64,
+}
+
+impl Drops {
+    fn parse(row: &Value) -> Result<Self> {
+        let text = |field: &str| row[field].as_str().map(str::to_owned);
+        Ok(Self {
+            reason: text("reason").with_context(|| format!("no reason in {row}"))?,
+            symbol: text("symbol"),
+            interface: text("interface"),
+            netns: row["netns"].as_u64().unwrap_or(0),
+            protocol: text("protocol"),
+            packets: row["packets"].as_u64().with_context(|| format!("no packets in {row}"))?,
+        })
+    }
+}

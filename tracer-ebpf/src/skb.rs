@@ -1,0 +1,195 @@
+//! What a dropped `struct sk_buff` tells (`include/linux/skbuff.h`).
+
+use tracer_common::{ABSENT, DropKey, IFNAMSIZ, InterfaceName, START_MAC, START_NETWORK, START_NONE};
+
+use crate::config::{config, kernel_space};
+use crate::memory::{Memory, Probe};
+
+/// Buckets of a namespace's hash of interfaces (`NETDEV_HASHBITS`, `include/net/net_namespace.h`).
+const NETDEV_HASHENTRIES: u32 = 1 << 8;
+/// Interfaces of one bucket that are looked at: enough for four thousand interfaces.
+const MAX_CHAIN: u32 = 16;
+
+/// `mac_header` while it is not set.
+const MAC_HEADER_UNSET: u16 = 0xffff;
+
+/// A dropped packet.
+pub(crate) struct Dropped {
+    pub(crate) key: DropKey,
+    /// Bytes from `start` on.
+    pub(crate) length: u32,
+    /// Address of the first header that is set, and which one that is.
+    pub(crate) start: u64,
+    pub(crate) start_kind: u8,
+    /// Bytes from `start` on that lie in one piece.
+    pub(crate) linear: u64,
+    /// The packet's `struct net_device`, or NULL.
+    device: *const u8,
+    /// The namespace that `key.netns` is the number of, or NULL.
+    net: *const u8,
+}
+
+impl Dropped {
+    /// Reads what accounting needs.
+    ///
+    /// # Safety
+    /// `skb` must be the tracepoint's first argument, `rx_sk` its fourth or NULL.
+    #[inline(always)]
+    pub(crate) unsafe fn read<M: Memory>(skb: *const u8, location: u64, reason: u32, rx_sk: *const u8) -> Self {
+        // SAFETY: offsets are of the structures that the pointers point to, as BTF has it.
+        unsafe {
+            let protocol = u16::from_be(M::load(skb, config!(offsets.skb_protocol)));
+            let device = kernel_pointer(M::load_if_present::<usize>(skb, config!(offsets.skb_dev)) as *const u8);
+            let mut ifindex = 0;
+            let mut net = core::ptr::null();
+            if !device.is_null() {
+                ifindex = M::load_if_present(device, config!(offsets.dev_ifindex));
+                net = M::load_if_present::<usize>(device, config!(offsets.dev_net)) as *const u8;
+            }
+            if ifindex == 0 {
+                ifindex = M::load_if_present(skb, config!(offsets.skb_iif));
+            }
+            if net.is_null() {
+                net = net_of_socket::<M>(skb, rx_sk);
+            }
+            let netns = if net.is_null() { 0 } else { M::load_if_present(net, config!(offsets.net_inum)) };
+            let mut dropped = Self {
+                key: DropKey { location, netns, ifindex, reason, protocol, padding: 0 },
+                length: 0,
+                start: 0,
+                start_kind: START_NONE,
+                linear: 0,
+                device,
+                net,
+            };
+            dropped.measure::<M>(skb);
+            dropped
+        }
+    }
+
+    /// Finds the first header and the length from there on: `len` alone misses what the layers have pulled.
+    ///
+    /// # Safety
+    /// As [`Dropped::read`].
+    #[inline(always)]
+    unsafe fn measure<M: Memory>(&mut self, skb: *const u8) {
+        // SAFETY: as in `read`.
+        let (len, data_len, data, head, mac, network) = unsafe {
+            (
+                M::load::<u32>(skb, config!(offsets.skb_len)),
+                M::load_if_present::<u32>(skb, config!(offsets.skb_data_len)),
+                M::load::<u64>(skb, config!(offsets.skb_data)),
+                M::load::<u64>(skb, config!(offsets.skb_head)),
+                M::load::<u16>(skb, config!(offsets.skb_mac_header)),
+                M::load::<u16>(skb, config!(offsets.skb_network_header)),
+            )
+        };
+        self.length = len;
+        let offset = if mac != MAC_HEADER_UNSET {
+            self.start_kind = START_MAC;
+            mac
+        } else if network != 0 {
+            self.start_kind = START_NETWORK;
+            network
+        } else {
+            return;
+        };
+        self.start = head + u64::from(offset);
+        let pulled = data.wrapping_sub(self.start);
+        let length = u64::from(len).wrapping_add(pulled);
+        // A header offset that was left over from an outer packet may lie beyond the data.
+        if length > u64::from(u32::MAX) {
+            self.start_kind = START_NONE;
+            return;
+        }
+        self.length = length as u32;
+        self.linear = length.wrapping_sub(u64::from(data_len));
+    }
+
+    /// The name of the packet's device; zeros when it has none.
+    #[inline(always)]
+    pub(crate) fn device_name<M: Memory>(&self) -> InterfaceName {
+        let mut name = [0; IFNAMSIZ];
+        if !self.device.is_null() {
+            let offset = config!(offsets.dev_name);
+            // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
+            let words = unsafe {
+                [
+                    M::load_if_present::<u64>(self.device, offset),
+                    M::load_if_present::<u64>(self.device, second_word(offset)),
+                ]
+            };
+            name[..8].copy_from_slice(&words[0].to_ne_bytes());
+            name[8..].copy_from_slice(&words[1].to_ne_bytes());
+        }
+        name
+    }
+
+    /// As [`Dropped::device_name`], and for a packet that has lost its device (TCP takes it away) the name of the
+    /// interface that it came in by. For rare use: it walks the kernel's list.
+    #[inline(always)]
+    pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
+        let has_index = config!(offsets.net_dev_index_head) != ABSENT && config!(offsets.dev_index_hlist) != ABSENT;
+        if self.device.is_null() && has_index && !self.net.is_null() && self.key.ifindex != 0 {
+            // SAFETY: `net` is a `struct net`.
+            return unsafe { name_by_index(self.net, self.key.ifindex) };
+        }
+        self.device_name::<M>()
+    }
+}
+
+/// The name of an interface, by its index within a namespace; zeros when it is gone (`__dev_get_by_index`,
+/// `net/core/dev.c`). All reads are by the helper: a list's links have no type.
+///
+/// # Safety
+/// `net` must be a `struct net`.
+#[inline(always)]
+unsafe fn name_by_index(net: *const u8, ifindex: u32) -> InterfaceName {
+    let bucket = (ifindex & (NETDEV_HASHENTRIES - 1)) * size_of::<usize>() as u32;
+    // SAFETY: the helper fails on addresses that cannot be read, which ends the walk.
+    unsafe {
+        let heads: usize = Probe::load(net, config!(offsets.net_dev_index_head));
+        let mut link: usize = Probe::load(heads as *const u8, bucket);
+        for _ in 0..MAX_CHAIN {
+            if link == 0 {
+                break;
+            }
+            let device = link.wrapping_sub(config!(offsets.dev_index_hlist) as usize) as *const u8;
+            if Probe::load_if_present::<u32>(device, config!(offsets.dev_ifindex)) == ifindex {
+                return Probe::load_if_present(device, config!(offsets.dev_name));
+            }
+            link = Probe::load(link as *const u8, 0);
+        }
+    }
+    [0; IFNAMSIZ]
+}
+
+/// The offset of the word behind the one at `offset`, absent when that is.
+#[inline(always)]
+const fn second_word(offset: u32) -> u32 {
+    if offset == ABSENT { offset } else { offset + 8 }
+}
+
+/// NULL for what is not a pointer into the kernel: `skb->dev` and `skb->sk` stand in unions with other things
+/// (`dev_scratch`, `ip_defrag_offset`).
+#[inline(always)]
+fn kernel_pointer(pointer: *const u8) -> *const u8 {
+    if (pointer as u64) < kernel_space() { core::ptr::null() } else { pointer }
+}
+
+/// The namespace of the socket that was to receive the packet, else of the one that sent it; NULL when there is none.
+///
+/// # Safety
+/// As [`Dropped::read`].
+#[inline(always)]
+unsafe fn net_of_socket<M: Memory>(skb: *const u8, rx_sk: *const u8) -> *const u8 {
+    let offset = config!(offsets.sock_net);
+    // SAFETY: as in `read`; a socket of any kind starts with `struct sock_common`, which has the namespace.
+    unsafe {
+        if !rx_sk.is_null() {
+            return M::load_if_present::<usize>(rx_sk, offset) as *const u8;
+        }
+        let sk = kernel_pointer(M::load_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8);
+        if sk.is_null() { sk } else { M::load_if_present::<usize>(sk, offset) as *const u8 }
+    }
+}

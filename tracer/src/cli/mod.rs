@@ -1,0 +1,79 @@
+//! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
+
+pub mod args;
+pub mod output;
+mod session;
+pub mod sinks;
+mod stat;
+mod target;
+mod trace;
+mod units;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use args::{Cli, Command};
+use output::reader_gone;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
+
+/// Runs what was typed, to its end.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let command = cli.into_command();
+    log_to_stderr(command.common().verbose);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the asynchronous runtime")?.block_on(async {
+        match &command {
+            Command::Stat(args) => stat::run(args).await,
+            Command::Trace(args) => trace::run(args).await,
+        }
+    })
+}
+
+/// Warnings and, if wanted, more, as lines like those that this program writes itself.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    // aya tells each relocation; only its warnings are of use here.
+    let filter =
+        Targets::new().with_default(level).with_targets([("aya", LevelFilter::WARN), ("aya_obj", LevelFilter::WARN)]);
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).without_time();
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}
+
+/// The exit status of a command that ended so: 0 done, 1 failed. Wrong usage is 2, which clap sees to.
+///
+/// A failure is told on stderr with all its causes. A reader that went away, as `head` does, has had what it wanted:
+/// that is a normal end.
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if reader_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell a failure to write to stderr to.
+            _ = writeln!(io::stderr(), "droptrace: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::output::OutputError;
+    use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let gone = OutputError::ReaderGone { target: "stdout".into() };
+        let gone = anyhow::Error::from(io::Error::new(io::ErrorKind::BrokenPipe, gone)).context("showing drops");
+        assert_eq!(exit_code(Err(gone)), ExitCode::SUCCESS);
+        assert_eq!(exit_code(Ok(())), ExitCode::SUCCESS);
+        assert_eq!(exit_code(Err(anyhow::anyhow!("a failure"))), ExitCode::FAILURE);
+    }
+}

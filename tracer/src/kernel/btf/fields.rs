@@ -1,0 +1,177 @@
+//! Where this kernel's structures keep their fields.
+
+use std::ops::ControlFlow;
+
+use btf_rs::{BtfType, Member, Type};
+use tracer_common::{ABSENT, IFNAMSIZ, Offsets};
+
+use Shape::{Bytes, Integer, Pointer};
+
+use super::{BtfError, KernelBtf, MAX_MODIFIERS};
+
+/// Anonymous structures within one another; the kernel nests four deep.
+const MAX_NESTING: usize = 16;
+/// Members gone through in search of one field; `struct net_device` has about 200. Bounds types that hold themselves.
+const MAX_MEMBERS: usize = 20_000;
+/// Types of one name that are tried; a kernel whose types were not all merged has two or three.
+const MAX_NAMESAKES: usize = 8;
+
+/// What a field must be to be read as we read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// An integer or enum of so many bytes.
+    Integer(u64),
+    Pointer,
+    /// An array of so many bytes.
+    Bytes(u64),
+}
+
+impl Shape {
+    const fn size(self) -> u64 {
+        match self {
+            Self::Integer(size) | Self::Bytes(size) => size,
+            // The kernels that we run on have 64 bits, as has their BPF machine.
+            Self::Pointer => 8,
+        }
+    }
+}
+
+/// The types of one name: one, or a few where the kernel's types were not all merged.
+pub(super) struct Structure(Vec<Type>);
+
+impl KernelBtf {
+    /// Offsets of the fields that the kernel program reads, in bytes from the start of `sk_buff`, `net_device`, `sock`
+    /// and `net`.
+    ///
+    /// Fails when a field is missing without which nothing works; others become [`ABSENT`]. A field of another size
+    /// or kind than expected, or a bit field, counts as missing.
+    pub fn offsets(&self) -> Result<Offsets, BtfError> {
+        let (skb, device) = (self.structure("sk_buff"), self.structure("net_device"));
+        let (sock, net) = (self.structure("sock"), self.structure("net"));
+        let optional = |structure, path, shape| self.offset(structure, path, shape).unwrap_or(ABSENT);
+        let required =
+            |field, shape| self.offset(&skb, field, shape).ok_or(BtfError::Field { structure: "sk_buff", field });
+        Ok(Offsets {
+            skb_len: required("len", Integer(4))?,
+            skb_data_len: optional(&skb, "data_len", Integer(4)),
+            skb_protocol: required("protocol", Integer(2))?,
+            skb_dev: optional(&skb, "dev", Pointer),
+            skb_iif: optional(&skb, "skb_iif", Integer(4)),
+            skb_sk: optional(&skb, "sk", Pointer),
+            skb_head: required("head", Pointer)?,
+            skb_data: required("data", Pointer)?,
+            skb_mac_header: required("mac_header", Integer(2))?,
+            skb_network_header: required("network_header", Integer(2))?,
+            dev_ifindex: optional(&device, "ifindex", Integer(4)),
+            dev_name: optional(&device, "name", Bytes(IFNAMSIZ as u64)),
+            dev_net: optional(&device, "nd_net.net", Pointer),
+            sock_net: optional(&sock, "__sk_common.skc_net.net", Pointer),
+            net_inum: optional(&net, "ns.inum", Integer(4)),
+            net_dev_index_head: optional(&net, "dev_index_head", Pointer),
+            dev_index_hlist: optional(&device, "index_hlist.next", Pointer),
+        })
+    }
+
+    /// Goes through all types for the name, so each structure is looked for once.
+    pub(super) fn structure(&self, name: &str) -> Structure {
+        let mut types = self.btf.resolve_types_by_name(name).unwrap_or_default();
+        types.retain(|found| matches!(found, Type::Struct(_)));
+        types.truncate(MAX_NAMESAKES);
+        Structure(types)
+    }
+
+    /// The offset of a field in bytes, by the names on the way to it.
+    pub(super) fn offset(&self, structure: &Structure, path: &str, shape: Shape) -> Option<u32> {
+        structure.0.iter().find_map(|found| self.offset_within(found, path, shape))
+    }
+
+    fn offset_within(&self, structure: &Type, path: &str, shape: Shape) -> Option<u32> {
+        let Type::Struct(outer) = structure else { return None };
+        let mut current = structure.clone();
+        let mut bits = 0_u64;
+        for name in path.split('.') {
+            let (offset, member) = Search { btf: self, name, left: MAX_MEMBERS }.find(&current)?;
+            if member.bitfield_size().unwrap_or(0) != 0 {
+                return None;
+            }
+            bits = bits.checked_add(offset)?;
+            current = self.plain_type(member.get_type_id()?)?;
+        }
+        let bytes = bits / 8;
+        let inside = bytes.checked_add(shape.size())? <= outer.size() as u64;
+        let usable = bits.is_multiple_of(8) && inside && self.has_shape(&current, shape);
+        u32::try_from(bytes).ok().filter(|_| usable)
+    }
+
+    fn has_shape(&self, found: &Type, shape: Shape) -> bool {
+        match shape {
+            Integer(size) => match found {
+                Type::Int(_) | Type::Enum(_) | Type::Enum64(_) => self.size(found) == Some(size),
+                _ => false,
+            },
+            Pointer => matches!(found, Type::Ptr(_)),
+            Bytes(size) => matches!(found, Type::Array(_)) && self.size(found) == Some(size),
+        }
+    }
+
+    /// Bytes of a type, arrays of arrays included.
+    fn size(&self, found: &Type) -> Option<u64> {
+        let mut found = found.clone();
+        let mut count = 1_u64;
+        for _ in 0..MAX_MODIFIERS {
+            let size = match &found {
+                Type::Int(t) => t.size(),
+                Type::Enum(t) => t.size(),
+                Type::Enum64(t) => t.size(),
+                Type::Array(t) => {
+                    count = count.checked_mul(t.len() as u64)?;
+                    found = self.plain_type(t.get_type_id()?)?;
+                    continue;
+                }
+                _ => return None,
+            };
+            return count.checked_mul(size as u64);
+        }
+        None
+    }
+}
+
+/// The search for one member, through anonymous structures and unions.
+struct Search<'a> {
+    btf: &'a KernelBtf,
+    name: &'a str,
+    left: usize,
+}
+
+impl Search<'_> {
+    /// The member and its offset in bits.
+    fn find(mut self, structure: &Type) -> Option<(u64, Member)> {
+        match self.visit(structure, 0, 0) {
+            ControlFlow::Break(found) => found,
+            ControlFlow::Continue(()) => None,
+        }
+    }
+
+    /// Breaks with the member, or with nothing when the search has cost too much.
+    fn visit(&mut self, structure: &Type, base: u64, depth: usize) -> ControlFlow<Option<(u64, Member)>> {
+        let (Type::Struct(structure) | Type::Union(structure)) = structure else { return ControlFlow::Continue(()) };
+        self.left = match self.left.checked_sub(structure.members.len() + 1) {
+            Some(left) => left,
+            None => return ControlFlow::Break(None),
+        };
+        for member in &structure.members {
+            let offset = base + u64::from(member.bit_offset());
+            let name = self.btf.btf.resolve_name(member).unwrap_or_default();
+            if name == self.name {
+                return ControlFlow::Break(Some((offset, member.clone())));
+            }
+            if name.is_empty() && depth < MAX_NESTING {
+                let inner = member.get_type_id().and_then(|id| self.btf.plain_type(id));
+                if let Some(inner) = inner {
+                    self.visit(&inner, offset, depth + 1)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,114 @@
+//! The kernel program's clock → real time.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::event::Timestamp;
+
+/// A reading may be interrupted between its two clocks: the narrowest of these counts.
+const READINGS: usize = 8;
+
+/// Maps `CLOCK_MONOTONIC`, which the kernel program stamps drops with, to real time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Real time less monotonic time, nanoseconds.
+    offset_ns: i128,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock {
+    /// Measures how far the two clocks are apart: within half the time that a reading takes, under 1 µs.
+    pub fn new() -> Self {
+        let now = |clock| nanoseconds(clock_gettime(clock));
+        Self::measure(|| Reading {
+            before: now(ClockId::Monotonic),
+            real: now(ClockId::Realtime),
+            after: now(ClockId::Monotonic),
+        })
+    }
+
+    fn measure(read: impl FnMut() -> Reading) -> Self {
+        let readings = std::iter::repeat_with(read).take(READINGS);
+        Self { offset_ns: readings.min_by_key(Reading::width).map_or(0, |best| best.offset()) }
+    }
+
+    /// Measures again: real time is set and slewed while monotonic time goes on.
+    pub fn refresh(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Real time at `monotonic_ns`, by the last measurement. Times before 1970 become 1970, those beyond 2554 the last
+    /// that a [`Timestamp`] holds.
+    pub fn real(&self, monotonic_ns: u64) -> Timestamp {
+        let real = i128::from(monotonic_ns).saturating_add(self.offset_ns).max(0);
+        Timestamp(u64::try_from(real).unwrap_or(u64::MAX))
+    }
+
+    /// Real time now.
+    pub fn now() -> Timestamp {
+        Timestamp(u64::try_from(nanoseconds(clock_gettime(ClockId::Realtime))).unwrap_or(0))
+    }
+}
+
+/// Real time between two readings of monotonic time, nanoseconds.
+struct Reading {
+    before: i128,
+    real: i128,
+    after: i128,
+}
+
+impl Reading {
+    fn width(&self) -> i128 {
+        self.after - self.before
+    }
+
+    fn offset(&self) -> i128 {
+        self.real - (self.before + self.width() / 2)
+    }
+}
+
+fn nanoseconds(time: Timespec) -> i128 {
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrowest_reading_counts() {
+        let mut readings = [(100, 1000, 900), (200, 1250, 210), (300, 9000, 400)].iter().cycle();
+        let clock = Clock::measure(|| {
+            let &(before, real, after) = readings.next().unwrap();
+            Reading { before, real, after }
+        });
+        assert_eq!(clock.real(0), Timestamp(1250 - 205));
+        assert_eq!(clock.real(205), Timestamp(1250));
+    }
+
+    #[test]
+    fn times_that_no_timestamp_holds_are_clamped() {
+        let clock = |offset_ns| Clock { offset_ns };
+        assert_eq!(clock(-5).real(3), Timestamp(0));
+        assert_eq!(clock(5).real(u64::MAX), Timestamp(u64::MAX));
+        assert_eq!(clock(i128::MAX).real(u64::MAX), Timestamp(u64::MAX));
+        assert_eq!(clock(i128::MIN).real(0), Timestamp(0));
+        assert_eq!(clock(-5).real(u64::MAX), Timestamp(u64::MAX - 5));
+    }
+
+    #[test]
+    fn monotonic_now_is_real_now() {
+        let mut clock = Clock::new();
+        clock.refresh();
+        let before = Clock::now();
+        let mapped = clock.real(u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap());
+        let after = Clock::now();
+        // The clocks run at one rate, but for what NTP sets in between.
+        let slack = 1_000_000;
+        assert!(before.0 <= mapped.0 + slack && mapped.0 <= after.0 + slack, "{before:?} {mapped:?} {after:?}");
+    }
+}

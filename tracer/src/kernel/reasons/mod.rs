@@ -1,0 +1,184 @@
+//! Names of drop reasons, as the running kernel has them. Their numbers move between kernels, even within a stable
+//! series, so what no source of this kernel names is shown as a number.
+
+mod format;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracer_common::REASON_ABSENT;
+
+use super::btf::KernelBtf;
+use crate::event::Reason;
+
+/// Where modules show their type information, one file each, beside the kernel's `vmlinux`.
+const MODULES: &str = "/sys/kernel/btf";
+
+/// Enums of subsystems end so: `mac80211_drop_reason`, `ovs_drop_reason`, `qdisc_drop_reason`.
+const SUBSYSTEM_ENUM: &str = "_drop_reason";
+
+/// Looking through modules takes milliseconds, so a flood of unknown numbers must not ask for it each time.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// `SKB_DROP_REASON_SUBSYS_SHIFT` (`include/net/dropreason-core.h`).
+const SUBSYSTEM_SHIFT: u32 = 16;
+
+/// Numbers and names of drop reasons.
+pub struct ReasonNames {
+    btf: KernelBtf,
+    modules: PathBuf,
+    subsystems: HashMap<u32, Arc<str>>,
+    names: HashMap<u32, Arc<str>>,
+    resolved: HashMap<u32, Arc<Reason>>,
+    /// Parts of the kernel whose subsystem enums were read; the image itself counts by the name of its file.
+    searched: HashSet<OsString>,
+    searched_at: Option<Instant>,
+}
+
+impl ReasonNames {
+    /// Reads `enum skb_drop_reason` and `enum skb_drop_reason_subsys`; where the kernel has no such type, the core's
+    /// names from the tracepoint's `format` file, if it can be read.
+    ///
+    /// Enums of subsystems are read when the first of their reasons turns up.
+    pub fn load(btf: &KernelBtf) -> Self {
+        let mut names = Self::from_btf(btf, MODULES.into());
+        if names.names.is_empty() {
+            names.add_format(&format::read());
+        }
+        names
+    }
+
+    fn from_btf(btf: &KernelBtf, modules: PathBuf) -> Self {
+        let core = btf.enumerators("skb_drop_reason").into_iter().filter(|(name, _)| is_reason(name));
+        let names = core.filter_map(|(name, value)| Some((u32::try_from(value).ok()?, core_name(&name).into())));
+        let subsystems = btf.enumerators("skb_drop_reason_subsys").into_iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix("SKB_DROP_REASON_SUBSYS_")?;
+            Some((u32::try_from(value).ok()?, name.to_lowercase().into())).filter(|_| name != "NUM")
+        });
+        Self {
+            btf: btf.clone(),
+            modules,
+            subsystems: subsystems.collect(),
+            names: first_of_each(names),
+            resolved: HashMap::new(),
+            searched: HashSet::new(),
+            searched_at: None,
+        }
+    }
+
+    fn add_format(&mut self, format: &str) {
+        let named = format::parse(format).into_iter().filter(|(_, name)| is_reason(name));
+        self.names = first_of_each(named.map(|(value, name)| (value, name.into())));
+    }
+
+    /// The reason of a number, subsystem in its high 16 bits. Equal numbers give the same `Arc`.
+    ///
+    /// Core reasons lose the prefix `SKB_DROP_REASON_`, as the kernel's own tracepoint prints them; those of subsystems
+    /// keep the kernel's name in full (`OVS_DROP_LAST_ACTION`), as `NET_DM` reports them. [`REASON_ABSENT`], of kernels
+    /// that give no reason, is the core's `NOT_SPECIFIED`, which such kernels mean.
+    pub fn resolve(&mut self, raw: u32) -> Arc<Reason> {
+        if let Some(reason) = self.resolved.get(&raw) {
+            return Arc::clone(reason);
+        }
+        self.resolve_at(raw, Instant::now())
+    }
+
+    fn resolve_at(&mut self, raw: u32, now: Instant) -> Arc<Reason> {
+        if let Some(reason) = self.resolved.get(&raw) {
+            return Arc::clone(reason);
+        }
+        if raw == REASON_ABSENT {
+            return self.keep(Reason { value: raw, subsystem: "core".into(), name: "NOT_SPECIFIED".into() });
+        }
+        let subsystem = raw >> SUBSYSTEM_SHIFT;
+        let mut complete = true;
+        if subsystem != 0 && !self.names.contains_key(&raw) {
+            complete = self.search(now);
+        }
+        let reason = Reason { value: raw, subsystem: self.subsystem(subsystem), name: self.name(raw) };
+        // Without a search the name may yet be found.
+        if complete { self.keep(reason) } else { Arc::new(reason) }
+    }
+
+    fn keep(&mut self, reason: Reason) -> Arc<Reason> {
+        Arc::clone(self.resolved.entry(reason.value).or_insert_with(|| Arc::new(reason)))
+    }
+
+    fn name(&self, raw: u32) -> Arc<str> {
+        self.names.get(&raw).cloned().unwrap_or_else(|| raw.to_string().into())
+    }
+
+    fn subsystem(&self, number: u32) -> Arc<str> {
+        match self.subsystems.get(&number) {
+            Some(name) => Arc::clone(name),
+            // Kernels before 6.4 know no subsystems: all reasons are the core's.
+            None if number == 0 => "core".into(),
+            None => number.to_string().into(),
+        }
+    }
+
+    /// Reads the subsystems' enums of the image and of the modules not read before. `false` when it was done too
+    /// recently.
+    fn search(&mut self, now: Instant) -> bool {
+        if self.searched_at.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_INTERVAL) {
+            return false;
+        }
+        self.searched_at = Some(now);
+        if self.searched.insert("vmlinux".into()) {
+            let found = self.btf.enumerators_by_suffix(SUBSYSTEM_ENUM);
+            self.add_subsystem_reasons(found);
+        }
+        // Without such a folder there are no modules to read.
+        for module in std::fs::read_dir(&self.modules).into_iter().flatten().flatten() {
+            if self.searched.insert(module.file_name()) {
+                let bytes = std::fs::read(module.path()).unwrap_or_default();
+                self.add_module(&bytes);
+            }
+        }
+        true
+    }
+
+    /// Most modules have no reasons of their own: the name stands in their strings, or they need not be parsed.
+    fn add_module(&mut self, bytes: &[u8]) {
+        let mut ending = SUBSYSTEM_ENUM.as_bytes().to_vec();
+        ending.push(0);
+        if bytes.windows(ending.len()).any(|part| part == ending)
+            && let Ok(module) = self.btf.module_from_bytes(bytes)
+        {
+            self.add_subsystem_reasons(module.enumerators_by_suffix(SUBSYSTEM_ENUM));
+        }
+    }
+
+    fn add_subsystem_reasons(&mut self, enumerators: Vec<(String, u64)>) {
+        for (name, value) in enumerators {
+            let Ok(raw) = u32::try_from(value) else { continue };
+            let number = raw >> SUBSYSTEM_SHIFT;
+            if number != 0 && self.subsystems.contains_key(&number) && is_reason(&name) {
+                self.names.entry(raw).or_insert_with(|| name.into());
+            }
+        }
+    }
+}
+
+fn core_name(enumerator: &str) -> &str {
+    enumerator.strip_prefix("SKB_DROP_REASON_").unwrap_or(enumerator)
+}
+
+/// Enums also hold masks, ends and the bases of subsystems, which no packet is dropped for.
+fn is_reason(name: &str) -> bool {
+    !name.starts_with("__") && !name.ends_with("_MAX") && !name.ends_with("_MASK") && name != "MAX"
+}
+
+/// Where an enum gives two names to a number, the first is the one that the kernel's source explains.
+fn first_of_each(pairs: impl Iterator<Item = (u32, Arc<str>)>) -> HashMap<u32, Arc<str>> {
+    let mut names = HashMap::new();
+    for (value, name) in pairs {
+        names.entry(value).or_insert(name);
+    }
+    names
+}

@@ -1,0 +1,221 @@
+//! What this process may do and what this kernel has, and what a reader can do about what is missing.
+//!
+//! The answers are read once ([`Facts::read`]); what follows from them is worked out without the system.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use super::btf::VMLINUX;
+
+/// `CAP_BPF` (`include/uapi/linux/capability.h`): the last of the two that came with 5.8.
+const CAP_BPF: u32 = 39;
+
+/// The number of the first user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
+
+/// How far the kernel protects itself from root (`security/lockdown/lockdown.c`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lockdown {
+    /// Not at all, or the kernel has no such thing.
+    #[default]
+    None,
+    /// Its code cannot be changed; nothing that we do is refused.
+    Integrity,
+    /// Nor can its memory be read by address: `bpf_probe_read_kernel` is refused, typed loads (`tp_btf`) are not.
+    Confidentiality,
+}
+
+impl Lockdown {
+    /// From the text of `/sys/kernel/security/lockdown`: `none [integrity] confidentiality`.
+    fn parse(text: &str) -> Self {
+        let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+        match chosen.map(|(chosen, _)| chosen) {
+            Some("integrity") => Self::Integrity,
+            Some("confidentiality") => Self::Confidentiality,
+            _ => Self::None,
+        }
+    }
+}
+
+/// What was found, once.
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on one another")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// What this process may do, within its user namespace.
+    pub capabilities: CapabilitySet,
+    /// The kernel has `CAP_BPF` and `CAP_PERFMON` (5.8 and later); before, `CAP_SYS_ADMIN` stands for both.
+    pub knows_cap_bpf: bool,
+    /// Capabilities of another user namespace, as in a rootless container, do not count for BPF.
+    pub initial_user_namespace: bool,
+    /// [`VMLINUX`] is there.
+    pub has_btf: bool,
+    /// The kernel has the system call `bpf` (it has the setting `kernel.unprivileged_bpf_disabled`).
+    pub has_bpf: bool,
+    /// How far the kernel protects itself.
+    pub lockdown: Lockdown,
+    /// Memory that this process may lock, bytes; none where there is no limit.
+    pub locked_memory: Option<u64>,
+    /// This program's file, to grant capabilities to.
+    pub program: PathBuf,
+}
+
+impl Facts {
+    /// Asks the system. What cannot be read counts as what most kernels have.
+    pub fn read() -> Self {
+        let last_capability = fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
+        let user_namespace = fs::read_link("/proc/self/ns/user");
+        let settings = Path::new("/proc/sys/kernel");
+        Self {
+            capabilities: capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective),
+            knows_cap_bpf: last_capability
+                .and_then(|text| text.trim().parse::<u32>().ok())
+                .is_none_or(|last| last >= CAP_BPF),
+            initial_user_namespace: user_namespace.map_or(true, |link| link == Path::new(INITIAL_USER_NAMESPACE)),
+            has_btf: Path::new(VMLINUX).exists(),
+            has_bpf: !settings.exists() || settings.join("unprivileged_bpf_disabled").exists(),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .map_or(Lockdown::None, |text| Lockdown::parse(&text)),
+            locked_memory: getrlimit(Resource::Memlock).current,
+            program: std::env::current_exe().unwrap_or_else(|_| "droptrace".into()),
+        }
+    }
+
+    /// Names of the capabilities without which the kernel loads no tracing program, as far as they are missing.
+    pub fn missing_capabilities(&self) -> Vec<&'static str> {
+        let has = |wanted| self.capabilities.intersects(wanted | CapabilitySet::SYS_ADMIN);
+        if !self.knows_cap_bpf {
+            return if has(CapabilitySet::SYS_ADMIN) { vec![] } else { vec!["CAP_SYS_ADMIN"] };
+        }
+        let wanted = [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)];
+        wanted.into_iter().filter(|(_, capability)| !has(*capability)).map(|(name, _)| name).collect()
+    }
+
+    /// May this process see the addresses of kernel functions? Else locations have no symbols, unless
+    /// `kernel.kptr_restrict` and `kernel.perf_event_paranoid` let everybody see them.
+    pub fn has_cap_syslog(&self) -> bool {
+        self.capabilities.contains(CapabilitySet::SYSLOG)
+    }
+
+    /// What is known beforehand to stand in the way of loading and attaching; the surest first.
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        if !self.has_bpf {
+            found.push(Obstacle::NoBpf);
+        }
+        if !self.has_btf {
+            found.push(Obstacle::NoBtf);
+        }
+        let missing = self.missing_capabilities();
+        if !missing.is_empty() {
+            found.push(Obstacle::Capabilities { missing, grant: self.grant() });
+        } else if !self.initial_user_namespace {
+            found.push(Obstacle::UserNamespace);
+        }
+        found
+    }
+
+    /// Why the kernel may have refused to load or attach, given the number of the error that it answered with (none if
+    /// it is not known). Empty where the facts explain nothing, as when the verifier refused the program.
+    pub fn explain_refusal(&self, errno: Option<i32>) -> Vec<Obstacle> {
+        let mut found = self.obstacles();
+        let refused = errno.is_some_and(|number| [libc::EPERM, libc::EACCES].contains(&number));
+        if errno == Some(libc::ENOSYS) && self.has_bpf {
+            found.insert(0, Obstacle::NoBpf);
+        }
+        if refused && self.lockdown == Lockdown::Confidentiality {
+            found.push(Obstacle::Lockdown);
+        }
+        if errno == Some(libc::EPERM) && found.is_empty() {
+            found.push(Obstacle::Policy { locked_memory: self.locked_memory });
+        }
+        found
+    }
+
+    fn grant(&self) -> Grant {
+        let capabilities =
+            if self.knows_cap_bpf { ["bpf", "perfmon", "syslog"].as_slice() } else { &["sys_admin", "syslog"] };
+        Grant { capabilities, program: self.program.clone() }
+    }
+}
+
+/// What stands in the way. Each says what is missing and what the reader can do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// No system call `bpf`.
+    #[error(
+        "the system call bpf is off: this kernel was built without CONFIG_BPF_SYSCALL, or a seccomp filter of the \
+         container hides it; use a kernel that has it, or let the container call bpf"
+    )]
+    NoBpf,
+    /// No type information.
+    #[error(
+        "{VMLINUX} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted; use a \
+         kernel that has it (distribution kernels do)"
+    )]
+    NoBtf,
+    /// Not enough rights.
+    #[error("this process lacks {}; {grant}", missing.join(" and "))]
+    Capabilities {
+        /// Their names.
+        missing: Vec<&'static str>,
+        /// How to get them.
+        grant: Grant,
+    },
+    /// The rights are those of another user namespace.
+    #[error(
+        "this process has capabilities only within its own user namespace (a rootless container?), and BPF asks for \
+         those of the host; run it on the host, or in a container without user namespace"
+    )]
+    UserNamespace,
+    /// Reading memory by address is refused.
+    #[error(
+        "the kernel is locked down (confidentiality), so programs may not read its memory by address; \
+         /sys/kernel/security/lockdown shows the state, and only a start of the machine with another lockdown= changes it"
+    )]
+    Lockdown,
+    /// All that is known is in order.
+    #[error(
+        "this process has the capabilities for it, so a policy refused: a security module (SELinux, AppArmor), a \
+         seccomp filter of the container, or, before kernel 5.11, the limit on locked memory (ulimit -l, now {})",
+        bytes(*locked_memory)
+    )]
+    Policy {
+        /// [`Facts::locked_memory`]
+        locked_memory: Option<u64>,
+    },
+}
+
+/// How to get capabilities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// In lower case, without `CAP_`.
+    capabilities: &'static [&'static str],
+    program: PathBuf,
+}
+
+impl std::fmt::Display for Grant {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let each = |format: fn(&str) -> String, between| {
+            self.capabilities.iter().map(|name| format(name)).collect::<Vec<_>>().join(between)
+        };
+        let program = self.program.display();
+        let file = each(|name| format!("cap_{name}"), ",");
+        let container = each(|name| format!("--cap-add {}", name.to_uppercase()), " ");
+        let service = each(|name| format!("CAP_{}", name.to_uppercase()), " ");
+        writeln!(formatter, "grant them by one of")?;
+        writeln!(formatter, "  once:        sudo {program} …")?;
+        writeln!(formatter, "  to the file: sudo setcap {file}+ep {program}")?;
+        writeln!(formatter, "  a container: {container}")?;
+        write!(formatter, "  a service:   AmbientCapabilities={service}")
+    }
+}
+
+fn bytes(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "unlimited".into(), |bytes| format!("{} KiB", bytes / 1024))
+}

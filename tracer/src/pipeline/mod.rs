@@ -1,0 +1,3 @@
+//! From what sources yield to what sinks show.
+
+pub mod normalise;

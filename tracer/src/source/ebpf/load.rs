@@ -1,0 +1,204 @@
+//! Loads the kernel program with what this kernel is like written into it, and attaches it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use aya::maps::{Map, MapData, RingBuf};
+use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
+use aya::{Btf, Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
+use tracer_common::Config;
+use zerocopy::IntoBytes;
+
+use super::{Error, Mode, Options};
+use crate::kernel::btf::KernelBtf;
+
+const TRACEPOINT: &str = "kfree_skb";
+
+/// No pointer of the kernel is below this, with four or five levels of page tables alike; a pointer that another
+/// member of its union shows through is (`dev_scratch` is small, `arch/x86/include/asm/page_64_types.h`).
+const KERNEL_SPACE: u64 = 0xff00_0000_0000_0000;
+
+/// `aya-log`'s level for nothing and for all that the program says.
+const LOG_NOTHING: u8 = 0;
+const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
+
+/// What userspace tells the program.
+pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result<Config, Error> {
+    let tracepoint = btf.tracepoint()?;
+    let events = options.events.as_ref();
+    Ok(Config {
+        kernel_space: KERNEL_SPACE,
+        offsets: btf.offsets()?,
+        has_reason: tracepoint.has_reason.into(),
+        has_rx_sk: tracepoint.has_rx_sk.into(),
+        tick_ns,
+        events: events.is_some().into(),
+        snaplen: events.map_or(0, |events| events.snaplen),
+        rate: events.map_or(0, |events| events.rate),
+        // A quarter leaves the reader time to come while the rest fills.
+        wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),
+        netns: options.netns,
+        ifindex: options.ifindex,
+    })
+}
+
+/// Creates the maps and prepares the programs; nothing is attached yet.
+pub(super) fn load_object(options: &Options, config: &Config) -> Result<Ebpf, Error> {
+    let log_level = if options.kernel_log { LOG_DEBUG } else { LOG_NOTHING };
+    let ring_size = options.events.as_ref().map_or(page_size(), |events| events.ring_size);
+    EbpfLoader::new()
+        .override_global("CONFIG", config.as_bytes(), true)
+        .override_global("AYA_LOG_LEVEL", &log_level, true)
+        .map_max_entries("DROPS", options.map_entries)
+        .map_max_entries("RECORDS", ring_size)
+        .load(tracer_ebpf::OBJECT)
+        .map_err(|source| Error::Load { source: Box::new(source) })
+}
+
+/// The size of a page, which is the least that a ring buffer has.
+pub fn page_size() -> u32 {
+    u32::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+/// Attaches in the best way that works, or in the one asked for.
+pub(super) fn attach(ebpf: &mut Ebpf, wanted: Option<Mode>) -> Result<Mode, Error> {
+    if let Some(mode) = wanted {
+        return attach_as(ebpf, mode).map(|()| mode);
+    }
+    match attach_as(ebpf, Mode::TpBtf) {
+        Ok(()) => Ok(Mode::TpBtf),
+        Err(refused) => {
+            tracing::warn!("{:#}; trying {}", anyhow::Error::from(refused), Mode::RawTracepoint.name());
+            attach_as(ebpf, Mode::RawTracepoint).map(|()| Mode::RawTracepoint)
+        }
+    }
+}
+
+fn attach_as(ebpf: &mut Ebpf, mode: Mode) -> Result<(), Error> {
+    let refused = |source| refusal(mode, source);
+    match mode {
+        Mode::TpBtf | Mode::Nothing => {
+            let btf = Btf::from_sys_fs().map_err(|source| Error::AyaBtf { source: Box::new(source) })?;
+            let program: &mut BtfTracePoint = program_mut(ebpf, mode)?.try_into().map_err(refused)?;
+            program.load(TRACEPOINT, &btf).map_err(refused)?;
+            program.attach().map_err(refused)?;
+        }
+        Mode::RawTracepoint => {
+            let program: &mut RawTracePoint = program_mut(ebpf, mode)?.try_into().map_err(refused)?;
+            program.load().map_err(refused)?;
+            program.attach(TRACEPOINT).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+/// The verifier's log goes to the debug log: it is for those who change the program.
+fn refusal(mode: Mode, source: ProgramError) -> Error {
+    match source {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            tracing::debug!("verifier log of {}:\n{verifier_log}", mode.program());
+            Error::Refused { mode, source: io_error }
+        }
+        source => Error::Attach { mode, source: Box::new(source) },
+    }
+}
+
+fn program_mut(ebpf: &mut Ebpf, mode: Mode) -> Result<&mut Program, Error> {
+    ebpf.program_mut(mode.program()).ok_or(Error::Missing { what: mode.program() })
+}
+
+/// Detaches; the program stays loaded, so that its counters can be read.
+pub(super) fn detach(ebpf: &mut Ebpf, mode: Mode) -> Result<(), Error> {
+    let refused = |source| refusal(mode, source);
+    match (mode, program_mut(ebpf, mode)?) {
+        (Mode::TpBtf | Mode::Nothing, Program::BtfTracePoint(program)) => program.unload().map_err(refused),
+        (Mode::RawTracepoint, Program::RawTracePoint(program)) => program.unload().map_err(refused),
+        _ => Err(Error::Missing { what: mode.program() }),
+    }
+}
+
+/// A second handle on the program, which outlives its unloading.
+pub(super) fn program_fd(ebpf: &Ebpf, mode: Mode) -> Result<OwnedFd, Error> {
+    let missing = Error::Missing { what: mode.program() };
+    let program = ebpf.program(mode.program()).ok_or(missing)?;
+    let info = program.fd().map_err(|source| refusal(mode, source))?;
+    info.as_fd().try_clone_to_owned().map_err(|source| Error::Read { what: "program", source })
+}
+
+/// A handle on a map of counts.
+pub(super) fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, Error> {
+    let Some(Map::PerCpuArray(map) | Map::PerCpuHashMap(map) | Map::HashMap(map)) = ebpf.map(name) else {
+        return Err(Error::Missing { what: name });
+    };
+    map.fd().as_fd().try_clone_to_owned().map_err(|source| Error::Read { what: name, source })
+}
+
+/// The ring buffer of records.
+pub(super) fn take_ring(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, Error> {
+    let map = ebpf.take_map("RECORDS").ok_or(Error::Missing { what: "RECORDS" })?;
+    RingBuf::try_from(map).map_err(|source| Error::Map { what: "RECORDS", source: Box::new(source) })
+}
+
+/// The program's own log.
+pub(super) fn take_log(ebpf: &mut Ebpf) -> Option<EbpfLogger<&'static dyn log::Log>> {
+    EbpfLogger::init(ebpf).inspect_err(|error| tracing::warn!("cannot read the kernel program's log: {error}")).ok()
+}
+
+/// What the kernel knows of a program (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Runs that did not happen, for the program was running already on that CPU; none where the kernel does not tell.
+    pub recursion_misses: Option<u64>,
+    /// Nanoseconds that it ran, while the kernel's BPF statistics were on.
+    pub run_time_ns: u64,
+    /// Runs in that time.
+    pub runs: u64,
+}
+
+impl ProgramStats {
+    pub(super) fn read(program: &OwnedFd) -> io::Result<Self> {
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd())).map(|text| Self::parse(&text))
+    }
+
+    fn parse(fdinfo: &str) -> Self {
+        let field = |name| {
+            let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok();
+            fdinfo.lines().find_map(value)
+        };
+        Self {
+            recursion_misses: field("recursion_misses"),
+            run_time_ns: field("run_time_ns").unwrap_or(0),
+            runs: field("run_cnt").unwrap_or(0),
+        }
+    }
+}
+
+/// Nanoseconds of a tick of the kernel's timer: what the coarse clocks can tell apart
+/// (`KTIME_LOW_RES`, `include/linux/hrtimer_defs.h`).
+pub(super) fn tick_ns() -> Result<u32, Error> {
+    let resolution = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    u32::try_from(resolution.tv_nsec).ok().filter(|ns| *ns > 0).ok_or_else(|| Error::Read {
+        what: "resolution of CLOCK_MONOTONIC_COARSE",
+        source: io::Error::other(format!("{resolution:?}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_stats_are_read_from_fdinfo() {
+        let fdinfo = "pos:\t0\nprog_type:\t26\nrun_time_ns:\t900\nrun_cnt:\t20\nrecursion_misses:\t17\n";
+        let stats = ProgramStats { recursion_misses: Some(17), run_time_ns: 900, runs: 20 };
+        assert_eq!(ProgramStats::parse(fdinfo), stats);
+        assert_eq!(ProgramStats::parse("pos:\t0\nrecursion_misses:\tx\n"), ProgramStats::default());
+    }
+
+    #[test]
+    fn a_tick_is_a_tick() {
+        let tick = tick_ns().unwrap();
+        assert!((100_000..=10_000_000).contains(&tick), "CONFIG_HZ is between 100 and 1000 or so: {tick} ns");
+    }
+}

@@ -1,0 +1,70 @@
+//! Reads the event plane: records in batches, as they come.
+
+use std::io;
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::record::Record;
+use super::sys;
+
+/// How often the reader looks by itself: the longest that a record waits when there are few.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What became of the records of one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Records that made sense.
+    pub delivered: u64,
+    /// Records that did not.
+    pub undecodable: u64,
+}
+
+/// The reading end of the ring buffer.
+pub struct RingReader {
+    ring: AsyncFd<RingBuf<MapData>>,
+    poll: Interval,
+}
+
+impl RingReader {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { ring: sys::watch(ring)?, poll })
+    }
+
+    /// Waits until records may be there: the kernel program wakes the reader when much waits, else time does.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        tokio::select! {
+            _ = self.poll.tick() => {}
+            guard = self.ring.readable() => guard?.clear_ready(),
+        }
+        Ok(())
+    }
+
+    /// Takes the records that are there, at most `limit`, and shows each one to `visit`, which ends the batch by an
+    /// error; that record counts as delivered.
+    pub fn drain<E>(
+        &mut self,
+        limit: u64,
+        mut visit: impl FnMut(&Record<'_>) -> Result<(), E>,
+    ) -> (Drained, Result<(), E>) {
+        let mut drained = Drained::default();
+        let ring = self.ring.get_mut();
+        while drained.delivered + drained.undecodable < limit {
+            let Some(item) = ring.next() else { break };
+            let Some(record) = Record::parse(&item) else {
+                drained.undecodable += 1;
+                continue;
+            };
+            drained.delivered += 1;
+            if let Err(error) = visit(&record) {
+                return (drained, Err(error));
+            }
+        }
+        (drained, Ok(()))
+    }
+}

@@ -1,0 +1,3 @@
+//! The ears on the kernel. A source starts, is read while it runs, and is stopped; then its account is exact.
+
+pub mod ebpf;
