@@ -1,0 +1,74 @@
+//! A storm of drops: datagrams into a full receive buffer.
+
+use std::io::{ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, UdpSocket};
+
+use anyhow::Result;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
+
+use crate::case::drained;
+use crate::netns::Netns;
+use crate::wire::udp;
+use crate::witness::Witness;
+
+/// The reason of a storm's drops.
+pub const REASON: &str = "SOCKET_RCVBUFF";
+/// Payload of one datagram, bytes.
+const PAYLOAD: usize = 64;
+/// Datagrams of one system call.
+const BATCH: u64 = 64;
+
+/// A sender and a receiver that nobody reads, on the loopback interface of a namespace of their own.
+#[derive(Debug)]
+pub struct Storm {
+    /// Where.
+    pub host: Netns,
+    sender: UdpSocket,
+    receiver: UdpSocket,
+}
+
+impl Storm {
+    /// Ready, nothing sent.
+    pub fn new() -> Result<Self> {
+        let host = Netns::new()?;
+        host.command("ip link set lo up")?;
+        let receiver = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+        set_socket_recv_buffer_size(&receiver, 1)?;
+        let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+        sender.connect(receiver.local_addr()?)?;
+        Ok(Self { host, sender, receiver })
+    }
+
+    /// Sends so many datagrams and waits until the kernel has dealt with all of them.
+    pub fn send(&self, datagrams: u64) -> Result<()> {
+        let payload = [0; PAYLOAD];
+        let slices = [IoSlice::new(&payload)];
+        let mut control: Vec<_> = (0..BATCH).map(|_| SendAncillaryBuffer::default()).collect();
+        let mut batch: Vec<_> = control.iter_mut().map(|control| MMsgHdr::new(&slices, control)).collect();
+        let mut left = datagrams;
+        while left > 0 {
+            let size = usize::try_from(left.min(BATCH))?;
+            left -= sendmmsg(&self.sender, &mut batch[..size], SendFlags::empty())? as u64;
+        }
+        drained()
+    }
+
+    /// Datagrams that the kernel says it dropped.
+    pub fn dropped(&self) -> Result<u64> {
+        Witness::Snmp("Udp", "RcvbufErrors").read(&self.host)
+    }
+
+    /// Reads what arrived; how many datagrams.
+    pub fn received(&self) -> Result<u64> {
+        self.receiver.set_nonblocking(true)?;
+        let mut received = 0;
+        loop {
+            match self.receiver.recv(&mut [0; PAYLOAD]) {
+                Ok(_) => received += 1,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(received),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
