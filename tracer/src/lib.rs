@@ -1,10 +1,15 @@
 //! Accounts for every packet that Linux drops: where, why, how many, and how sure.
 //!
 //! Data flows up this list: [`kernel`] is what the running kernel tells, [`event`] and [`ledger`] are the domain,
-//! [`report`] is what sinks are given.
+//! [`source`] listens, [`pipeline`] gives names, [`report`] is what sinks are given, [`packet`] decodes what was
+//! dropped, [`sink`] shows it, [`cli`] reads what was typed and runs the commands.
 
+pub mod cli;
 pub mod event;
 pub mod kernel;
 pub mod ledger;
+pub mod packet;
+pub mod pipeline;
 pub mod report;
+pub mod sink;
 pub mod source;

@@ -1,2 +1,10 @@
 //! `droptrace`: counts and shows the packets that this kernel drops.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracer::cli;
+
+fn main() -> ExitCode {
+    cli::exit_code(cli::run(cli::args::Cli::parse()))
+}

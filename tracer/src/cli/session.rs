@@ -1,16 +1,17 @@
 //! One run: the source, the names of this kernel, and when it started and ends.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::{CommonArgs, Mode as ModeArg};
 use super::target::{self, Target};
 use crate::event::Timestamp;
 use crate::kernel::btf::KernelBtf;
-use crate::kernel::{privileges, support};
 use crate::kernel::reasons::ReasonNames;
+use crate::kernel::support::{Facts, Obstacle};
+use crate::kernel::{clock::Clock, privileges};
 use crate::pipeline::normalise::Normaliser;
 use crate::report::{Host, SourceReport, StatReport};
 use crate::source::ebpf::{self, Drained, EbpfSource, EventOptions, Mode, Options, RingReader, Totals};
@@ -30,9 +31,9 @@ impl Session {
     /// Starts to listen, drops the rights that are needed no more, and says so on stderr.
     pub(super) fn start(args: &CommonArgs, events: Option<EventOptions>) -> Result<(Self, Option<RingReader>)> {
         let Target { netns, ifindex } = target::resolve(args)?;
-        let facts = support::Facts::read();
-        if let Some(refusal) = facts.missing_rights() {
-            bail!("{refusal}");
+        let facts = Facts::read();
+        if let Some(obstacle) = facts.obstacles().into_iter().next() {
+            return Err(obstacle.into());
         }
         let btf = KernelBtf::load()?;
         let options = Options {
@@ -47,14 +48,14 @@ impl Session {
             ifindex,
             kernel_log: args.verbose >= 2,
         };
-        let (source, ring) = EbpfSource::start(&options, &btf).map_err(|error| with_advice(error, &facts))?;
-        let (started_at, started) = (now(), Instant::now());
+        let (source, ring) = EbpfSource::start(&options, &btf).map_err(|error| explain(error, &facts))?;
+        let (started_at, started) = (Clock::now(), Instant::now());
         if let Err(error) = privileges::drop_unneeded() {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
         let session = Self {
             source,
-            normaliser: Normaliser::new(ReasonNames::load(btf)),
+            normaliser: Normaliser::new(ReasonNames::load(&btf)),
             host: host(),
             started_at,
             started,
@@ -123,19 +124,15 @@ impl Session {
     }
 }
 
-/// What can be done about a source that did not start, behind what went wrong.
-fn with_advice(error: ebpf::Error, facts: &support::Facts) -> anyhow::Error {
-    let advice = facts.advice(error.is_permission());
+/// What went wrong, and what can be done about it where that is known.
+fn explain(error: ebpf::Error, facts: &Facts) -> anyhow::Error {
+    let obstacles: Vec<Obstacle> = facts.explain_refusal(error.errno());
     let error = anyhow::Error::from(error);
-    match advice {
-        Some(advice) => anyhow::anyhow!("{error:#}\n{advice}"),
-        None => error,
+    if obstacles.is_empty() {
+        return error;
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    let advice: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{error:#}\n{}", advice.join("\n"))
 }
 
 fn host() -> Host {

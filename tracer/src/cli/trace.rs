@@ -47,14 +47,18 @@ struct Trace {
 
 impl Trace {
     async fn until(&mut self, stop: &mut Stop) -> Result<()> {
+        let mut more = false;
         while !self.has_enough() {
             tokio::select! {
                 biased;
                 () = stop.wait() => break,
-                ready = self.ring.ready() => ready.context("cannot wait for records")?,
+                () = tokio::task::yield_now(), if more => {}
+                ready = self.ring.ready(), if !more => ready.context("cannot wait for records")?,
             }
-            self.show_batch()?;
-            self.sink.flush()?;
+            more = self.show_batch()? == BATCH;
+            if !more {
+                self.sink.flush()?;
+            }
         }
         Ok(())
     }

@@ -5,8 +5,10 @@
 
 pub mod btf;
 pub mod clock;
+pub mod interfaces;
 pub mod netns;
 pub mod own_netlink;
+pub mod privileges;
 pub mod reasons;
 pub mod support;
 pub mod symbols;

@@ -7,7 +7,8 @@ use tracer_common::DropKey;
 
 use crate::event::{DropEvent, DropTotal, Origin, Place};
 use crate::kernel::clock::Clock;
-use crate::kernel::netns::Namespaces;
+use crate::kernel::interfaces;
+use crate::kernel::netns::{self, Namespaces};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
 use crate::report::OverflowTotal;
@@ -22,6 +23,7 @@ pub struct Normaliser {
     symbols: Symbols,
     namespaces: Namespaces,
     clock: Clock,
+    own_netns: u32,
     places: HashMap<DropKey, Arc<Place>>,
 }
 
@@ -30,9 +32,11 @@ impl Normaliser {
     pub fn new(reasons: ReasonNames) -> Self {
         Self {
             reasons,
-            symbols: Symbols::default(),
-            namespaces: Namespaces::default(),
+            symbols: Symbols::new(),
+            namespaces: Namespaces::new(),
             clock: Clock::new(),
+            // 0, which no namespace has, when it cannot be told.
+            own_netns: netns::own().unwrap_or(0),
             places: HashMap::new(),
         }
     }
@@ -44,7 +48,7 @@ impl Normaliser {
 
     /// Whether this process may not see the kernel's addresses, so that places have no symbols.
     pub fn hides_addresses(&self) -> bool {
-        self.symbols.hidden()
+        self.symbols.hidden().unwrap_or(true)
     }
 
     /// Totals by place. `interface` tells the name that an interface had, by namespace and index.
@@ -53,8 +57,8 @@ impl Normaliser {
             place: self.place(key, || interface(key.netns, key.ifindex)),
             packets: count.packets,
             bytes: count.bytes,
-            first_seen: self.clock.timestamp(count.first_ns),
-            last_seen: self.clock.timestamp(count.last_ns),
+            first_seen: self.clock.real(count.first_ns),
+            last_seen: self.clock.real(count.last_ns),
         });
         named.collect()
     }
@@ -86,13 +90,21 @@ impl Normaliser {
             place = self.place(key, lookup);
         }
         visit(&DropEvent {
-            timestamp: self.clock.timestamp(record.header.timestamp_ns),
+            timestamp: self.clock.real(record.header.timestamp_ns),
             place: &place,
             seen_by: &[Origin::Ebpf],
             length: record.header.length,
             start: record.start,
             bytes: record.bytes,
         })
+    }
+
+    /// The name that the kernel program saw, else what the interface is called now, if it is one of this namespace.
+    fn interface(&self, key: &DropKey, seen: impl FnOnce() -> Option<String>) -> Option<String> {
+        if key.ifindex == 0 {
+            return None;
+        }
+        seen().or_else(|| if key.netns == self.own_netns { interfaces::name(key.ifindex) } else { None })
     }
 
     fn place(&mut self, key: &DropKey, interface: impl FnOnce() -> Option<String>) -> Arc<Place> {
@@ -103,7 +115,7 @@ impl Normaliser {
             reason: self.reasons.resolve(key.reason),
             location: self.symbols.resolve(key.location),
             protocol: key.protocol,
-            interface: if key.ifindex == 0 { None } else { interface().map(Arc::from) },
+            interface: self.interface(key, interface).map(Arc::from),
             ifindex: key.ifindex,
             netns: key.netns,
             netns_name: self.namespaces.name(key.netns),

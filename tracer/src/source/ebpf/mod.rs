@@ -145,16 +145,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the kernel answered that the process may not do this.
-    pub fn is_permission(&self) -> bool {
+    /// The number of the error that the kernel answered with, if it was the kernel that refused.
+    pub fn errno(&self) -> Option<i32> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
-                return true;
+            if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+                return Some(errno);
             }
             cause = error.source();
         }
-        false
+        None
     }
 }
 

@@ -1,0 +1,270 @@
+//! What was typed. What it means on this host is resolved elsewhere.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracer_common::MAX_SNAPLEN;
+
+use super::units;
+use crate::sink::Sort;
+
+const EXAMPLES: &str = "\
+Examples:
+  droptrace                              show drops as they happen, by reason and place
+  droptrace --duration 10s               count for ten seconds, then print one table
+  droptrace --duration 10s --format json | jq '.drops[0]'
+  droptrace --netns blue --interface eth0 --sort rate
+  droptrace trace --count 20             show the next 20 drops, one line each
+  droptrace trace --all --format json -o drops.jsonl
+
+Counts are exact: the last line tells what was seen, what of it was counted, and what was lost.
+
+Rights: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions.
+Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
+Ctrl-C ends a run in order and still prints the result.";
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  droptrace trace --duration 5s          show drops for five seconds
+  droptrace trace --count 20             show the next 20 drops
+  droptrace trace --all --format json -o drops.jsonl
+
+Without --all, a flood at one place does not hide the rare drops of others: each place and reason \
+may show so many records a second on each CPU (--rate). What is held back is still counted, and told \
+at the end.
+
+Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+
+/// Counts every packet that this kernel drops: where, why and how many.
+///
+/// Without a command it does what `stat` does, and takes the options of `stat`.
+#[derive(Debug, Parser)]
+#[command(name = "droptrace", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    stat: StatArgs,
+}
+
+impl Cli {
+    /// The command; `stat` when none was typed.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Stat(self.stat))
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Count drops by reason and place (the default command)
+    #[command(after_help = EXAMPLES)]
+    Stat(StatArgs),
+    /// Show one line for each drop
+    #[command(after_help = TRACE_EXAMPLES)]
+    Trace(TraceArgs),
+}
+
+impl Command {
+    /// The options that all commands have.
+    pub const fn common(&self) -> &CommonArgs {
+        match self {
+            Self::Stat(args) => &args.common,
+            Self::Trace(args) => &args.common,
+        }
+    }
+}
+
+/// Options that all commands have.
+#[derive(Args, Clone, Debug)]
+pub struct CommonArgs {
+    /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file, emptied at the start, instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Count only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
+    #[arg(long, value_name = "TARGET")]
+    pub netns: Option<String>,
+
+    /// Count only drops of this interface, by name or index
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub interface: Option<String>,
+
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
+    pub color: ColorChoice,
+
+    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// How to attach to the kernel; auto takes the cheapest way that works here
+    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
+    pub mode: Mode,
+
+    /// Places that the kernel tells apart; drops at more of them are counted by reason only
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(hide_short_help = true)]
+    pub map_entries: u32,
+}
+
+/// Options of `stat`.
+#[derive(Args, Clone, Debug)]
+pub struct StatArgs {
+    /// Show the totals this often [default: 1s on a terminal without --duration, else once at the end]
+    #[arg(long, value_name = "TIME", value_parser = units::interval)]
+    pub interval: Option<Duration>,
+
+    /// Rows of the table, 0 for all [default: what fits on the terminal, else 20]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+
+    /// What comes first: most packets, bytes or packets a second; by name; or the latest drop
+    #[arg(long, value_enum, default_value_t, value_name = "BY")]
+    pub sort: SortBy,
+
+    /// What all commands have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// When `stat` shows its totals. The end always shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updates {
+    /// Only at the end.
+    AtEnd,
+    /// Each time that this has passed, and at the end.
+    Every(Duration),
+}
+
+impl StatArgs {
+    const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// An interval that was typed counts always; else only who looks on without an end in sight gets updates.
+    pub fn updates(&self, is_terminal: bool) -> Updates {
+        match self.interval {
+            Some(interval) => Updates::Every(interval),
+            None if is_terminal && self.common.duration.is_none() => Updates::Every(Self::DEFAULT_INTERVAL),
+            None => Updates::AtEnd,
+        }
+    }
+}
+
+/// Options of `trace`.
+#[derive(Args, Clone, Debug)]
+pub struct TraceArgs {
+    /// End after this many drops were shown
+    #[arg(short, long, value_name = "N")]
+    pub count: Option<NonZeroU64>,
+
+    /// Show every drop: no bound on records
+    #[arg(long, conflicts_with = "rate")]
+    pub all: bool,
+
+    /// Records a second for each place, reason and CPU
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub rate: NonZeroU32,
+
+    /// Leading bytes of each packet that are looked at, at most 4096
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_SNAPLEN)))]
+    pub snaplen: u32,
+
+    /// Size of the ring buffer between kernel and droptrace: a power of two, at least a page
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = units::ring_size)]
+    pub ring_size: u32,
+
+    /// What all commands have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl TraceArgs {
+    /// Records a second for each place, reason and CPU; none without a bound.
+    pub fn bound(&self) -> Option<NonZeroU32> {
+        (!self.all).then_some(self.rate)
+    }
+}
+
+/// Form of the results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document a line
+    Json,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless the environment forbids it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How to attach to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// The cheapest that works
+    #[default]
+    Auto,
+    /// Typed access to the packet, 5.5 and later with BTF
+    #[value(name = "tp_btf")]
+    TpBtf,
+    /// Copies each field out of the packet
+    #[value(name = "raw_tracepoint")]
+    RawTracepoint,
+}
+
+/// What rows are ordered by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SortBy {
+    /// Most packets
+    #[default]
+    Packets,
+    /// Most bytes
+    Bytes,
+    /// Most packets a second
+    Rate,
+    /// Name of the reason
+    Reason,
+    /// Name of the kernel's function
+    Symbol,
+    /// Latest drop
+    Last,
+}
+
+impl From<SortBy> for Sort {
+    fn from(by: SortBy) -> Self {
+        match by {
+            SortBy::Packets => Self::Packets,
+            SortBy::Bytes => Self::Bytes,
+            SortBy::Rate => Self::Rate,
+            SortBy::Reason => Self::Reason,
+            SortBy::Symbol => Self::Symbol,
+            SortBy::Last => Self::Last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).map(Cli::into_command)
+}
+
+fn stat(line: &str) -> StatArgs {
+    match parse(line) {
+        Ok(Command::Stat(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn trace(line: &str) -> TraceArgs {
+    match parse(line) {
+        Ok(Command::Trace(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn refused(line: &str) -> String {
+    let error = parse(line).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{line}");
+    error.to_string()
+}
+
+#[test]
+fn the_command_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn stat_is_the_default_command_with_its_options() {
+    for line in ["--duration 5s --top 3 --sort rate", "stat --duration 5s --top 3 --sort rate"] {
+        let args = stat(line);
+        assert_eq!((args.common.duration, args.top), (Some(Duration::from_secs(5)), Some(3)));
+        assert_eq!(args.sort, SortBy::Rate);
+    }
+    let defaults = stat("");
+    assert_eq!((defaults.interval, defaults.top, defaults.sort), (None, None, SortBy::Packets));
+    assert_eq!((defaults.common.map_entries, defaults.common.mode), (8192, Mode::Auto));
+    assert_eq!((defaults.common.format, defaults.common.verbose), (Format::Text, 0));
+}
+
+#[test]
+fn options_before_another_command_are_refused_not_dropped() {
+    assert!(refused("--duration 5s trace").contains("cannot be used with"));
+}
+
+#[test]
+fn updates_follow_what_was_typed_and_where_it_goes() {
+    let second = Updates::Every(Duration::from_secs(1));
+    let cases = [
+        ("", true, second),
+        ("", false, Updates::AtEnd),
+        ("--duration 5s", true, Updates::AtEnd),
+        ("--duration 5s", false, Updates::AtEnd),
+        ("--interval 1s", false, second),
+        ("--interval 1s --duration 5s", true, second),
+    ];
+    for (line, is_terminal, expected) in cases {
+        assert_eq!(stat(line).updates(is_terminal), expected, "{line}, terminal: {is_terminal}");
+    }
+}
+
+#[test]
+fn trace_options() {
+    let defaults = trace("trace");
+    assert_eq!((defaults.snaplen, defaults.ring_size, defaults.count), (128, 8 << 20, None));
+    assert_eq!(defaults.bound().map(NonZeroU32::get), Some(100));
+    let args = trace("trace --all -c 7 --snaplen 4096 --ring-size 64K -vv -o drops --mode tp_btf");
+    assert_eq!((args.bound(), args.count.map(NonZeroU64::get)), (None, Some(7)));
+    assert_eq!((args.snaplen, args.ring_size), (4096, 64 << 10));
+    assert_eq!((args.common.verbose, args.common.mode), (2, Mode::TpBtf));
+    assert_eq!(args.common.output, Some("drops".into()));
+}
+
+#[test]
+fn wrong_usage_says_what_would_be_right() {
+    for (line, hint) in [
+        ("--duration abc", "such as 10s, 1m 30s or 500ms"),
+        ("--interval 1us", "the shortest interval is 10ms"),
+        ("--map-entries 0", "1..=1048576"),
+        ("--map-entries 1048577", "1..=1048576"),
+        ("--sort size", "[possible values: packets, bytes, rate, reason, symbol, last]"),
+        ("--format yaml", "[possible values: text, json]"),
+        ("trace --ring-size 5M", "the next ones are 4M and 8M"),
+        ("trace --snaplen 4097", "0..=4096"),
+        ("trace --rate 0", "zero"),
+        ("trace --count 0", "zero"),
+        ("trace --all --rate 5", "cannot be used with"),
+        ("nonsense", "nonsense"),
+    ] {
+        let text = refused(line);
+        assert!(text.contains(hint), "{line}: {text}");
+    }
+}
+
+#[test]
+fn help_teaches() {
+    let help = parse("--help").unwrap_err();
+    assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+    let text = help.to_string();
+    println!("{text}");
+    for word in ["Examples:", "Rights:", "Exit status:", "--map-entries", "[default: 8192]", "trace"] {
+        assert!(text.contains(word), "{word}");
+    }
+    let short = parse("-h").unwrap_err().to_string();
+    println!("{short}");
+    assert!(!short.contains("--map-entries") && short.contains("Examples:"));
+    let trace = parse("trace --help").unwrap_err().to_string();
+    println!("{trace}");
+    assert!(trace.contains("--ring-size") && trace.contains("[default: 8M]"));
+}

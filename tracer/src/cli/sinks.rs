@@ -1,0 +1,117 @@
+//! The sink that was asked for.
+
+use super::args::{Format, StatArgs, TraceArgs, Updates};
+use super::output::Output;
+use crate::sink::{DropSink, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText, TraceTextOptions};
+
+/// The sink for `stat`. Tables are drawn over one another where they go to a terminal, one each interval.
+pub fn stat(args: &StatArgs, output: Output) -> Box<dyn StatSink> {
+    match args.common.format {
+        Format::Json => Box::new(StatJson::new(output, args.sort.into())),
+        Format::Text => {
+            let options = StatTextOptions {
+                sort: args.sort.into(),
+                top: args.top,
+                color: output.wants_color(args.common.color),
+                live: output.is_terminal() && args.updates(true) != Updates::AtEnd,
+                size: output.size(),
+            };
+            Box::new(StatText::new(output, options))
+        }
+    }
+}
+
+/// The sink for `trace`. `home_netns` is the inode number of the reader's own network namespace, 0 when not known.
+pub fn trace(args: &TraceArgs, output: Output, home_netns: u32) -> Box<dyn DropSink> {
+    match args.common.format {
+        Format::Json => Box::new(TraceJson::new(output)),
+        Format::Text => {
+            let options = TraceTextOptions { color: output.wants_color(args.common.color), home_netns };
+            Box::new(TraceText::new(output, options))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use crate::cli::output::reader_gone;
+    use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
+    use crate::report::{Host, StatReport};
+
+    fn host() -> Host {
+        Host { name: "lab-1".into(), kernel: "6.18.44".into() }
+    }
+
+    fn command(line: &str) -> Command {
+        Cli::try_parse_from(line.split(' ')).unwrap().into_command()
+    }
+
+    /// Shows something on what the command asks for.
+    fn show(command: &Command, output: Output) -> io::Result<()> {
+        match command {
+            Command::Stat(args) => stat(args, output).report(&StatReport {
+                host: host(),
+                started_at: Timestamp(0),
+                duration: Duration::from_secs(1),
+                is_final: true,
+                sources: vec![],
+                drops: vec![],
+                overflow: vec![],
+            }),
+            Command::Trace(args) => {
+                let mut sink = trace(args, output, 0);
+                sink.start(&host(), Timestamp(0))?;
+                let place = Place {
+                    reason: Reason { value: 6, subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
+                    location: Location { address: 1, symbol: None }.into(),
+                    protocol: 0,
+                    interface: None,
+                    ifindex: 0,
+                    netns: 0,
+                    netns_name: None,
+                };
+                sink.event(&DropEvent {
+                    timestamp: Timestamp(0),
+                    place: &place,
+                    seen_by: &[Origin::Ebpf],
+                    length: 0,
+                    start: PacketStart::Nothing,
+                    bytes: &[],
+                })?;
+                sink.finish(&[])
+            }
+        }
+    }
+
+    const COMMANDS: [&str; 4] =
+        ["droptrace stat", "droptrace stat --format json", "droptrace trace", "droptrace trace --format json"];
+
+    #[test]
+    fn every_sink_tells_of_a_full_disk() {
+        for line in COMMANDS {
+            let output = Output::open(Some(Path::new("/dev/full"))).unwrap();
+            let error = anyhow::Error::from(show(&command(line), output).unwrap_err());
+            let text = format!("{error:#}");
+            assert_eq!(text, "writing to /dev/full failed: No space left on device (os error 28)", "{line}");
+        }
+    }
+
+    #[test]
+    fn every_sink_ends_well_when_its_reader_goes() {
+        for line in COMMANDS {
+            let (reader, writer) = io::pipe().unwrap();
+            drop(reader);
+            let output = Output::from_file(std::os::fd::OwnedFd::from(writer).into(), None);
+            let error = anyhow::Error::from(show(&command(line), output).unwrap_err());
+            assert!(reader_gone(&error), "{line}: {error:#}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Rights that are needed to attach are not needed to read.
+
+use std::io;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
+
+/// What reading takes: `CAP_BPF` for maps (kernels before 5.19 ask it for every use of `bpf`), and `CAP_SYSLOG` to see
+/// the addresses of symbols, which are read when the first drop comes.
+const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
+
+/// Gives up, for the calling thread and those that it starts, all capabilities but those that reading takes.
+///
+/// There is no way back, nor by executing another program.
+pub fn drop_unneeded() -> io::Result<()> {
+    set_no_new_privs(true)?;
+    let held = capabilities(None)?;
+    let kept = held.permitted & NEEDED;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reading_takes_is_left() {
+        std::thread::spawn(|| {
+            drop_unneeded().unwrap();
+            let left = capabilities(None).unwrap();
+            assert!(NEEDED.contains(left.effective | left.permitted), "{left:?}");
+            assert!(left.inheritable.is_empty());
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,111 @@
+//! JSON for programs: one document a line. `docs/output.md` has every field; within a version a schema only grows.
+
+mod stat;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+pub use stat::StatJson;
+pub use trace::TraceJson;
+
+use crate::event::{Location, Symbol};
+use crate::ledger::{EbpfLedger, EventLedger};
+use crate::packet::ProtocolName;
+use crate::report::SourceReport;
+
+/// What is shown as a string, written without a string in between.
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// An address of the kernel, as a string: JSON's numbers do not hold 64 bits.
+struct Address(u64);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// The parts of a location, each null where it is not known.
+fn symbol_of(location: &Location) -> (Option<&str>, Option<u64>, Option<&str>) {
+    match &location.symbol {
+        Some(Symbol { name, offset, module }) => (Some(name), Some(*offset), module.as_deref()),
+        None => (None, None, None),
+    }
+}
+
+fn protocol_of(ether_type: u16) -> Option<Shown<ProtocolName>> {
+    (ether_type != 0).then_some(Shown(ProtocolName(ether_type)))
+}
+
+/// The kernel's number where 0 means that there is none.
+fn told(number: u32) -> Option<u32> {
+    (number != 0).then_some(number)
+}
+
+#[derive(Serialize)]
+struct Account {
+    source: &'static str,
+    mode: &'static str,
+    ledger: Ledger,
+}
+
+#[derive(Serialize)]
+struct Ledger {
+    hits: u64,
+    accounted: u64,
+    overflow: u64,
+    filtered: u64,
+    lost: Option<u64>,
+    missed: Option<u64>,
+    unread: i128,
+    events: Option<Events>,
+}
+
+#[derive(Serialize)]
+struct Events {
+    offered: u64,
+    submitted: u64,
+    suppressed: u64,
+    ring_full: u64,
+    delivered: u64,
+    undecodable: u64,
+    pending: i128,
+}
+
+impl From<&SourceReport> for Account {
+    fn from(report: &SourceReport) -> Self {
+        let ledger = &report.ledger;
+        let EbpfLedger { hits, accounted, overflow, filtered, missed, events } = *ledger;
+        Self {
+            source: report.origin.name(),
+            mode: report.mode,
+            ledger: Ledger {
+                hits,
+                accounted,
+                overflow,
+                filtered,
+                lost: missed,
+                missed,
+                unread: ledger.unread(),
+                events: events.map(Events::from),
+            },
+        }
+    }
+}
+
+impl From<EventLedger> for Events {
+    fn from(ledger: EventLedger) -> Self {
+        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable } = ledger;
+        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending: ledger.pending() }
+    }
+}

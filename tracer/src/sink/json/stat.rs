@@ -1,0 +1,119 @@
+//! `droptrace.stat.v1`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Account, Address, Shown, protocol_of, symbol_of, told};
+use crate::event::DropTotal;
+use crate::packet::ProtocolName;
+use crate::report::{OverflowTotal, StatReport};
+use crate::sink::rank::{Ranking, Sort};
+use crate::sink::time::TimeText;
+use crate::sink::{StatSink, told_reason};
+
+/// Shows totals as JSON, one document a line for each report.
+pub struct StatJson<W> {
+    out: W,
+    ranking: Ranking,
+}
+
+impl<W: Write> StatJson<W> {
+    /// Writes to `out`, all rows in the order of `sort`.
+    pub fn new(out: W, sort: Sort) -> Self {
+        Self { out, ranking: Ranking::new(sort) }
+    }
+}
+
+impl<W: Write> StatSink for StatJson<W> {
+    fn report(&mut self, report: &StatReport) -> io::Result<()> {
+        let (ranks, _) = self.ranking.rank(report);
+        let document = Document {
+            schema: "droptrace.stat.v1",
+            host: &report.host.name,
+            kernel: &report.host.kernel,
+            started_at: TimeText::new(report.started_at),
+            duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
+            sources: report.sources.iter().map(Account::from).collect(),
+            drops: ranks.iter().map(|rank| Row::from(rank.total)).collect(),
+            overflow: report.overflow.iter().map(Overflow::from).collect(),
+            r#final: report.is_final,
+        };
+        serde_json::to_writer(&mut self.out, &document)?;
+        self.out.write_all(b"\n")?;
+        self.out.flush()
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'r> {
+    schema: &'static str,
+    host: &'r str,
+    kernel: &'r str,
+    started_at: TimeText,
+    duration_ns: u64,
+    sources: Vec<Account>,
+    drops: Vec<Row<'r>>,
+    overflow: Vec<Overflow<'r>>,
+    r#final: bool,
+}
+
+#[derive(Serialize)]
+struct Row<'r> {
+    reason: Option<&'r str>,
+    subsystem: Option<&'r str>,
+    symbol: Option<&'r str>,
+    offset: Option<u64>,
+    module: Option<&'r str>,
+    address: Shown<Address>,
+    protocol: Option<Shown<ProtocolName>>,
+    interface: Option<&'r str>,
+    ifindex: Option<u32>,
+    netns: Option<u32>,
+    packets: u64,
+    bytes: u64,
+    first_seen: TimeText,
+    last_seen: TimeText,
+    netns_name: Option<&'r str>,
+}
+
+impl<'r> From<&'r DropTotal> for Row<'r> {
+    fn from(total: &'r DropTotal) -> Self {
+        let place = &*total.place;
+        let (symbol, offset, module) = symbol_of(&place.location);
+        let reason = told_reason(&place.reason);
+        Self {
+            reason,
+            subsystem: reason.map(|_| &*place.reason.subsystem),
+            symbol,
+            offset,
+            module,
+            address: Shown(Address(place.location.address)),
+            protocol: protocol_of(place.protocol),
+            interface: place.interface.as_deref(),
+            ifindex: told(place.ifindex),
+            netns: told(place.netns),
+            packets: total.packets,
+            bytes: total.bytes,
+            first_seen: TimeText::new(total.first_seen),
+            last_seen: TimeText::new(total.last_seen),
+            netns_name: place.netns_name.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Overflow<'r> {
+    reason: Option<&'r str>,
+    subsystem: Option<&'r str>,
+    packets: u64,
+    bytes: u64,
+}
+
+impl<'r> From<&'r OverflowTotal> for Overflow<'r> {
+    fn from(total: &'r OverflowTotal) -> Self {
+        let told = total.reason.as_deref().and_then(|reason| Some((told_reason(reason)?, &*reason.subsystem)));
+        let (reason, subsystem) = told.unzip();
+        Self { reason, subsystem, packets: total.packets, bytes: total.bytes }
+    }
+}

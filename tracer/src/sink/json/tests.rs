@@ -1,0 +1,89 @@
+use serde_json::Value;
+
+use super::*;
+use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::report::StatReport;
+use crate::sink::samples::{
+    NEW_YEAR, host, location, overflow, place, reason, report, tcp_packet, totals, trace_sources, udp_packet,
+};
+use crate::sink::{DropSink, Sort, StatSink};
+
+fn stat(report: &StatReport) -> String {
+    let mut out = Vec::new();
+    StatJson::new(&mut out, Sort::Packets).report(report).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn event<'a>(place: &'a Place, bytes: &'a [u8]) -> DropEvent<'a> {
+    DropEvent {
+        timestamp: Timestamp(NEW_YEAR.0 + 7),
+        place,
+        seen_by: &[Origin::Ebpf],
+        length: 90,
+        start: PacketStart::Mac,
+        bytes,
+    }
+}
+
+fn drop_line(event: &DropEvent<'_>) -> String {
+    let mut out = Vec::new();
+    TraceJson::new(&mut out).event(event).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_report_is_one_line_in_the_order_of_the_schema() {
+    let text = stat(&report(totals(), overflow()));
+    assert_eq!(text.matches('\n').count(), 1);
+    let pretty = text.replace("},", "},\n").replace("[{", "[\n{");
+    insta::assert_snapshot!("stat", pretty);
+    let parsed: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(parsed["drops"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn what_is_not_known_is_null() {
+    let mut unknown = report(totals(), vec![]);
+    unknown.sources[0].ledger.missed = None;
+    let parsed: Value = serde_json::from_str(&stat(&unknown)).unwrap();
+    assert_eq!(parsed["sources"][0]["ledger"]["lost"], Value::Null);
+    for field in ["symbol", "offset", "module", "protocol", "interface", "ifindex"] {
+        assert_eq!(parsed["drops"][4][field], Value::Null, "{field}");
+    }
+    let no_reason = Place { reason: reason(tracer_common::REASON_ABSENT, "", "?"), ..place() };
+    let parsed: Value = serde_json::from_str(&drop_line(&event(&no_reason, &[]))).unwrap();
+    assert_eq!((&parsed["reason"], &parsed["subsystem"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_drop_is_one_line_in_the_order_of_the_schema() {
+    insta::assert_snapshot!(drop_line(&event(&place(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"interface":"lo","ifindex":1,"netns":4026531833,"protocol":"ipv4","length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","address":"0xffffffff82045927","netns_name":null,"vlans":[],"tcp_flags":null,"icmp_type":null,"icmp_code":null}"#);
+    let tagged = Place {
+        protocol: 0x86dd,
+        location: location("nf_hook_slow", 0xc5, Some("nf_tables")),
+        netns_name: Some("blue".into()),
+        ..place()
+    };
+    insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","interface":"lo","ifindex":1,"netns":4026531833,"protocol":"ipv6","length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","address":"0xffffffff82045845","netns_name":"blue","vlans":[100],"tcp_flags":"S.","icmp_type":null,"icmp_code":null}"#);
+}
+
+#[test]
+fn hostile_names_stay_within_their_strings() {
+    let evil = Place { interface: Some("\"},\n\x1b[2J".into()), ..place() };
+    let line = drop_line(&event(&evil, &udp_packet()));
+    assert_eq!(line.matches('\n').count(), 1);
+    let parsed: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(parsed["interface"], "\"},\n\x1b[2J");
+}
+
+#[test]
+fn a_trace_ends_with_its_ledger() {
+    let mut out = Vec::new();
+    let mut sink = TraceJson::new(&mut out);
+    sink.start(&host(), NEW_YEAR).unwrap();
+    sink.event(&event(&place(), &[])).unwrap();
+    sink.finish(&trace_sources()).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"unread":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0}}}]}"#);
+}

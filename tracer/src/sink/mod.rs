@@ -1,0 +1,52 @@
+//! Sinks show what was counted and seen; they change nothing of it. One folder or file a format.
+
+mod json;
+mod rank;
+#[cfg(test)]
+mod samples;
+mod text;
+mod time;
+
+use std::io;
+
+pub use json::{StatJson, TraceJson};
+pub use rank::{Rank, Ranking, Sort};
+pub use text::{Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
+
+use crate::event::{DropEvent, Reason, Timestamp};
+use crate::report::{Host, SourceReport, StatReport};
+
+/// Where totals go.
+pub trait StatSink {
+    /// Shows the totals so far, and hands all of it to the system.
+    fn report(&mut self, report: &StatReport) -> io::Result<()>;
+}
+
+/// Where single drops go.
+///
+/// A run calls [`start`](Self::start) once, then [`event`](Self::event) for each drop and [`flush`](Self::flush) after
+/// each batch of them, and [`finish`](Self::finish) once.
+pub trait DropSink {
+    /// Shows one drop. It may stay in a buffer.
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()>;
+
+    /// Shows what stands before all drops.
+    fn start(&mut self, _host: &Host, _started_at: Timestamp) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Hands what is in the buffer to the system.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Shows the account of the run, taken after the sources have stopped, and hands all of it to the system.
+    fn finish(&mut self, _sources: &[SourceReport]) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+/// The reason's name; none on kernels whose tracepoint does not give a reason.
+fn told_reason(reason: &Reason) -> Option<&str> {
+    (reason.value != tracer_common::REASON_ABSENT).then_some(&*reason.name)
+}

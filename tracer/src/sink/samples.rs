@@ -1,0 +1,176 @@
+//! Made-up reports and drops for the tests of sinks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etherparse::PacketBuilder;
+
+use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
+use crate::ledger::{EbpfLedger, EventLedger};
+use crate::report::{Host, OverflowTotal, SourceReport, StatReport};
+
+/// 2026-01-01T00:00:00Z.
+pub(super) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
+pub(super) const HOME: u32 = 4_026_531_833;
+const SECOND: u64 = 1_000_000_000;
+
+pub(super) fn host() -> Host {
+    Host { name: "lab-1".into(), kernel: "6.18.44".into() }
+}
+
+pub(super) fn reason(value: u32, subsystem: &str, name: &str) -> Arc<Reason> {
+    Arc::new(Reason { value, subsystem: subsystem.into(), name: name.into() })
+}
+
+pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<Location> {
+    let address = 0xffff_ffff_8204_5780 + offset;
+    let symbol = Symbol { name: symbol.into(), offset, module: module.map(Into::into) };
+    Arc::new(Location { address, symbol: Some(symbol) })
+}
+
+pub(super) fn place() -> Place {
+    Place {
+        reason: reason(6, "core", "SOCKET_RCVBUFF"),
+        location: location("udp_queue_rcv_one_skb", 0x1a7, None),
+        protocol: 0x0800,
+        interface: Some("lo".into()),
+        ifindex: 1,
+        netns: HOME,
+        netns_name: None,
+    }
+}
+
+fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
+    let last_seen = Timestamp(NEW_YEAR.0 + last_second * SECOND);
+    DropTotal { place: Arc::new(place), packets, bytes, first_seen: NEW_YEAR, last_seen }
+}
+
+/// Seven places, from the household ones to those that strain the columns.
+pub(super) fn totals() -> Vec<DropTotal> {
+    let device = |name: Option<&str>, ifindex| Place { interface: name.map(Into::into), ifindex, ..place() };
+    let long = location("nft_do_chain_inet_ingress_with_a_name_beyond_all_reason.constprop.0", 0x5, Some("nf_tables"));
+    vec![
+        total(place(), 1_000_000, 106_000_000, 9),
+        total(
+            Place {
+                reason: reason(12, "core", "NETFILTER_DROP"),
+                location: long,
+                protocol: 0x86dd,
+                ..device(Some("enp0s31f6"), 2)
+            },
+            4_211,
+            353_724,
+            8,
+        ),
+        total(
+            Place {
+                reason: reason(0x2_0003, "openvswitch", "OVS_DROP_EXPLICIT_WITH_ERROR"),
+                location: location("ovs_dp_process_packet", 0x12f, Some("openvswitch")),
+                ..device(Some("ovs-system"), 9)
+            },
+            998,
+            63_872,
+            7,
+        ),
+        total(
+            Place {
+                reason: reason(3, "core", "NO_SOCKET"),
+                location: location("tcp_v4_rcv", 0x4e2, None),
+                ..device(None, 7)
+            },
+            17,
+            1_258,
+            6,
+        ),
+        total(
+            Place {
+                reason: reason(2, "core", "NOT_SPECIFIED"),
+                location: Arc::new(Location { address: 0xffff_ffff_c0de_0042, symbol: None }),
+                protocol: 0,
+                ..device(None, 0)
+            },
+            3,
+            180,
+            5,
+        ),
+        total(
+            Place {
+                reason: reason(60, "core", "UNHANDLED_PROTO"),
+                location: location("__netif_receive_skb_core.constprop.0", 0xb31, None),
+                protocol: 0x88cc,
+                ..device(Some("enp0s31f6"), 2)
+            },
+            2,
+            120,
+            4,
+        ),
+    ]
+}
+
+/// The same places and one in a namespace of its own.
+pub(super) fn totals_of_two_namespaces() -> Vec<DropTotal> {
+    let mut totals = totals();
+    let blue = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].place).clone() };
+    totals.push(total(blue, 40, 2_960, 3));
+    totals
+}
+
+pub(super) fn overflow() -> Vec<OverflowTotal> {
+    let of = |reason, packets| OverflowTotal { reason, packets, bytes: packets * 64 };
+    vec![
+        of(Some(reason(6, "core", "SOCKET_RCVBUFF")), 1_200),
+        of(Some(reason(0x2_0003, "openvswitch", "OVS_DROP_EXPLICIT")), 30),
+        of(None, 5),
+    ]
+}
+
+/// A report whose ledger balances.
+pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> StatReport {
+    let accounted = drops.iter().map(|total| total.packets).sum();
+    let without_place = overflow.iter().map(|total| total.packets).sum();
+    let ledger = EbpfLedger {
+        hits: accounted + without_place,
+        accounted,
+        overflow: without_place,
+        filtered: 0,
+        missed: Some(0),
+        events: None,
+    };
+    StatReport {
+        host: host(),
+        started_at: NEW_YEAR,
+        duration: Duration::from_secs(10),
+        is_final: true,
+        sources: vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger }],
+        drops,
+        overflow,
+    }
+}
+
+/// The account of a trace that showed 8 of 1,000 drops.
+pub(super) fn trace_sources() -> Vec<SourceReport> {
+    let events =
+        EventLedger { offered: 1_000, submitted: 9, suppressed: 989, ring_full: 2, delivered: 8, undecodable: 1 };
+    let ledger =
+        EbpfLedger { hits: 1_007, accounted: 1_000, overflow: 0, filtered: 7, missed: Some(0), events: Some(events) };
+    vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger }]
+}
+
+pub(super) fn udp_packet() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).udp(53, 4444);
+    builder.write(&mut bytes, &[7; 48]).unwrap();
+    bytes
+}
+
+pub(super) fn tcp_packet() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6])
+        .single_vlan(100.try_into().unwrap())
+        .ipv6([0xfd; 16], [0xfe; 16], 64)
+        .tcp(443, 55_000, 1234, 512)
+        .syn()
+        .ack(99);
+    builder.write(&mut bytes, &[]).unwrap();
+    bytes
+}

@@ -1,0 +1,122 @@
+//! The ledger in one plain line for each plane.
+
+use std::fmt::Write as _;
+
+use super::number::Grouped;
+use crate::ledger::{EbpfLedger, EventLedger};
+use crate::report::SourceReport;
+
+/// A line, and whether all is well with it.
+pub(super) struct LedgerLine {
+    pub(super) text: String,
+    pub(super) healthy: bool,
+}
+
+/// `ledger: 10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
+///
+/// While the program runs, drops that came during the reading are a term of their own; afterwards there are none, or
+/// the line says that the account is wrong.
+pub(super) fn accounting(sources: &[SourceReport], is_final: bool) -> Vec<LedgerLine> {
+    let lines = sources.iter().map(|source| {
+        let EbpfLedger { hits, accounted, overflow, filtered, missed, .. } = source.ledger;
+        let mut text = named("ledger", sources, source);
+        _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
+        _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
+        let unread = source.ledger.unread();
+        if unread != 0 && !is_final {
+            _ = write!(text, " + {unread} unread");
+        }
+        text.push_str("; ");
+        match missed {
+            Some(0) => text.push_str("nothing lost"),
+            Some(lost) => {
+                _ = write!(text, "lost {} (the kernel program was running on that CPU already)", Grouped(lost));
+            }
+            None => text.push_str("lost: unknown (this kernel does not tell)"),
+        }
+        let balanced = unread == 0 || !is_final;
+        if !balanced {
+            _ = write!(text, "; THE SUM IS OFF BY {unread}: a fault of droptrace");
+        }
+        LedgerLine { text, healthy: balanced && missed == Some(0) }
+    });
+    lines.collect()
+}
+
+/// `records: 10 offered = 10 submitted + 0 suppressed + 0 ring_full; 10 submitted = 10 delivered + 0 undecodable`.
+pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
+    let with_events = sources.iter().filter_map(|source| Some((source, source.ledger.events?)));
+    let lines = with_events.map(|(source, ledger)| {
+        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable } = ledger;
+        let mut text = named("records", sources, source);
+        _ = write!(text, "{} offered = {} submitted", Grouped(offered), Grouped(submitted));
+        _ = write!(text, " + {} suppressed", Grouped(suppressed));
+        if suppressed > 0 {
+            text.push_str(" (counted, not shown; --all shows every drop)");
+        }
+        _ = write!(text, " + {} ring_full", Grouped(ring_full));
+        if ring_full > 0 {
+            text.push_str(" (counted, not shown; raise --ring-size)");
+        }
+        _ = write!(text, "; {} submitted = {} delivered", Grouped(submitted), Grouped(delivered));
+        _ = write!(text, " + {} undecodable", Grouped(undecodable));
+        let (pending, unaccounted) = (ledger.pending(), ledger.unaccounted());
+        if pending != 0 {
+            _ = write!(text, " + {pending} unread");
+        }
+        if unaccounted != 0 {
+            _ = write!(text, "; THE SUM IS OFF BY {unaccounted}: a fault of droptrace");
+        }
+        LedgerLine { text, healthy: undecodable == 0 && pending >= 0 && unaccounted == 0 }
+    });
+    lines.collect()
+}
+
+/// The source is named where there are several.
+fn named(what: &str, sources: &[SourceReport], source: &SourceReport) -> String {
+    if sources.len() > 1 { format!("{what} ({}): ", source.origin.name()) } else { format!("{what}: ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Origin;
+
+    fn line(ledger: EbpfLedger, is_final: bool) -> (String, bool) {
+        let source = SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger };
+        let mut lines = accounting(&[source], is_final);
+        assert_eq!(lines.len(), 1);
+        let line = lines.remove(0);
+        (line.text, line.healthy)
+    }
+
+    const SOUND: EbpfLedger =
+        EbpfLedger { hits: 1_000_000, accounted: 999_990, overflow: 7, filtered: 3, missed: Some(0), events: None };
+
+    #[test]
+    fn nothing_lost() {
+        let expected = "ledger: 1,000,000 hits = 999,990 accounted + 7 overflow + 3 filtered; nothing lost";
+        assert_eq!(line(SOUND, true), (expected.into(), true));
+    }
+
+    #[test]
+    fn lost_and_unknown() {
+        let lost = line(EbpfLedger { missed: Some(12), ..SOUND }, true);
+        assert!(lost.0.ends_with("; lost 12 (the kernel program was running on that CPU already)"), "{}", lost.0);
+        assert!(!lost.1);
+        let unknown = line(EbpfLedger { missed: None, ..SOUND }, true);
+        assert!(unknown.0.ends_with("; lost: unknown (this kernel does not tell)"), "{}", unknown.0);
+        assert!(!unknown.1);
+    }
+
+    #[test]
+    fn unread_is_a_term_while_running_and_a_fault_at_the_end() {
+        let behind = EbpfLedger { accounted: 999_980, ..SOUND };
+        let running = line(behind, false);
+        assert!(running.0.contains("+ 3 filtered + 10 unread; nothing lost"), "{}", running.0);
+        assert!(running.1);
+        let ended = line(behind, true);
+        assert!(ended.0.ends_with("nothing lost; THE SUM IS OFF BY 10: a fault of droptrace"), "{}", ended.0);
+        assert!(!ended.1);
+    }
+}

@@ -1,0 +1,24 @@
+//! Text for people.
+
+mod fit;
+mod ledger;
+mod number;
+mod packet;
+mod paint;
+mod stat;
+mod table;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+pub use stat::{StatText, StatTextOptions};
+pub use trace::{TraceText, TraceTextOptions};
+
+/// How much room there is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Columns.
+    pub width: usize,
+    /// Rows; none where there is no end of them.
+    pub height: Option<usize>,
+}

@@ -1,0 +1,229 @@
+//! The table of `stat`.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::number::{Grouped, seconds};
+use super::paint::{Painted, Style};
+use super::table::{Columns, Row};
+use super::{Size, fit, ledger};
+use crate::report::StatReport;
+use crate::sink::StatSink;
+use crate::sink::rank::{Rank, Ranking, Sort, per_second};
+
+/// Rows that are shown where neither `top` nor a terminal bounds them.
+const DEFAULT_TOP: usize = 20;
+/// Reasons without a place that are shown each time in a redrawn table.
+const LIVE_OVERFLOW: usize = 3;
+
+/// How the table is shown.
+pub struct StatTextOptions {
+    /// The order of rows.
+    pub sort: Sort,
+    /// Most rows: none = what fits, 0 = all of them (on a redrawn terminal: all that fit).
+    pub top: Option<usize>,
+    /// Use colours.
+    pub color: bool,
+    /// Draw each table over the last one. For terminals.
+    pub live: bool,
+    /// How much room there is; asked for each table.
+    pub size: Box<dyn Fn() -> Size>,
+}
+
+/// Shows totals as a table.
+pub struct StatText<W> {
+    out: W,
+    options: StatTextOptions,
+    ranking: Ranking,
+    tables: usize,
+}
+
+impl<W: Write> StatText<W> {
+    /// Writes to `out`, a table for each report.
+    pub fn new(out: W, options: StatTextOptions) -> Self {
+        let ranking = Ranking::new(options.sort);
+        Self { out, options, ranking, tables: 0 }
+    }
+}
+
+impl<W: Write> StatSink for StatText<W> {
+    fn report(&mut self, report: &StatReport) -> io::Result<()> {
+        let size = (self.options.size)();
+        // The last table stays: it is shown whole, even where it makes the terminal scroll.
+        let height = size.height.filter(|_| self.options.live && !report.is_final);
+        let (ranks, span) = self.ranking.rank(report);
+        let view = View { report, ranks, span, width: size.width, height, top: self.options.top };
+        let frame = self.frame(&view.lines(), size);
+        self.tables += 1;
+        self.out.write_all(frame.as_bytes())?;
+        self.out.flush()
+    }
+}
+
+impl<W> StatText<W> {
+    fn frame(&self, lines: &[Line], size: Size) -> String {
+        let mut frame = String::new();
+        let line_end = if self.options.live {
+            if self.tables == 0 {
+                // What stands on the terminal goes up into its history.
+                frame.extend(std::iter::repeat_n('\n', size.height.unwrap_or(1).saturating_sub(1)));
+            }
+            // Home, then line by line over the old ones; no flicker of an empty screen.
+            frame.push_str("\x1b[H");
+            "\x1b[K\n"
+        } else {
+            if self.tables > 0 {
+                frame.push('\n');
+            }
+            "\n"
+        };
+        for Line { text, style } in lines {
+            _ = write!(frame, "{}{line_end}", Painted { text, style: *style, color: self.options.color });
+        }
+        if self.options.live {
+            frame.push_str("\x1b[J");
+        }
+        frame
+    }
+}
+
+struct Line {
+    text: String,
+    style: Style,
+}
+
+/// One table: what it is of, and the room that it has.
+struct View<'r> {
+    report: &'r StatReport,
+    ranks: Vec<Rank<'r>>,
+    span: Duration,
+    width: usize,
+    height: Option<usize>,
+    top: Option<usize>,
+}
+
+impl View<'_> {
+    fn lines(&self) -> Vec<Line> {
+        let head = Line { text: self.head(), style: Style::Plain };
+        let tail: Vec<_> = ledger::accounting(&self.report.sources, self.report.is_final)
+            .into_iter()
+            .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
+            .collect();
+        let around = std::iter::once(&head).chain(&tail).map(|line| self.rows_taken(line)).sum();
+        let mut body = self.body(around);
+        if let Some(height) = self.height {
+            // One row is the cursor's.
+            body.truncate(height.saturating_sub(around + 1));
+        }
+        std::iter::once(head).chain(body).chain(tail).collect()
+    }
+
+    fn head(&self) -> String {
+        let StatReport { host, duration, .. } = self.report;
+        let (name, kernel) = (fit::printable(&host.name), fit::printable(&host.kernel));
+        let mut head = format!("Packets dropped on {name} (Linux {kernel}) in {}", seconds(*duration));
+        if self.span != *duration {
+            _ = write!(head, "; PKT/S of the last {}", seconds(self.span));
+        }
+        head
+    }
+
+    /// Rows of the terminal that a line takes, which may wrap.
+    fn rows_taken(&self, line: &Line) -> usize {
+        line.text.chars().count().div_ceil(self.width.max(1)).max(1)
+    }
+
+    /// The table; `around` rows of the terminal are taken by the lines before and after it.
+    fn body(&self, around: usize) -> Vec<Line> {
+        let report = self.report;
+        if report.drops.is_empty() && report.overflow.is_empty() {
+            return vec![Line { text: self.nothing(), style: Style::Plain }];
+        }
+        let shown_overflow = match self.height {
+            Some(_) => report.overflow.len().min(LIVE_OVERFLOW),
+            None => report.overflow.len(),
+        };
+        // Heading, sum, the two lines about rows that are left out, and the cursor's line.
+        let fixed = around + shown_overflow + 5;
+        let shown = self.rows(self.height.map(|height| height.saturating_sub(fixed)));
+        let (ranks, hidden) = self.ranks.split_at(shown);
+        let (overflow, hidden_overflow) = report.overflow.split_at(shown_overflow);
+
+        let mut rows: Vec<_> = ranks.iter().map(Row::of_place).collect();
+        rows.extend(overflow.iter().map(Row::of_overflow));
+        rows.push(self.sum());
+        let columns = Columns::fit(&rows, self.has_several_namespaces(), self.width);
+        let plain = |row| self.clipped(columns.line(row), Style::Plain);
+
+        let mut lines = vec![self.clipped(columns.heading(), Style::Heading)];
+        lines.extend(rows[..shown].iter().map(plain));
+        if !hidden.is_empty() {
+            let packets = hidden.iter().map(|rank| rank.total.packets).sum();
+            lines.push(self.more("place", hidden.len(), packets));
+        }
+        lines.extend(rows[shown..shown + shown_overflow].iter().map(plain));
+        if !hidden_overflow.is_empty() {
+            let packets = hidden_overflow.iter().map(|total| total.packets).sum();
+            lines.push(self.more("reason without a place", hidden_overflow.len(), packets));
+        }
+        lines.extend(rows[shown + shown_overflow..].iter().map(plain));
+        lines
+    }
+
+    /// Rows of places to show, of which `fitting` fit.
+    fn rows(&self, fitting: Option<usize>) -> usize {
+        let wanted = match self.top {
+            None => fitting.unwrap_or(DEFAULT_TOP),
+            Some(0) => usize::MAX,
+            Some(top) => top,
+        };
+        self.ranks.len().min(wanted).min(fitting.unwrap_or(usize::MAX))
+    }
+
+    fn sum(&self) -> Row<'static> {
+        let StatReport { drops, overflow, .. } = self.report;
+        let packets = drops.iter().map(|total| total.packets).chain(overflow.iter().map(|total| total.packets)).sum();
+        let bytes = drops.iter().map(|total| total.bytes).chain(overflow.iter().map(|total| total.bytes)).sum();
+        // What has no place has no rate of an interval either: over the whole run the sum has all.
+        let rate = if self.span == self.report.duration {
+            per_second(packets, self.span)
+        } else {
+            self.ranks.iter().map(|rank| rank.rate).sum()
+        };
+        Row::of_sum(packets, rate, bytes, format!("in all, {}", counted(drops.len(), "place")))
+    }
+
+    fn has_several_namespaces(&self) -> bool {
+        let known = self.report.drops.iter().map(|total| total.place.netns).filter(|&netns| netns != 0);
+        known.collect::<HashSet<_>>().len() > 1
+    }
+
+    fn nothing(&self) -> String {
+        let filtered = self.report.sources.iter().any(|source| source.ledger.filtered > 0);
+        let filter = if filtered { " within the filter" } else { "" };
+        let yet = if self.report.is_final { "" } else { " so far" };
+        format!("No packet was dropped{filter}{yet}.")
+    }
+
+    fn more(&self, what: &str, count: usize, packets: u64) -> Line {
+        let places = counted(count, &format!("more {what}"));
+        let packets = if packets == 1 { "1 packet".into() } else { format!("{} packets", Grouped(packets)) };
+        self.clipped(format!("… and {places} with {packets}"), Style::Faint)
+    }
+
+    /// On a terminal that is drawn over, a line that wraps would push the others out of place.
+    fn clipped(&self, text: String, style: Style) -> Line {
+        match self.height {
+            Some(_) => Line { text: text.chars().take(self.width).collect(), style },
+            None => Line { text, style },
+        }
+    }
+}
+
+/// `1 place`, `2 places`, `2 reasons without a place`.
+fn counted(count: usize, what: &str) -> String {
+    let (noun, rest) = what.find(" without").map_or((what, ""), |at| what.split_at(at));
+    format!("{count} {noun}{}{rest}", if count == 1 { "" } else { "s" })
+}

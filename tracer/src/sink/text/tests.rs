@@ -1,0 +1,260 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use etherparse::PacketBuilder;
+
+use super::*;
+use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::report::StatReport;
+use crate::sink::rank::Sort;
+use crate::sink::samples::{
+    HOME, NEW_YEAR, host, location, overflow, place, reason, report, tcp_packet, totals, totals_of_two_namespaces,
+    trace_sources, udp_packet,
+};
+use crate::sink::{DropSink, StatSink};
+
+const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
+    sort: Sort::Packets,
+    top: None,
+    color: false,
+    live: false,
+    size: Box::new(move || Size { width, height: None }),
+};
+
+fn shown(options: StatTextOptions, reports: &[StatReport]) -> String {
+    let mut out = Vec::new();
+    let mut sink = StatText::new(&mut out, options);
+    for report in reports {
+        sink.report(report).unwrap();
+    }
+    let text = String::from_utf8(out).unwrap();
+    println!("{text}");
+    text
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap()
+}
+
+/// The table alone: the ledger is a line of its own that may wrap.
+fn without_ledger(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with("ledger")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn tables_fit_their_width() {
+    for width in [80, 100, 140] {
+        let one = shown(PLAIN(width), &[report(totals(), vec![])]);
+        assert!(widest(&without_ledger(&one)) <= width, "{one}");
+        insta::assert_snapshot!(format!("table_{width}"), one);
+
+        let two = shown(PLAIN(width), &[report(totals_of_two_namespaces(), overflow())]);
+        assert!(widest(&without_ledger(&two)) <= width, "{two}");
+        insta::assert_snapshot!(format!("namespaces_and_overflow_{width}"), two);
+    }
+}
+
+#[test]
+fn a_narrow_terminal_does_not_panic() {
+    for width in 0..60 {
+        shown(PLAIN(width), &[report(totals_of_two_namespaces(), overflow())]);
+    }
+}
+
+#[test]
+fn nothing_dropped_is_said_plainly() {
+    let ended = report(vec![], vec![]);
+    insta::assert_snapshot!(shown(PLAIN(100), std::slice::from_ref(&ended)), @r"
+    Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
+    No packet was dropped.
+    ledger: 0 hits = 0 accounted + 0 overflow + 0 filtered; nothing lost
+    ");
+    let mut filtered = StatReport { is_final: false, ..ended };
+    filtered.sources[0].ledger.filtered = 12;
+    filtered.sources[0].ledger.hits = 12;
+    insta::assert_snapshot!(shown(PLAIN(100), &[filtered]), @r"
+    Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
+    No packet was dropped within the filter so far.
+    ledger: 12 hits = 0 accounted + 0 overflow + 12 filtered; nothing lost
+    ");
+}
+
+#[test]
+fn rows_beyond_the_top_are_summed_up() {
+    let top = |top| shown(StatTextOptions { top, ..PLAIN(100) }, &[report(totals(), vec![])]);
+    insta::assert_snapshot!(top(Some(2)), @r"
+    Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
+      PACKETS    PKT/S        BYTES  REASON          WHERE                              IFACE      PROTO
+    1,000,000  100,000  106,000,000  SOCKET_RCVBUFF  udp_queue_rcv_one_skb+0x1a7        lo         ipv4
+        4,211      421      353,724  NETFILTER_DROP  nft_do_c…stprop.0+0x5 [nf_tables]  enp0s31f6  ipv6
+    … and 4 more places with 1,020 packets
+    1,005,231  100,523  106,419,154  in all, 6 places
+    ledger: 1,005,231 hits = 1,005,231 accounted + 0 overflow + 0 filtered; nothing lost
+    ");
+    assert!(!top(Some(0)).contains("more place"));
+    assert!(!top(None).contains("more place"));
+    assert!(top(Some(5)).contains("… and 1 more place with 2 packets\n"));
+}
+
+fn grown(mut report: StatReport, by: u64) -> StatReport {
+    report.duration += Duration::from_secs(1);
+    let grown = &mut report.drops[3];
+    grown.packets += by;
+    report.sources[0].ledger.hits += by;
+    report.sources[0].ledger.accounted += by;
+    report
+}
+
+#[test]
+fn rates_are_those_of_the_interval_and_of_the_whole_run_at_the_end() {
+    let first = StatReport { is_final: false, ..report(totals(), vec![]) };
+    let second = grown(first.clone(), 250);
+    let last = StatReport { is_final: true, ..second.clone() };
+    let text = shown(StatTextOptions { sort: Sort::Rate, ..PLAIN(100) }, &[first, second, last]);
+    insta::assert_snapshot!("intervals", text);
+}
+
+#[test]
+fn a_live_table_is_drawn_over_and_fits_the_terminal() {
+    for (height, snapshot) in [(24, "live_24"), (14, "live_14"), (6, "live_6")] {
+        let options = StatTextOptions {
+            live: true,
+            size: Box::new(move || Size { width: 80, height: Some(height) }),
+            ..PLAIN(80)
+        };
+        let running = StatReport {
+            is_final: false,
+            ..report(totals_of_two_namespaces(), {
+                let mut reasons = overflow();
+                reasons.extend(overflow());
+                reasons
+            })
+        };
+        let frames = shown(options, &[running.clone(), grown(running, 1)]);
+        let (first, second) = frames.split_at(frames.rfind("\x1b[H").unwrap());
+        assert!(first.starts_with(&"\n".repeat(height - 1)), "{first:?}");
+        assert!(rows_taken(second, 80) < height, "{second}");
+        insta::assert_snapshot!(snapshot, second.replace('\x1b', "ESC"));
+    }
+}
+
+/// Rows that a frame takes on a terminal, with its escapes for clearing.
+fn rows_taken(frame: &str, width: usize) -> usize {
+    let visible = frame.replace("\x1b[H", "").replace("\x1b[K", "").replace("\x1b[J", "");
+    visible.lines().map(|line| line.chars().count().div_ceil(width).max(1)).sum()
+}
+
+#[test]
+fn the_last_table_of_a_live_run_is_whole() {
+    let size = || Size { width: 80, height: Some(10) };
+    let options = StatTextOptions { live: true, size: Box::new(size), ..PLAIN(80) };
+    let text = shown(options, &[report(totals(), overflow())]);
+    assert!(!text.contains("more place"), "{text}");
+}
+
+#[test]
+fn orders() {
+    let reasons = |sort| {
+        let text = shown(StatTextOptions { sort, ..PLAIN(140) }, &[report(totals(), vec![])]);
+        let rows = text.lines().skip(2).take(6);
+        rows.map(|row| row.split_whitespace().nth(3).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let packets = [
+        "SOCKET_RCVBUFF",
+        "NETFILTER_DROP",
+        "openvswitch:OVS_DROP_EXPLICIT_WITH_ERROR",
+        "NO_SOCKET",
+        "NOT_SPECIFIED",
+        "UNHANDLED_PROTO",
+    ];
+    for sort in [Sort::Packets, Sort::Bytes, Sort::Rate, Sort::Last] {
+        assert_eq!(reasons(sort), packets, "{sort:?}");
+    }
+    let [rcvbuff, netfilter, ovs, no_socket, unspecified, unhandled] = packets;
+    assert_eq!(reasons(Sort::Reason), [netfilter, unspecified, no_socket, rcvbuff, unhandled, ovs]);
+    assert_eq!(reasons(Sort::Symbol), [unhandled, netfilter, ovs, no_socket, rcvbuff, unspecified]);
+}
+
+#[test]
+fn colors_mark_the_heading_and_what_is_lost() {
+    let mut lossy = report(vec![], vec![]);
+    lossy.sources[0].ledger.missed = Some(12);
+    let text = shown(StatTextOptions { color: true, ..PLAIN(100) }, &[report(totals(), vec![]), lossy]);
+    let line = |number: usize| text.lines().nth(number).unwrap();
+    assert!(line(1).starts_with("\x1b[1m  PACKETS") && line(1).ends_with("\x1b[0m"), "{}", line(1));
+    assert!(line(9).starts_with("ledger"), "{}", line(9));
+    assert!(line(13).starts_with("\x1b[1;31mledger"), "{}", line(13));
+}
+
+#[test]
+fn a_name_cannot_steer_the_terminal() {
+    let evil = Place { interface: Some("\x1b[2Jevil".into()), netns_name: Some("\x1b]0;x\x07".into()), ..place() };
+    let mut totals = totals_of_two_namespaces();
+    totals[0].place = Arc::new(evil);
+    let text = shown(PLAIN(140), &[report(totals, vec![])]);
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+}
+
+struct Case {
+    place: Place,
+    start: PacketStart,
+    bytes: Vec<u8>,
+    length: u32,
+}
+
+impl Case {
+    fn new(place: Place, bytes: Vec<u8>) -> Self {
+        Self { place, start: PacketStart::Mac, length: u32::try_from(bytes.len()).unwrap(), bytes }
+    }
+}
+
+fn trace_cases() -> Vec<Case> {
+    let mut icmp = Vec::new();
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 168, 100, 200], [192, 168, 100, 201], 64);
+    builder.icmpv4_echo_request(7, 1).write(&mut icmp, &[]).unwrap();
+    let ipv6 = Place {
+        reason: reason(12, "core", "NETFILTER_DROP"),
+        location: location("nf_hook_slow", 0xc5, None),
+        protocol: 0x86dd,
+        interface: Some("enp0s31f6".into()),
+        ifindex: 2,
+        ..place()
+    };
+    let foreign = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..place() };
+    let nowhere = Place { protocol: 0, interface: None, ifindex: 0, netns: 0, ..place() };
+    let lldp = Place { protocol: 0x88cc, ..place() };
+    let long = Place { location: location(&"long_".repeat(14), 5, Some("nf_tables")), ..place() };
+    let cut = udp_packet()[..26].to_vec();
+    vec![
+        Case::new(place(), udp_packet()),
+        Case::new(ipv6, tcp_packet()),
+        Case::new(foreign, icmp),
+        Case { length: 90, ..Case::new(place(), cut) },
+        Case { start: PacketStart::Nothing, length: 77, ..Case::new(nowhere, vec![]) },
+        Case::new(lldp, [&[4; 6][..], &[2; 6], &[0x88, 0xcc, 1]].concat()),
+        Case::new(long, udp_packet()),
+        Case::new(place(), udp_packet()),
+    ]
+}
+
+#[test]
+fn trace_lines() {
+    let mut out = Vec::new();
+    let mut sink = TraceText::new(&mut out, TraceTextOptions { color: false, home_netns: HOME });
+    sink.start(&host(), NEW_YEAR).unwrap();
+    for (number, case) in trace_cases().iter().enumerate() {
+        let event = DropEvent {
+            timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
+            place: &case.place,
+            seen_by: &[Origin::Ebpf],
+            length: case.length,
+            start: case.start,
+            bytes: &case.bytes,
+        };
+        sink.event(&event).unwrap();
+    }
+    sink.finish(&trace_sources()).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    println!("{text}");
+    insta::assert_snapshot!("trace", text);
+}

@@ -1,0 +1,123 @@
+//! The lines of `trace`.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use super::packet::Described;
+use super::paint::{Painted, Style};
+use super::{fit, ledger};
+use crate::event::{DropEvent, Place, Timestamp};
+use crate::report::{Host, SourceReport};
+use crate::sink::DropSink;
+use crate::sink::time::TimeText;
+
+/// How lines are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TraceTextOptions {
+    /// Use colours.
+    pub color: bool,
+    /// Inode number of the reader's own network namespace: interfaces of others are shown as `eth0@name`. 0 = not
+    /// known: all are shown so.
+    pub home_netns: u32,
+}
+
+/// Shows one line for each drop.
+///
+/// A column grows with what it has to hold, within bounds; what is longer pushes its line out of line, for nothing is
+/// ever cut.
+pub struct TraceText<W> {
+    out: W,
+    options: TraceTextOptions,
+    line: String,
+    reason: Column,
+    location: Column,
+    interface: Column,
+}
+
+struct Column {
+    width: usize,
+    limit: usize,
+}
+
+impl Column {
+    fn width_for(&mut self, text: &str) -> usize {
+        let wanted = text.chars().count();
+        if wanted <= self.limit {
+            self.width = self.width.max(wanted);
+        }
+        self.width
+    }
+}
+
+impl<W: Write> TraceText<W> {
+    /// Writes to `out`.
+    pub fn new(out: W, options: TraceTextOptions) -> Self {
+        Self {
+            out,
+            options,
+            line: String::new(),
+            reason: Column { width: 16, limit: 28 },
+            location: Column { width: 30, limit: 44 },
+            interface: Column { width: 8, limit: 24 },
+        }
+    }
+
+    fn interface<'p>(&self, place: &'p Place) -> Cow<'p, str> {
+        let name = fit::interface(place);
+        if place.netns == 0 || place.netns == self.options.home_netns {
+            return name;
+        }
+        format!("{name}@{}", fit::netns(place)).into()
+    }
+
+    fn write_line(&mut self, style: Style) -> io::Result<()> {
+        writeln!(self.out, "{}", Painted { text: &self.line, style, color: self.options.color })
+    }
+}
+
+impl<W: Write> DropSink for TraceText<W> {
+    fn start(&mut self, host: &Host, started_at: Timestamp) -> io::Result<()> {
+        let (name, kernel) = (fit::printable(&host.name), fit::printable(&host.kernel));
+        let time = TimeText::new(started_at);
+        self.line = format!("Packets dropped on {name} (Linux {kernel}) from {} on; times are UTC", time.date());
+        self.write_line(Style::Plain)?;
+        let (reason, location, interface) = (self.reason.width, self.location.width, self.interface.width);
+        self.line.clear();
+        _ = write!(self.line, "{:18}  {:reason$}  {:location$}  ", "TIME", "REASON", "WHERE");
+        _ = write!(self.line, "{:interface$}  PACKET", "IFACE");
+        self.write_line(Style::Heading)?;
+        self.out.flush()
+    }
+
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        let place = event.place;
+        let time = TimeText::new(event.timestamp);
+        let (reason, location) = (fit::reason(&place.reason), fit::location(&place.location, usize::MAX));
+        let interface = self.interface(place);
+        let reason_width = self.reason.width_for(&reason);
+        let location_width = self.location.width_for(&location);
+        let interface_width = self.interface.width_for(&interface);
+        self.line.clear();
+        _ = writeln!(
+            self.line,
+            "{}  {:reason_width$}  {location:location_width$}  {interface:interface_width$}  {}",
+            time.time_of_day(),
+            Painted { text: reason, style: Style::Reason, color: self.options.color },
+            Described::new(event),
+        );
+        self.out.write_all(self.line.as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn finish(&mut self, sources: &[SourceReport]) -> io::Result<()> {
+        for line in ledger::accounting(sources, true).into_iter().chain(ledger::events(sources)) {
+            self.line = line.text;
+            self.write_line(if line.healthy { Style::Plain } else { Style::Alarm })?;
+        }
+        self.out.flush()
+    }
+}
