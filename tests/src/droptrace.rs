@@ -84,7 +84,8 @@ impl Droptrace {
         Ok(Self { child, stdout, stderr, said: Vec::new() })
     }
 
-    fn await_attached(&mut self) -> Result<()> {
+    /// Waits until it says that it is attached.
+    pub fn await_attached(&mut self) -> Result<()> {
         loop {
             match self.stderr.recv_timeout(PATIENCE) {
                 Ok(line) => {

@@ -1,63 +1,74 @@
-//! A storm of drops: datagrams to a socket whose receive buffer is full, each dropped as `SOCKET_RCVBUFF`.
+//! A storm of drops: datagrams into a full receive buffer.
 
-use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+use std::io::{ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, UdpSocket};
 
-use anyhow::{Context, Result, ensure};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use anyhow::Result;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
-use crate::sys;
+use crate::case::drained;
+use crate::netns::Netns;
+use crate::wire::udp;
+use crate::witness::Witness;
 
-/// Bytes of each datagram.
-pub const PAYLOAD: usize = 64;
+/// The reason of a storm's drops.
+pub const REASON: &str = "SOCKET_RCVBUFF";
+/// Payload of one datagram, bytes.
+const PAYLOAD: usize = 64;
 /// Datagrams of one system call.
-const BATCH: usize = 64;
+const BATCH: u64 = 64;
 
-/// A sender and the socket that nobody reads, in the network namespace where they were made.
+/// A sender and a receiver that nobody reads, on the loopback interface of a namespace of their own.
 #[derive(Debug)]
 pub struct Storm {
+    /// Where.
+    pub host: Netns,
     sender: UdpSocket,
-    /// Holds what fits in, which are the first datagrams; all others are dropped.
-    full: UdpSocket,
+    receiver: UdpSocket,
 }
 
 impl Storm {
-    /// Opens both on the loopback, with the smallest receive buffer, and fills it.
+    /// Ready, nothing sent.
     pub fn new() -> Result<Self> {
-        let full = UdpSocket::bind("127.0.0.1:0").context("binding the receiver")?;
-        sys::set_option(&full, libc::SOL_SOCKET, libc::SO_RCVBUF, &1_i32.to_ne_bytes())?;
-        let sender = UdpSocket::bind("127.0.0.1:0").context("binding the sender")?;
-        sender.connect(full.local_addr()?)?;
-        Ok(Self { sender, full })
+        let host = Netns::new()?;
+        host.command("ip link set lo up")?;
+        let receiver = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+        set_socket_recv_buffer_size(&receiver, 1)?;
+        let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+        sender.connect(receiver.local_addr()?)?;
+        Ok(Self { host, sender, receiver })
     }
 
-    /// Sends exactly `datagrams` as fast as it goes, and tells how long that took.
-    pub fn send(&self, datagrams: usize) -> Result<Duration> {
-        let started = Instant::now();
-        let mut sent = 0;
-        while sent < datagrams {
-            let batch = sys::send_copies(&self.sender, &[0; PAYLOAD], BATCH.min(datagrams - sent))?;
-            ensure!(batch > 0, "the kernel took none of the datagrams");
-            sent += batch;
+    /// Sends so many datagrams and waits until the kernel has dealt with all of them.
+    pub fn send(&self, datagrams: u64) -> Result<()> {
+        let payload = [0; PAYLOAD];
+        let slices = [IoSlice::new(&payload)];
+        let mut control: Vec<_> = (0..BATCH).map(|_| SendAncillaryBuffer::default()).collect();
+        let mut batch: Vec<_> = control.iter_mut().map(|control| MMsgHdr::new(&slices, control)).collect();
+        let mut left = datagrams;
+        while left > 0 {
+            let size = usize::try_from(left.min(BATCH))?;
+            left -= sendmmsg(&self.sender, &mut batch[..size], SendFlags::empty())? as u64;
         }
-        Ok(started.elapsed())
+        drained()
     }
 
-    /// Datagrams that the receive buffer had room for. Takes them out.
+    /// Datagrams that the kernel says it dropped.
+    pub fn dropped(&self) -> Result<u64> {
+        Witness::Snmp("Udp", "RcvbufErrors").read(&self.host)
+    }
+
+    /// Reads what arrived; how many datagrams.
     pub fn received(&self) -> Result<u64> {
-        self.full.set_nonblocking(true)?;
-        let mut buffer = [0; PAYLOAD];
+        self.receiver.set_nonblocking(true)?;
         let mut received = 0;
-        while self.full.recv(&mut buffer).is_ok() {
-            received += 1;
+        loop {
+            match self.receiver.recv(&mut [0; PAYLOAD]) {
+                Ok(_) => received += 1,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(received),
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(received)
     }
-}
-
-/// Keeps the calling thread, and those that it starts, on one CPU.
-pub fn pin(cpu: usize) -> Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("staying on CPU {cpu}"))
 }

@@ -8,14 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tests::droptrace::{self, Droptrace};
-use tests::netns::Netns;
-use tests::storm::{Storm, pin};
+use tests::storm::Storm;
 use tracer::kernel::btf::KernelBtf;
 use tracer::source::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 
 const ROUNDS: usize = 9;
-const DROPS: usize = 400_000;
+const DATAGRAMS: u64 = 400_000;
 /// The storm has a CPU of its own, so that the reader does not take its time.
 const STORM_CPU: usize = 0;
 const READER_CPU: usize = 1;
@@ -52,24 +52,23 @@ struct Cost {
 
 fn main() -> Result<()> {
     pin(READER_CPU).context("this needs two CPUs")?;
-    let stage = Netns::new()?;
-    stage.command("ip link set lo up")?;
+    let storm = Storm::new()?;
     let statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel's BPF statistics")?;
     let btf = KernelBtf::load()?;
     let mut costs: Vec<Vec<Cost>> = WAYS.iter().map(|_| Vec::new()).collect();
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
         for (way, costs) in WAYS.iter().zip(&mut costs) {
-            costs.push(measure(way, &stage, &btf).with_context(|| way.name.to_owned())?);
+            costs.push(measure(way, &storm, &btf).with_context(|| way.name.to_owned())?);
         }
     }
     drop(statistics);
     print_costs(&costs);
-    print_light(&stage)
+    print_light(&storm)
 }
 
-fn measure(way: &Way, stage: &Netns, btf: &KernelBtf) -> Result<Cost> {
-    let bare = storm(stage)?.ns_per_drop();
+fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
+    let bare = run(storm)?.ns_per_drop();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _context = runtime.enter();
     let options = Options {
@@ -83,7 +82,7 @@ fn measure(way: &Way, stage: &Netns, btf: &KernelBtf) -> Result<Cost> {
     let (mut source, ring) = EbpfSource::start(&options, btf)?;
     let before = source.program_stats()?;
     let (stormed, drained) = thread::scope(|scope| {
-        let sender = scope.spawn(|| storm(stage));
+        let sender = scope.spawn(|| run(storm));
         let drained = runtime.block_on(read_until(ring, || sender.is_finished()));
         (sender.join(), drained)
     });
@@ -101,14 +100,22 @@ fn measure(way: &Way, stage: &Netns, btf: &KernelBtf) -> Result<Cost> {
     })
 }
 
-/// One storm on its CPU, in the stage's namespace.
-fn storm(stage: &Netns) -> Result<Stormed> {
-    stage.run(|| {
+/// Lets the storm loose on its CPU.
+fn run(storm: &Storm) -> Result<Stormed> {
+    let work = || {
         pin(STORM_CPU)?;
-        let storm = Storm::new()?;
-        let took = storm.send(DROPS)?;
-        Ok(Stormed { took, drops: DROPS as u64 - storm.received()? })
-    })
+        let started = Instant::now();
+        storm.send(DATAGRAMS)?;
+        Ok(Stormed { took: started.elapsed(), drops: DATAGRAMS - storm.received()? })
+    };
+    thread::scope(|scope| scope.spawn(work).join().map_err(|_| anyhow::anyhow!("the storm's thread panicked"))?)
+}
+
+/// Keeps the calling thread, and those that it starts, on one CPU.
+fn pin(cpu: usize) -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus).with_context(|| format!("staying on CPU {cpu}"))
 }
 
 struct Stormed {
@@ -141,7 +148,7 @@ async fn read_until(mut ring: Option<RingReader>, is_over: impl Fn() -> bool) ->
 
 fn print_costs(costs: &[Vec<Cost>]) {
     let empty = Spread::of(costs[0].iter().map(|cost| cost.program_ns));
-    println!("{ROUNDS} rounds of {DROPS} drops, each in turn with nothing; median (least to most)");
+    println!("{ROUNDS} rounds of {DATAGRAMS} datagrams, each in turn with nothing; median (least to most)");
     println!(
         "{:<34} {:>28} {:>26} {:>10}",
         "", "program, ns above an empty one", "whole path, times nothing's", "ring full"
@@ -173,7 +180,7 @@ impl Spread {
 }
 
 /// `droptrace stat`, started and left to count a storm: what its process takes.
-fn print_light(stage: &Netns) -> Result<()> {
+fn print_light(storm: &Storm) -> Result<()> {
     let started = Instant::now();
     let arguments = ["stat", "--interval", "1s", "--format", "json", "--output", "/dev/null"];
     let running = Droptrace::start(&arguments)?;
@@ -181,7 +188,7 @@ fn print_light(stage: &Netns) -> Result<()> {
     let before = cpu_ticks(running.pid())?;
     let (mut drops, started) = (0_u64, Instant::now());
     while started.elapsed() < Duration::from_secs(LIGHT_SECONDS) {
-        drops += storm(stage)?.drops;
+        drops += run(storm)?.drops;
     }
     let seconds = started.elapsed().as_secs_f64();
     // USER_HZ is 100 on all of Linux's architectures that droptrace runs on.

@@ -1,0 +1,205 @@
+//! The real binary under bad treatment: it says what is wrong, ends in order, and never hangs.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+use tests::case::drained;
+use tests::droptrace::{Droptrace, Finished, Stat, binary, command};
+use tests::frame::udp4;
+use tests::storm::{REASON, Storm};
+use tests::trials::{self, Unable, trial};
+use tests::wire::Wire;
+
+fn main() -> ExitCode {
+    trials::run([wrong_usage(), output(), endings(), vanishing()].into_iter().flatten().collect())
+}
+
+fn run(arguments: &[&str]) -> Result<Finished> {
+    Droptrace::spawn(&mut command(arguments)?)?.wait()
+}
+
+/// The run must fail with `code` and say each of `words` on stderr.
+fn refused(finished: &Finished, code: i32, words: &[&str]) -> Result<()> {
+    let Finished { status, stderr, .. } = finished;
+    ensure!(status.code() == Some(code), "{status} instead of {code}; it says: {stderr}");
+    let missing = words.iter().find(|word| !stderr.contains(*word));
+    ensure!(missing.is_none(), "it does not say {missing:?}: {stderr}");
+    ensure!(!stderr.contains("panicked"), "it panics: {stderr}");
+    Ok(())
+}
+
+fn wrong_usage() -> Vec<Trial> {
+    vec![
+        trial("without_rights", without_rights),
+        trial("root_without_capabilities", root_without_capabilities),
+        trial("duration_that_is_none", || refused(&run(&["--duration", "abc"])?, 2, &["--duration", "abc"])),
+        trial("unknown_command", || refused(&run(&["dance"])?, 2, &["dance"])),
+        trial("no_such_namespace", || refused(&run(&["--netns", "no-such"])?, 1, &["no-such"])),
+        trial("no_such_interface", || refused(&run(&["--interface", "no-such"])?, 1, &["no-such"])),
+    ]
+}
+
+const RIGHTS: [&str; 3] = ["CAP_BPF", "CAP_PERFMON", "setcap"];
+
+/// As the user nobody, who may not look into the folder of the build.
+fn without_rights() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("droptrace-tests-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let copy = folder.join("droptrace");
+    fs::copy(binary()?, &copy)?;
+    let mut nobody = setpriv(&["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let finished = Droptrace::spawn(nobody.arg(&copy).args(["stat", "--duration", "1s"])).and_then(Droptrace::wait);
+    fs::remove_dir_all(&folder)?;
+    refused(&finished?, 1, &RIGHTS)
+}
+
+/// As in a container.
+fn root_without_capabilities() -> Result<()> {
+    let mut bare = setpriv(&["--bounding-set=-all", "--inh-caps=-all"]);
+    let finished = Droptrace::spawn(bare.arg(binary()?).args(["stat", "--duration", "1s"]))?.wait()?;
+    refused(&finished, 1, &RIGHTS)
+}
+
+fn setpriv(arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn output() -> Vec<Trial> {
+    vec![
+        trial("output_in_no_folder", || {
+            refused(&run(&["--duration", "1s", "--output", "/no/such/folder"])?, 1, &["/no/such/folder"])
+        }),
+        trial("stat_to_full_disk", || full_disk(&["stat", "--format", "json"])),
+        trial("stat_as_text_to_full_disk", || full_disk(&["stat", "--format", "text"])),
+        trial("trace_to_full_disk", || full_disk(&["trace", "--format", "json"])),
+        trial("stat_to_closed_pipe", || closed_pipe(&["stat", "--format", "json", "--interval", "10ms"])),
+        trial("stat_as_text_to_closed_pipe", || closed_pipe(&["stat", "--format", "text", "--interval", "10ms"])),
+        trial("trace_to_closed_pipe", || closed_pipe(&["trace", "--all", "--format", "json"])),
+        trial("trace_as_text_to_closed_pipe", || closed_pipe(&["trace", "--all"])),
+    ]
+}
+
+fn full_disk(arguments: &[&str]) -> Result<()> {
+    ensure!(fs::exists("/dev/full")?, Unable("no /dev/full".to_owned()));
+    let finished = run(&[arguments, &["--duration", "300ms", "--output", "/dev/full"]].concat())?;
+    refused(&finished, 1, &["/dev/full", "No space left"])
+}
+
+/// The reader is gone, as `head` is when it has seen enough: a normal end.
+fn closed_pipe(arguments: &[&str]) -> Result<()> {
+    let storm = Storm::new()?;
+    let (reader, writer) = io::pipe()?;
+    let mut droptrace = Droptrace::spawn(command(arguments)?.stdout(writer))?;
+    drop(reader);
+    droptrace.await_attached()?;
+    storm.send(1000)?;
+    let finished = droptrace.wait()?;
+    ensure!(finished.status.success(), "{}: {}", finished.status, finished.stderr);
+    ensure!(!finished.stderr.contains("roken pipe"), "it complains: {}", finished.stderr);
+    Ok(())
+}
+
+fn endings() -> Vec<Trial> {
+    vec![
+        trial("stat_interrupted_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::INT)),
+        trial("stat_terminated_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::TERM)),
+        trial("trace_interrupted_at_any_moment", || at_any_moment(&["trace", "--format", "json"], Signal::INT)),
+        trial("trace_interrupted_in_a_storm", trace_interrupted_in_a_storm),
+        trial("two_at_once", two_at_once),
+    ]
+}
+
+fn at_any_moment(arguments: &[&str], signal: Signal) -> Result<()> {
+    for delay in (0..160).step_by(8) {
+        let droptrace = Droptrace::spawn(&mut command(arguments)?)?;
+        thread::sleep(Duration::from_millis(delay));
+        droptrace.signal(signal)?;
+        let finished = droptrace.wait().with_context(|| format!("after {delay} ms"))?;
+        in_order(&finished, signal).with_context(|| format!("after {delay} ms"))?;
+    }
+    Ok(())
+}
+
+/// Either the signal came before the program could catch it, or there is a whole result.
+fn in_order(finished: &Finished, signal: Signal) -> Result<()> {
+    let Finished { status, stdout, stderr } = finished;
+    if status.signal() == Some(signal.as_raw()) {
+        ensure!(stdout.is_empty(), "killed while it printed: {stdout}");
+        return Ok(());
+    }
+    ensure!(status.success(), "{status}: {stderr}");
+    let last = stdout.lines().last().context("it prints nothing")?;
+    serde_json::from_str::<serde_json::Value>(last).with_context(|| format!("reading {last:?}"))?;
+    Ok(())
+}
+
+fn trace_interrupted_in_a_storm() -> Result<()> {
+    let storm = Storm::new()?;
+    let droptrace = Droptrace::start(&["trace", "--all", "--format", "json"])?;
+    storm.send(20_000)?;
+    droptrace.signal(Signal::INT)?;
+    storm.send(20_000)?;
+    in_order(&droptrace.wait()?, Signal::INT)
+}
+
+/// Two at once count the same.
+fn two_at_once() -> Result<()> {
+    let storm = Storm::new()?;
+    let inum = storm.host.inum().to_string();
+    let mut first = None;
+    let second = Stat::during(&["--netns", &inum], || {
+        first = Some(Stat::during(&["--netns", &inum], || storm.send(10_000))?);
+        Ok(())
+    })?;
+    let dropped = storm.dropped()?;
+    for stat in [first.context("the inner one did not run")?, second] {
+        let counted: u64 = stat.drops_of(REASON)?.iter().map(|drop| drop.packets).sum();
+        ensure!(counted == dropped, "one counts {counted}, the kernel {dropped}");
+    }
+    Ok(())
+}
+
+fn vanishing() -> Vec<Trial> {
+    vec![
+        trial("interface_gone_before_display", || {
+            still_named(|wire| wire.host.command("ip link delete host0").map(|_| Some(wire)))
+        }),
+        trial("namespace_gone_before_display", || {
+            still_named(|wire| {
+                drop(wire);
+                Ok(None)
+            })
+        }),
+    ]
+}
+
+const DROPS: u64 = 20;
+
+/// Drops, of which `vanish` leaves only the counts.
+fn still_named(vanish: impl FnOnce(Wire) -> Result<Option<Wire>>) -> Result<()> {
+    let wire = Wire::new()?;
+    let inum = wire.host.inum();
+    let stat = Stat::during(&["--netns", &inum.to_string()], || {
+        wire.repeat(DROPS, &udp4(9)?)?;
+        drained()?;
+        vanish(wire).map(drop)
+    })?;
+    named(&stat, inum)
+}
+
+fn named(stat: &Stat, inum: u32) -> Result<()> {
+    let drops = stat.drops_of("NO_SOCKET")?;
+    let fits = drops.iter().filter(|drop| drop.interface.as_deref() == Some("host0") && drop.netns == u64::from(inum));
+    let counted: u64 = fits.map(|drop| drop.packets).sum();
+    ensure!(counted == DROPS, "{counted} drops on host0 of {DROPS}: {drops:#?}");
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! A million drops, counted to the last one.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use tests::droptrace::{Droptrace, Stat};
+use tests::storm::{REASON, Storm};
+use tests::trials::{self, trial};
+
+const DATAGRAMS: u64 = 1_000_000;
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial("million_with_tp_btf", || million(&["--mode", "tp_btf"])),
+        trial("million_with_raw_tracepoint", || million(&["--mode", "raw_tracepoint"])),
+        trial("million_of_the_whole_host", || million(&[])),
+        trial("million_while_read", million_while_read),
+    ])
+}
+
+/// Sends a million datagrams: the kernel's count of drops.
+fn send_million(storm: &Storm) -> Result<u64> {
+    storm.send(DATAGRAMS)?;
+    let (dropped, received) = (storm.dropped()?, storm.received()?);
+    ensure!(dropped + received == DATAGRAMS, "{dropped} dropped and {received} received are not {DATAGRAMS}");
+    Ok(dropped)
+}
+
+fn counted(stat: &Stat, storm: &Storm) -> Result<u64> {
+    let drops = stat.drops_of(REASON)?;
+    let here = drops.iter().filter(|drop| drop.netns == u64::from(storm.host.inum()));
+    Ok(here.map(|drop| drop.packets).sum())
+}
+
+fn million(arguments: &[&str]) -> Result<()> {
+    let storm = Storm::new()?;
+    let inum = storm.host.inum().to_string();
+    let netns = ["--netns", &inum];
+    let arguments = if arguments.is_empty() { vec![] } else { [&netns, arguments].concat() };
+    let mut dropped = 0;
+    let stat = Stat::during(&arguments, || {
+        dropped = send_million(&storm)?;
+        Ok(())
+    })?;
+    let counted = counted(&stat, &storm)?;
+    ensure!(counted == dropped, "droptrace counts {counted}, the kernel {dropped}");
+    Ok(())
+}
+
+/// Reading the totals takes nothing away and adds nothing.
+fn million_while_read() -> Result<()> {
+    let storm = Storm::new()?;
+    let inum = storm.host.inum().to_string();
+    let arguments = ["stat", "--format", "json", "--netns", &inum, "--interval", "10ms"];
+    let droptrace = Droptrace::start(&arguments)?;
+    let dropped = send_million(&storm)?;
+    let documents = droptrace.finish()?.stdout;
+    let mut last = 0;
+    let mut readings = 0;
+    for document in documents.lines() {
+        let now = counted(&Stat::parse(document)?, &storm)?;
+        ensure!(now >= last, "the count falls from {last} to {now}");
+        last = now;
+        readings += 1;
+    }
+    ensure!(last == dropped, "droptrace counts {last}, the kernel {dropped}");
+    ensure!(readings > 2, "only {readings} readings in a million drops");
+    Ok(())
+}

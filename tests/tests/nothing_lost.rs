@@ -1,0 +1,155 @@
+//! Where room is short, the total is still exact, and what found no room is told.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::case::drained;
+use tests::droptrace::{Droptrace, Stat};
+use tests::frame::{ethernet, icmp6, ip4, udp};
+use tests::storm::{REASON, Storm};
+use tests::tcp::Peer;
+use tests::trials::{self, trial};
+use tests::wire::{HOST, SENDER, Wire};
+use tests::witness::Witness;
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial("more_places_than_room", more_places_than_room),
+        trial("every_drop_through_a_ring_of_one_page", every_drop_through_a_ring_of_one_page),
+        trial("records_within_bounds", records_within_bounds),
+        trial("records_say_what_was_dropped", records_say_what_was_dropped),
+    ])
+}
+
+fn more_places_than_room() -> Result<()> {
+    const PROTOCOLS: u16 = 200;
+    const EACH: u64 = 5;
+    const UNHANDLED: &str = "UNHANDLED_PROTO";
+    let all = u64::from(PROTOCOLS) * EACH;
+    let wire = Wire::new()?;
+    let witness = Witness::Link("host0", "rx", "dropped");
+    let inum = wire.host.inum().to_string();
+    let stat = Stat::during(&["--netns", &inum, "--map-entries", "16"], || {
+        for protocol in 0x5000..0x5000 + PROTOCOLS {
+            wire.repeat(EACH, &ethernet(protocol, &[0; 46]))?;
+        }
+        drained()
+    })?;
+    let kernel = witness.read(&wire.host)?;
+    ensure!(kernel == all, "the kernel counts {kernel}, not {all}");
+    let by_place: u64 = stat.drops_of(UNHANDLED)?.iter().map(|drop| drop.packets).sum();
+    let by_reason = overflow_of(&stat, UNHANDLED)?;
+    ensure!(by_place + by_reason == all, "{by_place} by place and {by_reason} by reason are not {all}");
+    ensure!(by_reason > 0, "200 places cannot fit");
+    ensure!(stat.ledger("overflow")? >= by_reason, "the ledger tells too little of the overflow");
+    Ok(())
+}
+
+fn overflow_of(stat: &Stat, reason: &str) -> Result<u64> {
+    let overflow = stat.0["overflow"].as_array().context("no overflow")?;
+    Ok(overflow.iter().filter(|row| row["reason"] == reason).filter_map(|row| row["packets"].as_u64()).sum())
+}
+
+/// What `trace --format json` printed.
+struct Trace {
+    drops: Vec<Value>,
+    events: Value,
+}
+
+impl Trace {
+    fn during(arguments: &[&str], provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let droptrace = Droptrace::start(&[&["trace", "--format", "json"], arguments].concat())?;
+        provocation()?;
+        let stdout = droptrace.finish()?.stdout;
+        let mut lines = stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        let ledger = lines.pop().context("trace printed nothing")?;
+        ensure!(ledger["schema"] == "droptrace.ledger.v1", "the last line is no ledger: {ledger}");
+        let other = lines.iter().find(|line| line["schema"] != "droptrace.drop.v1");
+        ensure!(other.is_none(), "a line that is no drop: {other:?}");
+        let sources = ledger["sources"].as_array().context("no sources")?;
+        let source = sources.iter().find(|source| source["source"] == "ebpf").context("no source ebpf")?;
+        let trace = Self { drops: lines, events: source["ledger"]["events"].clone() };
+        trace.check_ledger()?;
+        Ok(trace)
+    }
+
+    fn event(&self, field: &str) -> Result<u64> {
+        self.events[field].as_u64().with_context(|| format!("no {field} in {}", self.events))
+    }
+
+    fn check_ledger(&self) -> Result<()> {
+        let events = &self.events;
+        let [offered, submitted, suppressed] = ["offered", "submitted", "suppressed"].map(|field| self.event(field));
+        let (offered, submitted, suppressed) = (offered?, submitted?, suppressed?);
+        let (ring_full, delivered) = (self.event("ring_full")?, self.event("delivered")?);
+        ensure!(
+            offered == submitted + suppressed + ring_full,
+            "offered != submitted + suppressed + ring_full: {events}"
+        );
+        ensure!(submitted == delivered, "submitted != delivered: {events}");
+        ensure!(self.event("undecodable")? == 0, "undecodable records: {events}");
+        let shown = self.drops.len() as u64;
+        ensure!(shown == delivered, "{shown} lines, but delivered: {events}");
+        Ok(())
+    }
+}
+
+fn every_drop_through_a_ring_of_one_page() -> Result<()> {
+    let storm = Storm::new()?;
+    let inum = storm.host.inum().to_string();
+    let trace = Trace::during(&["--all", "--ring-size", "4096", "--netns", &inum], || storm.send(200_000))?;
+    let (offered, delivered, ring_full) =
+        (trace.event("offered")?, trace.event("delivered")?, trace.event("ring_full")?);
+    ensure!(offered == delivered + ring_full, "offered != delivered + ring_full: {}", trace.events);
+    ensure!(ring_full > 0 && delivered > 0, "no storm: {}", trace.events);
+    let dropped = storm.dropped()?;
+    ensure!(offered == dropped, "{offered} offered, but the kernel dropped {dropped}");
+    Ok(())
+}
+
+fn records_within_bounds() -> Result<()> {
+    let storm = Storm::new()?;
+    let inum = storm.host.inum().to_string();
+    let trace = Trace::during(&["--netns", &inum], || storm.send(200_000))?;
+    let (offered, suppressed) = (trace.event("offered")?, trace.event("suppressed")?);
+    let dropped = storm.dropped()?;
+    ensure!(offered == dropped, "{offered} offered, but the kernel dropped {dropped}");
+    ensure!(suppressed > 0, "a storm without bound: {}", trace.events);
+    let other = trace.drops.iter().find(|drop| drop["reason"] != REASON);
+    ensure!(other.is_none(), "not of the storm: {other:?}");
+    Ok(())
+}
+
+fn records_say_what_was_dropped() -> Result<()> {
+    let wire = Wire::with_ipv6()?;
+    let inum = wire.host.inum().to_string();
+    let datagram = udp(ip4(SENDER, HOST, 64), 9, &[0; 100])?;
+    let syn = Peer::new(40001).syn(|_| ())?;
+    let solicitation = icmp6(64, 135, 0, &[0; 16])?;
+    let trace = Trace::during(&["--netns", &inum], || {
+        wire.send(&datagram)?;
+        wire.send(&syn)?;
+        wire.send(&solicitation)?;
+        drained()
+    })?;
+    let expected = [
+        ("NO_SOCKET", "udp", "10.0.0.1:40000", "10.0.0.2:9", &datagram),
+        ("NO_SOCKET", "tcp", "10.0.0.1:40001", "10.0.0.2:80", &syn),
+        ("IPV6_NDISC_HOP_LIMIT", "icmpv6", "fd00::1", "fd00::2", &solicitation),
+    ];
+    for (reason, transport, source, destination, frame) in expected {
+        let fits = |drop: &&Value| {
+            drop["reason"] == reason
+                && drop["transport"] == transport
+                && drop["source"] == source
+                && drop["destination"] == destination
+                && drop["length"] == frame.len()
+                && drop["interface"] == "host0"
+                && drop["netns"] == wire.host.inum()
+        };
+        let found = trace.drops.iter().filter(fits).count();
+        ensure!(found == 1, "{found} records of the {transport} packet in {:#?}", trace.drops);
+    }
+    Ok(())
+}
