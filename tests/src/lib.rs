@@ -10,6 +10,7 @@ pub mod droptrace;
 pub mod frame;
 pub mod netns;
 pub mod packet;
+pub mod storm;
 pub mod sys;
 pub mod tcp;
 pub mod trials;

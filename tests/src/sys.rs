@@ -94,3 +94,20 @@ pub fn bpf(command: libc::c_int, attributes: &[u8]) -> io::Result<OwnedFd> {
 fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+/// Sends `payload` to where the socket is connected, `copies` times by one system call; how many the kernel took.
+pub fn send_copies(socket: impl AsFd, payload: &[u8], copies: usize) -> io::Result<usize> {
+    const MOST: usize = 64;
+    let mut part = libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
+    #[expect(unsafe_code, reason = "libc's structure has padding that only zeroing fills")]
+    // SAFETY: all fields are numbers and pointers, for which zeros are fine.
+    let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    message.msg_hdr.msg_iov = &raw mut part;
+    message.msg_hdr.msg_iovlen = 1;
+    let mut messages = [message; MOST];
+    let count = u32::try_from(copies.min(MOST)).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "rustix has no sendmmsg")]
+    // SAFETY: `count` messages are in the array, each with the one part, which outlives the call and is only read.
+    let result = unsafe { libc::sendmmsg(socket.as_fd().as_raw_fd(), messages.as_mut_ptr(), count, 0) };
+    usize::try_from(checked(result)?).map_err(io::Error::other)
+}
