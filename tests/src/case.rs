@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use crate::droptrace::{Drops, Stat};
 use crate::eventually;
 use crate::netns::Netns;
-use crate::trials::{Unable, trial};
+use crate::trials::{Unable, trial_as_root};
 use crate::witness::Witness;
 
 /// What is known of the interface of a drop.
@@ -118,12 +118,13 @@ pub fn trials(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
         ensure!(kernel_knows(case.reason)?, Unable(format!("this kernel has no reason {}", case.reason)));
         (case.provoke)(&case)
     };
-    cases.into_iter().map(|case| trial(case.name, move || run(case))).collect()
+    cases.into_iter().map(|case| trial_as_root(case.name, move || run(case))).collect()
 }
 
 /// Whether the kernel's type information names the reason.
 fn kernel_knows(reason: &str) -> Result<bool> {
-    let types = fs::read("/sys/kernel/btf/vmlinux").context("reading the kernel's type information")?;
+    let types = fs::read("/sys/kernel/btf/vmlinux")
+        .map_err(|error| Unable(format!("reading the kernel's type information: {error}")))?;
     let name = format!("\0SKB_DROP_REASON_{reason}\0");
     Ok(types.windows(name.len()).any(|window| window == name.as_bytes()))
 }

@@ -1,6 +1,7 @@
 //! The real binary, started and stopped, and what it printed.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,10 +23,13 @@ pub fn binary() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    ["release", "debug"]
-        .iter()
-        .map(|profile| target.join(profile).join("droptrace"))
-        .find(|path| path.exists())
+    let built = ["release", "debug"].map(|profile| target.join(profile).join("droptrace"));
+    // The newest: an old build of the other profile is easily forgotten.
+    let age = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    built
+        .into_iter()
+        .filter(|path| path.exists())
+        .max_by_key(age)
         .context("no droptrace: build it, or name it in DROPTRACE_BIN")
 }
 

@@ -10,16 +10,16 @@ use tests::frame::{ethernet, icmp6, ip4, udp};
 use tests::on_one_cpu;
 use tests::storm::{REASON, Storm};
 use tests::tcp::Peer;
-use tests::trials::{self, trial};
+use tests::trials::{self, trial_as_root};
 use tests::wire::{HOST, SENDER, Wire};
 use tests::witness::Witness;
 
 fn main() -> ExitCode {
     trials::run(vec![
-        trial("more_places_than_room", more_places_than_room),
-        trial("every_drop_through_a_ring_of_one_page", every_drop_through_a_ring_of_one_page),
-        trial("records_within_bounds", records_within_bounds),
-        trial("records_say_what_was_dropped", records_say_what_was_dropped),
+        trial_as_root("more_places_than_room", more_places_than_room),
+        trial_as_root("every_drop_through_a_ring_of_one_page", every_drop_through_a_ring_of_one_page),
+        trial_as_root("records_within_bounds", records_within_bounds),
+        trial_as_root("records_say_what_was_dropped", records_say_what_was_dropped),
     ])
 }
 
