@@ -55,6 +55,10 @@ pub struct Offsets {
     pub sock_net: u32,
     /// `net.ns.inum`: the namespace's inode number, as `/proc/PID/ns/net` shows it.
     pub net_inum: u32,
+    /// `net.dev_index_head`: the namespace's interfaces, hashed by index.
+    pub net_dev_index_head: u32,
+    /// `net_device.index_hlist`: an interface's link in that hash.
+    pub dev_index_hlist: u32,
 }
 
 /// What userspace tells the kernel program before it is loaded. The verifier sees constants and drops dead branches.
@@ -295,8 +299,8 @@ pub struct RecordHeader {
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 60);
-    assert!(size_of::<Config>() == 104);
+    assert!(size_of::<Offsets>() == 68);
+    assert!(size_of::<Config>() == 112);
     assert!(size_of::<DropKey>() == 24);
     assert!(size_of::<DropCount>() == 40);
     assert!(size_of::<CacheSlot>() == 64);

@@ -23,6 +23,8 @@ static CONFIG: Global<Config> = Global::new(Config {
         dev_net: 0,
         sock_net: 0,
         net_inum: 0,
+        net_dev_index_head: 0,
+        dev_index_hlist: 0,
     },
     has_reason: 0,
     has_rx_sk: 0,

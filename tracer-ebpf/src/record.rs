@@ -43,7 +43,7 @@ pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped)
             captured,
             start,
             padding: 0,
-            interface: dropped.interface_name::<M>(),
+            interface: dropped.device_name::<M>(),
         });
         (*counters).submitted += 1;
         entry.submit(wakeup_flags(size as u64));

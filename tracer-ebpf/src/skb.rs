@@ -1,9 +1,14 @@
 //! What a dropped `struct sk_buff` tells (`include/linux/skbuff.h`).
 
-use tracer_common::{DropKey, IFNAMSIZ, InterfaceName, START_MAC, START_NETWORK, START_NONE};
+use tracer_common::{ABSENT, DropKey, IFNAMSIZ, InterfaceName, START_MAC, START_NETWORK, START_NONE};
 
 use crate::config::{config, kernel_space};
-use crate::memory::Memory;
+use crate::memory::{Memory, Probe};
+
+/// Buckets of a namespace's hash of interfaces (`NETDEV_HASHBITS`, `include/net/net_namespace.h`).
+const NETDEV_HASHENTRIES: u32 = 1 << 8;
+/// Interfaces of one bucket that are looked at: enough for four thousand interfaces.
+const MAX_CHAIN: u32 = 16;
 
 /// `mac_header` while it is not set.
 const MAC_HEADER_UNSET: u16 = 0xffff;
@@ -20,6 +25,8 @@ pub(crate) struct Dropped {
     pub(crate) linear: u64,
     /// The packet's `struct net_device`, or NULL.
     device: *const u8,
+    /// The namespace that `key.netns` is the number of, or NULL.
+    net: *const u8,
 }
 
 impl Dropped {
@@ -33,17 +40,19 @@ impl Dropped {
         unsafe {
             let protocol = u16::from_be(M::load(skb, config!(offsets.skb_protocol)));
             let device = kernel_pointer(M::load_if_present::<usize>(skb, config!(offsets.skb_dev)) as *const u8);
-            let (mut ifindex, mut netns) = (0, 0);
+            let mut ifindex = 0;
+            let mut net = core::ptr::null();
             if !device.is_null() {
                 ifindex = M::load_if_present(device, config!(offsets.dev_ifindex));
-                netns = netns_of::<M>(device, config!(offsets.dev_net));
+                net = M::load_if_present::<usize>(device, config!(offsets.dev_net)) as *const u8;
             }
             if ifindex == 0 {
                 ifindex = M::load_if_present(skb, config!(offsets.skb_iif));
             }
-            if netns == 0 {
-                netns = netns_of_socket::<M>(skb, rx_sk);
+            if net.is_null() {
+                net = net_of_socket::<M>(skb, rx_sk);
             }
+            let netns = if net.is_null() { 0 } else { M::load_if_present(net, config!(offsets.net_inum)) };
             let mut dropped = Self {
                 key: DropKey { location, netns, ifindex, reason, protocol, padding: 0 },
                 length: 0,
@@ -51,6 +60,7 @@ impl Dropped {
                 start_kind: START_NONE,
                 linear: 0,
                 device,
+                net,
             };
             dropped.measure::<M>(skb);
             dropped
@@ -96,9 +106,9 @@ impl Dropped {
         self.linear = length.wrapping_sub(u64::from(data_len));
     }
 
-    /// The name of the packet's interface; zeros when it has none.
+    /// The name of the packet's device; zeros when it has none.
     #[inline(always)]
-    pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
+    pub(crate) fn device_name<M: Memory>(&self) -> InterfaceName {
         let mut name = [0; IFNAMSIZ];
         if !self.device.is_null() {
             let offset = config!(offsets.dev_name);
@@ -114,12 +124,50 @@ impl Dropped {
         }
         name
     }
+
+    /// As [`Dropped::device_name`], and for a packet that has lost its device (TCP takes it away) the name of the
+    /// interface that it came in by. For rare use: it walks the kernel's list.
+    #[inline(always)]
+    pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
+        let has_index = config!(offsets.net_dev_index_head) != ABSENT && config!(offsets.dev_index_hlist) != ABSENT;
+        if self.device.is_null() && has_index && !self.net.is_null() && self.key.ifindex != 0 {
+            // SAFETY: `net` is a `struct net`.
+            return unsafe { name_by_index(self.net, self.key.ifindex) };
+        }
+        self.device_name::<M>()
+    }
+}
+
+/// The name of an interface, by its index within a namespace; zeros when it is gone (`__dev_get_by_index`,
+/// `net/core/dev.c`). All reads are by the helper: a list's links have no type.
+///
+/// # Safety
+/// `net` must be a `struct net`.
+#[inline(always)]
+unsafe fn name_by_index(net: *const u8, ifindex: u32) -> InterfaceName {
+    let bucket = (ifindex & (NETDEV_HASHENTRIES - 1)) * size_of::<usize>() as u32;
+    // SAFETY: the helper fails on addresses that cannot be read, which ends the walk.
+    unsafe {
+        let heads: usize = Probe::load(net, config!(offsets.net_dev_index_head));
+        let mut link: usize = Probe::load(heads as *const u8, bucket);
+        for _ in 0..MAX_CHAIN {
+            if link == 0 {
+                break;
+            }
+            let device = link.wrapping_sub(config!(offsets.dev_index_hlist) as usize) as *const u8;
+            if Probe::load_if_present::<u32>(device, config!(offsets.dev_ifindex)) == ifindex {
+                return Probe::load_if_present(device, config!(offsets.dev_name));
+            }
+            link = Probe::load(link as *const u8, 0);
+        }
+    }
+    [0; IFNAMSIZ]
 }
 
 /// The offset of the word behind the one at `offset`, absent when that is.
 #[inline(always)]
 const fn second_word(offset: u32) -> u32 {
-    if offset == tracer_common::ABSENT { offset } else { offset + 8 }
+    if offset == ABSENT { offset } else { offset + 8 }
 }
 
 /// NULL for what is not a pointer into the kernel: `skb->dev` and `skb->sk` stand in unions with other things
@@ -129,32 +177,19 @@ fn kernel_pointer(pointer: *const u8) -> *const u8 {
     if (pointer as u64) < kernel_space() { core::ptr::null() } else { pointer }
 }
 
-/// Inode number of the namespace whose `struct net` is at `offset` from `base`; 0 when there is none.
-///
-/// # Safety
-/// `base` must be a `struct net_device` or `struct sock`, and `offset` of that structure.
-#[inline(always)]
-unsafe fn netns_of<M: Memory>(base: *const u8, offset: u32) -> u32 {
-    // SAFETY: the caller's.
-    unsafe {
-        let net = M::load_if_present::<usize>(base, offset) as *const u8;
-        if net.is_null() { 0 } else { M::load_if_present(net, config!(offsets.net_inum)) }
-    }
-}
-
-/// The namespace of the socket that was to receive the packet, else of the one that sent it.
+/// The namespace of the socket that was to receive the packet, else of the one that sent it; NULL when there is none.
 ///
 /// # Safety
 /// As [`Dropped::read`].
 #[inline(always)]
-unsafe fn netns_of_socket<M: Memory>(skb: *const u8, rx_sk: *const u8) -> u32 {
+unsafe fn net_of_socket<M: Memory>(skb: *const u8, rx_sk: *const u8) -> *const u8 {
     let offset = config!(offsets.sock_net);
     // SAFETY: as in `read`; a socket of any kind starts with `struct sock_common`, which has the namespace.
     unsafe {
         if !rx_sk.is_null() {
-            return netns_of::<M>(rx_sk, offset);
+            return M::load_if_present::<usize>(rx_sk, offset) as *const u8;
         }
         let sk = kernel_pointer(M::load_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8);
-        if sk.is_null() { 0 } else { netns_of::<M>(sk, offset) }
+        if sk.is_null() { sk } else { M::load_if_present::<usize>(sk, offset) as *const u8 }
     }
 }

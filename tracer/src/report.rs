@@ -50,7 +50,7 @@ pub struct StatReport {
     pub is_final: bool,
     /// Who counted.
     pub sources: Vec<SourceReport>,
-    /// By place, in the order asked for.
+    /// By place, in any order: sinks show them in the one that was asked for.
     pub drops: Vec<DropTotal>,
     /// What only the reason is known of.
     pub overflow: Vec<OverflowTotal>,

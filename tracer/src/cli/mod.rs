@@ -16,6 +16,9 @@ use anyhow::Context as _;
 use args::{Cli, Command};
 use output::reader_gone;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
 /// Runs what was typed, to its end.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
@@ -37,12 +40,11 @@ fn log_to_stderr(verbose: u8) {
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .without_time()
-        .init();
+    // aya tells each relocation; only its warnings are of use here.
+    let filter =
+        Targets::new().with_default(level).with_targets([("aya", LevelFilter::WARN), ("aya_obj", LevelFilter::WARN)]);
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).without_time();
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 /// The exit status of a command that ended so: 0 done, 1 failed. Wrong usage is 2, which clap sees to.
@@ -58,5 +60,20 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
             _ = writeln!(io::stderr(), "droptrace: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::output::OutputError;
+    use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let gone = OutputError::ReaderGone { target: "stdout".into() };
+        let gone = anyhow::Error::from(io::Error::new(io::ErrorKind::BrokenPipe, gone)).context("showing drops");
+        assert_eq!(exit_code(Err(gone)), ExitCode::SUCCESS);
+        assert_eq!(exit_code(Ok(())), ExitCode::SUCCESS);
+        assert_eq!(exit_code(Err(anyhow::anyhow!("a failure"))), ExitCode::FAILURE);
     }
 }

@@ -22,11 +22,11 @@ const PROFILE: &str = "bpf";
 pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
     announce("building the kernel program");
     // A folder of its own: the other builds' flags differ, and would undo this one's work.
-    let folder = setup.target_dir.join("ebpf");
+    let folder = cargo::root().join("target/ebpf");
     let mut command = cargo(setup, "build");
-    command.args(["--profile", PROFILE]).arg("--target-dir").arg(&folder);
+    command.args(["--profile", PROFILE]).arg("--target-dir").arg(&folder).env("RUSTC", &setup.library.rustc);
     let mut flags: Vec<OsString> = vec!["-C".into(), joined("linker=", linker), "-C".into(), "link-arg=--btf".into()];
-    flags.extend(remap_flags(setup)?);
+    flags.extend(remap_flags()?);
     cargo::set_rustflags(&mut command, &flags)?;
     process::run(&mut command)?;
     let object = folder.join(TARGET).join(PROFILE).join(BINARY);
@@ -37,7 +37,7 @@ pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
 pub(crate) fn clippy() -> Result<()> {
     let setup = Setup::new()?;
     let mut command = cargo(&setup, "clippy");
-    command.arg("--target-dir").arg(setup.target_dir.join("ebpf-clippy")).args(["--", "-D", "warnings"]);
+    command.arg("--target-dir").arg(cargo::root().join("target/ebpf-clippy")).args(["--", "-D", "warnings"]);
     process::run(&mut command)
 }
 
@@ -48,22 +48,16 @@ fn cargo(setup: &Setup, subcommand: &str) -> Command {
         .args([subcommand, "--package", PACKAGE, "--bin", BINARY, "--target", TARGET, "-Z", "build-std=core"])
         .env("RUSTC_BOOTSTRAP", "1")
         // aya-ebpf's bindings go by the building machine otherwise. The program reads no registers: any will do.
-        .env("AYA_BPF_TARGET_ARCH", "x86_64");
-    if !setup.library.in_sysroot {
-        command.env("__CARGO_TESTS_ONLY_SRC_ROOT", &setup.library.path);
-    }
+        .env("AYA_BPF_TARGET_ARCH", "x86_64")
+        .env("__CARGO_TESTS_ONLY_SRC_ROOT", &setup.library.path);
     command
 }
 
-/// Gives each folder that differs from machine to machine one name. The last that fits a path counts.
+/// Gives each folder that differs from machine to machine one name. The library's source is in the checkout's.
 ///
 /// The names are of folders that no machine has: LLVM would copy the lines of a source that it can open into the BTF.
-fn remap_flags(setup: &Setup) -> Result<Vec<OsString>> {
-    let mut names = vec![
-        (cargo::root().to_owned(), "/remapped/droptrace"),
-        (setup.target_dir.clone(), "/remapped/target"),
-        (setup.library.path.clone(), "/remapped/library"),
-    ];
+fn remap_flags() -> Result<Vec<OsString>> {
+    let mut names = vec![(cargo::root().to_owned(), "/remapped/droptrace")];
     names.extend(registry_sources()?.into_iter().map(|folder| (folder, "/remapped/registry")));
     Ok(names.iter().map(|(folder, name)| remap_flag(folder, name)).collect())
 }

@@ -55,9 +55,13 @@ impl Sample {
         self
     }
 
-    /// With one more program of two instructions.
+    /// With one more program of two instructions. Programs of one kind share a section.
     pub(crate) fn with_program(mut self, section: &str, name: &str) -> Self {
         self.symbols.push((section.to_owned(), name.to_owned()));
+        if let Some((.., code)) = self.sections.iter_mut().find(|(known, ..)| known == section) {
+            code.extend([0; 16]);
+            return self;
+        }
         self.section(section, SectionKind::Text, &[0; 16])
     }
 
@@ -118,11 +122,10 @@ impl Sample {
                 maps.push(id);
             }
         }
-        if let (Some(map), true) = (maps.first(), self.machine == Architecture::Bpf) {
-            for (_, section) in PROGRAMS {
-                if let Some(section) = find(section) {
-                    add_relocation(&mut object, section, *map);
-                }
+        // Relocations are each machine's own: there are some for the one that counts.
+        if let (Some(map), Architecture::Bpf) = (maps.first(), self.machine) {
+            for (_, id) in sections.iter().filter(|(name, _)| PROGRAMS.iter().any(|(_, known)| known == name)) {
+                add_relocation(&mut object, *id, *map);
             }
         }
         object.write().unwrap()

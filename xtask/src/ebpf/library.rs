@@ -1,6 +1,7 @@
 //! The standard library's source, from which `core` is built for the kernel's machine.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,29 +14,82 @@ use crate::support::process::{self, announce};
 /// Debian's suites that may hold the compiler's version, likeliest first.
 const SUITES: [&str; 4] = ["trixie-backports", "forky", "sid", "trixie"];
 
-/// A source of the standard library that fits the compiler.
-#[derive(Clone)]
-pub(crate) struct Source {
-    /// Its folder `library`.
-    pub(crate) path: PathBuf,
-    /// Whether it is where cargo looks by itself.
-    pub(crate) in_sysroot: bool,
+/// Where a compiler's own folder has its library's source.
+const IN_SYSROOT: &str = "lib/rustlib/src/rust/library";
+
+/// The library's source, in a folder that stands for the compiler's own.
+pub(super) struct Library {
+    /// The source's folder `library`.
+    pub(super) path: PathBuf,
+    /// The compiler, made to take the folder for its own.
+    pub(super) rustc: PathBuf,
+}
+
+impl Library {
+    /// Finds or fetches the source, and lays out the folder.
+    ///
+    /// Symbols' names hold hashes that cargo makes from the sources' places. For the standard library that is the place
+    /// within the compiler's folder: so wherever the source came from, it must be in there, and always within the
+    /// checkout, for its name to be the same on every machine.
+    pub(super) fn set_up(toolchain: &Toolchain, tools: &Path) -> Result<Self> {
+        let source = find_or_fetch(toolchain, tools)?;
+        let sysroot = tools.join("sysroot");
+        let path = sysroot.join(IN_SYSROOT);
+        link_to(&source, &path)?;
+        // Build scripts and macros run here: they are built with the library that came with the compiler.
+        let host = Path::new("lib/rustlib").join(&toolchain.host);
+        link_to(&toolchain.sysroot.join(&host), &sysroot.join(host))?;
+        let rustc = sysroot.join("bin/rustc");
+        write_rustc(&toolchain.sysroot.join("bin/rustc"), &sysroot, &rustc)?;
+        Ok(Self { path, rustc })
+    }
+}
+
+/// Writes a script that runs the compiler with another folder for its own. Flags for cargo would not do: it keeps them
+/// from build scripts, which are among the standard library's packages.
+fn write_rustc(compiler: &Path, sysroot: &Path, script: &Path) -> Result<()> {
+    let text = format!("#!/bin/sh\nexec {} --sysroot={} \"$@\"\n", quoted(compiler)?, quoted(sysroot)?);
+    // Left alone when it is as it should be: cargo asks a compiler that is newer than its answers again.
+    if fs::read_to_string(script).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    let write = || {
+        script.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(script, &text)?;
+        fs::set_permissions(script, Permissions::from_mode(0o755))
+    };
+    write().with_context(|| format!("cannot write {}", script.display()))
+}
+
+/// A path as one word of the shell's.
+fn quoted(path: &Path) -> Result<String> {
+    let path = path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?;
+    Ok(format!("'{}'", path.replace('\'', r"'\''")))
+}
+
+/// Makes `link` lead to `target`, wherever it led before.
+pub(super) fn link_to(target: &Path, link: &Path) -> Result<()> {
+    if let Some(folder) = link.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    if link.is_symlink() {
+        fs::remove_file(link).with_context(|| format!("cannot remove {}", link.display()))?;
+    }
+    symlink(target, link).with_context(|| format!("cannot create {}", link.display()))
 }
 
 /// Looks in the toolchain, then in the build's own folder; then asks rustup, then Debian.
-pub(crate) fn find_or_fetch(toolchain: &Toolchain, tools: &Path) -> Result<Source> {
-    let in_sysroot = Source { path: toolchain.sysroot.join("lib/rustlib/src/rust/library"), in_sysroot: true };
+fn find_or_fetch(toolchain: &Toolchain, tools: &Path) -> Result<PathBuf> {
+    let in_sysroot = toolchain.sysroot.join(IN_SYSROOT);
     let unpacked = tools.join(format!("rust-src-{}", toolchain.release));
-    let own = Source { path: unpacked.join(format!("usr/src/rustc-{}/library", toolchain.release)), in_sysroot: false };
-    for source in [&in_sysroot, &own] {
-        if is_library(&source.path) {
-            announce(format_args!("the standard library's source is there: {}", source.path.display()));
-            return Ok(source.clone());
-        }
+    let own = unpacked.join(format!("usr/src/rustc-{}/library", toolchain.release));
+    if let Some(there) = [&in_sysroot, &own].into_iter().find(|path| is_library(path)) {
+        announce(format_args!("the standard library's source is there: {}", there.display()));
+        return Ok(there.clone());
     }
-    let Err(by_rustup) = from_rustup(&in_sysroot.path) else { return Ok(in_sysroot) };
+    let Err(by_rustup) = from_rustup(&in_sysroot) else { return Ok(in_sysroot) };
     announce(format_args!("{by_rustup:#}"));
-    let Err(by_apt) = from_debian(toolchain, tools, &unpacked, &own.path) else { return Ok(own) };
+    let Err(by_apt) = from_debian(toolchain, tools, &unpacked, &own) else { return Ok(own) };
     bail!(
         "no source of the standard library for Rust {}: {by_rustup:#}; Debian: {by_apt:#}. \
          Add it with `rustup component add rust-src` where the network allows",
@@ -78,4 +132,14 @@ fn from_debian(toolchain: &Toolchain, tools: &Path, unpacked: &Path, library: &P
         bail!("Debian's package holds no {}", library.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_word_to_the_shell() {
+        assert_eq!(quoted(Path::new("/a b/it's $HOME")).unwrap(), r"'/a b/it'\''s $HOME'");
+    }
 }

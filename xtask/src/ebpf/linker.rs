@@ -1,12 +1,12 @@
 //! bpf-linker, built from its source on the LLVM that comes with the compiler.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::library::link_to;
 use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 
@@ -53,13 +53,7 @@ fn build(toolchain: &Toolchain, folder: &Path) -> Result<()> {
 
 /// Lays out the folder that the linker's build looks for LLVM in.
 fn link_llvm(library: &Path, prefix: &Path) -> Result<()> {
-    let folder = prefix.join("lib");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let link = folder.join("libLLVM.so");
-    if link.is_symlink() {
-        fs::remove_file(&link).with_context(|| format!("cannot remove {}", link.display()))?;
-    }
-    symlink(library, &link).with_context(|| format!("cannot create {}", link.display()))
+    link_to(library, &prefix.join("lib/libLLVM.so"))
 }
 
 /// The compiler's LLVM.

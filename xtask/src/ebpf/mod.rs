@@ -7,7 +7,7 @@ mod linker;
 mod paths;
 mod strip;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -25,30 +25,29 @@ pub(crate) fn object_path() -> PathBuf {
 pub(crate) struct Setup {
     /// The compiler.
     toolchain: Toolchain,
-    /// The workspace's target folder.
-    target_dir: PathBuf,
     /// The standard library's source.
-    library: library::Source,
+    library: library::Library,
 }
 
 impl Setup {
     /// Finds or fetches everything but the linker, which only [`build`] needs.
     pub(crate) fn new() -> Result<Self> {
         let toolchain = Toolchain::find()?;
-        let target_dir = cargo::target_dir()?;
-        let library = library::find_or_fetch(&toolchain, &tools_dir(&target_dir))?;
-        Ok(Self { toolchain, target_dir, library })
+        let library = library::Library::set_up(&toolchain, &tools_dir())?;
+        Ok(Self { toolchain, library })
     }
 }
 
-fn tools_dir(target_dir: &Path) -> PathBuf {
-    target_dir.join("ebpf-tools")
+/// Where the tools are kept: within the checkout, wherever cargo's other builds go, so that one remapped prefix covers
+/// them.
+fn tools_dir() -> PathBuf {
+    cargo::root().join("target/ebpf-tools")
 }
 
 /// Builds the object afresh, strips and checks it.
 pub(crate) fn build() -> Result<(Vec<u8>, Contents)> {
     let setup = Setup::new()?;
-    let linker = linker::find_or_build(&setup.toolchain, &tools_dir(&setup.target_dir))?;
+    let linker = linker::find_or_build(&setup.toolchain, &tools_dir())?;
     let built = compile::build(&setup, &linker)?;
     let object = strip::strip(&built).context("cannot strip the object")?;
     announce(format_args!("stripped: {} bytes to {}", built.len(), object.len()));

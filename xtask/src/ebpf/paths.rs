@@ -11,12 +11,7 @@ use crate::support::cargo;
 
 /// The folders that a build here could tell of.
 pub(super) fn of_this_machine(setup: &Setup) -> Vec<PathBuf> {
-    let mut folders = vec![
-        cargo::root().to_owned(),
-        setup.target_dir.clone(),
-        setup.toolchain.sysroot.clone(),
-        setup.library.path.clone(),
-    ];
+    let mut folders = vec![cargo::root().to_owned(), setup.toolchain.sysroot.clone(), setup.library.path.clone()];
     folders.extend(cargo::home());
     folders.extend(env::home_dir());
     // A folder may be reached by another name, through a link.

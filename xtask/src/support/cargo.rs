@@ -31,14 +31,6 @@ pub(crate) fn home() -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
 }
 
-/// The folder that cargo builds this workspace in.
-pub(crate) fn target_dir() -> Result<PathBuf> {
-    let text = process::output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
-    let metadata: Value = serde_json::from_str(&text).context("cargo metadata did not write JSON")?;
-    let folder = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-    Ok(folder.into())
-}
-
 /// Builds one binary of the workspace and returns where it is.
 pub(crate) fn build_binary(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();

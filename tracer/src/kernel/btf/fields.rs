@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use btf_rs::{BtfType, Member, Type};
 use tracer_common::{ABSENT, IFNAMSIZ, Offsets};
 
+use Shape::{Bytes, Integer, Pointer};
+
 use super::{BtfError, KernelBtf, MAX_MODIFIERS};
 
 /// Anonymous structures within one another; the kernel nests four deep.
@@ -16,7 +18,7 @@ const MAX_NAMESAKES: usize = 8;
 
 /// What a field must be to be read as we read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// An integer or enum of so many bytes.
     Integer(u64),
     Pointer,
@@ -34,21 +36,8 @@ impl Shape {
     }
 }
 
-/// A field, by the names on the way to it.
-pub(super) struct Field {
-    structure: &'static str,
-    path: &'static str,
-    shape: Shape,
-}
-
-const fn field(structure: &'static str, path: &'static str, shape: Shape) -> Field {
-    Field { structure, path, shape }
-}
-
-#[cfg(test)]
-pub(super) const fn net_inum() -> Field {
-    field("net", "ns.inum", Shape::Integer(4))
-}
+/// The types of one name: one, or a few where the kernel's types were not all merged.
+pub(super) struct Structure(Vec<Type>);
 
 impl KernelBtf {
     /// Offsets of the fields that the kernel program reads, in bytes from the start of `sk_buff`, `net_device`, `sock`
@@ -57,41 +46,50 @@ impl KernelBtf {
     /// Fails when a field is missing without which nothing works; others become [`ABSENT`]. A field of another size
     /// or kind than expected, or a bit field, counts as missing.
     pub fn offsets(&self) -> Result<Offsets, BtfError> {
-        use Shape::{Bytes, Integer, Pointer};
-        let optional = |structure, path, shape| self.offset(&field(structure, path, shape)).unwrap_or(ABSENT);
-        let required = |path, shape| {
-            self.offset(&field("sk_buff", path, shape)).ok_or(BtfError::Field { structure: "sk_buff", field: path })
-        };
+        let (skb, device) = (self.structure("sk_buff"), self.structure("net_device"));
+        let (sock, net) = (self.structure("sock"), self.structure("net"));
+        let optional = |structure, path, shape| self.offset(structure, path, shape).unwrap_or(ABSENT);
+        let required =
+            |field, shape| self.offset(&skb, field, shape).ok_or(BtfError::Field { structure: "sk_buff", field });
         Ok(Offsets {
             skb_len: required("len", Integer(4))?,
-            skb_data_len: optional("sk_buff", "data_len", Integer(4)),
+            skb_data_len: optional(&skb, "data_len", Integer(4)),
             skb_protocol: required("protocol", Integer(2))?,
-            skb_dev: optional("sk_buff", "dev", Pointer),
-            skb_iif: optional("sk_buff", "skb_iif", Integer(4)),
-            skb_sk: optional("sk_buff", "sk", Pointer),
+            skb_dev: optional(&skb, "dev", Pointer),
+            skb_iif: optional(&skb, "skb_iif", Integer(4)),
+            skb_sk: optional(&skb, "sk", Pointer),
             skb_head: required("head", Pointer)?,
             skb_data: required("data", Pointer)?,
             skb_mac_header: required("mac_header", Integer(2))?,
             skb_network_header: required("network_header", Integer(2))?,
-            dev_ifindex: optional("net_device", "ifindex", Integer(4)),
-            dev_name: optional("net_device", "name", Bytes(IFNAMSIZ as u64)),
-            dev_net: optional("net_device", "nd_net.net", Pointer),
-            sock_net: optional("sock", "__sk_common.skc_net.net", Pointer),
-            net_inum: optional("net", "ns.inum", Integer(4)),
+            dev_ifindex: optional(&device, "ifindex", Integer(4)),
+            dev_name: optional(&device, "name", Bytes(IFNAMSIZ as u64)),
+            dev_net: optional(&device, "nd_net.net", Pointer),
+            sock_net: optional(&sock, "__sk_common.skc_net.net", Pointer),
+            net_inum: optional(&net, "ns.inum", Integer(4)),
+            net_dev_index_head: optional(&net, "dev_index_head", Pointer),
+            dev_index_hlist: optional(&device, "index_hlist.next", Pointer),
         })
     }
 
-    pub(super) fn offset(&self, field: &Field) -> Option<u32> {
-        let types = self.btf.resolve_types_by_name(field.structure).ok()?;
-        types.into_iter().take(MAX_NAMESAKES).find_map(|found| self.offset_within(found, field))
+    /// Goes through all types for the name, so each structure is looked for once.
+    pub(super) fn structure(&self, name: &str) -> Structure {
+        let mut types = self.btf.resolve_types_by_name(name).unwrap_or_default();
+        types.retain(|found| matches!(found, Type::Struct(_)));
+        types.truncate(MAX_NAMESAKES);
+        Structure(types)
     }
 
-    fn offset_within(&self, structure: Type, field: &Field) -> Option<u32> {
-        let Type::Struct(outer) = &structure else { return None };
-        let size = outer.size() as u64;
-        let mut current = structure;
+    /// The offset of a field in bytes, by the names on the way to it.
+    pub(super) fn offset(&self, structure: &Structure, path: &str, shape: Shape) -> Option<u32> {
+        structure.0.iter().find_map(|found| self.offset_within(found, path, shape))
+    }
+
+    fn offset_within(&self, structure: &Type, path: &str, shape: Shape) -> Option<u32> {
+        let Type::Struct(outer) = structure else { return None };
+        let mut current = structure.clone();
         let mut bits = 0_u64;
-        for name in field.path.split('.') {
+        for name in path.split('.') {
             let (offset, member) = Search { btf: self, name, left: MAX_MEMBERS }.find(&current)?;
             if member.bitfield_size().unwrap_or(0) != 0 {
                 return None;
@@ -100,20 +98,19 @@ impl KernelBtf {
             current = self.plain_type(member.get_type_id()?)?;
         }
         let bytes = bits / 8;
-        let fits = bits.is_multiple_of(8)
-            && bytes.checked_add(field.shape.size())? <= size
-            && self.has_shape(&current, field.shape);
-        if fits { u32::try_from(bytes).ok() } else { None }
+        let inside = bytes.checked_add(shape.size())? <= outer.size() as u64;
+        let usable = bits.is_multiple_of(8) && inside && self.has_shape(&current, shape);
+        u32::try_from(bytes).ok().filter(|_| usable)
     }
 
     fn has_shape(&self, found: &Type, shape: Shape) -> bool {
         match shape {
-            Shape::Integer(size) => match found {
+            Integer(size) => match found {
                 Type::Int(_) | Type::Enum(_) | Type::Enum64(_) => self.size(found) == Some(size),
                 _ => false,
             },
-            Shape::Pointer => matches!(found, Type::Ptr(_)),
-            Shape::Bytes(size) => matches!(found, Type::Array(_)) && self.size(found) == Some(size),
+            Pointer => matches!(found, Type::Ptr(_)),
+            Bytes(size) => matches!(found, Type::Array(_)) && self.size(found) == Some(size),
         }
     }
 

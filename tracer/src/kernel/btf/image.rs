@@ -19,6 +19,15 @@ const MAX_LEN: u64 = 256 << 20;
 
 /// Opens the type information of the kernel's image.
 pub(super) fn open(path: &Path) -> Result<Btf, BtfError> {
+    open_by(path, map)
+}
+
+fn map(path: &Path) -> btf_rs::Result<Btf> {
+    Btf::from_file_with_backend(path, Backend::Mmap)
+}
+
+/// Opens by `map`, or a copy where that cannot be done.
+fn open_by(path: &Path, map: impl FnOnce(&Path) -> btf_rs::Result<Btf>) -> Result<Btf, BtfError> {
     let read_error = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => BtfError::Absent { path: path.to_owned() },
         _ => BtfError::Read { path: path.to_owned(), source },
@@ -28,7 +37,7 @@ pub(super) fn open(path: &Path) -> Result<Btf, BtfError> {
     let mut bytes = vec![0; HEADER_LEN];
     file.read_exact(&mut bytes).map_err(read_error)?;
     check_header(&bytes, len)?;
-    match Btf::from_file_with_backend(path, Backend::Mmap) {
+    match map(path) {
         // Before 6.16 the kernel has no mmap for this file, and says ENODEV.
         Err(btf_rs::Error::IO(_)) => {
             file.take(MAX_LEN).read_to_end(&mut bytes).map_err(read_error)?;
@@ -43,7 +52,7 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<Btf, BtfError> {
     check(bytes)?;
     let copy = in_memory(bytes).map_err(|source| BtfError::Read { path: "memfd:btf".into(), source })?;
     let path = format!("/proc/self/fd/{}", copy.as_fd().as_raw_fd());
-    Ok(Btf::from_file_with_backend(path, Backend::Mmap)?)
+    Ok(map(path.as_ref())?)
 }
 
 fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
@@ -81,4 +90,36 @@ fn check_header(bytes: &[u8], len: u64) -> Result<(), BtfError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::super::writer::Writer;
+    use super::*;
+
+    /// `bytes` in a file, opened as by a kernel that cannot map it.
+    fn open_without_mmap(name: &str, bytes: &[u8]) -> Result<Btf, BtfError> {
+        let path = std::env::temp_dir().join(format!("droptrace-btf-{}-{name}", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        let opened = open_by(&path, |_| Err(io::Error::from_raw_os_error(libc::ENODEV).into()));
+        std::fs::remove_file(&path).unwrap();
+        opened
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_map_is_copied() {
+        let mut w = Writer::new();
+        let id = w.int("some_type", 4);
+        let btf = open_without_mmap("good", &w.finish()).unwrap();
+        assert_eq!(btf.resolve_ids_by_name("some_type").unwrap(), [id]);
+    }
+
+    #[test]
+    fn a_short_file_is_an_error() {
+        let bytes = Writer::new().finish();
+        assert!(matches!(open_without_mmap("short", &bytes[..20]), Err(BtfError::Read { .. })));
+        assert!(matches!(open_without_mmap("shorter", &bytes[..24]), Err(BtfError::Malformed(_))));
+    }
 }

@@ -98,12 +98,6 @@ impl KernelBtf {
         Ok(Self { btf: Arc::new(Btf::from_split_bytes(bytes, &self.btf)?) })
     }
 
-    /// Does the kernel have this BPF helper? Asks `enum bpf_func_id` for `BPF_FUNC_<name>`.
-    pub fn has_helper(&self, name: &str) -> bool {
-        let wanted = format!("BPF_FUNC_{name}");
-        self.enumerators("bpf_func_id").iter().any(|(enumerator, _)| *enumerator == wanted)
-    }
-
     /// Names and values of an enum, in its order; empty where there is no such enum.
     pub(crate) fn enumerators(&self, name: &str) -> Vec<(String, u64)> {
         let types = self.btf.resolve_types_by_name(name).unwrap_or_default();

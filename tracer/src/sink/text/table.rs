@@ -181,22 +181,21 @@ impl Columns {
     }
 }
 
-/// Divides `room` between reason and place so that as little as possible is cut; a cut cell weighs more than the
-/// characters that it loses, so one long name does not cut all the others.
+/// Divides `room` between reason and place so that as little as possible is cut. A cut cell weighs more than the
+/// characters that it loses, so that one long name does not cut all the others; a cut reason weighs double.
 fn share(room: usize, rows: &[Row<'_>], reason: usize, location: usize) -> (usize, usize) {
     const CUT: usize = 10;
     if reason + location <= room {
         return (reason, location);
     }
-    let loss = |length: usize, width: usize| if length > width { length - width + CUT } else { 0 };
+    let loss = |length: usize, width: usize, cut: usize| if length > width { length - width + cut } else { 0 };
     let lengths: Vec<_> = rows.iter().map(|row| (row.reason_length(), row.location_length())).collect();
+    let total_loss = |reason: usize| -> usize {
+        lengths.iter().map(|row| loss(row.0, reason, 2 * CUT) + loss(row.1, room - reason, CUT)).sum()
+    };
     let narrowest = MIN_NAME.min(room / 2);
-    (narrowest..=room - narrowest)
-        .map(|reason| (reason, room - reason))
-        .min_by_key(|(reason, location)| {
-            lengths.iter().map(|row| loss(row.0, *reason) + loss(row.1, *location)).sum::<usize>()
-        })
-        .unwrap_or((room, 0))
+    let reason = (narrowest..=room - narrowest).min_by_key(|&reason| total_loss(reason)).unwrap_or(room);
+    (reason, room - reason)
 }
 
 #[derive(Default)]

@@ -1,0 +1,20 @@
+//! Type information: all that a start asks of it, from any bytes, as the image's and as a module's on top of itself.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tracer::kernel::btf::KernelBtf;
+use tracer::kernel::reasons::ReasonNames;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(btf) = KernelBtf::from_bytes(bytes) else { return };
+    let _ = btf.offsets();
+    let _ = btf.tracepoint();
+    let _ = btf.has_helper("ktime_get_coarse_ns");
+    let mut names = ReasonNames::load(&btf);
+    for raw in [2, 0x1_0001, 0x2_0001, u32::MAX] {
+        assert_eq!(names.resolve(raw).value, raw);
+    }
+    if let Ok(module) = btf.module_from_bytes(bytes) {
+        let _ = module.offsets();
+    }
+});
