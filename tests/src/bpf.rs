@@ -32,7 +32,7 @@ pub fn xdp(ifindex: u32, verdict: Verdict) -> io::Result<OwnedFd> {
     link(&program, ifindex, BPF_XDP, XDP_FLAGS_SKB_MODE)
 }
 
-/// Drops all that sockets of the control group send, until the handle is closed.
+/// Refuses all that sockets made in the control group send, until the handle is closed.
 pub fn cgroup_refuse_egress(cgroup: impl AsFd) -> io::Result<OwnedFd> {
     let program = returning(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, CGROUP_REFUSE)?;
     let target = u32::try_from(cgroup.as_fd().as_raw_fd()).map_err(io::Error::other)?;

@@ -8,8 +8,38 @@ use libtest_mimic::Trial;
 use crate::droptrace::{Drops, Stat};
 use crate::eventually;
 use crate::netns::Netns;
-use crate::trials::{Unable, trial};
+use crate::trials::{Unable, trial_as_root};
 use crate::witness::Witness;
+
+/// What is known of the interface of a drop.
+#[derive(Clone, Copy, Debug)]
+pub enum Interface {
+    /// Its name and index: the packet still has its device.
+    Named(&'static str),
+    /// Its index, for the packet has left the device; the name only if droptrace found it elsewhere.
+    Indexed(&'static str),
+    /// Nothing: the packet never had a device.
+    Unset,
+}
+
+impl Interface {
+    fn index(self, host: &Netns) -> Result<u64> {
+        match self {
+            Self::Named(name) | Self::Indexed(name) => Ok(host.ifindex(name)?.into()),
+            Self::Unset => Ok(0),
+        }
+    }
+
+    fn fits(self, drop: &Drops, ifindex: u64) -> bool {
+        let name = drop.interface.as_deref();
+        drop.ifindex == ifindex
+            && match self {
+                Self::Named(expected) => name == Some(expected),
+                Self::Indexed(expected) => name.is_none_or(|name| name == expected),
+                Self::Unset => name.is_none(),
+            }
+    }
+}
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +50,8 @@ pub struct Case {
     pub reason: &'static str,
     /// The function that drops. Compilers inline differently: any of these.
     pub symbols: &'static [&'static str],
-    /// The interface; none where the packet has no device.
-    pub interface: Option<&'static str>,
+    /// The interface.
+    pub interface: Interface,
     /// The protocol; none where the kernel has not set it yet.
     pub protocol: Option<&'static str>,
     /// How many drops exactly.
@@ -66,16 +96,17 @@ impl Case {
         let told = || format!("all drops: {:#?}", stat.drops());
         let counted: u64 = drops.iter().map(|drop| drop.packets).sum();
         ensure!(counted == self.count, "{counted} drops of {}, not {}; {}", self.reason, self.count, told());
-        let stray = drops.iter().find(|drop| !self.fits(host, drop));
+        let ifindex = self.interface.index(host)?;
+        let stray = drops.iter().find(|drop| !self.fits(host, ifindex, drop));
         ensure!(stray.is_none(), "not as told in the case: {stray:#?}");
         Ok(())
     }
 
-    fn fits(&self, host: &Netns, drop: &Drops) -> bool {
+    fn fits(&self, host: &Netns, ifindex: u64, drop: &Drops) -> bool {
         // Copies that the compiler made of a function have names with a dot: `name.constprop.0`.
         let function = drop.symbol.as_deref().and_then(|symbol| symbol.split('.').next());
         function.is_some_and(|function| self.symbols.contains(&function))
-            && drop.interface.as_deref() == self.interface
+            && self.interface.fits(drop, ifindex)
             && drop.protocol.as_deref() == self.protocol
             && drop.netns == u64::from(host.inum())
     }
@@ -87,12 +118,13 @@ pub fn trials(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
         ensure!(kernel_knows(case.reason)?, Unable(format!("this kernel has no reason {}", case.reason)));
         (case.provoke)(&case)
     };
-    cases.into_iter().map(|case| trial(case.name, move || run(case))).collect()
+    cases.into_iter().map(|case| trial_as_root(case.name, move || run(case))).collect()
 }
 
 /// Whether the kernel's type information names the reason.
 fn kernel_knows(reason: &str) -> Result<bool> {
-    let types = fs::read("/sys/kernel/btf/vmlinux").context("reading the kernel's type information")?;
+    let types = fs::read("/sys/kernel/btf/vmlinux")
+        .map_err(|error| Unable(format!("reading the kernel's type information: {error}")))?;
     let name = format!("\0SKB_DROP_REASON_{reason}\0");
     Ok(types.windows(name.len()).any(|window| window == name.as_bytes()))
 }

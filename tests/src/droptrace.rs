@@ -1,6 +1,7 @@
 //! The real binary, started and stopped, and what it printed.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,10 +23,13 @@ pub fn binary() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    ["release", "debug"]
-        .iter()
-        .map(|profile| target.join(profile).join("droptrace"))
-        .find(|path| path.exists())
+    let built = ["release", "debug"].map(|profile| target.join(profile).join("droptrace"));
+    // The newest: an old build of the other profile is easily forgotten.
+    let age = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    built
+        .into_iter()
+        .filter(|path| path.exists())
+        .max_by_key(age)
         .context("no droptrace: build it, or name it in DROPTRACE_BIN")
 }
 
@@ -182,10 +186,15 @@ impl Stat {
     }
 
     fn check_ledger(&self) -> Result<()> {
-        let [hits, accounted, overflow, filtered, lost] =
-            ["hits", "accounted", "overflow", "filtered", "lost"].map(|field| self.ledger(field));
+        let [hits, accounted, overflow, filtered, lost, unread] =
+            ["hits", "accounted", "overflow", "filtered", "lost", "unread"].map(|field| self.ledger(field));
         let (hits, accounted, overflow, filtered, lost) = (hits?, accounted?, overflow?, filtered?, lost?);
-        ensure!(hits == accounted + overflow + filtered, "{hits} hits != {accounted} + {overflow} + {filtered}");
+        // Before the end, drops may come between the reading of a count and of the sum.
+        let unread = if self.0["final"] == true { 0 } else { unread? };
+        ensure!(
+            hits == accounted + overflow + filtered + unread,
+            "{hits} hits != {accounted} + {overflow} + {filtered} + {unread}"
+        );
         ensure!(lost == 0, "{lost} lost");
         let shown: u64 = self.drops()?.iter().map(|drop| drop.packets).sum();
         ensure!(shown == accounted, "the drops shown are {shown}, accounted are {accounted}");
@@ -212,6 +221,8 @@ pub struct Drops {
     pub symbol: Option<String>,
     /// On which interface.
     pub interface: Option<String>,
+    /// The interface's index; 0 where there is none.
+    pub ifindex: u64,
     /// In which network namespace.
     pub netns: u64,
     /// Which protocol.
@@ -227,6 +238,7 @@ impl Drops {
             reason: text("reason").with_context(|| format!("no reason in {row}"))?,
             symbol: text("symbol"),
             interface: text("interface"),
+            ifindex: row["ifindex"].as_u64().unwrap_or(0),
             netns: row["netns"].as_u64().unwrap_or(0),
             protocol: text("protocol"),
             packets: row["packets"].as_u64().with_context(|| format!("no packets in {row}"))?,

@@ -6,6 +6,7 @@
 
 pub mod bpf;
 pub mod case;
+pub mod cgroup;
 pub mod droptrace;
 pub mod frame;
 pub mod netns;
@@ -21,10 +22,22 @@ pub mod witness;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 /// How long anything may take that needs no waiting at all; only a hang reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs `work` on a thread that stays on one processor: what it sends is received there too.
+pub fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let pinned = || {
+        let mut cpu = CpuSet::new();
+        cpu.set(sched_getcpu());
+        sched_setaffinity(None, &cpu)?;
+        work()
+    };
+    thread::scope(|scope| scope.spawn(pinned).join().map_err(|_| anyhow!("the pinned thread panicked"))?)
+}
 
 /// Waits until `condition` holds.
 ///

@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{self, Command};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -15,22 +16,37 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::sys;
 use crate::trials::Unable;
 
-/// An anonymous network namespace. It ends with this handle and the sockets made in it, even after a panic.
+/// A network namespace. It ends with this handle and the sockets made in it, even after a panic.
 #[derive(Debug)]
 pub struct Netns {
     handle: File,
     inum: u32,
+    /// Under `/run/netns`, for the one that has a name.
+    name: Option<String>,
 }
 
 impl Netns {
-    /// A new namespace: only `lo`, down; IPv6 is off for interfaces made later, so that nothing speaks unasked.
+    /// A new anonymous namespace: only `lo`, down; IPv6 is off for interfaces made later, so that nothing speaks
+    /// unasked.
     pub fn new() -> Result<Self> {
         let handle = on_a_thread(|| {
             sys::unshare_network().map_err(|error| Unable(format!("cannot create a network namespace: {error}")))?;
             File::open("/proc/thread-self/ns/net").context("opening the new namespace")
         })?;
+        Self::quiet(handle, None)
+    }
+
+    /// As [`Netns::new`], with a name.
+    pub fn named(name: &str) -> Result<Self> {
+        let status = Command::new("ip").args(["netns", "add", name]).status().context("starting ip")?;
+        ensure!(status.success(), "ip netns add {name}: {status}");
+        let handle = File::open(Path::new("/run/netns").join(name)).context("opening the new namespace")?;
+        Self::quiet(handle, Some(name.to_owned()))
+    }
+
+    fn quiet(handle: File, name: Option<String>) -> Result<Self> {
         let inum = u32::try_from(handle.metadata()?.ino())?;
-        let netns = Self { handle, inum };
+        let netns = Self { handle, inum, name };
         netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         netns.sysctl("net/ipv6/conf/lo/disable_ipv6", "1")?;
         Ok(netns)
@@ -99,6 +115,15 @@ impl Netns {
         self.run(|| {
             fs::read_to_string(format!("/proc/thread-self/net/{name}")).with_context(|| format!("reading {name}"))
         })
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // What cannot be deleted stays visible under `ip netns`.
+            let _ = Command::new("ip").args(["netns", "delete", name]).status();
+        }
     }
 }
 

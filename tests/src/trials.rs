@@ -1,12 +1,20 @@
-//! Runs cases and says which passed, failed, or could not run here.
+//! Runs tests and says which passed, failed, or could not run here.
 
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use rustix::process::geteuid;
 
-/// Why a case cannot run on this machine. As a case's error it means: skipped, neither passed nor failed.
+/// Namespaces and processes of few tests at a time leave the machine usable, and their sum short.
+const THREADS: usize = 2;
+
+/// What could not run, told after all else.
+static SKIPPED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Why a test cannot run on this machine. As a test's error it means: skipped, neither passed nor failed.
 #[derive(Debug)]
 pub struct Unable(pub String);
 
@@ -24,16 +32,33 @@ pub fn trial(name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) -> T
     Trial::ignorable_test(name, move || match run() {
         Ok(()) => Ok(Completion::Completed),
         Err(error) => match error.downcast_ref::<Unable>() {
-            Some(Unable(reason)) => {
-                println!("SKIPPED {owned}: {reason}");
-                Ok(Completion::ignored_with(reason))
-            }
+            Some(Unable(reason)) => Ok(skipped(&owned, reason)),
             None => Err(Failed::from(format!("{error:#}"))),
         },
     })
 }
 
+/// A test that only root can run.
+pub fn trial_as_root(name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
+    trial(name, || {
+        ensure!(geteuid().is_root(), Unable("not root".to_owned()));
+        run()
+    })
+}
+
+fn skipped(name: &str, reason: &str) -> Completion {
+    let line = format!("SKIPPED {name}: {}", reason.replace('\n', "; "));
+    SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    Completion::ignored()
+}
+
 /// Runs all, in the way the command line asks for, and tells the exit code.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for line in SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("{line}");
+    }
+    conclusion.exit_code()
 }

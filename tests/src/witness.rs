@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::netns::Netns;
+use crate::trials::Unable;
 
 /// A counter of a namespace.
 #[derive(Clone, Copy, Debug)]
@@ -65,14 +66,15 @@ fn two_lines(text: &str, group: &str, counter: &str) -> Result<u64> {
         .split_whitespace()
         .zip(values.split_whitespace())
         .find(|(name, _)| *name == counter)
-        .with_context(|| format!("no counter {group}.{counter}"))?;
+        .ok_or_else(|| Unable(format!("this kernel has no counter {group}.{counter}")))?;
     Ok(value.parse()?)
 }
 
 fn name_and_value(text: &str, counter: &str) -> Result<u64> {
     let mut words = text.lines().map(str::split_whitespace);
-    let mut line =
-        words.find(|line| line.clone().next() == Some(counter)).with_context(|| format!("no counter {counter}"))?;
+    let mut line = words
+        .find(|line| line.clone().next() == Some(counter))
+        .ok_or_else(|| Unable(format!("this kernel has no counter {counter}")))?;
     Ok(line.nth(1).context("a counter without a value")?.parse()?)
 }
 

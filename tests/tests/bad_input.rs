@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -10,12 +11,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
+use serde_json::Value;
 use tests::case::drained;
 use tests::droptrace::{Droptrace, Finished, Stat, binary, command};
 use tests::frame::udp4;
+use tests::netns::Netns;
 use tests::storm::{REASON, Storm};
-use tests::trials::{self, Unable, trial};
-use tests::wire::Wire;
+use tests::trials::{self, Unable, trial, trial_as_root};
+use tests::wire::{Wire, udp};
 
 fn main() -> ExitCode {
     trials::run([wrong_usage(), output(), endings(), vanishing()].into_iter().flatten().collect())
@@ -37,8 +40,8 @@ fn refused(finished: &Finished, code: i32, words: &[&str]) -> Result<()> {
 
 fn wrong_usage() -> Vec<Trial> {
     vec![
-        trial("without_rights", without_rights),
-        trial("root_without_capabilities", root_without_capabilities),
+        trial_as_root("without_rights", without_rights),
+        trial_as_root("root_without_capabilities", root_without_capabilities),
         trial("duration_that_is_none", || refused(&run(&["--duration", "abc"])?, 2, &["--duration", "abc"])),
         trial("unknown_command", || refused(&run(&["dance"])?, 2, &["dance"])),
         trial("no_such_namespace", || refused(&run(&["--netns", "no-such"])?, 1, &["no-such"])),
@@ -78,13 +81,15 @@ fn output() -> Vec<Trial> {
         trial("output_in_no_folder", || {
             refused(&run(&["--duration", "1s", "--output", "/no/such/folder"])?, 1, &["/no/such/folder"])
         }),
-        trial("stat_to_full_disk", || full_disk(&["stat", "--format", "json"])),
-        trial("stat_as_text_to_full_disk", || full_disk(&["stat", "--format", "text"])),
-        trial("trace_to_full_disk", || full_disk(&["trace", "--format", "json"])),
-        trial("stat_to_closed_pipe", || closed_pipe(&["stat", "--format", "json", "--interval", "10ms"])),
-        trial("stat_as_text_to_closed_pipe", || closed_pipe(&["stat", "--format", "text", "--interval", "10ms"])),
-        trial("trace_to_closed_pipe", || closed_pipe(&["trace", "--all", "--format", "json"])),
-        trial("trace_as_text_to_closed_pipe", || closed_pipe(&["trace", "--all"])),
+        trial_as_root("stat_to_full_disk", || full_disk(&["stat", "--format", "json"])),
+        trial_as_root("stat_as_text_to_full_disk", || full_disk(&["stat", "--format", "text"])),
+        trial_as_root("trace_to_full_disk", || full_disk(&["trace", "--format", "json"])),
+        trial_as_root("stat_to_closed_pipe", || closed_pipe(&["stat", "--format", "json", "--interval", "10ms"])),
+        trial_as_root("stat_as_text_to_closed_pipe", || {
+            closed_pipe(&["stat", "--format", "text", "--interval", "10ms"])
+        }),
+        trial_as_root("trace_to_closed_pipe", || closed_pipe(&["trace", "--all", "--format", "json"])),
+        trial_as_root("trace_as_text_to_closed_pipe", || closed_pipe(&["trace", "--all"])),
     ]
 }
 
@@ -110,11 +115,11 @@ fn closed_pipe(arguments: &[&str]) -> Result<()> {
 
 fn endings() -> Vec<Trial> {
     vec![
-        trial("stat_interrupted_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::INT)),
-        trial("stat_terminated_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::TERM)),
-        trial("trace_interrupted_at_any_moment", || at_any_moment(&["trace", "--format", "json"], Signal::INT)),
-        trial("trace_interrupted_in_a_storm", trace_interrupted_in_a_storm),
-        trial("two_at_once", two_at_once),
+        trial_as_root("stat_interrupted_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::INT)),
+        trial_as_root("stat_terminated_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::TERM)),
+        trial_as_root("trace_interrupted_at_any_moment", || at_any_moment(&["trace", "--format", "json"], Signal::INT)),
+        trial_as_root("trace_interrupted_in_a_storm", trace_interrupted_in_a_storm),
+        trial_as_root("two_at_once", two_at_once),
     ]
 }
 
@@ -138,7 +143,7 @@ fn in_order(finished: &Finished, signal: Signal) -> Result<()> {
     }
     ensure!(status.success(), "{status}: {stderr}");
     let last = stdout.lines().last().context("it prints nothing")?;
-    serde_json::from_str::<serde_json::Value>(last).with_context(|| format!("reading {last:?}"))?;
+    serde_json::from_str::<Value>(last).with_context(|| format!("reading {last:?}"))?;
     Ok(())
 }
 
@@ -170,16 +175,34 @@ fn two_at_once() -> Result<()> {
 
 fn vanishing() -> Vec<Trial> {
     vec![
-        trial("interface_gone_before_display", || {
+        trial_as_root("namespace_by_its_name", namespace_by_its_name),
+        trial_as_root("interface_gone_before_display", || {
             still_named(|wire| wire.host.command("ip link delete host0").map(|_| Some(wire)))
         }),
-        trial("namespace_gone_before_display", || {
+        trial_as_root("namespace_gone_before_display", || {
             still_named(|wire| {
                 drop(wire);
                 Ok(None)
             })
         }),
     ]
+}
+
+/// A namespace is found by its name, and its drops show it.
+fn namespace_by_its_name() -> Result<()> {
+    let name = format!("droptrace-tests-{}", std::process::id());
+    let host = Netns::named(&name)?;
+    host.command("ip link set lo up")?;
+    let socket = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let stat = Stat::during(&["--netns", &name], || {
+        socket.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9))?;
+        drained()
+    })?;
+    let rows = stat.0["drops"].as_array().context("no drops")?;
+    let fits = |row: &&Value| row["netns_name"] == *name && row["netns"] == host.inum() && row["interface"] == "lo";
+    let counted = rows.iter().filter(fits).count();
+    ensure!(counted == 1, "{counted} rows of {name}: {rows:#?}");
+    Ok(())
 }
 
 const DROPS: u64 = 20;

@@ -5,16 +5,16 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use tests::droptrace::{Droptrace, Stat};
 use tests::storm::{REASON, Storm};
-use tests::trials::{self, trial};
+use tests::trials::{self, trial_as_root};
 
 const DATAGRAMS: u64 = 1_000_000;
 
 fn main() -> ExitCode {
     trials::run(vec![
-        trial("million_with_tp_btf", || million(&["--mode", "tp_btf"])),
-        trial("million_with_raw_tracepoint", || million(&["--mode", "raw_tracepoint"])),
-        trial("million_of_the_whole_host", || million(&[])),
-        trial("million_while_read", million_while_read),
+        trial_as_root("million_with_tp_btf", || million(&["--mode", "tp_btf"])),
+        trial_as_root("million_with_raw_tracepoint", || million(&["--mode", "raw_tracepoint"])),
+        trial_as_root("million_of_the_whole_host", || million(&[])),
+        trial_as_root("million_while_read", million_while_read),
     ])
 }
 

@@ -1,7 +1,12 @@
 //! Packets that somebody wants dropped: nftables, xfrm, traffic control, XDP, control groups.
 
+use std::fs::File;
+use std::net::UdpSocket;
+
+use anyhow::ensure;
 use tests::bpf::{self, Verdict};
-use tests::case::Case;
+use tests::case::{Case, Interface};
+use tests::cgroup::ControlGroup;
 use tests::frame::udp4;
 use tests::trials::Unable;
 use tests::wire::{SENDER, Wire};
@@ -14,7 +19,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "nftables_drop",
         reason: "NETFILTER_DROP",
         symbols: &["nf_hook_slow", "nft_do_chain"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Nft),
@@ -33,7 +38,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "xfrm_policy_blocks",
         reason: "XFRM_POLICY",
         symbols: &["udp_queue_rcv_one_skb", "__udp4_lib_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Xfrm("XfrmInPolBlock")),
@@ -48,7 +53,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "tc_ingress_drop",
         reason: "TC_INGRESS",
         symbols: &["sch_handle_ingress", "__netif_receive_skb_core"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Qdisc("host0", "clsact")),
@@ -65,7 +70,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "tc_egress_drop",
         reason: "TC_EGRESS",
         symbols: &["__dev_queue_xmit", "sch_handle_egress"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Qdisc("host0", "clsact")),
@@ -86,7 +91,7 @@ pub(crate) const CASES: &[Case] = &[
         // The kernel gives no better one.
         reason: "NOT_SPECIFIED",
         symbols: &["do_xdp_generic", "netif_receive_generic_xdp"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: None,
@@ -102,7 +107,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "xdp_redirect_to_nowhere",
         reason: "XDP",
         symbols: &["do_xdp_generic", "netif_receive_generic_xdp"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: None,
@@ -112,6 +117,32 @@ pub(crate) const CASES: &[Case] = &[
             let attached = wire.host.run(|| Ok(bpf::xdp(ifindex, Verdict::Redirect)));
             let _program = attached?.map_err(|error| Unable(format!("attaching XDP: {error}")))?;
             case.watch(&wire.host, || wire.repeat(case.count, &udp4(PORT)?))
+        },
+    },
+    Case {
+        name: "control_group_refuses_egress",
+        reason: "BPF_CGROUP_EGRESS",
+        symbols: &["ip_finish_output"],
+        interface: Interface::Named("host0"),
+        protocol: Some("ipv4"),
+        count: 20,
+        witness: None,
+        provoke: |case| {
+            let wire = Wire::new()?;
+            let group = ControlGroup::new()?;
+            let folder = File::open(group.path())?;
+            let program = bpf::cgroup_refuse_egress(&folder);
+            let _program = program.map_err(|error| Unable(format!("attaching to a control group: {error}")))?;
+            let socket = wire.host.run(|| {
+                group.enter()?;
+                Ok(UdpSocket::bind("0.0.0.0:0")?)
+            })?;
+            case.watch(&wire.host, || {
+                for _ in 0..case.count {
+                    ensure!(socket.send_to(b"droptrace", (SENDER, PORT)).is_err(), "the control group lets it pass");
+                }
+                Ok(())
+            })
         },
     },
 ];

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use tests::case::Case;
+use tests::case::{Case, Interface};
 use tests::frame::{icmp6, ip6, udp, udp6};
 use tests::wire::{HOST6, SENDER6, Wire};
 use tests::witness::Witness;
@@ -18,7 +18,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ipv6_disabled",
         reason: "IPV6DISABLED",
         symbols: &["ip6_rcv_core", "ipv6_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: Some(Witness::Snmp6("Ip6InDiscards")),
@@ -31,7 +31,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ipv6_no_route_in",
         reason: "IP_INNOROUTES",
         symbols: &["ip6_pkt_drop", "ip6_pkt_discard"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: Some(Witness::Snmp6("Ip6InNoRoutes")),
@@ -46,7 +46,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ipv6_too_big_to_forward",
         reason: "PKT_TOO_BIG",
         symbols: &["ip6_forward"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: Some(Witness::Snmp6("Ip6InTooBigErrors")),
@@ -62,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ipv6_broken_extension_header",
         reason: "IPV6_BAD_EXTHDR",
         symbols: &["icmpv6_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: None,
@@ -80,7 +80,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ndisc_from_afar",
         reason: "IPV6_NDISC_HOP_LIMIT",
         symbols: &["icmpv6_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: None,
@@ -94,7 +94,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ndisc_bad_code",
         reason: "IPV6_NDISC_BAD_CODE",
         symbols: &["icmpv6_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: None,
@@ -108,7 +108,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ndisc_bad_options",
         reason: "IPV6_NDISC_BAD_OPTIONS",
         symbols: &["icmpv6_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: None,

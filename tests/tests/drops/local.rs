@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use rustix::net::{SendFlags, send};
-use tests::case::Case;
+use tests::case::{Case, Interface};
 use tests::frame::ethernet;
 use tests::netns::Netns;
 use tests::packet::PacketSocket;
@@ -18,7 +18,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "unix_closed_unread",
         reason: "SOCKET_CLOSE",
         symbols: &["unix_release_sock"],
-        interface: None,
+        interface: Interface::Unset,
         protocol: None,
         count: 20,
         witness: None,
@@ -38,7 +38,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "packet_queue_purged",
         reason: "QUEUE_PURGE",
         symbols: &["skb_queue_purge_reason"],
-        interface: Some("host0"),
+        interface: Interface::Indexed("host0"),
         protocol: Some("0x88b5"),
         count: 20,
         witness: None,
@@ -57,7 +57,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "unix_out_of_band_skipped",
         reason: "UNIX_SKIP_OOB",
         symbols: &["unix_stream_read_generic", "manage_oob"],
-        interface: None,
+        interface: Interface::Unset,
         protocol: None,
         count: 20,
         witness: None,

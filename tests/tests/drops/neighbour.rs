@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use anyhow::Result;
-use tests::case::Case;
+use tests::case::{Case, Interface};
 use tests::eventually;
 use tests::wire::Wire;
 
@@ -15,7 +15,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "neighbour_does_not_answer",
         reason: "NEIGH_FAILED",
         symbols: &["neigh_invalidate", "arp_error_report"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: None,
@@ -35,7 +35,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "neighbour_queue_full",
         reason: "NEIGH_QUEUEFULL",
         symbols: &["__neigh_event_send"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: None,

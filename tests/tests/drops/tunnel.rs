@@ -1,7 +1,7 @@
 //! VXLAN.
 
 use anyhow::Result;
-use tests::case::Case;
+use tests::case::{Case, Interface};
 use tests::frame::{NETWORK, ethernet, ip4, resealed, udp, udp4};
 use tests::packet::{ALL_PROTOCOLS, PacketSocket};
 use tests::wire::{HOST, SENDER, Wire};
@@ -19,7 +19,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "vxlan_bad_header",
         reason: "VXLAN_INVALID_HDR",
         symbols: &["vxlan_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: None,
@@ -33,7 +33,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "vxlan_unknown_network",
         reason: "VXLAN_VNI_NOT_FOUND",
         symbols: &["vxlan_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: None,
@@ -47,7 +47,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "vxlan_our_own_address",
         reason: "LOCAL_MAC",
         symbols: &["vxlan_rcv"],
-        interface: Some("vxlan0"),
+        interface: Interface::Named("vxlan0"),
         protocol: Some("0x88b5"),
         count: 20,
         witness: None,
@@ -62,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "vxlan_congestion_lost",
         reason: "IP_TUNNEL_ECN",
         symbols: &["vxlan_rcv"],
-        interface: Some("vxlan0"),
+        interface: Interface::Named("vxlan0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Link("vxlan0", "rx", "frame_errors")),
@@ -77,7 +77,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "vxlan_no_remote",
         reason: "NO_TX_TARGET",
         symbols: &["vxlan_xmit"],
-        interface: Some("vxlan0"),
+        interface: Interface::Named("vxlan0"),
         protocol: Some("0x88b5"),
         count: 20,
         witness: Some(Witness::Link("vxlan0", "tx", "dropped")),
@@ -92,7 +92,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "vxlan_without_metadata",
         reason: "TUNNEL_TXINFO",
         symbols: &["vxlan_xmit"],
-        interface: Some("vxlan0"),
+        interface: Interface::Named("vxlan0"),
         protocol: Some("0x88b5"),
         count: 20,
         witness: None,

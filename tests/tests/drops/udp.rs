@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use tests::case::Case;
+use tests::case::{Case, Interface};
 use tests::frame::{self, TRANSPORT4};
 use tests::sys;
 use tests::wire::Wire;
@@ -15,7 +15,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "udp_no_socket",
         reason: "NO_SOCKET",
         symbols: &["__udp4_lib_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Snmp("Udp", "NoPorts")),
@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "udp6_no_socket",
         reason: "NO_SOCKET",
         symbols: &["__udp6_lib_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
         witness: Some(Witness::Snmp6("Udp6NoPorts")),
@@ -41,7 +41,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "udp_receive_buffer_full",
         reason: "SOCKET_RCVBUFF",
         symbols: &["udp_queue_rcv_one_skb", "__udp_queue_rcv_skb"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 500,
         witness: Some(RECEIVE_BUFFER_ERRORS),
@@ -58,7 +58,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "udp_socket_filter",
         reason: "SOCKET_FILTER",
         symbols: &["udp_queue_rcv_one_skb"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Snmp("Udp", "InErrors")),
@@ -73,7 +73,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "udp_bad_checksum",
         reason: "UDP_CSUM",
         symbols: &["__udp4_lib_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Snmp("Udp", "InCsumErrors")),
@@ -87,7 +87,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "icmp_bad_checksum",
         reason: "ICMP_CSUM",
         symbols: &["icmp_rcv"],
-        interface: Some("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Snmp("Icmp", "InCsumErrors")),

@@ -1,0 +1,58 @@
+//! Control groups of version 2.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::{Context, Result};
+use rustix::thread::gettid;
+
+use crate::trials::Unable;
+
+/// A control group for single threads, beneath this process's own; gone with its handle.
+#[derive(Debug)]
+pub struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    /// A new one.
+    pub fn new() -> Result<Self> {
+        let parent = own()?.ok_or_else(|| Unable("no control groups of version 2 are mounted".to_owned()))?;
+        let path = parent.join(format!("droptrace-tests-{}", process::id()));
+        fs::create_dir(&path).map_err(|error| Unable(format!("creating a control group: {error}")))?;
+        let group = Self(path);
+        let result = fs::write(group.0.join("cgroup.type"), "threaded");
+        result.map_err(|error| Unable(format!("making a control group for threads: {error}")))?;
+        Ok(group)
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Moves the calling thread into it.
+    pub fn enter(&self) -> Result<()> {
+        let thread = gettid().as_raw_nonzero().to_string();
+        fs::write(self.0.join("cgroup.threads"), thread).context("moving a thread into a control group")
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // Sockets do not keep it; a thread that has not quite ended might, and then an empty folder stays.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// The folder of the control group that this process is in.
+fn own() -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mount = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, folder, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then_some(folder)
+    });
+    let groups = fs::read_to_string("/proc/self/cgroup")?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(mount.zip(group).map(|(mount, group)| Path::new(mount).join(group)))
+}
