@@ -59,6 +59,20 @@ pub(crate) fn line(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
+/// A command that runs `program` as root: through sudo when this process is not.
+pub(crate) fn privileged(program: &Path) -> Result<Command> {
+    if is_root() {
+        return Ok(Command::new(program));
+    }
+    let Some(sudo) = find_program("sudo") else {
+        bail!("this needs root, and there is no sudo here: run {} as root", program.display());
+    };
+    announce("not root: running through sudo");
+    let mut command = Command::new(sudo);
+    command.arg("--").arg(program);
+    Ok(command)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
