@@ -55,7 +55,8 @@ fn mounted(kind: &str, folder: &str) -> Result<()> {
 }
 
 fn run(mounts: &[(&&str, Result<()>)]) -> Result<()> {
-    let terminal = File::options().read(true).write(true).open(TERMINAL).with_context(|| format!("opening {TERMINAL}"))?;
+    let terminal =
+        File::options().read(true).write(true).open(TERMINAL).with_context(|| format!("opening {TERMINAL}"))?;
     let plan = fs::read(PLAN).with_context(|| format!("reading {PLAN}"))?;
     let plan: Value = serde_json::from_slice(&plan).with_context(|| format!("reading {PLAN}"))?;
     if plan["interactive"] != true {
