@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long)]
     only_kernels: bool,
     #[command(flatten)]
-    matrix: vm::matrix::Args,
+    matrix: vm::matrix::MatrixArgs,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {

@@ -21,7 +21,7 @@ const LOCKED_DOWN: &str = "6.12";
 
 /// The kernels to test on.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct MatrixArgs {
     /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
     #[arg(long, default_value = "default")]
     kernels: Selection,
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     time_limit: u64,
 }
 
-impl Default for Args {
+impl Default for MatrixArgs {
     fn default() -> Self {
         Self { kernels: Selection::Default, source: Source::default(), time_limit: TIME_LIMIT }
     }
@@ -75,8 +75,8 @@ impl FromStr for Selection {
 }
 
 /// Runs the tests on every kernel selected, adding to the tally; what cannot be had here is skipped.
-pub(crate) fn run(args: &Args, tally: &mut Tally) -> Result<()> {
-    let Args { kernels: selection, source, time_limit } = args;
+pub(crate) fn run(args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
+    let MatrixArgs { kernels: selection, source, time_limit } = args;
     if *selection == Selection::None && source.image.is_none() {
         return Ok(());
     }
