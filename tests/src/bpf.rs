@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use crate::sys;
 
 const BPF_PROG_LOAD: i32 = 5;
@@ -46,6 +48,8 @@ pub fn socket_refuse_all() -> io::Result<OwnedFd> {
 
 /// Loads `r0 = verdict; exit`.
 fn returning(program_type: u32, attach_type: u32, verdict: u32) -> io::Result<OwnedFd> {
+    // Programs count as locked memory before 5.11. Where it cannot be raised, newer kernels do not mind.
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
     let instructions = [0xb7 | u64::from(verdict) << 32, 0x95].map(u64::to_ne_bytes);
     let license = c"GPL";
     // union bpf_attr of BPF_PROG_LOAD, `include/uapi/linux/bpf.h`.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use memchr::memmem;
+use tracer::kernel::btf::KernelBtf;
 
 use crate::bpf;
 use crate::trials::Unable;
@@ -65,6 +66,14 @@ pub fn tells_missed_runs() -> Result<bool> {
     let program = bpf::socket_refuse_all().context("loading a BPF program")?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
     Ok(info.contains("recursion_misses:"))
+}
+
+/// Whether the tracepoint tells the socket that was to receive the packet (6.11 and later).
+pub fn tells_socket() -> Result<bool> {
+    static TELLS: OnceLock<Result<bool, String>> = OnceLock::new();
+    let ask = || KernelBtf::load()?.tracepoint().map(|tracepoint| tracepoint.has_rx_sk);
+    let tells = TELLS.get_or_init(|| ask().map_err(|error| error.to_string()));
+    tells.clone().map_err(anyhow::Error::msg)
 }
 
 /// Whether root may not read the kernel's memory.

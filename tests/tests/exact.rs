@@ -1,6 +1,8 @@
 //! A storm of drops, a million of them on an ordinary machine, counted to the last one.
 
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tests::droptrace::{Droptrace, Stat};
@@ -8,6 +10,7 @@ use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, trial_as_root};
 
 const DATAGRAMS: u64 = 1_000_000;
+const PARTS: u64 = 10;
 
 fn main() -> ExitCode {
     trials::run(vec![
@@ -20,8 +23,12 @@ fn main() -> ExitCode {
 
 /// Sends all datagrams: the kernel's count of drops.
 fn send_all(storm: &Storm) -> Result<u64> {
-    let sent = datagrams(DATAGRAMS)?;
-    storm.send(sent)?;
+    let sent = datagrams(DATAGRAMS)?.next_multiple_of(PARTS);
+    // In parts, so that even a slow reader comes between them.
+    for _ in 0..PARTS {
+        storm.send(sent / PARTS)?;
+        thread::sleep(Duration::from_millis(20));
+    }
     let (dropped, received) = (storm.dropped()?, storm.received()?);
     ensure!(dropped + received == sent, "{dropped} dropped and {received} received are not {sent}");
     Ok(dropped)

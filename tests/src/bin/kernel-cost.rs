@@ -12,6 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use tests::droptrace::{self, Droptrace};
 use tests::storm::Storm;
 use tracer::kernel::btf::KernelBtf;
+use tracer::kernel::support::Lockdown;
 use tracer::source::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 
 const ROUNDS: usize = 9;
@@ -78,6 +79,7 @@ fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
         netns: 0,
         ifindex: 0,
         kernel_log: false,
+        lockdown: Lockdown::None,
     };
     let (mut source, ring) = EbpfSource::start(&options, btf)?;
     let before = source.program_stats()?;

@@ -7,6 +7,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tests::bpf;
 use tests::case::{Case, Interface};
 use tests::frame::{ethernet, udp4};
+use tests::kernel;
 use tests::netns::Netns;
 use tests::packet::PacketSocket;
 use tests::sys;
@@ -42,6 +43,8 @@ pub(crate) const CASES: &[Case] = &[
         count: 20,
         witness: None,
         provoke: |case| {
+            // The bridge gives its reasons since it has this one.
+            kernel::reason("MAC_IEEE_MAC_CONTROL")?;
             let wire = bridge("")?;
             let mut from_many = ethernet(EXPERIMENTAL, PAYLOAD);
             from_many[6] = 3;
@@ -80,7 +83,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "qdisc_full",
         reason: "QDISC_DROP",
-        symbols: &["__dev_queue_xmit", "__dev_xmit_skb"],
+        symbols: &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list_reason"],
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,

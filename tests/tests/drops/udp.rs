@@ -14,7 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "udp_no_socket",
         reason: "NO_SOCKET",
-        symbols: &["__udp4_lib_rcv"],
+        symbols: &["__udp4_lib_rcv", "udp_rcv"],
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
@@ -27,7 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "udp6_no_socket",
         reason: "NO_SOCKET",
-        symbols: &["__udp6_lib_rcv"],
+        symbols: &["__udp6_lib_rcv", "udpv6_rcv"],
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
@@ -72,7 +72,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "udp_bad_checksum",
         reason: "UDP_CSUM",
-        symbols: &["__udp4_lib_rcv"],
+        symbols: &["__udp4_lib_rcv", "udp_rcv"],
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,

@@ -10,7 +10,7 @@ use super::target::{self, Target};
 use crate::event::Timestamp;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::ReasonNames;
-use crate::kernel::support::{Facts, Obstacle};
+use crate::kernel::support::{Facts, Lockdown, Obstacle};
 use crate::kernel::{clock::Clock, own_netlink, privileges};
 use crate::pipeline::normalise::Normaliser;
 use crate::report::{Host, SourceReport, StatReport};
@@ -47,7 +47,9 @@ impl Session {
             netns,
             ifindex,
             kernel_log: args.verbose >= 2,
+            lockdown: facts.lockdown,
         };
+        warn_of_lockdown(&options);
         let (source, ring) = EbpfSource::start(&options, &btf).map_err(|error| explain(error, &facts))?;
         let (started_at, started) = (Clock::now(), Instant::now());
         if let Err(error) = privileges::drop_unneeded() {
@@ -122,6 +124,17 @@ impl Session {
                  functions; grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1"
             );
         }
+    }
+}
+
+/// Says what a kernel that is locked down keeps from us.
+fn warn_of_lockdown(options: &Options) {
+    if options.lockdown == Lockdown::Confidentiality {
+        let bytes = if options.events.is_some() { "records come without the packets' bytes, and " } else { "" };
+        tracing::warn!(
+            "the kernel is locked down (confidentiality): {bytes}packets that have lost their device show no \
+             interface's name; counts are whole"
+        );
     }
 }
 

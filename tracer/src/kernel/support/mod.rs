@@ -128,7 +128,8 @@ impl Facts {
         if errno == Some(libc::ENOSYS) && self.has_bpf {
             found.insert(0, Obstacle::NoBpf);
         }
-        if refused && self.lockdown == Lockdown::Confidentiality {
+        // The verifier says EINVAL: it does not know the helper then.
+        if (refused || errno == Some(libc::EINVAL)) && self.lockdown == Lockdown::Confidentiality {
             found.push(Obstacle::Lockdown);
         }
         if errno == Some(libc::EPERM) && found.is_empty() {

@@ -89,6 +89,7 @@ fn lockdown_explains_a_refusal_only() {
     assert_eq!(facts(Lockdown::Confidentiality).obstacles(), []);
     assert_eq!(facts(Lockdown::Confidentiality).explain_refusal(Some(libc::EPERM)), [Obstacle::Lockdown]);
     assert_eq!(facts(Lockdown::Confidentiality).explain_refusal(Some(libc::EACCES)), [Obstacle::Lockdown]);
+    assert_eq!(facts(Lockdown::Confidentiality).explain_refusal(Some(libc::EINVAL)), [Obstacle::Lockdown]);
     assert_eq!(facts(Lockdown::Integrity).explain_refusal(Some(libc::EACCES)), []);
 }
 

@@ -7,11 +7,12 @@ use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::{CACHE_SLOTS, Config};
+use tracer_common::{ABSENT, CACHE_SLOTS, Config};
 use zerocopy::IntoBytes;
 
 use super::{Error, Mode, Options};
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::support::Lockdown;
 
 const TRACEPOINT: &str = "kfree_skb";
 
@@ -27,14 +28,21 @@ const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result<Config, Error> {
     let tracepoint = btf.tracepoint()?;
     let events = options.events.as_ref();
+    let mut offsets = btf.offsets()?;
+    let mut snaplen = events.map_or(0, |events| events.snaplen);
+    if options.lockdown == Lockdown::Confidentiality {
+        // All that is read by the helper, which a locked down kernel refuses; without it the verifier drops the calls.
+        offsets.net_dev_index_head = ABSENT;
+        snaplen = 0;
+    }
     Ok(Config {
         kernel_space: KERNEL_SPACE,
-        offsets: btf.offsets()?,
+        offsets,
         has_reason: tracepoint.has_reason.into(),
         has_rx_sk: tracepoint.has_rx_sk.into(),
         tick_ns,
         events: events.is_some().into(),
-        snaplen: events.map_or(0, |events| events.snaplen),
+        snaplen,
         rate: events.map_or(0, |events| events.rate),
         // A quarter leaves the reader time to come while the rest fills.
         wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),

@@ -23,6 +23,7 @@ pub use totals::{Count, Totals};
 
 use crate::event::Origin;
 use crate::kernel::btf::{BtfError, KernelBtf};
+use crate::kernel::support::Lockdown;
 use crate::ledger::{EbpfLedger, EventLedger};
 use crate::report::SourceReport;
 use sys::MapReader;
@@ -73,6 +74,9 @@ pub struct Options {
     pub ifindex: u32,
     /// Let the kernel program log.
     pub kernel_log: bool,
+    /// How far the kernel protects itself. Where its memory cannot be read by address, records have no bytes of the
+    /// packet, and packets that have lost their device show no interface's name.
+    pub lockdown: Lockdown,
 }
 
 /// What records are to be like.
