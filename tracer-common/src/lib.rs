@@ -88,6 +88,10 @@ pub struct Config {
     pub netns: u32,
     /// Count only this interface; 0 = all.
     pub ifindex: u32,
+    /// Slots of the cache in use, less one: one of the powers of two up to [`CACHE_SLOTS`].
+    pub cache_mask: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 /// What drops are counted by.
@@ -183,17 +187,17 @@ pub struct CpuState {
     pub counters: Counters,
 }
 
-/// The slot of a key.
+/// The slot of a key, of the `mask + 1` in use.
 #[inline(always)]
 #[must_use]
-pub const fn slot_of(key: &DropKey) -> usize {
+pub const fn slot_of(key: &DropKey, mask: u32) -> usize {
     let mixed = key.location
         ^ ((key.reason as u64) << 32)
         ^ ((key.netns as u64) << 16)
         ^ ((key.ifindex as u64) << 40)
         ^ ((key.protocol as u64) << 48);
     // Fibonacci hashing: the upper bits of the product are the well-mixed ones.
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize & (CACHE_SLOTS - 1)
+    ((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u32 & mask) as usize
 }
 
 /// Subsystems with counters of their own in the overflow map.
@@ -300,7 +304,7 @@ pub struct RecordHeader {
 
 const _: () = {
     assert!(size_of::<Offsets>() == 68);
-    assert!(size_of::<Config>() == 112);
+    assert!(size_of::<Config>() == 120);
     assert!(size_of::<DropKey>() == 24);
     assert!(size_of::<DropCount>() == 40);
     assert!(size_of::<CacheSlot>() == 64);
@@ -334,7 +338,8 @@ mod tests {
     fn every_key_has_a_slot() {
         let key =
             DropKey { location: u64::MAX, netns: u32::MAX, ifindex: 1, reason: u32::MAX, protocol: 0x86dd, padding: 0 };
-        assert!(slot_of(&key) < CACHE_SLOTS);
-        assert_ne!(slot_of(&DropKey { ifindex: 2, ..key }), slot_of(&key));
+        assert!(slot_of(&key, 255) < CACHE_SLOTS);
+        assert!(slot_of(&key, 15) < 16);
+        assert_ne!(slot_of(&DropKey { ifindex: 2, ..key }, 255), slot_of(&key, 255));
     }
 }

@@ -7,6 +7,7 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_jiffies64};
 use aya_log_ebpf::debug;
 use tracer_common::{CacheSlot, CpuState, DropCount, DropKey, InterfaceKey, overflow_slot, slot_of};
 
+use crate::config::config;
 use crate::maps::{DROPS, INTERFACES, OVERFLOW};
 use crate::memory::Memory;
 use crate::skb::Dropped;
@@ -34,7 +35,7 @@ fn first_count(length: u32) -> DropCount {
 #[inline(always)]
 pub(crate) unsafe fn count<M: Memory>(ctx: &impl EbpfContext, state: *mut CpuState, dropped: &Dropped) {
     // SAFETY: `slot_of` is less than the number of slots.
-    let slot = unsafe { (&raw mut (*state).slots).cast::<CacheSlot>().add(slot_of(&dropped.key)) };
+    let slot = unsafe { (&raw mut (*state).slots).cast::<CacheSlot>().add(slot_of(&dropped.key, config!(cache_mask))) };
     // SAFETY: `slot` lies in the element, which only this CPU writes.
     unsafe {
         if (*slot).count.packets == 0 {

@@ -35,6 +35,8 @@ static CONFIG: Global<Config> = Global::new(Config {
     wakeup_bytes: 0,
     netns: 0,
     ifindex: 0,
+    cache_mask: 0,
+    padding: 0,
 });
 
 /// Reads one field of [`CONFIG`], all of which but `kernel_space` are `u32`, as the kernel has it now.

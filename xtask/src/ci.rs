@@ -20,12 +20,19 @@ pub(crate) struct Args {
     skip_tests: bool,
 }
 
-type Step = (&'static str, fn() -> Result<()>);
+/// How a step ended that did not fail.
+enum Outcome {
+    Passed,
+    /// It could not be done here, and why.
+    Skipped(String),
+}
+
+type Step = (&'static str, fn() -> Result<Outcome>);
 
 const STEPS: [Step; 7] = [
     ("format", format),
     ("clippy", clippy),
-    ("clippy of the kernel program", ebpf::compile::clippy),
+    ("clippy of the kernel program", kernel_clippy),
     ("documentation", documentation),
     ("dependencies", dependencies),
     ("advisories", advisories),
@@ -33,54 +40,91 @@ const STEPS: [Step; 7] = [
 ];
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    let mut skipped = Vec::new();
     for (number, (name, step)) in STEPS.iter().enumerate() {
-        announce(format_args!("[{}/{}] {name}", number + 1, STEPS.len()));
+        let title = format!("[{}/{}] {name}", number + 1, STEPS.len());
+        announce(&title);
         let start = Instant::now();
         let result = step();
         let seconds = start.elapsed().as_secs_f64();
-        if let Err(error) = result {
-            announce(format_args!("[{}/{}] {name}: failed after {seconds:.1} s: {error:#}", number + 1, STEPS.len()));
-            let left: Vec<_> = STEPS[number + 1..].iter().map(|(name, _)| *name).collect();
-            announce(format_args!("{number} steps passed; not run: {}", [&left[..], &["tests"]].concat().join(", ")));
-            return ExitCode::FAILURE;
+        match result {
+            Ok(Outcome::Passed) => announce(format_args!("{title}: passed in {seconds:.1} s")),
+            Ok(Outcome::Skipped(reason)) => {
+                announce(format_args!("{title}: SKIPPED: {reason}"));
+                skipped.push(*name);
+            }
+            Err(error) => {
+                announce(format_args!("{title}: failed after {seconds:.1} s: {error:#}"));
+                announce(summary(number, &skipped));
+                let left: Vec<_> = STEPS[number + 1..].iter().map(|(name, _)| *name).chain(["tests"]).collect();
+                announce(format_args!("not run: {}", left.join(", ")));
+                return ExitCode::FAILURE;
+            }
         }
-        announce(format_args!("[{}/{}] {name}: passed in {seconds:.1} s", number + 1, STEPS.len()));
     }
-    announce(format_args!("all {} steps before the tests passed", STEPS.len()));
+    announce(summary(STEPS.len(), &skipped));
     // Last, so that its count is the last line.
     if args.skip_tests { ExitCode::SUCCESS } else { test::run(&test::Args {}) }
 }
 
-fn format() -> Result<()> {
-    process::run(cargo().args(["fmt", "--all", "--check"]))
+/// Counts the steps that were done, of which some were skipped.
+fn summary(done: usize, skipped: &[&str]) -> String {
+    let passed = done - skipped.len();
+    let skipped = if skipped.is_empty() { String::new() } else { format!(", skipped: {}", skipped.join(", ")) };
+    format!("{passed} of {} steps before the tests passed{skipped}", STEPS.len())
 }
 
-fn clippy() -> Result<()> {
+fn format() -> Result<Outcome> {
+    passed(process::run(cargo().args(["fmt", "--all", "--check"])))
+}
+
+fn clippy() -> Result<Outcome> {
     // Locked: a Cargo.lock that lags behind the manifests is found here.
-    process::run(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    passed(process::run(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])))
 }
 
-fn documentation() -> Result<()> {
-    process::run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+fn kernel_clippy() -> Result<Outcome> {
+    passed(ebpf::compile::clippy())
 }
 
-fn dependencies() -> Result<()> {
+fn documentation() -> Result<Outcome> {
+    process::run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    passed(ebpf::compile::document())
+}
+
+fn dependencies() -> Result<Outcome> {
     if !process::succeeds(cargo().args(["deny", "--version"])) {
         bail!("cargo-deny is missing: `cargo install cargo-deny`, or let .ci/run do it");
     }
-    process::run(cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))
-        .context("dependencies break a rule of deny.toml")
+    let mut command = cargo();
+    command.args(["deny", "--offline", "check", "bans", "licenses", "sources"]);
+    passed(process::run(&mut command).context("dependencies break a rule of deny.toml"))
 }
 
-fn advisories() -> Result<()> {
+fn advisories() -> Result<Outcome> {
     if let Err(error) = process::run(cargo().args(["deny", "fetch", "db"])) {
-        announce(format_args!("SKIPPED advisories: their database cannot be had here: {error:#}"));
-        return Ok(());
+        return Ok(Outcome::Skipped(format!("the database of known flaws cannot be had here: {error:#}")));
     }
-    process::run(cargo().args(["deny", "check", "--disable-fetch", "advisories"]))
-        .context("a dependency has a known flaw")
+    let mut command = cargo();
+    command.args(["deny", "check", "--disable-fetch", "advisories"]);
+    passed(process::run(&mut command).context("a dependency has a known flaw"))
 }
 
-fn object() -> Result<()> {
-    build_ebpf::build(true)
+fn object() -> Result<Outcome> {
+    passed(build_ebpf::build(true))
+}
+
+fn passed(result: Result<()>) -> Result<Outcome> {
+    result.map(|()| Outcome::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skipped_step_is_none_that_passed() {
+        assert_eq!(summary(7, &["advisories"]), "6 of 7 steps before the tests passed, skipped: advisories");
+        assert_eq!(summary(2, &[]), "2 of 7 steps before the tests passed");
+    }
 }

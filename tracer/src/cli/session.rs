@@ -11,7 +11,7 @@ use crate::event::Timestamp;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::support::{Facts, Obstacle};
-use crate::kernel::{clock::Clock, privileges};
+use crate::kernel::{clock::Clock, own_netlink, privileges};
 use crate::pipeline::normalise::Normaliser;
 use crate::report::{Host, SourceReport, StatReport};
 use crate::source::ebpf::{self, Drained, EbpfSource, EventOptions, Mode, Options, RingReader, Totals};
@@ -101,6 +101,7 @@ impl Session {
             sources: vec![self.account(&totals, Drained::default())],
             drops: self.normaliser.totals(&totals, |netns, ifindex| source.interface_name(netns, ifindex)),
             overflow: self.normaliser.overflow(&totals),
+            own_netlink_drops: own_netlink::drops().ok(),
         })
     }
 

@@ -65,6 +65,7 @@ mod tests {
                 sources: vec![],
                 drops: vec![],
                 overflow: vec![],
+                own_netlink_drops: Some(0),
             }),
             Command::Trace(args) => {
                 let mut sink = trace(args, output, 0);

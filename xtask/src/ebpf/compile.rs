@@ -36,9 +36,22 @@ pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
 /// Looks at the kernel program with clippy, warnings denied. The host's clippy sees only its empty other half.
 pub(crate) fn clippy() -> Result<()> {
     let setup = Setup::new()?;
-    let mut command = cargo(&setup, "clippy");
-    command.arg("--target-dir").arg(cargo::root().join("target/ebpf-clippy")).args(["--", "-D", "warnings"]);
-    process::run(&mut command)
+    process::run(checking(&setup, "clippy").args(["--", "-D", "warnings"]))
+}
+
+/// Makes the kernel program's documentation, all of it, warnings denied.
+pub(crate) fn document() -> Result<()> {
+    let setup = Setup::new()?;
+    process::run(
+        checking(&setup, "doc").args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// Cargo at work without building: in another folder, for its own flags.
+fn checking(setup: &Setup, subcommand: &str) -> Command {
+    let mut command = cargo(setup, subcommand);
+    command.arg("--target-dir").arg(cargo::root().join("target/ebpf-check"));
+    command
 }
 
 /// Cargo at work on the kernel program with `core` built from source, which a stable compiler does only when told to.

@@ -110,6 +110,7 @@ impl View<'_> {
         let tail: Vec<_> = ledger::accounting(&self.report.sources, self.report.is_final)
             .into_iter()
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
+            .chain(self.own())
             .collect();
         let around = std::iter::once(&head).chain(&tail).map(|line| self.rows_taken(line)).sum();
         let mut body = self.body(around);
@@ -118,6 +119,13 @@ impl View<'_> {
             body.truncate(height.saturating_sub(around + 1));
         }
         std::iter::once(head).chain(body).chain(tail).collect()
+    }
+
+    /// What of the drops is of our own making.
+    fn own(&self) -> Option<Line> {
+        let own = self.report.own_netlink_drops.filter(|own| *own > 0)?;
+        let text = format!("own: {own} netlink messages for droptrace itself were dropped, for its sockets were full");
+        Some(Line { text, style: Style::Alarm })
     }
 
     fn head(&self) -> String {

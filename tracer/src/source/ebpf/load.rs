@@ -7,7 +7,7 @@ use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::Config;
+use tracer_common::{CACHE_SLOTS, Config};
 use zerocopy::IntoBytes;
 
 use super::{Error, Mode, Options};
@@ -40,7 +40,15 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result
         wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),
         netns: options.netns,
         ifindex: options.ifindex,
+        cache_mask: cache_slots(options.map_entries) - 1,
+        padding: 0,
     })
+}
+
+/// Slots of the cache that are used with so much room for places: few where few are wanted.
+fn cache_slots(map_entries: u32) -> u32 {
+    let most = u32::try_from(CACHE_SLOTS).unwrap_or(u32::MAX);
+    map_entries.checked_ilog2().map_or(1, |bits| 1 << bits).min(most)
 }
 
 /// Creates the maps and prepares the programs; nothing is attached yet.
@@ -194,6 +202,12 @@ mod tests {
         let stats = ProgramStats { recursion_misses: Some(17), run_time_ns: 900, runs: 20 };
         assert_eq!(ProgramStats::parse(fdinfo), stats);
         assert_eq!(ProgramStats::parse("pos:\t0\nrecursion_misses:\tx\n"), ProgramStats::default());
+    }
+
+    #[test]
+    fn the_cache_has_no_more_slots_than_the_hash_has_room() {
+        let slots = [0, 1, 2, 17, 256, 8192].map(cache_slots);
+        assert_eq!(slots, [1, 1, 2, 16, 256, 256]);
     }
 
     #[test]

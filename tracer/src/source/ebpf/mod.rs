@@ -63,7 +63,7 @@ impl Mode {
 pub struct Options {
     /// How to attach; none for the best that works.
     pub mode: Option<Mode>,
-    /// Room for places in the hash, behind the 256 of each CPU's cache.
+    /// Room for places in the hash; the cache of each CPU in front of it has as much, up to 256.
     pub map_entries: u32,
     /// Send records; none to count only.
     pub events: Option<EventOptions>,
