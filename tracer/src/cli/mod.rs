@@ -43,7 +43,11 @@ fn log_to_stderr(verbose: u8) {
     // aya tells each relocation; only its warnings are of use here.
     let filter =
         Targets::new().with_default(level).with_targets([("aya", LevelFilter::WARN), ("aya_obj", LevelFilter::WARN)]);
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).without_time();
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .with_target(verbose > 0);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 

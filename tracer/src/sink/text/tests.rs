@@ -16,6 +16,7 @@ use crate::sink::{DropSink, StatSink};
 const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
     sort: Sort::Packets,
     top: None,
+    home_netns: HOME,
     color: false,
     live: false,
     size: Box::new(move || Size { width, height: None }),
