@@ -14,7 +14,7 @@ use crate::kernel::support::{Facts, Obstacle};
 use crate::kernel::{clock::Clock, own_netlink, privileges};
 use crate::pipeline::normalise::Normaliser;
 use crate::report::{Host, SourceReport, StatReport};
-use crate::source::ebpf::{self, Drained, EbpfSource, EventOptions, Mode, Options, RingReader, Totals};
+use crate::source::ebpf::{self, Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 
 /// A source that listens, and what its numbers mean.
 pub(super) struct Session {
@@ -98,7 +98,7 @@ impl Session {
             started_at: self.started_at,
             duration: self.listened.unwrap_or_else(|| self.started.elapsed()),
             is_final: self.listened.is_some(),
-            sources: vec![self.account(&totals, Drained::default())],
+            sources: vec![self.source.report(&totals, Drained::default())],
             drops: self.normaliser.totals(&totals, |netns, ifindex| source.interface_name(netns, ifindex)),
             overflow: self.normaliser.overflow(&totals),
             own_netlink_drops: own_netlink::drops().ok(),
@@ -107,11 +107,7 @@ impl Session {
 
     /// The accounts of the sources, given what was read of the records.
     pub(super) fn source_reports(&self, drained: Drained) -> Result<Vec<SourceReport>> {
-        Ok(vec![self.account(&self.source.totals()?, drained)])
-    }
-
-    fn account(&self, totals: &Totals, drained: Drained) -> SourceReport {
-        self.source.report(totals, drained)
+        Ok(vec![self.source.report(&self.source.totals()?, drained)])
     }
 
     /// Says once that places have no names, and why.
