@@ -1,6 +1,7 @@
 //! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
 
 pub mod args;
+mod doctor;
 pub mod output;
 mod session;
 pub mod sinks;
@@ -23,12 +24,13 @@ use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 /// Runs what was typed, to its end.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     let command = cli.into_command();
-    log_to_stderr(command.common().verbose);
+    log_to_stderr(command.verbose());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
             Command::Stat(args) => stat::run(args).await,
             Command::Trace(args) => trace::run(args).await,
+            Command::Doctor(args) => doctor::run(args),
         }
     })
 }
