@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     announce(summary(STEPS.len(), &skipped));
     // Last, so that its count is the last line.
-    if args.skip_tests { ExitCode::SUCCESS } else { test::run(&test::Args {}) }
+    if args.skip_tests { ExitCode::SUCCESS } else { test::run(&test::Args::default()) }
 }
 
 /// Counts the steps that were done, of which some were skipped.

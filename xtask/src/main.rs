@@ -10,6 +10,7 @@ mod ebpf;
 mod run;
 mod support;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ enum Command {
     BuildEbpf(build_ebpf::Args),
     Ci(ci::Args),
     Bench(bench::Args),
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Ci(args) => Ok(ci::run(&args)),
         Command::Bench(args) => bench::run(&args),
+        Command::Vm(args) => vm::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");
