@@ -8,6 +8,7 @@ pub mod cli;
 pub mod event;
 pub mod kernel;
 pub mod ledger;
+pub mod netlink;
 pub mod packet;
 pub mod pipeline;
 pub mod report;
