@@ -14,10 +14,8 @@ use crate::witness::Witness;
 /// What is known of the interface of a drop.
 #[derive(Clone, Copy, Debug)]
 pub enum Interface {
-    /// Its name and index: the packet still has its device.
+    /// Its name and index.
     Named(&'static str),
-    /// Its index, for the packet has left the device; the name only if droptrace found it elsewhere.
-    Indexed(&'static str),
     /// Nothing: the packet never had a device.
     Unset,
 }
@@ -25,7 +23,7 @@ pub enum Interface {
 impl Interface {
     fn index(self, host: &Netns) -> Result<u64> {
         match self {
-            Self::Named(name) | Self::Indexed(name) => Ok(host.ifindex(name)?.into()),
+            Self::Named(name) => Ok(host.ifindex(name)?.into()),
             Self::Unset => Ok(0),
         }
     }
@@ -35,7 +33,6 @@ impl Interface {
         drop.ifindex == ifindex
             && match self {
                 Self::Named(expected) => name == Some(expected),
-                Self::Indexed(expected) => name.is_none_or(|name| name == expected),
                 Self::Unset => name.is_none(),
             }
     }

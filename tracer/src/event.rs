@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::kernel::own_netlink;
+
 /// A point in real time: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
@@ -77,6 +79,14 @@ pub struct Place {
     pub netns: u32,
     /// Name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
+}
+
+impl Place {
+    /// Whether it is messages to listeners of netlink that are dropped here, and not packets of a network.
+    pub fn is_netlink_message(&self) -> bool {
+        let symbol = self.location.symbol.as_ref();
+        self.ifindex == 0 && symbol.is_some_and(|symbol| own_netlink::is_netlink_delivery(&symbol.name))
+    }
 }
 
 /// Drops of one place, summed up.

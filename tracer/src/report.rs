@@ -54,4 +54,7 @@ pub struct StatReport {
     pub drops: Vec<DropTotal>,
     /// What only the reason is known of.
     pub overflow: Vec<OverflowTotal>,
+    /// Netlink messages for this program itself that the kernel dropped, for its sockets were full. They are among
+    /// the drops at places that deliver netlink; none when it cannot be told.
+    pub own_netlink_drops: Option<u64>,
 }

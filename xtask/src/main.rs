@@ -3,6 +3,7 @@
 //! One file a subcommand; what they share is in [`support`], what is done to the kernel program in [`ebpf`].
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build_ebpf;
 mod ci;
 mod ebpf;
@@ -31,6 +32,7 @@ enum Command {
     Test(test::Args),
     BuildEbpf(build_ebpf::Args),
     Ci(ci::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test(args) => Ok(test::run(&args)),
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Ci(args) => Ok(ci::run(&args)),
+        Command::Bench(args) => bench::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");

@@ -67,14 +67,17 @@ pub enum Command {
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// Tell what works on this kernel with these rights, and what to do about what does not
+    Doctor(DoctorArgs),
 }
 
 impl Command {
-    /// The options that all commands have.
-    pub const fn common(&self) -> &CommonArgs {
+    /// How much is to be said on stderr.
+    pub const fn verbose(&self) -> u8 {
         match self {
-            Self::Stat(args) => &args.common,
-            Self::Trace(args) => &args.common,
+            Self::Stat(args) => args.common.verbose,
+            Self::Trace(args) => args.common.verbose,
+            Self::Doctor(args) => args.verbose,
         }
     }
 }
@@ -161,6 +164,22 @@ impl StatArgs {
             None => Updates::AtEnd,
         }
     }
+}
+
+/// Options of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Say more on stderr about what goes on
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 }
 
 /// Options of `trace`.

@@ -1,6 +1,7 @@
 //! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
 
 pub mod args;
+mod doctor;
 pub mod output;
 mod session;
 pub mod sinks;
@@ -23,12 +24,13 @@ use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 /// Runs what was typed, to its end.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     let command = cli.into_command();
-    log_to_stderr(command.common().verbose);
+    log_to_stderr(command.verbose());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
             Command::Stat(args) => stat::run(args).await,
             Command::Trace(args) => trace::run(args).await,
+            Command::Doctor(args) => doctor::run(args),
         }
     })
 }
@@ -43,7 +45,11 @@ fn log_to_stderr(verbose: u8) {
     // aya tells each relocation; only its warnings are of use here.
     let filter =
         Targets::new().with_default(level).with_targets([("aya", LevelFilter::WARN), ("aya_obj", LevelFilter::WARN)]);
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).without_time();
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .with_target(verbose > 0);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 

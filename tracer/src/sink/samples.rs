@@ -144,6 +144,7 @@ pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         sources: vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger }],
         drops,
         overflow,
+        own_netlink_drops: Some(0),
     }
 }
 

@@ -76,6 +76,11 @@ impl ReasonNames {
         self.names = first_of_each(named.map(|(value, name)| (value, name.into())));
     }
 
+    /// How many names are known so far.
+    pub fn known(&self) -> usize {
+        self.names.len()
+    }
+
     /// The reason of a number, subsystem in its high 16 bits. Equal numbers give the same `Arc`.
     ///
     /// Core reasons lose the prefix `SKB_DROP_REASON_`, as the kernel's own tracepoint prints them; those of subsystems

@@ -4,7 +4,7 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 
 use super::*;
-use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Timestamp};
 use crate::report::StatReport;
 use crate::sink::rank::Sort;
 use crate::sink::samples::{
@@ -16,6 +16,7 @@ use crate::sink::{DropSink, StatSink};
 const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
     sort: Sort::Packets,
     top: None,
+    home_netns: HOME,
     color: false,
     live: false,
     size: Box::new(move || Size { width, height: None }),
@@ -193,6 +194,19 @@ fn a_name_cannot_steer_the_terminal() {
     totals[0].place = Arc::new(evil);
     let text = shown(PLAIN(140), &[report(totals, vec![])]);
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+}
+
+#[test]
+fn messages_of_netlink_are_told_from_packets() {
+    let symbol = Symbol { name: "netlink_attachskb".into(), offset: 0x1d, module: None };
+    let location = Location { address: 1, symbol: Some(symbol) }.into();
+    let mut totals = totals();
+    totals[0].place = Place { interface: None, ifindex: 0, location, ..place() }.into();
+    let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };
+    let text = shown(PLAIN(100), &[own]);
+    let row = text.lines().find(|line| line.contains("netlink_attachskb+0x1d")).unwrap();
+    assert!(row.contains(" netlink "), "{row}");
+    assert!(text.contains("own: 12 netlink messages for droptrace itself"), "{text}");
 }
 
 struct Case {

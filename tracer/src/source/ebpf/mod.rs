@@ -23,6 +23,7 @@ pub use totals::{Count, Totals};
 
 use crate::event::Origin;
 use crate::kernel::btf::{BtfError, KernelBtf};
+use crate::kernel::support::Facts;
 use crate::ledger::{EbpfLedger, EventLedger};
 use crate::report::SourceReport;
 use sys::MapReader;
@@ -155,6 +156,17 @@ impl Error {
             cause = error.source();
         }
         None
+    }
+
+    /// What went wrong, and what can be done about it where that is known.
+    pub fn explained(self, facts: &Facts) -> anyhow::Error {
+        let obstacles = facts.explain_refusal(self.errno());
+        let error = anyhow::Error::from(self);
+        if obstacles.is_empty() {
+            return error;
+        }
+        let advice: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{error:#}\n{}", advice.join("\n"))
     }
 }
 
