@@ -56,7 +56,7 @@ impl Normaliser {
         let named = totals.counts.iter().map(|(key, count)| DropTotal {
             place: self.place(key, || interface(key.netns, key.ifindex)),
             packets: count.packets,
-            bytes: count.bytes,
+            bytes: Some(count.bytes),
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
         });
@@ -68,7 +68,7 @@ impl Normaliser {
         let named = totals.overflow.iter().map(|(reason, count)| OverflowTotal {
             reason: reason.map(|reason| self.reasons.resolve(reason)),
             packets: count.packets,
-            bytes: count.bytes,
+            bytes: Some(count.bytes),
         });
         named.collect()
     }

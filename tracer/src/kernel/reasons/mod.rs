@@ -98,20 +98,37 @@ impl ReasonNames {
             return Arc::clone(reason);
         }
         if raw == REASON_ABSENT {
-            return self.keep(Reason { value: raw, subsystem: "core".into(), name: "NOT_SPECIFIED".into() });
+            return self.keep(raw, Reason { value: Some(raw), subsystem: "core".into(), name: "NOT_SPECIFIED".into() });
         }
         let subsystem = raw >> SUBSYSTEM_SHIFT;
         let mut complete = true;
         if subsystem != 0 && !self.names.contains_key(&raw) {
             complete = self.search(now);
         }
-        let reason = Reason { value: raw, subsystem: self.subsystem(subsystem), name: self.name(raw) };
+        let reason = Reason { value: Some(raw), subsystem: self.subsystem(subsystem), name: self.name(raw) };
         // Without a search the name may yet be found.
-        if complete { self.keep(reason) } else { Arc::new(reason) }
+        if complete { self.keep(raw, reason) } else { Arc::new(reason) }
     }
 
-    fn keep(&mut self, reason: Reason) -> Arc<Reason> {
-        Arc::clone(self.resolved.entry(reason.value).or_insert_with(|| Arc::new(reason)))
+    /// The reason of a name as `NET_DM` tells it: the core's without prefix, those of subsystems in full.
+    ///
+    /// A name that this kernel's types do not have keeps its name, and has no number. Allocates and searches: to be
+    /// asked once for a name.
+    pub fn by_name(&mut self, name: &str) -> Arc<Reason> {
+        let number =
+            |names: &Self| names.names.iter().filter(|(_, known)| &***known == name).map(|(raw, _)| *raw).min();
+        let mut found = number(self);
+        if found.is_none() && self.search(Instant::now()) {
+            found = number(self);
+        }
+        match found {
+            Some(raw) => self.resolve(raw),
+            None => Arc::new(Reason { value: None, subsystem: subsystem_of(name).into(), name: name.into() }),
+        }
+    }
+
+    fn keep(&mut self, raw: u32, reason: Reason) -> Arc<Reason> {
+        Arc::clone(self.resolved.entry(raw).or_insert_with(|| Arc::new(reason)))
     }
 
     fn name(&self, raw: u32) -> Arc<str> {
@@ -167,6 +184,16 @@ impl ReasonNames {
                 self.names.entry(raw).or_insert_with(|| name.into());
             }
         }
+    }
+}
+
+/// The subsystem of a name, by the prefix that its enum gives to its own.
+fn subsystem_of(name: &str) -> &'static str {
+    match name {
+        _ if name.starts_with("RX_DROP_U_") => "mac80211_unusable",
+        _ if name.starts_with("OVS_DROP_") => "openvswitch",
+        _ if name.starts_with("QDISC_DROP_") => "qdisc",
+        _ => "core",
     }
 }
 
