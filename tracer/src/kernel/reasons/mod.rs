@@ -30,7 +30,8 @@ const SUBSYSTEM_SHIFT: u32 = 16;
 
 /// Numbers and names of drop reasons.
 pub struct ReasonNames {
-    btf: KernelBtf,
+    /// None where the kernel has no type information.
+    btf: Option<KernelBtf>,
     modules: PathBuf,
     subsystems: HashMap<u32, Arc<str>>,
     names: HashMap<u32, Arc<str>>,
@@ -53,6 +54,21 @@ impl ReasonNames {
         names
     }
 
+    /// As [`ReasonNames::load`] for kernels without type information.
+    pub fn without_types() -> Self {
+        let mut names = Self {
+            btf: None,
+            modules: PathBuf::new(),
+            subsystems: HashMap::new(),
+            names: HashMap::new(),
+            resolved: HashMap::new(),
+            searched: HashSet::new(),
+            searched_at: None,
+        };
+        names.add_format(&format::read());
+        names
+    }
+
     fn from_btf(btf: &KernelBtf, modules: PathBuf) -> Self {
         let core = btf.enumerators("skb_drop_reason").into_iter().filter(|(name, _)| is_reason(name));
         let names = core.filter_map(|(name, value)| Some((u32::try_from(value).ok()?, core_name(&name).into())));
@@ -61,7 +77,7 @@ impl ReasonNames {
             Some((u32::try_from(value).ok()?, name.to_lowercase().into())).filter(|_| name != "NUM")
         });
         Self {
-            btf: btf.clone(),
+            btf: Some(btf.clone()),
             modules,
             subsystems: subsystems.collect(),
             names: first_of_each(names),
@@ -151,8 +167,9 @@ impl ReasonNames {
             return false;
         }
         self.searched_at = Some(now);
+        let Some(btf) = &self.btf else { return true };
         if self.searched.insert("vmlinux".into()) {
-            let found = self.btf.enumerators_by_suffix(SUBSYSTEM_ENUM);
+            let found = btf.enumerators_by_suffix(SUBSYSTEM_ENUM);
             self.add_subsystem_reasons(found);
         }
         // Without such a folder there are no modules to read.
@@ -170,7 +187,8 @@ impl ReasonNames {
         let mut ending = SUBSYSTEM_ENUM.as_bytes().to_vec();
         ending.push(0);
         if bytes.windows(ending.len()).any(|part| part == ending)
-            && let Ok(module) = self.btf.module_from_bytes(bytes)
+            && let Some(btf) = &self.btf
+            && let Ok(module) = btf.module_from_bytes(bytes)
         {
             self.add_subsystem_reasons(module.enumerators_by_suffix(SUBSYSTEM_ENUM));
         }

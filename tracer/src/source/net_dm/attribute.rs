@@ -229,7 +229,7 @@ impl Nla for Attribute<'_> {
                 }
                 if let Some(name) = name {
                     buffer[at..].fill(0);
-                    emit_part(&mut buffer[at..at + 4 + name.len() + 1], PORT_NAME, name.as_bytes());
+                    emit_part(&mut buffer[at..=at + 4 + name.len()], PORT_NAME, name.as_bytes());
                 }
             }
         }

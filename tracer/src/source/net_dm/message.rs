@@ -143,7 +143,9 @@ impl<'m> Message<'m> {
     }
 }
 
-fn packet<'m>(attributes: impl Iterator<Item = Result<Attribute<'m>, Malformed>>) -> Result<PacketAlert<'m>, Malformed> {
+fn packet<'m>(
+    attributes: impl Iterator<Item = Result<Attribute<'m>, Malformed>>,
+) -> Result<PacketAlert<'m>, Malformed> {
     let mut alert = PacketAlert::default();
     let (mut has_length, mut has_place) = (false, false);
     for attribute in attributes {

@@ -119,11 +119,9 @@ impl Request {
                 Some(Attribute::TruncLen(*trunc_len)),
                 Some(Attribute::QueueLen(*queue_len)),
             ],
-            Self::Start(drops) | Self::Stop(drops) => [
-                drops.software.then_some(Attribute::SwDrops),
-                drops.hardware.then_some(Attribute::HwDrops),
-                None,
-            ],
+            Self::Start(drops) | Self::Stop(drops) => {
+                [drops.software.then_some(Attribute::SwDrops), drops.hardware.then_some(Attribute::HwDrops), None]
+            }
         };
         attributes.into_iter().flatten()
     }
