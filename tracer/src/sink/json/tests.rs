@@ -93,5 +93,5 @@ fn a_trace_ends_with_its_ledger() {
 fn each_source_has_the_fields_of_its_ledger() {
     let mut out = Vec::new();
     TraceJson::new(&mut out).finish(&[net_dm_source()]).unwrap();
-    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"unheard":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0}}]}"#);
 }

@@ -45,6 +45,9 @@ const PACKET_DELAY: Duration = Duration::from_millis(100);
 /// Packets that may wait, per CPU. The kernel's default is 1000; an odd number also tells a monitor of ours from others'.
 const QUEUE_LEN: u32 = 8191;
 
+/// Alerts between two looks at the time while the end is waited for.
+const SETTLE_BATCH: usize = 1024;
+
 /// What the source is to do.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -223,7 +226,8 @@ impl NetDmSource {
         let deadline = Instant::now() + delay;
         while let Ok(ready) = tokio::time::timeout_at(deadline, self.stream.ready()).await {
             ready?;
-            if let Err(error) = self.stream.drain(usize::MAX, &mut visit)? {
+            // A flood must not hold up the end.
+            if let Err(error) = self.stream.drain(SETTLE_BATCH, &mut visit)? {
                 return Ok(Err(error));
             }
             if Instant::now() >= deadline {
