@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod event;
 pub mod kernel;
 pub mod ledger;
+pub mod netlink;
 pub mod packet;
 pub mod pipeline;
 pub mod report;

@@ -91,7 +91,7 @@ fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
     source.detach()?;
     let runs = after.runs - before.runs;
     ensure!(runs >= stormed.drops, "{runs} runs of the program for {} drops", stormed.drops);
-    let ledger = source.report(&source.totals()?, drained).ledger;
+    let ledger = source.ledger(&source.totals()?, drained);
     ensure!(ledger.unread() == 0, "the ledger does not add up: {ledger:?}");
     Ok(Cost {
         program_ns: (after.run_time_ns - before.run_time_ns) as f64 / runs as f64,

@@ -50,7 +50,7 @@ impl Session {
         };
         let (source, ring) = EbpfSource::start(&options, &btf).map_err(|error| error.explained(&facts))?;
         let (started_at, started) = (Clock::now(), Instant::now());
-        if let Err(error) = privileges::drop_unneeded() {
+        if let Err(error) = privileges::drop_unneeded(privileges::EBPF) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
         let session = Self {
@@ -110,14 +110,19 @@ impl Session {
         Ok(vec![self.source.report(&self.source.totals()?, drained)])
     }
 
-    /// Says once that places have no names, and why.
+    /// As [`warn_of_hidden_addresses`].
     pub(super) fn warn_of_hidden_addresses(&self) {
-        if self.normaliser.hides_addresses() {
-            tracing::warn!(
-                "the kernel hides its addresses from this process, so places are shown without the names of \
-                 functions; grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1"
-            );
-        }
+        warn_of_hidden_addresses(&self.normaliser);
+    }
+}
+
+/// Says once that places have no names, and why.
+pub(super) fn warn_of_hidden_addresses(names: &Normaliser) {
+    if names.hides_addresses() {
+        tracing::warn!(
+            "the kernel hides its addresses from this process, so places are shown without the names of functions; \
+             grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1"
+        );
     }
 }
 

@@ -74,7 +74,7 @@ mod tests {
                 let mut sink = trace(args, output, 0);
                 sink.start(&host(), Timestamp(0))?;
                 let place = Place {
-                    reason: Reason { value: 6, subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
+                    reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
                     location: Location { address: 1, symbol: None }.into(),
                     protocol: 0,
                     interface: None,

@@ -218,7 +218,7 @@ impl View<'_> {
     }
 
     fn nothing(&self) -> String {
-        let filtered = self.report.sources.iter().any(|source| source.ledger.filtered > 0);
+        let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);
         let filter = if filtered { " within the filter" } else { "" };
         let yet = if self.report.is_final { "" } else { " so far" };
         format!("No packet was dropped{filter}{yet}.")
