@@ -1,10 +1,12 @@
 //! What the running kernel can tell of drops, asked of the kernel itself.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
+use memchr::memmem;
 
 use crate::bpf;
 use crate::trials::Unable;
@@ -33,22 +35,29 @@ impl Known {
 /// # Errors
 /// [`Unable`] when it gives reasons, but not this one, or has no type information.
 pub fn reason(reason: &'static str) -> Result<Known> {
-    if !names("SKB_DROP_REASON_NOT_SPECIFIED")? {
+    static REASONS: OnceLock<Result<BTreeSet<String>, String>> = OnceLock::new();
+    let types = || fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string());
+    let reasons = REASONS.get_or_init(|| Ok(reasons_in(&types()?)));
+    let reasons =
+        reasons.as_ref().map_err(|error| Unable(format!("reading the kernel's type information: {error}")))?;
+    if reasons.is_empty() {
         return Ok(Known::NoReasons);
     }
-    if !names(&format!("SKB_DROP_REASON_{reason}"))? {
+    if !reasons.contains(reason) {
         return Err(Unable(format!("this kernel has no reason {reason}")).into());
     }
     Ok(Known::Reason(reason))
 }
 
-/// Whether the kernel's type information has a name.
-pub fn names(name: &str) -> Result<bool> {
-    static TYPES: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
-    let types = TYPES.get_or_init(|| fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string()));
-    let types = types.as_ref().map_err(|error| Unable(format!("reading the kernel's type information: {error}")))?;
-    let name = format!("\0{name}\0");
-    Ok(types.windows(name.len()).any(|window| window == name.as_bytes()))
+/// The reasons among the names of the kernel's types, each of which ends with a zero.
+fn reasons_in(types: &[u8]) -> BTreeSet<String> {
+    const PREFIX: &[u8] = b"\0SKB_DROP_REASON_";
+    let name = |start: usize| {
+        let rest = &types[start + PREFIX.len()..];
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        std::str::from_utf8(&rest[..end]).ok().map(str::to_owned)
+    };
+    memmem::find_iter(types, PREFIX).filter_map(name).collect()
 }
 
 /// Whether the kernel tells how often a program did not run because it was running already (5.12 and later).
@@ -61,4 +70,18 @@ pub fn tells_missed_runs() -> Result<bool> {
 /// Whether root may not read the kernel's memory.
 pub fn is_confidential() -> bool {
     fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|state| state.contains("[confidentiality]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_whole_names() {
+        let types =
+            b"\0int\0SKB_DROP_REASON_IP_CSUM\0MY_SKB_DROP_REASON_X\0SKB_DROP_REASON_IP_CSUM_2\0SKB_DROP_REASON_CUT";
+        let reasons = reasons_in(types);
+        assert_eq!(reasons.iter().map(String::as_str).collect::<Vec<_>>(), ["IP_CSUM", "IP_CSUM_2"]);
+        assert!(reasons_in(b"\0int\0").is_empty());
+    }
 }

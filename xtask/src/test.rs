@@ -10,7 +10,6 @@ use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 use crate::support::tally::Tally;
 use crate::vm;
-use crate::vm::matrix::Selection;
 
 /// Programs that tests provoke drops with, and Debian's packages that hold them.
 const PROGRAMS: [(&str, &str); 4] =
@@ -23,14 +22,11 @@ const PROGRAMS: [(&str, &str); 4] =
 /// The last line counts them all: `N passed, N failed, N skipped`.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
-    /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
-    #[arg(long, default_value = "default")]
-    kernels: Selection,
     /// Leave out what runs on this machine itself
     #[arg(long)]
     only_kernels: bool,
     #[command(flatten)]
-    source: vm::Source,
+    matrix: vm::matrix::MatrixArgs,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -38,7 +34,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let mut tally = Tally::default();
     let here: &[fn(&mut Tally) -> Result<()>] = if args.only_kernels { &[] } else { &[host_tests, kernel_tests] };
     let mut results: Vec<_> = here.iter().map(|suite| suite(&mut tally)).collect();
-    results.push(vm::matrix::run(&args.kernels, &args.source, &mut tally));
+    results.push(vm::matrix::run(&args.matrix, &mut tally));
     let broken: Vec<_> = results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     report(&tally, &broken)
 }

@@ -17,8 +17,6 @@ use super::verdict::{MARK, Session};
 use crate::support::process::{self, announce};
 use crate::support::tally::Tally;
 
-/// From the start of the emulator to the end of the last test.
-const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// Starts of one machine, counting those that die before our first process has said a word: emulation is not perfect.
 const ATTEMPTS: u32 = 3;
 
@@ -36,6 +34,8 @@ pub(super) struct Plan<'p> {
     /// Words added to the kernel's command line.
     pub(super) append: &'p str,
     pub(super) jobs: &'p [Job],
+    /// From the start of the emulator to the end of the last job; none for no limit.
+    pub(super) time_limit: Option<Duration>,
 }
 
 /// What became of a machine.
@@ -74,7 +74,7 @@ impl Workshop {
         loop {
             let mut command = self.qemu.machine(kernel, &paths.initramfs, plan.append, &paths.console);
             let started = Instant::now();
-            let (session, fate) = watch(&mut command, &paths.output, Some(TIME_LIMIT), |line| println!("{line}"))?;
+            let (session, fate) = watch(&mut command, &paths.output, plan.time_limit, |line| println!("{line}"))?;
             let duration = started.elapsed();
             let console = read_lossy(&paths.console);
             if session.up.is_none() {
@@ -106,7 +106,7 @@ impl Workshop {
             arguments: words[1..].to_vec(),
             environment: vec![("TERM", terminal), ("PS1", "vm# ".to_owned())],
         };
-        let plan = Plan { name: "command", append, jobs: &[job] };
+        let plan = Plan { name: "command", append, jobs: &[job], time_limit: None };
         let paths = self.paths(kernel, &plan)?;
         self.guest.write(&paths.initramfs, kernel, plan.jobs, interactive)?;
         let mut machine = self.qemu.machine(kernel, &paths.initramfs, append, &paths.console);
@@ -156,7 +156,7 @@ fn watch(
             }
             Err(RecvTimeoutError::Timeout) => {
                 child.end();
-                return Ok((session, Some(format!("not done after {} s", TIME_LIMIT.as_secs()))));
+                return Ok((session, Some(format!("not done after {:.0} s", started.elapsed().as_secs_f64()))));
             }
             Err(RecvTimeoutError::Disconnected) => return Ok((session, child.fate()?)),
         }

@@ -1,6 +1,7 @@
 //! The tests on other kernels, one after another.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -11,16 +12,36 @@ use super::{Ground, Source};
 use crate::support::process::announce;
 use crate::support::tally::Tally;
 
+/// Seconds for one machine, on a machine of two processors that does nothing else.
+const TIME_LIMIT: u64 = 90;
 /// Datagrams of one of the tests that count a great many: an emulated machine drops fewer in a second.
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
 const LOCKED_DOWN: &str = "6.12";
 
+/// The kernels to test on.
+#[derive(clap::Args)]
+pub(crate) struct MatrixArgs {
+    /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
+    #[arg(long, default_value = "default")]
+    kernels: Selection,
+    #[command(flatten)]
+    source: Source,
+    /// Seconds that a machine may take, from its start to its last test
+    #[arg(long, default_value_t = TIME_LIMIT, value_name = "SECONDS")]
+    time_limit: u64,
+}
+
+impl Default for MatrixArgs {
+    fn default() -> Self {
+        Self { kernels: Selection::Default, source: Source::default(), time_limit: TIME_LIMIT }
+    }
+}
+
 /// Which kernels to test on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
     /// A set that covers what differs.
-    #[default]
     Default,
     /// Only the running one.
     None,
@@ -54,7 +75,8 @@ impl FromStr for Selection {
 }
 
 /// Runs the tests on every kernel selected, adding to the tally; what cannot be had here is skipped.
-pub(crate) fn run(selection: &Selection, source: &Source, tally: &mut Tally) -> Result<()> {
+pub(crate) fn run(args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
+    let MatrixArgs { kernels: selection, source, time_limit } = args;
     if *selection == Selection::None && source.image.is_none() {
         return Ok(());
     }
@@ -74,7 +96,8 @@ pub(crate) fn run(selection: &Selection, source: &Source, tally: &mut Tally) -> 
         for plan in plans(&series) {
             let title = format!("{}{}", kernel.release, plan.title);
             announce(format_args!("tests on {title}"));
-            let plan_of_run = Plan { name: plan.name, append: plan.append, jobs: &plan.jobs };
+            let time_limit = Some(Duration::from_secs(*time_limit));
+            let plan_of_run = Plan { name: plan.name, append: plan.append, jobs: &plan.jobs, time_limit };
             let mut outcome = workshop.run(&kernel, &plan_of_run).with_context(|| format!("tests on {title}"))?;
             announce(format_args!(
                 "{title}: {} in {:.0} s, {} false starts",
@@ -140,7 +163,7 @@ fn job(name: &str) -> Job {
     Job {
         name: name.to_owned(),
         program: name.to_owned(),
-        arguments: vec![],
+        arguments: vec!["--color=never".to_owned()],
         environment: vec![("DROPTRACE_TESTS_DATAGRAMS", DATAGRAMS.to_owned())],
     }
 }
