@@ -2,6 +2,7 @@
 
 pub mod args;
 mod doctor;
+mod explain;
 pub mod output;
 mod session;
 pub mod sinks;
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Stat(args) => stat::run(args).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args),
+            Command::Explain(args) => explain::run(args),
         }
     })
 }
