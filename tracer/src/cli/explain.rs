@@ -10,8 +10,10 @@ use crate::explain::{self, Explanations};
 
 /// Explains one reason, or lists all of them. Fails on a name that is not known, and offers those near it.
 pub(super) fn run(args: &ExplainArgs) -> Result<()> {
-    let explanations = Explanations::built_in().context("the built-in explanations cannot be read: a fault of droptrace")?;
-    let found = args.reason.as_deref().map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, asked)));
+    let explanations =
+        Explanations::built_in().context("the built-in explanations cannot be read: a fault of droptrace")?;
+    let found =
+        args.reason.as_deref().map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, asked)));
     let found = found.transpose()?;
     let mut output = Output::open(args.output.as_deref())?;
     let width = output.size()().width;
