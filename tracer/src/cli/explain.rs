@@ -30,7 +30,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
 fn unknown(explanations: &Explanations, asked: &str) -> anyhow::Error {
     match explanations.nearest(asked).as_slice() {
         [] => anyhow!("no drop reason {asked:?} is known; `droptrace explain` lists those that are"),
-        near => anyhow!("no drop reason {asked:?} is known; near it are {}", near.join(", ")),
+        near => anyhow!("no drop reason {asked:?} is known; near it: {}", near.join(", ")),
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     fn an_unknown_name_is_told_with_those_near_it() {
         let explanations = Explanations::built_in().unwrap();
         let near = unknown(&explanations, "socket_rcvbuf").to_string();
-        assert!(near.contains("\"socket_rcvbuf\"") && near.contains("near it are SOCKET_RCVBUFF"), "{near}");
+        assert!(near.contains("\"socket_rcvbuf\"") && near.contains("near it: SOCKET_RCVBUFF"), "{near}");
         let far = unknown(&explanations, "xyzzy").to_string();
         assert!(far.ends_with("`droptrace explain` lists those that are"), "{far}");
     }

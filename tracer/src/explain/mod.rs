@@ -8,7 +8,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use json::{write_all_json, write_json};
 pub use text::{write_list, write_text};
@@ -20,7 +20,7 @@ const PREFIX: &str = "SKB_DROP_REASON_";
 const OFFERED: usize = 3;
 
 /// Whether a healthy host shows such drops.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Usual {
     /// A fault, an attack or a wrong setting: look into each.
