@@ -19,6 +19,7 @@ Examples:
   droptrace --netns blue --interface eth0 --sort rate
   droptrace trace --count 20             show the next 20 drops, one line each
   droptrace trace --all --format json -o drops.jsonl
+  droptrace explain SOCKET_RCVBUFF       what this reason means, and what to do
 
 Counts are exact: the last line tells what was seen, what of it was counted, and what was lost.
 
@@ -37,6 +38,13 @@ may show so many records a second on each CPU (--rate). What is held back is sti
 at the end.
 
 Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  droptrace explain                      list all reasons
+  droptrace explain SOCKET_RCVBUFF       one reason; lower case and SKB_DROP_REASON_ do as well
+
+It needs no rights, and knows reasons of other kernels too.";
 
 /// Counts every packet that this kernel drops: where, why and how many.
 ///
@@ -70,6 +78,9 @@ pub enum Command {
     Trace(TraceArgs),
     /// Tell what works on this kernel with these rights, and what to do about what does not
     Doctor(DoctorArgs),
+    /// Tell what a drop reason means, what causes it, and what to look at next
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
 }
 
 impl Command {
@@ -79,6 +90,7 @@ impl Command {
             Self::Stat(args) => args.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Doctor(args) => args.verbose,
+            Self::Explain(_) => 0,
         }
     }
 }
@@ -189,6 +201,22 @@ pub struct DoctorArgs {
     /// Say more on stderr about what goes on
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// Options of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Name of the reason, as `stat` and `trace` show it [default: list all]
+    #[arg(value_name = "REASON")]
+    pub reason: Option<String>,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Options of `trace`.

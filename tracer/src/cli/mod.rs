@@ -2,6 +2,7 @@
 
 pub mod args;
 mod doctor;
+mod explain;
 mod net_dm;
 pub mod output;
 mod session;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 Source::NetDm => net_dm::trace(args).await,
             },
             Command::Doctor(args) => doctor::run(args),
+            Command::Explain(args) => explain::run(args),
         }
     })
 }

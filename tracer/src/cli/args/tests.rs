@@ -115,3 +115,16 @@ fn help_teaches() {
     println!("{trace}");
     assert!(trace.contains("--ring-size") && trace.contains("[default: 8M]"));
 }
+
+#[test]
+fn explain_takes_one_reason_or_none() {
+    let explain = |line: &str| match parse(line) {
+        Ok(Command::Explain(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(explain("explain").reason, None);
+    let args = explain("explain socket_rcvbuff --format json");
+    assert_eq!((args.reason.as_deref(), args.format), (Some("socket_rcvbuff"), Format::Json));
+    refused("explain one two");
+    refused("explain --duration 1s");
+}
