@@ -78,6 +78,7 @@ fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
         netns: 0,
         ifindex: 0,
         kernel_log: false,
+        by_address: true,
     };
     let (mut source, ring) = EbpfSource::start(&options, btf)?;
     let before = source.program_stats()?;

@@ -10,7 +10,7 @@ use super::target::{self, Target};
 use crate::event::Timestamp;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::ReasonNames;
-use crate::kernel::support::Facts;
+use crate::kernel::support::{Facts, Lockdown};
 use crate::kernel::{clock::Clock, own_netlink, privileges};
 use crate::pipeline::normalise::Normaliser;
 use crate::report::{Host, SourceReport, StatReport};
@@ -47,7 +47,13 @@ impl Session {
             netns,
             ifindex,
             kernel_log: args.verbose >= 2,
+            by_address: facts.lockdown != Lockdown::Confidentiality,
         };
+        if !options.by_address && options.events.as_ref().is_some_and(|events| events.snaplen > 0) {
+            tracing::warn!(
+                "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"
+            );
+        }
         let (source, ring) = EbpfSource::start(&options, &btf).map_err(|error| error.explained(&facts))?;
         let (started_at, started) = (Clock::now(), Instant::now());
         if let Err(error) = privileges::drop_unneeded(privileges::EBPF) {

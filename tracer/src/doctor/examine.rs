@@ -117,7 +117,12 @@ fn lockdown(lockdown: Lockdown) -> Check {
     match lockdown {
         Lockdown::None => good(NAME, "none"),
         Lockdown::Integrity => good(NAME, "integrity, which allows all that is needed"),
-        Lockdown::Confidentiality => bad(NAME, State::Degraded, "confidentiality", &Obstacle::Lockdown),
+        Lockdown::Confidentiality => bad(
+            NAME,
+            State::Degraded,
+            "confidentiality",
+            &"trace shows no addresses and ports; drops are counted all the same",
+        ),
     }
 }
 
@@ -126,7 +131,15 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> anyh
         return Err(obstacle.into());
     }
     let btf = btf.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
-    let options = Options { mode: Some(mode), map_entries: 1, events: None, netns: 0, ifindex: 0, kernel_log: false };
+    let options = Options {
+        mode: Some(mode),
+        map_entries: 1,
+        events: None,
+        netns: 0,
+        ifindex: 0,
+        kernel_log: false,
+        by_address: facts.lockdown != Lockdown::Confidentiality,
+    };
     let (mut source, _) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
     Ok(source.detach()?)
 }

@@ -7,7 +7,7 @@ use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::{CACHE_SLOTS, Config};
+use tracer_common::{ABSENT, CACHE_SLOTS, Config};
 use zerocopy::IntoBytes;
 
 use super::{Error, Mode, Options};
@@ -27,14 +27,19 @@ const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result<Config, Error> {
     let tracepoint = btf.tracepoint()?;
     let events = options.events.as_ref();
+    let mut offsets = btf.offsets()?;
+    if !options.by_address {
+        // The program then leaves out what it would read so, and the verifier never sees the helper.
+        (offsets.net_dev_index_head, offsets.dst_dev) = (ABSENT, ABSENT);
+    }
     Ok(Config {
         kernel_space: KERNEL_SPACE,
-        offsets: btf.offsets()?,
+        offsets,
         has_reason: tracepoint.has_reason.into(),
         has_rx_sk: tracepoint.has_rx_sk.into(),
         tick_ns,
         events: events.is_some().into(),
-        snaplen: events.map_or(0, |events| events.snaplen),
+        snaplen: events.filter(|_| options.by_address).map_or(0, |events| events.snaplen),
         rate: events.map_or(0, |events| events.rate),
         // A quarter leaves the reader time to come while the rest fills.
         wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),

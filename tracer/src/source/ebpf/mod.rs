@@ -74,6 +74,9 @@ pub struct Options {
     pub ifindex: u32,
     /// Let the kernel program log.
     pub kernel_log: bool,
+    /// The kernel lets programs read its memory by address. Else records have no bytes, and an interface that a packet
+    /// has left is told by its index.
+    pub by_address: bool,
 }
 
 /// What records are to be like.
