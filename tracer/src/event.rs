@@ -18,6 +18,8 @@ impl From<Timestamp> for SystemTime {
 pub enum Origin {
     /// The eBPF program on `kfree_skb`.
     Ebpf,
+    /// The kernel's drop monitor, over generic netlink.
+    NetDm,
 }
 
 impl Origin {
@@ -25,6 +27,7 @@ impl Origin {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
+            Self::NetDm => "net_dm",
         }
     }
 }
