@@ -6,6 +6,7 @@
 //! by the other: which is which nobody can tell, and their number is right.
 
 mod fingerprint;
+mod heads;
 mod ledger;
 mod observation;
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub struct DedupeLimits {
     /// real time was set since. Of packets that look alike and came out of order, the wrong two may be joined, which
     /// are apart by as long as one was under way and the other waited: so not less than twice `wait`.
     pub apart: Duration,
-    /// How many wait at most, 1 to 2³² − 2; beyond it, the one that has waited longest is told as heard by one.
+    /// How many wait at most, 1 to 2³¹; beyond it, the one that has waited longest is told as heard by one.
     pub max_pending: usize,
 }
 
@@ -115,8 +116,8 @@ impl<T: Copy> Deduper<T> {
         self.room.bytes()
     }
 
-    /// The most that [`Deduper::bytes`] can be with a given [`DedupeLimits::max_pending`]. While a table grows, the
-    /// smaller one is there as well, at most half as much again.
+    /// The most that [`Deduper::bytes`] can be with a given [`DedupeLimits::max_pending`]. While one of its two
+    /// blocks grows, the old one is there as well, at most half as much again.
     pub const fn max_bytes(max_pending: usize) -> usize {
         WaitingRoom::<T>::max_bytes(max_pending)
     }
@@ -144,7 +145,7 @@ impl<T: Copy> Deduper<T> {
     }
 
     /// Who of those that wait is of the same drop as `heard`.
-    fn partner(&self, hash: u64, identity: &Identity, latest: &Waiting<T>) -> Partner {
+    fn partner(&self, hash: u32, identity: &Identity, latest: &Waiting<T>) -> Partner {
         match self.room.head(hash, identity) {
             None => Partner::None(None),
             Some((head, other)) if other.origin == latest.origin => Partner::None(Some(head)),
@@ -162,7 +163,7 @@ impl<T: Copy> Deduper<T> {
         }
     }
 
-    fn wait(&mut self, hash: u64, head: Option<Head>, latest: Waiting<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
+    fn wait(&mut self, hash: u32, head: Option<Head>, latest: Waiting<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
         if !self.listening[1 - slot(latest.origin)] {
             return self.tell_alone(latest.origin, latest.drop, latest.detail, AloneCause::Unaccompanied, tell);
         }

@@ -7,15 +7,18 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 use super::Moment;
 use super::fingerprint::Fingerprint;
+use super::heads::{Heads, Position};
 use super::observation::Facts;
 use crate::event::Origin;
 
 /// Link to no entry.
 const NONE: u32 = u32::MAX;
+
+/// The most entries that links and hashes can tell apart.
+const MAX_ENTRIES: usize = 1 << 31;
 
 /// Entries of the first allocation.
 const FIRST: usize = 64;
@@ -60,7 +63,7 @@ struct Entry<T> {
 /// The head of those that look alike.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    hash: u64,
+    position: Position,
     index: u32,
 }
 
@@ -70,7 +73,7 @@ pub(super) struct WaitingRoom<T> {
     max: usize,
     entries: Vec<Entry<T>>,
     free: u32,
-    heads: HashTable<u32>,
+    heads: Heads,
     hashing: RandomState,
     oldest: u32,
     newest: u32,
@@ -78,13 +81,13 @@ pub(super) struct WaitingRoom<T> {
 }
 
 impl<T: Copy> WaitingRoom<T> {
-    /// For `max` entries, 1 to 2³² − 2.
+    /// For `max` entries, 1 to [`MAX_ENTRIES`].
     pub(super) fn new(max: usize) -> Self {
         Self {
-            max: max.clamp(1, NONE as usize - 1),
+            max: max.clamp(1, MAX_ENTRIES),
             entries: Vec::new(),
             free: NONE,
-            heads: HashTable::new(),
+            heads: Heads::default(),
             hashing: RandomState::default(),
             oldest: NONE,
             newest: NONE,
@@ -102,31 +105,29 @@ impl<T: Copy> WaitingRoom<T> {
 
     /// Bytes allocated now.
     pub(super) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry<T>>() + self.heads.allocation_size()
+        self.entries.capacity() * size_of::<Entry<T>>() + self.heads.bytes()
     }
 
-    /// The most that [`WaitingRoom::bytes`] can be. The table's buckets are a power of two, an eighth of them empty;
-    /// once its items fill less than half of what it may hold, it clears out in place and grows no more.
+    /// The most that [`WaitingRoom::bytes`] can be.
     pub(super) const fn max_bytes(max: usize) -> usize {
-        const BUCKET: usize = size_of::<u32>() + 1;
-        const MARGIN: usize = 64;
-        let buckets = ((max + 1) * 4).next_power_of_two();
-        max * size_of::<Entry<T>>() + buckets * BUCKET + MARGIN
+        max * size_of::<Entry<T>>() + Heads::max_bytes(max)
     }
 
     /// Where those that look like `identity` would hang.
-    pub(super) fn hash(&self, identity: &Identity) -> u64 {
-        self.hashing.hash_one(identity)
+    pub(super) fn hash(&self, identity: &Identity) -> u32 {
+        // Either half will do.
+        (self.hashing.hash_one(identity) >> 32) as u32
     }
 
     /// The head of those that look like `identity`, whose hash is `hash`.
-    pub(super) fn head(&self, hash: u64, identity: &Identity) -> Option<(Head, &Waiting<T>)> {
-        let index = *self.heads.find(hash, |&head| self.entries[head as usize].waiting.identity() == *identity)?;
-        Some((Head { hash, index }, &self.entries[index as usize].waiting))
+    pub(super) fn head(&self, hash: u32, identity: &Identity) -> Option<(Head, &Waiting<T>)> {
+        let is_it = |head: u32| self.entries[head as usize].waiting.identity() == *identity;
+        let (position, index) = self.heads.find(hash, is_it)?;
+        Some((Head { position, index }, &self.entries[index as usize].waiting))
     }
 
     /// Hangs `waiting` in, behind `head` if there are others that look like it. There must be room.
-    pub(super) fn push(&mut self, hash: u64, head: Option<Head>, waiting: Waiting<T>) {
+    pub(super) fn push(&mut self, hash: u32, head: Option<Head>, waiting: Waiting<T>) {
         let index = self.allocate(Entry { waiting, next: NONE, last: NONE, older: self.newest, newer: NONE });
         match self.newest {
             NONE => self.oldest = index,
@@ -140,9 +141,7 @@ impl<T: Copy> WaitingRoom<T> {
             self.entries[head.index as usize].last = index;
         } else {
             self.entries[index as usize].last = index;
-            let (entries, hashing) = (&self.entries, &self.hashing);
-            let rehash = |&head: &u32| hashing.hash_one(entries[head as usize].waiting.identity());
-            self.heads.insert_unique(hash, index, rehash);
+            self.heads.insert(hash, index);
         }
     }
 
@@ -153,23 +152,20 @@ impl<T: Copy> WaitingRoom<T> {
 
     /// Takes out the one that has waited longest.
     pub(super) fn take_oldest(&mut self) -> Option<Waiting<T>> {
-        let index = self.oldest;
-        let identity = self.entries.get(index as usize)?.waiting.identity();
-        let hash = self.hash(&identity);
-        Some(self.take(Head { hash, index }))
+        let hash = self.hash(&self.oldest()?.identity());
+        let (position, index) = self.heads.find(hash, |head| head == self.oldest)?;
+        Some(self.take(Head { position, index }))
     }
 
-    /// Takes out `head`.
+    /// Takes out `head`, which was found since anything last changed.
     pub(super) fn take(&mut self, head: Head) -> Waiting<T> {
         let index = head.index;
         let Entry { waiting, next, last, older, newer } = self.entries[index as usize];
-        if let Ok(mut slot) = self.heads.find_entry(head.hash, |&other| other == index) {
-            if next == NONE {
-                slot.remove();
-            } else {
-                *slot.get_mut() = next;
-                self.entries[next as usize].last = last;
-            }
+        if next == NONE {
+            self.heads.remove(head.position);
+        } else {
+            self.heads.replace(head.position, next);
+            self.entries[next as usize].last = last;
         }
         match older {
             NONE => self.oldest = newer,
