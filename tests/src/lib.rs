@@ -9,6 +9,7 @@ pub mod case;
 pub mod cgroup;
 pub mod droptrace;
 pub mod frame;
+pub mod kernel;
 pub mod netns;
 pub mod packet;
 pub mod storm;

@@ -1,9 +1,10 @@
 //! A storm of drops: datagrams into a full receive buffer.
 
+use std::env;
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, UdpSocket};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
@@ -18,6 +19,15 @@ pub const REASON: &str = "SOCKET_RCVBUFF";
 const PAYLOAD: usize = 64;
 /// Datagrams of one system call.
 const BATCH: u64 = 64;
+
+/// As many datagrams as a test sends on an ordinary machine, or fewer where `DROPTRACE_TESTS_DATAGRAMS` says so: an
+/// emulated one is slow.
+pub fn datagrams(usual: u64) -> Result<u64> {
+    match env::var("DROPTRACE_TESTS_DATAGRAMS") {
+        Ok(most) => Ok(usual.min(most.parse().context("DROPTRACE_TESTS_DATAGRAMS is no number")?)),
+        Err(_) => Ok(usual),
+    }
+}
 
 /// A sender and a receiver that nobody reads, on the loopback interface of a namespace of their own.
 #[derive(Debug)]

@@ -1,28 +1,29 @@
-//! A million drops, counted to the last one.
+//! A storm of drops, a million of them on an ordinary machine, counted to the last one.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use tests::droptrace::{Droptrace, Stat};
-use tests::storm::{REASON, Storm};
+use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, trial_as_root};
 
 const DATAGRAMS: u64 = 1_000_000;
 
 fn main() -> ExitCode {
     trials::run(vec![
-        trial_as_root("million_with_tp_btf", || million(&["--mode", "tp_btf"])),
-        trial_as_root("million_with_raw_tracepoint", || million(&["--mode", "raw_tracepoint"])),
-        trial_as_root("million_of_the_whole_host", || million(&[])),
-        trial_as_root("million_while_read", million_while_read),
+        trial_as_root("storm_with_tp_btf", || storm(&["--mode", "tp_btf"])),
+        trial_as_root("storm_with_raw_tracepoint", || storm(&["--mode", "raw_tracepoint"])),
+        trial_as_root("storm_of_the_whole_host", || storm(&[])),
+        trial_as_root("storm_while_read", storm_while_read),
     ])
 }
 
-/// Sends a million datagrams: the kernel's count of drops.
-fn send_million(storm: &Storm) -> Result<u64> {
-    storm.send(DATAGRAMS)?;
+/// Sends all datagrams: the kernel's count of drops.
+fn send_all(storm: &Storm) -> Result<u64> {
+    let sent = datagrams(DATAGRAMS)?;
+    storm.send(sent)?;
     let (dropped, received) = (storm.dropped()?, storm.received()?);
-    ensure!(dropped + received == DATAGRAMS, "{dropped} dropped and {received} received are not {DATAGRAMS}");
+    ensure!(dropped + received == sent, "{dropped} dropped and {received} received are not {sent}");
     Ok(dropped)
 }
 
@@ -32,14 +33,14 @@ fn counted(stat: &Stat, storm: &Storm) -> Result<u64> {
     Ok(here.map(|drop| drop.packets).sum())
 }
 
-fn million(arguments: &[&str]) -> Result<()> {
+fn storm(arguments: &[&str]) -> Result<()> {
     let storm = Storm::new()?;
     let inum = storm.host.inum().to_string();
     let netns = ["--netns", &inum];
     let arguments = if arguments.is_empty() { vec![] } else { [&netns, arguments].concat() };
     let mut dropped = 0;
     let stat = Stat::during(&arguments, || {
-        dropped = send_million(&storm)?;
+        dropped = send_all(&storm)?;
         Ok(())
     })?;
     let counted = counted(&stat, &storm)?;
@@ -48,12 +49,12 @@ fn million(arguments: &[&str]) -> Result<()> {
 }
 
 /// Reading the totals takes nothing away and adds nothing.
-fn million_while_read() -> Result<()> {
+fn storm_while_read() -> Result<()> {
     let storm = Storm::new()?;
     let inum = storm.host.inum().to_string();
     let arguments = ["stat", "--format", "json", "--netns", &inum, "--interval", "10ms"];
     let droptrace = Droptrace::start(&arguments)?;
-    let dropped = send_million(&storm)?;
+    let dropped = send_all(&storm)?;
     let documents = droptrace.finish()?.stdout;
     let mut last = 0;
     let mut readings = 0;
@@ -64,6 +65,6 @@ fn million_while_read() -> Result<()> {
         readings += 1;
     }
     ensure!(last == dropped, "droptrace counts {last}, the kernel {dropped}");
-    ensure!(readings > 2, "only {readings} readings in a million drops");
+    ensure!(readings > 2, "only {readings} readings in so many drops");
     Ok(())
 }

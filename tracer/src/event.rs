@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::kernel::own_netlink;
+
 /// A point in real time: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
@@ -35,8 +37,9 @@ impl Origin {
 /// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason {
-    /// The kernel's number, subsystem in the high 16 bits.
-    pub value: u32,
+    /// The kernel's number, subsystem in the high 16 bits; none where a source told only a name that this kernel's
+    /// types do not have.
+    pub value: Option<u32>,
     /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name.
     pub subsystem: Arc<str>,
     /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
@@ -82,6 +85,14 @@ pub struct Place {
     pub netns_name: Option<Arc<str>>,
 }
 
+impl Place {
+    /// Whether it is messages to listeners of netlink that are dropped here, and not packets of a network.
+    pub fn is_netlink_message(&self) -> bool {
+        let symbol = self.location.symbol.as_ref();
+        self.ifindex == 0 && symbol.is_some_and(|symbol| own_netlink::is_netlink_delivery(&symbol.name))
+    }
+}
+
 /// Drops of one place, summed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropTotal {
@@ -89,8 +100,8 @@ pub struct DropTotal {
     pub place: Arc<Place>,
     /// Drops.
     pub packets: u64,
-    /// Bytes of them, counted from the MAC header where it is set.
-    pub bytes: u64,
+    /// Bytes of them, counted from the MAC header where it is set; none where the source does not tell.
+    pub bytes: Option<u64>,
     /// First drop seen.
     pub first_seen: Timestamp,
     /// Last drop seen.

@@ -3,12 +3,14 @@
 //! One file a subcommand; what they share is in [`support`], what is done to the kernel program in [`ebpf`].
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build_ebpf;
 mod ci;
 mod ebpf;
 mod run;
 mod support;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ enum Command {
     Test(test::Args),
     BuildEbpf(build_ebpf::Args),
     Ci(ci::Args),
+    Bench(bench::Args),
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
         Command::Test(args) => Ok(test::run(&args)),
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Ci(args) => Ok(ci::run(&args)),
+        Command::Bench(args) => bench::run(&args),
+        Command::Vm(args) => vm::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");

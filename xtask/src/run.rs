@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::support::cargo;
-use crate::support::process::{self, announce};
+use crate::support::process;
 
 /// Builds droptrace and runs it, through sudo when not root.
 ///
@@ -23,21 +22,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let program = cargo::build_binary("tracer", "droptrace", &["--release"])?;
-    let mut command = privileged(&program)?;
+    let mut command = process::privileged(&program)?;
     command.args(&args.arguments);
     // droptrace takes this process's place, and with it the terminal's Ctrl-C and whoever waits for the exit status.
     Err(command.exec()).with_context(|| format!("cannot start `{}`", process::line(&command)))
-}
-
-fn privileged(program: &Path) -> Result<Command> {
-    if process::is_root() {
-        return Ok(Command::new(program));
-    }
-    let Some(sudo) = process::find_program("sudo") else {
-        bail!("droptrace needs root, and there is no sudo here: run {} as root", program.display());
-    };
-    announce("not root: running droptrace through sudo");
-    let mut command = Command::new(sudo);
-    command.arg("--").arg(program);
-    Ok(command)
 }

@@ -9,28 +9,37 @@ use crate::support::apt;
 use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 use crate::support::tally::Tally;
+use crate::vm;
+use crate::vm::matrix::Selection;
 
 /// Programs that tests provoke drops with, and Debian's packages that hold them.
 const PROGRAMS: [(&str, &str); 4] =
     [("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool")];
 
-/// Runs every test: unit tests, documentation tests, and those on this kernel.
+/// Runs every test: unit tests, documentation tests, those on this kernel, and those on other kernels under QEMU.
 ///
 /// The tests on this kernel need root: they run through sudo when this is not root. What cannot run here is told as
 /// SKIPPED, with the reason. As root on Debian, missing programs that tests use are installed first.
 /// The last line counts them all: `N passed, N failed, N skipped`.
-#[derive(clap::Args)]
-pub(crate) struct Args {}
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
+    #[arg(long, default_value = "default")]
+    kernels: Selection,
+    /// Leave out what runs on this machine itself
+    #[arg(long)]
+    only_kernels: bool,
+    #[command(flatten)]
+    source: vm::Source,
+}
 
-pub(crate) fn run(_: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     set_up();
     let mut tally = Tally::default();
-    let mut broken = Vec::new();
-    for suite in [host_tests, kernel_tests] {
-        if let Err(error) = suite(&mut tally) {
-            broken.push(format!("{error:#}"));
-        }
-    }
+    let here: &[fn(&mut Tally) -> Result<()>] = if args.only_kernels { &[] } else { &[host_tests, kernel_tests] };
+    let mut results: Vec<_> = here.iter().map(|suite| suite(&mut tally)).collect();
+    results.push(vm::matrix::run(&args.kernels, &args.source, &mut tally));
+    let broken: Vec<_> = results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     report(&tally, &broken)
 }
 
@@ -122,6 +131,9 @@ fn report(tally: &Tally, broken: &[String]) -> ExitCode {
     println!();
     for line in tally.skipped_lines() {
         println!("{line}");
+    }
+    for name in &tally.failures {
+        println!("FAILED {name}");
     }
     for error in broken {
         println!("BROKEN {error}");

@@ -9,6 +9,7 @@ use tracer_common::MAX_SNAPLEN;
 
 use super::units;
 use crate::sink::Sort;
+use crate::source::net_dm::AlertMode;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,14 +68,17 @@ pub enum Command {
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// Tell what works on this kernel with these rights, and what to do about what does not
+    Doctor(DoctorArgs),
 }
 
 impl Command {
-    /// The options that all commands have.
-    pub const fn common(&self) -> &CommonArgs {
+    /// How much is to be said on stderr.
+    pub const fn verbose(&self) -> u8 {
         match self {
-            Self::Stat(args) => &args.common,
-            Self::Trace(args) => &args.common,
+            Self::Stat(args) => args.common.verbose,
+            Self::Trace(args) => args.common.verbose,
+            Self::Doctor(args) => args.verbose,
         }
     }
 }
@@ -110,6 +114,14 @@ pub struct CommonArgs {
     /// Say more on stderr about what goes on; -vv also has the kernel program speak
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    /// Who listens: the kernel program, or the kernel's own drop monitor, which is one for the whole host
+    #[arg(long, value_enum, default_value_t)]
+    pub source: Source,
+
+    /// What the drop monitor is asked to tell: each packet, or counts by place each second
+    #[arg(long, value_enum, default_value_t, hide_short_help = true, value_name = "MODE")]
+    pub net_dm_mode: NetDmMode,
 
     /// How to attach to the kernel; auto takes the cheapest way that works here
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
@@ -161,6 +173,22 @@ impl StatArgs {
             None => Updates::AtEnd,
         }
     }
+}
+
+/// Options of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Say more on stderr about what goes on
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 }
 
 /// Options of `trace`.
@@ -219,6 +247,37 @@ pub enum ColorChoice {
     Always,
     /// Never
     Never,
+}
+
+/// Who listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// The best that works
+    #[default]
+    Auto,
+    /// The kernel program on `kfree_skb`
+    Ebpf,
+    /// The kernel's drop monitor, over generic netlink
+    NetDm,
+}
+
+/// What the drop monitor is asked to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum NetDmMode {
+    /// Each packet, as far as its queue and the socket hold them; what they do not hold is counted
+    #[default]
+    Packet,
+    /// Hits by place, cheaper, without reasons; some are lost without a count
+    Summary,
+}
+
+impl From<NetDmMode> for AlertMode {
+    fn from(mode: NetDmMode) -> Self {
+        match mode {
+            NetDmMode::Packet => Self::Packet,
+            NetDmMode::Summary => Self::Summary,
+        }
+    }
 }
 
 /// How to attach to the kernel.

@@ -48,5 +48,5 @@ pub trait DropSink {
 
 /// The reason's name; none on kernels whose tracepoint does not give a reason.
 fn told_reason(reason: &Reason) -> Option<&str> {
-    (reason.value != tracer_common::REASON_ABSENT).then_some(&*reason.name)
+    (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,6 +35,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 pub(crate) struct PrivateApt {
     folder: PathBuf,
     mirror: String,
+    release: String,
 }
 
 impl PrivateApt {
@@ -53,7 +55,47 @@ impl PrivateApt {
         ]))?;
         let mirror = mirror(&targets, codename)
             .with_context(|| format!("this machine's apt sources list no mirror for its release, {codename}"))?;
-        Ok(Self { folder: folder.to_owned(), mirror: mirror.to_owned() })
+        Ok(Self { folder: folder.to_owned(), mirror: mirror.to_owned(), release: codename.to_owned() })
+    }
+
+    /// This machine's release: `bookworm`.
+    pub(crate) fn release(&self) -> &str {
+        &self.release
+    }
+
+    /// Fetches the lists of these suites; from now on packages come from them alone.
+    pub(crate) fn list(&self, suites: &[&str]) -> Result<()> {
+        let source = |suite: &&str| {
+            format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {suite} main\n", self.mirror)
+        };
+        let list = self.source_list();
+        fs::write(&list, suites.iter().map(source).collect::<String>())
+            .with_context(|| format!("cannot write {}", list.display()))?;
+        process::run(self.apt_get().args(["update", "-qq", "--error-on=any"]))
+    }
+
+    /// Names of the listed packages that start with `prefix`, in no order.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let names = process::output(self.apt("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// Downloads these packages (`NAME` or `NAME=VERSION`) and unpacks them into a folder, which need not be there.
+    pub(crate) fn unpack(&self, packages: &[&str], folder: &Path) -> Result<()> {
+        let downloads = self.fresh_downloads()?;
+        announce(format_args!("downloading {}", packages.join(", ")));
+        process::run(self.apt_get().args(["download", "-qq"]).args(packages).current_dir(&downloads))?;
+        unpack_all(&downloads, folder)
+    }
+
+    /// As [`PrivateApt::unpack`] for one package, of that suite where it is there, and what it depends on as far as
+    /// this machine has not installed it.
+    pub(crate) fn unpack_with_dependencies(&self, package: &str, suite: &str, folder: &Path) -> Result<()> {
+        announce(format_args!("downloading {package} from {suite}, and what it needs"));
+        let mut command = self.apt_get();
+        command.args(["install", "--download-only", "--yes", "--no-install-recommends", "-qq"]);
+        process::run(command.args(["--target-release", suite, package]))?;
+        unpack_all(&self.folder.join("cache/archives"), folder)
     }
 
     /// The first of `suites` that has `package` in a version that starts with `prefix`: the package, downloaded.
@@ -70,28 +112,35 @@ impl PrivateApt {
     }
 
     fn download_from(&self, package: &str, prefix: &str, suite: &str) -> Result<Option<PathBuf>> {
-        let source =
-            format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {suite} main\n", self.mirror);
-        let list = self.source_list();
-        fs::write(&list, source).with_context(|| format!("cannot write {}", list.display()))?;
-        process::run(self.apt("apt-get").args(["update", "-qq", "--error-on=any"]))?;
+        self.list(&[suite])?;
         let madison = process::output(self.apt("apt-cache").args(["madison", package]))?;
         let Some(version) = version(&madison, prefix) else { return Ok(None) };
 
-        let folder = self.folder.join("downloads");
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let folder = self.fresh_downloads()?;
         announce(format_args!("downloading {package} {version} from {suite}"));
-        process::run(
-            self.apt("apt-get").args(["download", "-q", &format!("{package}={version}")]).current_dir(&folder),
-        )?;
+        process::run(self.apt_get().args(["download", "-q", &format!("{package}={version}")]).current_dir(&folder))?;
         let mut files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let file = files.next().context("apt-get downloaded nothing")??;
         Ok(Some(file.path()))
     }
 
+    /// A folder with nothing in it.
+    fn fresh_downloads(&self) -> Result<PathBuf> {
+        let folder = self.folder.join("downloads");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(folder)
+    }
+
     fn source_list(&self) -> PathBuf {
         self.folder.join("sources.list")
+    }
+
+    /// What it prints is progress.
+    fn apt_get(&self) -> Command {
+        let mut command = self.apt("apt-get");
+        command.stdout(io::stderr());
+        command
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -108,11 +157,25 @@ impl PrivateApt {
             option("Dir::Cache", &self.folder.join("cache")),
             // The folder may be one that apt's own user cannot write to.
             "APT::Sandbox::User=".into(),
+            "Acquire::Languages=none".into(),
         ] {
             command.arg("-o").arg(option);
         }
         command
     }
+}
+
+/// Unpacks every package in `downloads`.
+fn unpack_all(downloads: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let files = fs::read_dir(downloads).with_context(|| format!("cannot read {}", downloads.display()))?;
+    for file in files {
+        let file = file?.path();
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            process::run(Command::new("dpkg").arg("-x").args([&file, folder]))?;
+        }
+    }
+    Ok(())
 }
 
 fn codename(os_release: &str) -> Option<&str> {

@@ -42,6 +42,23 @@ pub(crate) fn build_binary(package: &str, binary: &str, options: &[&str]) -> Res
     executable(&messages, binary).with_context(|| format!("cargo built no executable of the name {binary}"))
 }
 
+/// Builds the integration tests of a package and returns their names and where they are.
+pub(crate) fn build_tests(package: &str) -> Result<Vec<(String, PathBuf)>> {
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--tests", "--message-format=json-render-diagnostics", "--package", package]);
+    Ok(executables_of_kind(&process::output(&mut command)?, "test"))
+}
+
+fn executables_of_kind(messages: &str, kind: &str) -> Vec<(String, PathBuf)> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let of_kind = messages.filter(|message| message["target"]["kind"][0] == kind);
+    of_kind
+        .filter_map(|message| {
+            Some((message["target"]["name"].as_str()?.to_owned(), message["executable"].as_str()?.into()))
+        })
+        .collect()
+}
+
 /// The path of an executable in cargo's JSON messages.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages
@@ -123,6 +140,18 @@ mod tests {
         );
         assert_eq!(executable(messages, "droptrace"), Some("/t/droptrace".into()));
         assert_eq!(executable(messages, "absent"), None);
+    }
+
+    #[test]
+    fn tests_are_told_from_other_executables() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"drops","kind":["test"]},"executable":"/t/drops-1"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"tests","kind":["lib"]},"executable":"/t/tests-1"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executables_of_kind(messages, "test"), [("drops".to_owned(), "/t/drops-1".into())]);
     }
 
     #[test]

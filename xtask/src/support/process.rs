@@ -4,7 +4,7 @@ use std::env;
 use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -57,6 +57,20 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn line(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// A command that runs `program` as root: through sudo when this process is not.
+pub(crate) fn privileged(program: &Path) -> Result<Command> {
+    if is_root() {
+        return Ok(Command::new(program));
+    }
+    let Some(sudo) = find_program("sudo") else {
+        bail!("this needs root, and there is no sudo here: run {} as root", program.display());
+    };
+    announce("not root: running through sudo");
+    let mut command = Command::new(sudo);
+    command.arg("--").arg(program);
+    Ok(command)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     pub(crate) skipped: u64,
     /// Result lines seen: one for each test executable.
     pub(crate) results: u64,
+    /// Names of tests that did not hold, where their runner told them.
+    pub(crate) failures: Vec<String>,
     /// Why tests did not run, by name, in the order seen.
     reasons: Vec<(String, String)>,
 }
@@ -30,17 +32,38 @@ impl Tally {
             self.skipped += count(counts, "ignored");
         } else if let Some(skipped) = line.strip_prefix("SKIPPED ") {
             let (name, reason) = skipped.split_once(": ").unwrap_or((skipped, "no reason given"));
-            self.skip(name, reason);
+            self.note(name, reason);
+        } else if let Some(name) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
+            self.failures.push(name.trim_end().to_owned());
         } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ignored")) {
             let reason = reason.strip_prefix(", ").unwrap_or("marked as ignored");
             // A test that says SKIPPED knows better why.
+            let name = name.trim_end();
             if self.reasons.iter().all(|(known, _)| known != name) {
-                self.skip(name, reason);
+                self.note(name, reason);
             }
         }
     }
 
-    fn skip(&mut self, name: &str, reason: &str) {
+    /// Counts one that did not run, and why.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        self.skipped += 1;
+        self.note(name, reason);
+    }
+
+    /// Counts one that failed.
+    pub(crate) fn fail(&mut self, what: String) {
+        self.failed += 1;
+        self.failures.push(what);
+    }
+
+    /// Says of each test where it ran.
+    pub(crate) fn qualify(&mut self, place: &str) {
+        let names = self.failures.iter_mut().chain(self.reasons.iter_mut().map(|(name, _)| name));
+        names.for_each(|name| *name = format!("{place} {name}"));
+    }
+
+    fn note(&mut self, name: &str, reason: &str) {
         self.reasons.retain(|(known, _)| known != name);
         self.reasons.push((name.to_owned(), reason.to_owned()));
     }
@@ -51,6 +74,7 @@ impl Tally {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.results += other.results;
+        self.failures.extend(other.failures);
         self.reasons.extend(other.reasons);
     }
 

@@ -38,6 +38,7 @@ impl<W: Write> StatSink for StatJson<W> {
             drops: ranks.iter().map(|rank| Row::from(rank.total)).collect(),
             overflow: report.overflow.iter().map(Overflow::from).collect(),
             r#final: report.is_final,
+            own_netlink_drops: report.own_netlink_drops,
         };
         serde_json::to_writer(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -56,6 +57,7 @@ struct Document<'r> {
     drops: Vec<Row<'r>>,
     overflow: Vec<Overflow<'r>>,
     r#final: bool,
+    own_netlink_drops: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -71,10 +73,11 @@ struct Row<'r> {
     ifindex: Option<u32>,
     netns: Option<u32>,
     packets: u64,
-    bytes: u64,
+    bytes: Option<u64>,
     first_seen: TimeText,
     last_seen: TimeText,
     netns_name: Option<&'r str>,
+    netlink: bool,
 }
 
 impl<'r> From<&'r DropTotal> for Row<'r> {
@@ -98,6 +101,7 @@ impl<'r> From<&'r DropTotal> for Row<'r> {
             first_seen: TimeText::new(total.first_seen),
             last_seen: TimeText::new(total.last_seen),
             netns_name: place.netns_name.as_deref(),
+            netlink: place.is_netlink_message(),
         }
     }
 }
@@ -107,7 +111,7 @@ struct Overflow<'r> {
     reason: Option<&'r str>,
     subsystem: Option<&'r str>,
     packets: u64,
-    bytes: u64,
+    bytes: Option<u64>,
 }
 
 impl<'r> From<&'r OverflowTotal> for Overflow<'r> {

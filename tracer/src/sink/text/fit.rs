@@ -59,10 +59,12 @@ pub(super) fn location(location: &Location, width: usize) -> String {
     shorten(&format!("{name}{}", tails[1]), width).into_owned()
 }
 
-/// `eth0`, `if7` where there is no name, `-` where there is no interface.
+/// `eth0`, `if7` where there is no name, `-` where there is no interface, `netlink` where no packet of a network was
+/// dropped but a message whose listener was full.
 pub(super) fn interface(place: &Place) -> Cow<'_, str> {
     match &place.interface {
         Some(name) => printable(name),
+        None if place.is_netlink_message() => "netlink".into(),
         None if place.ifindex == 0 => "-".into(),
         None => format!("if{}", place.ifindex).into(),
     }

@@ -4,18 +4,19 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 
 use super::*;
-use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Timestamp};
 use crate::report::StatReport;
 use crate::sink::rank::Sort;
 use crate::sink::samples::{
-    HOME, NEW_YEAR, host, location, overflow, place, reason, report, tcp_packet, totals, totals_of_two_namespaces,
-    trace_sources, udp_packet,
+    HOME, NEW_YEAR, ebpf, host, location, overflow, place, reason, report, tcp_packet, totals,
+    totals_of_two_namespaces, trace_sources, udp_packet,
 };
 use crate::sink::{DropSink, StatSink};
 
 const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
     sort: Sort::Packets,
     top: None,
+    home_netns: HOME,
     color: false,
     live: false,
     size: Box::new(move || Size { width, height: None }),
@@ -70,8 +71,8 @@ fn nothing_dropped_is_said_plainly() {
     ledger: 0 hits = 0 accounted + 0 overflow + 0 filtered; nothing lost
     ");
     let mut filtered = StatReport { is_final: false, ..ended };
-    filtered.sources[0].ledger.filtered = 12;
-    filtered.sources[0].ledger.hits = 12;
+    ebpf(&mut filtered).filtered = 12;
+    ebpf(&mut filtered).hits = 12;
     insta::assert_snapshot!(shown(PLAIN(100), &[filtered]), @r"
     Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
     No packet was dropped within the filter so far.
@@ -100,8 +101,8 @@ fn grown(mut report: StatReport, by: u64) -> StatReport {
     report.duration += Duration::from_secs(1);
     let grown = &mut report.drops[3];
     grown.packets += by;
-    report.sources[0].ledger.hits += by;
-    report.sources[0].ledger.accounted += by;
+    ebpf(&mut report).hits += by;
+    ebpf(&mut report).accounted += by;
     report
 }
 
@@ -178,7 +179,7 @@ fn orders() {
 #[test]
 fn colors_mark_the_heading_and_what_is_lost() {
     let mut lossy = report(vec![], vec![]);
-    lossy.sources[0].ledger.missed = Some(12);
+    ebpf(&mut lossy).missed = Some(12);
     let text = shown(StatTextOptions { color: true, ..PLAIN(100) }, &[report(totals(), vec![]), lossy]);
     let line = |number: usize| text.lines().nth(number).unwrap();
     assert!(line(1).starts_with("\x1b[1m  PACKETS") && line(1).ends_with("\x1b[0m"), "{}", line(1));
@@ -193,6 +194,19 @@ fn a_name_cannot_steer_the_terminal() {
     totals[0].place = Arc::new(evil);
     let text = shown(PLAIN(140), &[report(totals, vec![])]);
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+}
+
+#[test]
+fn messages_of_netlink_are_told_from_packets() {
+    let symbol = Symbol { name: "netlink_attachskb".into(), offset: 0x1d, module: None };
+    let location = Location { address: 1, symbol: Some(symbol) }.into();
+    let mut totals = totals();
+    totals[0].place = Place { interface: None, ifindex: 0, location, ..place() }.into();
+    let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };
+    let text = shown(PLAIN(100), &[own]);
+    let row = text.lines().find(|line| line.contains("netlink_attachskb+0x1d")).unwrap();
+    assert!(row.contains(" netlink "), "{row}");
+    assert!(text.contains("own: 12 netlink messages for droptrace itself"), "{text}");
 }
 
 struct Case {

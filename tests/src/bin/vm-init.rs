@@ -1,0 +1,122 @@
+//! The first process of a virtual machine for tests: mounts what programs look for, runs what the host wants run, and
+//! switches the machine off.
+//!
+//! What is to be run stands in [`PLAN`]. All output goes to the second serial port, so that the kernel's messages,
+//! which go to the first, break no line. Lines of this program start with [`MARK`]; the host counts on each of them:
+//!
+//! * `droptrace-vm: up KERNEL`: the first; before it, a machine that dies has not run anything of ours;
+//! * `droptrace-vm: start NAME`, then whatever the program prints, then `droptrace-vm: verdict NAME STATUS`;
+//! * `droptrace-vm: end`: the last.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use anyhow::{Context, Result};
+use rustix::mount::{MountFlags, mount};
+use rustix::system::{RebootCommand, reboot, uname};
+use rustix::termios::{OptionalActions, OutputModes, tcdrain, tcgetattr, tcsetattr};
+use serde_json::Value;
+
+const PLAN: &str = "/etc/droptrace-vm.json";
+const MARK: &str = "droptrace-vm:";
+const TERMINAL: &str = "/dev/ttyS1";
+
+/// What is mounted: kind, where. The host's kernel may lack one.
+const MOUNTS: [(&str, &str); 9] = [
+    ("devtmpfs", "/dev"),
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("tracefs", "/sys/kernel/tracing"),
+    ("securityfs", "/sys/kernel/security"),
+    ("bpf", "/sys/fs/bpf"),
+    ("cgroup2", "/sys/fs/cgroup"),
+    ("tmpfs", "/tmp"),
+    ("tmpfs", "/run"),
+];
+
+/// Set before all else: commands that a machine needs to be of use.
+const SET_UP: [&[&str]; 2] = [&["ip", "link", "set", "lo", "up"], &["modprobe", "tun"]];
+
+fn main() {
+    let mounted: Vec<_> = MOUNTS.iter().map(|(kind, folder)| (kind, mounted(kind, folder))).collect();
+    if let Err(error) = run(&mounted) {
+        // No terminal, no plan: nothing can be told but to the kernel's console.
+        eprintln!("{MARK} cannot work: {error:#}");
+    }
+    let _ = reboot(RebootCommand::PowerOff);
+}
+
+fn mounted(kind: &str, folder: &str) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    Ok(mount(kind, folder, kind, MountFlags::empty(), None)?)
+}
+
+fn run(mounts: &[(&&str, Result<()>)]) -> Result<()> {
+    let terminal =
+        File::options().read(true).write(true).open(TERMINAL).with_context(|| format!("opening {TERMINAL}"))?;
+    let plan = fs::read(PLAN).with_context(|| format!("reading {PLAN}"))?;
+    let plan: Value = serde_json::from_slice(&plan).with_context(|| format!("reading {PLAN}"))?;
+    if plan["interactive"] != true {
+        end_lines_as_they_are(&terminal)?;
+    }
+    say(&terminal, &format!("up {}", uname().release().to_string_lossy()))?;
+    for (kind, result) in mounts {
+        if let Err(error) = result {
+            say(&terminal, &format!("note cannot mount {kind}: {error}"))?;
+        }
+    }
+    for words in SET_UP {
+        let status = Command::new(words[0]).args(&words[1..]).status();
+        if !status.as_ref().is_ok_and(ExitStatus::success) {
+            say(&terminal, &format!("note {} failed: {status:?}", words.join(" ")))?;
+        }
+    }
+    for job in plan["jobs"].as_array().context("the plan has no jobs")? {
+        let name = job["name"].as_str().context("a job without a name")?;
+        say(&terminal, &format!("start {name}"))?;
+        let verdict = match start(job, &terminal) {
+            Ok(status) => told(status),
+            Err(error) => format!("cannot-start ({error:#})"),
+        };
+        say(&terminal, &format!("verdict {name} {verdict}"))?;
+    }
+    say(&terminal, "end")?;
+    Ok(tcdrain(&terminal)?)
+}
+
+/// No carriage returns: the host reads lines.
+fn end_lines_as_they_are(terminal: &File) -> Result<()> {
+    let mut settings = tcgetattr(terminal)?;
+    settings.output_modes.remove(OutputModes::OPOST);
+    Ok(tcsetattr(terminal, OptionalActions::Now, &settings)?)
+}
+
+/// Starts on a line of its own, whatever a program left behind.
+fn say(mut terminal: &File, what: &str) -> io::Result<()> {
+    terminal.write_all(format!("\n{MARK} {what}\n").as_bytes())
+}
+
+fn start(job: &Value, terminal: &File) -> Result<ExitStatus> {
+    let program = job["program"].as_str().context("a job without a program")?;
+    let mut command = Command::new(program);
+    for argument in job["arguments"].as_array().into_iter().flatten() {
+        command.arg(argument.as_str().context("an argument that is no text")?);
+    }
+    for (name, value) in job["environment"].as_object().into_iter().flatten() {
+        command.env(name, value.as_str().context("a variable that is no text")?);
+    }
+    command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal.try_clone()?);
+    command.current_dir(Path::new("/tmp")).status().with_context(|| format!("starting {program}"))
+}
+
+/// The exit status, or `signal-N`.
+fn told(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(signal)) => format!("signal-{signal}"),
+        (None, None) => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,72 @@
+//! A kernel that keeps its memory from root: counts stay exact, and records come without the packet's bytes.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::case::drained;
+use tests::droptrace::{Droptrace, Stat, command};
+use tests::frame::udp4;
+use tests::kernel;
+use tests::trials::{self, Unable, trial_as_root};
+use tests::wire::Wire;
+
+const PORT: u16 = 9;
+const DROPS: u64 = 20;
+const REASON: &str = "NO_SOCKET";
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial_as_root("counts_are_exact", || confidential(counts_are_exact)),
+        trial_as_root("records_have_no_bytes", || confidential(records_have_no_bytes)),
+        trial_as_root("the_helper_is_refused", || confidential(the_helper_is_refused)),
+    ])
+}
+
+fn confidential(test: fn() -> Result<()>) -> Result<()> {
+    ensure!(kernel::is_confidential(), Unable("this kernel is not locked down".to_owned()));
+    test()
+}
+
+fn counts_are_exact() -> Result<()> {
+    let wire = Wire::new()?;
+    let stat = Stat::during(&["--netns", &wire.host.inum().to_string()], || {
+        wire.repeat(DROPS, &udp4(PORT)?)?;
+        drained()
+    })?;
+    let drops = stat.drops_of(REASON)?;
+    let fits = drops.iter().filter(|drop| drop.interface.as_deref() == Some("host0"));
+    let counted: u64 = fits.map(|drop| drop.packets).sum();
+    ensure!(counted == DROPS, "{counted} drops on host0 of {DROPS}: {drops:#?}");
+    Ok(())
+}
+
+fn records_have_no_bytes() -> Result<()> {
+    let wire = Wire::new()?;
+    let frame = udp4(PORT)?;
+    let droptrace =
+        Droptrace::start(&["trace", "--format", "json", "--all", "--netns", &wire.host.inum().to_string()])?;
+    wire.repeat(DROPS, &frame)?;
+    drained()?;
+    let finished = droptrace.finish()?;
+    ensure!(finished.stderr.contains("locked down"), "no warning of what is missing: {}", finished.stderr);
+    let lines: Vec<Value> = finished.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let fits = |line: &&Value| {
+        line["reason"] == REASON
+            && line["interface"] == "host0"
+            && line["length"] == frame.len()
+            && line["transport"].is_null()
+            && line["source"].is_null()
+    };
+    let records = u64::try_from(lines.iter().filter(fits).count()).context("too many records")?;
+    ensure!(records == DROPS, "{records} records of {DROPS}: {}", finished.stdout);
+    Ok(())
+}
+
+fn the_helper_is_refused() -> Result<()> {
+    let finished =
+        Droptrace::spawn(&mut command(&["stat", "--mode", "raw_tracepoint", "--duration", "1s"])?)?.wait()?;
+    ensure!(finished.status.code() == Some(1), "{}: {}", finished.status, finished.stderr);
+    ensure!(finished.stderr.contains("locked down"), "it does not say why: {}", finished.stderr);
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Kernels to test on: Debian's, or any other.
+
+use std::cmp::Reverse;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::modules;
+use crate::support::apt::{self, PrivateApt};
+use crate::support::process::{self, announce};
+
+/// Debian's suites that hold kernels of all series from 5.10 on.
+const SUITES: [&str; 4] = ["bullseye", "bookworm", "bookworm-backports", "trixie-backports"];
+
+/// The least set: the oldest without a drop reason, two long-term ones, the one before `qdisc_drop`, the newest.
+pub(crate) const DEFAULT: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+
+/// What Debian's packages are called: small kernels for virtual machines, with type information.
+const PREFIX: &str = "linux-image-";
+const FLAVOUR: &str = "-cloud-amd64";
+
+/// A kernel that can be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Kernel {
+    /// As `uname -r` tells it.
+    pub(crate) release: String,
+    /// The file to start.
+    pub(crate) image: PathBuf,
+    /// Its modules, not compressed, with their lists; none for a kernel that needs none.
+    pub(crate) modules: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// One that somebody else built. `modules` is its folder of modules, whose name is the kernel's release.
+    pub(crate) fn given(image: &Path, modules: Option<&Path>, folder: &Path, busybox: &Path) -> Result<Self> {
+        let Some(modules) = modules else {
+            let release = image.file_name().context("the kernel's image is no file")?.to_string_lossy().into_owned();
+            return Ok(Self { release, image: image.to_owned(), modules: None });
+        };
+        let name = modules.file_name().context("the modules' folder has no name")?;
+        let root = folder.join("given").join(name);
+        let own = root.join("lib/modules").join(name);
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir_all(root.join("lib/modules")).with_context(|| format!("cannot create {}", root.display()))?;
+        process::run(Command::new("cp").arg("-rL").args([modules, &own]))?;
+        modules::prepare(&own, busybox)?;
+        Ok(Self { release: name.to_string_lossy().into_owned(), image: image.to_owned(), modules: Some(own) })
+    }
+}
+
+/// The kernels that were fetched, and the archive that has more.
+pub(crate) struct Kernels {
+    folder: PathBuf,
+    /// Asked once, when something is missing.
+    archive: Option<(PrivateApt, Vec<Version>)>,
+}
+
+impl Kernels {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.join("kernels"), archive: None }
+    }
+
+    /// The archive's series, oldest first.
+    pub(crate) fn series(&mut self) -> Result<Vec<String>> {
+        let mut series: Vec<_> = self.archive()?.1.iter().map(Version::series).collect();
+        series.sort_unstable();
+        series.dedup();
+        Ok(series.into_iter().map(|(major, minor)| format!("{major}.{minor}")).collect())
+    }
+
+    /// The newest kernel of a series (`6.12`), fetched unless one is there already. Where the archive has no such
+    /// series: the next newer one, else the next older one.
+    pub(crate) fn of_series(&mut self, wanted: &str, busybox: &Path) -> Result<Kernel> {
+        let series = parse_series(wanted).with_context(|| format!("{wanted} is no series of kernels, as 6.12 is"))?;
+        let there = versions(
+            fs::read_dir(&self.folder)
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok()),
+        );
+        if let Some(version) = newest_of(&there, series) {
+            return self.fetched(version);
+        }
+        let (_, offered) = self.archive()?;
+        let nearest = nearest(offered, series).context("the archive has no kernels")?;
+        if nearest != series {
+            announce(format_args!("the archive has no {wanted}: taking {}.{} instead", nearest.0, nearest.1));
+        }
+        let version = newest_of(offered, nearest).context("the archive has no kernels")?.clone();
+        self.fetch(&version, busybox)?;
+        self.fetched(&version)
+    }
+
+    fn archive(&mut self) -> Result<&(PrivateApt, Vec<Version>)> {
+        if self.archive.is_none() {
+            if !apt::available() {
+                bail!("Debian's kernels come by apt, which this machine lacks; give one with --kernel-image");
+            }
+            announce("looking for Debian's kernels");
+            let apt = PrivateApt::new(&self.folder.with_file_name("apt-kernels"))?;
+            apt.list(&SUITES)?;
+            let names = apt.names(PREFIX)?;
+            let offered = versions(names.iter().filter_map(|name| Some(name.strip_prefix(PREFIX)?.to_owned())));
+            self.archive = Some((apt, offered));
+        }
+        self.archive.as_ref().context("the archive was not asked")
+    }
+
+    fn fetch(&mut self, version: &Version, busybox: &Path) -> Result<()> {
+        let target = self.folder.join(&version.release);
+        let partial = self.folder.join(format!("{}.partial", version.release));
+        let _ = fs::remove_dir_all(&partial);
+        let unpacked = partial.join("unpacked");
+        let release = &version.release;
+        let (apt, _) = self.archive()?;
+        // Newer packages are split: then the first is empty and leans on the two others.
+        let split = [format!("linux-binary-{release}"), format!("linux-modules-{release}")];
+        let names = apt.names("linux-")?;
+        let mut packages = vec![format!("{PREFIX}{release}")];
+        packages.extend(split.into_iter().filter(|package| names.contains(package)));
+        apt.unpack(&packages.iter().map(String::as_str).collect::<Vec<_>>(), &unpacked)?;
+        let first = |places: [String; 2]| {
+            let mut places = places.into_iter().map(|place| unpacked.join(place));
+            places.find(|path| path.exists()).with_context(|| format!("Debian's {release} is laid out in a new way"))
+        };
+        let image = first([format!("boot/vmlinuz-{release}"), format!("usr/lib/modules/{release}/vmlinuz")])?;
+        let modules = first([format!("lib/modules/{release}/kernel"), format!("usr/lib/modules/{release}/kernel")])?;
+        let modules = modules.parent().context("the folder has a parent")?;
+        let own = partial.join("lib/modules").join(release);
+        let arrange = || {
+            fs::create_dir_all(partial.join("lib/modules"))?;
+            fs::rename(&image, partial.join("vmlinuz"))?;
+            fs::rename(modules, &own)?;
+            fs::remove_dir_all(&unpacked)
+        };
+        arrange().with_context(|| format!("cannot lay out {}", partial.display()))?;
+        modules::prepare(&own, busybox)?;
+        // Last, so that half a kernel is never taken for a whole one.
+        fs::rename(&partial, &target).with_context(|| format!("cannot move it to {}", target.display()))
+    }
+
+    fn fetched(&self, version: &Version) -> Result<Kernel> {
+        let folder = self.folder.join(&version.release);
+        let image = folder.join("vmlinuz");
+        if !image.exists() {
+            bail!("{} holds no kernel: remove it, and it is fetched anew", folder.display());
+        }
+        let modules = folder.join("lib/modules").join(&version.release);
+        Ok(Kernel { release: version.release.clone(), image, modules: Some(modules) })
+    }
+}
+
+/// A kernel's release, and the numbers in it, by which it is older or newer than others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    numbers: Vec<u32>,
+    release: String,
+}
+
+impl Version {
+    fn series(&self) -> (u32, u32) {
+        (self.numbers[0], self.numbers[1])
+    }
+}
+
+/// Reads releases such as `6.12.95+deb12-cloud-amd64`; others are left out.
+fn versions(releases: impl Iterator<Item = String>) -> Vec<Version> {
+    let read = |release: String| {
+        let numbers = release.strip_suffix(FLAVOUR)?.split(|c: char| !c.is_ascii_digit());
+        let numbers: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
+        (numbers.len() >= 2).then_some(Version { numbers, release })
+    };
+    releases.filter_map(read).collect()
+}
+
+fn parse_series(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn newest_of(versions: &[Version], series: (u32, u32)) -> Option<&Version> {
+    versions.iter().filter(|version| version.series() == series).max_by_key(|version| &version.numbers)
+}
+
+fn nearest(versions: &[Version], series: (u32, u32)) -> Option<(u32, u32)> {
+    let newer = versions.iter().map(Version::series).filter(|other| *other >= series).min();
+    newer.or_else(|| versions.iter().map(Version::series).min_by_key(|other| Reverse(*other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive() -> Vec<Version> {
+        let releases = [
+            "5.10.0-30-cloud-amd64",
+            "5.10.0-32-cloud-amd64",
+            "6.12.9+deb12-cloud-amd64",
+            "6.12.90+deb12-cloud-amd64",
+            "6.12.90+deb12.1-cloud-amd64",
+            "6.12.95+deb12-cloud-amd64-unsigned",
+            "6.12.95+deb12-amd64",
+        ];
+        versions(releases.into_iter().map(str::to_owned))
+    }
+
+    #[test]
+    fn the_newest_of_a_series_is_taken() {
+        let newest = |series| newest_of(&archive(), series).map(|version| version.release.clone());
+        assert_eq!(newest((5, 10)).as_deref(), Some("5.10.0-32-cloud-amd64"));
+        assert_eq!(newest((6, 12)).as_deref(), Some("6.12.90+deb12.1-cloud-amd64"));
+        assert_eq!(newest((6, 1)), None);
+    }
+
+    #[test]
+    fn a_series_that_is_not_there_has_a_neighbour() {
+        let nearest = |text| nearest(&archive(), parse_series(text).unwrap());
+        assert_eq!(nearest("6.12"), Some((6, 12)));
+        assert_eq!(nearest("6.1"), Some((6, 12)));
+        assert_eq!(nearest("7.3"), Some((6, 12)));
+        assert_eq!(super::nearest(&[], (6, 1)), None);
+        assert_eq!(parse_series("six"), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Starts a machine, and watches it until its end.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::guest::{Guest, Job};
+use super::kernels::Kernel;
+use super::qemu::Qemu;
+use super::verdict::{MARK, Session};
+use crate::support::process::{self, announce};
+use crate::support::tally::Tally;
+
+/// From the start of the emulator to the end of the last test.
+const TIME_LIMIT: Duration = Duration::from_secs(90);
+/// Starts of one machine, counting those that die before our first process has said a word: emulation is not perfect.
+const ATTEMPTS: u32 = 3;
+
+/// What is needed to start machines, once for all kernels.
+pub(super) struct Workshop {
+    pub(super) folder: PathBuf,
+    pub(super) qemu: Qemu,
+    pub(super) guest: Guest,
+}
+
+/// One kind of run.
+pub(super) struct Plan<'p> {
+    /// What tells its files from those of other runs on the same kernel.
+    pub(super) name: &'p str,
+    /// Words added to the kernel's command line.
+    pub(super) append: &'p str,
+    pub(super) jobs: &'p [Job],
+}
+
+/// What became of a machine.
+pub(super) struct Outcome {
+    pub(super) tally: Tally,
+    pub(super) duration: Duration,
+    /// Starts that died before our first process spoke.
+    pub(super) false_starts: u32,
+}
+
+/// Files of one run.
+struct Paths {
+    initramfs: PathBuf,
+    console: PathBuf,
+    output: PathBuf,
+}
+
+impl Workshop {
+    fn paths(&self, kernel: &Kernel, plan: &Plan<'_>) -> Result<Paths> {
+        let logs = self.folder.join("logs");
+        fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        let name = format!("{}-{}", kernel.release, plan.name);
+        Ok(Paths {
+            initramfs: self.folder.join("initramfs").join(&name),
+            console: logs.join(format!("{name}.console")),
+            output: logs.join(format!("{name}.output")),
+        })
+    }
+
+    /// Runs the plan's jobs, passing their output on. An error means that no machine could be started at all.
+    pub(super) fn run(&self, kernel: &Kernel, plan: &Plan<'_>) -> Result<Outcome> {
+        let paths = self.paths(kernel, plan)?;
+        self.guest.write(&paths.initramfs, kernel, plan.jobs, false)?;
+        let expected: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
+        let mut false_starts = 0;
+        loop {
+            let mut command = self.qemu.machine(kernel, &paths.initramfs, plan.append, &paths.console);
+            let started = Instant::now();
+            let (session, fate) = watch(&mut command, &paths.output, Some(TIME_LIMIT), |line| println!("{line}"))?;
+            let duration = started.elapsed();
+            let console = read_lossy(&paths.console);
+            if session.up.is_none() {
+                false_starts += 1;
+                announce(format_args!(
+                    "{}: died before our first process spoke (start {false_starts} of {ATTEMPTS}); its last words: {}",
+                    kernel.release,
+                    console.lines().last().unwrap_or("none")
+                ));
+                if false_starts < ATTEMPTS {
+                    continue;
+                }
+            }
+            let tally = session.judge(&expected, &console, fate);
+            let _ = fs::remove_file(&paths.initramfs);
+            return Ok(Outcome { tally, duration, false_starts });
+        }
+    }
+
+    /// Runs one command and passes its output and exit status on; without a command, a shell on this terminal.
+    pub(super) fn run_command(&self, kernel: &Kernel, append: &str, command: &[String]) -> Result<ExitCode> {
+        let interactive = command.is_empty();
+        let shell = ["busybox", "setsid", "-c", "sh"].map(str::to_owned);
+        let words = if interactive { &shell[..] } else { command };
+        let terminal = std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned());
+        let job = Job {
+            name: "command".to_owned(),
+            program: words[0].clone(),
+            arguments: words[1..].to_vec(),
+            environment: vec![("TERM", terminal), ("PS1", "vm# ".to_owned())],
+        };
+        let plan = Plan { name: "command", append, jobs: &[job] };
+        let paths = self.paths(kernel, &plan)?;
+        self.guest.write(&paths.initramfs, kernel, plan.jobs, interactive)?;
+        let mut machine = self.qemu.machine(kernel, &paths.initramfs, append, &paths.console);
+        announce(format_args!("starting {}; the kernel's messages: {}", kernel.release, paths.console.display()));
+        if interactive {
+            announce("`exit` ends it, as does Ctrl-A X");
+            process::run(&mut machine)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (session, fate) = watch(&mut machine, &paths.output, None, |line| {
+            if !line.starts_with(MARK) {
+                println!("{line}");
+            }
+        })?;
+        if let Some(fate) = fate {
+            announce(fate);
+        }
+        let status = session.status("command").and_then(|status| status.parse::<u8>().ok());
+        if status.is_none() {
+            announce(format_args!("the machine told no exit status; see {}", paths.console.display()));
+        }
+        Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
+    }
+}
+
+/// Reads what a machine says until it ends or the time is up; what it said, and what was wrong with its end.
+fn watch(
+    command: &mut Command,
+    log: &Path,
+    limit: Option<Duration>,
+    mut show: impl FnMut(&str),
+) -> Result<(Session, Option<String>)> {
+    let mut log = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+    let (mut child, lines) = spawn(command)?;
+    let started = Instant::now();
+    let mut session = Session::default();
+    loop {
+        let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(started.elapsed()));
+        match lines.recv_timeout(left) {
+            Ok(line) => {
+                writeln!(log, "{line}").context("cannot write the log")?;
+                // Empty lines only part ours from a program's last words.
+                if !line.is_empty() {
+                    show(&line);
+                }
+                session.line(&line);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                child.end();
+                return Ok((session, Some(format!("not done after {} s", TIME_LIMIT.as_secs()))));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok((session, child.fate()?)),
+        }
+    }
+}
+
+/// A running emulator; killed with its handle.
+struct Machine {
+    child: Child,
+    /// Open as long as the machine runs: the emulator must not find the end of its input.
+    _stdin: Option<ChildStdin>,
+}
+
+impl Machine {
+    fn end(&mut self) {
+        // Fails when it has ended already, which is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn fate(&mut self) -> Result<Option<String>> {
+        let status = self.child.wait().context("cannot wait for QEMU")?;
+        Ok((!status.success()).then(|| format!("QEMU: {status}")))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn spawn(command: &mut Command) -> Result<(Machine, Receiver<String>)> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", process::line(command)))?;
+    let mut output = BufReader::new(child.stdout.take().context("QEMU has no stdout")?);
+    let stdin = child.stdin.take();
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            line.clear();
+            if sender.send(text).is_err() {
+                break;
+            }
+        }
+    });
+    Ok((Machine { child, _stdin: stdin }, lines))
+}
+
+fn read_lossy(file: &Path) -> String {
+    fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(script: &str, limit: Duration) -> (Session, Option<String>) {
+        let log = std::env::temp_dir().join(format!("xtask-watch-{}-{:?}", std::process::id(), thread::current().id()));
+        let result = watch(Command::new("sh").args(["-c", script]), &log, Some(limit), |_| ()).unwrap();
+        fs::remove_file(log).unwrap();
+        result
+    }
+
+    #[test]
+    fn a_machine_that_hangs_is_ended() {
+        let started = Instant::now();
+        let (session, fate) = watched("echo 'droptrace-vm: up 6.1'; exec sleep 60", Duration::from_millis(300));
+        assert_eq!(session.up.as_deref(), Some("6.1"));
+        assert!(fate.unwrap().starts_with("not done after"));
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn the_way_it_ended_is_told() {
+        let (session, fate) = watched("echo 'droptrace-vm: end'", Duration::from_secs(30));
+        assert!(session.ended && fate.is_none());
+        let (session, fate) = watched("exit 3", Duration::from_secs(30));
+        assert!(!session.ended && fate.unwrap().contains("exit status: 3"));
+    }
+}

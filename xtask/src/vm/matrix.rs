@@ -1,0 +1,165 @@
+//! The tests on other kernels, one after another.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+
+use super::guest::Job;
+use super::kernels::{DEFAULT, Kernel};
+use super::machine::Plan;
+use super::{Ground, Source};
+use crate::support::process::announce;
+use crate::support::tally::Tally;
+
+/// Datagrams of one of the tests that count a great many: an emulated machine drops fewer in a second.
+const DATAGRAMS: &str = "50000";
+/// The series on which tests run once more while the kernel is locked down.
+const LOCKED_DOWN: &str = "6.12";
+
+/// Which kernels to test on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// A set that covers what differs.
+    #[default]
+    Default,
+    /// Only the running one.
+    None,
+    /// Each series of the archive.
+    All,
+    /// These series.
+    Series(Vec<String>),
+}
+
+impl FromStr for Selection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_series = |text: &&str| {
+            text.split_once('.')
+                .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
+        };
+        match text {
+            "default" => Ok(Self::Default),
+            "none" => Ok(Self::None),
+            "all" => Ok(Self::All),
+            list => {
+                let series: Vec<&str> = list.split(',').collect();
+                if let Some(odd) = series.iter().find(|text| !is_series(text)) {
+                    return Err(format!("`{odd}` is none of default, none, all, nor a series such as 6.12"));
+                }
+                Ok(Self::Series(series.into_iter().map(str::to_owned).collect()))
+            }
+        }
+    }
+}
+
+/// Runs the tests on every kernel selected, adding to the tally; what cannot be had here is skipped.
+pub(crate) fn run(selection: &Selection, source: &Source, tally: &mut Tally) -> Result<()> {
+    if *selection == Selection::None && source.image.is_none() {
+        return Ok(());
+    }
+    let mut ground = match Ground::prepare() {
+        Ok(ground) => ground,
+        Err(error) => {
+            tally.skip("kernels under QEMU", &format!("{error:#}"));
+            return Ok(());
+        }
+    };
+    let kernels = kernels(&mut ground, selection, source, tally);
+    if kernels.is_empty() {
+        return Ok(());
+    }
+    let workshop = ground.workshop()?;
+    for (series, kernel) in kernels {
+        for plan in plans(&series) {
+            let title = format!("{}{}", kernel.release, plan.title);
+            announce(format_args!("tests on {title}"));
+            let plan_of_run = Plan { name: plan.name, append: plan.append, jobs: &plan.jobs };
+            let mut outcome = workshop.run(&kernel, &plan_of_run).with_context(|| format!("tests on {title}"))?;
+            announce(format_args!(
+                "{title}: {} in {:.0} s, {} false starts",
+                outcome.tally,
+                outcome.duration.as_secs_f64(),
+                outcome.false_starts
+            ));
+            outcome.tally.qualify(&title);
+            tally.add(outcome.tally);
+        }
+    }
+    Ok(())
+}
+
+fn kernels(ground: &mut Ground, selection: &Selection, source: &Source, tally: &mut Tally) -> Vec<(String, Kernel)> {
+    let mut found: Vec<(String, Kernel)> = Vec::new();
+    let wanted = if source.image.is_some() {
+        vec![String::new()]
+    } else {
+        match selection {
+            Selection::None => vec![],
+            Selection::Default => DEFAULT.map(str::to_owned).to_vec(),
+            Selection::Series(series) => series.clone(),
+            Selection::All => match ground.kernels.series() {
+                Ok(series) => series,
+                Err(error) => {
+                    tally.skip("all kernels", &format!("{error:#}"));
+                    vec![]
+                }
+            },
+        }
+    };
+    for series in wanted {
+        match ground.kernel(&series, source) {
+            Ok(kernel) if found.iter().any(|(_, other)| other.release == kernel.release) => {}
+            Ok(kernel) => found.push((series, kernel)),
+            Err(error) => tally.skip(&series, &format!("{error:#}")),
+        }
+    }
+    found
+}
+
+/// One start of a machine.
+struct Run {
+    name: &'static str,
+    /// What is added to the kernel's name.
+    title: &'static str,
+    append: &'static str,
+    jobs: Vec<Job>,
+}
+
+fn plans(series: &str) -> Vec<Run> {
+    let tests = ["drops", "nothing_lost", "exact"].map(job).to_vec();
+    let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
+    if series == LOCKED_DOWN {
+        let append = "lockdown=confidentiality";
+        plans.push(Run { name: "lockdown", title: " locked down", append, jobs: vec![job("lockdown")] });
+    }
+    plans
+}
+
+fn job(name: &str) -> Job {
+    Job {
+        name: name.to_owned(),
+        program: name.to_owned(),
+        arguments: vec![],
+        environment: vec![("DROPTRACE_TESTS_DATAGRAMS", DATAGRAMS.to_owned())],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_selected_by_series() {
+        assert_eq!("default".parse(), Ok(Selection::Default));
+        assert_eq!("6.1,6.12".parse(), Ok(Selection::Series(vec!["6.1".to_owned(), "6.12".to_owned()])));
+        assert!("6.1,newest".parse::<Selection>().unwrap_err().starts_with("`newest` is none of"));
+        assert!("".parse::<Selection>().is_err());
+    }
+
+    #[test]
+    fn one_series_is_tested_locked_down_too() {
+        assert_eq!(plans("6.1").len(), 1);
+        assert_eq!(plans(LOCKED_DOWN)[1].append, "lockdown=confidentiality");
+    }
+}

@@ -1,0 +1,94 @@
+//! `vm`, and the tests on other kernels: machines under QEMU with a file system of ours.
+//!
+//! What is fetched and made lies in the target folder, under `vm`: QEMU and busybox (unless this machine has them),
+//! `kernels` by release, and `logs`. Each step is left out where its result is there; to have a newer kernel of a
+//! series, remove the folder of the old one.
+
+mod guest;
+mod initramfs;
+mod kernels;
+mod machine;
+pub(crate) mod matrix;
+mod modules;
+mod qemu;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::support::cargo;
+use guest::Guest;
+use kernels::{Kernel, Kernels};
+use machine::Workshop;
+use qemu::Qemu;
+
+/// Starts another kernel under QEMU, with droptrace and its tests in it, and runs a command or a shell there.
+///
+/// Kernels are Debian's, fetched once; QEMU and busybox too, where this machine lacks them. Emulation needs no rights,
+/// and takes some seconds to start.
+/// `cargo xtask vm --kernel 6.1 -- droptrace stat --duration 5s` passes the command's output and exit status on.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Series of the kernel; the newest of it is taken
+    #[arg(long, default_value = "6.12", conflicts_with = "image")]
+    kernel: String,
+    #[command(flatten)]
+    source: Source,
+    /// Words added to the kernel's command line
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    append: String,
+    /// Command, and its arguments; a shell on this terminal when there is none
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+/// A kernel that is not Debian's.
+#[derive(clap::Args, Default)]
+pub(crate) struct Source {
+    /// Start this kernel instead (a bzImage)
+    #[arg(id = "image", long = "kernel-image", value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+    /// Its modules: a folder such as /lib/modules/6.12.1
+    #[arg(long, value_name = "DIR", requires = "image")]
+    pub(crate) modules: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut ground = Ground::prepare()?;
+    let kernel = ground.kernel(&args.kernel, &args.source)?;
+    ground.workshop()?.run_command(&kernel, &args.append, &args.command)
+}
+
+/// The tools, before anything is built.
+struct Ground {
+    folder: PathBuf,
+    qemu: Qemu,
+    busybox: PathBuf,
+    kernels: Kernels,
+}
+
+impl Ground {
+    fn prepare() -> Result<Self> {
+        let folder = cargo::root().join("target/vm");
+        let qemu = Qemu::set_up(&folder)?;
+        let busybox = guest::busybox(&folder)?;
+        let kernels = Kernels::new(&folder);
+        Ok(Self { folder, qemu, busybox, kernels })
+    }
+
+    fn kernel(&mut self, series: &str, source: &Source) -> Result<Kernel> {
+        let Some(image) = &source.image else { return self.kernels.of_series(series, &self.busybox) };
+        if !image.is_file() {
+            bail!("{} is no file", image.display());
+        }
+        Kernel::given(image, source.modules.as_deref(), &self.folder, &self.busybox)
+    }
+
+    fn workshop(self) -> Result<Workshop> {
+        guest::announce_missing();
+        let guest = Guest::build(&self.busybox)?;
+        Ok(Workshop { folder: self.folder, qemu: self.qemu, guest })
+    }
+}
