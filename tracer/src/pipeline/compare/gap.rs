@@ -73,19 +73,17 @@ pub(super) fn spread<'g>(gaps: impl Iterator<Item = &'g mut Gap>, clues: &Clues)
 }
 
 /// Shares `size` among the gaps in proportion to what each has left: where a queue was full it was full for all, but
-/// which packets it hit nobody counted. The sum is exact: what rounding leaves goes to the first.
+/// which packets it hit nobody counted. The sum is exact: what rounding leaves goes to the first that have room.
 fn share(gaps: &mut [&mut Gap], cause: Cause, size: u64) {
     let left: u128 = gaps.iter().map(|gap| u128::from(gap.unexplained)).sum();
     if left == 0 {
         return;
     }
     let size = u128::from(size).min(left);
-    let mut rest = size;
     let parts: Vec<u128> = gaps.iter().map(|gap| u128::from(gap.unexplained) * size / left).collect();
-    rest -= parts.iter().sum::<u128>();
+    let mut rest = size - parts.iter().sum::<u128>();
     for (gap, part) in gaps.iter_mut().zip(parts) {
-        // Rounding leaves less than one for each gap, and no more than what they have left.
-        let extra = rest.min(u128::from(gap.unexplained) - part).min(1);
+        let extra = rest.min(u128::from(gap.unexplained) - part);
         rest -= extra;
         gap.explain(cause, u64::try_from(part + extra).unwrap_or(u64::MAX));
     }

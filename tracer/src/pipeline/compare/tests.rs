@@ -52,6 +52,7 @@ fn agreement_needs_no_causes() {
     let (row, total) = one(700, 700, &evidence);
     assert_eq!((row.not_by_net_dm, row.not_by_ebpf), (Gap::default(), Gap::default()));
     assert_eq!(total.verdict, Verdict::Agree);
+    assert_eq!(one(701, 700, &Evidence::default()).1.verdict, Verdict::Unexplained);
 }
 
 #[test]
