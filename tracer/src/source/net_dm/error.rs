@@ -19,10 +19,10 @@ pub enum Error {
         /// What was refused.
         source: netlink::Error,
     },
-    /// The group is closed to most since Linux 6.7.
+    /// The group is closed to most since Linux 6.7, and in later releases of the series before it.
     #[error(
-        "the drop monitor may not be listened to by this process: since Linux 6.7 that takes CAP_SYS_ADMIN in the \
-         first user namespace"
+        "the drop monitor may not be listened to by this process: on this kernel that takes CAP_SYS_ADMIN in the first \
+         user namespace"
     )]
     MayNotListen {
         /// What was refused.

@@ -162,7 +162,14 @@ impl NetDmSource {
 
     /// Looks after the monitor: it may have been stopped, or taken over.
     pub async fn check(&mut self) -> Result<Option<Change>, Error> {
-        let change = self.session.check(self.stream.socket()).await?;
+        let change = match self.session.check(self.stream.socket()).await {
+            Err(error) => {
+                // Whether it still runs is not known, nor what is lost.
+                self.interruptions += 1;
+                return Err(error);
+            }
+            Ok(change) => change,
+        };
         if let Some(change) = change {
             self.interruptions += 1;
             self.stream.fit(self.session.running().trunc_len);

@@ -143,9 +143,11 @@ impl Session {
     pub(super) async fn check(&mut self, listener: &Socket) -> Result<Option<Change>, Error> {
         let is_running = match self.control.is_running().await {
             Err(Error::Netlink(error)) if error.errno() == Some(libc::ENOENT) => {
+                // What we started is gone with the module.
+                (self.owner, self.found) = (Owner::Others, None);
+                self.forget_note();
                 self.control.resolve_again().await?;
                 self.control.join(listener).map_err(|error| Error::Reloaded { source: Box::new(error) })?;
-                self.found = None;
                 false
             }
             result => result?,
