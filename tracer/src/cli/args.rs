@@ -1,11 +1,15 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+mod netlink;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
+
+pub use netlink::{FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs};
 
 use super::units;
 use crate::sink::Sort;
@@ -70,6 +74,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Tell what works on this kernel with these rights, and what to do about what does not
     Doctor(DoctorArgs),
+    /// Look into generic netlink: families, what may be asked of them, or why one is not there
+    Netlink(NetlinkArgs),
 }
 
 impl Command {
@@ -79,6 +85,7 @@ impl Command {
             Self::Stat(args) => args.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Doctor(args) => args.verbose,
+            Self::Netlink(args) => args.command.verbose(),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod args;
 mod doctor;
 mod net_dm;
+mod netlink;
 pub mod output;
 mod session;
 pub mod sinks;
@@ -22,7 +23,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
-use crate::netlink;
+use crate::netlink::debug;
 
 /// Runs what was typed, to its end.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 Source::NetDm => net_dm::trace(args).await,
             },
             Command::Doctor(args) => doctor::run(args),
+            Command::Netlink(args) => netlink::run(&args.command).await,
         }
     })
 }
@@ -52,11 +54,11 @@ fn log_to_stderr(verbose: u8) {
         _ => LevelFilter::DEBUG,
     };
     // aya tells each relocation; only its warnings are of use here.
-    let messages = if verbose >= 3 || netlink::debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
+    let messages = if verbose >= 3 || debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
     let filter = Targets::new().with_default(level).with_targets([
         ("aya", LevelFilter::WARN),
         ("aya_obj", LevelFilter::WARN),
-        (netlink::debug::TARGET, messages),
+        (debug::TARGET, messages),
     ]);
     let lines = fmt::layer()
         .with_writer(io::stderr)

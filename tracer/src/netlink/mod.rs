@@ -6,8 +6,11 @@
 //! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
 
 pub mod debug;
+mod details;
 mod error;
 mod family;
+pub mod names;
+mod policy;
 mod receive;
 mod request;
 mod socket;
@@ -18,8 +21,12 @@ pub mod wire;
 #[cfg(test)]
 pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+pub use details::{Details, Operation};
 pub use error::{Error, Refusal};
 pub use family::{Family, Group};
+#[cfg(test)]
+pub(crate) use policy::tests::nested as nested_policies;
+pub use policy::{AttributePolicy, Policies, Policy, Roots, Step};
 pub use receive::{Datagram, Received, Receiver};
 pub use request::{Connection, Kind, Reply};
 pub use socket::Socket;

@@ -79,6 +79,17 @@ fn trace_options() {
 }
 
 #[test]
+fn netlink_commands() {
+    let Ok(Command::Netlink(args)) = parse("netlink family NET_DM --format json -vv") else { panic!("not understood") };
+    assert_eq!(args.command.verbose(), 2);
+    let NetlinkCommand::Family(family) = args.command else { panic!("{args:?}") };
+    assert_eq!((family.name.as_str(), family.show.format), ("NET_DM", Format::Json));
+    assert!(matches!(parse("netlink families"), Ok(Command::Netlink(_))));
+    assert!(refused("netlink family").contains("<NAME>"));
+    assert!(refused("netlink").contains("families"));
+}
+
+#[test]
 fn wrong_usage_says_what_would_be_right() {
     for (line, hint) in [
         ("--duration abc", "such as 10s, 1m 30s or 500ms"),
