@@ -16,7 +16,7 @@ use crate::kernel::reasons::ReasonNames;
 use crate::kernel::{clock::Clock, netns, own_netlink, privileges};
 use crate::pipeline::normalise::Normaliser;
 use crate::report::{Host, StatReport};
-use crate::sink::DropSink;
+use crate::sink::{DropSink, StatSink};
 use crate::source::net_dm::{AlertMode, Error, Heard, NetDmSource, Options, Wake};
 
 /// Alerts between two looks at what ends the run.
@@ -36,12 +36,22 @@ pub(super) async fn stat(args: &StatArgs) -> Result<()> {
         // Far beyond any run; the end shows the totals.
         Updates::AtEnd => Duration::from_secs(1 << 30),
     };
+    let ended = count(&mut run, &mut stop, interval, &mut *sink).await;
+    // What was counted is shown however the run ended.
+    let stopped = run.source.stop(|_| Ok::<_, io::Error>(())).await;
+    sink.report(&run.report(true))?;
+    run.warn_of_hidden_addresses();
+    ended?;
+    Ok(stopped??)
+}
+
+async fn count(run: &mut Run, stop: &mut Stop, interval: Duration, sink: &mut dyn StatSink) -> Result<()> {
     let mut ticks = interval_at(tokio::time::Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let wake = tokio::select! {
             biased;
-            () = stop.wait() => break,
+            () = stop.wait() => return Ok(()),
             _ = ticks.tick() => {
                 sink.report(&run.report(false))?;
                 continue;
@@ -50,10 +60,6 @@ pub(super) async fn stat(args: &StatArgs) -> Result<()> {
         };
         run.follow(wake, |_, _| Ok(())).await?;
     }
-    run.source.stop(|_| Ok::<_, io::Error>(())).await??;
-    sink.report(&run.report(true))?;
-    run.warn_of_hidden_addresses();
-    Ok(())
 }
 
 /// Shows drops until the end, then the account.
@@ -70,19 +76,25 @@ pub(super) async fn trace(args: &TraceArgs) -> Result<()> {
     eprintln!("droptrace: tracing drops (net_dm, {}); Ctrl-C ends", run.source.mode().name());
     sink.start(&run.host, run.started_at)?;
     let mut left = args.count.map_or(u64::MAX, Into::into);
-    while left > 0 {
+    let ended = follow(&mut run, &mut stop, &mut left, &mut *sink).await;
+    let Run { source, normaliser, .. } = &mut run;
+    let stopped = source.stop(|heard| show(&mut left, normaliser, heard, &mut *sink)).await;
+    sink.finish(&[run.source.report()])?;
+    run.warn_of_hidden_addresses();
+    ended?;
+    Ok(stopped??)
+}
+
+async fn follow(run: &mut Run, stop: &mut Stop, left: &mut u64, sink: &mut dyn DropSink) -> Result<()> {
+    while *left > 0 {
         let wake = tokio::select! {
             biased;
             () = stop.wait() => break,
             wake = run.source.ready() => wake?,
         };
-        run.follow(wake, |names, heard| show(&mut left, names, heard, &mut *sink)).await?;
+        run.follow(wake, |names, heard| show(left, names, heard, sink)).await?;
         sink.flush()?;
     }
-    let Run { source, normaliser, .. } = &mut run;
-    source.stop(|heard| show(&mut left, normaliser, heard, &mut *sink)).await??;
-    sink.finish(&[run.source.report()])?;
-    run.warn_of_hidden_addresses();
     Ok(())
 }
 

@@ -73,6 +73,10 @@ fn net_dm(text: &mut String, ledger: &NetDmLedger) -> bool {
     off == 0 && ledger.lost() == Some(0)
 }
 
+fn times(count: u64) -> String {
+    if count == 1 { "once".into() } else { format!("{} times", Grouped(count)) }
+}
+
 /// Why it cannot be told how much was lost.
 fn unknown(ledger: &NetDmLedger) -> String {
     let mut why = Vec::new();
@@ -83,10 +87,10 @@ fn unknown(ledger: &NetDmLedger) -> String {
         why.push(format!("{} summaries had room for no more places", Grouped(ledger.at_limit)));
     }
     if ledger.overruns > 0 {
-        why.push(format!("the socket overran {} times", Grouped(ledger.overruns)));
+        why.push(format!("the socket overran {}", times(ledger.overruns)));
     }
     if ledger.interruptions > 0 {
-        why.push(format!("others stopped or took over the drop monitor {} times", Grouped(ledger.interruptions)));
+        why.push(format!("others stopped or took over the drop monitor {}", times(ledger.interruptions)));
     }
     if why.is_empty() { "this kernel does not tell".into() } else { why.join("; ") }
 }
@@ -187,7 +191,7 @@ mod tests {
             "{}",
             unknown.0
         );
-        assert!(unknown.0.ends_with("others stopped or took over the drop monitor 1 times)"), "{}", unknown.0);
+        assert!(unknown.0.ends_with("others stopped or took over the drop monitor once)"), "{}", unknown.0);
         assert!(!unknown.1);
     }
 }

@@ -1,5 +1,8 @@
 //! Single requests to the drop monitor.
 
+use netlink_packet_core::Emitable;
+use netlink_packet_generic::GenlFamily;
+
 use super::error::Error;
 use super::message::{Message, Stats};
 use super::request::{Config, FAMILY, GROUP, Request};
@@ -20,12 +23,10 @@ impl Control {
         Ok(Self { connection, family })
     }
 
-    /// Finds the family again: its numbers change when its module is loaded again. Whether they did.
-    pub(super) async fn resolve_again(&mut self) -> Result<bool, Error> {
-        let family = Family::resolve(&mut self.connection, FAMILY).await?;
-        let changed = family != self.family;
-        self.family = family;
-        Ok(changed)
+    /// Finds the family again: its numbers change when its module is loaded again.
+    pub(super) async fn resolve_again(&mut self) -> Result<(), Error> {
+        self.family = Family::resolve(&mut self.connection, FAMILY).await?;
+        Ok(())
     }
 
     /// Lets a socket hear the alerts.
@@ -73,6 +74,22 @@ impl Control {
         found.ok_or_else(|| empty(request))
     }
 
+    /// Whether there is a device that could tell hardware drops: one that devlink knows.
+    pub(super) async fn has_devices(&mut self) -> bool {
+        let Ok(devlink) = Family::resolve(&mut self.connection, DEVLINK).await else { return false };
+        let mut devices = 0;
+        let visit = |_: Reply<'_>| {
+            devices += 1;
+            Ok(())
+        };
+        let what = "the list of devlink devices (DEVLINK_CMD_GET)";
+        let listed = self.connection.call(what, devlink.id, ListDevices, Kind::Dump, visit).await;
+        if let Err(error) = listed {
+            tracing::debug!("{error}");
+        }
+        devices > 0
+    }
+
     /// A request that is only acknowledged.
     pub(super) async fn ask(&mut self, request: Request) -> Result<(), netlink::Error> {
         self.connection.call(request.name(), self.family.id, request, Kind::Do, |_| Ok(())).await
@@ -82,6 +99,35 @@ impl Control {
     pub(super) fn tell(&mut self, request: Request) -> Result<(), netlink::Error> {
         self.connection.send(request.name(), self.family.id, request, Kind::Do)
     }
+}
+
+/// The family of devices whose drivers tell more (`include/uapi/linux/devlink.h`).
+const DEVLINK: &str = "devlink";
+
+/// `DEVLINK_CMD_GET`
+#[derive(Debug)]
+struct ListDevices;
+
+impl GenlFamily for ListDevices {
+    fn family_name() -> &'static str {
+        DEVLINK
+    }
+
+    fn command(&self) -> u8 {
+        1
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+}
+
+impl Emitable for ListDevices {
+    fn buffer_len(&self) -> usize {
+        0
+    }
+
+    fn emit(&self, _buffer: &mut [u8]) {}
 }
 
 fn empty(request: Request) -> Error {

@@ -34,6 +34,15 @@ pub enum Error {
         /// What was refused.
         source: netlink::Error,
     },
+    /// Whoever listened to the old module does not hear the new one.
+    #[error(
+        "the drop monitor's module was loaded anew, and this process has given up the right to listen to it: start \
+         droptrace again"
+    )]
+    Reloaded {
+        /// Why it cannot listen.
+        source: Box<Error>,
+    },
     /// Only somebody else's monitoring can be heard, and it does not tell single packets.
     #[error(
         "somebody else runs the drop monitor in {} mode, which droptrace leaves as it is: {} mode is not to be had \

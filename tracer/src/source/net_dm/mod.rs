@@ -53,7 +53,7 @@ const SETTLE_BATCH: usize = 1024;
 pub struct Options {
     /// What alerts are to tell.
     pub mode: AlertMode,
-    /// Hear what devices drop too, where the kernel has devlink.
+    /// Hear what devices drop too, where devlink knows any at the start.
     pub hardware: bool,
     /// Leading bytes of each packet; 0 for all of them.
     pub snaplen: u32,
@@ -101,7 +101,7 @@ pub struct NetDmSource {
 impl NetDmSource {
     /// Starts the monitor, or listens to the one that runs. Must be called within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self, Error> {
-        let control = Control::open().await?;
+        let mut control = Control::open().await?;
         let socket = Socket::open()?;
         match socket.set_receive_buffer(options.receive_buffer) {
             Ok(bytes) => tracing::debug!("receive buffer of {bytes} bytes"),
@@ -109,7 +109,8 @@ impl NetDmSource {
         }
         control.join(&socket)?;
         let wanted = Config { mode: options.mode, trunc_len: options.snaplen, queue_len: QUEUE_LEN };
-        let drops = Drops { software: true, hardware: options.hardware };
+        let hardware = options.hardware && control.has_devices().await;
+        let drops = Drops { software: true, hardware };
         let mut session = Session::begin(control, wanted, drops, NoteFile::default()).await?;
         if session.owner() == Owner::Others {
             tracing::warn!(

@@ -143,9 +143,8 @@ impl Session {
     pub(super) async fn check(&mut self, listener: &Socket) -> Result<Option<Change>, Error> {
         let is_running = match self.control.is_running().await {
             Err(Error::Netlink(error)) if error.errno() == Some(libc::ENOENT) => {
-                if self.control.resolve_again().await? {
-                    self.control.join(listener)?;
-                }
+                self.control.resolve_again().await?;
+                self.control.join(listener).map_err(|error| Error::Reloaded { source: Box::new(error) })?;
                 self.found = None;
                 false
             }
@@ -157,7 +156,7 @@ impl Session {
         }
         let config = self.control.config().await?;
         if config == self.running {
-            return Ok(None);
+            return Ok(self.start_what_was_stopped().await?.then_some(Change::Restarted));
         }
         // Settings cannot change while a monitor runs: this is another.
         self.running = config;
@@ -165,6 +164,23 @@ impl Session {
             Owner::Ours => Change::TakenOver,
             Owner::Others => Change::Reconfigured,
         }))
+    }
+
+    /// Where software and hardware drops are told, others may have stopped one of both, so that the monitor still
+    /// runs: START changes nothing of what does. Whether something had been stopped.
+    async fn start_what_was_stopped(&mut self) -> Result<bool, Error> {
+        if self.owner != Owner::Ours || !self.started.hardware {
+            return Ok(false);
+        }
+        let mut was_stopped = false;
+        for part in [Drops { software: true, hardware: false }, Drops { software: false, hardware: true }] {
+            match self.control.ask(Request::Start(part)).await {
+                Ok(()) => was_stopped = true,
+                Err(error) if error.errno() == Some(libc::EAGAIN) => {}
+                Err(error) => return Err(Error::of_control(error)),
+            }
+        }
+        Ok(was_stopped)
     }
 
     /// Stops what was started, and puts the settings back.
@@ -177,10 +193,11 @@ impl Session {
         Ok(())
     }
 
-    /// Puts the settings back, unless others run the monitor by now. Their own end is none of ours.
+    /// Puts the settings back, unless others have made theirs or run the monitor by now.
     async fn restore(&mut self) {
         if let Some(found) = self.found.take() {
-            if let Err(error) = self.control.ask(Request::Config(found)).await {
+            let is_ours = self.control.config().await.is_ok_and(|config| config == self.wanted);
+            if is_ours && let Err(error) = self.control.ask(Request::Config(found)).await {
                 tracing::debug!("cannot put the drop monitor's settings back: {error}");
             }
             self.forget_note();
@@ -197,13 +214,12 @@ impl Session {
 impl Drop for Session {
     /// As [`Session::end`], where a run ends by an error: without waiting for answers.
     fn drop(&mut self) {
+        let Some(found) = self.found.take() else { return };
         if self.owner == Owner::Ours {
             _ = self.control.tell(Request::Stop(self.started));
-        }
-        if let Some(found) = self.found.take() {
             _ = self.control.tell(Request::Config(found));
-            self.forget_note();
         }
+        self.forget_note();
     }
 }
 

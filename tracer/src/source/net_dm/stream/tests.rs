@@ -10,7 +10,7 @@ fn counting() -> Counting {
 
 /// A message behind both its headers.
 fn message(command: u8, attributes: &[Attribute<'_>]) -> Vec<u8> {
-    let length = 20 + attributes.iter().map(|attribute| attribute.buffer_len()).sum::<usize>();
+    let length = 20 + attributes.iter().map(netlink_packet_core::Emitable::buffer_len).sum::<usize>();
     let mut bytes = u32::try_from(length).unwrap().to_ne_bytes().to_vec();
     bytes.extend([0x1b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, command, 2, 0, 0]);
     for attribute in attributes {
