@@ -74,7 +74,7 @@ pub enum Command {
     Trace(TraceArgs),
     /// Tell what works on this kernel with these rights, and what to do about what does not
     Doctor(DoctorArgs),
-    /// Look into generic netlink: families, what may be asked of them, or why one is not there
+    /// Look into netlink: generic families and what may be asked of them, and who listens
     Netlink(NetlinkArgs),
 }
 

@@ -7,8 +7,11 @@
 
 pub mod debug;
 mod details;
+mod diag;
 mod error;
 mod family;
+mod holders;
+mod listeners;
 pub mod names;
 mod policy;
 mod receive;
@@ -24,6 +27,8 @@ pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(()
 pub use details::{Details, Operation};
 pub use error::{Error, Refusal};
 pub use family::{Family, Group};
+pub use holders::Process;
+pub use listeners::{Listener, listeners};
 #[cfg(test)]
 pub(crate) use policy::tests::nested as nested_policies;
 pub use policy::{AttributePolicy, Policies, Policy, Roots, Step};

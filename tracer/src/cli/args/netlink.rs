@@ -11,8 +11,9 @@ Examples:
   droptrace netlink families             what can be asked of this kernel
   droptrace netlink family NET_DM        the drop monitor: commands, rights, attributes; or why it is not here
   droptrace netlink family nlctrl --format json | jq '.operations[].name'
+  droptrace netlink listeners            who hears multicasts, and what they missed
 
-Rights: none.
+Rights: none; as root, listeners also shows other network namespaces and whose the sockets are.
 Exit status: 0 done, 1 failed (also when the family is not there), 2 wrong usage.";
 
 /// Options of `netlink`.
@@ -31,13 +32,15 @@ pub enum NetlinkCommand {
     Families(ShowArgs),
     /// Show a family's commands, multicast groups, and what its attributes may be
     Family(FamilyArgs),
+    /// Show who listens to netlink multicasts, how full their buffers are, and what they missed
+    Listeners(ShowArgs),
 }
 
 impl NetlinkCommand {
     /// How much is to be said on stderr.
     pub const fn verbose(&self) -> u8 {
         match self {
-            Self::Families(show) => show.verbose,
+            Self::Families(show) | Self::Listeners(show) => show.verbose,
             Self::Family(args) => args.show.verbose,
         }
     }

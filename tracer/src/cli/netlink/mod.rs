@@ -4,6 +4,7 @@ mod absence;
 mod families;
 mod family;
 mod family_json;
+mod listeners;
 mod table;
 
 use anyhow::Result;
@@ -15,5 +16,6 @@ pub(super) async fn run(command: &NetlinkCommand) -> Result<()> {
     match command {
         NetlinkCommand::Families(args) => families::run(args).await,
         NetlinkCommand::Family(args) => family::run(args).await,
+        NetlinkCommand::Listeners(args) => listeners::run(args).await,
     }
 }
