@@ -1,13 +1,17 @@
 //! What droptrace says of generic netlink, against what others say of it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::fd::OwnedFd;
 use rustix::fs::fstat;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{self, AddressFamily, SocketType, sockopt};
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::droptrace::{Droptrace, Finished, command};
 use tests::netns::Netns;
@@ -20,6 +24,7 @@ fn main() -> ExitCode {
         trial("policies_as_genl_tells_them", policies_as_genl_tells_them),
         trial("families_that_are_not_there", families_that_are_not_there),
         trial_as_root("a_family_of_the_first_namespace_only", a_family_of_the_first_namespace_only),
+        trial_as_root("messages_and_an_overrun_are_shown_in_order", messages_and_an_overrun_are_shown_in_order),
         trial_as_root("a_listener_that_misses_multicasts", a_listener_that_misses_multicasts),
     ])
 }
@@ -210,6 +215,47 @@ fn a_family_of_the_first_namespace_only() -> Result<()> {
     let finished = other.run(|| run(&["netlink", "family", FAMILY]))?;
     refused(&finished, &["not the first network namespace"])
 }
+
+/// The family netdev tells of new interfaces (6.3 and later). While the watcher sleeps, too many come.
+fn messages_and_an_overrun_are_shown_in_order() -> Result<()> {
+    let host = Netns::new()?;
+    let families = host.run(|| json(&["families"]))?;
+    let mut groups = list(&families, "families")?.iter().filter(|family| family["name"] == "netdev");
+    ensure!(groups.any(|family| family["groups"][0]["name"] == "mgmt"), Unable("no group mgmt of netdev".to_owned()));
+    let start = |buffer| {
+        let mut watch = command(&["netlink", "watch", "netdev", "--group", "mgmt", "--buffer", buffer])?;
+        let mut watch = host.run(|| Droptrace::spawn(&mut watch))?;
+        watch.await_attached().map(|()| watch)
+    };
+    let (watch, patient) = (start("4096")?, start("4194304")?);
+    host.command("ip link add first type veth peer name first-peer")?;
+    thread::sleep(Duration::from_millis(500));
+    watch.signal(Signal::STOP)?;
+    let batch: Vec<_> = (0..FLOOD).map(|n| format!("link add a{n} type veth peer name b{n}\n")).collect();
+    let file = std::env::temp_dir().join(format!("droptrace-links-{}", std::process::id()));
+    fs::write(&file, batch.concat())?;
+    let flood = host.command(&format!("ip -batch {}", file.display()));
+    fs::remove_file(&file)?;
+    flood?;
+    watch.signal(Signal::CONT)?;
+    thread::sleep(Duration::from_millis(500));
+    host.command("ip link add last type veth peer name last-peer")?;
+    thread::sleep(Duration::from_millis(500));
+    let (shown, all) = (watch.finish()?.stdout, patient.finish()?.stdout);
+    let is_message = |line: &&str| line.contains("netdev command");
+    let sent = all.lines().filter(is_message).count();
+    ensure!(!all.contains("OVERRUN") && sent >= 2 * (FLOOD + 2), "with room for all, {sent} are shown");
+    let lines: Vec<_> = shown.lines().filter(|line| is_message(line) || line.contains("OVERRUN")).collect();
+    let overrun = lines.iter().position(|line| line.contains("OVERRUN")).context("no overrun is shown")?;
+    ensure!(overrun > 0 && overrun + 1 < lines.len(), "the overrun stands at {overrun} of {}", lines.len());
+    let lost = lines[overrun].rsplit(": ").next().and_then(|text| text.split(' ').next()?.parse::<usize>().ok());
+    let messages = lines.len() - 1;
+    ensure!(lost.is_some_and(|lost| lost + messages == sent), "{lost:?} lost and {messages} shown of {sent}");
+    Ok(())
+}
+
+/// Pairs of interfaces whose messages do not fit into the watcher's buffer.
+const FLOOD: usize = 50;
 
 /// `RTNLGRP_LINK`, as a bit.
 const LINK: u32 = 1;

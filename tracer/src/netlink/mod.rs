@@ -6,6 +6,7 @@
 //! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
 
 pub mod debug;
+mod decode;
 mod details;
 mod diag;
 mod error;
@@ -24,6 +25,7 @@ pub mod wire;
 #[cfg(test)]
 pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+pub use decode::Decoder;
 pub use details::{Details, Operation};
 pub use error::{Error, Refusal};
 pub use family::{Family, Group};

@@ -165,6 +165,23 @@ impl Policies {
         self.operations.get(&operation.number).copied().unwrap_or_default()
     }
 
+    /// The policy of an attribute by its number, if all operations that know the number agree on its type.
+    ///
+    /// Policies are for requests. What the kernel sends of its own accord has none, and mostly numbers attributes alike.
+    pub fn agreed(&self, number: u16) -> Option<&AttributePolicy> {
+        let roots = self.operations.values().chain(&self.unnumbered).flat_map(|roots| [roots.does, roots.dumps]);
+        // Before 5.10 there is one for the whole family.
+        let first = self.operations.is_empty().then_some(0);
+        let mut told = roots.flatten().chain(first).filter_map(|root| self.within(root, number));
+        let one = told.next()?;
+        told.all(|other| other.kind == one.kind && other.nested == one.nested).then_some(one)
+    }
+
+    /// The policy of an attribute within another.
+    pub fn within(&self, index: u32, number: u16) -> Option<&AttributePolicy> {
+        self.by_index.get(&index)?.get(&number)
+    }
+
     /// All policies by their indices, nested ones too. One that no attribute passes is not among them.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Policy)> {
         self.by_index.iter().map(|(index, policy)| (*index, policy))

@@ -6,6 +6,7 @@ mod family;
 mod family_json;
 mod listeners;
 mod table;
+mod watch;
 
 use anyhow::Result;
 
@@ -17,5 +18,6 @@ pub(super) async fn run(command: &NetlinkCommand) -> Result<()> {
         NetlinkCommand::Families(args) => families::run(args).await,
         NetlinkCommand::Family(args) => family::run(args).await,
         NetlinkCommand::Listeners(args) => listeners::run(args).await,
+        NetlinkCommand::Watch(args) => watch::run(args).await,
     }
 }

@@ -99,6 +99,18 @@ fn without_operations_the_first_policy_is_for_all() {
     assert_eq!(nested().roots(Operation::of(2, 8 | 2)), Roots::default());
 }
 
+#[test]
+fn operations_agree_on_an_attribute_or_not() {
+    let policies = nested();
+    let kind = |policies: &Policies, number| policies.agreed(number).map(|policy| policy.kind);
+    assert_eq!((kind(&policies, 1), kind(&policies, 2), kind(&policies, 3)), (Some(13), Some(8), None));
+    let mut disputed = nested();
+    let other = AttributePolicy { kind: 4, ..AttributePolicy::default() };
+    disputed.by_index.entry(1).or_default().insert(1, other);
+    assert_eq!((kind(&disputed, 1), kind(&disputed, 2)), (None, Some(8)));
+    assert_eq!(kind(&take(&[&NEST]).unwrap(), 1), Some(13), "without operations");
+}
+
 fn nest(index: u32) -> Policy {
     Policy::from([(1, AttributePolicy { kind: 13, nested: Some(index), ..AttributePolicy::default() })])
 }
