@@ -5,7 +5,7 @@ pub fn command(family: &str, number: u32) -> Option<&'static str> {
     let names: &[&str] = match family {
         "nlctrl" => &NLCTRL_COMMANDS,
         "NET_DM" => &NET_DM_COMMANDS,
-        "irda" => &["SETMODE", "GETMODE"],
+        "irda" => &["SET_MODE", "GET_MODE"],
         _ => &[],
     };
     nth(names, number.checked_sub(1)?)
@@ -185,6 +185,7 @@ mod tests {
         assert_eq!((command("NET_DM", 0), command("NET_DM", 10), command("devlink", 1)), (None, None, None));
         assert_eq!((attribute("NET_DM", 9), attribute("NET_DM", 23)), (Some("TRUNC_LEN"), Some("REASON")));
         assert_eq!((attribute("nlctrl", 10), attribute("irda", 2)), (Some("OP"), Some("MODE")));
+        assert_eq!((command("irda", 1), command("irda", 3)), (Some("SET_MODE"), None));
         assert_eq!((protocol(0), protocol(16), protocol(22)), (Some("ROUTE"), Some("GENERIC"), Some("SMC")));
         assert_eq!((protocol(17), protocol(23)), (None, None));
         assert_eq!((group(0, 1), group(0, 36), group(0, 37)), (Some("LINK"), Some("STATS"), None));
