@@ -1,11 +1,15 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+mod netlink;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
+
+pub use netlink::{FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
 use super::units;
 use crate::sink::Sort;
@@ -81,6 +85,8 @@ pub enum Command {
     /// Tell what a drop reason means, what causes it, and what to look at next
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Look into netlink: generic families and what may be asked of them, and who listens
+    Netlink(NetlinkArgs),
 }
 
 impl Command {
@@ -91,6 +97,7 @@ impl Command {
             Self::Trace(args) => args.common.verbose,
             Self::Doctor(args) => args.verbose,
             Self::Explain(_) => 0,
+            Self::Netlink(args) => args.command.verbose(),
         }
     }
 }

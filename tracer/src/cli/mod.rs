@@ -4,6 +4,7 @@ pub mod args;
 mod doctor;
 mod explain;
 mod net_dm;
+mod netlink;
 pub mod output;
 mod session;
 pub mod sinks;
@@ -23,7 +24,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
-use crate::netlink;
+use crate::netlink::debug;
 
 /// Runs what was typed, to its end.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             },
             Command::Doctor(args) => doctor::run(args),
             Command::Explain(args) => explain::run(args),
+            Command::Netlink(args) => netlink::run(&args.command).await,
         }
     })
 }
@@ -54,11 +56,11 @@ fn log_to_stderr(verbose: u8) {
         _ => LevelFilter::DEBUG,
     };
     // aya tells each relocation; only its warnings are of use here.
-    let messages = if verbose >= 3 || netlink::debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
+    let messages = if verbose >= 3 || debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
     let filter = Targets::new().with_default(level).with_targets([
         ("aya", LevelFilter::WARN),
         ("aya_obj", LevelFilter::WARN),
-        (netlink::debug::TARGET, messages),
+        (debug::TARGET, messages),
     ]);
     let lines = fmt::layer()
         .with_writer(io::stderr)

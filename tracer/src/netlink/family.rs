@@ -8,7 +8,7 @@ use super::request::{Connection, Kind, Reply};
 use super::wire::{self, Malformed};
 
 /// The controller's own number, which is fixed.
-const NLCTRL: u16 = 16;
+pub(super) const NLCTRL: u16 = 16;
 
 /// `enum` of `CTRL_ATTR_…` and `CTRL_ATTR_MCAST_GRP_…` (`include/uapi/linux/genetlink.h`).
 const FAMILY_ID: u16 = 1;
@@ -79,7 +79,7 @@ impl Family {
         group.map(|group| group.id).ok_or_else(|| Error::NoGroup { family: self.name.clone(), group: name })
     }
 
-    fn parse(reply: &Reply<'_>) -> Result<Self, Malformed> {
+    pub(super) fn parse(reply: &Reply<'_>) -> Result<Self, Malformed> {
         let mut family = Self::default();
         for attribute in wire::attributes(reply.attributes) {
             let attribute = attribute?;
@@ -114,11 +114,11 @@ impl Group {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[rustfmt::skip]
-    const NET_DM: [u8; 64] = [
+    pub(in crate::netlink) const NET_DM: [u8; 64] = [
         0x0b, 0x00, 0x02, 0x00, b'N', b'E', b'T', b'_', b'D', b'M', 0x00, 0x00, // CTRL_ATTR_FAMILY_NAME
         0x06, 0x00, 0x01, 0x00, 0x1b, 0x00, 0x00, 0x00, // CTRL_ATTR_FAMILY_ID: 27
         0x08, 0x00, 0x03, 0x00, 0x02, 0x00, 0x00, 0x00, // CTRL_ATTR_VERSION: 2

@@ -6,8 +6,15 @@
 //! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
 
 pub mod debug;
+mod decode;
+mod details;
+mod diag;
 mod error;
 mod family;
+mod holders;
+mod listeners;
+pub mod names;
+mod policy;
 mod receive;
 mod request;
 mod socket;
@@ -18,8 +25,15 @@ pub mod wire;
 #[cfg(test)]
 pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+pub use decode::Decoder;
+pub use details::{Details, Operation};
 pub use error::{Error, Refusal};
 pub use family::{Family, Group};
+pub use holders::Process;
+pub use listeners::{Listener, listeners};
+#[cfg(test)]
+pub(crate) use policy::tests::nested as nested_policies;
+pub use policy::{AttributePolicy, Policies, Policy, Roots, Step};
 pub use receive::{Datagram, Received, Receiver};
 pub use request::{Connection, Kind, Reply};
 pub use socket::Socket;

@@ -10,6 +10,8 @@ mod time;
 use std::io;
 
 pub use json::{StatJson, TraceJson};
+pub(crate) use text::printable;
+
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
 
