@@ -19,12 +19,10 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// What is known of the interface of a drop.
 #[derive(Clone, Copy, Debug)]
 pub enum Interface {
-    /// Its name and index: the packet still has its device.
+    /// Its name and index.
     Named(&'static str),
-    /// Its index, for the packet has left the device; the name only if droptrace found it elsewhere.
-    Indexed(&'static str),
-    /// As [`Interface::Indexed`], of a packet whose socket alone tells the namespace: TCP takes the device away before it
-    /// looks at a segment. Kernels before 6.11 do not tell the socket, and then the namespace is unknown.
+    /// As [`Interface::Named`], of a packet whose socket alone tells the namespace: TCP has taken device and route away.
+    /// Kernels before 6.11 do not tell the socket; then the namespace is unknown, and only the index is known.
     OfSocket(&'static str),
     /// Nothing: the packet never had a device.
     Unset,
@@ -33,7 +31,7 @@ pub enum Interface {
 impl Interface {
     fn index(self, host: &Netns) -> Result<u64> {
         match self {
-            Self::Named(name) | Self::Indexed(name) | Self::OfSocket(name) => Ok(host.ifindex(name)?.into()),
+            Self::Named(name) | Self::OfSocket(name) => Ok(host.ifindex(name)?.into()),
             Self::Unset => Ok(0),
         }
     }
@@ -43,7 +41,7 @@ impl Interface {
         drop.ifindex == ifindex
             && match self {
                 Self::Named(expected) => name == Some(expected),
-                Self::Indexed(expected) | Self::OfSocket(expected) => name.is_none_or(|name| name == expected),
+                Self::OfSocket(expected) => name == (drop.netns != 0).then_some(expected),
                 Self::Unset => name.is_none(),
             }
     }

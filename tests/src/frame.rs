@@ -11,8 +11,6 @@ use crate::wire::{HOST, HOST_MAC, HOST6, SENDER, SENDER_MAC, SENDER6};
 pub const NETWORK: usize = 14;
 /// Where the transport header starts after an IPv4 header without options.
 pub const TRANSPORT4: usize = NETWORK + 20;
-/// Where the transport header starts after an IPv6 header.
-pub const TRANSPORT6: usize = NETWORK + 40;
 /// A port of the sender.
 pub const SENDER_PORT: u16 = 40000;
 

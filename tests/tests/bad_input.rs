@@ -42,6 +42,7 @@ fn wrong_usage() -> Vec<Trial> {
     vec![
         trial_as_root("without_rights", without_rights),
         trial_as_root("root_without_capabilities", root_without_capabilities),
+        trial_as_root("doctor_with_and_without_rights", doctor_with_and_without_rights),
         trial("duration_that_is_none", || refused(&run(&["--duration", "abc"])?, 2, &["--duration", "abc"])),
         trial("unknown_command", || refused(&run(&["dance"])?, 2, &["dance"])),
         trial("no_such_namespace", || refused(&run(&["--netns", "no-such"])?, 1, &["no-such"])),
@@ -68,6 +69,19 @@ fn root_without_capabilities() -> Result<()> {
     let mut bare = setpriv(&["--bounding-set=-all", "--inh-caps=-all"]);
     let finished = Droptrace::spawn(bare.arg(binary()?).args(["stat", "--duration", "1s"]))?.wait()?;
     refused(&finished, 1, &RIGHTS)
+}
+
+/// What the doctor says works is what works.
+fn doctor_with_and_without_rights() -> Result<()> {
+    let mode_of = |finished: &Finished| -> Result<Value> {
+        Ok(serde_json::from_str::<Value>(&finished.stdout).context("reading the diagnosis")?["chosen"].clone())
+    };
+    let root = run(&["doctor", "--format", "json"])?;
+    ensure!(root.status.success() && mode_of(&root)? == "tp_btf", "as root: {root:?}");
+    let mut bare = setpriv(&["--bounding-set=-all", "--inh-caps=-all"]);
+    let bare = Droptrace::spawn(bare.arg(binary()?).args(["doctor", "--format", "json"]))?.wait()?;
+    ensure!(mode_of(&bare)?.is_null(), "without capabilities: {bare:?}");
+    refused(&bare, 1, &["no way to listen"])
 }
 
 fn setpriv(arguments: &[&str]) -> Command {

@@ -59,6 +59,10 @@ pub struct Offsets {
     pub net_dev_index_head: u32,
     /// `net_device.index_hlist`: an interface's link in that hash.
     pub dev_index_hlist: u32,
+    /// `sk_buff._skb_refdst`: the packet's route, with flags in the lowest bits.
+    pub skb_refdst: u32,
+    /// `dst_entry.dev`: the route's device.
+    pub dst_dev: u32,
 }
 
 /// What userspace tells the kernel program before it is loaded. The verifier sees constants and drops dead branches.
@@ -303,8 +307,8 @@ pub struct RecordHeader {
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 68);
-    assert!(size_of::<Config>() == 120);
+    assert!(size_of::<Offsets>() == 76);
+    assert!(size_of::<Config>() == 128);
     assert!(size_of::<DropKey>() == 24);
     assert!(size_of::<DropCount>() == 40);
     assert!(size_of::<CacheSlot>() == 64);

@@ -25,6 +25,8 @@ static CONFIG: Global<Config> = Global::new(Config {
         net_inum: 0,
         net_dev_index_head: 0,
         dev_index_hlist: 0,
+        skb_refdst: 0,
+        dst_dev: 0,
     },
     has_reason: 0,
     has_rx_sk: 0,

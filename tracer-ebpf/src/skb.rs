@@ -52,7 +52,15 @@ impl Dropped {
             if net.is_null() {
                 net = net_of_socket::<M>(skb, rx_sk);
             }
-            let netns = if net.is_null() { 0 } else { M::load_if_present(net, config!(offsets.net_inum)) };
+            let netns = if !net.is_null() {
+                M::load_if_present(net, config!(offsets.net_inum))
+            } else if ifindex != 0 {
+                let netns;
+                (net, netns) = net_of_route::<M>(skb);
+                netns
+            } else {
+                0
+            };
             let mut dropped = Self {
                 key: DropKey { location, netns, ifindex, reason, protocol, padding: 0 },
                 length: 0,
@@ -191,5 +199,36 @@ unsafe fn net_of_socket<M: Memory>(skb: *const u8, rx_sk: *const u8) -> *const u
         }
         let sk = kernel_pointer(M::load_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8);
         if sk.is_null() { sk } else { M::load_if_present::<usize>(sk, offset) as *const u8 }
+    }
+}
+
+/// Flags in the lowest bits of `_skb_refdst` (`SKB_DST_NOREF`, `include/linux/skbuff.h`).
+const SKB_DST_FLAGS: u64 = 7;
+/// The least inode number of a namespace (`PROC_DYNAMIC_FIRST`, `fs/proc/generic.c`).
+const FIRST_NAMESPACE: u32 = 0xf000_0000;
+
+/// The namespace of a received packet's route, and its number; NULL and 0 when it has none. For TCP on kernels whose
+/// tracepoint has no `rx_sk`.
+///
+/// # Safety
+/// As [`Dropped::read`].
+#[inline(always)]
+unsafe fn net_of_route<M: Memory>(skb: *const u8) -> (*const u8, u32) {
+    const NOWHERE: (*const u8, u32) = (core::ptr::null(), 0);
+    if config!(offsets.dst_dev) == ABSENT || config!(offsets.dev_net) == ABSENT || config!(offsets.net_inum) == ABSENT {
+        return NOWHERE;
+    }
+    // SAFETY: as in `read`; the route is a number to the verifier, so what it points to is read by the helper, which
+    // fails on addresses that cannot be read.
+    unsafe {
+        let route = M::load_if_present::<u64>(skb, config!(offsets.skb_refdst)) & !SKB_DST_FLAGS;
+        if route < kernel_space() {
+            return NOWHERE;
+        }
+        let device: u64 = Probe::load(route as *const u8, config!(offsets.dst_dev));
+        let net: u64 = Probe::load(device as *const u8, config!(offsets.dev_net));
+        let number: u32 = Probe::load(net as *const u8, config!(offsets.net_inum));
+        // The field shares its storage with links of lists, which lead to other things.
+        if number < FIRST_NAMESPACE { NOWHERE } else { (net as *const u8, number) }
     }
 }

@@ -20,6 +20,8 @@ impl From<Timestamp> for SystemTime {
 pub enum Origin {
     /// The eBPF program on `kfree_skb`.
     Ebpf,
+    /// The kernel's drop monitor, over generic netlink.
+    NetDm,
 }
 
 impl Origin {
@@ -27,6 +29,7 @@ impl Origin {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
+            Self::NetDm => "net_dm",
         }
     }
 }
@@ -34,8 +37,9 @@ impl Origin {
 /// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason {
-    /// The kernel's number, subsystem in the high 16 bits.
-    pub value: u32,
+    /// The kernel's number, subsystem in the high 16 bits; none where a source told only a name that this kernel's
+    /// types do not have.
+    pub value: Option<u32>,
     /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name.
     pub subsystem: Arc<str>,
     /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
@@ -96,8 +100,8 @@ pub struct DropTotal {
     pub place: Arc<Place>,
     /// Drops.
     pub packets: u64,
-    /// Bytes of them, counted from the MAC header where it is set.
-    pub bytes: u64,
+    /// Bytes of them, counted from the MAC header where it is set; none where the source does not tell.
+    pub bytes: Option<u64>,
     /// First drop seen.
     pub first_seen: Timestamp,
     /// Last drop seen.

@@ -2,12 +2,16 @@
 //!
 //! Data flows up this list: [`kernel`] is what the running kernel tells, [`event`] and [`ledger`] are the domain,
 //! [`source`] listens, [`pipeline`] gives names, [`report`] is what sinks are given, [`packet`] decodes what was
-//! dropped, [`sink`] shows it, [`cli`] reads what was typed and runs the commands.
+//! dropped, [`sink`] shows it, [`doctor`] tells what works here, [`explain`] what reasons mean, [`cli`] reads what was
+//! typed and runs the commands.
 
 pub mod cli;
+pub mod doctor;
 pub mod event;
+pub mod explain;
 pub mod kernel;
 pub mod ledger;
+pub mod netlink;
 pub mod packet;
 pub mod pipeline;
 pub mod report;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{DropTotal, Origin, Reason, Timestamp};
-use crate::ledger::EbpfLedger;
+use crate::ledger::Ledger;
 
 /// The host that the drops happened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub struct Host {
 pub struct SourceReport {
     /// Which.
     pub origin: Origin,
-    /// How it listens: `tp_btf` or `raw_tracepoint`.
+    /// How it listens: `tp_btf` or `raw_tracepoint`; `packet` or `summary`.
     pub mode: &'static str,
     /// Its account.
-    pub ledger: EbpfLedger,
+    pub ledger: Ledger,
 }
 
 /// Drops of one reason whose place found no room in the kernel's map.
@@ -33,8 +33,8 @@ pub struct OverflowTotal {
     pub reason: Option<Arc<Reason>>,
     /// Drops.
     pub packets: u64,
-    /// Bytes of them.
-    pub bytes: u64,
+    /// Bytes of them; none where the source does not tell.
+    pub bytes: Option<u64>,
 }
 
 /// Totals since the start.

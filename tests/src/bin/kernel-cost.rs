@@ -12,7 +12,6 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use tests::droptrace::{self, Droptrace};
 use tests::storm::Storm;
 use tracer::kernel::btf::KernelBtf;
-use tracer::kernel::support::Lockdown;
 use tracer::source::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 
 const ROUNDS: usize = 9;
@@ -20,7 +19,7 @@ const DATAGRAMS: u64 = 400_000;
 /// The storm has a CPU of its own, so that the reader does not take its time.
 const STORM_CPU: usize = 0;
 const READER_CPU: usize = 1;
-const LIGHT_SECONDS: u64 = 10;
+const LIGHT_TIME: Duration = Duration::from_secs(10);
 
 /// A way to listen.
 struct Way {
@@ -65,7 +64,7 @@ fn main() -> Result<()> {
     }
     drop(statistics);
     print_costs(&costs);
-    print_light(&storm)
+    print_light()
 }
 
 fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
@@ -79,7 +78,7 @@ fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
         netns: 0,
         ifindex: 0,
         kernel_log: false,
-        lockdown: Lockdown::None,
+        by_address: true,
     };
     let (mut source, ring) = EbpfSource::start(&options, btf)?;
     let before = source.program_stats()?;
@@ -93,7 +92,7 @@ fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
     source.detach()?;
     let runs = after.runs - before.runs;
     ensure!(runs >= stormed.drops, "{runs} runs of the program for {} drops", stormed.drops);
-    let ledger = source.report(&source.totals()?, drained).ledger;
+    let ledger = source.ledger(&source.totals()?, drained);
     ensure!(ledger.unread() == 0, "the ledger does not add up: {ledger:?}");
     Ok(Cost {
         program_ns: (after.run_time_ns - before.run_time_ns) as f64 / runs as f64,
@@ -104,8 +103,12 @@ fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
 
 /// Lets the storm loose on its CPU.
 fn run(storm: &Storm) -> Result<Stormed> {
+    run_on(STORM_CPU, storm)
+}
+
+fn run_on(cpu: usize, storm: &Storm) -> Result<Stormed> {
     let work = || {
-        pin(STORM_CPU)?;
+        pin(cpu)?;
         let started = Instant::now();
         storm.send(DATAGRAMS)?;
         Ok(Stormed { took: started.elapsed(), drops: DATAGRAMS - storm.received()? })
@@ -118,6 +121,15 @@ fn pin(cpu: usize) -> Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
     sched_setaffinity(None, &cpus).with_context(|| format!("staying on CPU {cpu}"))
+}
+
+/// Storms again and again; how many drops.
+fn run_for(time: Duration, cpu: usize, storm: &Storm) -> Result<u64> {
+    let (mut drops, started) = (0, Instant::now());
+    while started.elapsed() < time {
+        drops += run_on(cpu, storm)?.drops;
+    }
+    Ok(drops)
 }
 
 struct Stormed {
@@ -181,17 +193,20 @@ impl Spread {
     }
 }
 
-/// `droptrace stat`, started and left to count a storm: what its process takes.
-fn print_light(storm: &Storm) -> Result<()> {
+/// `droptrace stat`, started and left to count a storm on each CPU: what its process takes.
+fn print_light() -> Result<()> {
+    let storms = [(STORM_CPU, Storm::new()?), (READER_CPU, Storm::new()?)];
     let started = Instant::now();
     let arguments = ["stat", "--interval", "1s", "--format", "json", "--output", "/dev/null"];
     let running = Droptrace::start(&arguments)?;
     let attached = started.elapsed();
     let before = cpu_ticks(running.pid())?;
-    let (mut drops, started) = (0_u64, Instant::now());
-    while started.elapsed() < Duration::from_secs(LIGHT_SECONDS) {
-        drops += run(storm)?.drops;
-    }
+    let started = Instant::now();
+    let drops: Result<u64> = thread::scope(|scope| {
+        let storms = storms.each_ref().map(|(cpu, storm)| scope.spawn(|| run_for(LIGHT_TIME, *cpu, storm)));
+        storms.into_iter().map(|storm| storm.join().map_err(|_| anyhow::anyhow!("a storm's thread panicked"))?).sum()
+    });
+    let drops = drops?;
     let seconds = started.elapsed().as_secs_f64();
     // USER_HZ is 100 on all of Linux's architectures that droptrace runs on.
     let busy = (cpu_ticks(running.pid())? - before) as f64 / 100.0;

@@ -40,7 +40,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "packet_queue_purged",
         reason: "QUEUE_PURGE",
         symbols: &["skb_queue_purge_reason"],
-        interface: Interface::Indexed("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,
         witness: None,

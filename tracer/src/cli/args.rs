@@ -1,5 +1,7 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+mod netlink;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,8 +9,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
+pub use netlink::{FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
+
 use super::units;
 use crate::sink::Sort;
+use crate::source::net_dm::AlertMode;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +23,7 @@ Examples:
   droptrace --netns blue --interface eth0 --sort rate
   droptrace trace --count 20             show the next 20 drops, one line each
   droptrace trace --all --format json -o drops.jsonl
+  droptrace explain SOCKET_RCVBUFF       what this reason means, and what to do
 
 Counts are exact: the last line tells what was seen, what of it was counted, and what was lost.
 
@@ -36,6 +42,13 @@ may show so many records a second on each CPU (--rate). What is held back is sti
 at the end.
 
 Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  droptrace explain                      list all reasons
+  droptrace explain SOCKET_RCVBUFF       one reason; lower case and SKB_DROP_REASON_ do as well
+
+It needs no rights, and knows reasons of other kernels too.";
 
 /// Counts every packet that this kernel drops: where, why and how many.
 ///
@@ -67,14 +80,24 @@ pub enum Command {
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// Tell what works on this kernel with these rights, and what to do about what does not
+    Doctor(DoctorArgs),
+    /// Tell what a drop reason means, what causes it, and what to look at next
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Look into netlink: generic families and what may be asked of them, and who listens
+    Netlink(NetlinkArgs),
 }
 
 impl Command {
-    /// The options that all commands have.
-    pub const fn common(&self) -> &CommonArgs {
+    /// How much is to be said on stderr.
+    pub const fn verbose(&self) -> u8 {
         match self {
-            Self::Stat(args) => &args.common,
-            Self::Trace(args) => &args.common,
+            Self::Stat(args) => args.common.verbose,
+            Self::Trace(args) => args.common.verbose,
+            Self::Doctor(args) => args.verbose,
+            Self::Explain(_) => 0,
+            Self::Netlink(args) => args.command.verbose(),
         }
     }
 }
@@ -110,6 +133,14 @@ pub struct CommonArgs {
     /// Say more on stderr about what goes on; -vv also has the kernel program speak
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    /// Who listens: the kernel program, or the kernel's own drop monitor, which is one for the whole host
+    #[arg(long, value_enum, default_value_t)]
+    pub source: Source,
+
+    /// What the drop monitor is asked to tell: each packet, or counts by place each second
+    #[arg(long, value_enum, default_value_t, hide_short_help = true, value_name = "MODE")]
+    pub net_dm_mode: NetDmMode,
 
     /// How to attach to the kernel; auto takes the cheapest way that works here
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
@@ -161,6 +192,38 @@ impl StatArgs {
             None => Updates::AtEnd,
         }
     }
+}
+
+/// Options of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Say more on stderr about what goes on
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Options of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Name of the reason, as `stat` and `trace` show it [default: list all]
+    #[arg(value_name = "REASON")]
+    pub reason: Option<String>,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Options of `trace`.
@@ -219,6 +282,37 @@ pub enum ColorChoice {
     Always,
     /// Never
     Never,
+}
+
+/// Who listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// The best that works
+    #[default]
+    Auto,
+    /// The kernel program on `kfree_skb`
+    Ebpf,
+    /// The kernel's drop monitor, over generic netlink
+    NetDm,
+}
+
+/// What the drop monitor is asked to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum NetDmMode {
+    /// Each packet, as far as its queue and the socket hold them; what they do not hold is counted
+    #[default]
+    Packet,
+    /// Hits by place, cheaper, without reasons; some are lost without a count
+    Summary,
+}
+
+impl From<NetDmMode> for AlertMode {
+    fn from(mode: NetDmMode) -> Self {
+        match mode {
+            NetDmMode::Packet => Self::Packet,
+            NetDmMode::Summary => Self::Summary,
+        }
+    }
 }
 
 /// How to attach to the kernel.

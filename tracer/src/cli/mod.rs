@@ -1,6 +1,10 @@
 //! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
 
 pub mod args;
+mod doctor;
+mod explain;
+mod net_dm;
+mod netlink;
 pub mod output;
 mod session;
 pub mod sinks;
@@ -13,22 +17,33 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use args::{Cli, Command};
+use args::{Cli, Command, Source};
 use output::reader_gone;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
+use crate::netlink::debug;
+
 /// Runs what was typed, to its end.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     let command = cli.into_command();
-    log_to_stderr(command.common().verbose);
+    log_to_stderr(command.verbose());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
-            Command::Stat(args) => stat::run(args).await,
-            Command::Trace(args) => trace::run(args).await,
+            Command::Stat(args) => match args.common.source {
+                Source::Auto | Source::Ebpf => stat::run(args).await,
+                Source::NetDm => net_dm::stat(args).await,
+            },
+            Command::Trace(args) => match args.common.source {
+                Source::Auto | Source::Ebpf => trace::run(args).await,
+                Source::NetDm => net_dm::trace(args).await,
+            },
+            Command::Doctor(args) => doctor::run(args),
+            Command::Explain(args) => explain::run(args),
+            Command::Netlink(args) => netlink::run(&args.command).await,
         }
     })
 }
@@ -41,9 +56,17 @@ fn log_to_stderr(verbose: u8) {
         _ => LevelFilter::DEBUG,
     };
     // aya tells each relocation; only its warnings are of use here.
-    let filter =
-        Targets::new().with_default(level).with_targets([("aya", LevelFilter::WARN), ("aya_obj", LevelFilter::WARN)]);
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).without_time();
+    let messages = if verbose >= 3 || debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
+    let filter = Targets::new().with_default(level).with_targets([
+        ("aya", LevelFilter::WARN),
+        ("aya_obj", LevelFilter::WARN),
+        (debug::TARGET, messages),
+    ]);
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .with_target(verbose > 0);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 

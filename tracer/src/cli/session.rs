@@ -10,11 +10,11 @@ use super::target::{self, Target};
 use crate::event::Timestamp;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::ReasonNames;
-use crate::kernel::support::{Facts, Lockdown, Obstacle};
+use crate::kernel::support::{Facts, Lockdown};
 use crate::kernel::{clock::Clock, own_netlink, privileges};
 use crate::pipeline::normalise::Normaliser;
 use crate::report::{Host, SourceReport, StatReport};
-use crate::source::ebpf::{self, Drained, EbpfSource, EventOptions, Mode, Options, RingReader, Totals};
+use crate::source::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 
 /// A source that listens, and what its numbers mean.
 pub(super) struct Session {
@@ -47,12 +47,16 @@ impl Session {
             netns,
             ifindex,
             kernel_log: args.verbose >= 2,
-            lockdown: facts.lockdown,
+            by_address: facts.lockdown != Lockdown::Confidentiality,
         };
-        warn_of_lockdown(&options);
-        let (source, ring) = EbpfSource::start(&options, &btf).map_err(|error| explain(error, &facts))?;
+        if !options.by_address && options.events.as_ref().is_some_and(|events| events.snaplen > 0) {
+            tracing::warn!(
+                "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"
+            );
+        }
+        let (source, ring) = EbpfSource::start(&options, &btf).map_err(|error| error.explained(&facts))?;
         let (started_at, started) = (Clock::now(), Instant::now());
-        if let Err(error) = privileges::drop_unneeded() {
+        if let Err(error) = privileges::drop_unneeded(privileges::EBPF) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
         let session = Self {
@@ -100,7 +104,7 @@ impl Session {
             started_at: self.started_at,
             duration: self.listened.unwrap_or_else(|| self.started.elapsed()),
             is_final: self.listened.is_some(),
-            sources: vec![self.account(&totals, Drained::default())],
+            sources: vec![self.source.report(&totals, Drained::default())],
             drops: self.normaliser.totals(&totals, |netns, ifindex| source.interface_name(netns, ifindex)),
             overflow: self.normaliser.overflow(&totals),
             own_netlink_drops: own_netlink::drops().ok(),
@@ -109,47 +113,27 @@ impl Session {
 
     /// The accounts of the sources, given what was read of the records.
     pub(super) fn source_reports(&self, drained: Drained) -> Result<Vec<SourceReport>> {
-        Ok(vec![self.account(&self.source.totals()?, drained)])
+        Ok(vec![self.source.report(&self.source.totals()?, drained)])
     }
 
-    fn account(&self, totals: &Totals, drained: Drained) -> SourceReport {
-        self.source.report(totals, drained)
-    }
-
-    /// Says once that places have no names, and why.
+    /// As [`warn_of_hidden_addresses`].
     pub(super) fn warn_of_hidden_addresses(&self) {
-        if self.normaliser.hides_addresses() {
-            tracing::warn!(
-                "the kernel hides its addresses from this process, so places are shown without the names of \
-                 functions; grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1"
-            );
-        }
+        warn_of_hidden_addresses(&self.normaliser);
     }
 }
 
-/// Says what a kernel that is locked down keeps from us.
-fn warn_of_lockdown(options: &Options) {
-    if options.lockdown == Lockdown::Confidentiality {
-        let bytes = if options.events.is_some() { "records come without the packets' bytes, and " } else { "" };
+/// Says once that places have no names, and why.
+pub(super) fn warn_of_hidden_addresses(names: &Normaliser) {
+    if names.hides_addresses() {
         tracing::warn!(
-            "the kernel is locked down (confidentiality): {bytes}packets that have lost their device show no \
-             interface's name; counts are whole"
+            "the kernel hides its addresses from this process, so places are shown without the names of functions; \
+             grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1"
         );
     }
 }
 
-/// What went wrong, and what can be done about it where that is known.
-fn explain(error: ebpf::Error, facts: &Facts) -> anyhow::Error {
-    let obstacles: Vec<Obstacle> = facts.explain_refusal(error.errno());
-    let error = anyhow::Error::from(error);
-    if obstacles.is_empty() {
-        return error;
-    }
-    let advice: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
-    anyhow::anyhow!("{error:#}\n{}", advice.join("\n"))
-}
-
-fn host() -> Host {
+/// This machine and its kernel.
+pub(super) fn host() -> Host {
     let uname = rustix::system::uname();
     let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
     Host { name: text(uname.nodename()), kernel: text(uname.release()) }

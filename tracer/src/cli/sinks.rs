@@ -4,14 +4,16 @@ use super::args::{Format, StatArgs, TraceArgs, Updates};
 use super::output::Output;
 use crate::sink::{DropSink, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText, TraceTextOptions};
 
-/// The sink for `stat`. Tables are drawn over one another where they go to a terminal, one each interval.
-pub fn stat(args: &StatArgs, output: Output) -> Box<dyn StatSink> {
+/// The sink for `stat`. Tables are drawn over one another where they go to a terminal, one each interval. `home_netns`
+/// is the inode number of the reader's own network namespace, 0 when not known.
+pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.common.format {
         Format::Json => Box::new(StatJson::new(output, args.sort.into())),
         Format::Text => {
             let options = StatTextOptions {
                 sort: args.sort.into(),
                 top: args.top,
+                home_netns,
                 color: output.wants_color(args.common.color),
                 live: output.is_terminal() && args.updates(true) != Updates::AtEnd,
                 size: output.size(),
@@ -21,7 +23,7 @@ pub fn stat(args: &StatArgs, output: Output) -> Box<dyn StatSink> {
     }
 }
 
-/// The sink for `trace`. `home_netns` is the inode number of the reader's own network namespace, 0 when not known.
+/// The sink for `trace`. `home_netns` is as for [`stat`].
 pub fn trace(args: &TraceArgs, output: Output, home_netns: u32) -> Box<dyn DropSink> {
     match args.common.format {
         Format::Json => Box::new(TraceJson::new(output)),
@@ -57,7 +59,8 @@ mod tests {
     /// Shows something on what the command asks for.
     fn show(command: &Command, output: Output) -> io::Result<()> {
         match command {
-            Command::Stat(args) => stat(args, output).report(&StatReport {
+            Command::Doctor(_) | Command::Explain(_) | Command::Netlink(_) => unreachable!("they have no sink"),
+            Command::Stat(args) => stat(args, output, 0).report(&StatReport {
                 host: host(),
                 started_at: Timestamp(0),
                 duration: Duration::from_secs(1),
@@ -71,7 +74,7 @@ mod tests {
                 let mut sink = trace(args, output, 0);
                 sink.start(&host(), Timestamp(0))?;
                 let place = Place {
-                    reason: Reason { value: 6, subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
+                    reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
                     location: Location { address: 1, symbol: None }.into(),
                     protocol: 0,
                     interface: None,

@@ -7,12 +7,13 @@ use super::args::{StatArgs, Updates};
 use super::output::Output;
 use super::session::{Session, Stop};
 use super::sinks;
+use crate::kernel::netns;
 
 /// Counts until the end, showing the totals as asked for.
 pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
     let updates = args.updates(output.is_terminal());
-    let mut sink = sinks::stat(args, output);
+    let mut sink = sinks::stat(args, output, netns::own().unwrap_or(0));
     let mut stop = Stop::new(args.common.duration)?;
     let (mut session, _) = Session::start(&args.common, None)?;
     stop.start_clock();

@@ -19,7 +19,7 @@ const BATCH: u64 = 4096;
 /// Shows drops until the end, then the account.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
-    let mut sink = sinks::trace(args, output, netns::own().unwrap_or_default());
+    let mut sink = sinks::trace(args, output, netns::own().unwrap_or(0));
     let mut stop = Stop::new(args.common.duration)?;
     let events = EventOptions {
         snaplen: args.snaplen,

@@ -129,6 +129,7 @@ mod tests {
 
     #[test]
     fn messages_that_the_kernel_could_not_deliver_are_counted() {
+        let _alone = crate::netlink::ONE_AT_A_TIME.lock();
         let sent = 500;
         let socket = small_socket();
         let before = drops().unwrap();

@@ -6,15 +6,19 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 /// What reading takes: `CAP_BPF` for maps (kernels before 5.19 ask it for every use of `bpf`), and `CAP_SYSLOG` to see
 /// the addresses of symbols, which are read when the first drop comes.
-const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
+pub const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
 
-/// Gives up, for the calling thread and those that it starts, all capabilities but those that reading takes.
+/// What the drop monitor takes until the end: `CAP_NET_ADMIN` to stop it and to put its settings back, and `CAP_SYSLOG`
+/// as above.
+pub const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
+
+/// Gives up, for the calling thread and those that it starts, all capabilities but those that are `needed`.
 ///
 /// There is no way back, nor by executing another program.
-pub fn drop_unneeded() -> io::Result<()> {
+pub fn drop_unneeded(needed: CapabilitySet) -> io::Result<()> {
     set_no_new_privs(true)?;
     let held = capabilities(None)?;
-    let kept = held.permitted & NEEDED;
+    let kept = held.permitted & needed;
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
     Ok(())
 }
@@ -26,9 +30,9 @@ mod tests {
     #[test]
     fn only_what_reading_takes_is_left() {
         std::thread::spawn(|| {
-            drop_unneeded().unwrap();
+            drop_unneeded(EBPF).unwrap();
             let left = capabilities(None).unwrap();
-            assert!(NEEDED.contains(left.effective | left.permitted), "{left:?}");
+            assert!(EBPF.contains(left.effective | left.permitted), "{left:?}");
             assert!(left.inheritable.is_empty());
         })
         .join()

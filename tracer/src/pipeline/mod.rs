@@ -1,3 +1,6 @@
 //! From what sources yield to what sinks show.
 
+pub mod account;
+pub mod compare;
+pub mod dedupe;
 pub mod normalise;

@@ -13,6 +13,9 @@ use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
 use crate::report::OverflowTotal;
 use crate::source::ebpf::{Record, Totals};
+use crate::source::net_dm;
+
+mod told;
 
 /// Places kept by name; more than a kernel has at work at any time. Beyond it they are looked up anew.
 const MAX_PLACES: usize = 1 << 16;
@@ -25,6 +28,8 @@ pub struct Normaliser {
     clock: Clock,
     own_netns: u32,
     places: HashMap<DropKey, Arc<Place>>,
+    /// Of the drop monitor, whose keys are its own.
+    told: HashMap<net_dm::Key, Arc<Place>>,
 }
 
 impl Normaliser {
@@ -38,6 +43,7 @@ impl Normaliser {
             // 0, which no namespace has, when it cannot be told.
             own_netns: netns::own().unwrap_or(0),
             places: HashMap::new(),
+            told: HashMap::new(),
         }
     }
 
@@ -56,7 +62,7 @@ impl Normaliser {
         let named = totals.counts.iter().map(|(key, count)| DropTotal {
             place: self.place(key, || interface(key.netns, key.ifindex)),
             packets: count.packets,
-            bytes: count.bytes,
+            bytes: Some(count.bytes),
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
         });
@@ -68,7 +74,7 @@ impl Normaliser {
         let named = totals.overflow.iter().map(|(reason, count)| OverflowTotal {
             reason: reason.map(|reason| self.reasons.resolve(reason)),
             packets: count.packets,
-            bytes: count.bytes,
+            bytes: Some(count.bytes),
         });
         named.collect()
     }

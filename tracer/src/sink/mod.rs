@@ -10,6 +10,8 @@ mod time;
 use std::io;
 
 pub use json::{StatJson, TraceJson};
+pub(crate) use text::printable;
+
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
 
@@ -48,5 +50,5 @@ pub trait DropSink {
 
 /// The reason's name; none on kernels whose tracepoint does not give a reason.
 fn told_reason(reason: &Reason) -> Option<&str> {
-    (reason.value != tracer_common::REASON_ABSENT).then_some(&*reason.name)
+    (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
 }

@@ -2,9 +2,10 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{DropTotal, Place};
+use crate::event::{DropTotal, Place, Reason};
 use crate::report::StatReport;
 
 /// What rows are ordered by. Ties fall to the packets, then to the place, so that the order is always the same.
@@ -43,10 +44,13 @@ pub struct Ranking {
 }
 
 /// What makes a place one place, whatever names it has by now.
-type Identity = (u64, u32, u32, u32, u16);
+type Identity = (u64, Option<u32>, Option<Arc<str>>, u32, u32, u16);
 
 fn identity(place: &Place) -> Identity {
-    (place.location.address, place.reason.value, place.netns, place.ifindex, place.protocol)
+    let Reason { value, name, .. } = &*place.reason;
+    // The name may get better with time: it counts only where there is no number.
+    let name = if value.is_none() { Some(Arc::clone(name)) } else { None };
+    (place.location.address, *value, name, place.netns, place.ifindex, place.protocol)
 }
 
 impl Ranking {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 
 use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
-use crate::ledger::{EbpfLedger, EventLedger};
+use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::report::{Host, OverflowTotal, SourceReport, StatReport};
 
 /// 2026-01-01T00:00:00Z.
@@ -19,7 +19,7 @@ pub(super) fn host() -> Host {
 }
 
 pub(super) fn reason(value: u32, subsystem: &str, name: &str) -> Arc<Reason> {
-    Arc::new(Reason { value, subsystem: subsystem.into(), name: name.into() })
+    Arc::new(Reason { value: Some(value), subsystem: subsystem.into(), name: name.into() })
 }
 
 pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<Location> {
@@ -42,7 +42,7 @@ pub(super) fn place() -> Place {
 
 fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
     let last_seen = Timestamp(NEW_YEAR.0 + last_second * SECOND);
-    DropTotal { place: Arc::new(place), packets, bytes, first_seen: NEW_YEAR, last_seen }
+    DropTotal { place: Arc::new(place), packets, bytes: Some(bytes), first_seen: NEW_YEAR, last_seen }
 }
 
 /// Seven places, from the household ones to those that strain the columns.
@@ -116,7 +116,7 @@ pub(super) fn totals_of_two_namespaces() -> Vec<DropTotal> {
 }
 
 pub(super) fn overflow() -> Vec<OverflowTotal> {
-    let of = |reason, packets| OverflowTotal { reason, packets, bytes: packets * 64 };
+    let of = |reason, packets| OverflowTotal { reason, packets, bytes: Some(packets * 64) };
     vec![
         of(Some(reason(6, "core", "SOCKET_RCVBUFF")), 1_200),
         of(Some(reason(0x2_0003, "openvswitch", "OVS_DROP_EXPLICIT")), 30),
@@ -141,7 +141,7 @@ pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         started_at: NEW_YEAR,
         duration: Duration::from_secs(10),
         is_final: true,
-        sources: vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger }],
+        sources: vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }],
         drops,
         overflow,
         own_netlink_drops: Some(0),
@@ -154,7 +154,34 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
         EventLedger { offered: 1_000, submitted: 9, suppressed: 989, ring_full: 2, delivered: 8, undecodable: 1 };
     let ledger =
         EbpfLedger { hits: 1_007, accounted: 1_000, overflow: 0, filtered: 7, missed: Some(0), events: Some(events) };
-    vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger }]
+    vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }]
+}
+
+/// The account of a `NET_DM` source in packet mode that lost some.
+pub(super) fn net_dm_source() -> SourceReport {
+    let ledger = NetDmLedger {
+        counts_losses: true,
+        received: 1_003,
+        delivered: 1_000,
+        undecodable: 3,
+        drops: 1_000,
+        accounted: 990,
+        overflow: 6,
+        filtered: 4,
+        tail_drops: Some(20),
+        unheard: Some(100),
+        overruns: 2,
+        ..NetDmLedger::default()
+    };
+    SourceReport { origin: Origin::NetDm, mode: "packet", ledger: Ledger::NetDm(ledger) }
+}
+
+/// The kernel program's account within a report, to be changed.
+pub(super) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
+    match &mut report.sources[0].ledger {
+        Ledger::Ebpf(ledger) => ledger,
+        Ledger::NetDm(_) => panic!("the samples are eBPF's"),
+    }
 }
 
 pub(super) fn udp_packet() -> Vec<u8> {

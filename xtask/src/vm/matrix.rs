@@ -23,7 +23,7 @@ const LOCKED_DOWN: &str = "6.12";
 #[derive(clap::Args)]
 pub(crate) struct MatrixArgs {
     /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "none")]
     kernels: Selection,
     #[command(flatten)]
     source: Source,
@@ -34,7 +34,7 @@ pub(crate) struct MatrixArgs {
 
 impl Default for MatrixArgs {
     fn default() -> Self {
-        Self { kernels: Selection::Default, source: Source::default(), time_limit: TIME_LIMIT }
+        Self { kernels: Selection::None, source: Source::default(), time_limit: TIME_LIMIT }
     }
 }
 

@@ -79,6 +79,25 @@ fn trace_options() {
 }
 
 #[test]
+fn netlink_commands() {
+    let Ok(Command::Netlink(args)) = parse("netlink family NET_DM --format json -vv") else { panic!("not understood") };
+    assert_eq!(args.command.verbose(), 2);
+    let NetlinkCommand::Family(family) = args.command else { panic!("{args:?}") };
+    assert_eq!((family.name.as_str(), family.show.format), ("NET_DM", Format::Json));
+    assert!(matches!(parse("netlink families"), Ok(Command::Netlink(_))));
+    let Ok(Command::Netlink(args)) = parse("netlink watch netdev --group a --group b -c 3") else {
+        panic!("not understood")
+    };
+    let NetlinkCommand::Watch(watch) = args.command else { panic!("{args:?}") };
+    assert_eq!(
+        (watch.group, watch.count.map(NonZeroU64::get), watch.buffer),
+        (vec!["a".into(), "b".into()], Some(3), 4 << 20)
+    );
+    assert!(refused("netlink family").contains("<NAME>"));
+    assert!(refused("netlink").contains("families"));
+}
+
+#[test]
 fn wrong_usage_says_what_would_be_right() {
     for (line, hint) in [
         ("--duration abc", "such as 10s, 1m 30s or 500ms"),
@@ -114,4 +133,17 @@ fn help_teaches() {
     let trace = parse("trace --help").unwrap_err().to_string();
     println!("{trace}");
     assert!(trace.contains("--ring-size") && trace.contains("[default: 8M]"));
+}
+
+#[test]
+fn explain_takes_one_reason_or_none() {
+    let explain = |line: &str| match parse(line) {
+        Ok(Command::Explain(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(explain("explain").reason, None);
+    let args = explain("explain socket_rcvbuff --format json");
+    assert_eq!((args.reason.as_deref(), args.format), (Some("socket_rcvbuff"), Format::Json));
+    refused("explain one two");
+    refused("explain --duration 1s");
 }

@@ -69,6 +69,8 @@ impl KernelBtf {
             net_inum: optional(&net, "ns.inum", Integer(4)),
             net_dev_index_head: optional(&net, "dev_index_head", Pointer),
             dev_index_hlist: optional(&device, "index_hlist.next", Pointer),
+            skb_refdst: optional(&skb, "_skb_refdst", Integer(8)),
+            dst_dev: optional(&self.structure("dst_entry"), "dev", Pointer),
         })
     }
 

@@ -132,6 +132,8 @@ fn finds_fields_through_anonymous_members() {
         net_inum: 44,
         net_dev_index_head: ABSENT,
         dev_index_hlist: ABSENT,
+        skb_refdst: ABSENT,
+        dst_dev: ABSENT,
     };
     assert_eq!(offsets(MODERN).unwrap(), expected);
 }

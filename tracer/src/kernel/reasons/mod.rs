@@ -30,7 +30,8 @@ const SUBSYSTEM_SHIFT: u32 = 16;
 
 /// Numbers and names of drop reasons.
 pub struct ReasonNames {
-    btf: KernelBtf,
+    /// None where the kernel has no type information.
+    btf: Option<KernelBtf>,
     modules: PathBuf,
     subsystems: HashMap<u32, Arc<str>>,
     names: HashMap<u32, Arc<str>>,
@@ -53,6 +54,21 @@ impl ReasonNames {
         names
     }
 
+    /// As [`ReasonNames::load`] for kernels without type information.
+    pub fn without_types() -> Self {
+        let mut names = Self {
+            btf: None,
+            modules: PathBuf::new(),
+            subsystems: HashMap::new(),
+            names: HashMap::new(),
+            resolved: HashMap::new(),
+            searched: HashSet::new(),
+            searched_at: None,
+        };
+        names.add_format(&format::read());
+        names
+    }
+
     fn from_btf(btf: &KernelBtf, modules: PathBuf) -> Self {
         let core = btf.enumerators("skb_drop_reason").into_iter().filter(|(name, _)| is_reason(name));
         let names = core.filter_map(|(name, value)| Some((u32::try_from(value).ok()?, core_name(&name).into())));
@@ -61,7 +77,7 @@ impl ReasonNames {
             Some((u32::try_from(value).ok()?, name.to_lowercase().into())).filter(|_| name != "NUM")
         });
         Self {
-            btf: btf.clone(),
+            btf: Some(btf.clone()),
             modules,
             subsystems: subsystems.collect(),
             names: first_of_each(names),
@@ -74,6 +90,11 @@ impl ReasonNames {
     fn add_format(&mut self, format: &str) {
         let named = format::parse(format).into_iter().filter(|(_, name)| is_reason(name));
         self.names = first_of_each(named.map(|(value, name)| (value, name.into())));
+    }
+
+    /// How many names are known so far.
+    pub fn known(&self) -> usize {
+        self.names.len()
     }
 
     /// The reason of a number, subsystem in its high 16 bits. Equal numbers give the same `Arc`.
@@ -93,20 +114,37 @@ impl ReasonNames {
             return Arc::clone(reason);
         }
         if raw == REASON_ABSENT {
-            return self.keep(Reason { value: raw, subsystem: "core".into(), name: "NOT_SPECIFIED".into() });
+            return self.keep(raw, Reason { value: Some(raw), subsystem: "core".into(), name: "NOT_SPECIFIED".into() });
         }
         let subsystem = raw >> SUBSYSTEM_SHIFT;
         let mut complete = true;
         if subsystem != 0 && !self.names.contains_key(&raw) {
             complete = self.search(now);
         }
-        let reason = Reason { value: raw, subsystem: self.subsystem(subsystem), name: self.name(raw) };
+        let reason = Reason { value: Some(raw), subsystem: self.subsystem(subsystem), name: self.name(raw) };
         // Without a search the name may yet be found.
-        if complete { self.keep(reason) } else { Arc::new(reason) }
+        if complete { self.keep(raw, reason) } else { Arc::new(reason) }
     }
 
-    fn keep(&mut self, reason: Reason) -> Arc<Reason> {
-        Arc::clone(self.resolved.entry(reason.value).or_insert_with(|| Arc::new(reason)))
+    /// The reason of a name as `NET_DM` tells it: the core's without prefix, those of subsystems in full.
+    ///
+    /// A name that this kernel's types do not have keeps its name, and has no number. Allocates and searches: to be
+    /// asked once for a name.
+    pub fn by_name(&mut self, name: &str) -> Arc<Reason> {
+        let number =
+            |names: &Self| names.names.iter().filter(|(_, known)| &***known == name).map(|(raw, _)| *raw).min();
+        let mut found = number(self);
+        if found.is_none() && self.search(Instant::now()) {
+            found = number(self);
+        }
+        match found {
+            Some(raw) => self.resolve(raw),
+            None => Arc::new(Reason { value: None, subsystem: subsystem_of(name).into(), name: name.into() }),
+        }
+    }
+
+    fn keep(&mut self, raw: u32, reason: Reason) -> Arc<Reason> {
+        Arc::clone(self.resolved.entry(raw).or_insert_with(|| Arc::new(reason)))
     }
 
     fn name(&self, raw: u32) -> Arc<str> {
@@ -129,8 +167,9 @@ impl ReasonNames {
             return false;
         }
         self.searched_at = Some(now);
+        let Some(btf) = &self.btf else { return true };
         if self.searched.insert("vmlinux".into()) {
-            let found = self.btf.enumerators_by_suffix(SUBSYSTEM_ENUM);
+            let found = btf.enumerators_by_suffix(SUBSYSTEM_ENUM);
             self.add_subsystem_reasons(found);
         }
         // Without such a folder there are no modules to read.
@@ -148,7 +187,8 @@ impl ReasonNames {
         let mut ending = SUBSYSTEM_ENUM.as_bytes().to_vec();
         ending.push(0);
         if bytes.windows(ending.len()).any(|part| part == ending)
-            && let Ok(module) = self.btf.module_from_bytes(bytes)
+            && let Some(btf) = &self.btf
+            && let Ok(module) = btf.module_from_bytes(bytes)
         {
             self.add_subsystem_reasons(module.enumerators_by_suffix(SUBSYSTEM_ENUM));
         }
@@ -162,6 +202,16 @@ impl ReasonNames {
                 self.names.entry(raw).or_insert_with(|| name.into());
             }
         }
+    }
+}
+
+/// The subsystem of a name, by the prefix that its enum gives to its own.
+fn subsystem_of(name: &str) -> &'static str {
+    match name {
+        _ if name.starts_with("RX_DROP_U_") => "mac80211_unusable",
+        _ if name.starts_with("OVS_DROP_") => "openvswitch",
+        _ if name.starts_with("QDISC_DROP_") => "qdisc",
+        _ => "core",
     }
 }
 

@@ -1,5 +1,6 @@
 //! JSON for programs: one document a line. `docs/output.md` has every field; within a version a schema only grows.
 
+mod ledger;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -9,13 +10,12 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use ledger::Account;
 pub use stat::StatJson;
 pub use trace::TraceJson;
 
 use crate::event::{Location, Symbol};
-use crate::ledger::{EbpfLedger, EventLedger};
 use crate::packet::ProtocolName;
-use crate::report::SourceReport;
 
 /// What is shown as a string, written without a string in between.
 struct Shown<T>(T);
@@ -50,62 +50,4 @@ fn protocol_of(ether_type: u16) -> Option<Shown<ProtocolName>> {
 /// The kernel's number where 0 means that there is none.
 fn told(number: u32) -> Option<u32> {
     (number != 0).then_some(number)
-}
-
-#[derive(Serialize)]
-struct Account {
-    source: &'static str,
-    mode: &'static str,
-    ledger: Ledger,
-}
-
-#[derive(Serialize)]
-struct Ledger {
-    hits: u64,
-    accounted: u64,
-    overflow: u64,
-    filtered: u64,
-    lost: Option<u64>,
-    missed: Option<u64>,
-    unread: i128,
-    events: Option<Events>,
-}
-
-#[derive(Serialize)]
-struct Events {
-    offered: u64,
-    submitted: u64,
-    suppressed: u64,
-    ring_full: u64,
-    delivered: u64,
-    undecodable: u64,
-    pending: i128,
-}
-
-impl From<&SourceReport> for Account {
-    fn from(report: &SourceReport) -> Self {
-        let ledger = &report.ledger;
-        let EbpfLedger { hits, accounted, overflow, filtered, missed, events } = *ledger;
-        Self {
-            source: report.origin.name(),
-            mode: report.mode,
-            ledger: Ledger {
-                hits,
-                accounted,
-                overflow,
-                filtered,
-                lost: missed,
-                missed,
-                unread: ledger.unread(),
-                events: events.map(Events::from),
-            },
-        }
-    }
-}
-
-impl From<EventLedger> for Events {
-    fn from(ledger: EventLedger) -> Self {
-        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable } = ledger;
-        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending: ledger.pending() }
-    }
 }

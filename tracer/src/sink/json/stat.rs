@@ -73,7 +73,7 @@ struct Row<'r> {
     ifindex: Option<u32>,
     netns: Option<u32>,
     packets: u64,
-    bytes: u64,
+    bytes: Option<u64>,
     first_seen: TimeText,
     last_seen: TimeText,
     netns_name: Option<&'r str>,
@@ -111,7 +111,7 @@ struct Overflow<'r> {
     reason: Option<&'r str>,
     subsystem: Option<&'r str>,
     packets: u64,
-    bytes: u64,
+    bytes: Option<u64>,
 }
 
 impl<'r> From<&'r OverflowTotal> for Overflow<'r> {

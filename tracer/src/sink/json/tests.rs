@@ -4,7 +4,8 @@ use super::*;
 use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
 use crate::report::StatReport;
 use crate::sink::samples::{
-    NEW_YEAR, host, location, overflow, place, reason, report, tcp_packet, totals, trace_sources, udp_packet,
+    NEW_YEAR, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet, totals, trace_sources,
+    udp_packet,
 };
 use crate::sink::{DropSink, Sort, StatSink};
 
@@ -44,7 +45,7 @@ fn a_report_is_one_line_in_the_order_of_the_schema() {
 #[test]
 fn what_is_not_known_is_null() {
     let mut unknown = report(totals(), vec![]);
-    unknown.sources[0].ledger.missed = None;
+    ebpf(&mut unknown).missed = None;
     let parsed: Value = serde_json::from_str(&stat(&unknown)).unwrap();
     assert_eq!(parsed["sources"][0]["ledger"]["lost"], Value::Null);
     for field in ["symbol", "offset", "module", "protocol", "interface", "ifindex"] {
@@ -86,4 +87,11 @@ fn a_trace_ends_with_its_ledger() {
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count(), 2);
     insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"unread":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0}}}]}"#);
+}
+
+#[test]
+fn each_source_has_the_fields_of_its_ledger() {
+    let mut out = Vec::new();
+    TraceJson::new(&mut out).finish(&[net_dm_source()]).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"unheard":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0}}]}"#);
 }

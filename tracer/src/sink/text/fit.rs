@@ -9,7 +9,7 @@ use crate::sink::told_reason;
 const MIN_SYMBOL: usize = 8;
 
 /// The text without control characters: interfaces and namespaces may carry names that move the cursor.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
     } else {

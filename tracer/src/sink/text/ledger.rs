@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::number::Grouped;
-use crate::ledger::{EbpfLedger, EventLedger};
+use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::report::SourceReport;
 
 /// A line, and whether all is well with it.
@@ -12,40 +12,92 @@ pub(super) struct LedgerLine {
     pub(super) healthy: bool,
 }
 
-/// `ledger: 10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
-///
-/// While the program runs, drops that came during the reading are a term of their own; afterwards there are none, or
-/// the line says that the account is wrong.
+/// One line for each source.
 pub(super) fn accounting(sources: &[SourceReport], is_final: bool) -> Vec<LedgerLine> {
     let lines = sources.iter().map(|source| {
-        let EbpfLedger { hits, accounted, overflow, filtered, missed, .. } = source.ledger;
         let mut text = named("ledger", sources, source);
-        _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
-        _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
-        let unread = source.ledger.unread();
-        if unread != 0 && !is_final {
-            _ = write!(text, " + {unread} unread");
-        }
-        text.push_str("; ");
-        match missed {
-            Some(0) => text.push_str("nothing lost"),
-            Some(lost) => {
-                _ = write!(text, "lost {} (the kernel program was running on that CPU already)", Grouped(lost));
-            }
-            None => text.push_str("lost: unknown (this kernel does not tell)"),
-        }
-        let balanced = unread == 0 || !is_final;
-        if !balanced {
-            _ = write!(text, "; THE SUM IS OFF BY {unread}: a fault of droptrace");
-        }
-        LedgerLine { text, healthy: balanced && missed == Some(0) }
+        let healthy = match &source.ledger {
+            Ledger::Ebpf(ledger) => ebpf(&mut text, ledger, is_final),
+            Ledger::NetDm(ledger) => net_dm(&mut text, ledger),
+        };
+        LedgerLine { text, healthy }
     });
     lines.collect()
 }
 
+/// `10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
+///
+/// While the program runs, drops that came during the reading are a term of their own; afterwards there are none, or
+/// the line says that the account is wrong.
+fn ebpf(text: &mut String, ledger: &EbpfLedger, is_final: bool) -> bool {
+    let EbpfLedger { hits, accounted, overflow, filtered, missed, .. } = *ledger;
+    _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
+    _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
+    let unread = ledger.unread();
+    if unread != 0 && !is_final {
+        _ = write!(text, " + {unread} unread");
+    }
+    text.push_str("; ");
+    match missed {
+        Some(0) => text.push_str("nothing lost"),
+        Some(lost) => {
+            _ = write!(text, "lost {} (the kernel program was running on that CPU already)", Grouped(lost));
+        }
+        None => text.push_str("lost: unknown (this kernel does not tell)"),
+    }
+    let balanced = unread == 0 || !is_final;
+    if !balanced {
+        _ = write!(text, "; THE SUM IS OFF BY {unread}: a fault of droptrace");
+    }
+    balanced && missed == Some(0)
+}
+
+/// `10 drops = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
+fn net_dm(text: &mut String, ledger: &NetDmLedger) -> bool {
+    let NetDmLedger { drops, accounted, overflow, filtered, tail_drops, unheard, undecodable, .. } = *ledger;
+    _ = write!(text, "{} drops = {} accounted", Grouped(drops), Grouped(accounted));
+    _ = write!(text, " + {} overflow + {} filtered; ", Grouped(overflow), Grouped(filtered));
+    match ledger.lost() {
+        Some(0) => text.push_str("nothing lost"),
+        Some(lost) => {
+            let (queue, socket) = (tail_drops.unwrap_or_default(), unheard.unwrap_or_default());
+            _ = write!(text, "lost {} = {} the kernel's queue was full", Grouped(lost), Grouped(queue));
+            _ = write!(text, " + {} the socket was full + {} undecodable", Grouped(socket), Grouped(undecodable));
+        }
+        None => _ = write!(text, "lost: unknown ({})", unknown(ledger)),
+    }
+    let off = ledger.unaccounted();
+    if off != 0 {
+        _ = write!(text, "; THE SUM IS OFF BY {off}: a fault of droptrace");
+    }
+    off == 0 && ledger.lost() == Some(0)
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".into() } else { format!("{} times", Grouped(count)) }
+}
+
+/// Why it cannot be told how much was lost.
+fn unknown(ledger: &NetDmLedger) -> String {
+    let mut why = Vec::new();
+    if !ledger.counts_losses {
+        why.push("summary mode leaves out hits while it hands its counts over, and does not count them".to_owned());
+    }
+    if ledger.at_limit > 0 {
+        why.push(format!("{} summaries had room for no more places", Grouped(ledger.at_limit)));
+    }
+    if ledger.overruns > 0 {
+        why.push(format!("the socket overran {}", times(ledger.overruns)));
+    }
+    if ledger.interruptions > 0 {
+        why.push(format!("others stopped or took over the drop monitor {}", times(ledger.interruptions)));
+    }
+    if why.is_empty() { "this kernel does not tell".into() } else { why.join("; ") }
+}
+
 /// `records: 10 offered = 10 submitted + 0 suppressed + 0 ring_full; 10 submitted = 10 delivered + 0 undecodable`.
 pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
-    let with_events = sources.iter().filter_map(|source| Some((source, source.ledger.events?)));
+    let with_events = sources.iter().filter_map(|source| Some((source, *source.ledger.events()?)));
     let lines = with_events.map(|(source, ledger)| {
         let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable } = ledger;
         let mut text = named("records", sources, source);
@@ -81,9 +133,13 @@ fn named(what: &str, sources: &[SourceReport], source: &SourceReport) -> String 
 mod tests {
     use super::*;
     use crate::event::Origin;
+    use crate::sink::samples::net_dm_source;
 
     fn line(ledger: EbpfLedger, is_final: bool) -> (String, bool) {
-        let source = SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger };
+        one(SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }, is_final)
+    }
+
+    fn one(source: SourceReport, is_final: bool) -> (String, bool) {
         let mut lines = accounting(&[source], is_final);
         assert_eq!(lines.len(), 1);
         let line = lines.remove(0);
@@ -118,5 +174,24 @@ mod tests {
         let ended = line(behind, true);
         assert!(ended.0.ends_with("nothing lost; THE SUM IS OFF BY 10: a fault of droptrace"), "{}", ended.0);
         assert!(!ended.1);
+    }
+
+    #[test]
+    fn the_drop_monitor_tells_what_it_lost_and_where() {
+        let mut source = net_dm_source();
+        let expected = "ledger: 1,000 drops = 990 accounted + 6 overflow + 4 filtered; lost 123 = \
+                        20 the kernel's queue was full + 100 the socket was full + 3 undecodable";
+        assert_eq!(one(source.clone(), true), (expected.into(), false));
+        let Ledger::NetDm(ledger) = &mut source.ledger else { panic!("a sample of the drop monitor") };
+        *ledger = NetDmLedger { counts_losses: false, at_limit: 3, interruptions: 1, ..*ledger };
+        let unknown = one(source, true);
+        assert!(unknown.0.contains("; lost: unknown (summary mode leaves out hits"), "{}", unknown.0);
+        assert!(
+            unknown.0.contains("; 3 summaries had room for no more places; the socket overran 2 times;"),
+            "{}",
+            unknown.0
+        );
+        assert!(unknown.0.ends_with("others stopped or took over the drop monitor once)"), "{}", unknown.0);
+        assert!(!unknown.1);
     }
 }

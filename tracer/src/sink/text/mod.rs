@@ -1,6 +1,7 @@
 //! Text for people.
 
 mod fit;
+
 mod ledger;
 mod number;
 mod packet;
@@ -11,6 +12,7 @@ mod table;
 mod tests;
 mod trace;
 
+pub(crate) use fit::printable;
 pub use stat::{StatText, StatTextOptions};
 pub use trace::{TraceText, TraceTextOptions};
 

@@ -24,6 +24,9 @@ pub struct StatTextOptions {
     pub sort: Sort,
     /// Most rows: none = what fits, 0 = all of them (on a redrawn terminal: all that fit).
     pub top: Option<usize>,
+    /// Inode number of the reader's own network namespace: the namespaces are shown when there are others. 0 = not
+    /// known.
+    pub home_netns: u32,
     /// Use colours.
     pub color: bool,
     /// Draw each table over the last one. For terminals.
@@ -54,7 +57,8 @@ impl<W: Write> StatSink for StatText<W> {
         // The last table stays: it is shown whole, even where it makes the terminal scroll.
         let height = size.height.filter(|_| self.options.live && !report.is_final);
         let (ranks, span) = self.ranking.rank(report);
-        let view = View { report, ranks, span, width: size.width, height, top: self.options.top };
+        let home_netns = self.options.home_netns;
+        let view = View { report, ranks, span, width: size.width, height, top: self.options.top, home_netns };
         let frame = self.frame(&view.lines(), size);
         self.tables += 1;
         self.out.write_all(frame.as_bytes())?;
@@ -102,6 +106,7 @@ struct View<'r> {
     width: usize,
     height: Option<usize>,
     top: Option<usize>,
+    home_netns: u32,
 }
 
 impl View<'_> {
@@ -162,7 +167,7 @@ impl View<'_> {
         let mut rows: Vec<_> = ranks.iter().map(Row::of_place).collect();
         rows.extend(overflow.iter().map(Row::of_overflow));
         rows.push(self.sum());
-        let columns = Columns::fit(&rows, self.has_several_namespaces(), self.width);
+        let columns = Columns::fit(&rows, self.has_other_namespaces(), self.width);
         let plain = |row| self.clipped(columns.line(row), Style::Plain);
 
         let mut lines = vec![self.clipped(columns.heading(), Style::Heading)];
@@ -203,13 +208,17 @@ impl View<'_> {
         Row::of_sum(packets, rate, bytes, format!("in all, {}", counted(drops.len(), "place")))
     }
 
-    fn has_several_namespaces(&self) -> bool {
+    fn has_other_namespaces(&self) -> bool {
         let known = self.report.drops.iter().map(|total| total.place.netns).filter(|&netns| netns != 0);
-        known.collect::<HashSet<_>>().len() > 1
+        let mut namespaces: HashSet<u32> = known.collect();
+        if self.home_netns != 0 {
+            namespaces.insert(self.home_netns);
+        }
+        namespaces.len() > 1
     }
 
     fn nothing(&self) -> String {
-        let filtered = self.report.sources.iter().any(|source| source.ledger.filtered > 0);
+        let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);
         let filter = if filtered { " within the filter" } else { "" };
         let yet = if self.report.is_final { "" } else { " so far" };
         format!("No packet was dropped{filter}{yet}.")

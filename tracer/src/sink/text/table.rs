@@ -61,7 +61,7 @@ impl<'r> Row<'r> {
         Self {
             packets: Grouped(rank.total.packets).to_string(),
             rate: rate(rank.rate),
-            bytes: Grouped(rank.total.bytes).to_string(),
+            bytes: known(rank.total.bytes),
             reason: fit::reason(&place.reason),
             place: Place::Known {
                 location: &place.location,
@@ -76,7 +76,7 @@ impl<'r> Row<'r> {
         Self {
             packets: Grouped(total.packets).to_string(),
             rate: "-".into(),
-            bytes: Grouped(total.bytes).to_string(),
+            bytes: known(total.bytes),
             reason: total.reason.as_ref().map_or("-".into(), |reason| fit::reason(reason)),
             place: Place::Unknown,
         }
@@ -94,15 +94,19 @@ impl<'r> Row<'r> {
         }
     }
 
-    pub(super) fn of_sum(packets: u64, packets_a_second: f64, bytes: u64, what: String) -> Self {
+    pub(super) fn of_sum(packets: u64, packets_a_second: f64, bytes: Option<u64>, what: String) -> Self {
         Self {
             packets: Grouped(packets).to_string(),
             rate: rate(packets_a_second),
-            bytes: Grouped(bytes).to_string(),
+            bytes: known(bytes),
             reason: "".into(),
             place: Place::Sum(what),
         }
     }
+}
+
+fn known(number: Option<u64>) -> String {
+    number.map_or("-".into(), |number| Grouped(number).to_string())
 }
 
 /// Widths of the columns; 0 for one that is not shown.

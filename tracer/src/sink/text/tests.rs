@@ -8,14 +8,15 @@ use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Time
 use crate::report::StatReport;
 use crate::sink::rank::Sort;
 use crate::sink::samples::{
-    HOME, NEW_YEAR, host, location, overflow, place, reason, report, tcp_packet, totals, totals_of_two_namespaces,
-    trace_sources, udp_packet,
+    HOME, NEW_YEAR, ebpf, host, location, overflow, place, reason, report, tcp_packet, totals,
+    totals_of_two_namespaces, trace_sources, udp_packet,
 };
 use crate::sink::{DropSink, StatSink};
 
 const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
     sort: Sort::Packets,
     top: None,
+    home_netns: HOME,
     color: false,
     live: false,
     size: Box::new(move || Size { width, height: None }),
@@ -70,8 +71,8 @@ fn nothing_dropped_is_said_plainly() {
     ledger: 0 hits = 0 accounted + 0 overflow + 0 filtered; nothing lost
     ");
     let mut filtered = StatReport { is_final: false, ..ended };
-    filtered.sources[0].ledger.filtered = 12;
-    filtered.sources[0].ledger.hits = 12;
+    ebpf(&mut filtered).filtered = 12;
+    ebpf(&mut filtered).hits = 12;
     insta::assert_snapshot!(shown(PLAIN(100), &[filtered]), @r"
     Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
     No packet was dropped within the filter so far.
@@ -100,8 +101,8 @@ fn grown(mut report: StatReport, by: u64) -> StatReport {
     report.duration += Duration::from_secs(1);
     let grown = &mut report.drops[3];
     grown.packets += by;
-    report.sources[0].ledger.hits += by;
-    report.sources[0].ledger.accounted += by;
+    ebpf(&mut report).hits += by;
+    ebpf(&mut report).accounted += by;
     report
 }
 
@@ -178,7 +179,7 @@ fn orders() {
 #[test]
 fn colors_mark_the_heading_and_what_is_lost() {
     let mut lossy = report(vec![], vec![]);
-    lossy.sources[0].ledger.missed = Some(12);
+    ebpf(&mut lossy).missed = Some(12);
     let text = shown(StatTextOptions { color: true, ..PLAIN(100) }, &[report(totals(), vec![]), lossy]);
     let line = |number: usize| text.lines().nth(number).unwrap();
     assert!(line(1).starts_with("\x1b[1m  PACKETS") && line(1).ends_with("\x1b[0m"), "{}", line(1));

@@ -12,7 +12,6 @@ use zerocopy::IntoBytes;
 
 use super::{Error, Mode, Options};
 use crate::kernel::btf::KernelBtf;
-use crate::kernel::support::Lockdown;
 
 const TRACEPOINT: &str = "kfree_skb";
 
@@ -29,11 +28,9 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result
     let tracepoint = btf.tracepoint()?;
     let events = options.events.as_ref();
     let mut offsets = btf.offsets()?;
-    let mut snaplen = events.map_or(0, |events| events.snaplen);
-    if options.lockdown == Lockdown::Confidentiality {
-        // All that is read by the helper, which a locked down kernel refuses; without it the verifier drops the calls.
-        offsets.net_dev_index_head = ABSENT;
-        snaplen = 0;
+    if !options.by_address {
+        // The program then leaves out what it would read so, and the verifier never sees the helper.
+        (offsets.net_dev_index_head, offsets.dst_dev) = (ABSENT, ABSENT);
     }
     Ok(Config {
         kernel_space: KERNEL_SPACE,
@@ -42,7 +39,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result
         has_rx_sk: tracepoint.has_rx_sk.into(),
         tick_ns,
         events: events.is_some().into(),
-        snaplen,
+        snaplen: events.filter(|_| options.by_address).map_or(0, |events| events.snaplen),
         rate: events.map_or(0, |events| events.rate),
         // A quarter leaves the reader time to come while the rest fills.
         wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),

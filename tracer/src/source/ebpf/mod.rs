@@ -23,8 +23,8 @@ pub use totals::{Count, Totals};
 
 use crate::event::Origin;
 use crate::kernel::btf::{BtfError, KernelBtf};
-use crate::kernel::support::Lockdown;
-use crate::ledger::{EbpfLedger, EventLedger};
+use crate::kernel::support::Facts;
+use crate::ledger::{EbpfLedger, EventLedger, Ledger};
 use crate::report::SourceReport;
 use sys::MapReader;
 use totals::TotalsReader;
@@ -74,9 +74,9 @@ pub struct Options {
     pub ifindex: u32,
     /// Let the kernel program log.
     pub kernel_log: bool,
-    /// How far the kernel protects itself. Where its memory cannot be read by address, records have no bytes of the
-    /// packet, and packets that have lost their device show no interface's name.
-    pub lockdown: Lockdown,
+    /// The kernel lets programs read its memory by address. Else records have no bytes, and an interface that a packet
+    /// has left is told by its index.
+    pub by_address: bool,
 }
 
 /// What records are to be like.
@@ -160,6 +160,17 @@ impl Error {
         }
         None
     }
+
+    /// What went wrong, and what can be done about it where that is known.
+    pub fn explained(self, facts: &Facts) -> anyhow::Error {
+        let obstacles = facts.explain_refusal(self.errno());
+        let error = anyhow::Error::from(self);
+        if obstacles.is_empty() {
+            return error;
+        }
+        let advice: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{error:#}\n{}", advice.join("\n"))
+    }
 }
 
 /// The running source.
@@ -219,27 +230,29 @@ impl EbpfSource {
     }
 
     /// The account, given what was read of it.
-    pub fn report(&self, totals: &Totals, drained: Drained) -> SourceReport {
+    pub fn ledger(&self, totals: &Totals, drained: Drained) -> EbpfLedger {
         let counters = &totals.counters;
-        SourceReport {
-            origin: Origin::Ebpf,
-            mode: self.mode.name(),
-            ledger: EbpfLedger {
-                hits: counters.hits,
-                accounted: totals.accounted(),
-                overflow: counters.overflow,
-                filtered: counters.filtered,
-                missed: self.program_stats().ok().and_then(|stats| stats.recursion_misses),
-                events: self.has_events.then_some(EventLedger {
-                    offered: counters.offered,
-                    submitted: counters.submitted,
-                    suppressed: counters.suppressed,
-                    ring_full: counters.ring_full,
-                    delivered: drained.delivered,
-                    undecodable: drained.undecodable,
-                }),
-            },
+        EbpfLedger {
+            hits: counters.hits,
+            accounted: totals.accounted(),
+            overflow: counters.overflow,
+            filtered: counters.filtered,
+            missed: self.program_stats().ok().and_then(|stats| stats.recursion_misses),
+            events: self.has_events.then_some(EventLedger {
+                offered: counters.offered,
+                submitted: counters.submitted,
+                suppressed: counters.suppressed,
+                ring_full: counters.ring_full,
+                delivered: drained.delivered,
+                undecodable: drained.undecodable,
+            }),
         }
+    }
+
+    /// The account with the source's name, for sinks.
+    pub fn report(&self, totals: &Totals, drained: Drained) -> SourceReport {
+        let ledger = Ledger::Ebpf(self.ledger(totals, drained));
+        SourceReport { origin: Origin::Ebpf, mode: self.mode.name(), ledger }
     }
 
     /// What the kernel knows of the program.

@@ -1,0 +1,41 @@
+//! What it costs to compare what two sources counted at many places.
+//!
+//! `cargo bench -p tracer --bench compare`
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use tracer::pipeline::account::Site;
+use tracer::pipeline::compare::{Evidence, SiteEvidence, compare, side_by_side};
+
+/// As many keys as the kernel's map of places holds.
+const SITES: u64 = 8192;
+
+fn site(index: u64) -> Site {
+    // Not in order of place, as maps yield them.
+    let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    Site { pc: 0xffff_ffff_8000_0000 + mixed, reason: Some((index % 80) as u32) }
+}
+
+fn totals(criterion: &mut Criterion) {
+    let ebpf: Vec<(Site, u64)> = (0..SITES).map(|index| (site(index), 1000 + index)).collect();
+    // The other has them in another order, lacks some, and missed drops at most places.
+    let heard = (0..SITES).rev().filter(|index| index % 10 != 0);
+    let net_dm: Vec<(Site, u64)> = heard.map(|index| (site(index), 990 + index - index % 7)).collect();
+    let known = |index| (site(index), SiteEvidence { no_mac_header: 5, ..SiteEvidence::default() });
+    let evidence = Evidence {
+        sites: (0..SITES).step_by(4).map(known).collect(),
+        queue_tail_drops: 10_000,
+        socket_overruns: 1,
+        ..Evidence::default()
+    };
+    criterion.bench_function("compare/8192_sites", |bencher| {
+        bencher.iter(|| {
+            let counts = side_by_side(black_box(&ebpf).iter().copied(), black_box(&net_dm).iter().copied());
+            compare(counts, &evidence)
+        });
+    });
+}
+
+criterion_group!(benches, totals);
+criterion_main!(benches);

@@ -1,0 +1,52 @@
+//! Drops as two sources tell of them, and the plain way to join them: what the benchmarks and the test of memory share.
+
+pub mod plain;
+
+use tracer::event::{Origin, PacketStart, Timestamp};
+use tracer::kernel::clock::Clock;
+use tracer::pipeline::dedupe::{Facts, Fingerprinter, Moment, Observation};
+
+/// Time between two drops: 1 250 000 a second.
+pub const SPACING_NS: u64 = 800;
+
+/// Both sources' records of one storm of drops, at eight places.
+pub struct Storm {
+    prints: Fingerprinter,
+    clock: Clock,
+    bytes: [u8; 128],
+    alike: bool,
+}
+
+impl Storm {
+    /// Of packets that all look alike, or all differ.
+    pub fn new(alike: bool) -> Self {
+        Self { prints: Fingerprinter::default(), clock: Clock::new(), bytes: [0x5a; 128], alike }
+    }
+
+    /// The drop `index`, brought to the terms that both sources share: the clock's domain and the packet's fingerprint.
+    pub fn hear(&mut self, origin: Origin, index: u64) -> Observation<u32> {
+        // Where TCP has its sequence number.
+        let number = if self.alike { 0 } else { index };
+        self.bytes[34..42].copy_from_slice(&number.to_be_bytes());
+        let time = index * SPACING_NS;
+        let timestamp = match origin {
+            Origin::Ebpf => self.clock.real(time),
+            Origin::NetDm => Timestamp(self.clock.real(time).0 + 3_000),
+        };
+        let place = index % 8;
+        let drop = Facts {
+            timestamp,
+            pc: 0xffff_ffff_8204_5927 + place * 64,
+            reason: u32::try_from(place).unwrap_or(0),
+            length: 106,
+            netns: if origin == Origin::Ebpf { 4_026_531_833 } else { 0 },
+            ifindex: 1,
+        };
+        Observation { origin, drop, print: self.prints.of(PacketStart::Mac, &self.bytes, 106), detail: place as u32 }
+    }
+}
+
+/// When userspace hears of the drop `index`, if at once.
+pub const fn moment(index: u64) -> Moment {
+    Moment(index * SPACING_NS)
+}

@@ -1,0 +1,111 @@
+//! What was typed behind `droptrace netlink`.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{Format, units};
+
+const EXAMPLES: &str = "\
+Examples:
+  droptrace netlink families             what can be asked of this kernel
+  droptrace netlink family NET_DM        the drop monitor: commands, rights, attributes; or why it is not here
+  droptrace netlink family nlctrl --format json | jq '.operations[].name'
+  droptrace netlink listeners            who hears multicasts, and what they missed
+  droptrace netlink watch nlctrl         families that come and go
+
+Rights: none, but some groups take CAP_NET_ADMIN or CAP_SYS_ADMIN; as root, listeners also shows other network namespaces and whose the sockets are.
+Exit status: 0 done, 1 failed (also when the family is not there), 2 wrong usage.";
+
+/// Options of `netlink`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct NetlinkArgs {
+    /// What to look at.
+    #[command(subcommand)]
+    pub command: NetlinkCommand,
+}
+
+/// What to look at.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NetlinkCommand {
+    /// List the generic netlink families of this network namespace
+    Families(ShowArgs),
+    /// Show a family's commands, multicast groups, and what its attributes may be
+    Family(FamilyArgs),
+    /// Show who listens to netlink multicasts, how full their buffers are, and what they missed
+    Listeners(ShowArgs),
+    /// Join a family's multicast groups and show each message
+    Watch(WatchArgs),
+}
+
+impl NetlinkCommand {
+    /// How much is to be said on stderr.
+    pub const fn verbose(&self) -> u8 {
+        match self {
+            Self::Families(show) | Self::Listeners(show) => show.verbose,
+            Self::Family(args) => args.show.verbose,
+            Self::Watch(args) => args.verbose,
+        }
+    }
+}
+
+/// Options of `netlink family`.
+#[derive(Args, Clone, Debug)]
+pub struct FamilyArgs {
+    /// The family's name; the kernel may load its module
+    pub name: String,
+
+    /// What all of them have.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// Options of `netlink watch`.
+#[derive(Args, Clone, Debug)]
+pub struct WatchArgs {
+    /// The family's name; the kernel may load its module
+    pub name: String,
+
+    /// Join only this group of the family; may be given several times [default: all of them]
+    #[arg(long, value_name = "GROUP")]
+    pub group: Vec<String>,
+
+    /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+
+    /// End after this many messages were shown
+    #[arg(short, long, value_name = "N")]
+    pub count: Option<NonZeroU64>,
+
+    /// Room for messages that wait to be read; what does not fit is lost
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    pub buffer: u32,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Say more on stderr about what goes on; -vvv shows the bytes of all messages
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Options of all that is shown once.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Say more on stderr about what goes on; -vvv shows the messages
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}

@@ -1,0 +1,25 @@
+//! `droptrace doctor`: what works here, and what to do about what does not.
+
+use std::io::Write as _;
+
+use anyhow::{Result, bail};
+
+use super::args::{DoctorArgs, Format};
+use super::output::Output;
+use super::session;
+use crate::doctor;
+
+/// Examines the host. Fails when no way to listen works.
+pub(super) fn run(args: &DoctorArgs) -> Result<()> {
+    let mut output = Output::open(args.output.as_deref())?;
+    let diagnosis = doctor::examine(session::host());
+    match args.format {
+        Format::Text => doctor::write_text(&mut output, &diagnosis)?,
+        Format::Json => doctor::write_json(&mut output, &diagnosis)?,
+    }
+    output.flush()?;
+    if diagnosis.chosen().is_none() {
+        bail!("no way to listen to drops works here; what stands in the way is told above");
+    }
+    Ok(())
+}

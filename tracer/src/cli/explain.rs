@@ -1,0 +1,49 @@
+//! `droptrace explain`: what a drop reason means and what to do about it. Needs no rights and no kernel.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::args::{ExplainArgs, Format};
+use super::output::Output;
+use crate::explain::{self, Explanations};
+
+/// Explains one reason, or lists all of them. Fails on a name that is not known, and offers those near it.
+pub(super) fn run(args: &ExplainArgs) -> Result<()> {
+    let explanations =
+        Explanations::built_in().context("the built-in explanations cannot be read: a fault of droptrace")?;
+    let found =
+        args.reason.as_deref().map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, asked)));
+    let found = found.transpose()?;
+    let mut output = Output::open(args.output.as_deref())?;
+    let width = output.size()().width;
+    match (args.format, found) {
+        (Format::Text, Some((name, explanation))) => explain::write_text(&mut output, name, explanation, width)?,
+        (Format::Json, Some((name, explanation))) => explain::write_json(&mut output, name, explanation)?,
+        (Format::Text, None) => explain::write_list(&mut output, &explanations, width)?,
+        (Format::Json, None) => explain::write_all_json(&mut output, &explanations)?,
+    }
+    output.flush()?;
+    Ok(())
+}
+
+fn unknown(explanations: &Explanations, asked: &str) -> anyhow::Error {
+    match explanations.nearest(asked).as_slice() {
+        [] => anyhow!("no drop reason {asked:?} is known; `droptrace explain` lists those that are"),
+        near => anyhow!("no drop reason {asked:?} is known; near it: {}", near.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_told_with_those_near_it() {
+        let explanations = Explanations::built_in().unwrap();
+        let near = unknown(&explanations, "socket_rcvbuf").to_string();
+        assert!(near.contains("\"socket_rcvbuf\"") && near.contains("near it: SOCKET_RCVBUFF"), "{near}");
+        let far = unknown(&explanations, "xyzzy").to_string();
+        assert!(far.ends_with("`droptrace explain` lists those that are"), "{far}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a family is not there.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+/// What has to do with a family's being there.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    aliases: PathBuf,
+    /// The module that says it brings the family.
+    module: io::Result<Option<String>>,
+    namespace: Namespace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Namespace {
+    First,
+    Other,
+    Unknown,
+}
+
+impl Surroundings {
+    pub(super) fn look(family: &str, release: &str) -> Self {
+        let aliases = Path::new("/lib/modules").join(release).join("modules.alias");
+        let module = File::open(&aliases).and_then(|file| module_of(family, BufReader::new(file)));
+        Self { aliases, module, namespace: namespace(Path::new("/proc/sys/net/core")) }
+    }
+}
+
+/// Which network namespace this is. Most settings of the core are there for the first one only (`sysctl_core_init`,
+/// `net/core/sysctl_net_core.c`); comparing with process 1 would take rights, and in a container it tells nothing.
+fn namespace(core: &Path) -> Namespace {
+    match (core.join("dev_weight").exists(), core.join("somaxconn").exists()) {
+        (true, _) => Namespace::First,
+        (false, true) => Namespace::Other,
+        (false, false) => Namespace::Unknown,
+    }
+}
+
+/// `MODULE_ALIAS_GENL_FAMILY` (`include/net/genetlink.h`), looked up as modprobe does: `-` and `_` are the same.
+fn module_of(family: &str, aliases: impl BufRead) -> io::Result<Option<String>> {
+    let same = |text: &str| text.replace('-', "_");
+    let wanted = same(&format!("net-pf-16-proto-16-family-{family}"));
+    for line in aliases.lines() {
+        let line = line?;
+        let mut words = line.split_whitespace();
+        if words.next() == Some("alias") && words.next().is_some_and(|alias| same(alias) == wanted) {
+            return Ok(words.next().map(str::to_owned));
+        }
+    }
+    Ok(None)
+}
+
+/// Says it in words, one reason a line.
+pub(super) fn explain(family: &str, surroundings: &Surroundings) -> String {
+    if family.eq_ignore_ascii_case("irda") {
+        return format!("family {family}: not registered; removed from Linux in 4.17");
+    }
+    let path = surroundings.aliases.display();
+    let module = match &surroundings.module {
+        Ok(Some(module)) => format!(
+            "{path} names the module {module} for it, which the kernel did not load by itself: try `modprobe {module}` \
+             as root, in the first network namespace"
+        ),
+        Ok(None) => format!("no module of this kernel says in {path} that it brings it"),
+        Err(error) => format!("whether a module could bring it cannot be told: {path}: {error}"),
+    };
+    let namespace = match surroundings.namespace {
+        Namespace::First => "this is the first network namespace, so that is not the reason",
+        Namespace::Other => {
+            "this is not the first network namespace, and many families answer in the first one only; look there"
+        }
+        Namespace::Unknown => {
+            "whether this is the first network namespace cannot be told; many families answer there only"
+        }
+    };
+    format!("family {family}: not registered here\n  module: {module}\n  namespace: {namespace}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALIASES: &[u8] = b"# Aliases extracted from modules themselves.
+alias net-pf-16-proto-16-family-NET_DM drop_monitor
+alias net-pf-16-proto-16-family-team team
+alias cut
+";
+
+    #[test]
+    fn the_module_is_found_by_its_alias() {
+        let module = |family| module_of(family, ALIASES).unwrap();
+        assert_eq!(module("NET_DM").as_deref(), Some("drop_monitor"));
+        assert_eq!(module("NET-DM").as_deref(), Some("drop_monitor"));
+        assert_eq!((module("NET"), module("cut")), (None, None));
+    }
+
+    fn explained(module: io::Result<Option<String>>, namespace: Namespace) -> String {
+        let aliases = "/lib/modules/6.1/modules.alias".into();
+        explain("NET_DM", &Surroundings { aliases, module, namespace })
+    }
+
+    #[test]
+    fn each_reason_is_told() {
+        insta::assert_snapshot!(explained(Ok(Some("drop_monitor".into())), Namespace::Other));
+        insta::assert_snapshot!(explained(Ok(None), Namespace::First));
+        insta::assert_snapshot!(explained(Err(io::ErrorKind::NotFound.into()), Namespace::Unknown));
+        let surroundings = Surroundings::look("IrDA", "6.1");
+        assert_eq!(explain("IrDA", &surroundings), "family IrDA: not registered; removed from Linux in 4.17");
+    }
+
+    #[test]
+    fn namespaces_are_told_apart() {
+        assert_eq!(namespace(Path::new("/nowhere")), Namespace::Unknown);
+        assert_ne!(namespace(Path::new("/proc/sys/net/core")), Namespace::Unknown);
+    }
+}

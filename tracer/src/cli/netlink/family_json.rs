@@ -1,0 +1,141 @@
+//! `droptrace.netlink_family.v1`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::families::GroupJson;
+use crate::netlink::{AttributePolicy, Details, Operation, Policies, Roots, names};
+use crate::report::Host;
+
+#[derive(Serialize)]
+struct Document<'d> {
+    schema: &'static str,
+    host: &'d str,
+    kernel: &'d str,
+    id: u16,
+    name: &'d str,
+    version: u32,
+    header_size: u32,
+    max_attribute: u32,
+    operations: Vec<OperationJson>,
+    groups: Vec<GroupJson<'d>>,
+    policies: Option<Vec<PolicyJson>>,
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the document's fields")]
+struct OperationJson {
+    number: u32,
+    name: Option<&'static str>,
+    r#do: bool,
+    dump: bool,
+    admin: bool,
+    namespace_admin: bool,
+    has_policy: bool,
+    do_policy: Option<u32>,
+    dump_policy: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct PolicyJson {
+    index: u32,
+    attributes: Vec<AttributeJson>,
+}
+
+#[derive(Serialize)]
+struct AttributeJson {
+    number: u16,
+    name: Option<&'static str>,
+    r#type: String,
+    min: Option<String>,
+    max: Option<String>,
+    min_length: Option<u32>,
+    max_length: Option<u32>,
+    mask: Option<String>,
+    policy: Option<u32>,
+    max_attribute: Option<u32>,
+}
+
+/// Writes one line of JSON. Policies stand side by side, each once, and refer to each other by index.
+pub(super) fn write(
+    out: &mut impl Write,
+    host: &Host,
+    details: &Details,
+    policies: Option<&Policies>,
+) -> io::Result<()> {
+    let family = &details.family;
+    let roots = |operation| policies.map(|policies| policies.roots(operation)).unwrap_or_default();
+    let operations: Vec<_> =
+        details.operations.iter().map(|told| operation(&family.name, *told, roots(*told))).collect();
+    let is_root =
+        |index| operations.iter().any(|told| told.do_policy == Some(index) || told.dump_policy == Some(index));
+    let policies = policies.map(|policies| {
+        let policies = policies.iter().map(|(index, policy)| {
+            // The names are those of the family's own attributes, not of those within.
+            let name = |number| names::attribute(&family.name, number).filter(|_| is_root(index));
+            let attributes = policy.iter().map(|(number, told)| attribute(*number, name(*number), told));
+            PolicyJson { index, attributes: attributes.collect() }
+        });
+        policies.collect()
+    });
+    let document = Document {
+        schema: "droptrace.netlink_family.v1",
+        host: &host.name,
+        kernel: &host.kernel,
+        id: family.id,
+        name: &family.name,
+        version: family.version,
+        header_size: details.header_size,
+        max_attribute: details.max_attribute,
+        operations,
+        groups: GroupJson::all(&family.groups),
+        policies,
+    };
+    serde_json::to_writer(&mut *out, &document)?;
+    out.write_all(b"\n")
+}
+
+fn operation(family: &str, told: Operation, roots: Roots) -> OperationJson {
+    OperationJson {
+        number: told.number,
+        name: names::command(family, told.number),
+        r#do: told.does(),
+        dump: told.dumps(),
+        admin: told.needs_admin(),
+        namespace_admin: told.needs_namespace_admin(),
+        has_policy: told.has_policy(),
+        do_policy: roots.does,
+        dump_policy: roots.dumps,
+    }
+}
+
+fn attribute(number: u16, name: Option<&'static str>, told: &AttributePolicy) -> AttributeJson {
+    AttributeJson {
+        number,
+        name,
+        r#type: told.type_name().map_or_else(|| told.kind.to_string(), str::to_owned),
+        min: told.minimum.map(|value| value.to_string()),
+        max: told.maximum.map(|value| value.to_string()),
+        min_length: told.minimum_length,
+        max_length: told.maximum_length,
+        mask: told.mask.map(|mask| format!("{mask:#x}")),
+        policy: told.nested,
+        max_attribute: told.nested_maximum,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::netlink::family::tests::net_dm;
+    use crate::netlink::nested_policies;
+
+    #[test]
+    fn a_family_in_full() {
+        let mut out = Vec::new();
+        let host = Host { name: "lab-1".into(), kernel: "6.18.44".into() };
+        write(&mut out, &host, &net_dm(), Some(&nested_policies())).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+    }
+}

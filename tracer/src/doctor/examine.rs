@@ -1,0 +1,145 @@
+//! Looks at this kernel, and tries each way to listen for a moment.
+
+use rustix::thread::CapabilitySet;
+
+use super::{Check, Diagnosis, State, Step};
+use crate::kernel::btf::{BtfError, KernelBtf, KfreeSkb, VMLINUX};
+use crate::kernel::reasons::ReasonNames;
+use crate::kernel::support::{Facts, Lockdown, Obstacle};
+use crate::kernel::symbols::Symbols;
+use crate::report::Host;
+use crate::source::ebpf::{EbpfSource, Mode, Options};
+
+/// Examines the host. Attaches and detaches each kind of program once. Must be called within a tokio runtime.
+pub fn examine(host: Host) -> Diagnosis {
+    let facts = Facts::read();
+    let btf = KernelBtf::load();
+    let mut checks = vec![capabilities(&facts), bpf(&facts), types(&btf)];
+    if let Ok(btf) = &btf {
+        checks.extend([tracepoint(btf), fields(btf), reasons(btf)]);
+    }
+    checks.extend([symbols(), lockdown(facts.lockdown)]);
+    let steps = [(Mode::TpBtf, "nothing"), (Mode::RawTracepoint, "time: each drop costs several times as much")];
+    let steps = steps.map(|(mode, loses)| Step {
+        source: "ebpf",
+        mode: mode.name(),
+        refused: try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}")),
+        loses,
+    });
+    Diagnosis { host, checks, steps: steps.into() }
+}
+
+fn good(name: &'static str, found: impl Into<String>) -> Check {
+    Check { name, state: State::Good, found: found.into(), advice: None }
+}
+
+fn bad(name: &'static str, state: State, found: impl Into<String>, advice: &impl ToString) -> Check {
+    Check { name, state, found: found.into(), advice: Some(advice.to_string()) }
+}
+
+fn capabilities(facts: &Facts) -> Check {
+    const NAME: &str = "capabilities";
+    let wanted = [
+        ("CAP_BPF", CapabilitySet::BPF),
+        ("CAP_PERFMON", CapabilitySet::PERFMON),
+        ("CAP_SYSLOG", CapabilitySet::SYSLOG),
+        ("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN),
+    ];
+    let held = wanted.into_iter().filter(|(_, capability)| facts.capabilities.contains(*capability));
+    let held: Vec<_> = held.map(|(name, _)| name).collect();
+    let found = if held.is_empty() { "none of use".into() } else { held.join(", ") };
+    let is_of_rights =
+        |obstacle: &Obstacle| matches!(obstacle, Obstacle::Capabilities { .. } | Obstacle::UserNamespace);
+    match facts.obstacles().into_iter().find(is_of_rights) {
+        None => good(NAME, found),
+        Some(obstacle) => bad(NAME, State::Missing, found, &obstacle),
+    }
+}
+
+fn bpf(facts: &Facts) -> Check {
+    const NAME: &str = "bpf system call";
+    if facts.has_bpf { good(NAME, "there") } else { bad(NAME, State::Missing, "off", &Obstacle::NoBpf) }
+}
+
+fn types(btf: &Result<KernelBtf, BtfError>) -> Check {
+    const NAME: &str = "kernel types (BTF)";
+    match btf {
+        Ok(_) => good(NAME, VMLINUX),
+        Err(error) => bad(NAME, State::Missing, "not to be had", error),
+    }
+}
+
+fn tracepoint(btf: &KernelBtf) -> Check {
+    const NAME: &str = "tracepoint";
+    match btf.tracepoint() {
+        Ok(KfreeSkb { has_reason: true, has_rx_sk }) => good(
+            NAME,
+            if has_rx_sk { "kfree_skb(skb, location, reason, rx_sk)" } else { "kfree_skb(skb, location, reason)" },
+        ),
+        Ok(_) => bad(
+            NAME,
+            State::Degraded,
+            "kfree_skb(skb, location)",
+            &"this kernel gives no reasons (they came with 5.17); drops are told by place alone",
+        ),
+        Err(error) => bad(NAME, State::Missing, "unknown", &error),
+    }
+}
+
+fn fields(btf: &KernelBtf) -> Check {
+    const NAME: &str = "fields of the kernel";
+    match btf.offsets() {
+        Ok(_) => good(NAME, "all that are needed"),
+        Err(error) => bad(NAME, State::Missing, "not all that are needed", &error),
+    }
+}
+
+fn reasons(btf: &KernelBtf) -> Check {
+    const NAME: &str = "names of reasons";
+    match ReasonNames::load(btf).known() {
+        0 => bad(NAME, State::Degraded, "none", &"reasons are shown as numbers"),
+        known => good(NAME, format!("{known} of the core")),
+    }
+}
+
+fn symbols() -> Check {
+    const NAME: &str = "names of functions";
+    let advice = "places are shown as addresses; grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1";
+    match Symbols::new().hidden() {
+        Ok(false) => good(NAME, "/proc/kallsyms"),
+        Ok(true) => bad(NAME, State::Degraded, "hidden", &advice),
+        Err(error) => bad(NAME, State::Degraded, format!("/proc/kallsyms cannot be read: {error}"), &advice),
+    }
+}
+
+fn lockdown(lockdown: Lockdown) -> Check {
+    const NAME: &str = "lockdown";
+    match lockdown {
+        Lockdown::None => good(NAME, "none"),
+        Lockdown::Integrity => good(NAME, "integrity, which allows all that is needed"),
+        Lockdown::Confidentiality => bad(
+            NAME,
+            State::Degraded,
+            "confidentiality",
+            &"trace shows no addresses and ports; drops are counted all the same",
+        ),
+    }
+}
+
+fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> anyhow::Result<()> {
+    if let Some(obstacle) = facts.obstacles().into_iter().next() {
+        return Err(obstacle.into());
+    }
+    let btf = btf.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let options = Options {
+        mode: Some(mode),
+        map_entries: 1,
+        events: None,
+        netns: 0,
+        ifindex: 0,
+        kernel_log: false,
+        by_address: facts.lockdown != Lockdown::Confidentiality,
+    };
+    let (mut source, _) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
+    Ok(source.detach()?)
+}

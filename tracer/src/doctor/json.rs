@@ -1,0 +1,84 @@
+//! `droptrace.doctor.v1`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Diagnosis;
+
+#[derive(Serialize)]
+struct Document<'d> {
+    schema: &'static str,
+    host: &'d str,
+    kernel: &'d str,
+    checks: Vec<Check<'d>>,
+    steps: Vec<Step<'d>>,
+    /// The mode of the step that is taken.
+    chosen: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Check<'d> {
+    name: &'static str,
+    state: &'static str,
+    found: &'d str,
+    advice: Option<&'d str>,
+}
+
+#[derive(Serialize)]
+struct Step<'d> {
+    source: &'static str,
+    mode: &'static str,
+    works: bool,
+    refused: Option<&'d str>,
+    loses: &'static str,
+}
+
+/// Writes one line of JSON.
+pub fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+    let checks = diagnosis.checks.iter().map(|check| Check {
+        name: check.name,
+        state: check.state.name(),
+        found: &check.found,
+        advice: check.advice.as_deref(),
+    });
+    let steps = diagnosis.steps.iter().map(|step| Step {
+        source: step.source,
+        mode: step.mode,
+        works: step.refused.is_none(),
+        refused: step.refused.as_deref(),
+        loses: step.loses,
+    });
+    let document = Document {
+        schema: "droptrace.doctor.v1",
+        host: &diagnosis.host.name,
+        kernel: &diagnosis.host.kernel,
+        checks: checks.collect(),
+        steps: steps.collect(),
+        chosen: diagnosis.chosen().map(|step| step.mode),
+    };
+    serde_json::to_writer(&mut *out, &document)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{good, refused};
+    use super::*;
+
+    fn json(diagnosis: &Diagnosis) -> serde_json::Value {
+        let mut out = Vec::new();
+        write_json(&mut out, diagnosis).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn what_is_taken_and_what_is_refused_is_told() {
+        let good = json(&good());
+        assert_eq!((&good["schema"], &good["chosen"]), (&"droptrace.doctor.v1".into(), &"tp_btf".into()));
+        assert_eq!((&good["steps"][1]["works"], &good["checks"][0]["advice"]), (&true.into(), &().into()));
+        let refused = json(&refused());
+        assert_eq!((&refused["chosen"], &refused["checks"][0]["state"]), (&().into(), &"missing".into()));
+        assert!(refused["steps"][0]["refused"].as_str().unwrap().contains("CAP_BPF"));
+    }
+}

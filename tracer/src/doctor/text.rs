@@ -1,0 +1,58 @@
+//! The diagnosis as a table.
+
+use std::io::{self, Write};
+
+use super::{Diagnosis, State};
+
+/// Writes the facts, the ways to listen, and below each what to do about it.
+pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+    writeln!(out, "{}, Linux {}", diagnosis.host.name, diagnosis.host.kernel)?;
+    writeln!(out)?;
+    writeln!(out, "{:<20}  {:<8}  FOUND", "FACT", "STATE")?;
+    for check in &diagnosis.checks {
+        writeln!(out, "{:<20}  {:<8}  {}", check.name, check.state.name(), check.found)?;
+        // Where something is missing, the ways to listen below tell what to do.
+        let advice = check.advice.as_deref().filter(|_| check.state != State::Missing);
+        indented(out, advice)?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{:<20}  {:<8}  LOSES", "WAY TO LISTEN", "WORKS")?;
+    let mut told: Option<&str> = None;
+    for step in &diagnosis.steps {
+        let way = format!("{} {}", step.source, step.mode);
+        let works = if step.refused.is_none() { "yes" } else { "no" };
+        let chosen = if diagnosis.chosen() == Some(step) { "   (taken unless another is asked for)" } else { "" };
+        writeln!(out, "{way:<20}  {works:<8}  {}{chosen}", step.loses)?;
+        if step.refused.as_deref() != told {
+            indented(out, step.refused.as_deref())?;
+        }
+        told = step.refused.as_deref();
+    }
+    Ok(())
+}
+
+fn indented(out: &mut impl Write, text: Option<&str>) -> io::Result<()> {
+    text.iter().flat_map(|text| text.lines()).try_for_each(|line| writeln!(out, "    {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{good, refused};
+    use super::*;
+
+    fn text(diagnosis: &Diagnosis) -> String {
+        let mut out = Vec::new();
+        write_text(&mut out, diagnosis).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn where_all_works_the_best_is_taken() {
+        insta::assert_snapshot!(text(&good()));
+    }
+
+    #[test]
+    fn a_refusal_that_all_share_is_told_once() {
+        insta::assert_snapshot!(text(&refused()));
+    }
+}

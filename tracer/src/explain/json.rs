@@ -1,0 +1,42 @@
+//! `droptrace.explain.v1`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Explanation, Explanations};
+
+#[derive(Serialize)]
+struct Document<'e> {
+    schema: &'static str,
+    reason: &'e str,
+    subsystem: &'e str,
+    meaning: &'e str,
+    usual: &'static str,
+    because: &'e str,
+    counters: &'e [String],
+    causes: &'e [String],
+    next: &'e [String],
+}
+
+/// Writes one line of JSON.
+pub fn write_json(out: &mut impl Write, name: &str, explanation: &Explanation) -> io::Result<()> {
+    let document = Document {
+        schema: "droptrace.explain.v1",
+        reason: name,
+        subsystem: &explanation.subsystem,
+        meaning: &explanation.meaning,
+        usual: explanation.usual.name(),
+        because: &explanation.because,
+        counters: &explanation.counters,
+        causes: &explanation.causes,
+        next: &explanation.next,
+    };
+    serde_json::to_writer(&mut *out, &document)?;
+    out.write_all(b"\n")
+}
+
+/// Writes one line of JSON for each reason.
+pub fn write_all_json(out: &mut impl Write, explanations: &Explanations) -> io::Result<()> {
+    explanations.iter().try_for_each(|(name, explanation)| write_json(out, name, explanation))
+}

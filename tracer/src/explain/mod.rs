@@ -1,0 +1,108 @@
+//! What the kernel's drop reasons mean, from `data/reasons.toml`: written down from the kernel's own comments on
+//! `enum skb_drop_reason` and from the code that gives each reason.
+
+mod json;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use json::{write_all_json, write_json};
+pub use text::{write_list, write_text};
+
+/// The prefix of core reasons in the kernel's source.
+const PREFIX: &str = "SKB_DROP_REASON_";
+
+/// How many names are offered for one that is not known.
+const OFFERED: usize = 3;
+
+/// Whether a healthy host shows such drops.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Usual {
+    /// A fault, an attack or a wrong setting: look into each.
+    Never,
+    /// A few may be harmless.
+    Sometimes,
+    /// Part of normal operation.
+    Often,
+}
+
+impl Usual {
+    /// The word in text, JSON and the data.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Sometimes => "sometimes",
+            Self::Often => "often",
+        }
+    }
+}
+
+/// What is known about one reason. Sentences are plain text in one line.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Explanation {
+    /// Whose reason it is, as in the events.
+    #[serde(default = "core")]
+    pub subsystem: String,
+    /// What happened to the packet.
+    pub meaning: String,
+    /// Whether a healthy host shows it.
+    pub usual: Usual,
+    /// Why it is so usual.
+    pub because: String,
+    /// Counters that may move with it, as `nstat` and `ip -s -s link` spell them.
+    pub counters: Vec<String>,
+    /// Common causes.
+    pub causes: Vec<String>,
+    /// Shell commands to run next; words in capitals (`IFACE`) are to be filled in.
+    pub next: Vec<String>,
+}
+
+fn core() -> String {
+    "core".into()
+}
+
+/// The explanations by name of the reason: core reasons without `SKB_DROP_REASON_`, those of subsystems in full, as
+/// everywhere in droptrace.
+#[derive(Clone, Debug)]
+pub struct Explanations(BTreeMap<String, Explanation>);
+
+impl Explanations {
+    /// Those that the program carries. The error is a fault of the program.
+    pub fn built_in() -> Result<Self, toml::de::Error> {
+        toml::from_str(include_str!("../../data/reasons.toml")).map(Self)
+    }
+
+    /// The reason of this name, in any case, with or without `SKB_DROP_REASON_` or `subsystem:` before it.
+    pub fn get(&self, asked: &str) -> Option<(&str, &Explanation)> {
+        self.0.get_key_value(&canonical(asked)).map(|(name, explanation)| (name.as_str(), explanation))
+    }
+
+    /// The known names that differ least from this one, nearest first; none where none is near.
+    pub fn nearest(&self, asked: &str) -> Vec<&str> {
+        let asked = canonical(asked);
+        let distance = |name: &str| {
+            // A part of a name, such as `RCVBUF`, is nearer than any mistyped one.
+            if asked.len() >= 3 && name.contains(&asked) { 0 } else { strsim::osa_distance(&asked, name) }
+        };
+        let mut near: Vec<_> = self.0.keys().map(|name| (distance(name), name.as_str())).collect();
+        near.retain(|&(distance, name)| distance <= name.len().min(asked.len()) / 2);
+        near.sort_unstable();
+        near.into_iter().take(OFFERED).map(|(_, name)| name).collect()
+    }
+
+    /// All, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Explanation)> {
+        self.0.iter().map(|(name, explanation)| (name.as_str(), explanation))
+    }
+}
+
+fn canonical(asked: &str) -> String {
+    let name = asked.trim().rsplit(':').next().unwrap_or_default().to_uppercase();
+    name.strip_prefix(PREFIX).map_or_else(|| name.clone(), str::to_owned)
+}

@@ -1,0 +1,156 @@
+//! Attributes of any family's messages in words, as far as policies tell what they are.
+
+use super::names;
+use super::policy::{AttributePolicy, Policies};
+use super::wire::{self, Attribute};
+
+/// Attributes within attributes: enough for all families.
+const DEPTH: usize = 8;
+
+/// Bytes that are shown of a value in hexadecimal.
+const HEX: usize = 64;
+
+/// What is known of a family's attributes.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder<'f> {
+    /// The family's name.
+    pub family: &'f str,
+    /// Its policies, where the kernel tells them.
+    pub policies: Option<&'f Policies>,
+    /// Bytes of the family's own header, which stands before the attributes.
+    pub header_size: u32,
+}
+
+impl Decoder<'_> {
+    /// A line for each attribute behind the generic header: how many others it is within, and what it says.
+    ///
+    /// A value that does not fit its policy, or has none, is shown in hexadecimal.
+    pub fn lines(&self, message: &[u8]) -> Vec<(usize, String)> {
+        let mut lines = Vec::new();
+        let header = usize::try_from(self.header_size).map_or(usize::MAX, wire::align);
+        for attribute in wire::attributes(message.get(header..).unwrap_or_default()) {
+            let Ok(attribute) = attribute else {
+                lines.push((0, CUT.to_owned()));
+                break;
+            };
+            let policy = self.policies.and_then(|policies| policies.agreed(attribute.kind));
+            let name = names::attribute(self.family, attribute.kind);
+            self.show(&attribute, name, policy, 0, &mut lines);
+        }
+        lines
+    }
+
+    fn show(
+        &self,
+        attribute: &Attribute<'_>,
+        name: Option<&str>,
+        policy: Option<&AttributePolicy>,
+        depth: usize,
+        lines: &mut Vec<(usize, String)>,
+    ) {
+        let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+        let head = format!("{}{name}", attribute.kind);
+        let kind = policy.and_then(AttributePolicy::type_name).unwrap_or_default();
+        let within: Result<Vec<_>, _> = attribute.nested().collect();
+        match within {
+            Ok(within) if (attribute.is_nested || kind == "nested") && depth + 1 < DEPTH => {
+                lines.push((depth, format!("{head}:")));
+                for inner in within {
+                    let nested = policy.and_then(|policy| policy.nested);
+                    let policy = nested.and_then(|index| self.policies?.within(index, inner.kind));
+                    self.show(&inner, None, policy, depth + 1, lines);
+                }
+            }
+            _ => lines.push((depth, format!("{head}: {}", value(attribute, kind)))),
+        }
+    }
+}
+
+const CUT: &str = "what follows makes no sense";
+
+fn value(attribute: &Attribute<'_>, kind: &str) -> String {
+    let bytes = attribute.value;
+    let told = match (kind, bytes.len()) {
+        ("flag", 0) => Some("set".to_owned()),
+        ("u8", 1) => attribute.u8().ok().map(|value| value.to_string()),
+        ("u16", 2) => attribute.u16().ok().map(|value| value.to_string()),
+        ("u32" | "uint", 4) => attribute.u32().ok().map(|value| value.to_string()),
+        ("u64" | "uint", 8) => attribute.u64().ok().map(|value| value.to_string()),
+        ("s8", 1) => attribute.u8().ok().map(|value| value.cast_signed().to_string()),
+        ("s16", 2) => attribute.u16().ok().map(|value| value.cast_signed().to_string()),
+        ("s32" | "sint", 4) => attribute.u32().ok().map(|value| value.cast_signed().to_string()),
+        ("s64" | "sint", 8) => attribute.u64().ok().map(|value| value.cast_signed().to_string()),
+        ("string" | "nul-string", _) => attribute.text().ok().map(|text| format!("{text:?}")),
+        _ => None,
+    };
+    told.unwrap_or_else(|| hex(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let shown: Vec<_> = bytes.iter().take(HEX).map(|byte| format!("{byte:02x}")).collect();
+    let rest = if bytes.len() > HEX { " …" } else { "" };
+    format!("{} bytes {}{rest}", bytes.len(), shown.join(" ")).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::netlink::nested_policies;
+
+    #[rustfmt::skip]
+    const MESSAGE: [u8; 28] = [
+        0x10, 0x00, 0x01, 0x00, // 1, nested by its policy
+        0x08, 0x00, 0x02, 0x00, 0xfe, 0xff, 0xff, 0xff, // 2: -2
+        0x04, 0x00, 0x03, 0x00, // 3: unknown, empty
+        0x06, 0x00, 0x02, 0x00, 0x07, 0x00, 0x00, 0x00, // 2, too short for its policy
+        0x09, 0x00, 0x05, 0x00, // cut
+    ];
+
+    fn text(family: &str, policies: Option<&Policies>) -> String {
+        let lines = Decoder { family, policies, header_size: 0 }.lines(&MESSAGE);
+        let lines: Vec<_> = lines.iter().map(|(depth, line)| format!("{:1$}{line}\n", "", 2 * depth)).collect();
+        lines.concat()
+    }
+
+    #[test]
+    fn by_policy_where_known_else_hexadecimal() {
+        let policies = nested_policies();
+        let told = "1:\n  2: -2\n  3: 0 bytes\n2: 2 bytes 07 00\nwhat follows makes no sense\n";
+        assert_eq!(text("other", Some(&policies)), told);
+        let told = "1 ALERT_MODE: 12 bytes 08 00 02 00 fe ff ff ff 04 00 03 00\n2 PC: 2 bytes 07 00\n";
+        assert_eq!(text("NET_DM", None), format!("{told}{CUT}\n"));
+    }
+
+    #[test]
+    fn the_familys_own_header_is_skipped() {
+        let lines = |header_size| Decoder { family: "x", policies: None, header_size }.lines(&MESSAGE[..12]);
+        assert_eq!(lines(3), [(0, "2: 4 bytes fe ff ff ff".to_owned())]);
+        assert_eq!(lines(u32::MAX), []);
+    }
+
+    #[test]
+    fn values_of_each_type() {
+        let told = |kind, value: &[u8]| super::value(&Attribute { kind: 1, is_nested: false, value }, kind);
+        assert_eq!(told("u8", &[255]), "255");
+        assert_eq!(told("s8", &[255]), "-1");
+        assert_eq!(told("uint", &7_u32.to_ne_bytes()), "7");
+        assert_eq!(told("uint", &7_u64.to_ne_bytes()), "7");
+        assert_eq!(told("s64", &u64::MAX.to_ne_bytes()), "-1");
+        assert_eq!(told("s16", &u16::MAX.to_ne_bytes()), "-1");
+        assert_eq!(told("flag", &[]), "set");
+        assert_eq!(told("nul-string", b"lo\x1b\0"), "\"lo\\u{1b}\"");
+        assert_eq!(told("string", b"\xff"), "1 bytes ff");
+        assert!(told("binary", &[0; 65]).ends_with(" 00 …"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..96), cut in 0_usize..=28) {
+            let policies = nested_policies();
+            let lines = Decoder { family: "nlctrl", policies: Some(&policies), header_size: 0 }.lines(&[&MESSAGE[..cut], &bytes].concat());
+            prop_assert!(lines.iter().all(|(depth, _)| *depth < DEPTH));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the kernel tells of the netlink sockets of this namespace beyond `/proc/net/netlink`: all groups, and how much
+//! room there is (`net/netlink/diag.c`, a module in most distributions).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use netlink_sys::{Socket, SocketAddr};
+use rustix::net::sockopt::{self, Timeout};
+
+use super::wire::{self, Malformed, Message};
+
+/// What is told of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The multicast groups that it joined.
+    pub(super) groups: Vec<u32>,
+    /// Bytes of memory that may wait to be read.
+    pub(super) capacity: u32,
+}
+
+/// The kernel answers while it is asked; this is for one that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// All netlink sockets (`struct netlink_diag_req`, `include/uapi/linux/netlink_diag.h`), with their memory and groups.
+#[rustfmt::skip]
+fn request() -> [u32; 9] {
+    let bytes = |bytes| u32::from_ne_bytes(bytes);
+    let halves = |low: u16, high: u16| {
+        let ([a, b], [c, d]) = (low.to_ne_bytes(), high.to_ne_bytes());
+        u32::from_ne_bytes([a, b, c, d])
+    };
+    [
+        36, halves(20, 0x301), 1, 0, // SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP
+        bytes([16, 0xff, 0, 0]), // AF_NETLINK, NDIAG_PROTO_ALL
+        0,
+        3, // NDIAG_SHOW_MEMINFO | NDIAG_SHOW_GROUPS
+        0, 0,
+    ]
+}
+
+/// Asks for all sockets, by their inodes. It takes no rights.
+pub(super) fn ask() -> io::Result<BTreeMap<u64, Told>> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    sockopt::set_socket_timeout(socket.as_fd(), Timeout::Recv, Some(PATIENCE))?;
+    let request: Vec<u8> = request().iter().flat_map(|word| word.to_ne_bytes()).collect();
+    socket.send_to(&request, &SocketAddr::new(0, 0), 0)?;
+    let mut sockets = BTreeMap::new();
+    loop {
+        let (datagram, sender) = socket.recv_from_full()?;
+        if sender.port_number() == 0 && take(&datagram, &mut sockets)? {
+            return Ok(sockets);
+        }
+    }
+}
+
+/// Takes what a datagram tells; whether it was the last.
+fn take(datagram: &[u8], sockets: &mut BTreeMap<u64, Told>) -> io::Result<bool> {
+    let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    for message in wire::messages(datagram) {
+        let message = message.map_err(malformed)?;
+        match message.header.message_type {
+            netlink_packet_core::NLMSG_NOOP => {}
+            netlink_packet_core::NLMSG_DONE => return Ok(true),
+            netlink_packet_core::NLMSG_ERROR => {
+                let code = message.payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                return Err(io::Error::from_raw_os_error(code.saturating_neg()));
+            }
+            _ => {
+                let (inode, told) = socket_of(&message).map_err(malformed)?;
+                sockets.insert(inode, told);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Bytes of `struct netlink_diag_msg`, and where in it the inode stands.
+const HEADER: usize = 28;
+const INODE: usize = 16;
+/// `NETLINK_DIAG_…` (`include/uapi/linux/netlink_diag.h`).
+const MEMORY: u16 = 0;
+const GROUPS: u16 = 1;
+/// `SK_MEMINFO_RCVBUF` (`include/uapi/linux/sock_diag.h`), times 4 bytes.
+const CAPACITY: usize = 4;
+
+fn socket_of(message: &Message<'_>) -> Result<(u64, Told), Malformed> {
+    let short = Malformed("a socket with too few bytes");
+    let number = |bytes: &[u8], at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+    let inode = number(message.payload, INODE).ok_or(short)?;
+    let mut told = Told { groups: Vec::new(), capacity: 0 };
+    for attribute in wire::attributes(message.payload.get(HEADER..).ok_or(short)?) {
+        let attribute = attribute?;
+        match attribute.kind {
+            MEMORY => told.capacity = number(attribute.value, CAPACITY).ok_or(short)?,
+            GROUPS => told.groups = groups(attribute.value),
+            _ => {}
+        }
+    }
+    Ok((inode.into(), told))
+}
+
+/// A bit for each group, in the kernel's `unsigned long`s, the lowest for group 1.
+fn groups(bits: &[u8]) -> Vec<u32> {
+    let words = bits.chunks_exact(size_of::<usize>()).filter_map(|word| word.try_into().ok());
+    let is_set = words.flat_map(|word| {
+        let word = usize::from_ne_bytes(word);
+        (0..usize::BITS).map(move |bit| word >> bit & 1 == 1)
+    });
+    (1..).zip(is_set).filter_map(|(group, is_set)| is_set.then_some(group)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[rustfmt::skip]
+    const SOCKET: [u8; 104] = [
+        0x68, 0x00, 0x00, 0x00, 0x14, 0x00, 0x02, 0x00, 0x01, 0x00, 0x00, 0x00, 0x09, 0x00, 0x00, 0x00, // header
+        0x10, 0x03, 0x10, 0x00, // AF_NETLINK, raw, NETLINK_GENERIC
+        0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // ports, group sent to
+        0xe7, 0x01, 0x00, 0x00, // inode 487
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // cookie
+        0x28, 0x00, 0x00, 0x00, // NETLINK_DIAG_MEMINFO
+        0x00, 0x09, 0x00, 0x00, 0x00, 0x40, 0x03, 0x00, // 2304 bytes of 212992
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x40, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, // 7 dropped
+        0x14, 0x00, 0x01, 0x00, // NETLINK_DIAG_GROUPS
+        0x01, 0x00, 0x00, 0x80, 0x01, 0x00, 0x00, 0x00, // groups 1, 32, 33
+        0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // group 66
+    ];
+
+    #[test]
+    #[cfg(all(target_endian = "little", target_pointer_width = "64"))]
+    fn room_and_groups() {
+        let mut sockets = BTreeMap::new();
+        assert!(!take(&SOCKET, &mut sockets).unwrap());
+        assert_eq!(sockets, BTreeMap::from([(487, Told { groups: vec![1, 32, 33, 66], capacity: 212_992 })]));
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let refusal = [20_u32, 2, 1, 0, (-2_i32).cast_unsigned()];
+        let bytes: Vec<u8> = refusal.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        assert_eq!(take(&bytes, &mut BTreeMap::new()).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..96), cut in 0_usize..=104) {
+            _ = take(&[&SOCKET[..cut], &bytes].concat(), &mut BTreeMap::new());
+        }
+    }
+}

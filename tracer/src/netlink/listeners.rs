@@ -1,0 +1,135 @@
+//! Sockets that listen to netlink multicasts: what they hold, and what they had no room for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use super::diag::{self, Told};
+use super::holders::{Holders, Process};
+use crate::kernel::netns;
+
+/// A netlink socket that joined multicast groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listener {
+    /// Its protocol, `NETLINK_…` (`include/uapi/linux/netlink.h`).
+    pub protocol: u32,
+    /// Its address: often the number of the process.
+    pub port: u32,
+    /// The groups that it listens to.
+    pub groups: Vec<u32>,
+    /// No group is left out: where this is not known, groups above 32 are.
+    pub has_all_groups: bool,
+    /// Bytes of memory that wait to be read, with what the kernel needs for itself.
+    pub used: u32,
+    /// How many of them there may be; none where it cannot be told.
+    pub capacity: Option<u32>,
+    /// Messages that it had no room for since it was opened, modulo 2³².
+    pub drops: u32,
+    /// Its number as a file.
+    pub inode: u64,
+    /// Its network namespace.
+    pub netns: Option<u32>,
+    /// Who has it open, as far as it may be seen.
+    pub processes: Vec<Process>,
+}
+
+/// All that listen, in the namespace of this process and in those of the processes whose namespace may be seen.
+pub fn listeners() -> io::Result<Vec<Listener>> {
+    let own = netns::own().ok();
+    let told = diag::ask().unwrap_or_else(|error| {
+        tracing::debug!("no details of netlink sockets from sock_diag: {error}");
+        BTreeMap::new()
+    });
+    let mut found = parse(&fs::read_to_string("/proc/self/net/netlink")?, own, &told);
+    let holders = Holders::look();
+    for (netns, process) in holders.namespaces().filter(|(netns, _)| Some(*netns) != own) {
+        // A process that has ended takes its namespace's list with it.
+        if let Ok(text) = fs::read_to_string(format!("/proc/{process}/net/netlink")) {
+            found.extend(parse(&text, Some(netns), &BTreeMap::new()));
+        }
+    }
+    for listener in &mut found {
+        listener.processes = holders.of(listener.inode);
+    }
+    Ok(found)
+}
+
+/// The lines of `/proc/net/netlink` (`netlink_native_seq_show`, `net/netlink/af_netlink.c`) that are about listeners.
+fn parse(text: &str, netns: Option<u32>, told: &BTreeMap<u64, Told>) -> Vec<Listener> {
+    let listeners = text.lines().skip(1).filter_map(|line| {
+        let mut listener = line_of(line)?;
+        listener.netns = netns;
+        if let Some(told) = told.get(&listener.inode) {
+            listener.groups.clone_from(&told.groups);
+            listener.has_all_groups = true;
+            listener.capacity = Some(told.capacity);
+        }
+        (!listener.groups.is_empty()).then_some(listener)
+    });
+    listeners.collect()
+}
+
+/// `sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode`; the groups are 32 bits, the lowest for group 1.
+fn line_of(line: &str) -> Option<Listener> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let [_, protocol, port, groups, used, _, _, _, drops, inode] = words[..] else { return None };
+    let groups = u32::from_str_radix(groups, 16).ok()?;
+    // Some kernels show it with a sign.
+    let number = |word: &str| word.parse().or_else(|_| word.parse().map(i32::cast_unsigned)).ok();
+    Some(Listener {
+        protocol: protocol.parse().ok()?,
+        port: port.parse().ok()?,
+        groups: (1..=32).filter(|group| groups & 1 << (group - 1) != 0).collect(),
+        used: number(used)?,
+        drops: number(drops)?,
+        inode: inode.parse().ok()?,
+        ..Listener::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_sys::Socket;
+    use netlink_sys::protocols::NETLINK_ROUTE;
+
+    use super::*;
+
+    const TEXT: &str = "\
+sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode
+0000000027fecfe1 0   0          00000000 0        0        0     2        0        4       
+00000000d8017481 15  4000000000 80000003 2304     0        0     2        -1       487     
+00000000d8017482 16  12         00000000 0        0        0     2        7        488     
+00000000d8017483 junk
+00000000d8017484 16  12         0000000x 0        0        0     2        7        488     
+";
+
+    #[test]
+    fn lines_of_listeners() {
+        let told = Told { groups: vec![40], capacity: 4096 };
+        let found = parse(TEXT, Some(9), &BTreeMap::from([(488, told)]));
+        let [uevent, generic] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((uevent.protocol, uevent.port, uevent.inode), (15, 4_000_000_000, 487));
+        assert_eq!((&uevent.groups[..], uevent.has_all_groups, uevent.capacity), (&[1, 2, 32][..], false, None));
+        assert_eq!((uevent.used, uevent.drops, uevent.netns), (2304, u32::MAX, Some(9)));
+        assert_eq!((&generic.groups[..], generic.has_all_groups, generic.capacity), (&[40][..], true, Some(4096)));
+    }
+
+    #[test]
+    fn a_socket_of_this_process_is_found() {
+        let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
+        let port = socket.bind_auto().unwrap().port_number();
+        let is_own = |found: &&Listener| found.protocol == 0 && found.port == port && found.netns == netns::own().ok();
+        assert!(!listeners().unwrap().iter().any(|found| is_own(&found)), "it listens to nothing yet");
+        socket.add_membership(1).unwrap();
+        socket.add_membership(33).unwrap();
+        let all = listeners().unwrap();
+        let found = all.iter().find(is_own).expect("a listener");
+        assert_eq!(found.processes.iter().map(|process| process.id).collect::<Vec<_>>(), [std::process::id()]);
+        assert_eq!((found.used, found.drops), (0, 0));
+        if found.has_all_groups {
+            assert_eq!((&found.groups[..], found.capacity.is_some()), (&[1, 33][..], true));
+        } else {
+            assert_eq!(found.groups, [1]);
+        }
+    }
+}

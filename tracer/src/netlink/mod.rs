@@ -1,0 +1,39 @@
+//! Generic netlink: sockets, requests and their answers, families by name, multicast groups.
+//!
+//! Bytes are laid out by `netlink-packet-core` and `netlink-packet-generic`. What the kernel says is read by
+//! [`wire`], which borrows instead of copying and lets newer kernels send more than it knows.
+//!
+//! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
+
+pub mod debug;
+mod decode;
+mod details;
+mod diag;
+mod error;
+mod family;
+mod holders;
+mod listeners;
+pub mod names;
+mod policy;
+mod receive;
+mod request;
+mod socket;
+mod sys;
+pub mod wire;
+
+/// Held by tests that let sockets overrun: [`crate::kernel::own_netlink`] counts those of the whole process.
+#[cfg(test)]
+pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+pub use decode::Decoder;
+pub use details::{Details, Operation};
+pub use error::{Error, Refusal};
+pub use family::{Family, Group};
+pub use holders::Process;
+pub use listeners::{Listener, listeners};
+#[cfg(test)]
+pub(crate) use policy::tests::nested as nested_policies;
+pub use policy::{AttributePolicy, Policies, Policy, Roots, Step};
+pub use receive::{Datagram, Received, Receiver};
+pub use request::{Connection, Kind, Reply};
+pub use socket::Socket;

@@ -1,0 +1,273 @@
+//! What the attributes of a family's requests are checked against (`net/netlink/policy.c`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
+use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
+
+use super::details::{Details, Operation};
+use super::error::Error;
+use super::family::NLCTRL;
+use super::request::{Connection, Kind, Reply};
+use super::wire::{self, Attribute, Malformed};
+
+/// `CTRL_ATTR_…` (`include/uapi/linux/genetlink.h`).
+const POLICY: u16 = 8;
+const OPERATION_POLICY: u16 = 9;
+const POLICY_DO: u16 = 1;
+const POLICY_DUMP: u16 = 2;
+
+/// `NL_POLICY_TYPE_ATTR_…` (`include/uapi/linux/netlink.h`).
+const TYPE: u16 = 1;
+const MIN_SIGNED: u16 = 2;
+const MAX_SIGNED: u16 = 3;
+const MIN_UNSIGNED: u16 = 4;
+const MAX_UNSIGNED: u16 = 5;
+const MIN_LENGTH: u16 = 6;
+const MAX_LENGTH: u16 = 7;
+const NESTED_INDEX: u16 = 8;
+const NESTED_MAX: u16 = 9;
+const BITFIELD_MASK: u16 = 10;
+const MASK: u16 = 12;
+
+/// `enum netlink_attribute_type` (`include/uapi/linux/netlink.h`), from 0.
+const TYPES: [&str; 18] = [
+    "invalid",
+    "flag",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "s8",
+    "s16",
+    "s32",
+    "s64",
+    "binary",
+    "string",
+    "nul-string",
+    "nested",
+    "nested-array",
+    "bitfield32",
+    "sint",
+    "uint",
+];
+
+/// What one attribute may be. What the kernel does not tell is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributePolicy {
+    /// Its type, a number of `enum netlink_attribute_type`.
+    pub kind: u32,
+    /// Least value of a number.
+    pub minimum: Option<i128>,
+    /// Greatest value of a number.
+    pub maximum: Option<i128>,
+    /// Least length, bytes.
+    pub minimum_length: Option<u32>,
+    /// Greatest length, bytes; of a string without its NUL.
+    pub maximum_length: Option<u32>,
+    /// Bits that may be set.
+    pub mask: Option<u64>,
+    /// Index of the policy of the attributes within.
+    pub nested: Option<u32>,
+    /// Highest number of the attributes within.
+    pub nested_maximum: Option<u32>,
+}
+
+impl AttributePolicy {
+    /// The type's name as in the kernel's header, in lower case; none for one of a kernel to come.
+    pub fn type_name(&self) -> Option<&'static str> {
+        TYPES.get(usize::try_from(self.kind).ok()?).copied()
+    }
+
+    fn parse(policy: &Attribute<'_>) -> Result<Self, Malformed> {
+        let mut parsed = Self::default();
+        let signed = |attribute: &Attribute<'_>| attribute.u64().map(|value| Some(value.cast_signed().into()));
+        let unsigned = |attribute: &Attribute<'_>| attribute.u64().map(|value| Some(value.into()));
+        for attribute in policy.nested() {
+            let attribute = attribute?;
+            match attribute.kind {
+                TYPE => parsed.kind = attribute.u32()?,
+                MIN_SIGNED => parsed.minimum = signed(&attribute)?,
+                MAX_SIGNED => parsed.maximum = signed(&attribute)?,
+                MIN_UNSIGNED => parsed.minimum = unsigned(&attribute)?,
+                MAX_UNSIGNED => parsed.maximum = unsigned(&attribute)?,
+                MIN_LENGTH => parsed.minimum_length = Some(attribute.u32()?),
+                MAX_LENGTH => parsed.maximum_length = Some(attribute.u32()?),
+                NESTED_INDEX => parsed.nested = Some(attribute.u32()?),
+                NESTED_MAX => parsed.nested_maximum = Some(attribute.u32()?),
+                BITFIELD_MASK => parsed.mask = Some(attribute.u32()?.into()),
+                MASK => parsed.mask = Some(attribute.u64()?),
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// What the attributes of a request, or those within another, may be, by their numbers. Others are refused.
+pub type Policy = BTreeMap<u16, AttributePolicy>;
+
+/// Indices of the policies of an operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roots {
+    /// When it is asked once.
+    pub does: Option<u32>,
+    /// When it lists.
+    pub dumps: Option<u32>,
+}
+
+/// All policies of a family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    operations: BTreeMap<u32, Roots>,
+    /// Of operations that the kernel calls 0, in its order.
+    unnumbered: Vec<Roots>,
+    by_index: BTreeMap<u32, Policy>,
+}
+
+/// Where a walk has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'p> {
+    /// An attribute, and how many others it is within.
+    Attribute(usize, u16, &'p AttributePolicy),
+    /// The index of the policy of what is within the attribute before, which was shown above, or is too deep.
+    Elsewhere(usize, u32),
+}
+
+/// Attributes within attributes: more than any family has.
+const DEPTH: usize = 16;
+
+impl Policies {
+    /// Asks for a family's policies, which takes no rights; none where the kernel does not tell (before 5.7).
+    pub async fn of(connection: &mut Connection, family: &Details) -> Result<Option<Self>, Error> {
+        let request = GenlCtrl { cmd: GenlCtrlCmd::GetPolicy, nlas: vec![GenlCtrlAttrs::FamilyId(family.family.id)] };
+        let what = "the policies of a generic netlink family (CTRL_CMD_GETPOLICY)";
+        let mut policies = Self::default();
+        match connection.call(what, NLCTRL, request, Kind::Dump, |reply| policies.take(&reply)).await {
+            Ok(()) => {
+                policies.number(&family.operations);
+                Ok(Some(policies))
+            }
+            Err(error) => match error.errno() {
+                Some(libc::ENODATA) => Ok(Some(Self::default())),
+                Some(libc::EOPNOTSUPP) => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The policies of an operation. Kernels before 5.10 have one for the whole family.
+    pub fn roots(&self, operation: Operation) -> Roots {
+        if self.operations.is_empty() && operation.has_policy() && !self.by_index.is_empty() {
+            let first = |is_so: bool| is_so.then_some(0);
+            return Roots { does: first(operation.does()), dumps: first(operation.dumps()) };
+        }
+        self.operations.get(&operation.number).copied().unwrap_or_default()
+    }
+
+    /// The policy of an attribute by its number, if all operations that know the number agree on its type.
+    ///
+    /// Policies are for requests. What the kernel sends of its own accord has none, and mostly numbers attributes alike.
+    pub fn agreed(&self, number: u16) -> Option<&AttributePolicy> {
+        let roots = self.operations.values().chain(&self.unnumbered).flat_map(|roots| [roots.does, roots.dumps]);
+        // Before 5.10 there is one for the whole family.
+        let first = self.operations.is_empty().then_some(0);
+        let mut told = roots.flatten().chain(first).filter_map(|root| self.within(root, number));
+        let one = told.next()?;
+        told.all(|other| other.kind == one.kind && other.nested == one.nested).then_some(one)
+    }
+
+    /// The policy of an attribute within another.
+    pub fn within(&self, index: u32, number: u16) -> Option<&AttributePolicy> {
+        self.by_index.get(&index)?.get(&number)
+    }
+
+    /// All policies by their indices, nested ones too. One that no attribute passes is not among them.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Policy)> {
+        self.by_index.iter().map(|(index, policy)| (*index, policy))
+    }
+
+    /// Shows each attribute of a policy, and behind it those within; what repeats itself only once.
+    pub fn walk<E>(&self, root: u32, mut visit: impl FnMut(Step<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut walked = BTreeSet::from([root]);
+        self.walk_within(root, 0, &mut walked, &mut visit)
+    }
+
+    fn walk_within<E>(
+        &self,
+        index: u32,
+        depth: usize,
+        walked: &mut BTreeSet<u32>,
+        visit: &mut impl FnMut(Step<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (number, attribute) in self.by_index.get(&index).into_iter().flatten() {
+            visit(Step::Attribute(depth, *number, attribute))?;
+            match attribute.nested {
+                Some(nested) if depth + 1 < DEPTH && walked.insert(nested) => {
+                    self.walk_within(nested, depth + 1, walked, visit)?;
+                }
+                Some(nested) => visit(Step::Elsewhere(depth + 1, nested))?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Since 6.2 the kernel calls operations that only list 0 here (`ctrl_dumppolicy_put_op` takes the number of what
+    /// is not there). It goes through them in the same order as for the family's list of operations.
+    fn number(&mut self, operations: &[Operation]) {
+        let only_list = |operation: &&Operation| operation.has_policy() && !operation.does();
+        let only_listing: Vec<_> = operations.iter().filter(only_list).map(|operation| operation.number).collect();
+        if only_listing.len() == self.unnumbered.len() && !only_listing.contains(&0) {
+            self.operations.extend(only_listing.into_iter().zip(self.unnumbered.drain(..)));
+        }
+    }
+
+    fn take(&mut self, reply: &Reply<'_>) -> Result<(), Malformed> {
+        for attribute in wire::attributes(reply.attributes) {
+            let attribute = attribute?;
+            match attribute.kind {
+                POLICY => self.take_policies(&attribute)?,
+                OPERATION_POLICY => self.take_operations(&attribute)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Each message has a part of a policy.
+    fn take_policies(&mut self, policies: &Attribute<'_>) -> Result<(), Malformed> {
+        for policy in policies.nested() {
+            let policy = policy?;
+            for attribute in policy.nested() {
+                let attribute = attribute?;
+                let parsed = AttributePolicy::parse(&attribute)?;
+                self.by_index.entry(policy.kind.into()).or_default().insert(attribute.kind, parsed);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_operations(&mut self, operations: &Attribute<'_>) -> Result<(), Malformed> {
+        for operation in operations.nested() {
+            let operation = operation?;
+            let mut roots = Roots::default();
+            for attribute in operation.nested() {
+                let attribute = attribute?;
+                match attribute.kind {
+                    POLICY_DO => roots.does = Some(attribute.u32()?),
+                    POLICY_DUMP => roots.dumps = Some(attribute.u32()?),
+                    _ => {}
+                }
+            }
+            match operation.kind {
+                0 => self.unnumbered.push(roots),
+                number => _ = self.operations.insert(number.into(), roots),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,164 @@
+//! Requests and their answers.
+
+use std::fmt;
+use std::time::Duration;
+
+use netlink_packet_core::{
+    Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_generic::{GenlFamily, GenlMessage};
+use tokio::time::{Instant, timeout_at};
+
+use super::error::{Error, Refusal};
+use super::receive::{Received, Receiver};
+use super::socket::Socket;
+use super::wire::{self, Malformed, Message};
+
+/// The kernel answers while it is asked; this is for one that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A part of a dump is as large as the buffer that it is read into, up to this (`netlink_recvmsg`).
+const ANSWER: usize = 32 << 10;
+
+/// What kind of answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One thing: an acknowledgement, with a reply before it if the command has one.
+    Do,
+    /// A list of all (`NLM_F_DUMP`).
+    Dump,
+}
+
+/// A reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply<'r> {
+    /// Its command.
+    pub command: u8,
+    /// Its attributes' bytes, for [`wire::attributes`].
+    pub attributes: &'r [u8],
+}
+
+/// A socket to ask the kernel by, one request after another.
+pub struct Connection {
+    socket: Socket,
+    receiver: Receiver,
+    sequence: u32,
+}
+
+impl Connection {
+    /// Opens a socket. Must be called within a tokio runtime.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { socket: Socket::open()?, receiver: Receiver::new(8, ANSWER), sequence: 0 })
+    }
+
+    /// Asks, and shows each reply to `visit`. `what` names the request in errors.
+    ///
+    /// A call that is given up half-way does no harm: answers to it are skipped by the next.
+    pub async fn call<F: GenlFamily + Emitable + fmt::Debug>(
+        &mut self,
+        what: &'static str,
+        family: u16,
+        request: F,
+        kind: Kind,
+        mut visit: impl FnMut(Reply<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
+        self.send(what, family, request, kind)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.receiver.receive(&self.socket).map_err(|source| Error::Receive { source })? {
+                Received::Datagrams(_) => {
+                    if answers(what, &self.receiver, self.sequence, kind, &mut visit)? {
+                        return Ok(());
+                    }
+                }
+                Received::Overrun => return Err(Error::AnswerLost { request: what }),
+                Received::Nothing => match timeout_at(deadline, self.socket.readable()).await {
+                    Ok(readable) => readable.map_err(|source| Error::Receive { source })?,
+                    Err(_) => return Err(Error::Timeout { request: what, after: PATIENCE }),
+                },
+            }
+        }
+    }
+
+    /// Asks without waiting for the answer: the kernel has acted when this returns, or it refused.
+    pub fn send<F: GenlFamily + Emitable + fmt::Debug>(
+        &mut self,
+        what: &'static str,
+        family: u16,
+        request: F,
+        kind: Kind,
+    ) -> Result<(), Error> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let bytes = encode(family, request, kind, self.sequence);
+        self.socket.send(&bytes).map_err(|source| Error::Send { request: what, source })
+    }
+}
+
+fn encode<F: GenlFamily + Emitable + fmt::Debug>(family: u16, request: F, kind: Kind, sequence: u32) -> Vec<u8> {
+    let mut message = GenlMessage::from_payload(request);
+    message.set_resolved_family_id(family);
+    let mut header = NetlinkHeader::default();
+    header.sequence_number = sequence;
+    header.flags = match kind {
+        Kind::Do => NLM_F_REQUEST | NLM_F_ACK,
+        // The end of the list acknowledges.
+        Kind::Dump => NLM_F_REQUEST | NLM_F_DUMP,
+    };
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Shows the replies that were received; whether the answer is complete.
+fn answers(
+    what: &'static str,
+    receiver: &Receiver,
+    sequence: u32,
+    kind: Kind,
+    visit: &mut impl FnMut(Reply<'_>) -> Result<(), Malformed>,
+) -> Result<bool, Error> {
+    let malformed = |source| Error::Malformed { request: what, source };
+    for datagram in receiver.datagrams() {
+        if datagram.is_truncated {
+            return Err(malformed(Malformed("it is longer than a netlink message may be")));
+        }
+        for message in wire::messages(datagram.bytes) {
+            let message = message.map_err(malformed)?;
+            if message.header.sequence_number == sequence && answer(what, &message, kind, visit)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Shows a reply; whether it was the end of the answer.
+fn answer(
+    what: &'static str,
+    message: &Message<'_>,
+    kind: Kind,
+    visit: &mut impl FnMut(Reply<'_>) -> Result<(), Malformed>,
+) -> Result<bool, Error> {
+    let malformed = |source| Error::Malformed { request: what, source };
+    let flags = message.header.flags;
+    if kind == Kind::Dump && flags & NLM_F_DUMP_INTR != 0 {
+        return Err(Error::Interrupted { request: what });
+    }
+    let refusal = match message.header.message_type {
+        NLMSG_NOOP => return Ok(false),
+        NLMSG_ERROR => Refusal::parse(flags, message.payload),
+        NLMSG_DONE => Refusal::parse_done(flags, message.payload),
+        _ => {
+            let (command, attributes) = message.generic().map_err(malformed)?;
+            visit(Reply { command, attributes }).map_err(malformed)?;
+            return Ok(false);
+        }
+    };
+    match refusal.map_err(malformed)? {
+        Some(source) => Err(Error::Refused { request: what, source }),
+        None => Ok(true),
+    }
+}

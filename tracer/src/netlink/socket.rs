@@ -1,0 +1,80 @@
+//! A socket to generic netlink.
+
+use std::io;
+use std::os::fd::AsFd as _;
+
+use netlink_sys::protocols::NETLINK_GENERIC;
+use netlink_sys::{Socket as RawSocket, SocketAddr};
+use rustix::net::sockopt;
+use tokio::io::unix::AsyncFd;
+
+use super::error::Error;
+use super::{debug, sys};
+
+/// A bound socket. `NETLINK_NO_ENOBUFS` stays unset: a full buffer is told, as [`super::Received::Overrun`].
+pub struct Socket {
+    socket: AsyncFd<RawSocket>,
+}
+
+impl Socket {
+    /// Opens and binds, with extended acknowledgements that do not repeat the request, and strict checks where the
+    /// kernel has them (4.20). Must be called within a tokio runtime.
+    pub fn open() -> Result<Self, Error> {
+        let open = || {
+            let mut socket = RawSocket::new(NETLINK_GENERIC)?;
+            socket.set_non_blocking(true)?;
+            socket.bind_auto()?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|source| Error::Open { source })?;
+        let option = |option| move |source| Error::Option { option, source };
+        socket.set_ext_ack(true).map_err(option("NETLINK_EXT_ACK"))?;
+        socket.set_cap_ack(true).map_err(option("NETLINK_CAP_ACK"))?;
+        if let Err(error) = socket.set_netlink_get_strict_chk(true) {
+            tracing::debug!("no strict checks by this kernel's netlink: {error}");
+        }
+        Ok(Self { socket: sys::watch(socket).map_err(|source| Error::Open { source })? })
+    }
+
+    /// Receives what is sent to a multicast group from now on.
+    pub fn join(&self, group: u32) -> Result<(), Error> {
+        self.socket.get_ref().add_membership(group).map_err(|source| Error::Join { group, source })
+    }
+
+    /// Leaves a multicast group.
+    pub fn leave(&self, group: u32) -> Result<(), Error> {
+        self.socket.get_ref().drop_membership(group).map_err(|source| Error::Join { group, source })
+    }
+
+    /// Asks for a receive buffer of `bytes`, beyond the system's bound (`net.core.rmem_max`) where rights allow it
+    /// (`CAP_NET_ADMIN`); what was obtained, which counts the kernel's own needs and so may be twice as much.
+    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
+        let socket = self.socket.get_ref().as_fd();
+        if sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
+            sockopt::set_socket_recv_buffer_size(socket, bytes)?;
+        }
+        Ok(sockopt::socket_recv_buffer_size(socket)?)
+    }
+
+    /// Sends one message to the kernel, which has acted on it when this returns.
+    pub fn send(&self, message: &[u8]) -> io::Result<()> {
+        debug::sent(message);
+        let sent = self.socket.get_ref().send_to(message, &SocketAddr::new(0, 0), 0)?;
+        if sent == message.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Waits until something may be there to be received.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Datagrams that this socket had no room for since it was opened, modulo 2³² (`SO_MEMINFO`).
+    pub fn dropped(&self) -> io::Result<u32> {
+        sys::dropped(self.socket.get_ref().as_fd())
+    }
+
+    pub(super) fn raw(&self) -> &RawSocket {
+        self.socket.get_ref()
+    }
+}

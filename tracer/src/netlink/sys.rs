@@ -1,0 +1,97 @@
+//! The door to the system calls that no library has: many datagrams at once, what a socket had no room for, waiting.
+#![expect(unsafe_code, reason = "raw system calls; the only place here")]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Datagrams that one call yields at most.
+pub(super) const BATCH: usize = 64;
+
+/// What is told of a datagram besides its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Envelope {
+    /// Bytes that are in the buffer.
+    pub(super) length: usize,
+    /// It was longer than its slot.
+    pub(super) is_truncated: bool,
+    /// Port of the sender; 0 is the kernel.
+    pub(super) sender: u32,
+}
+
+/// Receives up to [`BATCH`] datagrams without waiting, one in each `slot` bytes of `buffer`; how many.
+pub(super) fn receive_batch(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    slot: usize,
+    envelopes: &mut [Envelope; BATCH],
+) -> io::Result<usize> {
+    // SAFETY: all three are plain data, for which zeros are values: no address, no buffer, no message.
+    let (mut senders, mut parts, mut messages): (
+        [libc::sockaddr_nl; BATCH],
+        [libc::iovec; BATCH],
+        [libc::mmsghdr; BATCH],
+    ) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+    let mut slots = 0;
+    let addressed = senders.iter_mut().zip(&mut parts).zip(&mut messages);
+    for (bytes, ((sender, part), message)) in buffer.chunks_exact_mut(slot).zip(addressed) {
+        *part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        message.msg_hdr.msg_name = (&raw mut *sender).cast();
+        message.msg_hdr.msg_namelen = length_of::<libc::sockaddr_nl>();
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
+        slots += 1;
+    }
+    // SAFETY: the first `slots` messages point to senders and parts that outlive the call, and the parts to disjoint
+    // pieces of `buffer`, which is borrowed for as long.
+    let received = unsafe {
+        libc::recvmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), slots, libc::MSG_DONTWAIT, std::ptr::null_mut())
+    };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    for ((envelope, message), sender) in envelopes.iter_mut().zip(&messages[..received]).zip(&senders) {
+        *envelope = Envelope {
+            length: (message.msg_len as usize).min(slot),
+            is_truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            sender: sender.nl_pid,
+        };
+    }
+    Ok(received)
+}
+
+/// Index in what `SO_MEMINFO` tells (`SK_MEMINFO_DROPS`, `include/uapi/linux/sock_diag.h`).
+const DROPS: usize = 8;
+
+/// Datagrams that the socket had no room for since it was opened, modulo 2³². Since Linux 4.12.
+pub(super) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = [0_u32; DROPS + 1];
+    let mut length = length_of::<[u32; DROPS + 1]>();
+    // SAFETY: the kernel writes at most `length` bytes to `info`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match result {
+        0 if length == length_of::<[u32; DROPS + 1]>() => Ok(info[DROPS]),
+        0 => Err(io::ErrorKind::Unsupported.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets the runtime tell when `fd` can be read. Must be called within a tokio runtime.
+pub(super) fn watch<T: AsFd + AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: a socket owns its descriptor until it is dropped, and gives no mutable access by which it could be
+    // exchanged.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(libc::socklen_t::MAX)
+}

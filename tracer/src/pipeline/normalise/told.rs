@@ -1,0 +1,81 @@
+//! Gives names to what the drop monitor tells: reasons have theirs already, namespaces are not told.
+
+use std::sync::Arc;
+
+use tracer_common::REASON_ABSENT;
+
+use super::{MAX_PLACES, Normaliser};
+use crate::event::{DropEvent, DropTotal, Origin, PacketStart, Place, Reason, Timestamp};
+use crate::report::OverflowTotal;
+use crate::source::net_dm::{Cause, Heard, Key, Totals};
+
+/// Subsystem of what devices drop by devlink traps, which are no reasons of the kernel's.
+const HARDWARE: &str = "hardware";
+
+impl Normaliser {
+    /// Totals by place.
+    pub fn told_totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
+        let named = totals.counts().iter().map(|(key, count)| DropTotal {
+            place: self.told_place(*key, totals, None),
+            packets: count.packets,
+            bytes: count.bytes,
+            first_seen: count.first_seen,
+            last_seen: count.last_seen,
+        });
+        named.collect()
+    }
+
+    /// Totals of what only the cause is known of.
+    pub fn told_overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
+        let named = totals.overflow().iter().map(|(cause, count)| OverflowTotal {
+            reason: (*cause != Cause::Untold).then(|| self.cause(*cause, totals)),
+            packets: count.packets,
+            bytes: count.bytes,
+        });
+        named.collect()
+    }
+
+    /// One drop, shown to `visit`.
+    pub fn told_event<T>(&mut self, heard: &Heard<'_>, visit: impl FnOnce(&DropEvent<'_>) -> T) -> T {
+        let place = self.told_place(heard.key, heard.totals, heard.alert.interface);
+        visit(&DropEvent {
+            timestamp: Timestamp(heard.alert.timestamp_ns),
+            place: &place,
+            seen_by: &[Origin::NetDm],
+            length: heard.alert.length,
+            start: if heard.alert.payload.is_empty() { PacketStart::Nothing } else { PacketStart::Mac },
+            bytes: heard.alert.payload,
+        })
+    }
+
+    /// An index is one of a namespace that is not told: without a name from the monitor there is none.
+    fn told_place(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<Place> {
+        if let Some(place) = self.told.get(&key) {
+            return Arc::clone(place);
+        }
+        let place = Arc::new(Place {
+            reason: self.cause(key.cause, totals),
+            location: self.symbols.resolve(key.pc),
+            protocol: key.protocol,
+            interface: interface.map(Arc::from),
+            ifindex: key.ifindex,
+            netns: 0,
+            netns_name: None,
+        });
+        if self.told.len() >= MAX_PLACES {
+            self.told.clear();
+        }
+        self.told.insert(key, Arc::clone(&place));
+        place
+    }
+
+    fn cause(&mut self, cause: Cause, totals: &Totals) -> Arc<Reason> {
+        match cause {
+            Cause::Untold => self.reasons.resolve(REASON_ABSENT),
+            Cause::Reason(number) => self.reasons.by_name(totals.name(number)),
+            Cause::Trap(number) => {
+                Arc::new(Reason { value: None, subsystem: HARDWARE.into(), name: totals.name(number).into() })
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Single requests to the drop monitor.
+
+use netlink_packet_core::Emitable;
+use netlink_packet_generic::GenlFamily;
+
+use super::error::Error;
+use super::message::{Message, Stats};
+use super::request::{Config, FAMILY, GROUP, Request};
+use crate::netlink::wire::Malformed;
+use crate::netlink::{self, Connection, Family, Kind, Reply, Socket};
+
+/// The drop monitor of this kernel.
+pub(super) struct Control {
+    connection: Connection,
+    family: Family,
+}
+
+impl Control {
+    /// Finds the family, whose module the kernel may load for it.
+    pub(super) async fn open() -> Result<Self, Error> {
+        let mut connection = Connection::open()?;
+        let family = Family::resolve(&mut connection, FAMILY).await?;
+        Ok(Self { connection, family })
+    }
+
+    /// Finds the family again: its numbers change when its module is loaded again.
+    pub(super) async fn resolve_again(&mut self) -> Result<(), Error> {
+        self.family = Family::resolve(&mut self.connection, FAMILY).await?;
+        Ok(())
+    }
+
+    /// Lets a socket hear the alerts.
+    pub(super) fn join(&self, socket: &Socket) -> Result<(), Error> {
+        socket.join(self.family.group(GROUP)?).map_err(Error::of_joining)
+    }
+
+    /// Whether somebody monitors.
+    pub(super) async fn is_running(&mut self) -> Result<bool, Error> {
+        match self.ask(Request::Probe).await {
+            Ok(()) => Ok(false),
+            Err(error) if error.errno() == Some(libc::EBUSY) => Ok(true),
+            Err(error) => Err(Error::of_control(error)),
+        }
+    }
+
+    /// How the monitor is set.
+    pub(super) async fn config(&mut self) -> Result<Config, Error> {
+        let mut found = None;
+        let request = Request::ConfigGet;
+        let visit = |reply: Reply<'_>| {
+            if let (Message::Config(config), _) = Message::parse(reply.command, reply.attributes)? {
+                found = Some(config);
+            }
+            Ok(())
+        };
+        self.connection
+            .call(request.name(), self.family.id, request, Kind::Do, visit)
+            .await
+            .map_err(Error::of_control)?;
+        found.ok_or_else(|| empty(request))
+    }
+
+    /// Packets that found the queue full, since the module was loaded. Needs no rights.
+    pub(super) async fn stats(&mut self) -> Result<Stats, Error> {
+        let mut found = None;
+        let request = Request::StatsGet;
+        let visit = |reply: Reply<'_>| {
+            if let (Message::Stats(stats), _) = Message::parse(reply.command, reply.attributes)? {
+                found = Some(stats);
+            }
+            Ok(())
+        };
+        self.connection.call(request.name(), self.family.id, request, Kind::Do, visit).await?;
+        found.ok_or_else(|| empty(request))
+    }
+
+    /// Whether there is a device that could tell hardware drops: one that devlink knows.
+    pub(super) async fn has_devices(&mut self) -> bool {
+        let Ok(devlink) = Family::resolve(&mut self.connection, DEVLINK).await else { return false };
+        let mut devices = 0;
+        let visit = |_: Reply<'_>| {
+            devices += 1;
+            Ok(())
+        };
+        let what = "the list of devlink devices (DEVLINK_CMD_GET)";
+        let listed = self.connection.call(what, devlink.id, ListDevices, Kind::Dump, visit).await;
+        if let Err(error) = listed {
+            tracing::debug!("{error}");
+        }
+        devices > 0
+    }
+
+    /// A request that is only acknowledged.
+    pub(super) async fn ask(&mut self, request: Request) -> Result<(), netlink::Error> {
+        self.connection.call(request.name(), self.family.id, request, Kind::Do, |_| Ok(())).await
+    }
+
+    /// As [`Control::ask`], without asking whether it was done.
+    pub(super) fn tell(&mut self, request: Request) -> Result<(), netlink::Error> {
+        self.connection.send(request.name(), self.family.id, request, Kind::Do)
+    }
+}
+
+/// The family of devices whose drivers tell more (`include/uapi/linux/devlink.h`).
+const DEVLINK: &str = "devlink";
+
+/// `DEVLINK_CMD_GET`
+#[derive(Debug)]
+struct ListDevices;
+
+impl GenlFamily for ListDevices {
+    fn family_name() -> &'static str {
+        DEVLINK
+    }
+
+    fn command(&self) -> u8 {
+        1
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+}
+
+impl Emitable for ListDevices {
+    fn buffer_len(&self) -> usize {
+        0
+    }
+
+    fn emit(&self, _buffer: &mut [u8]) {}
+}
+
+fn empty(request: Request) -> Error {
+    let source = Malformed("it is empty");
+    netlink::Error::Malformed { request: request.name(), source }.into()
+}
