@@ -124,7 +124,7 @@ impl Facts {
     /// it is not known). Empty where the facts explain nothing, as when the verifier refused the program.
     pub fn explain_refusal(&self, errno: Option<i32>) -> Vec<Obstacle> {
         let mut found = self.obstacles();
-        let refused = errno.is_some_and(|number| [libc::EPERM, libc::EACCES, libc::EINVAL].contains(&number));
+        let refused = errno.is_some_and(|number| [libc::EPERM, libc::EACCES].contains(&number));
         if errno == Some(libc::ENOSYS) && self.has_bpf {
             found.insert(0, Obstacle::NoBpf);
         }
