@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use memchr::memmem;
 use tracer::kernel::btf::KernelBtf;
 
@@ -36,11 +36,9 @@ impl Known {
 /// # Errors
 /// [`Unable`] when it gives reasons, but not this one, or has no type information.
 pub fn reason(reason: &'static str) -> Result<Known> {
-    static REASONS: OnceLock<Result<BTreeSet<String>, String>> = OnceLock::new();
-    let types = || fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string());
-    let reasons = REASONS.get_or_init(|| Ok(reasons_in(&types()?)));
-    let reasons =
-        reasons.as_ref().map_err(|error| Unable(format!("reading the kernel's type information: {error}")))?;
+    static REASONS: OnceLock<BTreeSet<String>> = OnceLock::new();
+    let types = types()?;
+    let reasons = REASONS.get_or_init(|| reasons_in(types));
     if reasons.is_empty() {
         return Ok(Known::NoReasons);
     }
@@ -48,6 +46,29 @@ pub fn reason(reason: &'static str) -> Result<Known> {
         return Err(Unable(format!("this kernel has no reason {reason}")).into());
     }
     Ok(Known::Reason(reason))
+}
+
+/// Whether a type, field or constant of the kernel has this name.
+pub fn has_name(name: &str) -> Result<bool> {
+    Ok(memmem::find(types()?, format!("\0{name}\0").as_bytes()).is_some())
+}
+
+/// The kernel's type information.
+fn types() -> Result<&'static [u8]> {
+    static TYPES: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
+    let types = TYPES.get_or_init(|| fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string()));
+    Ok(types.as_ref().map_err(|error| Unable(format!("reading the kernel's type information: {error}")))?)
+}
+
+/// # Errors
+/// [`Unable`] where TCP frees a segment that does not fit its connection without a word to the tracepoint: before it
+/// gave reasons (`tcp_drop` called `__kfree_skb`, `net/ipv4/tcp_input.c`).
+pub fn tells_tcp_drops() -> Result<()> {
+    ensure!(
+        !matches!(reason("NOT_SPECIFIED")?, Known::NoReasons),
+        Unable("this kernel's TCP drops in silence".to_owned())
+    );
+    Ok(())
 }
 
 /// The reasons among the names of the kernel's types, each of which ends with a zero.

@@ -106,7 +106,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "xdp_redirect_to_nowhere",
         reason: "XDP",
-        symbols: &["do_xdp_generic", "netif_receive_generic_xdp"],
+        symbols: &["do_xdp_generic", "netif_receive_generic_xdp", "__netif_receive_skb_core"],
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 use tests::case::{Case, Interface};
 use tests::frame::{self, NETWORK, TRANSPORT4, ip4, patched, resealed, udp, udp4};
+use tests::kernel;
 use tests::tcp::{self, Peer};
 use tests::wire::{HOST, SENDER, Wire};
 use tests::witness::Witness;
@@ -68,6 +69,8 @@ pub(crate) const INPUT: &[Case] = &[
         provoke: |case| {
             let wire = Wire::new()?;
             let misdelivered = patched(udp4(PORT)?, 0, &[2, 0, 0, 0, 0, 99]);
+            let has_counter = kernel::has_name("rx_otherhost_dropped")?;
+            let case = Case { witness: case.witness.filter(|_| has_counter), ..*case };
             case.watch(&wire.host, || wire.repeat(case.count, &misdelivered))
         },
     },

@@ -83,7 +83,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "qdisc_full",
         reason: "QDISC_DROP",
-        symbols: &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list_reason"],
+        symbols: &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list_reason", "kfree_skb_list"],
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,

@@ -39,7 +39,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "packet_queue_purged",
         reason: "QUEUE_PURGE",
-        symbols: &["skb_queue_purge_reason"],
+        symbols: &["skb_queue_purge_reason", "skb_queue_purge"],
         interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,

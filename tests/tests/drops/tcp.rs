@@ -4,6 +4,7 @@ use anyhow::Result;
 use etherparse::TcpOptionElement::Timestamp;
 use tests::case::{Case, Interface};
 use tests::frame::{TRANSPORT4, patched};
+use tests::kernel;
 use tests::sys;
 use tests::tcp::{self, Peer};
 use tests::wire::Wire;
@@ -49,6 +50,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         count: 20,
         witness: None,
         provoke: |case| {
+            kernel::tells_tcp_drops()?;
             let wire = Wire::new()?;
             let _listener = tcp::listener(&wire.host)?;
             let odd = Peer::new(PORT).syn(|tcp| tcp.fin = true)?;
@@ -232,6 +234,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         count: 20,
         witness: Some(Witness::Netstat("TcpExt", "PAWSEstab")),
         provoke: |case| {
+            kernel::tells_tcp_drops()?;
             let wire = Wire::new()?;
             let _listener = tcp::listener(&wire.host)?;
             let peer = Peer::connect_with_timestamp(&wire, PORT, 1_000_000)?;
@@ -263,7 +266,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         name: "tcp_data_after_close",
         reason: "TCP_ABORT_ON_DATA",
         symbols: &["tcp_v4_do_rcv", "tcp_rcv_state_process"],
-        interface: Interface::OfSocket("host0"),
+        interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Netstat("TcpExt", "TCPAbortOnData")),
@@ -281,6 +284,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
 
 /// One connection; `break_it` prepares it and returns the segment that is dropped again and again.
 fn with_connection(case: &Case, break_it: fn(&Wire, &mut Peer) -> Result<Vec<u8>>) -> Result<()> {
+    kernel::tells_tcp_drops()?;
     let wire = Wire::new()?;
     let _listener = tcp::listener(&wire.host)?;
     let mut peer = Peer::connect(&wire, PORT)?;
