@@ -24,6 +24,8 @@ pub enum Interface {
     /// As [`Interface::Named`], of a packet whose socket alone tells the namespace: TCP has taken device and route away.
     /// Kernels before 6.11 do not tell the socket; then the namespace is unknown, and only the index is known.
     OfSocket(&'static str),
+    /// Its name and index, or nothing: kernels differ in when they give the packet its device.
+    Perhaps(&'static str),
     /// Nothing: the packet never had a device.
     Unset,
 }
@@ -31,19 +33,21 @@ pub enum Interface {
 impl Interface {
     fn index(self, host: &Netns) -> Result<u64> {
         match self {
-            Self::Named(name) | Self::OfSocket(name) => Ok(host.ifindex(name)?.into()),
+            Self::Named(name) | Self::OfSocket(name) | Self::Perhaps(name) => Ok(host.ifindex(name)?.into()),
             Self::Unset => Ok(0),
         }
     }
 
     fn fits(self, drop: &Drops, ifindex: u64) -> bool {
         let name = drop.interface.as_deref();
-        drop.ifindex == ifindex
-            && match self {
-                Self::Named(expected) => name == Some(expected),
-                Self::OfSocket(expected) => name == (drop.netns != 0).then_some(expected),
-                Self::Unset => name.is_none(),
-            }
+        let is_there = |shown: Option<&str>| drop.ifindex == ifindex && name == shown;
+        let is_nowhere = drop.ifindex == 0 && name.is_none();
+        match self {
+            Self::Named(expected) => is_there(Some(expected)),
+            Self::OfSocket(expected) => is_there((drop.netns != 0).then_some(expected)),
+            Self::Perhaps(expected) => is_nowhere || is_there(Some(expected)),
+            Self::Unset => is_nowhere,
+        }
     }
 }
 

@@ -83,7 +83,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "qdisc_full",
         reason: "QDISC_DROP",
-        symbols: &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list_reason", "kfree_skb_list"],
+        symbols: &[
+            "__dev_queue_xmit",
+            "__dev_xmit_skb",
+            "kfree_skb_list_reason",
+            "kfree_skb_list",
+            "__tcf_kfree_skb_list",
+        ],
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
@@ -171,7 +177,7 @@ pub(crate) const CASES: &[Case] = &[
         // The kernel gives no better one.
         reason: "NOT_SPECIFIED",
         symbols: &["tun_get_user"],
-        interface: Interface::Unset,
+        interface: Interface::Perhaps("tun0"),
         protocol: None,
         count: 20,
         witness: Some(Witness::Link("tun0", "rx", "dropped")),
