@@ -1,16 +1,20 @@
 //! A storm of drops, a million of them on an ordinary machine, counted to the last one.
 
 use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
+use std::time::Instant;
+use std::{env, fs};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use tests::PATIENCE;
 use tests::droptrace::{Droptrace, Stat};
 use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, trial_as_root};
 
 const DATAGRAMS: u64 = 1_000_000;
-const PARTS: u64 = 10;
+/// Datagrams sent between two looks at what a reader wrote.
+const PART: u64 = 5000;
+/// How often the totals must have been read while the storm went on.
+const READINGS: usize = 3;
 
 fn main() -> ExitCode {
     trials::run(vec![
@@ -21,13 +25,14 @@ fn main() -> ExitCode {
     ])
 }
 
-/// Sends all datagrams: the kernel's count of drops.
-fn send_all(storm: &Storm) -> Result<u64> {
-    let sent = datagrams(DATAGRAMS)?.next_multiple_of(PARTS);
-    // In parts, so that even a slow reader comes between them.
-    for _ in 0..PARTS {
-        storm.send(sent / PARTS)?;
-        thread::sleep(Duration::from_millis(20));
+/// Sends datagrams, and more of them until `is_enough`; the kernel's count of drops.
+fn send(storm: &Storm, mut is_enough: impl FnMut() -> Result<bool>) -> Result<u64> {
+    let least = datagrams(DATAGRAMS)?;
+    let (mut sent, started) = (0, Instant::now());
+    while sent < least || !is_enough()? {
+        storm.send(PART)?;
+        sent += PART;
+        ensure!(sent < least || started.elapsed() < PATIENCE, "still not enough after {sent} datagrams");
     }
     let (dropped, received) = (storm.dropped()?, storm.received()?);
     ensure!(dropped + received == sent, "{dropped} dropped and {received} received are not {sent}");
@@ -47,7 +52,7 @@ fn storm(arguments: &[&str]) -> Result<()> {
     let arguments = if arguments.is_empty() { vec![] } else { [&netns, arguments].concat() };
     let mut dropped = 0;
     let stat = Stat::during(&arguments, || {
-        dropped = send_all(&storm)?;
+        dropped = send(&storm, || Ok(true))?;
         Ok(())
     })?;
     let counted = counted(&stat, &storm)?;
@@ -59,19 +64,20 @@ fn storm(arguments: &[&str]) -> Result<()> {
 fn storm_while_read() -> Result<()> {
     let storm = Storm::new()?;
     let inum = storm.host.inum().to_string();
-    let arguments = ["stat", "--format", "json", "--netns", &inum, "--interval", "10ms"];
+    let file = env::temp_dir().join(format!("droptrace-tests-readings-{}", std::process::id()));
+    let path = file.to_str().context("the folder for temporary files is not UTF-8")?;
+    let arguments = ["stat", "--format", "json", "--netns", &inum, "--interval", "10ms", "--output", path];
     let droptrace = Droptrace::start(&arguments)?;
-    let dropped = send_all(&storm)?;
-    let documents = droptrace.finish()?.stdout;
+    let dropped = send(&storm, || Ok(fs::read_to_string(&file)?.lines().count() >= READINGS))?;
+    droptrace.finish()?;
+    let documents = fs::read_to_string(&file)?;
+    fs::remove_file(&file)?;
     let mut last = 0;
-    let mut readings = 0;
     for document in documents.lines() {
         let now = counted(&Stat::parse(document)?, &storm)?;
         ensure!(now >= last, "the count falls from {last} to {now}");
         last = now;
-        readings += 1;
     }
     ensure!(last == dropped, "droptrace counts {last}, the kernel {dropped}");
-    ensure!(readings > 2, "only {readings} readings in so many drops");
     Ok(())
 }

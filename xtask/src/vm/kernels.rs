@@ -115,11 +115,7 @@ impl Kernels {
         let unpacked = partial.join("unpacked");
         let release = &version.release;
         let (apt, _) = self.archive()?;
-        // Newer packages are split: then the first is empty and leans on the two others.
-        let split = [format!("linux-binary-{release}"), format!("linux-modules-{release}")];
-        let names = apt.names("linux-")?;
-        let mut packages = vec![format!("{PREFIX}{release}")];
-        packages.extend(split.into_iter().filter(|package| names.contains(package)));
+        let packages = packages(release, &apt.names("linux-")?)?;
         apt.unpack(&packages.iter().map(String::as_str).collect::<Vec<_>>(), &unpacked)?;
         let first = |places: [String; 2]| {
             let mut places = places.into_iter().map(|place| unpacked.join(place));
@@ -150,6 +146,20 @@ impl Kernels {
         let modules = folder.join("lib/modules").join(&version.release);
         Ok(Kernel { release: version.release.clone(), image, modules: Some(modules) })
     }
+}
+
+/// The packages that hold a kernel and its modules. Newer kernels are split: then the image's is empty and leans on two
+/// others, of which the archive forgets one before the other.
+fn packages(release: &str, offered: &[String]) -> Result<Vec<String>> {
+    let image = format!("{PREFIX}{release}");
+    let [binary, modules] = ["binary", "modules"].map(|part| format!("linux-{part}-{release}"));
+    if !offered.contains(&binary) {
+        return Ok(vec![image]);
+    }
+    if !offered.contains(&modules) {
+        bail!("the archive has {binary}, but {modules} no more");
+    }
+    Ok(vec![binary, modules])
 }
 
 /// A kernel's release, and the numbers in it, by which it is older or newer than others.
@@ -212,6 +222,16 @@ mod tests {
         assert_eq!(newest((5, 10)).as_deref(), Some("5.10.0-32-cloud-amd64"));
         assert_eq!(newest((6, 12)).as_deref(), Some("6.12.90+deb12.1-cloud-amd64"));
         assert_eq!(newest((6, 1)), None);
+    }
+
+    #[test]
+    fn split_kernels_need_both_halves() {
+        let offered =
+            ["linux-image-7.3", "linux-binary-7.3", "linux-modules-7.3", "linux-binary-7.1", "linux-image-6.1"];
+        let packages = |release| packages(release, &offered.map(str::to_owned)).map_err(|error| error.to_string());
+        assert_eq!(packages("6.1").unwrap(), ["linux-image-6.1"]);
+        assert_eq!(packages("7.3").unwrap(), ["linux-binary-7.3", "linux-modules-7.3"]);
+        assert_eq!(packages("7.1").unwrap_err(), "the archive has linux-binary-7.1, but linux-modules-7.1 no more");
     }
 
     #[test]
