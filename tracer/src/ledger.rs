@@ -73,6 +73,8 @@ pub struct EventLedger {
     pub delivered: u64,
     /// Records that made no sense.
     pub undecodable: u64,
+    /// Records among those submitted that have no bytes of the packet, for no header was set or they could not be read.
+    pub unreadable: u64,
 }
 
 impl EventLedger {

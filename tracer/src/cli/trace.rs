@@ -2,8 +2,10 @@
 
 use std::io;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::time::interval;
 
 use super::args::TraceArgs;
 use super::output::Output;
@@ -15,6 +17,8 @@ use crate::source::ebpf::{Drained, EventOptions, RingReader};
 
 /// Records between two looks at what ends the run.
 const BATCH: u64 = 4096;
+/// How often steps of real time are looked for.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows drops until the end, then the account.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
@@ -48,10 +52,15 @@ struct Trace {
 impl Trace {
     async fn until(&mut self, stop: &mut Stop) -> Result<()> {
         let mut more = false;
+        let mut clock = interval(CLOCK_INTERVAL);
         while !self.has_enough() {
             tokio::select! {
                 biased;
                 () = stop.wait() => break,
+                _ = clock.tick() => {
+                    self.session.names().0.refresh_clock();
+                    continue;
+                }
                 () = tokio::task::yield_now(), if more => {}
                 ready = self.ring.ready(), if !more => ready.context("cannot wait for records")?,
             }

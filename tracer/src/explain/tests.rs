@@ -61,7 +61,7 @@ fn every_core_reason_of_the_running_kernel_is_explained() {
     });
     let reasons: Vec<_> = reasons.collect();
     if reasons.is_empty() {
-        println!("SKIPPED every_core_reason_of_the_running_kernel_is_explained: its BTF has no such enum");
+        crate::skipped("every_core_reason_of_the_running_kernel_is_explained", "its BTF has no such enum");
         return;
     }
     assert_eq!(unexplained(reasons.into_iter()), [""; 0]);
@@ -120,7 +120,7 @@ fn counters_are_spelt_as_the_running_kernel_has_them() {
     let known = counters_of_the_running_kernel();
     // The newest counter that is told, and IPv6, which may be left out.
     if !known.contains("TcpExtBeyondWindow") || !known.contains("Ip6InDiscards") {
-        println!("SKIPPED counters_are_spelt_as_the_running_kernel_has_them: it lacks some of them");
+        crate::skipped("counters_are_spelt_as_the_running_kernel_has_them", "it lacks some of them");
         return;
     }
     for (name, explanation) in built_in().iter() {

@@ -150,8 +150,15 @@ pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
 
 /// The account of a trace that showed 8 of 1,000 drops.
 pub(super) fn trace_sources() -> Vec<SourceReport> {
-    let events =
-        EventLedger { offered: 1_000, submitted: 9, suppressed: 989, ring_full: 2, delivered: 8, undecodable: 1 };
+    let events = EventLedger {
+        offered: 1_000,
+        submitted: 9,
+        suppressed: 989,
+        ring_full: 2,
+        delivered: 8,
+        undecodable: 1,
+        unreadable: 3,
+    };
     let ledger =
         EbpfLedger { hits: 1_007, accounted: 1_000, overflow: 0, filtered: 7, missed: Some(0), events: Some(events) };
     vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }]

@@ -264,7 +264,7 @@ fn headers_that_promise_too_much_are_refused() {
 /// The running kernel's, or `None` (and a line that says so).
 pub(crate) fn running_kernel(test: &str) -> Option<KernelBtf> {
     if !Path::new(VMLINUX).exists() {
-        println!("SKIPPED {test}: {VMLINUX} does not exist");
+        crate::skipped(test, "the kernel tells no types");
         return None;
     }
     Some(KernelBtf::load().unwrap())

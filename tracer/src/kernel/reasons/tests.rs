@@ -165,7 +165,7 @@ fn the_running_kernels_format_file_agrees_with_its_btf() {
     let Some(btf) = running_kernel(NAME) else { return };
     let text = format::read();
     if text.is_empty() {
-        println!("SKIPPED {NAME}: tracefs is not mounted or not readable");
+        crate::skipped(NAME, "tracefs is not mounted or not readable");
         return;
     }
     let mut names = ReasonNames::load(&btf);
@@ -178,7 +178,7 @@ fn the_running_kernels_format_file_agrees_with_its_btf() {
 fn the_running_kernel_names_its_reasons() {
     let Some(btf) = running_kernel("the_running_kernel_names_its_reasons") else { return };
     if !btf.tracepoint().unwrap().has_reason {
-        println!("SKIPPED the_running_kernel_names_its_reasons: its tracepoint gives no reason");
+        crate::skipped("the_running_kernel_names_its_reasons", "its tracepoint gives no reason");
         return;
     }
     let mut names = ReasonNames::load(&btf);

@@ -41,6 +41,7 @@ struct Events {
     delivered: u64,
     undecodable: u64,
     pending: i128,
+    unreadable: u64,
 }
 
 #[derive(Serialize)]
@@ -82,8 +83,9 @@ impl From<EbpfLedger> for Ebpf {
 
 impl From<EventLedger> for Events {
     fn from(ledger: EventLedger) -> Self {
-        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable } = ledger;
-        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending: ledger.pending() }
+        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable } = ledger;
+        let pending = ledger.pending();
+        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending, unreadable }
     }
 }
 

@@ -99,7 +99,7 @@ fn unknown(ledger: &NetDmLedger) -> String {
 pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
     let with_events = sources.iter().filter_map(|source| Some((source, *source.ledger.events()?)));
     let lines = with_events.map(|(source, ledger)| {
-        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable } = ledger;
+        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable, .. } = ledger;
         let mut text = named("records", sources, source);
         _ = write!(text, "{} offered = {} submitted", Grouped(offered), Grouped(submitted));
         _ = write!(text, " + {} suppressed", Grouped(suppressed));

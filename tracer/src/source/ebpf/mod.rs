@@ -245,6 +245,7 @@ impl EbpfSource {
                 ring_full: counters.ring_full,
                 delivered: drained.delivered,
                 undecodable: drained.undecodable,
+                unreadable: counters.unreadable,
             }),
         }
     }
