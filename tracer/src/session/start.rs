@@ -98,10 +98,7 @@ struct Ears {
 
 impl Ears {
     async fn listen(step: Step, options: &Options, ground: &Ground) -> Result<Self> {
-        ensure!(
-            step.tells_single_drops() || options.events.is_none(),
-            "it tells counts only, and no single drops"
-        );
+        ensure!(step.tells_single_drops() || options.events.is_none(), "it tells counts only, and no single drops");
         let mut ears = Self::default();
         match step {
             Step::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),

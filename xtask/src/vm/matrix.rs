@@ -154,7 +154,12 @@ fn plans(series: &str) -> Vec<Run> {
     let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
-        plans.push(Run { name: "lockdown", title: " locked down", append, jobs: ["doctor", "lockdown"].map(job).to_vec() });
+        plans.push(Run {
+            name: "lockdown",
+            title: " locked down",
+            append,
+            jobs: ["doctor", "lockdown"].map(job).to_vec(),
+        });
     }
     plans
 }
