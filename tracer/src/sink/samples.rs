@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
-use crate::event::{DropTotal, Location, Place, Reason, Symbol, Timestamp};
+use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
 use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::report::{Host, OverflowTotal, SourceReport, StatReport};
 
@@ -42,7 +42,14 @@ pub(super) fn place() -> Place {
 
 fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
     let last_seen = Timestamp(NEW_YEAR.0 + last_second * SECOND);
-    DropTotal { place: Arc::new(place), packets, bytes: Some(bytes), first_seen: NEW_YEAR, last_seen }
+    DropTotal {
+        place: Arc::new(place),
+        packets,
+        bytes: Some(bytes),
+        first_seen: NEW_YEAR,
+        last_seen,
+        seen_by: &[Origin::Ebpf],
+    }
 }
 
 /// Seven places, from the household ones to those that strain the columns.

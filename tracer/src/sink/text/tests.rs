@@ -254,12 +254,12 @@ fn trace_cases() -> Vec<Case> {
 #[test]
 fn trace_lines() {
     let mut out = Vec::new();
-    let mut sink = TraceText::new(&mut out, TraceTextOptions { color: false, home_netns: HOME });
+    let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, ..TraceTextOptions::default() });
     sink.start(&host(), NEW_YEAR).unwrap();
     for (number, case) in trace_cases().iter().enumerate() {
         let event = DropEvent {
             timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
-            place: &case.place,
+            place: &Arc::new(case.place.clone()),
             seen_by: &[Origin::Ebpf],
             length: case.length,
             start: case.start,
@@ -267,7 +267,7 @@ fn trace_lines() {
         };
         sink.event(&event).unwrap();
     }
-    sink.finish(&trace_sources()).unwrap();
+    sink.finish(&trace_sources(), None).unwrap();
     let text = String::from_utf8(out).unwrap();
     println!("{text}");
     insta::assert_snapshot!("trace", text);
