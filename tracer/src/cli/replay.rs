@@ -108,6 +108,7 @@ impl Replay {
         self.last_ns = self.last_ns.max(heard_ns);
         let place = self.place(place);
         let event = DropEvent { timestamp, place: &place, seen_by: origin.alone(), length, start, bytes: &bytes };
+        self.union.advance(Moment(heard_ns), show)?;
         self.union.hear(Moment(heard_ns), origin, &event, show)
     }
 

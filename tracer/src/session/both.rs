@@ -71,10 +71,21 @@ impl Session {
         Moment(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Shows what has waited long enough for the other source.
-    pub(super) fn settle(&mut self, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
-        let now = self.now();
-        self.union.as_mut().map_or(Ok(()), |union| union.advance(now, &mut show))
+    /// Shows what has waited long enough for the other source: by the time at which both were last read to their end.
+    /// The first drop of a run waits for names to be looked up, which can take longer than any drop should wait.
+    pub(super) fn settle(
+        &mut self,
+        now: Moment,
+        are_read: [bool; 2],
+        mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for (looked, is_read) in self.looked.iter_mut().zip(are_read) {
+            if is_read {
+                *looked = now;
+            }
+        }
+        let [records, alerts] = self.looked;
+        self.union.as_mut().map_or(Ok(()), |union| union.advance(records.min(alerts), &mut show))
     }
 
     /// Notes what the kernel program has counted before the drop monitor is stopped.

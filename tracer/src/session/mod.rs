@@ -17,6 +17,7 @@ pub(crate) use start::explained;
 
 use crate::event::{DropEvent, Origin, Timestamp};
 use crate::kernel::own_netlink;
+use crate::pipeline::dedupe::Moment;
 use crate::pipeline::normalise::Normaliser;
 use crate::pipeline::union::{Union, unite};
 use crate::report::{Host, SourceReport, StatReport};
@@ -36,6 +37,8 @@ pub struct Session {
     counters: Option<Counters>,
     /// Joins what both sources tell; none where one listens, or where each is to be heard by itself.
     union: Option<Union>,
+    /// When the kernel program's records and the drop monitor's alerts were all read last.
+    looked: [Moment; 2],
     /// What the kernel program had counted when the drop monitor was on.
     opening: Option<ebpf::Totals>,
     /// What it had counted when the drop monitor was about to be stopped.
@@ -131,9 +134,10 @@ impl Session {
         match wake {
             // Where both listen, each has its turn whoever woke.
             Wake::Records | Wake::NetDm(net_dm::Wake::Alerts) => {
-                self.drain_alerts(limit, &mut show)?;
-                has_more = self.drain_records(limit, &mut show)? > 0 && self.has_more_records();
-                self.settle(&mut show)?;
+                let now = self.now();
+                let alerts = self.drain_alerts(now, limit, &mut show)?;
+                has_more = self.drain_records(now, limit, &mut show)? > 0 && self.has_more_records();
+                self.settle(now, [!self.has_more_records(), alerts < limit], &mut show)?;
             }
             Wake::NetDm(net_dm::Wake::CheckDue) => {
                 if let Some(source) = &mut self.net_dm {
@@ -145,7 +149,6 @@ impl Session {
                 if let Some(counters) = &mut self.counters {
                     counters.read()?;
                 }
-                self.settle(&mut show)?;
             }
         }
         Ok(has_more)
@@ -155,20 +158,27 @@ impl Session {
         self.ebpf.as_ref().is_some_and(|ear| ear.has_more)
     }
 
-    /// Shows the alerts that are there, about `limit`.
-    fn drain_alerts(&mut self, limit: u64, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> Result<()> {
-        let now = self.now();
+    /// Shows the alerts that are there, about `limit`; how many there were.
+    fn drain_alerts(
+        &mut self,
+        now: Moment,
+        limit: u64,
+        mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>,
+    ) -> Result<u64> {
         let Self { net_dm, normaliser, union, .. } = self;
-        let Some(source) = net_dm else { return Ok(()) };
+        let Some(source) = net_dm else { return Ok(0) };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut hear = heard(union, now, Origin::NetDm, &mut show);
-        source.drain(limit, |heard| normaliser.told_event(heard, &mut hear))??;
-        Ok(())
+        Ok(source.drain(limit, |heard| normaliser.told_event(heard, &mut hear))?? as u64)
     }
 
     /// Shows the records that are there, up to `limit`; how many there were.
-    fn drain_records(&mut self, limit: u64, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<u64> {
-        let now = self.now();
+    fn drain_records(
+        &mut self,
+        now: Moment,
+        limit: u64,
+        mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>,
+    ) -> io::Result<u64> {
         let Self { ebpf, normaliser, union, .. } = self;
         let Some(EbpfEar { source, ring: Some(ring), drained, has_more, .. }) = ebpf else { return Ok(0) };
         let mut hear = heard(union, now, Origin::Ebpf, &mut show);
@@ -201,7 +211,7 @@ impl Session {
         }
         let read = self.counters.as_mut().map_or(Ok(()), Counters::read);
         self.listened = Some(listened);
-        let drained = self.drain_records(limit, &mut show);
+        let drained = self.drain_records(self.now(), limit, &mut show);
         let flushed = self.union.as_mut().map_or(Ok(()), |union| union.flush(&mut show));
         detached?;
         stopped?;

@@ -77,6 +77,7 @@ impl Session {
             net_dm: ears.net_dm,
             counters: ears.counters,
             union,
+            looked: <[_; 2]>::default(),
             opening: ears.opening,
             closing: None,
             normaliser: Normaliser::new(reasons),

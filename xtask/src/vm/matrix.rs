@@ -150,7 +150,7 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["drops", "nothing_lost", "exact"].map(job).to_vec();
+    let tests = ["drops", "nothing_lost", "exact", "both"].map(job).to_vec();
     let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";

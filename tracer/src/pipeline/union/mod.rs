@@ -70,8 +70,8 @@ impl Union {
         }
     }
 
-    /// Takes what `origin` told at `now`, and shows the drops that are settled by it or by the time. All of them are
-    /// accounted for, also after `show` has failed.
+    /// Takes what `origin` told at `now`, and shows the drop if it is settled by that. All are accounted for, also after
+    /// `show` has failed.
     pub fn hear(
         &mut self,
         now: Moment,
@@ -92,11 +92,12 @@ impl Union {
         let detail = self.told.kept.keep(event);
         let observation = Observation { origin, drop, print, detail };
         let mut result = Ok(());
-        self.deduper.hear(now, observation, &mut self.told.take(show, &mut result));
+        self.deduper.take(now, observation, &mut self.told.take(show, &mut result));
         result
     }
 
-    /// Shows the drops that have waited long enough; to be called now and then.
+    /// Shows the drops that have waited long enough. `now` is a time by which all that both sources had to tell was
+    /// heard; to be called now and then.
     pub fn advance(&mut self, now: Moment, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
         let mut result = Ok(());
         self.deduper.advance(now, &mut self.told.take(show, &mut result));

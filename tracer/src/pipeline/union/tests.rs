@@ -43,6 +43,7 @@ fn played(options: UnionOptions, steps: &[(u64, Origin, DropEvent<'_>)]) -> (Vec
         Ok(())
     };
     for (now, origin, event) in steps {
+        union.advance(Moment(*now), &mut show).unwrap();
         union.hear(Moment(*now), *origin, event, &mut show).unwrap();
     }
     union.flush(&mut show).unwrap();
@@ -91,6 +92,17 @@ fn what_one_did_not_hear_is_filled_by_the_other_after_its_time() {
     let (drops, ledger) = played(UnionOptions::of_bytes(128, 16), &steps);
     assert_eq!(drops, [(vec![Origin::Ebpf], 1, 0, 16), (vec![Origin::NetDm], 2 * second, 0, 16)]);
     assert_eq!(ledger.ebpf.alone, AloneLedger { expired: 1, ..AloneLedger::default() });
+}
+
+#[test]
+fn nothing_expires_before_the_other_source_was_read() {
+    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let mut union = Union::new(UnionOptions::of_bytes(128, 0));
+    let (mut show, late) = (|_: &DropEvent<'_>| Ok(()), Moment(9_000 * MILLISECOND));
+    union.hear(Moment(0), Origin::Ebpf, &event(&place, 1, &[1; 60]), &mut show).unwrap();
+    union.hear(late, Origin::NetDm, &event(&place, 1, &[1; 60]), &mut show).unwrap();
+    union.advance(late, &mut show).unwrap();
+    assert_eq!((union.ledger().unique, union.ledger().duplicates), (1, 1));
 }
 
 #[test]
