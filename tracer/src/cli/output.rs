@@ -167,6 +167,7 @@ fn color(choice: ColorChoice, is_terminal: bool, no_color: Option<&OsStr>) -> bo
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Read as _;
 
     use super::*;
 
@@ -222,6 +223,37 @@ mod tests {
         output.flush().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_name_in_zst_is_compressed_and_whole_even_without_an_end() {
+        for finish in [true, false] {
+            let path = env::temp_dir().join(format!("droptrace-output-{}-{finish}.zst", std::process::id()));
+            let mut output = Output::open(Some(&path)).unwrap();
+            output.write_all(&[b'a'; 10_000]).unwrap();
+            output.flush().unwrap();
+            let flushed = fs::read(&path).unwrap();
+            let mut so_far = vec![0; 10_000];
+            zstd::stream::read::Decoder::new(&flushed[..]).unwrap().read_exact(&mut so_far).unwrap();
+            if finish {
+                output.finish().unwrap();
+                output.finish().unwrap();
+            }
+            drop(output);
+            let whole = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            assert!(whole.len() < 1_000);
+            assert_eq!(zstd::decode_all(&whole[..]).unwrap(), [b'a'; 10_000]);
+        }
+    }
+
+    #[test]
+    fn the_end_of_what_is_compressed_can_fail_too() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut output = Output::from_file(full, Some("drops.zst".into())).unwrap();
+        output.write_all(b"small enough for the buffer").unwrap();
+        let error = anyhow::Error::from(output.finish().unwrap_err());
+        assert_eq!(format!("{error:#}"), "writing to drops.zst failed: No space left on device (os error 28)");
     }
 
     #[test]

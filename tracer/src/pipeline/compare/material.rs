@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::evidence::{Evidence, NetDmMode, SiteEvidence, Uncovered};
 use super::{Comparison, Counts, compare, side_by_side};
-use crate::event::{DropEvent, DropTotal, Place};
+use crate::event::{DropEvent, DropTotal, Location, Place, Reason};
 use crate::ledger::{EbpfLedger, NetDmLedger};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::pipeline::union::{Union, tells_reasons, told_name};
@@ -161,7 +161,6 @@ fn since(now: Vec<(Spot, u64)>, before: Vec<(Spot, u64)>) -> impl Iterator<Item 
 }
 
 fn nowhere(address: u64) -> Arc<Place> {
-    use crate::event::{Location, Reason};
     Arc::new(Place {
         reason: Reason { value: None, subsystem: "core".into(), name: "NOT_SPECIFIED".into() }.into(),
         location: Location { address, symbol: None }.into(),
@@ -172,3 +171,7 @@ fn nowhere(address: u64) -> Arc<Place> {
         netns_name: None,
     })
 }
+
+#[cfg(test)]
+#[path = "material_tests.rs"]
+mod tests;

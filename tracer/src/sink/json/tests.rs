@@ -6,10 +6,10 @@ use super::*;
 use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
 use crate::report::StatReport;
 use crate::sink::samples::{
-    NEW_YEAR, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet, totals, trace_sources,
-    udp_packet,
+    NEW_YEAR, comparison, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet, totals,
+    trace_sources, udp_packet,
 };
-use crate::sink::{DropSink, Sort, StatSink};
+use crate::sink::{CompareSink, DropSink, Sort, StatSink};
 
 fn stat(report: &StatReport) -> String {
     let mut out = Vec::new();
@@ -96,4 +96,29 @@ fn each_source_has_the_fields_of_its_ledger() {
     let mut out = Vec::new();
     TraceJson::new(&mut out).finish(&[net_dm_source()], None).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"unheard":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0}}],"union":null}"#);
+}
+
+#[test]
+fn a_comparison_is_one_line_in_the_order_of_the_schema() {
+    let mut out = Vec::new();
+    CompareJson::new(&mut out).report(&comparison()).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.matches('\n').count(), 1);
+    insta::assert_snapshot!(
+        "compare",
+        text.replace("},{\"reason\"", "},\n{\"reason\"").replace("[{\"reason\"", "[\n{\"reason\"")
+    );
+}
+
+#[test]
+fn a_recording_has_the_bytes_of_packets() {
+    let mut out = Vec::new();
+    let mut sink = RawJson::new(&mut out, RawOptions { captured: 128, home_netns: 7 });
+    sink.start(&host(), NEW_YEAR).unwrap();
+    sink.event(&event(&place().into(), &[0, 1, 0xfe])).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    // The one figure that differs from run to run.
+    let (before, rest) = text.split_once("\"heard_ns\":").unwrap();
+    let after = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    insta::assert_snapshot!("raw", format!("{before}\"heard_ns\":0{after}"));
 }
