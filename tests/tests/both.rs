@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::droptrace::{Droptrace, Finished, command};
 use tests::netns::Netns;
 use tests::storm::{Storm, datagrams};
@@ -111,9 +111,9 @@ fn one_table_has_each_drop_once() -> Result<()> {
     let rows = report["drops"].as_array().context("no drops")?;
     let rows: Vec<_> = rows.iter().filter(|row| row["netns"] == storm.host.inum()).collect();
     ensure!(rows.len() == 1 && rows[0]["packets"] == dropped, "{dropped} were dropped: {report}");
-    ensure!(rows[0]["seen_by"].to_string() == r#"["ebpf","net_dm"]"#, "{report}");
+    ensure!(rows[0]["seen_by"] == json!(["ebpf", "net_dm"]), "{report}");
     // Nothing of the storm stands in a row of the other source as well.
-    let same = |row: &&Value| row["address"] == rows[0]["address"] && row["seen_by"].to_string() == r#"["net_dm"]"#;
+    let same = |row: &&Value| row["address"] == rows[0]["address"] && row["seen_by"] == json!(["net_dm"]);
     ensure!(report["drops"].as_array().into_iter().flatten().find(same).is_none(), "{report}");
     Ok(())
 }

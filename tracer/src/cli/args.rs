@@ -110,9 +110,8 @@ impl Command {
             Self::Stat(args) => args.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
-            Self::Replay(_) => 0,
             Self::Doctor(args) => args.verbose,
-            Self::Explain(_) => 0,
+            Self::Explain(_) | Self::Replay(_) => 0,
             Self::Netlink(args) => args.command.verbose(),
         }
     }

@@ -32,8 +32,9 @@ pub struct CompareArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Use colours; auto: on a terminal, unless the environment has NO_COLOR
+    /// When to use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
     pub color: ColorChoice,
 
     /// Say more on stderr about what goes on; -vv also has the kernel program speak

@@ -34,7 +34,8 @@ pub struct ReplayArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Use colours; auto: on a terminal, unless the environment has NO_COLOR
+    /// When to use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
     pub color: ColorChoice,
 }

@@ -29,8 +29,12 @@ pub fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
         (total.place.location.address, by_reason.then(|| Arc::from(told_name(reason))))
     };
     let mut sums: HashMap<Spot, Sums, RandomState> = HashMap::default();
-    ebpf.iter().for_each(|total| sums.entry(spot(total)).or_default().ebpf += total.packets);
-    net_dm.iter().for_each(|total| sums.entry(spot(total)).or_default().net_dm += total.packets);
+    for total in &ebpf {
+        sums.entry(spot(total)).or_default().ebpf += total.packets;
+    }
+    for total in &net_dm {
+        sums.entry(spot(total)).or_default().net_dm += total.packets;
+    }
     let mut rows: Vec<DropTotal> = Vec::with_capacity(ebpf.len());
     for total in ebpf {
         let is_heard_by_both = sums.get(&spot(&total)).is_some_and(|sums| sums.net_dm > 0);

@@ -11,11 +11,11 @@ const MODES: [&str; 4] = ["tp_btf", "raw_tracepoint", "packet", "summary"];
 
 #[derive(Deserialize)]
 struct Line {
-    sources: Vec<Source>,
+    sources: Vec<Account>,
 }
 
 #[derive(Deserialize)]
-struct Source {
+struct Account {
     source: String,
     mode: String,
     ledger: serde_json::Value,
@@ -69,11 +69,11 @@ pub(super) fn parse(line: &[u8]) -> Result<Vec<SourceReport>, Refused> {
     sources.into_iter().map(report).collect()
 }
 
-fn report(source: Source) -> Result<SourceReport, Refused> {
-    let mode = MODES.into_iter().find(|mode| *mode == source.mode).ok_or(Refused::Field("an unknown `mode`"))?;
-    let ledger = match source.source.as_str() {
-        "ebpf" => Ledger::Ebpf(serde_json::from_value::<Ebpf>(source.ledger)?.into()),
-        "net_dm" => Ledger::NetDm(serde_json::from_value::<NetDm>(source.ledger)?.into()),
+fn report(account: Account) -> Result<SourceReport, Refused> {
+    let mode = MODES.into_iter().find(|mode| *mode == account.mode).ok_or(Refused::Field("an unknown `mode`"))?;
+    let ledger = match account.source.as_str() {
+        "ebpf" => Ledger::Ebpf(serde_json::from_value::<Ebpf>(account.ledger)?.into()),
+        "net_dm" => Ledger::NetDm(serde_json::from_value::<NetDm>(account.ledger)?.into()),
         _ => return Err(Refused::Field("`source` is neither ebpf nor net_dm")),
     };
     Ok(SourceReport { mode, ledger })
