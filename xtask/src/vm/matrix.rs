@@ -18,6 +18,8 @@ const TIME_LIMIT: u64 = 90;
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
 const LOCKED_DOWN: &str = "6.12";
+/// The series on which both sources are tested at once, in a machine of their own.
+const BOTH_SOURCES: [&str; 3] = ["6.1", "6.12", "7.3"];
 
 /// The kernels to test on.
 #[derive(clap::Args)]
@@ -152,6 +154,9 @@ struct Run {
 fn plans(series: &str) -> Vec<Run> {
     let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
     let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
+    if BOTH_SOURCES.contains(&series) {
+        plans.push(Run { name: "both", title: " with both sources", append: "", jobs: vec![job("both")] });
+    }
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
         plans.push(Run {
@@ -187,7 +192,7 @@ mod tests {
 
     #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("6.1").len(), 1);
-        assert_eq!(plans(LOCKED_DOWN)[1].append, "lockdown=confidentiality");
+        assert_eq!(plans("5.10").len(), 1);
+        assert_eq!(plans(LOCKED_DOWN)[2].append, "lockdown=confidentiality");
     }
 }
