@@ -9,6 +9,7 @@ mod netlink;
 pub mod output;
 mod replay;
 pub mod sinks;
+mod snapshot;
 mod stat;
 mod stop;
 mod trace;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Explain(args) => explain::run(args),
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
+            Command::Snapshot(args) => snapshot::run(args).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })
