@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::case::drained;
-use tests::droptrace::{Droptrace, Finished, Stat, binary, command};
+use tests::droptrace::{Droptrace, Finished, Stat, command};
 use tests::frame::udp4;
 use tests::netns::Netns;
 use tests::storm::{REASON, Storm};
@@ -40,54 +40,11 @@ fn refused(finished: &Finished, code: i32, words: &[&str]) -> Result<()> {
 
 fn wrong_usage() -> Vec<Trial> {
     vec![
-        trial_as_root("without_rights", without_rights),
-        trial_as_root("root_without_capabilities", root_without_capabilities),
-        trial_as_root("doctor_with_and_without_rights", doctor_with_and_without_rights),
         trial("duration_that_is_none", || refused(&run(&["--duration", "abc"])?, 2, &["--duration", "abc"])),
         trial("unknown_command", || refused(&run(&["dance"])?, 2, &["dance"])),
         trial("no_such_namespace", || refused(&run(&["--netns", "no-such"])?, 1, &["no-such"])),
         trial("no_such_interface", || refused(&run(&["--interface", "no-such"])?, 1, &["no-such"])),
     ]
-}
-
-const RIGHTS: [&str; 3] = ["CAP_BPF", "CAP_PERFMON", "setcap"];
-
-/// As the user nobody, who may not look into the folder of the build.
-fn without_rights() -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("droptrace-tests-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
-    let copy = folder.join("droptrace");
-    fs::copy(binary()?, &copy)?;
-    let mut nobody = setpriv(&["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    let finished = Droptrace::spawn(nobody.arg(&copy).args(["stat", "--duration", "1s"])).and_then(Droptrace::wait);
-    fs::remove_dir_all(&folder)?;
-    refused(&finished?, 1, &RIGHTS)
-}
-
-/// As in a container.
-fn root_without_capabilities() -> Result<()> {
-    let mut bare = setpriv(&["--bounding-set=-all", "--inh-caps=-all"]);
-    let finished = Droptrace::spawn(bare.arg(binary()?).args(["stat", "--duration", "1s"]))?.wait()?;
-    refused(&finished, 1, &RIGHTS)
-}
-
-/// What the doctor says works is what works.
-fn doctor_with_and_without_rights() -> Result<()> {
-    let mode_of = |finished: &Finished| -> Result<Value> {
-        Ok(serde_json::from_str::<Value>(&finished.stdout).context("reading the diagnosis")?["chosen"].clone())
-    };
-    let root = run(&["doctor", "--format", "json"])?;
-    ensure!(root.status.success() && mode_of(&root)? == "tp_btf", "as root: {root:?}");
-    let mut bare = setpriv(&["--bounding-set=-all", "--inh-caps=-all"]);
-    let bare = Droptrace::spawn(bare.arg(binary()?).args(["doctor", "--format", "json"]))?.wait()?;
-    ensure!(mode_of(&bare)?.is_null(), "without capabilities: {bare:?}");
-    refused(&bare, 1, &["no way to listen"])
-}
-
-fn setpriv(arguments: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
 }
 
 fn output() -> Vec<Trial> {

@@ -1,6 +1,8 @@
 //! The ledger: what a source saw, what was kept of it, and what was lost, so that the sum is right or says that it
 //! is not.
 
+use crate::event::Origin;
+
 /// The account of one source, whichever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ledger {
@@ -8,14 +10,26 @@ pub enum Ledger {
     Ebpf(EbpfLedger),
     /// Of the kernel's drop monitor.
     NetDm(NetDmLedger),
+    /// Of the kernel's own counters.
+    Counters(CountersLedger),
 }
 
 impl Ledger {
+    /// The source's name in JSON.
+    pub const fn source(&self) -> &'static str {
+        match self {
+            Self::Ebpf(_) => Origin::Ebpf.name(),
+            Self::NetDm(_) => Origin::NetDm.name(),
+            Self::Counters(_) => "counters",
+        }
+    }
+
     /// Drops that a filter left out.
     pub const fn filtered(&self) -> u64 {
         match self {
             Self::Ebpf(ledger) => ledger.filtered,
             Self::NetDm(ledger) => ledger.filtered,
+            Self::Counters(_) => 0,
         }
     }
 
@@ -23,7 +37,7 @@ impl Ledger {
     pub const fn events(&self) -> Option<&EventLedger> {
         match self {
             Self::Ebpf(ledger) => ledger.events.as_ref(),
-            Self::NetDm(_) => None,
+            Self::NetDm(_) | Self::Counters(_) => None,
         }
     }
 }
@@ -143,6 +157,14 @@ impl NetDmLedger {
         let drops = self.drops as i128 - self.accounted as i128 - self.overflow as i128 - self.filtered as i128;
         if messages != 0 { messages } else { drops }
     }
+}
+
+/// The account of the kernel's own counters: what rose. How many drops they do not count cannot be known, and one
+/// packet may move more than one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountersLedger {
+    /// The sum of all counters since the start.
+    pub counted: u64,
 }
 
 #[cfg(test)]

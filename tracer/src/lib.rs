@@ -1,8 +1,8 @@
 //! Accounts for every packet that Linux drops: where, why, how many, and how sure.
 //!
 //! Data flows up this list: [`kernel`] is what the running kernel tells, [`event`] and [`ledger`] are the domain,
-//! [`source`] listens, [`pipeline`] gives names, [`report`] is what sinks are given, [`packet`] decodes what was
-//! dropped, [`sink`] shows it, [`doctor`] tells what works here, [`explain`] what reasons mean, [`cli`] reads what was
+//! [`source`] listens, [`pipeline`] gives names, [`report`] is what sinks are given, [`session`] is one run,
+//! [`packet`] decodes what was dropped, [`sink`] shows it, [`doctor`] tells what works here, [`explain`] what reasons mean, [`cli`] reads what was
 //! typed and runs the commands.
 
 pub mod cli;
@@ -15,6 +15,7 @@ pub mod netlink;
 pub mod packet;
 pub mod pipeline;
 pub mod report;
+pub mod session;
 pub mod sink;
 pub mod source;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{DropTotal, Origin, Reason, Timestamp};
+use crate::event::{DropTotal, Reason, Timestamp};
 use crate::ledger::Ledger;
 
 /// The host that the drops happened on.
@@ -18,11 +18,9 @@ pub struct Host {
 /// One source and its account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReport {
-    /// Which.
-    pub origin: Origin,
-    /// How it listens: `tp_btf` or `raw_tracepoint`; `packet` or `summary`.
+    /// How it listens: `tp_btf` or `raw_tracepoint`; `packet` or `summary`; `procfs`.
     pub mode: &'static str,
-    /// Its account.
+    /// Which source it is, and its account.
     pub ledger: Ledger,
 }
 

@@ -72,7 +72,7 @@ fn measure(way: &Way, storm: &Storm, btf: &KernelBtf) -> Result<Cost> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _context = runtime.enter();
     let options = Options {
-        mode: Some(way.mode),
+        mode: way.mode,
         map_entries: 8192,
         events: way.events.clone(),
         netns: 0,

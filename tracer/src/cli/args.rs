@@ -27,7 +27,8 @@ Examples:
 
 Counts are exact: the last line tells what was seen, what of it was counted, and what was lost.
 
-Rights: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions.
+Rights: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions. With
+less, it takes the next best way to listen, and says what is lost (`droptrace doctor` shows all ways).
 Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
 Ctrl-C ends a run in order and still prints the result.";
 
@@ -134,13 +135,13 @@ pub struct CommonArgs {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Who listens: the kernel program, or the kernel's own drop monitor, which is one for the whole host
+    /// Who listens; auto takes the first that works, and says what it loses
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
-    /// What the drop monitor is asked to tell: each packet, or counts by place each second
-    #[arg(long, value_enum, default_value_t, hide_short_help = true, value_name = "MODE")]
-    pub net_dm_mode: NetDmMode,
+    /// What the drop monitor is asked to tell [default: packet, or else summary]
+    #[arg(long, value_enum, hide_short_help = true, value_name = "MODE")]
+    pub net_dm_mode: Option<NetDmMode>,
 
     /// How to attach to the kernel; auto takes the cheapest way that works here
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
@@ -287,20 +288,19 @@ pub enum ColorChoice {
 /// Who listens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Source {
-    /// The best that works
+    /// The kernel program, else the drop monitor, else the kernel's own counters
     #[default]
     Auto,
     /// The kernel program on `kfree_skb`
     Ebpf,
-    /// The kernel's drop monitor, over generic netlink
+    /// The kernel's drop monitor, over generic netlink; it is one for the whole host
     NetDm,
 }
 
 /// What the drop monitor is asked to tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NetDmMode {
     /// Each packet, as far as its queue and the socket hold them; what they do not hold is counted
-    #[default]
     Packet,
     /// Hits by place, cheaper, without reasons; some are lost without a count
     Summary,

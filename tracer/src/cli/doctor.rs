@@ -6,13 +6,12 @@ use anyhow::{Result, bail};
 
 use super::args::{DoctorArgs, Format};
 use super::output::Output;
-use super::session;
-use crate::doctor;
+use crate::{doctor, session};
 
 /// Examines the host. Fails when no way to listen works.
-pub(super) fn run(args: &DoctorArgs) -> Result<()> {
+pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
-    let diagnosis = doctor::examine(session::host());
+    let diagnosis = doctor::examine(session::host()).await;
     match args.format {
         Format::Text => doctor::write_text(&mut output, &diagnosis)?,
         Format::Json => doctor::write_json(&mut output, &diagnosis)?,

@@ -3,13 +3,12 @@
 pub mod args;
 mod doctor;
 mod explain;
-mod net_dm;
+mod listen;
 mod netlink;
 pub mod output;
-mod session;
 pub mod sinks;
 mod stat;
-mod target;
+mod stop;
 mod trace;
 mod units;
 
@@ -17,7 +16,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use args::{Cli, Command, Source};
+use args::{Cli, Command};
 use output::reader_gone;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -33,15 +32,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
-            Command::Stat(args) => match args.common.source {
-                Source::Auto | Source::Ebpf => stat::run(args).await,
-                Source::NetDm => net_dm::stat(args).await,
-            },
-            Command::Trace(args) => match args.common.source {
-                Source::Auto | Source::Ebpf => trace::run(args).await,
-                Source::NetDm => net_dm::trace(args).await,
-            },
-            Command::Doctor(args) => doctor::run(args),
+            Command::Stat(args) => stat::run(args).await,
+            Command::Trace(args) => trace::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => explain::run(args),
             Command::Netlink(args) => netlink::run(&args.command).await,
         }

@@ -1,39 +1,57 @@
 //! `droptrace stat`: totals by reason and place.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::args::{StatArgs, Updates};
 use super::output::Output;
-use super::session::{Session, Stop};
-use super::sinks;
+use super::stop::Stop;
+use super::{listen, sinks};
 use crate::kernel::netns;
+use crate::session::Session;
+use crate::sink::StatSink;
+
+/// Alerts between two looks at what ends the run.
+const BATCH: u64 = 4096;
+/// Far beyond any run.
+const NEVER: Duration = Duration::from_secs(1 << 30);
 
 /// Counts until the end, showing the totals as asked for.
 pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
-    let updates = args.updates(output.is_terminal());
+    let interval = match args.updates(output.is_terminal()) {
+        Updates::Every(interval) => interval,
+        // The end shows the totals.
+        Updates::AtEnd => NEVER,
+    };
     let mut sink = sinks::stat(args, output, netns::own().unwrap_or(0));
     let mut stop = Stop::new(args.common.duration)?;
-    let (mut session, _) = Session::start(&args.common, None)?;
+    let mut session = Session::start(&listen::options(&args.common, None)?).await?;
     stop.start_clock();
-    eprintln!("droptrace: counting drops ({}); Ctrl-C ends", session.mode());
-    match updates {
-        Updates::AtEnd => stop.wait().await,
-        Updates::Every(interval) => {
-            let mut ticks = interval_at(Instant::now() + interval, interval);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            loop {
-                tokio::select! {
-                    biased;
-                    () = stop.wait() => break,
-                    _ = ticks.tick() => sink.report(&session.stat_report()?)?,
-                }
-            }
-        }
-    }
-    session.stop()?;
+    eprintln!("droptrace: counting drops ({}); Ctrl-C ends", listen::title(session.step()));
+    let ended = count(&mut session, &mut stop, interval, &mut *sink).await;
+    // What was counted is shown however the run ended.
+    let stopped = session.stop(0, |_| Ok(())).await;
     sink.report(&session.stat_report()?)?;
     session.warn_of_hidden_addresses();
-    Ok(())
+    ended.and(stopped)
+}
+
+async fn count(session: &mut Session, stop: &mut Stop, interval: Duration, sink: &mut dyn StatSink) -> Result<()> {
+    let mut ticks = interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let wake = tokio::select! {
+            biased;
+            () = stop.wait() => return Ok(()),
+            _ = ticks.tick() => {
+                sink.report(&session.stat_report()?)?;
+                continue;
+            }
+            wake = session.ready() => wake?,
+        };
+        session.follow(wake, BATCH, |_| Ok(())).await?;
+    }
 }

@@ -8,23 +8,32 @@ use crate::kernel::reasons::ReasonNames;
 use crate::kernel::support::{Facts, Lockdown, Obstacle};
 use crate::kernel::symbols::Symbols;
 use crate::report::Host;
+use crate::source::counters::Counters;
 use crate::source::ebpf::{EbpfSource, Mode, Options};
+use crate::source::net_dm::{self, AlertMode, NetDmSource};
+use crate::{netlink, session};
 
 /// Examines the host. Attaches and detaches each kind of program once. Must be called within a tokio runtime.
-pub fn examine(host: Host) -> Diagnosis {
+pub async fn examine(host: Host) -> Diagnosis {
     let facts = Facts::read();
     let btf = KernelBtf::load();
+    let monitor = NetDmSource::probe().await;
     let mut checks = vec![capabilities(&facts), bpf(&facts), types(&btf)];
     if let Ok(btf) = &btf {
-        checks.extend([tracepoint(btf), fields(btf), reasons(btf)]);
+        checks.extend([tracepoint(btf), fields(btf)]);
+        checks.extend(reasons(btf));
     }
-    checks.extend([symbols(), lockdown(facts.lockdown)]);
-    let steps = [(Mode::TpBtf, "nothing"), (Mode::RawTracepoint, "time: each drop costs several times as much")];
-    let steps = steps.map(|(mode, loses)| Step {
-        source: "ebpf",
-        mode: mode.name(),
-        refused: try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}")),
-        loses,
+    checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
+    let refused_monitor = monitor.err().map(|error| format!("{:#}", session::explained(error)));
+    let steps = session::Step::LADDER.map(|step| Step {
+        source: step.source(),
+        mode: step.mode(),
+        refused: match step {
+            session::Step::Ebpf(mode) => try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}")),
+            session::Step::NetDm(_) => refused_monitor.clone(),
+            session::Step::Counters => Counters::start(0).err().map(|error| error.to_string()),
+        },
+        loses: step.loses(),
     });
     Diagnosis { host, checks, steps: steps.into() }
 }
@@ -43,6 +52,7 @@ fn capabilities(facts: &Facts) -> Check {
         ("CAP_BPF", CapabilitySet::BPF),
         ("CAP_PERFMON", CapabilitySet::PERFMON),
         ("CAP_SYSLOG", CapabilitySet::SYSLOG),
+        ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
         ("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN),
     ];
     let held = wanted.into_iter().filter(|(_, capability)| facts.capabilities.contains(*capability));
@@ -94,12 +104,16 @@ fn fields(btf: &KernelBtf) -> Check {
     }
 }
 
-fn reasons(btf: &KernelBtf) -> Check {
+/// None where the tracepoint gives no reasons to be named.
+fn reasons(btf: &KernelBtf) -> Option<Check> {
     const NAME: &str = "names of reasons";
-    match ReasonNames::load(btf).known() {
+    if btf.tracepoint().is_ok_and(|tracepoint| !tracepoint.has_reason) {
+        return None;
+    }
+    Some(match ReasonNames::load(btf).known() {
         0 => bad(NAME, State::Degraded, "none", &"reasons are shown as numbers"),
         known => good(NAME, format!("{known} of the core")),
-    }
+    })
 }
 
 fn symbols() -> Check {
@@ -126,13 +140,41 @@ fn lockdown(lockdown: Lockdown) -> Check {
     }
 }
 
+/// The second-best way to listen: the kernel's own monitor, which is not touched.
+fn drop_monitor(monitor: &Result<Option<AlertMode>, net_dm::Error>) -> Check {
+    const NAME: &str = "drop monitor (NET_DM)";
+    match monitor {
+        Ok(None) => good(NAME, "there, and nobody uses it"),
+        Ok(Some(mode)) => bad(
+            NAME,
+            State::Degraded,
+            format!("others run it in {} mode", mode.name()),
+            &"by it droptrace would hear what they hear, and leave it as it is",
+        ),
+        Err(net_dm::Error::Netlink(netlink::Error::NoFamily { .. })) => {
+            bad(NAME, State::Missing, "not registered here", &"see the ways to listen")
+        }
+        Err(error) => bad(NAME, State::Missing, "not for this process", error),
+    }
+}
+
+/// What devices drop by themselves is told by devlink's traps.
+async fn devices() -> Check {
+    const NAME: &str = "devices with devlink";
+    match net_dm::devlink_devices().await {
+        Ok(0) => good(NAME, "none, so no hardware tells its drops"),
+        Ok(devices) => good(NAME, format!("{devices}, whose traps tell hardware drops")),
+        Err(error) => bad(NAME, State::Degraded, "cannot be told", &error),
+    }
+}
+
 fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> anyhow::Result<()> {
     if let Some(obstacle) = facts.obstacles().into_iter().next() {
         return Err(obstacle.into());
     }
     let btf = btf.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
     let options = Options {
-        mode: Some(mode),
+        mode,
         map_entries: 1,
         events: None,
         netns: 0,

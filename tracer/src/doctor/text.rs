@@ -8,21 +8,21 @@ use super::{Diagnosis, State};
 pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
     writeln!(out, "{}, Linux {}", diagnosis.host.name, diagnosis.host.kernel)?;
     writeln!(out)?;
-    writeln!(out, "{:<20}  {:<8}  FOUND", "FACT", "STATE")?;
+    writeln!(out, "{:<22}  {:<8}  FOUND", "FACT", "STATE")?;
     for check in &diagnosis.checks {
-        writeln!(out, "{:<20}  {:<8}  {}", check.name, check.state.name(), check.found)?;
+        writeln!(out, "{:<22}  {:<8}  {}", check.name, check.state.name(), check.found)?;
         // Where something is missing, the ways to listen below tell what to do.
         let advice = check.advice.as_deref().filter(|_| check.state != State::Missing);
         indented(out, advice)?;
     }
     writeln!(out)?;
-    writeln!(out, "{:<20}  {:<8}  LOSES", "WAY TO LISTEN", "WORKS")?;
+    writeln!(out, "{:<22}  {:<8}  LOSES", "WAY TO LISTEN", "WORKS")?;
     let mut told: Option<&str> = None;
     for step in &diagnosis.steps {
         let way = format!("{} {}", step.source, step.mode);
         let works = if step.refused.is_none() { "yes" } else { "no" };
         let chosen = if diagnosis.chosen() == Some(step) { "   (taken unless another is asked for)" } else { "" };
-        writeln!(out, "{way:<20}  {works:<8}  {}{chosen}", step.loses)?;
+        writeln!(out, "{way:<22}  {works:<8}  {}{chosen}", step.loses)?;
         if step.refused.as_deref() != told {
             indented(out, step.refused.as_deref())?;
         }

@@ -6,11 +6,17 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 /// What reading takes: `CAP_BPF` for maps (kernels before 5.19 ask it for every use of `bpf`), and `CAP_SYSLOG` to see
 /// the addresses of symbols, which are read when the first drop comes.
-pub const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
+const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
 
 /// What the drop monitor takes until the end: `CAP_NET_ADMIN` to stop it and to put its settings back, and `CAP_SYSLOG`
 /// as above.
-pub const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
+const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
+
+/// What these sources take until the end.
+pub fn needed(ebpf: bool, net_dm: bool) -> CapabilitySet {
+    let of = |takes, needed| if takes { needed } else { CapabilitySet::empty() };
+    of(ebpf, EBPF) | of(net_dm, NET_DM)
+}
 
 /// Gives up, for the calling thread and those that it starts, all capabilities but those that are `needed`.
 ///

@@ -5,6 +5,7 @@
 //!
 //! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
 
+pub mod absence;
 pub mod debug;
 mod decode;
 mod details;

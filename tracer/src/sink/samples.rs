@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
-use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
+use crate::event::{DropTotal, Location, Place, Reason, Symbol, Timestamp};
 use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::report::{Host, OverflowTotal, SourceReport, StatReport};
 
@@ -141,7 +141,7 @@ pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         started_at: NEW_YEAR,
         duration: Duration::from_secs(10),
         is_final: true,
-        sources: vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }],
+        sources: vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }],
         drops,
         overflow,
         own_netlink_drops: Some(0),
@@ -161,7 +161,7 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
     };
     let ledger =
         EbpfLedger { hits: 1_007, accounted: 1_000, overflow: 0, filtered: 7, missed: Some(0), events: Some(events) };
-    vec![SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }]
+    vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }]
 }
 
 /// The account of a `NET_DM` source in packet mode that lost some.
@@ -180,14 +180,14 @@ pub(super) fn net_dm_source() -> SourceReport {
         overruns: 2,
         ..NetDmLedger::default()
     };
-    SourceReport { origin: Origin::NetDm, mode: "packet", ledger: Ledger::NetDm(ledger) }
+    SourceReport { mode: "packet", ledger: Ledger::NetDm(ledger) }
 }
 
 /// The kernel program's account within a report, to be changed.
 pub(super) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
     match &mut report.sources[0].ledger {
         Ledger::Ebpf(ledger) => ledger,
-        Ledger::NetDm(_) => panic!("the samples are eBPF's"),
+        Ledger::NetDm(_) | Ledger::Counters(_) => panic!("the samples are eBPF's"),
     }
 }
 

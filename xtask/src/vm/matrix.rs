@@ -23,7 +23,7 @@ const LOCKED_DOWN: &str = "6.12";
 #[derive(clap::Args)]
 pub(crate) struct MatrixArgs {
     /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
-    #[arg(long, default_value = "none")]
+    #[arg(long, default_value = "default")]
     kernels: Selection,
     #[command(flatten)]
     source: Source,
@@ -34,7 +34,7 @@ pub(crate) struct MatrixArgs {
 
 impl Default for MatrixArgs {
     fn default() -> Self {
-        Self { kernels: Selection::None, source: Source::default(), time_limit: TIME_LIMIT }
+        Self { kernels: Selection::Default, source: Source::default(), time_limit: TIME_LIMIT }
     }
 }
 
@@ -162,11 +162,16 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["drops", "nothing_lost", "exact"].map(job).to_vec();
+    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
     let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
-        plans.push(Run { name: "lockdown", title: " locked down", append, jobs: vec![job("lockdown")] });
+        plans.push(Run {
+            name: "lockdown",
+            title: " locked down",
+            append,
+            jobs: ["doctor", "lockdown"].map(job).to_vec(),
+        });
     }
     plans
 }

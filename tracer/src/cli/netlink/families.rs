@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::table;
 use crate::cli::args::{Format, ShowArgs};
 use crate::cli::output::Output;
-use crate::cli::session;
 use crate::netlink::{Connection, Details, Group};
 use crate::report::Host;
+use crate::session;
 
 pub(super) async fn run(args: &ShowArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;

@@ -6,12 +6,12 @@ use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 
-use super::absence::{self, Surroundings};
 use super::{family_json, table};
 use crate::cli::args::{FamilyArgs, Format};
 use crate::cli::output::Output;
-use crate::cli::session;
+use crate::netlink::absence::{self, Surroundings};
 use crate::netlink::{AttributePolicy, Connection, Details, Error, Operation, Policies, Step, names};
+use crate::session;
 use crate::sink::printable;
 
 /// Shows the family. Fails when it is not there, and says why.

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::table;
 use crate::cli::args::{Format, ShowArgs};
 use crate::cli::output::Output;
-use crate::cli::session;
 use crate::kernel::netns::{self, Namespaces};
 use crate::netlink::{Connection, Family, Listener, Process, listeners, names};
 use crate::report::Host;
+use crate::session;
 
 /// `NETLINK_GENERIC` (`include/uapi/linux/netlink.h`).
 const GENERIC: u32 = 16;

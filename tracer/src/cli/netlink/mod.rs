@@ -1,6 +1,5 @@
 //! `droptrace netlink`: what generic netlink offers here. One file for each command.
 
-mod absence;
 mod families;
 mod family;
 mod family_json;

@@ -5,12 +5,13 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::absence::{self, Surroundings};
 use crate::cli::args::WatchArgs;
 use crate::cli::output::Output;
-use crate::cli::session::{self, Stop};
+use crate::cli::stop::Stop;
+use crate::netlink::absence::{self, Surroundings};
 use crate::netlink::wire::{self, Malformed, Message};
 use crate::netlink::{Connection, Decoder, Details, Error, Family, Group, Policies, Received, Receiver, Socket, names};
+use crate::session;
 use crate::sink::printable;
 
 /// The longest attribute has 64 KiB, and messages have few of that size.

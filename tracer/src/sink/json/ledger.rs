@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::report::SourceReport;
 
 #[derive(Serialize)]
@@ -18,6 +18,7 @@ pub(super) struct Account {
 enum Shape {
     Ebpf(Ebpf),
     NetDm(NetDm),
+    Counters(Counters),
 }
 
 #[derive(Serialize)]
@@ -63,13 +64,24 @@ struct NetDm {
     skipped_attributes: u64,
 }
 
+#[derive(Serialize)]
+struct Counters {
+    accounted: u64,
+    overflow: u64,
+    filtered: u64,
+    lost: Option<u64>,
+}
+
 impl From<&SourceReport> for Account {
     fn from(report: &SourceReport) -> Self {
         let ledger = match report.ledger {
             Ledger::Ebpf(ledger) => Shape::Ebpf(ledger.into()),
             Ledger::NetDm(ledger) => Shape::NetDm(ledger.into()),
+            Ledger::Counters(CountersLedger { counted }) => {
+                Shape::Counters(Counters { accounted: counted, overflow: 0, filtered: 0, lost: None })
+            }
         };
-        Self { source: report.origin.name(), mode: report.mode, ledger }
+        Self { source: report.ledger.source(), mode: report.mode, ledger }
     }
 }
 

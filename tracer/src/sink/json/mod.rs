@@ -29,6 +29,13 @@ impl<T: fmt::Display> Serialize for Shown<T> {
 /// An address of the kernel, as a string: JSON's numbers do not hold 64 bits.
 struct Address(u64);
 
+impl Address {
+    /// Null where a drop is not at a place in the kernel's code.
+    fn of(location: &Location) -> Option<Shown<Self>> {
+        (location.address != 0).then_some(Shown(Self(location.address)))
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)

@@ -37,10 +37,13 @@ pub(super) fn reason(reason: &Reason) -> Cow<'_, str> {
     }
 }
 
-/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, or the address; in at most `width` characters, first at the
-/// symbol's expense, then at the module's.
+/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, or `-` where it is no place in the kernel's code;
+/// in at most `width` characters, first at the symbol's expense, then at the module's.
 pub(super) fn location(location: &Location, width: usize) -> String {
     let Some(symbol) = &location.symbol else {
+        if location.address == 0 {
+            return "-".into();
+        }
         return shorten(&format!("{:#x}", location.address), width).into_owned();
     };
     let name = printable(&symbol.name);
@@ -110,6 +113,7 @@ mod tests {
         assert_eq!(at(&in_module, 12), "tcp_v4…7 […]");
         let hidden = Location { address: 0xffff_ffff_8204_5927, symbol: None };
         assert_eq!(location(&hidden, 30), "0xffffffff82045927");
+        assert_eq!(location(&Location { address: 0, symbol: None }, 30), "-");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::number::Grouped;
-use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::report::SourceReport;
 
 /// A line, and whether all is well with it.
@@ -19,6 +19,11 @@ pub(super) fn accounting(sources: &[SourceReport], is_final: bool) -> Vec<Ledger
         let healthy = match &source.ledger {
             Ledger::Ebpf(ledger) => ebpf(&mut text, ledger, is_final),
             Ledger::NetDm(ledger) => net_dm(&mut text, ledger),
+            Ledger::Counters(CountersLedger { counted }) => {
+                _ = write!(text, "counters rose by {} in all, some of them for the same packet; ", Grouped(*counted));
+                text.push_str("lost: unknown (most drops have no counter)");
+                false
+            }
         };
         LedgerLine { text, healthy }
     });
@@ -126,17 +131,16 @@ pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
 
 /// The source is named where there are several.
 fn named(what: &str, sources: &[SourceReport], source: &SourceReport) -> String {
-    if sources.len() > 1 { format!("{what} ({}): ", source.origin.name()) } else { format!("{what}: ") }
+    if sources.len() > 1 { format!("{what} ({}): ", source.ledger.source()) } else { format!("{what}: ") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Origin;
     use crate::sink::samples::net_dm_source;
 
     fn line(ledger: EbpfLedger, is_final: bool) -> (String, bool) {
-        one(SourceReport { origin: Origin::Ebpf, mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }, is_final)
+        one(SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }, is_final)
     }
 
     fn one(source: SourceReport, is_final: bool) -> (String, bool) {

@@ -9,7 +9,8 @@ use super::number::{Grouped, seconds};
 use super::paint::{Painted, Style};
 use super::table::{Columns, Row};
 use super::{Size, fit, ledger};
-use crate::report::StatReport;
+use crate::ledger::Ledger;
+use crate::report::{SourceReport, StatReport};
 use crate::sink::StatSink;
 use crate::sink::rank::{Rank, Ranking, Sort, per_second};
 
@@ -218,6 +219,10 @@ impl View<'_> {
     }
 
     fn nothing(&self) -> String {
+        let has_counters_only = |source: &SourceReport| matches!(source.ledger, Ledger::Counters(_));
+        if self.report.sources.iter().any(has_counters_only) {
+            return "No counter of drops rose.".into();
+        }
         let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);
         let filter = if filtered { " within the filter" } else { "" };
         let yet = if self.report.is_final { "" } else { " so far" };

@@ -74,21 +74,8 @@ pub fn page_size() -> u32 {
     u32::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
-/// Attaches in the best way that works, or in the one asked for.
-pub(super) fn attach(ebpf: &mut Ebpf, wanted: Option<Mode>) -> Result<Mode, Error> {
-    if let Some(mode) = wanted {
-        return attach_as(ebpf, mode).map(|()| mode);
-    }
-    match attach_as(ebpf, Mode::TpBtf) {
-        Ok(()) => Ok(Mode::TpBtf),
-        Err(refused) => {
-            tracing::warn!("{:#}; trying {}", anyhow::Error::from(refused), Mode::RawTracepoint.name());
-            attach_as(ebpf, Mode::RawTracepoint).map(|()| Mode::RawTracepoint)
-        }
-    }
-}
-
-fn attach_as(ebpf: &mut Ebpf, mode: Mode) -> Result<(), Error> {
+/// Attaches the program of this mode.
+pub(super) fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<(), Error> {
     let refused = |source| refusal(mode, source);
     match mode {
         Mode::TpBtf | Mode::Nothing => {

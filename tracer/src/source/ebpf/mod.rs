@@ -21,7 +21,6 @@ pub use record::{Record, interface_name};
 pub use ring::{Drained, RingReader};
 pub use totals::{Count, Totals};
 
-use crate::event::Origin;
 use crate::kernel::btf::{BtfError, KernelBtf};
 use crate::kernel::support::Facts;
 use crate::ledger::{EbpfLedger, EventLedger, Ledger};
@@ -62,8 +61,8 @@ impl Mode {
 /// What the source is to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How to attach; none for the best that works.
-    pub mode: Option<Mode>,
+    /// How to attach.
+    pub mode: Mode,
     /// Room for places in the hash; the cache of each CPU in front of it has as much, up to 256.
     pub map_entries: u32,
     /// Send records; none to count only.
@@ -207,7 +206,8 @@ impl EbpfSource {
         let fd = |name| load::map_fd(&ebpf, name);
         let totals = TotalsReader::new(fd("CPU_STATE")?, fd("DROPS")?, fd("OVERFLOW")?, cpus, tick_ns);
         let interfaces = MapReader::new(fd("INTERFACES")?, size_of::<InterfaceKey>(), size_of::<InterfaceName>());
-        let mode = load::attach(&mut ebpf, options.mode)?;
+        let mode = options.mode;
+        load::attach(&mut ebpf, mode)?;
         let program = load::program_fd(&ebpf, mode)?;
         Ok((Self { ebpf, mode, program, totals, interfaces, has_events: ring.is_some() }, ring))
     }
@@ -253,7 +253,7 @@ impl EbpfSource {
     /// The account with the source's name, for sinks.
     pub fn report(&self, totals: &Totals, drained: Drained) -> SourceReport {
         let ledger = Ledger::Ebpf(self.ledger(totals, drained));
-        SourceReport { origin: Origin::Ebpf, mode: self.mode.name(), ledger }
+        SourceReport { mode: self.mode.name(), ledger }
     }
 
     /// What the kernel knows of the program.

@@ -76,18 +76,13 @@ impl Control {
 
     /// Whether there is a device that could tell hardware drops: one that devlink knows.
     pub(super) async fn has_devices(&mut self) -> bool {
-        let Ok(devlink) = Family::resolve(&mut self.connection, DEVLINK).await else { return false };
-        let mut devices = 0;
-        let visit = |_: Reply<'_>| {
-            devices += 1;
-            Ok(())
-        };
-        let what = "the list of devlink devices (DEVLINK_CMD_GET)";
-        let listed = self.connection.call(what, devlink.id, ListDevices, Kind::Dump, visit).await;
-        if let Err(error) = listed {
-            tracing::debug!("{error}");
+        match devlink_devices(&mut self.connection).await {
+            Ok(devices) => devices > 0,
+            Err(error) => {
+                tracing::debug!("{error}");
+                false
+            }
         }
-        devices > 0
     }
 
     /// A request that is only acknowledged.
@@ -103,6 +98,22 @@ impl Control {
 
 /// The family of devices whose drivers tell more (`include/uapi/linux/devlink.h`).
 const DEVLINK: &str = "devlink";
+
+/// Counts the devices that devlink knows: none where the kernel has no devlink.
+pub(super) async fn devlink_devices(connection: &mut Connection) -> Result<usize, Error> {
+    let devlink = match Family::resolve(connection, DEVLINK).await {
+        Err(netlink::Error::NoFamily { .. }) => return Ok(0),
+        family => family?,
+    };
+    let mut devices = 0;
+    let visit = |_: Reply<'_>| {
+        devices += 1;
+        Ok(())
+    };
+    let what = "the list of devlink devices (DEVLINK_CMD_GET)";
+    connection.call(what, devlink.id, ListDevices, Kind::Dump, visit).await?;
+    Ok(devices)
+}
 
 /// `DEVLINK_CMD_GET`
 #[derive(Debug)]

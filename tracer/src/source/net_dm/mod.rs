@@ -24,9 +24,8 @@ pub use session::{Change, Owner};
 pub use stream::Heard;
 pub use totals::{Cause, Count, Key, Overflow, Totals};
 
-use crate::event::Origin;
 use crate::ledger::{Ledger, NetDmLedger};
-use crate::netlink::Socket;
+use crate::netlink::{Connection, Socket};
 use crate::report::SourceReport;
 use control::Control;
 use session::Session;
@@ -78,6 +77,11 @@ impl Default for Options {
     }
 }
 
+/// How many devices devlink knows, each of which may tell what it drops.
+pub async fn devlink_devices() -> Result<usize, Error> {
+    control::devlink_devices(&mut Connection::open()?).await
+}
+
 /// What a running source waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -124,6 +128,15 @@ impl NetDmSource {
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stream = Stream::new(socket, options, session.running().trunc_len);
         Ok(Self { session, stream, checks, baseline, tail_drops: Some(0), interruptions: 0 })
+    }
+
+    /// Whether a source could be started, and the mode in which others run the monitor by now. Changes nothing.
+    pub async fn probe() -> Result<Option<AlertMode>, Error> {
+        let mut control = Control::open().await?;
+        control.join(&Socket::open()?)?;
+        let is_running = control.is_running().await?;
+        let mode = control.config().await?.mode;
+        Ok(is_running.then_some(mode))
     }
 
     /// What alerts tell now: others may run the monitor in another mode than was asked for.
@@ -219,7 +232,7 @@ impl NetDmSource {
 
     /// The account with the source's name, for sinks.
     pub fn report(&self) -> SourceReport {
-        SourceReport { origin: Origin::NetDm, mode: self.mode().name(), ledger: Ledger::NetDm(self.ledger()) }
+        SourceReport { mode: self.mode().name(), ledger: Ledger::NetDm(self.ledger()) }
     }
 
     /// Waits until what was dropped by now has been told, stops what was started and puts the settings back: what is

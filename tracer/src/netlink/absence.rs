@@ -1,4 +1,4 @@
-//! Why a family is not there.
+//! Why a family is not there: for those who ask for it by name, or cannot do without it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What has to do with a family's being there.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub struct Surroundings {
     aliases: PathBuf,
     /// The module that says it brings the family.
     module: io::Result<Option<String>>,
@@ -21,7 +21,8 @@ enum Namespace {
 }
 
 impl Surroundings {
-    pub(super) fn look(family: &str, release: &str) -> Self {
+    /// Looks at the modules of the kernel of this release, and at the namespace.
+    pub fn look(family: &str, release: &str) -> Self {
         let aliases = Path::new("/lib/modules").join(release).join("modules.alias");
         let module = File::open(&aliases).and_then(|file| module_of(family, BufReader::new(file)));
         Self { aliases, module, namespace: namespace(Path::new("/proc/sys/net/core")) }
@@ -53,7 +54,7 @@ fn module_of(family: &str, aliases: impl BufRead) -> io::Result<Option<String>> 
 }
 
 /// Says it in words, one reason a line.
-pub(super) fn explain(family: &str, surroundings: &Surroundings) -> String {
+pub fn explain(family: &str, surroundings: &Surroundings) -> String {
     if family.eq_ignore_ascii_case("irda") {
         return format!("family {family}: not registered; removed from Linux in 4.17");
     }

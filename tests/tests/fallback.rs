@@ -1,0 +1,126 @@
+//! What is done where the best way to listen is refused: the next one, and a word of why.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+use tests::droptrace::{Droptrace, Finished, binary};
+use tests::netns::Netns;
+use tests::trials::{self, trial_as_root};
+use tests::wire::udp;
+
+const DROPS: u64 = 20;
+const RIGHTS: [&str; 3] = ["CAP_BPF", "CAP_PERFMON", "setcap"];
+
+fn main() -> ExitCode {
+    trials::run(without_rights())
+}
+
+fn without_rights() -> Vec<Trial> {
+    vec![
+        trial_as_root("nobody_counts_by_counters", nobody_counts_by_counters),
+        trial_as_root("root_without_capabilities_counts_by_counters", || {
+            let finished = run(&bare(), &["stat", "--duration", "100ms", "--format", "json"])?;
+            ensure!(chosen(&finished)? == "counters", "{finished:?}");
+            said(&finished, &RIGHTS)
+        }),
+        trial_as_root("the_forced_source_is_refused", || {
+            let finished = run(&bare(), &["stat", "--source", "ebpf", "--duration", "1s"])?;
+            ensure!(finished.status.code() == Some(1) && finished.stdout.is_empty(), "{finished:?}");
+            said(&finished, &RIGHTS)
+        }),
+        trial_as_root("single_drops_are_not_made_of_counters", || {
+            let finished = run(&bare(), &["trace", "--duration", "1s"])?;
+            ensure!(finished.status.code() == Some(1) && finished.stdout.is_empty(), "{finished:?}");
+            said(&finished, &["no single drops", "CAP_BPF", "net_dm packet: "])
+        }),
+        trial_as_root("counters_are_of_one_namespace", || {
+            let finished = run(&bare(), &["stat", "--netns", "1", "--duration", "1s"])?;
+            ensure!(finished.status.code() == Some(1), "{finished:?}");
+            said(&finished, &["--netns", "only of the namespace"])
+        }),
+        trial_as_root("doctor_tells_the_step_that_is_taken", doctor_tells_the_step_that_is_taken),
+    ]
+}
+
+/// As the user nobody, who may not look into the folder of the build.
+fn nobody_counts_by_counters() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("droptrace-tests-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let copy = folder.join("droptrace");
+    fs::copy(binary()?, &copy)?;
+    let counted = counted_as_nobody(&copy);
+    fs::remove_dir_all(&folder)?;
+    ensure!(counted? == DROPS, "not as many as were sent");
+    Ok(())
+}
+
+/// Drops of a namespace, by what the kernel counts there.
+fn counted_as_nobody(droptrace: &std::path::Path) -> Result<u64> {
+    let host = Netns::new()?;
+    host.command("ip link set lo up")?;
+    let mut nobody = Command::new("setpriv");
+    nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(droptrace).args(["stat", "--format", "json"]);
+    let socket = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let finished = host.run(|| {
+        let mut droptrace = Droptrace::spawn(piped(&mut nobody))?;
+        droptrace.await_attached()?;
+        for _ in 0..DROPS {
+            socket.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9))?;
+        }
+        droptrace.finish()
+    })?;
+    said(&finished, &RIGHTS)?;
+    let result: Value = serde_json::from_str(&finished.stdout)?;
+    let rows = result["drops"].as_array().context("no drops")?;
+    let row = rows.iter().find(|row| row["reason"] == "UdpNoPorts").context("no row of UdpNoPorts")?;
+    ensure!(row["subsystem"] == "snmp" && row["address"].is_null() && row["netns"] == host.inum(), "{row}");
+    row["packets"].as_u64().context("no count")
+}
+
+/// What the doctor says works is what works.
+fn doctor_tells_the_step_that_is_taken() -> Result<()> {
+    let mode = |finished: &Finished| -> Result<Value> {
+        ensure!(finished.status.success(), "{finished:?}");
+        Ok(serde_json::from_str::<Value>(&finished.stdout).context("reading the diagnosis")?["chosen"].clone())
+    };
+    let arguments = ["doctor", "--format", "json"];
+    let root = run(&[], &arguments)?;
+    ensure!(mode(&root)? == "tp_btf", "as root: {root:?}");
+    let bare = run(&bare(), &arguments)?;
+    ensure!(mode(&bare)? == "procfs", "without capabilities: {bare:?}");
+    Ok(())
+}
+
+/// Root without capabilities, as in a container.
+fn bare() -> [&'static str; 3] {
+    ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+}
+
+fn run(prefix: &[&str], arguments: &[&str]) -> Result<Finished> {
+    let binary = binary()?;
+    let words = prefix.iter().map(AsRef::as_ref).chain([binary.as_os_str()]);
+    let mut words = words.chain(arguments.iter().map(AsRef::as_ref));
+    let mut command = Command::new(words.next().context("nothing to run")?);
+    Droptrace::spawn(piped(command.args(words)))?.wait()
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+/// The source of the only account.
+fn chosen(finished: &Finished) -> Result<Value> {
+    ensure!(finished.status.success(), "{finished:?}");
+    Ok(serde_json::from_str::<Value>(&finished.stdout)?["sources"][0]["source"].clone())
+}
+
+fn said(finished: &Finished, words: &[&str]) -> Result<()> {
+    let missing = words.iter().find(|word| !finished.stderr.contains(*word));
+    ensure!(missing.is_none(), "it does not say {missing:?}: {}", finished.stderr);
+    ensure!(!finished.stderr.contains("panicked"), "it panics: {}", finished.stderr);
+    Ok(())
+}

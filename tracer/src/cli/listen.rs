@@ -1,0 +1,109 @@
+//! What a session is to do, from what was typed: who may listen, and to which drops.
+
+use std::io;
+
+use anyhow::{Context, Result};
+
+use super::args::{CommonArgs, Mode as ModeArg, Source};
+use crate::kernel::{interfaces, netns};
+use crate::session::{Options, Step};
+use crate::source::ebpf::{EventOptions, Mode};
+use crate::source::net_dm::AlertMode;
+
+/// What was typed, as sessions take it. Namespaces and interfaces are looked up.
+pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result<Options> {
+    let Target { netns, ifindex } = resolve(args)?;
+    let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
+    Ok(Options { steps: steps(args), events, netns, ifindex, map_entries, kernel_log })
+}
+
+/// Who listens, in words.
+pub(super) fn title(step: Step) -> String {
+    match step {
+        Step::Ebpf(mode) => mode.name().to_owned(),
+        step => format!("{}, {}", step.source(), step.mode()),
+    }
+}
+
+/// The ways that may be taken. A way of attaching or of alerting that was typed chooses its source, too.
+fn steps(args: &CommonArgs) -> Vec<Step> {
+    let mode = match args.mode {
+        ModeArg::Auto => None,
+        ModeArg::TpBtf => Some(Mode::TpBtf),
+        ModeArg::RawTracepoint => Some(Mode::RawTracepoint),
+    };
+    let alerts = args.net_dm_mode.map(AlertMode::from);
+    let source = match args.source {
+        Source::Auto if mode.is_some() => Source::Ebpf,
+        Source::Auto if alerts.is_some() => Source::NetDm,
+        source => source,
+    };
+    let is_wanted = |step: &Step| match *step {
+        Step::Ebpf(each) => source != Source::NetDm && mode.is_none_or(|mode| mode == each),
+        Step::NetDm(each) => source != Source::Ebpf && alerts.is_none_or(|alerts| alerts == each),
+        Step::Counters => source == Source::Auto,
+    };
+    Step::LADDER.into_iter().filter(is_wanted).collect()
+}
+
+/// What the kernel program compares with; 0 for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) netns: u32,
+    pub(super) ifindex: u32,
+}
+
+/// Resolves what was typed. An interface by name is one of a namespace, which is this process's own unless typed.
+pub(super) fn resolve(args: &CommonArgs) -> Result<Target> {
+    let wanted = args.netns.as_deref().map(netns::parse_target).transpose().context("--netns")?;
+    match args.interface.as_deref() {
+        None => Ok(Target { netns: wanted.unwrap_or(0), ifindex: 0 }),
+        Some(name) => interface(wanted, name),
+    }
+}
+
+fn interface(wanted: Option<u32>, name: &str) -> Result<Target> {
+    let own = || netns::own().context("cannot tell this process's network namespace");
+    let netns = wanted.map_or_else(own, Ok)?;
+    let ifindex = match interfaces::index(netns, name) {
+        Ok(ifindex) => ifindex,
+        Err(error) => match name.parse() {
+            Ok(ifindex) if ifindex > 0 => ifindex,
+            _ => return Err(explain(error)).with_context(|| format!("--interface {name}")),
+        },
+    };
+    Ok(Target { netns, ifindex })
+}
+
+fn explain(error: io::Error) -> anyhow::Error {
+    if error.raw_os_error() == Some(libc::ENODEV) {
+        anyhow::anyhow!("no such interface in this network namespace (`ip link` lists them; --netns chooses another)")
+    } else {
+        error.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn typed(line: &str) -> Vec<Step> {
+        let Command::Stat(args) = Cli::try_parse_from(line.split(' ')).unwrap().into_command() else {
+            panic!("{line}: not stat")
+        };
+        steps(&args.common)
+    }
+
+    #[test]
+    fn what_was_typed_bounds_the_ladder() {
+        assert_eq!(typed("droptrace"), Step::LADDER);
+        assert_eq!(typed("droptrace --source ebpf"), Step::LADDER[..2]);
+        assert_eq!(typed("droptrace --source net-dm"), Step::LADDER[2..4]);
+        assert_eq!(typed("droptrace --mode raw_tracepoint"), Step::LADDER[1..2]);
+        assert_eq!(typed("droptrace --net-dm-mode summary"), Step::LADDER[3..4]);
+        assert_eq!(typed("droptrace --source net-dm --net-dm-mode packet"), Step::LADDER[2..3]);
+    }
+}

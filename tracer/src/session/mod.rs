@@ -1,0 +1,244 @@
+//! One run: who listens, the names of this kernel, and when it started and ended.
+
+mod ladder;
+mod start;
+
+use std::future::pending;
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+pub use ladder::{NoWay, Refusal, Refusals, Step};
+pub use start::Options;
+pub(crate) use start::explained;
+
+use crate::event::{DropEvent, Timestamp};
+use crate::kernel::own_netlink;
+use crate::pipeline::normalise::Normaliser;
+use crate::report::{Host, SourceReport, StatReport};
+use crate::source::counters::Counters;
+use crate::source::ebpf::{Drained, EbpfSource, RingReader};
+use crate::source::net_dm::{self, NetDmSource};
+
+/// How often what moves slowly is looked after: steps of real time, and the kernel's own counters.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sources that listen, and what their numbers mean.
+pub struct Session {
+    step: Step,
+    ebpf: Option<EbpfEar>,
+    net_dm: Option<NetDmSource>,
+    counters: Option<Counters>,
+    normaliser: Normaliser,
+    host: Host,
+    started_at: Timestamp,
+    started: Instant,
+    /// Set when the sources were stopped.
+    listened: Option<Duration>,
+    clock: Interval,
+}
+
+/// The kernel program, and its records if they were asked for.
+struct EbpfEar {
+    source: EbpfSource,
+    ring: Option<RingReader>,
+    drained: Drained,
+    /// The last batch was a full one.
+    has_more: bool,
+}
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Records of the kernel program may be there.
+    Records,
+    /// The drop monitor's source has something to do.
+    NetDm(net_dm::Wake),
+    /// [`CLOCK_INTERVAL`] has passed.
+    Clock,
+}
+
+impl Session {
+    /// This machine and its kernel.
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// When the sources began to listen.
+    pub const fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// The way that was taken.
+    pub const fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Waits until there is something to do for [`Session::follow`]. May be given up at any time.
+    pub async fn ready(&mut self) -> Result<Wake> {
+        let Self { ebpf, net_dm, clock, .. } = self;
+        let records = async {
+            match ebpf {
+                Some(EbpfEar { ring: Some(_), has_more: true, .. }) => {
+                    tokio::task::yield_now().await;
+                    Ok(())
+                }
+                Some(EbpfEar { ring: Some(ring), .. }) => ring.ready().await,
+                _ => pending().await,
+            }
+        };
+        let alerts = async {
+            match net_dm {
+                Some(source) => source.ready().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = clock.tick() => Ok(Wake::Clock),
+            wake = alerts => Ok(Wake::NetDm(wake?)),
+            ready = records => ready.context("cannot wait for records").map(|()| Wake::Records),
+        }
+    }
+
+    /// Does what the session woke up for. Drops are shown to `show`, which ends the batch by an error: at most `limit`
+    /// records of the kernel program, about as many of the drop monitor. Whether as much more may be there already.
+    pub async fn follow(
+        &mut self,
+        wake: Wake,
+        limit: u64,
+        mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>,
+    ) -> Result<bool> {
+        let mut has_more = false;
+        match wake {
+            Wake::Records => has_more = self.drain_records(limit, show)? > 0 && self.has_more_records(),
+            Wake::NetDm(net_dm::Wake::Alerts) => {
+                let Self { net_dm, normaliser, .. } = self;
+                if let Some(source) = net_dm {
+                    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                    source.drain(limit, |heard| normaliser.told_event(heard, &mut show))??;
+                }
+            }
+            Wake::NetDm(net_dm::Wake::CheckDue) => {
+                if let Some(source) = &mut self.net_dm {
+                    source.check().await?;
+                }
+            }
+            Wake::Clock => {
+                self.normaliser.refresh_clock();
+                if let Some(counters) = &mut self.counters {
+                    counters.read()?;
+                }
+            }
+        }
+        Ok(has_more)
+    }
+
+    fn has_more_records(&self) -> bool {
+        self.ebpf.as_ref().is_some_and(|ear| ear.has_more)
+    }
+
+    /// Shows the records that are there, up to `limit`; how many there were.
+    fn drain_records(&mut self, limit: u64, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<u64> {
+        let Self { ebpf, normaliser, .. } = self;
+        let Some(EbpfEar { source, ring: Some(ring), drained, has_more }) = ebpf else { return Ok(0) };
+        let (batch, result) = ring.drain(limit, |record| {
+            let interface = |netns, ifindex| source.interface_name(netns, ifindex);
+            normaliser.event(record, interface, &mut show)
+        });
+        let taken = batch.delivered + batch.undecodable;
+        *has_more = taken == limit;
+        drained.delivered += batch.delivered;
+        drained.undecodable += batch.undecodable;
+        result.map(|()| taken)
+    }
+
+    /// Stops to listen, and shows what is still there, up to `limit` records: what is read from now on is final.
+    pub async fn stop(&mut self, limit: u64, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> Result<()> {
+        let detached = self.ebpf.as_mut().map_or(Ok(()), |ear| ear.source.detach());
+        let listened = self.started.elapsed();
+        let mut stopped = Ok(());
+        let Self { net_dm, normaliser, .. } = self;
+        if let Some(source) = net_dm {
+            stopped = match source.stop(|heard| normaliser.told_event(heard, &mut show)).await {
+                Ok(shown) => shown.map_err(anyhow::Error::from),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let read = self.counters.as_mut().map_or(Ok(()), Counters::read);
+        self.listened = Some(listened);
+        let drained = self.drain_records(limit, show);
+        detached?;
+        stopped?;
+        read?;
+        Ok(drained.map(|_| ())?)
+    }
+
+    /// The totals so far.
+    pub fn stat_report(&mut self) -> Result<StatReport> {
+        let (mut sources, mut drops, mut overflow) = (vec![], vec![], vec![]);
+        self.normaliser.refresh_clock();
+        let Self { ebpf, net_dm, counters, normaliser, .. } = self;
+        if let Some(EbpfEar { source, drained, .. }) = ebpf {
+            let totals = source.totals()?;
+            sources.push(source.report(&totals, *drained));
+            drops.extend(normaliser.totals(&totals, |netns, ifindex| source.interface_name(netns, ifindex)));
+            overflow.extend(normaliser.overflow(&totals));
+        }
+        if let Some(source) = net_dm {
+            sources.push(source.report());
+            drops.extend(normaliser.told_totals(source.totals()));
+            overflow.extend(normaliser.told_overflow(source.totals()));
+        }
+        if let Some(counters) = counters {
+            sources.push(counters.report());
+            drops.extend(counters.totals());
+        }
+        Ok(StatReport {
+            host: self.host.clone(),
+            started_at: self.started_at,
+            duration: self.listened.unwrap_or_else(|| self.started.elapsed()),
+            is_final: self.listened.is_some(),
+            sources,
+            drops,
+            overflow,
+            own_netlink_drops: own_netlink::drops().ok(),
+        })
+    }
+
+    /// The accounts of the sources.
+    pub fn source_reports(&self) -> Result<Vec<SourceReport>> {
+        let mut reports = vec![];
+        if let Some(EbpfEar { source, drained, .. }) = &self.ebpf {
+            reports.push(source.report(&source.totals()?, *drained));
+        }
+        reports.extend(self.net_dm.as_ref().map(NetDmSource::report));
+        reports.extend(self.counters.as_ref().map(Counters::report));
+        Ok(reports)
+    }
+
+    /// Says once that places have no names, and why.
+    pub fn warn_of_hidden_addresses(&self) {
+        if self.counters.is_none() && self.normaliser.hides_addresses() {
+            tracing::warn!(
+                "the kernel hides its addresses from this process, so places are shown without the names of \
+                 functions; grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1"
+            );
+        }
+    }
+}
+
+fn clock_ticks() -> Interval {
+    let mut ticks = interval(CLOCK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// This machine and its kernel.
+pub fn host() -> Host {
+    let uname = rustix::system::uname();
+    let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+    Host { name: text(uname.nodename()), kernel: text(uname.release()) }
+}

@@ -1,0 +1,175 @@
+//! Starts a session by the best way that works, and says why a better one does not.
+
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail, ensure};
+
+use super::ladder::{NoWay, Refusal, Refusals, Step};
+use super::{EbpfEar, Session, clock_ticks, host};
+use crate::kernel::btf::{BtfError, KernelBtf};
+use crate::kernel::clock::Clock;
+use crate::kernel::reasons::ReasonNames;
+use crate::kernel::support::{Facts, Lockdown};
+use crate::kernel::{netns, privileges};
+use crate::netlink;
+use crate::netlink::absence::{self, Surroundings};
+use crate::pipeline::normalise::Normaliser;
+use crate::source::counters::Counters;
+use crate::source::ebpf::{self, Drained, EbpfSource, EventOptions};
+use crate::source::net_dm::{self, AlertMode, NetDmSource};
+
+/// What a session is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The ways that may be taken, best first.
+    pub steps: Vec<Step>,
+    /// Tell single drops; none for totals only.
+    pub events: Option<EventOptions>,
+    /// Count only this network namespace (inode number); 0 for all.
+    pub netns: u32,
+    /// Count only this interface; 0 for all.
+    pub ifindex: u32,
+    /// Room for places.
+    pub map_entries: u32,
+    /// Let the kernel program log.
+    pub kernel_log: bool,
+}
+
+/// What is known of the kernel before anything is tried.
+struct Ground {
+    facts: Facts,
+    btf: Result<KernelBtf, BtfError>,
+}
+
+impl Session {
+    /// Starts to listen by the first of the steps that works, drops the rights that are needed no more, and warns of
+    /// what the steps above it were refused for. Must be called within a tokio runtime.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
+        let mut refusals = Refusals::default();
+        for step in options.steps.iter().copied() {
+            match Ears::listen(step, options, &ground).await {
+                Ok(ears) => {
+                    let session = Self::of(step, ears, &ground);
+                    warn_of(&refusals, step);
+                    return Ok(session);
+                }
+                Err(error) => refusals.0.push(Refusal { step, reason: format!("{error:#}") }),
+            }
+        }
+        Err(NoWay(refusals).into())
+    }
+
+    fn of(step: Step, ears: Ears, ground: &Ground) -> Self {
+        let (started_at, started) = (Clock::now(), Instant::now());
+        if let Err(error) = privileges::drop_unneeded(privileges::needed(ears.ebpf.is_some(), ears.net_dm.is_some())) {
+            tracing::warn!("cannot drop rights that are needed no more: {error}");
+        }
+        let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
+        Self {
+            step,
+            ebpf: ears.ebpf,
+            net_dm: ears.net_dm,
+            counters: ears.counters,
+            normaliser: Normaliser::new(reasons),
+            host: host(),
+            started_at,
+            started,
+            listened: None,
+            clock: clock_ticks(),
+        }
+    }
+}
+
+fn warn_of(refusals: &Refusals, taken: Step) {
+    if !refusals.0.is_empty() {
+        tracing::warn!("{refusals}");
+        tracing::warn!("droptrace listens by {taken} instead, which loses {}", taken.loses());
+    }
+}
+
+/// What listens.
+#[derive(Default)]
+struct Ears {
+    ebpf: Option<EbpfEar>,
+    net_dm: Option<NetDmSource>,
+    counters: Option<Counters>,
+}
+
+impl Ears {
+    async fn listen(step: Step, options: &Options, ground: &Ground) -> Result<Self> {
+        ensure!(step.tells_single_drops() || options.events.is_none(), "it tells counts only, and no single drops");
+        let mut ears = Self::default();
+        match step {
+            Step::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),
+            Step::NetDm(mode) => ears.net_dm = Some(start_net_dm(mode, options).await?),
+            Step::Counters => ears.counters = Some(start_counters(options)?),
+        }
+        Ok(ears)
+    }
+}
+
+fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<EbpfEar> {
+    let Ground { facts, btf } = ground;
+    if let Some(obstacle) = facts.obstacles().into_iter().next() {
+        return Err(obstacle.into());
+    }
+    let btf = btf.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let by_address = facts.lockdown != Lockdown::Confidentiality;
+    let Options { map_entries, netns, ifindex, kernel_log, .. } = *options;
+    let events = options.events.clone();
+    let has_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
+    let options = ebpf::Options { mode, map_entries, events, netns, ifindex, kernel_log, by_address };
+    let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
+    if !by_address && has_bytes {
+        tracing::warn!(
+            "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"
+        );
+    }
+    Ok(EbpfEar { source, ring, drained: Drained::default(), has_more: false })
+}
+
+async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDmSource> {
+    if options.netns != 0 {
+        bail!("--netns: the drop monitor does not tell network namespaces; --source ebpf does");
+    }
+    if options.ifindex != 0 && mode == AlertMode::Summary {
+        bail!("--interface: the drop monitor does not tell interfaces in summary mode; in packet mode it does");
+    }
+    let source = NetDmSource::start(&net_dm::Options {
+        mode,
+        // 0 would ask for whole packets.
+        snaplen: options.events.as_ref().map_or(1, |events| events.snaplen.max(1)),
+        places: usize::try_from(options.map_entries)?,
+        ifindex: options.ifindex,
+        ..net_dm::Options::default()
+    })
+    .await
+    .map_err(explained)?;
+    if options.events.is_some() && source.mode() == AlertMode::Summary {
+        let (found, wanted) = (AlertMode::Summary.name(), AlertMode::Packet.name());
+        return Err(net_dm::Error::OthersMode { found, wanted }.into());
+    }
+    Ok(source)
+}
+
+/// Says why there is no drop monitor, if there is none.
+pub(crate) fn explained(error: net_dm::Error) -> anyhow::Error {
+    match error {
+        net_dm::Error::Netlink(netlink::Error::NoFamily { name }) => {
+            anyhow!(absence::explain(&name, &Surroundings::look(&name, &host().kernel)))
+        }
+        error => error.into(),
+    }
+}
+
+fn start_counters(options: &Options) -> Result<Counters> {
+    let own = netns::own().unwrap_or(0);
+    if options.netns != 0 && options.netns != own {
+        bail!("--netns: the kernel's own counters are told only of the namespace that droptrace runs in");
+    }
+    if options.ifindex != 0 {
+        bail!("--interface: most of the kernel's own counters do not tell interfaces");
+    }
+    Ok(Counters::start(own)?)
+}
