@@ -29,7 +29,7 @@ pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(()
 
 #[cfg(test)]
 pub(crate) use crypto::tests::algorithms as crypto_samples;
-pub use decode::Decoder;
+pub use decode::{Decoded, Decoder, Value};
 pub use details::{Details, Operation};
 pub use error::{Error, Refusal};
 pub use family::{Family, Group};

@@ -15,6 +15,7 @@ Examples:
   droptrace netlink family nlctrl --format json | jq '.operations[].name'
   droptrace netlink listeners            who hears multicasts, and what they missed
   droptrace netlink watch nlctrl         families that come and go
+  droptrace netlink watch NET_DM --format json | jq -c .attributes
   droptrace netlink crypto gcm           algorithms with gcm in their name: may IPsec use them here?
 
 Rights: none, but some groups take CAP_NET_ADMIN or CAP_SYS_ADMIN; as root, listeners also shows other network namespaces and whose the sockets are.
@@ -99,6 +100,10 @@ pub struct WatchArgs {
     /// Room for messages that wait to be read; what does not fit is lost
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub buffer: u32,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 
     /// Write the results to this file instead of to stdout
     #[arg(short, long, value_name = "FILE")]

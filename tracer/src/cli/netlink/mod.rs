@@ -7,6 +7,7 @@ mod family_json;
 mod listeners;
 mod table;
 mod watch;
+mod watched;
 
 use anyhow::Result;
 
