@@ -162,7 +162,7 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let tests = ["doctor", "fallback", "netlink", "drops", "nothing_lost", "exact"].map(job).to_vec();
     let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
