@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
-pub use netlink::{FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
+pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
 use super::units;
 use crate::sink::Sort;
