@@ -18,6 +18,8 @@ const TIME_LIMIT: u64 = 90;
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
 const LOCKED_DOWN: &str = "6.12";
+/// The series on which both sources are tested at once, in a machine of their own.
+const BOTH_SOURCES: [&str; 3] = ["6.1", "6.12", "7.3"];
 
 /// The kernels to test on.
 #[derive(clap::Args)]
@@ -163,7 +165,10 @@ struct Run {
 
 fn plans(series: &str) -> Vec<Run> {
     let tests = ["doctor", "fallback", "netlink", "drops", "nothing_lost", "exact"].map(job).to_vec();
-    let by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    let mut by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    if BOTH_SOURCES.contains(&series) {
+        by_monitor.push(job("both"));
+    }
     let mut plans = vec![
         Run { name: "tests", title: "", append: "", jobs: tests },
         Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
