@@ -20,7 +20,8 @@ pub async fn examine(host: Host) -> Diagnosis {
     let monitor = NetDmSource::probe().await;
     let mut checks = vec![capabilities(&facts), bpf(&facts), types(&btf)];
     if let Ok(btf) = &btf {
-        checks.extend([tracepoint(btf), fields(btf), reasons(btf)]);
+        checks.extend([tracepoint(btf), fields(btf)]);
+        checks.extend(reasons(btf));
     }
     checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
     let refused_monitor = monitor.err().map(|error| format!("{:#}", session::explained(error)));
@@ -105,12 +106,16 @@ fn fields(btf: &KernelBtf) -> Check {
     }
 }
 
-fn reasons(btf: &KernelBtf) -> Check {
+/// None where the tracepoint gives no reasons to be named.
+fn reasons(btf: &KernelBtf) -> Option<Check> {
     const NAME: &str = "names of reasons";
-    match ReasonNames::load(btf).known() {
+    if btf.tracepoint().is_ok_and(|tracepoint| !tracepoint.has_reason) {
+        return None;
+    }
+    Some(match ReasonNames::load(btf).known() {
         0 => bad(NAME, State::Degraded, "none", &"reasons are shown as numbers"),
         known => good(NAME, format!("{known} of the core")),
-    }
+    })
 }
 
 fn symbols() -> Check {

@@ -25,7 +25,7 @@ const BOTH_SOURCES: [&str; 3] = ["6.1", "6.12", "7.3"];
 #[derive(clap::Args)]
 pub(crate) struct MatrixArgs {
     /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
-    #[arg(long, default_value = "none")]
+    #[arg(long, default_value = "default")]
     kernels: Selection,
     #[command(flatten)]
     source: Source,
@@ -36,7 +36,7 @@ pub(crate) struct MatrixArgs {
 
 impl Default for MatrixArgs {
     fn default() -> Self {
-        Self { kernels: Selection::None, source: Source::default(), time_limit: TIME_LIMIT }
+        Self { kernels: Selection::Default, source: Source::default(), time_limit: TIME_LIMIT }
     }
 }
 
@@ -152,14 +152,23 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["drops", "nothing_lost", "exact"].map(job).to_vec();
-    let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
+    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    let mut plans = vec![
+        Run { name: "tests", title: "", append: "", jobs: tests },
+        Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
+    ];
     if BOTH_SOURCES.contains(&series) {
         plans.push(Run { name: "both", title: " with both sources", append: "", jobs: vec![job("both")] });
     }
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
-        plans.push(Run { name: "lockdown", title: " locked down", append, jobs: vec![job("lockdown")] });
+        plans.push(Run {
+            name: "lockdown",
+            title: " locked down",
+            append,
+            jobs: ["doctor", "lockdown"].map(job).to_vec(),
+        });
     }
     plans
 }
@@ -187,7 +196,7 @@ mod tests {
 
     #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("5.10").len(), 1);
-        assert_eq!(plans(LOCKED_DOWN)[2].append, "lockdown=confidentiality");
+        assert_eq!(plans("5.10").len(), 2);
+        assert_eq!(plans(LOCKED_DOWN)[3].append, "lockdown=confidentiality");
     }
 }
