@@ -93,8 +93,9 @@ impl Session {
     /// The way that was taken: where others run the drop monitor, in their mode.
     pub fn step(&self) -> Step {
         match (self.step, &self.net_dm) {
-            (Step::NetDm(_), Some(source)) => Step::NetDm(source.mode()),
-            (step, _) => step,
+            (Step::Both(mode, _), Some(source)) => Step::Both(mode, source.mode()),
+            (_, Some(source)) => Step::NetDm(source.mode()),
+            (step, None) => step,
         }
     }
 
