@@ -14,7 +14,7 @@ use tracer_common::MAX_SNAPLEN;
 
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
-pub use netlink::{FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
+pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
 use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;

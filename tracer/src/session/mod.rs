@@ -92,9 +92,13 @@ impl Session {
         self.listened.unwrap_or_else(|| self.started.elapsed())
     }
 
-    /// The way that was taken.
-    pub const fn step(&self) -> Step {
-        self.step
+    /// The way that was taken: where others run the drop monitor, in their mode.
+    pub fn step(&self) -> Step {
+        match (self.step, &self.net_dm) {
+            (Step::Both(mode, _), Some(source)) => Step::Both(mode, source.mode()),
+            (_, Some(source)) => Step::NetDm(source.mode()),
+            (step, None) => step,
+        }
     }
 
     /// Better ways, and why they were refused.

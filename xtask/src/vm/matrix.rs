@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::guest::Job;
 use super::kernels::{DEFAULT, Kernel};
 use super::machine::Plan;
-use super::{Ground, Source};
+use super::{Ground, Source, out_of_tree};
 use crate::support::process::announce;
 use crate::support::tally::Tally;
 
@@ -135,11 +135,23 @@ fn kernels(ground: &mut Ground, selection: &Selection, source: &Source, tally: &
     for series in wanted {
         match ground.kernel(&series, source) {
             Ok(kernel) if found.iter().any(|(_, other)| other.release == kernel.release) => {}
-            Ok(kernel) => found.push((series, kernel)),
+            Ok(kernel) => {
+                if series == out_of_tree::SERIES {
+                    skip_missing_modules(out_of_tree::add(&kernel, &ground.folder, &ground.busybox), tally);
+                }
+                found.push((series, kernel));
+            }
             Err(error) => tally.skip(&series, &format!("{error:#}")),
         }
     }
     found
+}
+
+/// Tests that want these modules will not run.
+fn skip_missing_modules(missing: Vec<(&str, String)>, tally: &mut Tally) {
+    for (name, reason) in missing {
+        tally.skip(&format!("{} module {name}", out_of_tree::SERIES), &reason);
+    }
 }
 
 /// One start of a machine.
@@ -152,8 +164,12 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
-    let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
+    let tests = ["doctor", "fallback", "netlink", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    let mut plans = vec![
+        Run { name: "tests", title: "", append: "", jobs: tests },
+        Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
+    ];
     if BOTH_SOURCES.contains(&series) {
         plans.push(Run { name: "both", title: " with both sources", append: "", jobs: vec![job("both")] });
     }
@@ -192,7 +208,7 @@ mod tests {
 
     #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("5.10").len(), 1);
-        assert_eq!(plans(LOCKED_DOWN)[2].append, "lockdown=confidentiality");
+        assert_eq!(plans("5.10").len(), 2);
+        assert_eq!(plans(LOCKED_DOWN)[3].append, "lockdown=confidentiality");
     }
 }

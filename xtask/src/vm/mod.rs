@@ -10,6 +10,7 @@ mod kernels;
 mod machine;
 pub(crate) mod matrix;
 mod modules;
+mod out_of_tree;
 mod qemu;
 mod verdict;
 
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     kernel: String,
     #[command(flatten)]
     source: Source,
+    /// Build the modules that Debian leaves out, as netdevsim, and those of tests/modules first (6.1 only)
+    #[arg(long, conflicts_with = "image")]
+    extra_modules: bool,
     /// Words added to the kernel's command line
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     append: String,
@@ -58,6 +62,12 @@ pub(crate) struct Source {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut ground = Ground::prepare()?;
     let kernel = ground.kernel(&args.kernel, &args.source)?;
+    if args.extra_modules {
+        let failed = out_of_tree::add(&kernel, &ground.folder, &ground.busybox);
+        if let Some((name, reason)) = failed.first() {
+            bail!("cannot build the module {name}: {reason}");
+        }
+    }
     ground.workshop()?.run_command(&kernel, &args.append, &args.command)
 }
 

@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::account::Account;
 use super::dedupe::{
     DedupeLedger, DedupeLimits, Deduper, Facts, Fingerprinter, Heard, Moment, Observation, PREFIX, UniqueDrop,
+    Unpairable,
 };
-use crate::event::{DropEvent, Origin};
+use crate::event::{DropEvent, Origin, PacketStart};
 use kept::{Kept, Slot};
 use reasons::Reasons;
 pub use reasons::told_name;
@@ -88,7 +89,11 @@ impl Union {
             netns: place.netns,
             ifindex: place.ifindex,
         };
-        let print = self.prints.of(event.start, event.bytes, event.length);
+        let print = self.prints.of(event.start, event.bytes, event.length).map_err(|why| match (origin, event.start) {
+            // The kernel program captures what it finds a header of; where it may not read at all, none is asked for.
+            (Origin::Ebpf, PacketStart::Nothing) => Unpairable::NoMacHeader,
+            _ => why,
+        });
         let detail = self.told.kept.keep(event);
         let observation = Observation { origin, drop, print, detail };
         let mut result = Ok(());

@@ -111,7 +111,7 @@ fn without_bytes_in_one_source_the_rest_decides() {
     let steps = [(0, Origin::Ebpf, event(&place, 1, &[])), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
     assert_eq!(played(UnionOptions::of_bytes(0, 64), &steps).0.len(), 1);
     let (drops, ledger) = played(UnionOptions::of_bytes(128, 64), &steps);
-    assert_eq!((drops.len(), ledger.ebpf.alone.too_few_bytes), (2, 1));
+    assert_eq!((drops.len(), ledger.ebpf.alone.no_mac_header), (2, 1), "no header was set");
 }
 
 #[test]
