@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, Parser};
+use clap::{Command, CommandFactory as _, Parser};
 use clap_complete::Shell;
 use tracer::cli::args::Cli;
 
@@ -23,7 +23,7 @@ fn main() -> Result<()> {
     let made =
         |folder: &Path| fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()));
     made(&args.man)?;
-    clap_mangen::generate_to(Cli::command(), &args.man)
+    clap_mangen::generate_to(in_full(Cli::command()), &args.man)
         .with_context(|| format!("cannot write manual pages into {}", args.man.display()))?;
     made(&args.completions)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
@@ -31,4 +31,9 @@ fn main() -> Result<()> {
             .with_context(|| format!("cannot write completions for {shell} into {}", args.completions.display()))?;
     }
     Ok(())
+}
+
+/// Pages have room for what the short help leaves out.
+fn in_full(command: Command) -> Command {
+    command.mut_args(|argument| argument.hide_short_help(false)).mut_subcommands(in_full)
 }
