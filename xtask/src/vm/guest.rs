@@ -15,7 +15,8 @@ use crate::support::cargo;
 use crate::support::process::{self, announce};
 
 /// Programs of this machine that tests and developers use; what is not here is not there.
-const PROGRAMS: [&str; 9] = ["ip", "tc", "nft", "ethtool", "setpriv", "dropwatch", "bpftool", "tcpdump", "strace"];
+const PROGRAMS: [&str; 10] =
+    ["ip", "tc", "nft", "ethtool", "devlink", "setpriv", "dropwatch", "bpftool", "tcpdump", "strace"];
 /// Where executables are; `/bin`, `/sbin` and `/usr/sbin` lead there.
 const BIN: &str = "usr/bin";
 const INIT: &str = "vm-init";
@@ -199,7 +200,7 @@ fn applets(busybox: &Path) -> Result<String> {
 
 /// Tells of the programs that machines will lack.
 pub(super) fn announce_missing() {
-    let missing: Vec<_> = PROGRAMS[..4].iter().copied().filter(|name| process::find_program(name).is_none()).collect();
+    let missing: Vec<_> = PROGRAMS[..5].iter().copied().filter(|name| process::find_program(name).is_none()).collect();
     if !missing.is_empty() {
         announce(format_args!("machines will lack {}, and skip tests for it", missing.join(", ")));
     }
