@@ -162,7 +162,11 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let mut tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    if series == out_of_tree::SERIES {
+        // It needs a simulated device.
+        tests.push(job("hardware"));
+    }
     let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";

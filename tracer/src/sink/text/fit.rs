@@ -37,12 +37,12 @@ pub(super) fn reason(reason: &Reason) -> Cow<'_, str> {
     }
 }
 
-/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, `trap group l3_drops` where a device dropped, or
+/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, `group l3_drops` where a device dropped, or
 /// `-` where no place is told; in at most `width` characters, first at the symbol's expense, then at the module's.
 pub(super) fn location(location: &Location, width: usize) -> String {
     let Some(symbol) = &location.symbol else {
         if let Some(group) = &location.trap_group {
-            return shorten(&format!("trap group {}", printable(group)), width).into_owned();
+            return shorten(&format!("group {}", printable(group)), width).into_owned();
         }
         if location.address == 0 {
             return "-".into();
