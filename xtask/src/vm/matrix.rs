@@ -162,11 +162,12 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["doctor", "fallback", "netlink", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
     let by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
     let mut plans = vec![
         Run { name: "tests", title: "", append: "", jobs: tests },
         Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
+        Run { name: "netlink", title: " netlink", append: "", jobs: vec![job("netlink")] },
     ];
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("6.1").len(), 2);
-        assert_eq!(plans(LOCKED_DOWN)[2].append, "lockdown=confidentiality");
+        assert_eq!(plans("6.1").len(), 3);
+        assert_eq!(plans(LOCKED_DOWN)[3].append, "lockdown=confidentiality");
     }
 }
