@@ -1,5 +1,6 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+mod bench;
 mod netlink;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
+pub use bench::BenchArgs;
 pub use netlink::{FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
 use super::units;
@@ -88,6 +90,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Look into netlink: generic families and what may be asked of them, and who listens
     Netlink(NetlinkArgs),
+    /// Measure what it costs to listen, and what is lost under load, against other programs
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(BenchArgs),
 }
 
 impl Command {
@@ -97,7 +102,7 @@ impl Command {
             Self::Stat(args) => args.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Doctor(args) => args.verbose,
-            Self::Explain(_) => 0,
+            Self::Explain(_) | Self::Bench(_) => 0,
             Self::Netlink(args) => args.command.verbose(),
         }
     }

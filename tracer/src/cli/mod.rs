@@ -1,6 +1,7 @@
 //! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
 
 pub mod args;
+mod bench;
 mod doctor;
 mod explain;
 mod listen;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => explain::run(args),
+            Command::Bench(args) => bench::run(args).await,
             Command::Netlink(args) => netlink::run(&args.command).await,
         }
     })

@@ -10,7 +10,7 @@ mod time;
 use std::io;
 
 pub use json::{StatJson, TraceJson};
-pub(crate) use text::printable;
+pub(crate) use text::{Grouped, printable};
 
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{Size, StatText, StatTextOptions, TraceText, TraceTextOptions};

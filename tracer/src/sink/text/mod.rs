@@ -13,6 +13,7 @@ mod tests;
 mod trace;
 
 pub(crate) use fit::printable;
+pub(crate) use number::Grouped;
 pub use stat::{StatText, StatTextOptions};
 pub use trace::{TraceText, TraceTextOptions};
 
