@@ -20,7 +20,7 @@ use super::{Absent, Interrupted, Stopped, sys};
 /// Starting takes less, even in an emulated machine.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Ending takes less; who takes longer is killed.
-const END_PATIENCE: Duration = Duration::from_secs(60);
+const END_PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(1);
 /// From holding an event to being attached to it.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -172,7 +172,8 @@ impl Child {
 
     fn last_words(&mut self, status: ExitStatus) -> String {
         let said = self.stderr.finish().unwrap_or_default() + &self.stdout.finish().unwrap_or_default();
-        let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let trimmed = said.lines().map(|line| line.trim().trim_start_matches("droptrace: "));
+        let lines: Vec<_> = trimmed.filter(|line| !line.is_empty()).collect();
         let mut said = lines.join("; ");
         if let Some((end, _)) = said.char_indices().nth(LONGEST_ERROR) {
             said.truncate(end);

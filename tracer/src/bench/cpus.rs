@@ -12,7 +12,9 @@ pub(super) fn allowed() -> Result<Vec<usize>> {
 /// Keeps the calling thread, and what it starts, on these processors.
 pub(super) fn stay_on(cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
-    cpus.iter().for_each(|&cpu| set.set(cpu));
+    for &cpu in cpus {
+        set.set(cpu);
+    }
     sched_setaffinity(None, &set).with_context(|| format!("cannot stay on the processors {cpus:?}"))
 }
 

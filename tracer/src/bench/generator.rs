@@ -127,7 +127,7 @@ impl Batches<'_> {
         let slices: Vec<Vec<_>> = self.lanes.iter().map(slices).collect();
         let mut control: Vec<Vec<_>> =
             slices.iter().map(|slices| slices.iter().map(|_| SendAncillaryBuffer::default()).collect()).collect();
-        let mut lanes: Vec<_> = self.lanes.iter().zip(&slices).zip(&mut control).map(Headers::new).collect();
+        let mut lanes: Vec<_> = self.lanes.iter().zip(&slices).zip(&mut control).map(Sender::new).collect();
         start.wait();
         let (started, mut turn, mut due) = (Instant::now(), 0, Duration::ZERO);
         while self.left > 0 {
@@ -164,7 +164,7 @@ fn slices(lane: &Lane) -> Vec<[IoSlice<'_>; 1]> {
 }
 
 /// The messages of a lane as the system call takes them.
-struct Headers<'a> {
+struct Sender<'a> {
     lane: &'a Lane,
     headers: Vec<MMsgHdr<'a>>,
     next: usize,
@@ -173,7 +173,7 @@ struct Headers<'a> {
 type Slices<'a> = &'a Vec<[IoSlice<'a>; 1]>;
 type Control<'a> = &'a mut Vec<SendAncillaryBuffer<'a, 'a, 'a>>;
 
-impl<'a> Headers<'a> {
+impl<'a> Sender<'a> {
     fn new(((lane, slices), control): ((&'a Lane, Slices<'a>), Control<'a>)) -> Self {
         let header = |(slices, control): (&'a [IoSlice<'a>; 1], &'a mut SendAncillaryBuffer<'a, 'a, 'a>)| match &lane.to
         {

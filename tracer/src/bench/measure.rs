@@ -31,6 +31,9 @@ use crate::source::ebpf::{self, EbpfSource, Mode};
 const TRIAL: u64 = 16_384;
 /// Runs of the empty program by which its time is found.
 const EMPTY_RUNS: usize = 5;
+/// Drops by which programs learn names, so that this is not in the measurement, and the time that it takes them.
+const WARM_UP: u64 = 256;
+const WARMING: Duration = Duration::from_millis(100);
 /// Readers look every 10 ms: after this they have read what there was.
 const SETTLING: Duration = Duration::from_millis(25);
 
@@ -250,11 +253,13 @@ impl<'o> Bench<'o> {
 
     fn run_program(&self, case: &Case, generator: &Generator<'_>, drops: u64) -> Result<Run> {
         let child = self.start(case)?;
+        let mut all = generator.send(WARM_UP, case.pace, self.stopped)?.drops;
+        thread::sleep(WARMING);
         let before = child.usage()?;
         let sent = generator.send(drops, case.pace, self.stopped)?;
         thread::sleep(SETTLING);
         let after = child.usage()?;
-        let mut all = sent.drops;
+        all += sent.drops;
         let mut program_ns = None;
         if case.pace.is_none() && self.empty.is_some() {
             let (ns, drops) = self.program_time(generator, child.pid(), drops)?;

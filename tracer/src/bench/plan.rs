@@ -154,8 +154,8 @@ impl Options {
                 grid(&[C::TraceAll], lengths, |case, &length| case.snaplen = Some(length))
             }
             SeriesName::Cpus => {
-                let counts: Vec<_> =
-                    (0..).map(|power| 1 << power).take_while(|&count| count < cpus).chain([cpus]).collect();
+                let powers = std::iter::successors(Some(1), |count| Some(2 * count));
+                let counts: Vec<_> = powers.take_while(|&count| count < cpus).chain([cpus]).collect();
                 grid(&[C::Stat, C::TraceAll, C::Bpftrace], &counts, |case, &count| case.cpus = count)
             }
             SeriesName::Loads => {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn the_time_is_shared_by_weight() {
         let series = options(true).series(2, 1e6);
-        assert_eq!(Options::share(&series, Duration::from_secs(120)), Duration::from_secs(40));
+        assert_eq!(Options::share(&series, Duration::from_mins(2)), Duration::from_secs(40));
         assert_eq!(Options::share(&series[5..], Duration::from_secs(7)), Duration::from_secs(7));
     }
 

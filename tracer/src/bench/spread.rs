@@ -26,7 +26,7 @@ impl Spread {
     }
 
     /// Each value less `amount`.
-    pub fn less(self, amount: f64) -> Self {
+    pub(super) fn less(self, amount: f64) -> Self {
         Self { median: self.median - amount, least: self.least - amount, most: self.most - amount }
     }
 }

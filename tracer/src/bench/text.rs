@@ -7,6 +7,9 @@ use super::report::{Report, SeriesReport};
 use super::table::Table;
 use super::words;
 
+/// Of sentences, in characters.
+const WIDTH: usize = 100;
+
 /// Writes one table for each series.
 pub fn write_text(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for line in words::introduction(report) {
@@ -21,9 +24,10 @@ pub fn write_text(out: &mut impl Write, report: &Report) -> io::Result<()> {
         }
     }
     writeln!(out)?;
-    for line in words::EXPLANATION {
+    for line in textwrap::wrap(words::MEANING, WIDTH) {
         writeln!(out, "{line}")?;
     }
+    writeln!(out, "--format json and --html tell the commands.")?;
     if !report.complete {
         writeln!(out, "Ended early: not all of it was measured.")?;
     }

@@ -10,14 +10,12 @@ use super::table::whole;
 use crate::sink::Grouped;
 
 /// What the figures mean.
-pub(super) const EXPLANATION: [&str; 6] = [
-    "Figures are medians over the rounds, with the least and the most. NS ADDED and TIMES NOTHING compare the whole",
-    "path of a drop with the mean of a run before and one after in which nobody listened; the row `nothing` shows",
-    "how far that is off. PROGRAM NS is the kernel's own time of BPF programs, less that of an empty one. SENT",
-    "equals what the kernel's counters tell. OF A CPU is the process, without what its reader takes. bpftrace, perf,",
-    "retis and the drop monitor tell drops of all network namespaces: those of others may hide a loss.",
-    "Commands are in --format json and --html.",
-];
+pub(super) const MEANING: &str = "Figures are medians over the rounds, with the least and the most. NS ADDED and TIMES \
+    NOTHING compare the whole path of a drop with the mean of a run before and one after in which nobody listened; the \
+    row `nothing` shows how far that is off. PROGRAM NS is the kernel's own time of BPF programs, less that of an empty \
+    one. SENT equals what the kernel's own counters tell. OF A CPU is the process during the load, without what the \
+    reader of its output takes; MEMORY is what was resident at the peak; ATTACHED is from its start until it listened. \
+    bpftrace, perf, retis and the drop monitor tell drops of all network namespaces: those of others may hide a loss.";
 
 /// What was measured, when and where.
 pub(super) fn introduction(report: &Report) -> Vec<String> {

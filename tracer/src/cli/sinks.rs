@@ -59,7 +59,9 @@ mod tests {
     /// Shows something on what the command asks for.
     fn show(command: &Command, output: Output) -> io::Result<()> {
         match command {
-            Command::Doctor(_) | Command::Explain(_) | Command::Netlink(_) => unreachable!("they have no sink"),
+            Command::Doctor(_) | Command::Explain(_) | Command::Netlink(_) | Command::Bench(_) => {
+                unreachable!("no sinks")
+            }
             Command::Stat(args) => stat(args, output, 0).report(&StatReport {
                 host: host(),
                 started_at: Timestamp(0),
