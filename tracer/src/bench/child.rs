@@ -172,7 +172,8 @@ impl Child {
 
     fn last_words(&mut self, status: ExitStatus) -> String {
         let said = self.stderr.finish().unwrap_or_default() + &self.stdout.finish().unwrap_or_default();
-        let trimmed = said.lines().map(|line| line.trim().trim_start_matches("droptrace: "));
+        let trimmed =
+            said.lines().map(|line| line.trim().trim_start_matches("droptrace: ").trim_start_matches("error: "));
         let lines: Vec<_> = trimmed.filter(|line| !line.is_empty()).collect();
         let mut said = lines.join("; ");
         if let Some((end, _)) = said.char_indices().nth(LONGEST_ERROR) {

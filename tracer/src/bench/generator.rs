@@ -15,6 +15,7 @@ use super::counter::Counter;
 use super::cpus;
 use super::load::{Lane, Load};
 use super::netns::Netns;
+use super::spread::Spread;
 
 /// Messages of one system call.
 pub(super) const BATCH: u64 = 64;
@@ -35,7 +36,8 @@ pub(super) struct Sent {
     pub(super) drops: u64,
     /// Until the last thread was done.
     pub(super) took: Duration,
-    /// What one drop took a thread, nanoseconds.
+    /// What one drop took a thread, nanoseconds: the median of its turns, so that what else ran on the processor meanwhile
+    /// is not in it.
     pub(super) ns_per_drop: f64,
 }
 
@@ -62,7 +64,9 @@ impl<'n> Generator<'n> {
     pub(super) fn send(&self, drops: u64, pace: Option<u64>, stopped: &Stopped) -> Result<Sent> {
         let threads = self.threads.len() as u64;
         let each = drops.div_ceil(threads).next_multiple_of(BATCH);
-        let interval = pace.map(|pace| Duration::from_nanos(1_000_000_000 * BATCH * threads / pace.max(1)));
+        // All lanes are paced together.
+        let lanes = self.threads.iter().map(|(_, lanes)| lanes.len() as u64).sum::<u64>();
+        let interval = pace.map(|pace| Duration::from_nanos(1_000_000_000 * BATCH * lanes / pace.max(1)));
         let before = self.counted()?;
         let start = Barrier::new(self.threads.len());
         let results: Vec<_> = thread::scope(|scope| {
@@ -78,12 +82,13 @@ impl<'n> Generator<'n> {
             let running: Vec<_> = self.threads.iter().map(|(cpu, lanes)| send(*cpu, lanes)).collect();
             running.into_iter().map(|it| it.join().map_err(|_| anyhow!("a sender panicked"))?).collect()
         });
-        let took = results.into_iter().collect::<Result<Vec<_>>>()?;
+        let done = results.into_iter().collect::<Result<Vec<_>>>()?;
         self.check(&before, each)?;
-        let sum: Duration = took.iter().sum();
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let ns_per_drop = sum.as_nanos() as f64 / (each * threads) as f64;
-        Ok(Sent { drops: each * threads, took: took.into_iter().max().unwrap_or_default(), ns_per_drop })
+        let took = done.iter().map(|it| it.took).max().unwrap_or_default();
+        let sum: f64 = done.iter().map(|it| it.ns_per_drop).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a few threads")]
+        let ns_per_drop = sum / threads as f64;
+        Ok(Sent { drops: each * threads, took, ns_per_drop })
     }
 
     /// What the kernel has counted so far.
@@ -117,19 +122,25 @@ impl<'n> Generator<'n> {
 struct Batches<'l> {
     lanes: &'l [Lane],
     left: u64,
-    /// From one batch to the next; none for as fast as it goes.
+    /// From one turn to the next; none for as fast as it goes.
     interval: Option<Duration>,
 }
 
+/// What one thread did.
+struct Done {
+    took: Duration,
+    ns_per_drop: f64,
+}
+
 impl Batches<'_> {
-    /// Returns how long it took.
-    fn send(&mut self, start: &Barrier, stopped: &Stopped) -> Result<Duration> {
+    fn send(&mut self, start: &Barrier, stopped: &Stopped) -> Result<Done> {
         let slices: Vec<Vec<_>> = self.lanes.iter().map(slices).collect();
         let mut control: Vec<Vec<_>> =
             slices.iter().map(|slices| slices.iter().map(|_| SendAncillaryBuffer::default()).collect()).collect();
         let mut lanes: Vec<_> = self.lanes.iter().zip(&slices).zip(&mut control).map(Sender::new).collect();
+        let mut turns = vec![];
         start.wait();
-        let (started, mut turn, mut due) = (Instant::now(), 0, Duration::ZERO);
+        let (started, mut due) = (Instant::now(), Duration::ZERO);
         while self.left > 0 {
             if stopped.is_set() {
                 bail!(super::Interrupted);
@@ -138,11 +149,15 @@ impl Batches<'_> {
                 wait_until(started, due);
                 due += interval;
             }
-            let lane = turn % lanes.len();
-            turn += 1;
-            self.left -= lanes[lane].send(self.left.min(BATCH))?;
+            let (turn, left) = (Instant::now(), self.left);
+            for lane in &mut lanes {
+                self.left -= lane.send(self.left.min(BATCH))?;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            turns.push(turn.elapsed().as_nanos() as f64 / (left - self.left).max(1) as f64);
         }
-        Ok(started.elapsed())
+        let ns_per_drop = Spread::of(turns).map_or(0.0, |turns| turns.median);
+        Ok(Done { took: started.elapsed(), ns_per_drop })
     }
 }
 

@@ -167,10 +167,11 @@ impl<'o> Bench<'o> {
                 Ok(run) => it.runs.push(run),
                 Err(error) if error.is::<Interrupted>() || self.stopped.is_set() => return false,
                 Err(error) => {
-                    if let Some(Absent(reason)) = error.downcast_ref() {
-                        self.absent.insert(it.case.contestant, reason.clone());
+                    let absent = error.downcast_ref().map(|Absent(reason)| reason.clone());
+                    let is_known = absent.is_some_and(|it_is| self.absent.insert(it.case.contestant, it_is).is_some());
+                    if !is_known {
+                        progress(&format!("{}: {error:#}", it.case.contestant.name()));
                     }
-                    progress(&format!("{}: {error:#}", it.case.contestant.name()));
                     it.error = Some(format!("{error:#}"));
                 }
             }

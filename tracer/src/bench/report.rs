@@ -81,7 +81,8 @@ pub struct Row {
 pub struct Figures {
     /// Drops a second.
     pub rate: Spread,
-    /// Nanoseconds of a drop with nobody listening; none at a set rate, as for the next two.
+    /// Nanoseconds of a drop with nobody listening, the median over a run's batches; none at a set rate, as for the
+    /// next two.
     pub bare_ns: Option<Spread>,
     /// Nanoseconds added to it.
     pub added_ns: Option<Spread>,

@@ -11,8 +11,9 @@ use crate::sink::Grouped;
 
 /// What the figures mean.
 pub(super) const MEANING: &str = "Figures are medians over the rounds, with the least and the most. NS ADDED and TIMES \
-    NOTHING compare the whole path of a drop with the mean of a run before and one after in which nobody listened; the \
-    row `nothing` shows how far that is off. PROGRAM NS is the kernel's own time of BPF programs, less that of an empty \
+    NOTHING compare the whole path of a drop, the median of a run's batches, with a run before and one after in which \
+    nobody listened; the row `nothing` shows how far that is off. DROPS/S is the rate that was reached, and has in it \
+    what else the processor did. PROGRAM NS is the kernel's own time of BPF programs, less that of an empty \
     one. SENT equals what the kernel's own counters tell. OF A CPU is the process during the load, without what the \
     reader of its output takes; MEMORY is what was resident at the peak; ATTACHED is from its start until it listened. \
     bpftrace, perf, retis and the drop monitor tell drops of all network namespaces: those of others may hide a loss.";
