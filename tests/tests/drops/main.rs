@@ -1,33 +1,11 @@
-//! The table of provoked drops.
+//! The table of provoked drops, each counted by the kernel program.
 
-mod filter;
-mod ip;
-mod ipv6;
-mod link;
-mod local;
-mod neighbour;
-mod tcp;
-mod tunnel;
-mod udp;
+mod table;
 
 use std::process::ExitCode;
 
 use tests::{case, trials};
 
 fn main() -> ExitCode {
-    let tables = [
-        udp::CASES,
-        tcp::HANDSHAKE,
-        tcp::ESTABLISHED,
-        ip::INPUT,
-        ip::ROUTING,
-        ip::FRAGMENTS,
-        ipv6::CASES,
-        neighbour::CASES,
-        filter::CASES,
-        link::CASES,
-        tunnel::CASES,
-        local::CASES,
-    ];
-    trials::run(case::trials(tables.concat()))
+    trials::run(case::trials(table::cases()))
 }

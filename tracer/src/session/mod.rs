@@ -71,9 +71,9 @@ impl Session {
         self.started_at
     }
 
-    /// The way that was taken.
-    pub const fn step(&self) -> Step {
-        self.step
+    /// The way that was taken: where others run the drop monitor, in their mode.
+    pub fn step(&self) -> Step {
+        self.net_dm.as_ref().map_or(self.step, |source| Step::NetDm(source.mode()))
     }
 
     /// Waits until there is something to do for [`Session::follow`]. May be given up at any time.

@@ -151,7 +151,11 @@ struct Run {
 
 fn plans(series: &str) -> Vec<Run> {
     let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
-    let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
+    let by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    let mut plans = vec![
+        Run { name: "tests", title: "", append: "", jobs: tests },
+        Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
+    ];
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
         plans.push(Run {
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("6.1").len(), 1);
-        assert_eq!(plans(LOCKED_DOWN)[1].append, "lockdown=confidentiality");
+        assert_eq!(plans("6.1").len(), 2);
+        assert_eq!(plans(LOCKED_DOWN)[2].append, "lockdown=confidentiality");
     }
 }

@@ -1,0 +1,80 @@
+//! What the kernel program hears, with what its output does not show: whether a packet had a link header.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use tokio::runtime::Runtime;
+use tracer::event::PacketStart;
+use tracer::kernel::btf::KernelBtf;
+use tracer::source::ebpf::{EbpfSource, EventOptions, Mode, Options, RingReader};
+
+/// Room for all records of a test, which are read at its end.
+const RING_SIZE: u32 = 64 << 20;
+/// A link header's worth.
+const SNAPLEN: u32 = 14;
+
+/// Drops at one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// Of packets with a link header.
+    pub with_link_header: u64,
+    /// Of packets without.
+    pub without: u64,
+    /// Of packets whose headers lie outside of their data, or that have none: the record does not tell them apart.
+    pub unclear: u64,
+}
+
+impl Split {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.with_link_header + self.without + self.unclear
+    }
+}
+
+/// A kernel program that listens to the whole host.
+pub struct Listener {
+    runtime: Runtime,
+    source: EbpfSource,
+    ring: RingReader,
+}
+
+impl Listener {
+    /// Listens from now on.
+    pub fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let context = runtime.enter();
+        let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: RING_SIZE };
+        let options = Options {
+            mode: Mode::TpBtf,
+            map_entries: 8192,
+            events: Some(events),
+            netns: 0,
+            ifindex: 0,
+            kernel_log: false,
+            by_address: true,
+        };
+        let (source, ring) = EbpfSource::start(&options, &KernelBtf::load()?)?;
+        drop(context);
+        Ok(Self { runtime, source, ring: ring.context("no ring")? })
+    }
+
+    /// Ends, and tells the drops by the address that freed the packet. Nothing may be missing.
+    pub fn finish(mut self) -> Result<BTreeMap<u64, Split>> {
+        let _context = self.runtime.enter();
+        self.source.detach()?;
+        let mut heard = BTreeMap::<u64, Split>::new();
+        let (drained, _) = self.ring.drain(u64::MAX, |record| {
+            let split = heard.entry(record.header.key.location).or_default();
+            match record.start {
+                PacketStart::Mac => split.with_link_header += 1,
+                PacketStart::Network => split.without += 1,
+                PacketStart::Nothing => split.unclear += 1,
+            }
+            Ok::<_, std::convert::Infallible>(())
+        });
+        let ledger = self.source.ledger(&self.source.totals()?, drained);
+        let events = ledger.events.context("no records")?;
+        ensure!(events.submitted == ledger.hits && drained.delivered == ledger.hits, "records are missing: {ledger:?}");
+        Ok(heard)
+    }
+}

@@ -1,0 +1,149 @@
+//! The table of provoked drops once more, heard by the kernel's own drop monitor: at the rate of the table it tells as
+//! many drops at each place as the kernel program counts there, of packets that it tells at all.
+
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+use tests::case::{self, Case};
+use tests::droptrace::Droptrace;
+use tests::heard::{Listener, Split};
+use tests::kernel::{self, Known};
+use tests::monitor;
+use tests::trials::{self, Unable, trial_as_root};
+
+/// Reasons that must have been heard exactly.
+const REASONS: usize = 15;
+/// Cases at a time.
+const WORKERS: usize = 6;
+/// Namespaces vanish after the case that made them, and drop what they hold.
+const AFTERMATH: Duration = Duration::from_millis(1500);
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial_as_root("packet_mode", || {
+            by_the_monitor("packet", |heard| {
+                // Packets without a link header are skipped (`net_dm_packet_trace_kfree_skb_hit`).
+                heard.with_link_header..=heard.with_link_header + heard.unclear
+            })
+        }),
+        trial_as_root("summary_mode", || by_the_monitor("summary", |heard| heard.total()..=heard.total())),
+    ])
+}
+
+/// Runs the whole table under one monitor. `told` is what of the drops at a place the monitor tells in this mode.
+fn by_the_monitor(mode: &str, told: Told) -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let listener = Listener::start()?;
+    let droptrace =
+        Droptrace::start(&["stat", "--format", "json", "--source", "net-dm", "--net-dm-mode", mode, "--top", "0"])?;
+    let provoked = provoke();
+    thread::sleep(AFTERMATH);
+    let finished = droptrace.finish()?;
+    let heard = listener.finish()?;
+    let stat: Value = serde_json::from_str(&finished.stdout)?;
+    ensure!(stat["sources"][0]["mode"] == mode, "{}", stat["sources"]);
+    let rows = Rows::of(&stat)?;
+    rows.all_as_heard(&heard, told)?;
+    rows.reasons_told(&provoked?, &heard, told)
+}
+
+/// The cases that can be run here. Some at a time: they wait for the kernel more than they work.
+fn provoke() -> Result<Vec<Case>> {
+    let cases = Mutex::new(table::cases());
+    let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let worker = || {
+        let mut provoked = vec![];
+        while let Some(case) = next() {
+            match case::provoke(&case) {
+                Ok(()) => provoked.push(case),
+                Err(error) if error.is::<Unable>() => {}
+                Err(error) => return Err(error.context(case.name)),
+            }
+        }
+        Ok(provoked)
+    };
+    let provoked: Vec<Vec<Case>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a case panicked"))?);
+        joined.collect::<Result<_>>()
+    })?;
+    Ok(provoked.concat())
+}
+
+/// How many drops the monitor tells of those at a place.
+type Told = fn(&Split) -> RangeInclusive<u64>;
+
+/// A row of the monitor's table.
+struct Row {
+    address: u64,
+    reason: Option<String>,
+    symbol: String,
+    packets: u64,
+}
+
+struct Rows(Vec<Row>);
+
+impl Rows {
+    fn of(stat: &Value) -> Result<Self> {
+        let row = |row: &Value| {
+            let address = row["address"].as_str().and_then(|address| address.strip_prefix("0x"));
+            let symbol = row["symbol"].as_str().context("no symbol")?;
+            Ok(Row {
+                address: u64::from_str_radix(address.context("no address")?, 16)?,
+                reason: row["reason"].as_str().map(str::to_owned),
+                symbol: symbol.split('.').next().unwrap_or(symbol).to_owned(),
+                packets: row["packets"].as_u64().context("no packets")?,
+            })
+        };
+        Ok(Self(stat["drops"].as_array().context("no drops")?.iter().map(row).collect::<Result<_>>()?))
+    }
+
+    /// At each address as many as the kernel program heard, no more and no less.
+    fn all_as_heard(&self, heard: &BTreeMap<u64, Split>, told: Told) -> Result<()> {
+        let mut sums = BTreeMap::<u64, u64>::new();
+        for row in &self.0 {
+            *sums.entry(row.address).or_default() += row.packets;
+        }
+        let name = |address: u64| self.0.iter().find(|row| row.address == address).map_or("?", |row| &row.symbol);
+        let addresses: BTreeSet<_> = sums.keys().chain(heard.keys()).copied().collect();
+        let is_off = |address: &u64| {
+            let split = heard.get(address).copied().unwrap_or_default();
+            !told(&split).contains(&sums.get(address).copied().unwrap_or(0))
+        };
+        let describe = |address| format!("{} {:?} of {:?}", name(address), sums.get(&address), heard.get(&address));
+        let differences: Vec<_> = addresses.into_iter().filter(is_off).map(describe).collect();
+        ensure!(differences.is_empty(), "told of heard: {differences:#?}");
+        Ok(())
+    }
+
+    /// The drops of the cases are among them, under their reasons where the monitor tells any.
+    fn reasons_told(&self, provoked: &[Case], heard: &BTreeMap<u64, Split>, told: Told) -> Result<()> {
+        let mut reasons = BTreeSet::new();
+        for case in provoked {
+            let mut rows: Vec<_> = self.0.iter().filter(|row| case.symbols.contains(&&*row.symbol)).collect();
+            if rows.iter().any(|row| row.reason.is_some()) {
+                rows.retain(|row| row.reason.as_deref() == Some(case.reason));
+            }
+            let packets: u64 = rows.iter().map(|row| row.packets).sum();
+            let is_told =
+                |row: &&&Row| heard.get(&row.address).is_some_and(|split| *told(split).start() == split.total());
+            if !rows.is_empty() && rows.iter().all(|row| is_told(&row)) {
+                ensure!(packets >= case.count, "{packets} of {}, not {}", case.name, case.count);
+                reasons.insert(case.reason);
+            }
+        }
+        let told = reasons.len();
+        println!("{told} reasons in {} cases told exactly", provoked.len());
+        let enough = kernel::reason("NOT_SPECIFIED")? == Known::NoReasons || told >= REASONS;
+        ensure!(enough, "{told} reasons only: {reasons:?}");
+        Ok(())
+    }
+}
