@@ -17,6 +17,10 @@ pub enum Contestant {
     Trace,
     /// `droptrace trace --all`.
     TraceAll,
+    /// `droptrace stat` attached as a raw tracepoint.
+    StatRaw,
+    /// `droptrace trace --all` attached as a raw tracepoint.
+    TraceAllRaw,
     /// `droptrace stat` on the drop monitor in summary mode.
     NetDmSummary,
     /// `droptrace trace --all` on the drop monitor in packet mode.
@@ -74,12 +78,14 @@ const BPFTRACE: &str = "tracepoint:skb:kfree_skb { @[args->reason, args->locatio
 
 impl Contestant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Nothing,
         Self::Empty,
         Self::Stat,
         Self::Trace,
         Self::TraceAll,
+        Self::StatRaw,
+        Self::TraceAllRaw,
         Self::NetDmSummary,
         Self::NetDmPacket,
         Self::Both,
@@ -98,6 +104,8 @@ impl Contestant {
             Self::Stat => "stat",
             Self::Trace => "trace",
             Self::TraceAll => "trace-all",
+            Self::StatRaw => "stat-raw",
+            Self::TraceAllRaw => "trace-all-raw",
             Self::NetDmSummary => "net-dm-summary",
             Self::NetDmPacket => "net-dm-packet",
             Self::Both => "both",
@@ -124,6 +132,8 @@ impl Contestant {
         match self {
             Self::Trace => "trace",
             Self::TraceAll => "trace --all",
+            Self::StatRaw => "stat --mode raw_tracepoint",
+            Self::TraceAllRaw => "trace --all --mode raw_tracepoint",
             Self::NetDmSummary => "stat --source net-dm --net-dm-mode summary",
             Self::NetDmPacket => "trace --all --source net-dm --net-dm-mode packet",
             Self::Both => "stat --source both",

@@ -1,6 +1,6 @@
 //! `droptrace bench`: what it costs to listen, and what is lost under load.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 
@@ -34,16 +34,19 @@ async fn measure(args: &BenchArgs) -> Result<Report> {
     let (stopped, options) = (Stopped::default(), args.options());
     let mut stop = Stop::new(None)?;
     let on_thread = stopped.clone();
-    let mut bench = tokio::task::spawn_blocking(move || {
-        bench::run(&options, &on_thread, &mut |line: &str| eprintln!("droptrace: {line}"))
-    });
+    let mut bench = tokio::task::spawn_blocking(move || bench::run(&options, &on_thread, &mut |line: &str| say(line)));
     let ended = tokio::select! {
         ended = &mut bench => ended,
         () = stop.wait() => {
-            eprintln!("droptrace: ending");
+            say("ending");
             stopped.set();
             bench.await
         }
     };
     ended.context("the benchmark's thread ended without a result")?
+}
+
+/// Progress, for whoever looks; nobody has to.
+fn say(line: &str) {
+    _ = writeln!(io::stderr(), "droptrace: {line}");
 }
