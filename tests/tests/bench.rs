@@ -73,7 +73,7 @@ fn figures_of_row_add_up(row: &Value) -> Result<()> {
     ensure!(sent == accounted + lost, "{sent} sent != {accounted} accounted + {lost} lost");
     ensure!(number("foreign")? == 0, "others' drops");
     match row["configuration"].as_str() {
-        Some("nothing") => ensure!(figures["program_ns"].is_null() && figures["cpu"].is_null(), "nobody takes time"),
+        Some("nothing") => ensure!(figures["program_ns"].is_null() && figures["cpu_ns"].is_null(), "nobody takes time"),
         _ => ensure!(number("peak_bytes")? > 0 && figures["attach_ns"]["median"].as_f64() > Some(0.0), "no process"),
     }
     if row["configuration"] == "stat" {

@@ -127,17 +127,22 @@ impl Contestant {
         matches!(self, Self::NetDmSummary | Self::NetDmPacket | Self::DropwatchSummary | Self::DropwatchPacket)
     }
 
+    /// Ends without having told what it heard last, so that it is to be given time.
+    pub(super) const fn is_late(self) -> bool {
+        matches!(self, Self::DropwatchSummary | Self::DropwatchPacket)
+    }
+
     /// What was typed as droptrace's command.
     fn own_words(self) -> &'static str {
         match self {
             Self::Trace => "trace",
             Self::TraceAll => "trace --all",
-            Self::StatRaw => "stat --mode raw_tracepoint",
+            Self::StatRaw => "stat --interval 100ms --mode raw_tracepoint",
             Self::TraceAllRaw => "trace --all --mode raw_tracepoint",
-            Self::NetDmSummary => "stat --source net-dm --net-dm-mode summary",
+            Self::NetDmSummary => "stat --interval 100ms --source net-dm --net-dm-mode summary",
             Self::NetDmPacket => "trace --all --source net-dm --net-dm-mode packet",
-            Self::Both => "stat --source both",
-            _ => "stat --source ebpf",
+            Self::Both => "stat --interval 100ms --source both",
+            _ => "stat --interval 100ms --source ebpf",
         }
     }
 

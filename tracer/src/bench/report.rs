@@ -103,8 +103,9 @@ pub struct Figures {
     pub lost: Vec<Lost>,
     /// The part of those sent that is not accounted for.
     pub share_lost: f64,
-    /// What of a processor its process took, as a part of one; none for what is no program, as for all that follow.
-    pub cpu: Option<Spread>,
+    /// Nanoseconds of a processor that its process took for each drop; none for what is no program, as for all that
+    /// follow.
+    pub cpu_ns: Option<Spread>,
     /// Nanoseconds of all rounds as user, as fine as the kernel's tick.
     pub user_ns: Option<u64>,
     /// The same, in the kernel.
@@ -142,10 +143,17 @@ pub(super) struct Process {
     pub(super) cpu: Duration,
     pub(super) user: Duration,
     pub(super) system: Duration,
-    /// Of the load.
-    pub(super) took: Duration,
+    /// Drops meanwhile.
+    pub(super) drops: u64,
     pub(super) peak: u64,
     pub(super) attached_after: Option<Duration>,
+}
+
+impl Process {
+    #[expect(clippy::cast_precision_loss, reason = "counts and times are far below 2^52")]
+    fn cpu_ns(&self) -> f64 {
+        self.cpu.as_nanos() as f64 / self.drops.max(1) as f64
+    }
 }
 
 impl Row {
@@ -187,7 +195,7 @@ impl Figures {
             foreign: sum(|it| it.foreign),
             lost: lost(runs),
             share_lost: share(sent - accounted, sent),
-            cpu: Spread::of(processes.iter().map(|it| it.cpu.as_secs_f64() / it.took.as_secs_f64())),
+            cpu_ns: Spread::of(processes.iter().map(Process::cpu_ns)),
             user_ns: total(|it| it.user),
             system_ns: total(|it| it.system),
             peak_bytes: processes.iter().map(|it| it.peak).max(),
@@ -242,7 +250,7 @@ pub(super) mod tests {
             cpu: Duration::from_millis(5),
             user: Duration::from_millis(10),
             system: Duration::ZERO,
-            took: Duration::from_millis(40),
+            drops: 100_000,
             peak: 20 << 20,
             attached_after: Some(Duration::from_millis(49)),
         };
@@ -316,7 +324,7 @@ pub(super) mod tests {
         assert_eq!(figures.program_ns, Spread::of([20.0, 20.0]));
         assert_eq!((figures.sent, figures.accounted, figures.share_lost), (200, 175, 0.125));
         assert_eq!(figures.lost, [Lost { cause: "ring_full".into(), drops: 25 }]);
-        assert_eq!((figures.cpu.unwrap().median, figures.user_ns), (0.125, Some(20_000_000)));
+        assert_eq!((figures.cpu_ns.unwrap().median, figures.user_ns), (50.0, Some(20_000_000)));
     }
 
     #[test]

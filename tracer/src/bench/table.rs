@@ -19,7 +19,7 @@ const CONFIGURATION: Column = ("CONFIGURATION", |row, _| row.configuration.to_ow
 const ADDED: Column = ("NS ADDED", |_, it| spread(it.added_ns, 0));
 const RATIO: Column = ("TIMES NOTHING", |_, it| spread(it.ratio, 3));
 const PROGRAM: Column = ("PROGRAM NS", |_, it| spread(it.program_ns, 1));
-const CPU: Column = ("OF A CPU", |_, it| it.cpu.map_or("-".into(), |cpu| format!("{:.2} %", 100.0 * cpu.median)));
+const CPU: Column = ("CPU NS", |_, it| it.cpu_ns.map_or("-".into(), |cpu| format!("{:.0}", cpu.median)));
 const MEMORY: Column =
     ("MEMORY", |_, it| it.peak_bytes.map_or("-".into(), |bytes| format!("{} kB", Grouped(bytes >> 10))));
 const ATTACHED: Column =

@@ -14,8 +14,8 @@ pub(super) const MEANING: &str = "Figures are medians over the rounds, with the 
     NOTHING compare the whole path of a drop, the median of a run's batches, with a run before and one after in which \
     nobody listened; the row `nothing` shows how far that is off. DROPS/S is the rate that was reached, and has in it \
     what else the processor did. PROGRAM NS is the kernel's own time of BPF programs, less that of an empty \
-    one. SENT equals what the kernel's own counters tell. OF A CPU is the process during the load, without what the \
-    reader of its output takes; MEMORY is what was resident at the peak; ATTACHED is from its start until it listened. \
+    one. SENT equals what the kernel's own counters tell. CPU NS is what the process takes of a processor for each drop, without \
+    the reader of its output; MEMORY is what was resident at the peak; ATTACHED is from its start until it listened. \
     bpftrace, perf, retis and the drop monitor tell drops of all network namespaces: those of others may hide a loss.";
 
 /// What was measured, when and where.
