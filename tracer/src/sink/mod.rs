@@ -10,7 +10,7 @@ mod time;
 use std::io;
 
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
-pub(crate) use text::printable;
+pub(crate) use text::{Grouped, printable};
 
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
