@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::io;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
@@ -32,7 +33,7 @@ fn packet() -> Vec<u8> {
 }
 
 fn one_drop(criterion: &mut Criterion) {
-    let (place, bytes) = (place(), packet());
+    let (place, bytes) = (Arc::new(place()), packet());
     let mut timestamp = 1_767_225_600_000_000_000;
     let mut event = move |sink: &mut dyn DropSink| {
         timestamp += 1_234;

@@ -25,11 +25,22 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Both, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::Ebpf, Self::NetDm];
+
     /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
             Self::NetDm => "net_dm",
+        }
+    }
+
+    /// This one alone, as those that heard a drop.
+    pub const fn alone(self) -> &'static [Self] {
+        match self {
+            Self::Ebpf => &[Self::Ebpf],
+            Self::NetDm => &[Self::NetDm],
         }
     }
 }
@@ -112,6 +123,8 @@ pub struct DropTotal {
     pub first_seen: Timestamp,
     /// Last drop seen.
     pub last_seen: Timestamp,
+    /// Who heard them; nobody where the kernel's own counters tell.
+    pub seen_by: &'static [Origin],
 }
 
 /// What the leading bytes of a packet start with.
@@ -131,7 +144,7 @@ pub struct DropEvent<'a> {
     /// When.
     pub timestamp: Timestamp,
     /// Where and why.
-    pub place: &'a Place,
+    pub place: &'a Arc<Place>,
     /// Who heard it.
     pub seen_by: &'a [Origin],
     /// Length of the packet from the MAC header where it is set.

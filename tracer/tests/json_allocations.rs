@@ -25,7 +25,7 @@ fn a_line_of_json_allocates_nothing() {
     bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 17, 64]);
     let event = DropEvent {
         timestamp: Timestamp(1_767_225_600_000_000_000),
-        place: &place,
+        place: &place.into(),
         seen_by: &[Origin::Ebpf],
         length: 48,
         start: PacketStart::Network,

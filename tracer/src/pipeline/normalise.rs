@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tracer_common::{DropKey, TrapKey};
 
 use crate::event::{DropEvent, DropTotal, Origin, Place};
@@ -28,10 +29,10 @@ pub struct Normaliser {
     namespaces: Namespaces,
     clock: Clock,
     own_netns: u32,
-    places: HashMap<DropKey, Arc<Place>>,
-    trapped: HashMap<TrapKey, Arc<Place>>,
+    places: HashMap<DropKey, Arc<Place>, RandomState>,
+    trapped: HashMap<TrapKey, Arc<Place>, RandomState>,
     /// Of the drop monitor, whose keys are its own.
-    told: HashMap<net_dm::Key, Arc<Place>>,
+    told: HashMap<net_dm::Key, Arc<Place>, RandomState>,
 }
 
 impl Normaliser {
@@ -44,9 +45,9 @@ impl Normaliser {
             clock: Clock::new(),
             // 0, which no namespace has, when it cannot be told.
             own_netns: netns::own().unwrap_or(0),
-            places: HashMap::new(),
-            trapped: HashMap::new(),
-            told: HashMap::new(),
+            places: HashMap::default(),
+            trapped: HashMap::default(),
+            told: HashMap::default(),
         }
     }
 
@@ -81,6 +82,7 @@ impl Normaliser {
             bytes: Some(count.bytes),
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
+            seen_by: &[Origin::Ebpf],
         }
     }
 

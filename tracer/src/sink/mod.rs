@@ -9,19 +9,26 @@ mod time;
 
 use std::io;
 
-pub use json::{StatJson, TraceJson};
+pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
 pub(crate) use text::printable;
 
 pub use rank::{Rank, Ranking, Sort};
-pub use text::{Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
+pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
 
 use crate::event::{DropEvent, Reason, Timestamp};
-use crate::report::{Host, SourceReport, StatReport};
+use crate::pipeline::dedupe::DedupeLedger;
+use crate::report::{CompareReport, Host, SourceReport, StatReport};
 
 /// Where totals go.
 pub trait StatSink {
     /// Shows the totals so far, and hands all of it to the system.
     fn report(&mut self, report: &StatReport) -> io::Result<()>;
+}
+
+/// Where a comparison of two sources goes.
+pub trait CompareSink {
+    /// Shows it, and hands all of it to the system.
+    fn report(&mut self, report: &CompareReport) -> io::Result<()>;
 }
 
 /// Where single drops go.
@@ -42,8 +49,9 @@ pub trait DropSink {
         Ok(())
     }
 
-    /// Shows the account of the run, taken after the sources have stopped, and hands all of it to the system.
-    fn finish(&mut self, _sources: &[SourceReport]) -> io::Result<()> {
+    /// Shows the account of the run, taken after the sources have stopped, and hands all of it to the system. `union` is
+    /// that of joining two sources.
+    fn finish(&mut self, _sources: &[SourceReport], _union: Option<&DedupeLedger>) -> io::Result<()> {
         self.flush()
     }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
-use crate::event::{DropTotal, Location, Place, Reason, Symbol, Timestamp};
+use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
 use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
-use crate::report::{Host, OverflowTotal, SourceReport, StatReport};
+use crate::pipeline::compare::{Counts, Evidence, SiteEvidence, compare};
+use crate::pipeline::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
+use crate::report::{CompareReport, Host, OverflowTotal, SourceReport, StatReport};
 
 /// 2026-01-01T00:00:00Z.
 pub(super) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
@@ -42,7 +44,14 @@ pub(super) fn place() -> Place {
 
 fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
     let last_seen = Timestamp(NEW_YEAR.0 + last_second * SECOND);
-    DropTotal { place: Arc::new(place), packets, bytes: Some(bytes), first_seen: NEW_YEAR, last_seen }
+    DropTotal {
+        place: Arc::new(place),
+        packets,
+        bytes: Some(bytes),
+        first_seen: NEW_YEAR,
+        last_seen,
+        seen_by: &[Origin::Ebpf],
+    }
 }
 
 /// Seven places, from the household ones to those that strain the columns.
@@ -215,4 +224,40 @@ pub(super) fn tcp_packet() -> Vec<u8> {
         .ack(99);
     builder.write(&mut bytes, &[]).unwrap();
     bytes
+}
+
+/// A comparison with each kind of part.
+pub(super) fn comparison() -> CompareReport {
+    let place =
+        |number: u64| Arc::new(Place { location: location("nft_do_chain", number, Some("nf_tables")), ..place() });
+    let known = SiteEvidence { no_mac_header: 40, while_net_dm_off: 3, ..SiteEvidence::default() };
+    let evidence = Evidence {
+        sites: [(2, known)].into_iter().collect(),
+        queue_tail_drops: Some(1_000),
+        socket_overruns: 1,
+        unheard: None,
+        ..Evidence::default()
+    };
+    let of = |ebpf, net_dm, both| Counts { ebpf, net_dm, both };
+    let counts = [(1, of(20_000, 18_990, None)), (2, of(43, 0, None)), (3, of(7, 9, Some(6))), (4, of(5, 5, Some(5)))];
+    CompareReport {
+        host: host(),
+        started_at: NEW_YEAR,
+        duration: Duration::from_secs(10),
+        sources: [trace_sources(), vec![net_dm_source()]].concat(),
+        union: Some(union()),
+        comparison: compare(counts, &evidence).named(place),
+    }
+}
+
+/// An account of joining that balances.
+pub(super) fn union() -> DedupeLedger {
+    let alone = AloneLedger { no_mac_header: 40, expired: 2, ..AloneLedger::default() };
+    DedupeLedger {
+        ebpf: HeardLedger { delivered: 1_042, alone },
+        net_dm: HeardLedger { delivered: 1_001, alone: AloneLedger { expired: 1, ..AloneLedger::default() } },
+        unique: 1_043,
+        duplicates: 1_000,
+        pending: 0,
+    }
 }

@@ -18,6 +18,8 @@ const TIME_LIMIT: u64 = 90;
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
 const LOCKED_DOWN: &str = "6.12";
+/// The series on which both sources are tested at once, in a machine of their own.
+const BOTH_SOURCES: [&str; 3] = ["6.1", "6.12", "7.3"];
 
 /// The kernels to test on.
 #[derive(clap::Args)]
@@ -162,12 +164,19 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let mut tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let tests = ["doctor", "fallback", "netlink", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let mut by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
     if series == out_of_tree::SERIES {
         // It needs a simulated device.
-        tests.push(job("hardware"));
+        by_monitor.push(job("hardware"));
     }
-    let mut plans = vec![Run { name: "tests", title: "", append: "", jobs: tests }];
+    let mut plans = vec![
+        Run { name: "tests", title: "", append: "", jobs: tests },
+        Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
+    ];
+    if BOTH_SOURCES.contains(&series) {
+        plans.push(Run { name: "both", title: " with both sources", append: "", jobs: vec![job("both")] });
+    }
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
         plans.push(Run {
@@ -203,7 +212,7 @@ mod tests {
 
     #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("6.1").len(), 1);
-        assert_eq!(plans(LOCKED_DOWN)[1].append, "lockdown=confidentiality");
+        assert_eq!(plans("5.10").len(), 2);
+        assert_eq!(plans(LOCKED_DOWN)[3].append, "lockdown=confidentiality");
     }
 }

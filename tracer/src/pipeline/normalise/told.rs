@@ -18,6 +18,7 @@ impl Normaliser {
             bytes: count.bytes,
             first_seen: count.first_seen,
             last_seen: count.last_seen,
+            seen_by: &[Origin::NetDm],
         });
         named.collect()
     }

@@ -3,7 +3,25 @@
 use serde::Serialize;
 
 use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
+
+/// The schema of a run's last line.
+const LEDGER: &str = "droptrace.ledger.v1";
+
+/// `droptrace.ledger.v1`.
+#[derive(Serialize)]
+pub(super) struct LedgerLine<'r> {
+    schema: &'static str,
+    sources: Vec<Account>,
+    union: Option<&'r DedupeLedger>,
+}
+
+impl<'r> LedgerLine<'r> {
+    pub(super) fn new(sources: &[SourceReport], union: Option<&'r DedupeLedger>) -> Self {
+        Self { schema: LEDGER, sources: sources.iter().map(Account::from).collect(), union }
+    }
+}
 
 #[derive(Serialize)]
 pub(super) struct Account {

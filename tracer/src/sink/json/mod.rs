@@ -1,6 +1,8 @@
 //! JSON for programs: one document a line. `docs/output.md` has every field; within a version a schema only grows.
 
+mod compare;
 mod ledger;
+mod raw;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -10,7 +12,9 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+pub use compare::CompareJson;
 use ledger::Account;
+pub use raw::{RawJson, RawOptions};
 pub use stat::StatJson;
 pub use trace::TraceJson;
 

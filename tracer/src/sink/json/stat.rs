@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::trace::Origins;
 use super::{Account, Address, Shown, protocol_of, symbol_of, told, trap_group};
 use crate::event::DropTotal;
 use crate::packet::ProtocolName;
@@ -78,6 +79,7 @@ struct Row<'r> {
     last_seen: TimeText,
     netns_name: Option<&'r str>,
     netlink: bool,
+    seen_by: Origins<'r>,
     trap_group: Option<&'r str>,
 }
 
@@ -103,6 +105,7 @@ impl<'r> From<&'r DropTotal> for Row<'r> {
             last_seen: TimeText::new(total.last_seen),
             netns_name: place.netns_name.as_deref(),
             netlink: place.is_netlink_message(),
+            seen_by: Origins(total.seen_by),
             trap_group: trap_group(&place.location),
         }
     }

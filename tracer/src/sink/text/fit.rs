@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Location, Place, Reason};
+use crate::event::{Location, Origin, Place, Reason};
 use crate::sink::told_reason;
 
 /// Shorter than this, a symbol says nothing any more.
@@ -82,6 +82,15 @@ pub(super) fn netns(place: &Place) -> Cow<'_, str> {
         Some(name) => printable(name),
         None if place.netns == 0 => "-".into(),
         None => place.netns.to_string().into(),
+    }
+}
+
+/// `ebpf`, `net_dm`, `ebpf+net_dm`, `-` for nobody.
+pub(super) const fn seen_by(origins: &[Origin]) -> &'static str {
+    match origins {
+        [] => "-",
+        [only] => only.name(),
+        _ => "ebpf+net_dm",
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::number::Grouped;
 use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
 
 /// A line, and whether all is well with it.
@@ -130,6 +131,28 @@ pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
         LedgerLine { text, healthy: undecodable == 0 && pending >= 0 && unaccounted == 0 }
     });
     lines.collect()
+}
+
+/// `union: 20 heard by ebpf + 18 by net_dm = 20 drops + 18 heard twice`.
+pub(super) fn union(ledger: &DedupeLedger) -> LedgerLine {
+    let DedupeLedger { ebpf, net_dm, unique, duplicates, pending } = *ledger;
+    let mut text = format!("union: {} heard by ebpf", Grouped(ebpf.delivered));
+    _ = write!(text, " + {} by net_dm = {} drops", Grouped(net_dm.delivered), Grouped(unique));
+    _ = write!(text, " + {} heard twice", Grouped(duplicates));
+    if pending > 0 {
+        _ = write!(text, " + {} that wait", Grouped(pending));
+    }
+    _ = write!(text, "; by ebpf only {}", Grouped(ebpf.alone.total()));
+    let without = ebpf.alone.no_mac_header;
+    if without > 0 {
+        _ = write!(text, " (of them {} without a MAC header, which net_dm leaves out)", Grouped(without));
+    }
+    _ = write!(text, ", by net_dm only {}", Grouped(net_dm.alone.total()));
+    let unaccounted = ledger.unaccounted();
+    if unaccounted != 0 {
+        _ = write!(text, "; THE SUM IS OFF BY {unaccounted}: a fault of droptrace");
+    }
+    LedgerLine { text, healthy: unaccounted == 0 }
 }
 
 /// The source is named where there are several.

@@ -80,6 +80,7 @@ impl Counters {
             bytes: None,
             first_seen: rise.first_seen,
             last_seen: rise.last_seen,
+            seen_by: &[],
         });
         totals.collect()
     }

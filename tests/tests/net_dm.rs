@@ -1,0 +1,301 @@
+//! The kernel's own drop monitor: what it loses under load is told, and who else uses it is left alone.
+
+use std::fs;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::droptrace::{Droptrace, Finished, binary};
+use tests::monitor::{self, Dropwatch};
+use tests::netns::Netns;
+use tests::storm::{REASON, Storm, datagrams};
+use tests::trials::{self, Unable, trial_as_root};
+use tracer::source::net_dm::AlertMode;
+
+/// More than the monitor's queues and the socket hold, where the reader sleeps.
+const DATAGRAMS: u64 = 150_000;
+/// To take the module out at the right moment.
+const ATTEMPTS: u32 = 10;
+/// What droptrace has changed, while it runs.
+const NOTE: &str = "/run/droptrace/net_dm.state";
+
+fn main() -> ExitCode {
+    trials::run([under_load(), manners(), robustness()].into_iter().flatten().collect())
+}
+
+fn under_load() -> Vec<Trial> {
+    vec![
+        trial_as_root("a_storm_in_packet_mode", || {
+            storm(&["--net-dm-mode", "packet"], |_, storm| storm.send(datagrams(DATAGRAMS)?))
+                .and_then(|stormed| stormed.all_accounted_for())
+        }),
+        trial_as_root("a_storm_while_the_reader_sleeps", || {
+            let stormed = storm(&["--net-dm-mode", "packet"], |droptrace, storm| {
+                droptrace.signal(Signal::STOP)?;
+                storm.send(DATAGRAMS)?;
+                droptrace.signal(Signal::CONT)
+            })?;
+            ensure!(stormed.lost()? != Some(0), "nothing was lost, though nobody read: {}", stormed.ledger);
+            stormed.all_accounted_for()
+        }),
+        trial_as_root("a_storm_in_summary_mode", || {
+            let stormed = storm(&["--net-dm-mode", "summary"], |_, storm| storm.send(datagrams(DATAGRAMS)?))?;
+            let Stormed { heard, dropped, ledger } = &stormed;
+            ensure!(heard <= dropped && *heard > 0, "{heard} heard of {dropped}");
+            ensure!(ledger["lost"].is_null(), "summary mode does not count what it loses, yet it is told: {ledger}");
+            Ok(())
+        }),
+    ]
+}
+
+/// A storm as it was heard.
+struct Stormed {
+    /// Of the storm's drops.
+    heard: u64,
+    /// As the kernel counts them.
+    dropped: u64,
+    ledger: Value,
+}
+
+impl Stormed {
+    fn lost(&self) -> Result<Option<u64>> {
+        let lost = &self.ledger["lost"];
+        if lost.is_null() {
+            return Ok(None);
+        }
+        Ok(Some(lost.as_u64().with_context(|| format!("lost is no number: {}", self.ledger))?))
+    }
+
+    /// Heard and lost are all of it; where the kernel does not tell what was lost, nothing is claimed.
+    fn all_accounted_for(&self) -> Result<()> {
+        let Self { heard, dropped, ledger } = self;
+        match self.lost()? {
+            Some(lost) => ensure!(heard + lost == *dropped, "{heard} heard + {lost} lost != {dropped}: {ledger}"),
+            None => ensure!(ledger["unheard"].is_null() && heard <= dropped, "{heard} of {dropped}: {ledger}"),
+        }
+        Ok(())
+    }
+}
+
+fn storm(arguments: &[&str], drive: impl FnOnce(&Droptrace, &Storm) -> Result<()>) -> Result<Stormed> {
+    let _alone = monitor::exclusively()?;
+    let storm = Storm::new()?;
+    let droptrace = listen(arguments)?;
+    drive(&droptrace, &storm)?;
+    let stat = counted(&droptrace.finish()?)?;
+    let rows = stat["drops"].as_array().context("no drops")?;
+    let is_of_storm = |row: &&Value| {
+        let symbol = row["symbol"].as_str().unwrap_or_default();
+        (row["reason"] == REASON || row["reason"].is_null()) && symbol.contains("udp_queue_rcv")
+    };
+    let heard = rows.iter().filter(is_of_storm).filter_map(|row| row["packets"].as_u64()).sum();
+    Ok(Stormed { heard, dropped: storm.dropped()?, ledger: stat["sources"][0]["ledger"].clone() })
+}
+
+fn manners() -> Vec<Trial> {
+    vec![
+        trial_as_root("others_are_listened_to_and_left_alone", others_are_listened_to_and_left_alone),
+        trial_as_root("single_drops_are_not_made_of_others_summaries", || {
+            let _alone = monitor::exclusively()?;
+            let dropwatch = Dropwatch::start()?;
+            let finished = run(&["trace", "--source", "net-dm", "--duration", "1s"])?;
+            ensure!(finished.status.code() == Some(1), "{finished:?}");
+            said(&finished, &["somebody else runs the drop monitor in summary mode"])?;
+            dropwatch.finish()
+        }),
+        trial_as_root("the_stop_of_others_is_noticed", the_stop_of_others_is_noticed),
+        trial_as_root("what_a_killed_run_left_is_repaired", what_a_killed_run_left_is_repaired),
+    ]
+}
+
+fn others_are_listened_to_and_left_alone() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let dropwatch = Dropwatch::start()?;
+    let storm = Storm::new()?;
+    let droptrace = listen(&[])?;
+    storm.send(1000)?;
+    let finished = droptrace.finish()?;
+    said(&finished, &["somebody else runs the drop monitor, in summary mode"])?;
+    let stat = counted(&finished)?;
+    ensure!(stat["sources"][0]["mode"] == "summary", "{}", stat["sources"]);
+    ensure!(stat["drops"].as_array().is_some_and(|drops| !drops.is_empty()), "it hears nothing: {stat}");
+    ensure!(monitor::state()? == Some(AlertMode::Summary), "the monitor of others does not run any more");
+    dropwatch.finish()
+}
+
+/// It runs again within two seconds, and that there was a gap is told.
+fn the_stop_of_others_is_noticed() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let storm = Storm::new()?;
+    let droptrace = listen(&["--net-dm-mode", "packet"])?;
+    monitor::stop_by_others()?;
+    // Short of what is promised.
+    thread::sleep(Duration::from_millis(1900));
+    ensure!(monitor::state()? == Some(AlertMode::Packet), "nobody has started it again");
+    storm.send(1000)?;
+    let finished = droptrace.finish()?;
+    said(&finished, &["somebody stopped the drop monitor: it runs again"])?;
+    let ledger = &counted(&finished)?["sources"][0]["ledger"];
+    ensure!(ledger["interruptions"] == 1 && ledger["lost"].is_null(), "{ledger}");
+    ensure!(ledger["drops"].as_u64() >= Some(storm.dropped()?), "what came afterwards is not heard: {ledger}");
+    ensure!(monitor::state()?.is_none(), "it is left on");
+    Ok(())
+}
+
+fn what_a_killed_run_left_is_repaired() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let droptrace = listen(&["--net-dm-mode", "packet"])?;
+    ensure!(fs::exists(NOTE)?, "no note of what was changed");
+    droptrace.signal(Signal::KILL)?;
+    let killed = droptrace.wait()?;
+    ensure!(!killed.status.success() && monitor::state()?.is_some(), "the monitor went off by itself");
+    let finished = run(&["stat", "--source", "net-dm", "--format", "json", "--duration", "300ms"])?;
+    said(&finished, &["had left the kernel's drop monitor changed: put right"])?;
+    ensure!(counted(&finished)?["sources"][0]["mode"] == "packet", "{}", finished.stdout);
+    ensure!(monitor::state()?.is_none() && !fs::exists(NOTE)?, "it is not put right");
+    Ok(())
+}
+
+fn robustness() -> Vec<Trial> {
+    vec![
+        trial_as_root("another_namespace_has_no_monitor", || {
+            let _alone = monitor::exclusively()?;
+            let host = Netns::new()?;
+            let finished = host.run(|| run(&["stat", "--source", "net-dm", "--duration", "1s"]))?;
+            ensure!(finished.status.code() == Some(1), "{finished:?}");
+            said(&finished, &["family NET_DM: not registered here", "not the first network namespace"])
+        }),
+        trial_as_root("without_the_right_to_listen", || {
+            let _alone = monitor::exclusively()?;
+            let finished = with_capability("net_admin", &["stat", "--source", "net-dm", "--duration", "1s"])?;
+            ensure!(finished.status.code() == Some(1), "{finished:?}");
+            said(&finished, &["may not be listened to", "CAP_SYS_ADMIN"])
+        }),
+        trial_as_root("without_the_right_to_control", || {
+            let _alone = monitor::exclusively()?;
+            let finished = with_capability("sys_admin", &["stat", "--source", "net-dm", "--duration", "1s"])?;
+            ensure!(finished.status.code() == Some(1), "{finished:?}");
+            said(&finished, &["may not be controlled", "CAP_NET_ADMIN"])
+        }),
+        trial_as_root("without_types_the_monitor_is_taken", without_types_the_monitor_is_taken),
+        trial_as_root("the_module_is_loaded_anew", the_module_is_loaded_anew),
+        trial_as_root("without_the_module", without_the_module),
+    ]
+}
+
+/// The next step of the ladder, with a word of why. (Rights alone never lead here: on kernels that ask for `CAP_SYS_ADMIN`
+/// to listen to the monitor, it stands for `CAP_BPF` as well.)
+fn without_types_the_monitor_is_taken() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let finished = hidden_types(&["stat", "--format", "json", "--duration", "300ms"])?;
+    ensure!(counted(&finished)?["sources"][0]["source"] == "net_dm", "{}", finished.stdout);
+    said(&finished, &["CONFIG_DEBUG_INFO_BTF", "droptrace listens by net_dm packet instead, which loses"])
+}
+
+/// Runs droptrace where `/sys` has no types of the kernel.
+fn hidden_types(arguments: &[&str]) -> Result<Finished> {
+    let script = "mount -t tmpfs none /sys/kernel/btf && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(binary()?).args(arguments);
+    Droptrace::spawn(piped(&mut command))?.wait()
+}
+
+/// The family's numbers change, and whoever listened to the old module does not hear the new one.
+fn the_module_is_loaded_anew() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let droptrace = listen(&["--net-dm-mode", "packet"])?;
+    // The module cannot be taken out while it monitors, which droptrace lets it do again soon.
+    let mut removed = false;
+    for _ in 0..ATTEMPTS {
+        monitor::stop_by_others()?;
+        removed = loads(&["-r", "drop_monitor"])?;
+        if removed {
+            break;
+        }
+    }
+    ensure!(removed, Unable("drop_monitor is no module here, or is in use".to_owned()));
+    loads(&["drop_monitor"])?;
+    thread::sleep(Duration::from_millis(1500));
+    droptrace.signal(Signal::INT)?;
+    let finished = droptrace.wait()?;
+    said(&finished, &["module was loaded anew", "start droptrace again"])?;
+    ensure!(finished.status.code() == Some(1), "{finished:?}");
+    let ledger = &counted(&finished)?["sources"][0]["ledger"];
+    ensure!(ledger["lost"].is_null(), "what was lost meanwhile cannot be known: {ledger}");
+    Ok(())
+}
+
+/// As where the kernel has no such module: with every other way forbidden, the message tells.
+fn without_the_module() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    ensure!(loads(&["-r", "drop_monitor"])?, Unable("drop_monitor is no module here, or is in use".to_owned()));
+    let away = Away::put(&format!("/lib/modules/{}", tracer::session::host().kernel))?;
+    let finished = run(&["stat", "--source", "net-dm", "--duration", "1s"]);
+    drop(away);
+    loads(&["drop_monitor"])?;
+    let finished = finished?;
+    ensure!(finished.status.code() == Some(1), "{finished:?}");
+    said(&finished, &["family NET_DM: not registered here", "module"])
+}
+
+/// A folder under another name, until the end of its handle.
+struct Away(String);
+
+impl Away {
+    fn put(path: &str) -> Result<Self> {
+        fs::rename(path, format!("{path}.away")).with_context(|| format!("renaming {path}"))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        let _ = fs::rename(format!("{}.away", self.0), &self.0);
+    }
+}
+
+fn loads(arguments: &[&str]) -> Result<bool> {
+    let mut modprobe = Command::new("modprobe");
+    Ok(modprobe.args(arguments).stderr(Stdio::null()).status().context("starting modprobe")?.success())
+}
+
+fn listen(arguments: &[&str]) -> Result<Droptrace> {
+    Droptrace::start(&[&["stat", "--source", "net-dm", "--format", "json"], arguments].concat())
+}
+
+fn run(arguments: &[&str]) -> Result<Finished> {
+    let mut command = Command::new(binary()?);
+    Droptrace::spawn(piped(command.args(arguments)))?.wait()
+}
+
+/// As the user nobody with only these capabilities.
+fn with_capability(capabilities: &str, arguments: &[&str]) -> Result<Finished> {
+    let wanted: Vec<_> = capabilities.split(',').map(|name| format!("+{name}")).collect();
+    let mut command = Command::new("setpriv");
+    let set = format!("-all,{}", wanted.join(","));
+    for kind in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.arg(format!("{kind}={set}"));
+    }
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary()?).args(arguments);
+    Droptrace::spawn(piped(&mut command))?.wait()
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+fn counted(finished: &Finished) -> Result<Value> {
+    let last = finished.stdout.lines().last().with_context(|| format!("nothing counted: {}", finished.stderr))?;
+    serde_json::from_str(last).with_context(|| format!("reading {last}"))
+}
+
+fn said(finished: &Finished, words: &[&str]) -> Result<()> {
+    let missing = words.iter().find(|word| !finished.stderr.contains(*word));
+    ensure!(missing.is_none(), "it does not say {missing:?}: {}", finished.stderr);
+    ensure!(!finished.stderr.contains("panicked"), "it panics: {}", finished.stderr);
+    Ok(())
+}
