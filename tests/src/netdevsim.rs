@@ -1,6 +1,6 @@
 //! A simulated network device whose driver reports what its hardware drops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,9 +53,11 @@ impl Device {
         ensure!(loaded.is_ok_and(|status| status.success()), Unable("this kernel has no module netdevsim".to_owned()));
         fs::write(format!("{BUS}/new_device"), "1 1").context("making a simulated device")?;
         let device = Self { _alone: alone };
-        for (name, _) in device.traps()?.iter().filter(|(_, trap)| trap.drops) {
+        let traps = device.traps()?;
+        let groups: BTreeSet<_> = traps.values().filter(|trap| trap.drops).map(|trap| &trap.group).collect();
+        for group in groups {
             // Exceptions are always open, which devlink warns of.
-            run("devlink", &["trap", "set", DEVICE, "trap", name, "action", "trap"])?;
+            run("devlink", &["trap", "group", "set", DEVICE, "group", group, "action", "trap"])?;
         }
         Ok(device)
     }
@@ -71,7 +73,10 @@ impl Device {
     pub fn run(&self, packets: u64) -> Result<()> {
         let interface = self.interface()?;
         run("ip", &["link", "set", &interface, "up"])?;
-        eventually("packets in all traps", || Ok(self.traps()?.values().all(|trap| trap.packets >= packets)))?;
+        eventually("packets in all traps", || {
+            thread::sleep(REST);
+            Ok(self.traps()?.values().all(|trap| trap.packets >= packets))
+        })?;
         run("ip", &["link", "set", &interface, "down"])?;
         let mut before = self.traps()?;
         eventually("the device to rest", || {

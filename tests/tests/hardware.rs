@@ -11,7 +11,7 @@ use tests::netdevsim::{Device, Trap};
 use tests::trials::{self, trial_as_root};
 
 /// Packets that each trap takes at least.
-const PACKETS: u64 = 10;
+const PACKETS: u64 = 5;
 /// The subsystem of all that devices drop.
 const HARDWARE: &str = "hardware";
 

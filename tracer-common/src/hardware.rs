@@ -5,10 +5,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{Counters, OverflowCount};
 
-/// Length of a devlink trap's name, with at least one closing zero; longer ones are cut. The longest of Linux 7.3 has 36
+/// Length of a devlink trap's name, with at least one closing zero; longer ones are cut. The longest of Linux 6.1 has 33
 /// characters (`DEVLINK_TRAP_GENERIC_NAME_*`, `include/net/devlink.h`).
 pub const TRAP_NAME_LEN: usize = 48;
-/// Length of the name of a group of traps, likewise; the longest has 22 characters.
+/// Length of the name of a group of traps, likewise; the longest has 18 characters.
 pub const TRAP_GROUP_LEN: usize = 32;
 
 /// Why a device dropped a packet, in its driver's words, padded with zeros.
