@@ -163,7 +163,8 @@ mod tests {
         let contents = check(&object).unwrap();
         let bytes = 16 * PROGRAMS.len() as u64;
         assert_eq!(contents, Contents { size: object.len(), instruction_bytes: bytes, btf: 4 });
-        let text = format!("{} programs of {} instructions in all, 7 maps, 4 bytes of BTF", PROGRAMS.len(), bytes / 8);
+        let (programs, maps) = (PROGRAMS.len(), MAPS.len());
+        let text = format!("{programs} programs of {} instructions in all, {maps} maps, 4 bytes of BTF", bytes / 8);
         assert!(contents.to_string().contains(&text), "{contents}");
     }
 
