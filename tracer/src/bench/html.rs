@@ -112,7 +112,7 @@ fn plots(series: &SeriesReport) -> io::Result<Vec<String>> {
             "drops a second",
             "% accounted for",
             |_, it| Some(it.rate.median),
-            |it| Some(100.0 * (1.0 - it.share_lost)),
+            |it| Some(100.0 * (1.0 - it.account.as_ref()?.share_lost)),
         )?],
         SeriesName::Keys => {
             vec![lines("distinct keys", "program ns", |row, _| row.keys.map(f64::from), program)?]

@@ -8,6 +8,7 @@ mod child;
 mod contestant;
 mod counter;
 mod cpus;
+mod folder;
 mod generator;
 mod html;
 mod load;
@@ -33,7 +34,7 @@ pub use html::write_html;
 pub use machine::Machine;
 pub use measure::run;
 pub use plan::{Options, SeriesName};
-pub use report::{Figures, Lost, Report, Row, SeriesReport};
+pub use report::{AccountReport, Figures, Lost, Report, Row, SeriesReport};
 pub use spread::Spread;
 pub use text::write_text;
 

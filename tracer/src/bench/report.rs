@@ -93,16 +93,8 @@ pub struct Figures {
     pub program_ns: Option<Spread>,
     /// Drops that were sent; the kernel's own counters tell as many.
     pub sent: u64,
-    /// Those that it accounted for.
-    pub accounted: u64,
-    /// Those of them that it counted and did not show, as it was asked to.
-    pub held_back: u64,
-    /// Others' drops at the same places, which it cannot tell apart.
-    pub foreign: u64,
-    /// `sent - accounted`, by what it says became of them.
-    pub lost: Vec<Lost>,
-    /// The part of those sent that is not accounted for.
-    pub share_lost: f64,
+    /// What it told of them; none for what tells nothing.
+    pub account: Option<AccountReport>,
     /// Nanoseconds of a processor that its process took for each drop; none for what is no program, as for all that
     /// follow.
     pub cpu_ns: Option<Spread>,
@@ -114,6 +106,21 @@ pub struct Figures {
     pub peak_bytes: Option<u64>,
     /// From its start until it listened; none also where it does not tell.
     pub attach_ns: Option<Spread>,
+}
+
+/// What became of the drops that were sent.
+#[derive(Clone, Debug, Serialize)]
+pub struct AccountReport {
+    /// Those that were counted or shown.
+    pub accounted: u64,
+    /// Those of them that were counted and not shown, as was asked for.
+    pub held_back: u64,
+    /// Others' drops at the same places, which cannot be told apart.
+    pub foreign: u64,
+    /// `sent - accounted`, by what is said to have become of them.
+    pub lost: Vec<Lost>,
+    /// The part of those sent that is not accounted for.
+    pub share_lost: f64,
 }
 
 /// Drops that were lost for one cause.
@@ -132,7 +139,9 @@ pub(super) struct Run {
     pub(super) ns: f64,
     pub(super) bare_ns: Option<f64>,
     pub(super) program_ns: Option<f64>,
-    pub(super) account: Account,
+    pub(super) sent: u64,
+    /// None for what tells nothing.
+    pub(super) account: Option<Account>,
     pub(super) process: Option<Process>,
 }
 
@@ -179,8 +188,7 @@ impl Figures {
     fn of(runs: &[Run], empty: Option<Spread>) -> Option<Self> {
         let bare = |run: &Run| Some((run.bare_ns?, run.ns));
         let processes: Vec<_> = runs.iter().filter_map(|run| run.process).collect();
-        let sum = |of: fn(&Account) -> u64| runs.iter().map(|run| of(&run.account)).sum::<u64>();
-        let (sent, accounted) = (sum(|it| it.sent), sum(|it| it.accounted));
+        let sent = runs.iter().map(|run| run.sent).sum();
         let total =
             |of: fn(&Process) -> Duration| (!processes.is_empty()).then(|| nanoseconds(processes.iter().map(of).sum()));
         Some(Self {
@@ -190,11 +198,7 @@ impl Figures {
             ratio: Spread::of(runs.iter().filter_map(bare).map(|(bare, ns)| ns / bare)),
             program_ns: above(Spread::of(runs.iter().filter_map(|run| run.program_ns)), empty),
             sent,
-            accounted,
-            held_back: sum(|it| it.held_back),
-            foreign: sum(|it| it.foreign),
-            lost: lost(runs),
-            share_lost: share(sent - accounted, sent),
+            account: AccountReport::of(sent, runs),
             cpu_ns: Spread::of(processes.iter().map(Process::cpu_ns)),
             user_ns: total(|it| it.user),
             system_ns: total(|it| it.system),
@@ -208,12 +212,23 @@ fn above(program: Option<Spread>, empty: Option<Spread>) -> Option<Spread> {
     Some(program?.less(empty?.median))
 }
 
-fn lost(runs: &[Run]) -> Vec<Lost> {
-    let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-    for (cause, drops) in runs.iter().flat_map(|run| &run.account.lost) {
-        *causes.entry(cause).or_default() += drops;
+impl AccountReport {
+    fn of(sent: u64, runs: &[Run]) -> Option<Self> {
+        let accounts = runs.iter().map(|run| run.account.as_ref()).collect::<Option<Vec<_>>>()?;
+        let sum = |of: fn(&Account) -> u64| accounts.iter().map(|account| of(account)).sum::<u64>();
+        let accounted = sum(|it| it.accounted);
+        let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+        for (cause, drops) in accounts.iter().flat_map(|account| &account.lost) {
+            *causes.entry(cause).or_default() += drops;
+        }
+        Some(Self {
+            accounted,
+            held_back: sum(|it| it.held_back),
+            foreign: sum(|it| it.foreign),
+            lost: causes.into_iter().map(|(cause, drops)| Lost { cause: cause.to_owned(), drops }).collect(),
+            share_lost: share(sent - accounted, sent),
+        })
     }
-    causes.into_iter().map(|(cause, drops)| Lost { cause: cause.to_owned(), drops }).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
@@ -230,11 +245,13 @@ impl SeriesReport {
     /// The greatest rate at which a contestant lost nothing, and which no rate with a loss is below.
     pub fn greatest_lossless_rate(&self, configuration: &str) -> Option<f64> {
         let rows = self.rows.iter().filter(|row| row.configuration == configuration);
-        let figures: Vec<_> = rows.filter_map(|row| row.figures.as_ref()).collect();
-        let lossy = figures.iter().filter(|it| it.accounted < it.sent).map(|it| it.rate.median);
+        let figures = rows.filter_map(|row| row.figures.as_ref());
+        let rates: Vec<_> =
+            figures.filter_map(|it| Some((it.rate.median, it.account.as_ref()?.accounted == it.sent))).collect();
+        let lossy = rates.iter().filter(|(_, lossless)| !lossless).map(|(rate, _)| *rate);
         let first_loss = lossy.fold(f64::INFINITY, f64::min);
-        let lossless = figures.iter().filter(|it| it.accounted == it.sent).map(|it| it.rate.median);
-        lossless.filter(|&rate| rate < first_loss).max_by(f64::total_cmp)
+        let lossless = rates.iter().filter(|(_, lossless)| *lossless).map(|(rate, _)| *rate);
+        lossless.filter(|rate| *rate < first_loss).max_by(f64::total_cmp)
     }
 }
 
@@ -245,7 +262,7 @@ pub(super) mod tests {
 
     fn run(ns: f64, accounted: u64) -> Run {
         let lost = vec![("ring_full".to_owned(), 100 - accounted)];
-        let account = Account { sent: 100, accounted, held_back: 0, foreign: 0, lost };
+        let account = Some(Account { accounted, held_back: 0, foreign: 0, lost });
         let process = Process {
             cpu: Duration::from_millis(5),
             user: Duration::from_millis(10),
@@ -254,7 +271,15 @@ pub(super) mod tests {
             peak: 20 << 20,
             attached_after: Some(Duration::from_millis(49)),
         };
-        Run { rate: 5e8 / ns, ns, bare_ns: Some(1000.0), program_ns: Some(70.0), account, process: Some(process) }
+        Run {
+            rate: 5e8 / ns,
+            ns,
+            bare_ns: Some(1000.0),
+            program_ns: Some(70.0),
+            sent: 100,
+            account,
+            process: Some(process),
+        }
     }
 
     fn case(contestant: Contestant) -> Case {
@@ -307,12 +332,7 @@ pub(super) mod tests {
     }
 
     fn nothing(ns: f64) -> Run {
-        Run {
-            program_ns: None,
-            process: None,
-            account: Account { sent: 100, accounted: 100, ..Account::default() },
-            ..run(ns, 100)
-        }
+        Run { program_ns: None, process: None, account: None, ..run(ns, 100) }
     }
 
     #[test]
@@ -322,8 +342,9 @@ pub(super) mod tests {
         assert_eq!(figures.added_ns, Spread::of([200.0, 500.0]));
         assert_eq!(figures.ratio, Spread::of([1.2, 1.5]));
         assert_eq!(figures.program_ns, Spread::of([20.0, 20.0]));
-        assert_eq!((figures.sent, figures.accounted, figures.share_lost), (200, 175, 0.125));
-        assert_eq!(figures.lost, [Lost { cause: "ring_full".into(), drops: 25 }]);
+        let account = figures.account.unwrap();
+        assert_eq!((figures.sent, account.accounted, account.share_lost), (200, 175, 0.125));
+        assert_eq!(account.lost, [Lost { cause: "ring_full".into(), drops: 25 }]);
         assert_eq!((figures.cpu_ns.unwrap().median, figures.user_ns), (50.0, Some(20_000_000)));
     }
 

@@ -27,7 +27,8 @@ const ATTACHED: Column =
 const SENT: Column = ("SENT", |_, it| Grouped(it.sent).to_string());
 const LOST: Column = ("LOST", |_, it| lost(it));
 const RATE: Column = ("DROPS/S", |_, it| Grouped(whole(it.rate.median)).to_string());
-const ACCOUNTED: Column = ("ACCOUNTED", |_, it| percent(1.0 - it.share_lost));
+const ACCOUNTED: Column =
+    ("ACCOUNTED", |_, it| it.account.as_ref().map_or("-".into(), |it| percent(1.0 - it.share_lost)));
 
 impl Table {
     pub(super) fn of(series: &SeriesReport) -> Self {
@@ -82,11 +83,12 @@ fn spread(spread: Option<Spread>, decimals: usize) -> String {
 }
 
 fn lost(figures: &Figures) -> String {
-    if figures.accounted == figures.sent {
+    let Some(account) = &figures.account else { return "-".into() };
+    if account.accounted == figures.sent {
         return "0".into();
     }
-    let causes = figures.lost.iter().map(|lost| format!("{} {}", Grouped(lost.drops), lost.cause));
-    format!("{}: {}", percent(figures.share_lost), causes.collect::<Vec<_>>().join(", "))
+    let causes = account.lost.iter().map(|lost| format!("{} {}", Grouped(lost.drops), lost.cause));
+    format!("{}: {}", percent(account.share_lost), causes.collect::<Vec<_>>().join(", "))
 }
 
 /// Whole shares only of the whole and of nothing.

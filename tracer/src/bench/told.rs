@@ -25,7 +25,6 @@ pub(super) struct Told {
 /// What became of the drops that were sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
-    pub(super) sent: u64,
     pub(super) accounted: u64,
     pub(super) held_back: u64,
     /// Others' drops, which a program that knows no namespaces tells too.
@@ -59,7 +58,7 @@ impl Told {
             lost.push((WITHOUT_A_WORD.into(), missing - told_lost));
         }
         lost.retain(|(_, drops)| *drops > 0);
-        Ok(Account { sent, accounted, held_back, foreign: (seen + held_back).saturating_sub(sent), lost })
+        Ok(Account { accounted, held_back, foreign: (seen + held_back).saturating_sub(sent), lost })
     }
 }
 
