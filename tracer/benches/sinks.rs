@@ -16,7 +16,7 @@ fn place() -> Place {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: None };
     Place {
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
-        location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol) }.into(),
+        location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,

@@ -45,25 +45,31 @@ impl Origin {
     }
 }
 
+/// Subsystem of the reasons that are names of devlink traps.
+pub const HARDWARE: &str = "hardware";
+
 /// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason {
     /// The kernel's number, subsystem in the high 16 bits; none where a source told only a name that this kernel's
     /// types do not have.
     pub value: Option<u32>,
-    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name.
+    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name; [`HARDWARE`] of what
+    /// devices drop, which are no reasons of the kernel's.
     pub subsystem: Arc<str>,
     /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
     pub name: Arc<str>,
 }
 
-/// Where in the kernel a packet was dropped.
+/// Where a packet was dropped: in the kernel's code, or in a device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// The tracepoint's `location`: the address that the freeing call returns to.
+    /// The tracepoint's `location`: the address that the freeing call returns to; 0 where it was not in the kernel's code.
     pub address: u64,
     /// None where the kernel hides its addresses or none fits.
     pub symbol: Option<Symbol>,
+    /// Of a hardware drop, the group that its devlink trap belongs to, if it is told: the part of the device's pipeline.
+    pub trap_group: Option<Arc<str>>,
 }
 
 /// A symbol of the kernel and the distance from its start.

@@ -5,6 +5,7 @@
 //! [`packet`] decodes what was dropped, [`sink`] shows it, [`snapshot`] carries it to other hosts, [`doctor`] tells what
 //! works here, [`explain`] what reasons mean, [`cli`] reads what was typed and runs the commands.
 
+pub mod bench;
 pub mod cli;
 pub mod doctor;
 pub mod event;

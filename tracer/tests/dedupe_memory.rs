@@ -90,7 +90,7 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
     let reason = Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() };
     let place = Arc::new(Place {
         reason: reason.into(),
-        location: Location { address: 7, symbol: None }.into(),
+        location: Location { address: 7, symbol: None, trap_group: None }.into(),
         protocol: 0x800,
         interface: None,
         ifindex: 1,

@@ -1,35 +1,29 @@
 //! `bench`.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 
 use crate::support::cargo;
 use crate::support::process;
 
-/// Measures what droptrace costs. Needs root, and a machine that does nothing else.
+/// Builds droptrace and runs its comparison benchmark, through sudo when not root.
+///
+/// The machine should do nothing else meanwhile. Everything after `--` goes to `droptrace bench`:
+/// `cargo xtask bench -- --quick`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to measure
-    #[arg(value_enum)]
-    what: What,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum What {
-    /// The kernel program for each drop, and droptrace's own process (two CPUs, a few minutes)
-    KernelCost,
+    /// Arguments of droptrace bench
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let program = match args.what {
-        What::KernelCost => {
-            cargo::build_binary("tracer", "droptrace", &["--release"])?;
-            cargo::build_binary("tests", "kernel-cost", &["--release"])?
-        }
-    };
+    let program = cargo::build_binary("tracer", "droptrace", &["--release"])?;
     let mut command = process::privileged(&program)?;
+    command.arg("bench").args(&args.arguments);
+    // droptrace takes this process's place, and with it the terminal's Ctrl-C and whoever waits for the exit status.
     Err(command.exec()).with_context(|| format!("cannot start `{}`", process::line(&command)))
 }

@@ -1,5 +1,6 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+mod bench;
 mod compare;
 mod netlink;
 mod replay;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
+pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
 pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
@@ -107,6 +109,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Look into netlink: generic families and what may be asked of them, and who listens
     Netlink(NetlinkArgs),
+    /// Measure what it costs to listen, and what is lost under load, against other programs
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(BenchArgs),
 }
 
 impl Command {
@@ -118,7 +123,7 @@ impl Command {
             Self::Compare(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
             Self::Doctor(args) => args.verbose,
-            Self::Explain(_) | Self::Replay(_) => 0,
+            Self::Bench(_) | Self::Explain(_) | Self::Replay(_) => 0,
             Self::Netlink(args) => args.command.verbose(),
         }
     }

@@ -105,7 +105,7 @@ mod tests {
                 sink.start(&host(), Timestamp(0))?;
                 let place = Place {
                     reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
-                    location: Location { address: 1, symbol: None }.into(),
+                    location: Location { address: 1, symbol: None, trap_group: None }.into(),
                     protocol: 0,
                     interface: None,
                     ifindex: 0,

@@ -214,10 +214,12 @@ impl Policies {
         Ok(())
     }
 
+    /// Finds operations that are told without their number, once the answer is complete.
+    ///
     /// Since 6.2 the kernel calls operations that only list 0 here (`ctrl_dumppolicy_put_op` takes the number of what
     /// is not there). It goes through them in the same order as for the family's list of operations. There are
     /// families whose operation is 0 indeed, as `wireguard`'s.
-    fn number(&mut self, operations: &[Operation]) {
+    pub fn number(&mut self, operations: &[Operation]) {
         let may_be_zero = |operation: &&Operation| {
             operation.has_policy()
                 && (operation.number == 0 || !operation.does())
@@ -232,7 +234,8 @@ impl Policies {
         }
     }
 
-    fn take(&mut self, reply: &Reply<'_>) -> Result<(), Malformed> {
+    /// Takes in a part of the controller's answer.
+    pub fn take(&mut self, reply: &Reply<'_>) -> Result<(), Malformed> {
         for attribute in wire::attributes(reply.attributes) {
             let attribute = attribute?;
             match attribute.kind {

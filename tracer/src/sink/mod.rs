@@ -11,7 +11,7 @@ use std::io;
 
 pub(crate) use json::Account;
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
-pub(crate) use text::printable;
+pub(crate) use text::{Grouped, printable};
 
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};

@@ -27,7 +27,7 @@ pub(super) fn reason(value: u32, subsystem: &str, name: &str) -> Arc<Reason> {
 pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<Location> {
     let address = 0xffff_ffff_8204_5780 + offset;
     let symbol = Symbol { name: symbol.into(), offset, module: module.map(Into::into) };
-    Arc::new(Location { address, symbol: Some(symbol) })
+    Arc::new(Location { address, symbol: Some(symbol), trap_group: None })
 }
 
 pub(super) fn place() -> Place {
@@ -94,7 +94,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
         total(
             Place {
                 reason: reason(2, "core", "NOT_SPECIFIED"),
-                location: Arc::new(Location { address: 0xffff_ffff_c0de_0042, symbol: None }),
+                location: Arc::new(Location { address: 0xffff_ffff_c0de_0042, symbol: None, trap_group: None }),
                 protocol: 0,
                 ..device(None, 0)
             },
@@ -142,6 +142,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         accounted,
         overflow: without_place,
         filtered: 0,
+        qdisc_untaken: None,
         missed: Some(0),
         events: None,
     };
@@ -168,8 +169,14 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
         undecodable: 1,
         unreadable: 3,
     };
-    let ledger =
-        EbpfLedger { hits: 1_007, accounted: 1_000, overflow: 0, filtered: 7, missed: Some(0), events: Some(events) };
+    let ledger = EbpfLedger {
+        hits: 1_007,
+        accounted: 1_000,
+        filtered: 7,
+        missed: Some(0),
+        events: Some(events),
+        ..EbpfLedger::default()
+    };
     vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }]
 }
 

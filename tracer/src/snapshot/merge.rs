@@ -20,6 +20,8 @@ pub struct FleetPlace {
     /// As of [`Row`].
     pub module: Option<String>,
     /// As of [`Row`].
+    pub trap_group: Option<String>,
+    /// As of [`Row`].
     pub protocol: Option<String>,
     /// As of [`Row`].
     pub class: Option<String>,
@@ -145,8 +147,8 @@ impl Merge {
 
 impl From<Row> for FleetPlace {
     fn from(row: Row) -> Self {
-        let Row { reason, subsystem, symbol, module, protocol, class, netlink, .. } = row;
-        Self { reason, subsystem, symbol, module, protocol, class, netlink }
+        let Row { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, .. } = row;
+        Self { reason, subsystem, symbol, module, trap_group, protocol, class, netlink }
     }
 }
 

@@ -127,6 +127,8 @@ pub struct Row {
     pub offset: Option<u64>,
     /// Kernel module of the function.
     pub module: Option<String>,
+    /// Group of the trap that stopped the packet in hardware.
+    pub trap_group: Option<String>,
     /// `ipv4`, `ipv6`, …
     pub protocol: Option<String>,
     /// Name of the interface.

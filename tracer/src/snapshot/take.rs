@@ -93,8 +93,8 @@ fn rows(totals: &[DropTotal], facts: &Facts<'_>) -> Vec<Row> {
 
 /// All that rows are told apart by.
 fn place(row: &Row) -> impl Ord + '_ {
-    let Row { reason, subsystem, symbol, offset, module, protocol, interface, class, netns_name, .. } = row;
-    let where_and_why = (reason, subsystem, symbol, offset, module);
+    let Row { reason, subsystem, symbol, offset, module, trap_group, protocol, interface, class, netns_name, .. } = row;
+    let where_and_why = (reason, subsystem, symbol, offset, module, trap_group);
     (where_and_why, protocol, interface, class, netns_name, row.own_netns, row.netlink)
 }
 
@@ -116,6 +116,7 @@ fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
         symbol: symbol.map(|symbol| symbol.name.to_string()),
         offset: symbol.map(|symbol| symbol.offset),
         module: symbol.and_then(|symbol| Some(symbol.module.as_ref()?.to_string())),
+        trap_group: place.location.trap_group.as_ref().map(ToString::to_string),
         protocol: (place.protocol != 0).then(|| ProtocolName(place.protocol).to_string()),
         interface: place.interface.as_ref().map(ToString::to_string),
         class: place.interface.as_ref().and_then(|name| class(name, place.ifindex, own_netns, facts.devices)),

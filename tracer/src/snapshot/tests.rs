@@ -66,7 +66,7 @@ fn places_that_only_addresses_and_numbers_tell_apart_are_one() {
     let mut report = report();
     let DropTotal { place, .. } = report.drops[0].clone();
     let symbol = place.location.symbol.clone();
-    let other_boot = Location { address: place.location.address + 0x1000, symbol };
+    let other_boot = Location { address: place.location.address + 0x1000, symbol, trap_group: None };
     let elsewhere = Place { location: other_boot.into(), ifindex: 77, ..(*place).clone() };
     let other = DropTotal { place: elsewhere.into(), packets: 5, bytes: Some(50), ..report.drops[0].clone() };
     report.drops.push(other);

@@ -164,15 +164,21 @@ struct Run {
 }
 
 fn plans(series: &str) -> Vec<Run> {
-    let tests = ["doctor", "fallback", "netlink", "drops", "nothing_lost", "exact"].map(job).to_vec();
-    let by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+    let mut by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    let mut netlink = vec![job("netlink")];
+    if BOTH_SOURCES.contains(&series) {
+        netlink.push(job("both"));
+    }
+    if series == out_of_tree::SERIES {
+        // It needs a simulated device.
+        by_monitor.push(job("hardware"));
+    }
     let mut plans = vec![
         Run { name: "tests", title: "", append: "", jobs: tests },
         Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
+        Run { name: "netlink", title: " by netlink", append: "", jobs: netlink },
     ];
-    if BOTH_SOURCES.contains(&series) {
-        plans.push(Run { name: "both", title: " with both sources", append: "", jobs: vec![job("both")] });
-    }
     if series == LOCKED_DOWN {
         let append = "lockdown=confidentiality";
         plans.push(Run {
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("5.10").len(), 2);
+        assert_eq!(plans("5.10").len(), 3);
         assert_eq!(plans(LOCKED_DOWN)[3].append, "lockdown=confidentiality");
     }
 }

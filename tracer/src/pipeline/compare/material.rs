@@ -163,7 +163,7 @@ fn since(now: Vec<(Spot, u64)>, before: Vec<(Spot, u64)>) -> impl Iterator<Item 
 fn nowhere(address: u64) -> Arc<Place> {
     Arc::new(Place {
         reason: Reason { value: None, subsystem: "core".into(), name: "NOT_SPECIFIED".into() }.into(),
-        location: Location { address, symbol: None }.into(),
+        location: Location { address, symbol: None, trap_group: None }.into(),
         protocol: 0,
         interface: None,
         ifindex: 0,

@@ -10,7 +10,7 @@ use crate::pipeline::union::UnionOptions;
 fn place(pc: u64, subsystem: &str, name: &str) -> Arc<Place> {
     Arc::new(Place {
         reason: Reason { value: Some(3), subsystem: subsystem.into(), name: name.into() }.into(),
-        location: Location { address: pc, symbol: None }.into(),
+        location: Location { address: pc, symbol: None, trap_group: None }.into(),
         protocol: 0,
         interface: None,
         ifindex: 0,
@@ -151,7 +151,7 @@ fn hardware_drops_are_not_covered_where_no_record_tells_them() {
 fn messages_to_our_own_sockets_are_ours() {
     let symbol = Symbol { name: "netlink_unicast".into(), offset: 9, module: None };
     let delivery = Arc::new(Place {
-        location: Location { address: 1, symbol: Some(symbol) }.into(),
+        location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
         ..(*place(1, "core", "NOT_SPECIFIED")).clone()
     });
     let mut own = material(vec![total(&delivery, 5)], vec![]);

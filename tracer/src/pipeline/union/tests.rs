@@ -15,7 +15,7 @@ fn reason(subsystem: &str, name: &str) -> Reason {
 fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
     Arc::new(Place {
         reason: reason.into(),
-        location: Location { address: pc, symbol: None }.into(),
+        location: Location { address: pc, symbol: None, trap_group: None }.into(),
         protocol: 0x0800,
         interface: None,
         ifindex: 1,

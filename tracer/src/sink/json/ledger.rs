@@ -49,6 +49,7 @@ struct Ebpf {
     missed: Option<u64>,
     unread: i128,
     events: Option<Events>,
+    qdisc_untaken: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -105,9 +106,9 @@ impl From<&SourceReport> for Account {
 
 impl From<EbpfLedger> for Ebpf {
     fn from(ledger: EbpfLedger) -> Self {
-        let EbpfLedger { hits, accounted, overflow, filtered, missed, events } = ledger;
+        let EbpfLedger { hits, accounted, overflow, filtered, missed, events, qdisc_untaken } = ledger;
         let (unread, events) = (ledger.unread(), events.map(Events::from));
-        Self { hits, accounted, overflow, filtered, lost: missed, missed, unread, events }
+        Self { hits, accounted, overflow, filtered, lost: missed, missed, unread, events, qdisc_untaken }
     }
 }
 

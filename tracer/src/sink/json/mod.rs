@@ -46,6 +46,11 @@ impl fmt::Display for Address {
     }
 }
 
+/// The group of the devlink trap by which a device dropped.
+fn trap_group(location: &Location) -> Option<&str> {
+    location.trap_group.as_deref()
+}
+
 /// The parts of a location, each null where it is not known.
 fn symbol_of(location: &Location) -> (Option<&str>, Option<u64>, Option<&str>) {
     match &location.symbol {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::ledger::LedgerLine;
-use super::{Address, Shown, symbol_of, told};
+use super::{Address, Shown, symbol_of, told, trap_group};
 use crate::event::{DropEvent, Origin, PacketStart, Timestamp};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::{Host, SourceReport};
@@ -101,6 +101,7 @@ struct Line<'r> {
     offset: Option<u64>,
     module: Option<&'r str>,
     address: Shown<Address>,
+    trap_group: Option<&'r str>,
     ethertype: u16,
     interface: Option<&'r str>,
     ifindex: Option<u32>,
@@ -128,6 +129,7 @@ impl<'r> Line<'r> {
             offset,
             module,
             address: Shown(Address(place.location.address)),
+            trap_group: trap_group(&place.location),
             ethertype: place.protocol,
             interface: place.interface.as_deref(),
             ifindex: told(place.ifindex),

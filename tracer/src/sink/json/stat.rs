@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::trace::Origins;
-use super::{Account, Address, Shown, protocol_of, symbol_of, told};
+use super::{Account, Address, Shown, protocol_of, symbol_of, told, trap_group};
 use crate::event::DropTotal;
 use crate::packet::ProtocolName;
 use crate::report::{OverflowTotal, StatReport};
@@ -80,6 +80,7 @@ struct Row<'r> {
     netns_name: Option<&'r str>,
     netlink: bool,
     seen_by: Origins<'r>,
+    trap_group: Option<&'r str>,
 }
 
 impl<'r> From<&'r DropTotal> for Row<'r> {
@@ -105,6 +106,7 @@ impl<'r> From<&'r DropTotal> for Row<'r> {
             netns_name: place.netns_name.as_deref(),
             netlink: place.is_netlink_message(),
             seen_by: Origins(total.seen_by),
+            trap_group: trap_group(&place.location),
         }
     }
 }

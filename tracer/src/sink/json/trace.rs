@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 
 use super::ledger::LedgerLine;
-use super::{Address, Shown, protocol_of, symbol_of, told};
+use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
 use crate::event::{DropEvent, Origin};
 use crate::packet::{Content, Decoded, Endpoint, ProtocolName, TcpFlags, Transport, TransportName, decode};
 use crate::pipeline::dedupe::DedupeLedger;
@@ -73,6 +73,7 @@ struct Line<'a> {
     tcp_flags: Option<Shown<TcpFlags>>,
     icmp_type: Option<u8>,
     icmp_code: Option<u8>,
+    trap_group: Option<&'a str>,
 }
 
 impl<'a> Line<'a> {
@@ -111,6 +112,7 @@ impl<'a> Line<'a> {
             tcp_flags: tcp_flags.map(Shown),
             icmp_type: icmp.map(|message| message.kind),
             icmp_code: icmp.map(|message| message.code),
+            trap_group: trap_group(&place.location),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn accounting(sources: &[SourceReport], is_final: bool) -> Vec<Ledger
 /// While the program runs, drops that came during the reading are a term of their own; afterwards there are none, or
 /// the line says that the account is wrong.
 fn ebpf(text: &mut String, ledger: &EbpfLedger, is_final: bool) -> bool {
-    let EbpfLedger { hits, accounted, overflow, filtered, missed, .. } = *ledger;
+    let EbpfLedger { hits, accounted, overflow, filtered, missed, qdisc_untaken, .. } = *ledger;
     _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
     _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
     let unread = ledger.unread();
@@ -50,6 +50,9 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger, is_final: bool) -> bool {
             _ = write!(text, "lost {} (the kernel program was running on that CPU already)", Grouped(lost));
         }
         None => text.push_str("lost: unknown (this kernel does not tell)"),
+    }
+    if let Some(untaken) = qdisc_untaken.filter(|untaken| *untaken > 0) {
+        _ = write!(text, "; up to {} qdisc drops without their exact reason", Grouped(untaken));
     }
     let balanced = unread == 0 || !is_final;
     if !balanced {
@@ -173,8 +176,15 @@ mod tests {
         (line.text, line.healthy)
     }
 
-    const SOUND: EbpfLedger =
-        EbpfLedger { hits: 1_000_000, accounted: 999_990, overflow: 7, filtered: 3, missed: Some(0), events: None };
+    const SOUND: EbpfLedger = EbpfLedger {
+        hits: 1_000_000,
+        accounted: 999_990,
+        overflow: 7,
+        filtered: 3,
+        missed: Some(0),
+        qdisc_untaken: None,
+        events: None,
+    };
 
     #[test]
     fn nothing_lost() {

@@ -14,6 +14,7 @@ mod trace;
 
 pub use compare::CompareText;
 pub(crate) use fit::printable;
+pub(crate) use number::Grouped;
 pub use stat::{StatText, StatTextOptions};
 pub use trace::{TraceText, TraceTextOptions};
 

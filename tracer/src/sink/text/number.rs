@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A count with a comma after each three digits, as `perf stat` groups them.
-pub(super) struct Grouped(pub(super) u64);
+pub(crate) struct Grouped(pub(crate) u64);
 
 impl fmt::Display for Grouped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

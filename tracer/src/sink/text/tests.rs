@@ -199,7 +199,7 @@ fn a_name_cannot_steer_the_terminal() {
 #[test]
 fn messages_of_netlink_are_told_from_packets() {
     let symbol = Symbol { name: "netlink_attachskb".into(), offset: 0x1d, module: None };
-    let location = Location { address: 1, symbol: Some(symbol) }.into();
+    let location = Location { address: 1, symbol: Some(symbol), trap_group: None }.into();
     let mut totals = totals();
     totals[0].place = Place { interface: None, ifindex: 0, location, ..place() }.into();
     let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };

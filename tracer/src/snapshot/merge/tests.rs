@@ -12,6 +12,7 @@ fn row(symbol: &str, packets: u64) -> Row {
         symbol: Some(symbol.into()),
         offset: Some(packets),
         module: None,
+        trap_group: None,
         protocol: Some("ipv4".into()),
         interface: Some(format!("eth{packets}")),
         class: Some("physical".into()),

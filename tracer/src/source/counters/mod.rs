@@ -97,7 +97,7 @@ fn place(counter: &Counter, netns: u32) -> Place {
     let reason = Reason { value: None, subsystem: counter.file.into(), name: counter.name.into() };
     Place {
         reason: reason.into(),
-        location: Location { address: 0, symbol: None }.into(),
+        location: Location { address: 0, symbol: None, trap_group: None }.into(),
         protocol: 0,
         interface: counter.interface.clone(),
         ifindex: 0,

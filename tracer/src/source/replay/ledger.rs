@@ -30,6 +30,7 @@ struct Ebpf {
     filtered: u64,
     missed: Option<u64>,
     events: Option<Events>,
+    qdisc_untaken: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -81,8 +82,8 @@ fn report(account: Account) -> Result<SourceReport, Refused> {
 
 impl From<Ebpf> for EbpfLedger {
     fn from(ledger: Ebpf) -> Self {
-        let Ebpf { hits, accounted, overflow, filtered, missed, events } = ledger;
-        Self { hits, accounted, overflow, filtered, missed, events: events.map(EventLedger::from) }
+        let Ebpf { hits, accounted, overflow, filtered, missed, events, qdisc_untaken } = ledger;
+        Self { hits, accounted, overflow, filtered, missed, events: events.map(EventLedger::from), qdisc_untaken }
     }
 }
 

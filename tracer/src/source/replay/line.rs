@@ -134,6 +134,7 @@ struct DropLine<'l> {
     module: Option<String>,
     #[serde(borrow)]
     address: Cow<'l, str>,
+    trap_group: Option<String>,
     ethertype: u16,
     interface: Option<String>,
     ifindex: Option<u32>,
@@ -169,6 +170,7 @@ impl DropLine<'_> {
     fn place(self) -> Result<Place, Refused> {
         let digits = self.address.strip_prefix("0x");
         let address = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let address = address.ok_or(Refused::Field("`address` is not hexadecimal"))?;
         let text = |text: Option<String>| text.map(Arc::from);
         let symbol = self.symbol.map(|name| Symbol {
             name: name.into(),
@@ -183,8 +185,7 @@ impl DropLine<'_> {
         };
         Ok(Place {
             reason: reason.into(),
-            location: Location { address: address.ok_or(Refused::Field("`address` is not hexadecimal"))?, symbol }
-                .into(),
+            location: Location { address, symbol, trap_group: text(self.trap_group) }.into(),
             protocol: self.ethertype,
             interface: text(self.interface),
             ifindex: self.ifindex.unwrap_or(0),

@@ -18,7 +18,7 @@ fn place(name: &str) -> Place {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("ip\"v4".into()) };
     Place {
         reason: Reason { value: Some(6), subsystem: "core".into(), name: name.into() }.into(),
-        location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol) }.into(),
+        location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
@@ -178,6 +178,7 @@ proptest! {
             location: Location {
                 address,
                 symbol: Some(Symbol { name: symbol.into(), offset: timestamp, module: None }),
+                trap_group: (number == Some(1)).then(|| "l2_drops".into()),
             }.into(),
             protocol: ethertype, interface: interface.map(Into::into), ifindex, netns, netns_name: None,
         };

@@ -1,0 +1,194 @@
+//! The benchmark's figures add up, and it leaves nothing behind.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStderr, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tests::droptrace::{Droptrace, binary, command};
+use tests::eventually;
+use tests::trials::{self, trial_as_root};
+
+const DROPS: u64 = 2048;
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial_as_root("figures_add_up", figures_add_up),
+        trial_as_root("who_is_not_there_is_told", who_is_not_there_is_told),
+        trial_as_root("ctrl_c_shows_what_was_measured_and_leaves_nothing", ctrl_c_leaves_nothing),
+        trial_as_root("nobody_outlives_it", nobody_outlives_it),
+        trial_as_root("rights_that_are_missing_are_named", rights_that_are_missing_are_named),
+    ])
+}
+
+fn bench(arguments: &str) -> Result<std::process::Command> {
+    let drops = DROPS.to_string();
+    let mut words = vec!["bench", "--quick", "--drops", &drops, "--format", "json"];
+    words.extend(arguments.split(' '));
+    command(&words)
+}
+
+fn rows(report: &Value) -> Result<Vec<&Value>> {
+    let series = report["series"].as_array().context("no series")?;
+    Ok(series.iter().filter_map(|series| series["rows"].as_array()).flatten().collect())
+}
+
+fn figures_add_up() -> Result<()> {
+    let page = std::env::temp_dir().join(format!("droptrace-bench-{}.html", std::process::id()));
+    let arguments = "--series cost,keys,cpus,loads --only nothing,stat,trace,trace-all --rounds 2 --html";
+    let mut command = bench(arguments)?;
+    let finished = Droptrace::spawn(command.arg(&page))?.wait()?;
+    ensure!(finished.status.success(), "{finished:?}");
+    let html = fs::read_to_string(&page)?;
+    fs::remove_file(&page)?;
+    ensure!(html.contains("<svg") && html.ends_with("</html>\n"), "no page: {html}");
+    let report: Value = serde_json::from_str(&finished.stdout)?;
+    ensure!(report["schema"] == "droptrace.bench.v1" && report["complete"] == true, "{report}");
+    let rows = rows(&report)?;
+    let missing = ["stat", "trace", "trace-all"].into_iter().find(|name| {
+        let cost = |row: &&&Value| row["configuration"] == *name && row["load"] == "full-buffer";
+        rows.iter().find(cost).is_none_or(|row| row["figures"].is_null())
+    });
+    ensure!(missing.is_none(), "no figures of {missing:?}: {report}");
+    rows.into_iter().try_for_each(|row| figures_of_row_add_up(row).with_context(|| row.to_string()))
+}
+
+/// What was sent is in the kernel's own counters, or the row has an error instead of figures.
+fn figures_of_row_add_up(row: &Value) -> Result<()> {
+    let figures = &row["figures"];
+    ensure!(figures.is_null() != row["error"].is_null(), "figures or an error");
+    if figures.is_null() {
+        // `nft` or a kernel's part of it may be missing; all else is to be measured.
+        ensure!(row["load"] == "nftables", "not measured");
+        return Ok(());
+    }
+    let number = |field: &str| figures[field].as_u64().with_context(|| format!("no {field}"));
+    let sent = number("sent")?;
+    ensure!(sent >= 2 * DROPS, "two rounds of {DROPS} were asked for");
+    if row["configuration"] == "nothing" {
+        ensure!(["account", "program_ns", "cpu_ns"].iter().all(|field| figures[field].is_null()), "nobody tells");
+        return Ok(());
+    }
+    ensure!(number("peak_bytes")? > 0 && figures["attach_ns"]["median"].as_f64() > Some(0.0), "no process");
+    let account = &figures["account"];
+    let accounted = account["accounted"].as_u64().context("no accounted drops")?;
+    let lost = account["lost"].as_array().context("no losses")?.iter();
+    let lost: u64 = lost.map(|lost| lost["drops"].as_u64().context("no drops")).sum::<Result<_>>()?;
+    ensure!(sent == accounted + lost, "{sent} sent != {accounted} accounted + {lost} lost");
+    ensure!(account["foreign"] == 0, "others' drops");
+    if row["configuration"] == "stat" {
+        ensure!(lost == 0, "counts are never lost");
+    }
+    Ok(())
+}
+
+fn who_is_not_there_is_told() -> Result<()> {
+    let mut command = bench("--series cost --only nothing,bpftrace,retis --rounds 1")?;
+    command.env("PATH", "/nowhere");
+    let finished = Droptrace::spawn(&mut command)?.wait()?;
+    ensure!(finished.status.success(), "{finished:?}");
+    let report: Value = serde_json::from_str(&finished.stdout)?;
+    let errors: Vec<_> = rows(&report)?.into_iter().map(|row| (&row["configuration"], &row["error"])).collect();
+    let told = |name: &str| errors.iter().find(|(who, _)| *who == name).map(|(_, error)| error.as_str());
+    ensure!(told("nothing") == Some(None), "{errors:?}");
+    for absent in ["bpftrace", "retis"] {
+        ensure!(told(absent) == Some(Some("not found on PATH")), "{errors:?}");
+    }
+    Ok(())
+}
+
+/// A benchmark that measures and has gone some way.
+struct Running {
+    child: Child,
+    /// Open, for it says more; that fits the pipe.
+    _stderr: Lines<BufReader<ChildStderr>>,
+    programs: BTreeSet<u32>,
+}
+
+impl Running {
+    fn start() -> Result<Self> {
+        let mut child = bench("--series cost --only stat,trace-all --rounds 100000")?.spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("stderr is not piped")?).lines();
+        let second = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("round 2 of")));
+        let said = second.context("it ended too early")?;
+        let mut programs = BTreeSet::new();
+        eventually("a program to be measured", || {
+            programs = children_of(child.id())?;
+            Ok(!programs.is_empty())
+        })?;
+        said?;
+        Ok(Self { child, _stderr: lines, programs })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no process id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    fn leaves_nothing(&self) -> Result<()> {
+        for program in &self.programs {
+            eventually("what was measured to end", || Ok(!fs::exists(format!("/proc/{program}"))?))?;
+        }
+        Ok(())
+    }
+}
+
+fn children_of(parent: u32) -> Result<BTreeSet<u32>> {
+    let mut children = BTreeSet::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One that ended meanwhile is nobody's.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let fields = stat.rsplit_once(')').context("no name in stat")?.1;
+        if fields.split_whitespace().nth(1) == Some(&parent.to_string()) {
+            children.insert(pid);
+        }
+    }
+    Ok(children)
+}
+
+fn folder_of(bench: u32) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("droptrace-bench-{bench}"))
+}
+
+fn ctrl_c_leaves_nothing() -> Result<()> {
+    let running = Running::start()?;
+    let folder = folder_of(running.child.id());
+    ensure!(folder.is_dir(), "no {}: this test looks for the wrong one", folder.display());
+    running.signal(Signal::INT)?;
+    let Running { child, programs, .. } = running;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(report["complete"] == false, "it says that it is complete");
+    rows(&report)?.into_iter().try_for_each(|row| {
+        ensure!(row["error"].is_null(), "Ctrl-C is nobody's error: {row}");
+        Ok(())
+    })?;
+    for program in programs {
+        ensure!(!fs::exists(format!("/proc/{program}"))?, "{program} is still there");
+    }
+    ensure!(!folder.exists(), "{} is still there", folder.display());
+    Ok(())
+}
+
+fn nobody_outlives_it() -> Result<()> {
+    let mut running = Running::start()?;
+    running.signal(Signal::KILL)?;
+    running.child.wait()?;
+    fs::remove_dir_all(folder_of(running.child.id()))?;
+    running.leaves_nothing()
+}
+
+fn rights_that_are_missing_are_named() -> Result<()> {
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(binary()?).args(["bench", "--quick"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let finished = Droptrace::spawn(&mut command)?.wait()?;
+    ensure!(finished.status.code() == Some(1) && finished.stdout.is_empty(), "{finished:?}");
+    ensure!(finished.stderr.contains("takes CAP_SYS_ADMIN: run `droptrace bench` as root"), "{finished:?}");
+    Ok(())
+}

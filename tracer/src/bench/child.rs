@@ -1,0 +1,338 @@
+//! A program that is measured: started, found to listen, ended, and what it took.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::contestant::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
+use super::{Absent, Interrupted, Stopped, sys};
+
+/// Starting takes less, even in an emulated machine.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// Ending takes less; who takes longer is killed.
+const END_PATIENCE: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(1);
+/// From holding an event to being attached to it.
+const SETTLING: Duration = Duration::from_millis(100);
+/// Errors are shown up to this.
+const LONGEST_ERROR: usize = 400;
+
+/// A running program. It is ended in order when the handle is dropped, and killed if it does not end then.
+pub(super) struct Child {
+    process: std::process::Child,
+    stdin: Option<ChildStdin>,
+    stdout: Reader,
+    stderr: Reader,
+    farewell: &'static str,
+    /// From its start until it listened; none where it does not tell.
+    pub(super) attached_after: Option<Duration>,
+    ended: Option<ExitStatus>,
+}
+
+/// What it used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    /// Processor time.
+    pub(super) cpu: Duration,
+    /// The parts of it, as fine as the kernel's tick.
+    pub(super) user: Duration,
+    pub(super) system: Duration,
+    /// Memory at its peak, bytes.
+    pub(super) peak: u64,
+}
+
+impl Child {
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// [`Absent`], if there is no such program or if it ends before it listens.
+    pub(super) fn start(launch: &Launch, folder: &Path, stopped: &Stopped) -> Result<Self> {
+        let gate = (launch.ready == Ready::Acknowledges).then(|| Gate::new(folder)).transpose()?;
+        let mut command = Command::new(&launch.program);
+        command.args(&launch.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C on the terminal is for the benchmark, which ends the program in order.
+        command.process_group(0);
+        sys::end_with_this_thread(&mut command);
+        let started = Instant::now();
+        let mut process = command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Absent("not found on PATH".into()),
+            _ => Absent(format!("cannot be started: {error}")),
+        })?;
+        let stdout = Reader::new(process.stdout.take().context("stdout is not piped")?, launch.keep);
+        let stderr = Reader::new(process.stderr.take().context("stderr is not piped")?, Keep::All);
+        let stdin = process.stdin.take();
+        let farewell = launch.farewell;
+        let mut child = Self { process, stdin, stdout, stderr, farewell, attached_after: None, ended: None };
+        child.type_in(launch.input);
+        child.wait_until_it_listens(launch.ready, gate, started, stopped)?;
+        Ok(child)
+    }
+
+    fn wait_until_it_listens(
+        &mut self,
+        ready: Ready,
+        mut gate: Option<Gate>,
+        started: Instant,
+        stopped: &Stopped,
+    ) -> Result<()> {
+        loop {
+            let listens = match ready {
+                Ready::Says(words) => self.stderr.contains(words) || self.stdout.contains(words),
+                Ready::HoldsEvent => holds_event(self.pid()),
+                Ready::Acknowledges => gate.as_mut().is_some_and(Gate::is_open),
+                Ready::After(time) => started.elapsed() > time,
+            };
+            let so_far = started.elapsed();
+            if listens {
+                match ready {
+                    Ready::HoldsEvent => thread::sleep(SETTLING),
+                    Ready::Says(_) | Ready::Acknowledges | Ready::After(_) => {}
+                }
+                if !matches!(ready, Ready::After(_)) {
+                    self.attached_after = Some(so_far);
+                }
+            }
+            if let Some(status) = self.process.try_wait()? {
+                self.ended = Some(status);
+                bail!(Absent(self.last_words(status)));
+            }
+            if listens {
+                return Ok(());
+            }
+            if stopped.is_set() {
+                bail!(Interrupted);
+            }
+            if so_far > START_PATIENCE {
+                bail!(Absent(format!("does not listen {} s after its start", START_PATIENCE.as_secs())));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(super) fn usage(&self) -> Result<Usage> {
+        usage(self.pid()).context("cannot tell what a program takes")
+    }
+
+    /// Ctrl-C, and what it printed on stdout and stderr.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub(super) fn finish(mut self) -> Result<(String, String)> {
+        let status = self.end()?;
+        // bpftrace and perf end by the signal, having shown their results.
+        let is_well = status.success() || std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
+        if !is_well && status.code() != Some(130) {
+            bail!("it failed: {}", self.last_words(status));
+        }
+        Ok((self.stdout.finish()?, self.stderr.finish()?))
+    }
+
+    fn end(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.ended {
+            return Ok(status);
+        }
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no process id")?;
+        // It is not waited for yet, so the id is still its own.
+        kill_process(pid, Signal::INT).context("cannot end a program")?;
+        self.type_in(self.farewell);
+        self.stdin = None;
+        let asked = Instant::now();
+        while asked.elapsed() < END_PATIENCE {
+            if let Some(status) = self.process.try_wait()? {
+                self.ended = Some(status);
+                return Ok(status);
+            }
+            thread::sleep(POLL);
+        }
+        self.process.kill()?;
+        self.ended = Some(self.process.wait()?);
+        bail!("it did not end {} s after Ctrl-C and was killed", END_PATIENCE.as_secs())
+    }
+
+    fn type_in(&mut self, text: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            // Who does not read has ended, which shows elsewhere.
+            _ = stdin.write_all(text.as_bytes());
+        }
+    }
+
+    fn last_words(&mut self, status: ExitStatus) -> String {
+        let said = self.stderr.finish().unwrap_or_default() + &self.stdout.finish().unwrap_or_default();
+        let trimmed =
+            said.lines().map(|line| line.trim().trim_start_matches("droptrace: ").trim_start_matches("error: "));
+        let lines: Vec<_> = trimmed.filter(|line| !line.is_empty()).collect();
+        let mut said = lines.join("; ");
+        if let Some((end, _)) = said.char_indices().nth(LONGEST_ERROR) {
+            said.truncate(end);
+            said.push('…');
+        }
+        if said.is_empty() { format!("it ended with {status}") } else { said }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Also a drop monitor that it started is ended so.
+        _ = self.end();
+    }
+}
+
+/// Lets perf begin.
+struct Gate {
+    answer: File,
+    _control: File,
+}
+
+impl Gate {
+    fn new(folder: &Path) -> Result<Self> {
+        let open = |name: &str| -> io::Result<File> {
+            let path: PathBuf = folder.join(name);
+            _ = fs::remove_file(&path);
+            mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+            let mut options = fs::OpenOptions::new();
+            options.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
+        };
+        let (mut control, answer) = (open(PERF_CONTROL)?, open(PERF_ANSWER)?);
+        control.write_all(b"enable\n")?;
+        Ok(Self { answer, _control: control })
+    }
+
+    fn is_open(&mut self) -> bool {
+        let mut answer = [0; 16];
+        self.answer.read(&mut answer).is_ok_and(|length| answer[..length].starts_with(b"ack"))
+    }
+}
+
+/// Holds a tracepoint, or whatever else `perf_event_open` gives.
+fn holds_event(pid: u32) -> bool {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let is_event = |path: PathBuf| path.to_string_lossy() == "anon_inode:[perf_event]";
+    files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(is_event))
+}
+
+fn usage(pid: u32) -> Result<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold blanks; utime and stime are the 12th and 13th fields behind it.
+    let mut fields = stat.rsplit_once(')').context("no name in stat")?.1.split_whitespace().skip(11);
+    // USER_HZ is 100 on all of Linux's architectures that droptrace runs on.
+    let mut ticks = || Some(Duration::from_millis(10 * fields.next()?.parse::<u64>().ok()?));
+    let (user, system) = (ticks().context("stat is cut")?, ticks().context("stat is cut")?);
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    let peak = 1024 * peak.context("no VmHWM")?.trim().parse::<u64>()?;
+    Ok(Usage { cpu: sys::cpu_time(pid)?, user, system, peak })
+}
+
+/// Reads a pipe to its end.
+struct Reader {
+    text: Arc<Mutex<Vec<u8>>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Reader {
+    fn new(mut pipe: impl Read + Send + 'static, keep: Keep) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&text);
+        let read = move || {
+            let mut chunk = vec![0; 64 << 10];
+            loop {
+                match pipe.read(&mut chunk)? {
+                    0 => return Ok(()),
+                    length => append(&mut kept.lock().unwrap_or_else(PoisonError::into_inner), &chunk[..length], keep),
+                }
+            }
+        };
+        Self { text, thread: Some(thread::spawn(read)) }
+    }
+
+    fn contains(&self, words: &str) -> bool {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        memchr::memmem::find(&text, words.as_bytes()).is_some()
+    }
+
+    fn finish(&mut self) -> Result<String> {
+        if let Some(thread) = self.thread.take() {
+            thread.join().map_err(|_| anyhow!("a reader panicked"))?.context("cannot read what a program prints")?;
+        }
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Adds to what was read, and drops what is not to be kept.
+fn append(text: &mut Vec<u8>, chunk: &[u8], keep: Keep) {
+    text.extend_from_slice(chunk);
+    if keep == Keep::LastLine {
+        let before_last = text.len().saturating_sub(1);
+        if let Some(end) = memchr::memrchr(b'\n', &text[..before_last]) {
+            text.drain(..=end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launch(program: &str, arguments: &[&str], ready: Ready) -> Launch {
+        let arguments = arguments.iter().map(Into::into).collect();
+        Launch { program: program.into(), arguments, ready, keep: Keep::All, input: "hello\n", farewell: "" }
+    }
+
+    fn start(launch: &Launch) -> Result<Child> {
+        Child::start(launch, Path::new("/nowhere"), &Stopped::default())
+    }
+
+    #[test]
+    fn who_does_not_start_is_absent_with_its_own_words() {
+        let says = Ready::Says("ready");
+        let error = start(&launch("no-such-program", &[], says)).err().unwrap();
+        assert_eq!(error.downcast::<Absent>().unwrap().0, "not found on PATH");
+        let error = start(&launch("sh", &["-c", "echo no way >&2; exit 3"], says)).err().unwrap();
+        assert_eq!(error.downcast::<Absent>().unwrap().0, "no way");
+        let error = start(&launch("sh", &["-c", "exit 3"], says)).err().unwrap();
+        assert_eq!(error.downcast::<Absent>().unwrap().0, "it ended with exit status: 3");
+    }
+
+    #[test]
+    fn a_program_is_asked_to_end_and_heard_out() {
+        let script = "trap 'echo done; exit 0' INT; read line; echo $line; while :; do sleep 0.01; done";
+        let child = start(&launch("sh", &["-c", script], Ready::Says("hello"))).unwrap();
+        let usage = child.usage().unwrap();
+        assert!(usage.peak > 0 && usage.cpu > Duration::ZERO, "{usage:?}");
+        assert!(child.attached_after.is_some());
+        let (stdout, stderr) = child.finish().unwrap();
+        assert_eq!((stdout.as_str(), stderr.as_str()), ("hello\ndone\n", ""));
+    }
+
+    #[test]
+    fn a_failure_is_told() {
+        let script = "trap 'echo broken >&2; exit 1' INT; read line; echo $line; while :; do sleep 0.01; done";
+        let child = start(&launch("sh", &["-c", script], Ready::Says("hello"))).unwrap();
+        let error = child.finish().unwrap_err().to_string();
+        assert_eq!(error, "it failed: broken; hello");
+    }
+
+    #[test]
+    fn of_many_lines_the_last_is_kept() {
+        let mut text = Vec::new();
+        for chunk in ["one\ntw", "o\n", "three\nfo", "ur", "\n"] {
+            append(&mut text, chunk.as_bytes(), Keep::LastLine);
+        }
+        assert_eq!(text, b"four\n");
+    }
+}

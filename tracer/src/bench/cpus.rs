@@ -1,0 +1,36 @@
+//! Who runs where: the generator has processors of its own, as far as there are enough.
+
+use anyhow::{Context, Result};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The processors that this process may use.
+pub(super) fn allowed() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(None).context("cannot tell which processors may be used")?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+}
+
+/// Keeps the calling thread, and what it starts, on these processors.
+pub(super) fn stay_on(cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        set.set(cpu);
+    }
+    sched_setaffinity(None, &set).with_context(|| format!("cannot stay on the processors {cpus:?}"))
+}
+
+/// Those that a generator on the first `count` of them leaves to the tracers: all, when it leaves none.
+pub(super) fn left_by(generator: usize, all: &[usize]) -> &[usize] {
+    if generator < all.len() { &all[generator..] } else { all }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracers_get_what_the_generator_leaves() {
+        assert_eq!(left_by(1, &[2, 3, 5]), [3, 5]);
+        assert_eq!(left_by(1, &[0]), [0]);
+        assert_eq!(left_by(2, &[0, 1]), [0, 1]);
+    }
+}

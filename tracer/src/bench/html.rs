@@ -1,0 +1,208 @@
+//! The report as one page that needs nothing else.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, Write};
+
+use super::contestant::Contestant;
+use super::plan::SeriesName;
+use super::plot::{self, Curves};
+use super::report::{Figures, Report, Row, SeriesReport};
+use super::table::Table;
+use super::words;
+
+const HEAD: &str = "<!doctype html>
+<html lang=\"en\">
+<meta charset=\"utf-8\">
+<meta name=\"viewport\" content=\"width=device-width\">
+<title>What it costs to listen to drops</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+div { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem; white-space: nowrap; }
+th, td { padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+td:last-child { white-space: normal; }
+svg { max-width: 100%; height: auto; }
+code { font-size: 0.85rem; white-space: pre-wrap; }
+</style>
+";
+
+/// Writes the page: machine, tables, plots, commands.
+pub fn write_html(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    writeln!(out, "{HEAD}<h1>What it costs to listen to drops</h1>")?;
+    for line in words::introduction(report) {
+        writeln!(out, "<p>{}</p>", Escaped(&line))?;
+    }
+    if !report.complete {
+        writeln!(out, "<p><strong>Ended early: not all of it was measured.</strong></p>")?;
+    }
+    for series in &report.series {
+        write_series(out, series)?;
+    }
+    writeln!(out, "<h2>What the figures mean</h2>\n<p>{}</p>", Escaped(words::MEANING))?;
+    write_commands(out, report)?;
+    writeln!(out, "</html>")
+}
+
+fn write_series(out: &mut impl Write, series: &SeriesReport) -> io::Result<()> {
+    writeln!(out, "<h2>{}</h2>", Escaped(&words::title(series)))?;
+    for svg in plots(series)? {
+        writeln!(out, "<div>{svg}</div>")?;
+    }
+    let table = Table::of(series);
+    writeln!(out, "<div><table>")?;
+    write_row(out, "th", table.headings.iter().copied())?;
+    for row in &table.rows {
+        write_row(out, "td", row.iter().map(String::as_str))?;
+    }
+    writeln!(out, "</table></div>")?;
+    let mut notes = words::errors(series);
+    if series.name == SeriesName::Loss {
+        notes.extend(words::held(series));
+    }
+    if !notes.is_empty() {
+        writeln!(out, "<ul>")?;
+        for (who, note) in notes {
+            writeln!(out, "<li><strong>{who}</strong>: {}</li>", Escaped(&note))?;
+        }
+        writeln!(out, "</ul>")?;
+    }
+    Ok(())
+}
+
+fn write_row<'c>(out: &mut impl Write, tag: &str, cells: impl Iterator<Item = &'c str>) -> io::Result<()> {
+    write!(out, "<tr>")?;
+    for cell in cells {
+        write!(out, "<{tag}>{}</{tag}>", Escaped(cell))?;
+    }
+    writeln!(out, "</tr>")
+}
+
+fn write_commands(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    writeln!(out, "<h2>Commands</h2>\n<ul>")?;
+    let rows = report.series.iter().flat_map(|series| &series.rows);
+    let commands: BTreeSet<_> = rows.filter_map(|row| row.command.as_deref()).collect();
+    for command in commands {
+        writeln!(out, "<li><code>{}</code></li>", Escaped(command))?;
+    }
+    writeln!(out, "</ul>")
+}
+
+fn plots(series: &SeriesReport) -> io::Result<Vec<String>> {
+    let lines = |x, y, of_x: fn(&Row, &Figures) -> Option<f64>, of_y: fn(&Figures) -> Option<f64>| {
+        Curves { x, y, lines: through(series, of_x, of_y) }.draw()
+    };
+    let added = |it: &Figures| it.added_ns.map(|added| added.median);
+    let program = |it: &Figures| it.program_ns.map(|program| program.median);
+    Ok(match series.name {
+        SeriesName::Cost => {
+            let row = |of: fn(&Figures) -> Option<super::Spread>| {
+                let rows = series.rows.iter();
+                let named = rows.filter_map(|row| Some((row.configuration.to_owned(), of(row.figures.as_ref()?)?)));
+                named.collect::<Vec<_>>()
+            };
+            vec![
+                plot::bars("nanoseconds added to a drop, whole path", &row(|it| it.added_ns))?,
+                plot::bars("nanoseconds of BPF programs for each drop", &row(|it| it.program_ns))?,
+            ]
+        }
+        SeriesName::Loss => vec![lines(
+            "drops a second",
+            "% accounted for",
+            |_, it| Some(it.rate.median),
+            |it| Some(100.0 * (1.0 - it.account.as_ref()?.share_lost)),
+        )?],
+        SeriesName::Keys => {
+            vec![lines("distinct keys", "program ns", |row, _| row.keys.map(f64::from), program)?]
+        }
+        SeriesName::Snaplen => {
+            vec![lines("bytes of a record", "program ns", |row, _| row.snaplen.map(f64::from), program)?]
+        }
+        SeriesName::Cpus => {
+            let cpus = |row: &Row, _: &Figures| u32::try_from(row.cpus).ok().map(f64::from);
+            vec![lines("processors that drop", "ns added", cpus, added)?]
+        }
+        SeriesName::Loads => vec![],
+    })
+}
+
+/// One line for each configuration, from left to right.
+fn through(
+    series: &SeriesReport,
+    of_x: fn(&Row, &Figures) -> Option<f64>,
+    of_y: fn(&Figures) -> Option<f64>,
+) -> Vec<(String, Vec<(f64, f64)>)> {
+    let line = |contestant: Contestant| {
+        let rows = series.rows.iter().filter(|row| row.configuration == contestant.name());
+        let point = |row: &Row| row.figures.as_ref().and_then(|it| Some((of_x(row, it)?, of_y(it)?)));
+        let mut points: Vec<_> = rows.filter_map(point).collect();
+        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        (contestant.name().to_owned(), points)
+    };
+    Contestant::ALL.into_iter().map(line).filter(|(_, points)| !points.is_empty()).collect()
+}
+
+/// Text within a page.
+struct Escaped<'t>(&'t str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(['&', '<', '>', '"']) {
+            let (text, special) = match part.chars().next_back() {
+                Some(special @ ('&' | '<' | '>' | '"')) => (&part[..part.len() - 1], Some(special)),
+                _ => (part, None),
+            };
+            f.write_str(text)?;
+            f.write_str(match special {
+                Some('&') => "&amp;",
+                Some('<') => "&lt;",
+                Some('>') => "&gt;",
+                Some(_) => "&quot;",
+                None => "",
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::sample;
+    use super::*;
+
+    fn page(report: &Report) -> String {
+        let mut out = Vec::new();
+        write_html(&mut out, report).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_page() {
+        let page = page(&sample());
+        // Plots are the library's, and long.
+        let (mut text, mut rest) = (String::new(), page.as_str());
+        while let Some((before, from)) = rest.split_once("<svg") {
+            text.push_str(before);
+            text.push_str("<svg…/>");
+            rest = from.split_once("</svg>\n").unwrap().1;
+        }
+        insta::assert_snapshot!(text + rest);
+    }
+
+    #[test]
+    fn it_needs_nothing_from_elsewhere() {
+        let page = page(&sample());
+        assert_eq!(page.matches("<svg").count(), 4);
+        for foreign in ["<script", "src=", "href=", "@import", "url("] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+        assert!(page.contains("&lt;PREEMPT&gt;") && !page.contains("<PREEMPT>"));
+    }
+
+    #[test]
+    fn what_is_special_is_escaped() {
+        assert_eq!(Escaped("a<b> & \"c\"é").to_string(), "a&lt;b&gt; &amp; &quot;c&quot;é");
+    }
+}

@@ -1,0 +1,174 @@
+//! One run with somebody listening.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::process::{self, Command};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{Bench, TRIAL};
+use crate::bench::child::Child;
+use crate::bench::contestant::{Contestant, PERF_DATA};
+use crate::bench::generator::{Generator, Sent};
+use crate::bench::plan::Case;
+use crate::bench::report::{Process, Run};
+use crate::bench::spread::Spread;
+use crate::bench::{programs, told};
+use crate::kernel::btf::KernelBtf;
+use crate::source::ebpf::{self, EbpfSource, Mode};
+
+/// Drops by which programs learn names, so that this is not in the measurement, and the time that it takes them.
+const WARM_UP: u64 = 256;
+const WARMING: Duration = Duration::from_millis(100);
+/// The drop monitor tells its sums after a second.
+const LATENESS: Duration = Duration::from_secs(2);
+/// Readers look every 10 ms: after this they have read what there was.
+const SETTLING: Duration = Duration::from_millis(25);
+/// Runs of the empty program by which its time is found.
+const EMPTY_RUNS: usize = 5;
+
+impl Bench<'_> {
+    pub(super) fn run_once(&mut self, case: &Case) -> Result<Run> {
+        if case.contestant.tells_places() && !self.places.contains_key(&case.load) {
+            let places = self.find_places(case).ok();
+            self.places.insert(case.load, places);
+        }
+        let speed = self.speeds.get(&(case.load, case.cpus)).copied();
+        let speed = speed.map_or_else(|| self.bare(case).map(|sent| sent.ns_per_drop), Ok)?;
+        let drops = self.drops(case, speed);
+        let generator = self.generator(case)?;
+        match case.contestant {
+            Contestant::Nothing => {
+                let sent = generator.send(drops, case.pace, self.stopped)?;
+                Ok(without_a_program(sent, None))
+            }
+            Contestant::Empty => {
+                let _program = Empty::start()?;
+                let sent = generator.send(drops, case.pace, self.stopped)?;
+                let (program_ns, _) = self.program_time(&generator, process::id(), drops)?;
+                Ok(without_a_program(sent, program_ns))
+            }
+            _ => self.run_program(case, &generator, drops),
+        }
+    }
+
+    fn run_program(&self, case: &Case, generator: &Generator<'_>, drops: u64) -> Result<Run> {
+        let child = self.start(case)?;
+        let mut all = generator.send(WARM_UP, case.pace, self.stopped)?.drops;
+        thread::sleep(WARMING);
+        let before = child.usage()?;
+        let sent = generator.send(drops, case.pace, self.stopped)?;
+        thread::sleep(SETTLING);
+        let after = child.usage()?;
+        all += sent.drops;
+        let mut program_ns = None;
+        if case.pace.is_none() && self.empty.is_some() {
+            let (ns, drops) = self.program_time(generator, child.pid(), drops)?;
+            (program_ns, all) = (ns, all + drops);
+        }
+        let process = Process {
+            cpu: after.cpu.saturating_sub(before.cpu),
+            user: after.user.saturating_sub(before.user),
+            system: after.system.saturating_sub(before.system),
+            drops: sent.drops,
+            peak: child.usage()?.peak,
+            attached_after: child.attached_after,
+        };
+        if case.contestant.is_late() {
+            thread::sleep(LATENESS);
+        }
+        let account = self.finish(case, child)?.account(all)?;
+        let (rate, ns) = (sent.rate(), sent.ns_per_drop);
+        Ok(Run { rate, ns, bare_ns: None, program_ns, sent: all, account: Some(account), process: Some(process) })
+    }
+
+    fn start(&self, case: &Case) -> Result<Child> {
+        let launch = case.contestant.launch(&self.own, self.folder.path(), self.netns.inum(), case.snaplen);
+        Child::start(&launch.context("no program")?, self.folder.path(), self.stopped)
+    }
+
+    /// Ends a program, and reads what it told.
+    fn finish(&self, case: &Case, child: Child) -> Result<told::Told> {
+        let (mut stdout, stderr) = child.finish()?;
+        if case.contestant == Contestant::Perf {
+            stdout = perf_statistics(self.folder.path())?;
+        }
+        let places = self.places.get(&case.load).and_then(Option::as_ref);
+        told::read(case.contestant, &stdout, &stderr, places)
+    }
+
+    /// The kernel's own time of a process's programs: nanoseconds of a run, and how many drops were sent meanwhile.
+    /// Apart from the measurement of the whole path, for its clock costs more than some programs.
+    fn program_time(&self, generator: &Generator<'_>, pid: u32, drops: u64) -> Result<(Option<f64>, u64)> {
+        let statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel's BPF statistics")?;
+        let before = programs::of_process(pid)?;
+        let sent = generator.send(drops / 4, None, self.stopped)?;
+        let after = programs::of_process(pid)?;
+        drop(statistics);
+        Ok((after.ns_since(before), sent.drops))
+    }
+
+    /// What an empty program takes: the price of the statistics' own clock.
+    pub(super) fn empty_program(&self) -> Result<Spread> {
+        let generator = self.generator(&Case::trial())?;
+        let _program = Empty::start()?;
+        let times = (0..EMPTY_RUNS)
+            .filter_map(|_| self.program_time(&generator, process::id(), 4 * TRIAL).map(|(ns, _)| ns).transpose());
+        let times = times.collect::<Result<Vec<_>>>()?;
+        Spread::of(times).context("the kernel counted no runs of an empty program")
+    }
+
+    /// Where a load is dropped, by droptrace itself.
+    fn find_places(&self, case: &Case) -> Result<HashSet<u64>> {
+        let case = Case { contestant: Contestant::Stat, snaplen: None, cpus: 1, ..*case };
+        let generator = self.generator(&case)?;
+        let child = self.start(&case)?;
+        generator.send(4096, None, self.stopped)?;
+        let document: serde_json::Value = serde_json::from_str(&child.finish()?.0)?;
+        let rows = document["drops"].as_array().context("no drops")?;
+        let address =
+            |row: &serde_json::Value| u64::from_str_radix(row["address"].as_str()?.strip_prefix("0x")?, 16).ok();
+        Ok(rows.iter().filter_map(address).collect())
+    }
+}
+
+fn without_a_program(sent: Sent, program_ns: Option<f64>) -> Run {
+    let (rate, ns) = (sent.rate(), sent.ns_per_drop);
+    Run { rate, ns, bare_ns: None, program_ns, sent: sent.drops, account: None, process: None }
+}
+
+/// The kernel program that does nothing, attached as long as this lives.
+struct Empty(EbpfSource);
+
+impl Empty {
+    fn start() -> Result<Self> {
+        let options = ebpf::Options {
+            mode: Mode::Nothing,
+            map_entries: 1,
+            events: None,
+            netns: 0,
+            ifindex: 0,
+            kernel_log: false,
+            by_address: true,
+        };
+        let (source, _) = EbpfSource::start(&options, &KernelBtf::load()?)?;
+        Ok(Self(source))
+    }
+}
+
+impl Drop for Empty {
+    fn drop(&mut self) {
+        // What stays attached ends with its files.
+        _ = self.0.detach();
+    }
+}
+
+fn perf_statistics(folder: &Path) -> Result<String> {
+    let data = folder.join(PERF_DATA);
+    let output = Command::new("perf").args(["report", "--stats", "-i"]).arg(&data).output().context("perf report")?;
+    fs::remove_file(data).context("perf wrote no file")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,74 @@
+//! What the kernel's own BPF statistics tell of a process's programs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aya::programs::loaded_programs;
+
+/// Runs of programs and the time that they took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Runs {
+    pub(super) count: u64,
+    pub(super) time: Duration,
+}
+
+impl Runs {
+    /// Nanoseconds of one run, since `before`; none if there was no run.
+    #[expect(clippy::cast_precision_loss, reason = "times of a run are far below 2^52")]
+    pub(super) fn ns_since(self, before: Self) -> Option<f64> {
+        let (count, time) = (self.count.checked_sub(before.count)?, self.time.checked_sub(before.time)?);
+        (count > 0).then(|| time.as_nanos() as f64 / count as f64)
+    }
+}
+
+/// What the programs that a process holds did while statistics were on.
+pub(super) fn of_process(pid: u32) -> Result<Runs> {
+    let held = held_by(pid).context("cannot tell which BPF programs a process holds")?;
+    let mut runs = Runs::default();
+    for program in loaded_programs() {
+        // One that went away meanwhile was nobody's of these.
+        let Ok(program) = program else { continue };
+        if held.contains(&program.id()) {
+            runs.count += program.run_count();
+            runs.time += program.run_time();
+        }
+    }
+    Ok(runs)
+}
+
+fn held_by(pid: u32) -> io::Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A file that was closed meanwhile is none.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        ids.extend(program_id(&text));
+    }
+    Ok(ids)
+}
+
+/// `bpf_prog_show_fdinfo`, kernel/bpf/syscall.c.
+fn program_id(text: &str) -> Option<u32> {
+    text.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_by_their_files() {
+        assert_eq!(program_id("pos:\t0\nflags:\t02000002\nprog_type:\t26\nprog_id:\t412\n"), Some(412));
+        assert_eq!(program_id("pos:\t0\nflags:\t02\n"), None);
+    }
+
+    #[test]
+    fn a_run_takes_what_was_added() {
+        let runs = |count, nanos| Runs { count, time: Duration::from_nanos(nanos) };
+        assert_eq!(runs(30, 2500).ns_since(runs(10, 500)), Some(100.0));
+        assert_eq!(runs(10, 500).ns_since(runs(10, 500)), None);
+        assert_eq!(runs(0, 0).ns_since(runs(10, 500)), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! Many values in three numbers.
+
+use serde::Serialize;
+
+/// The median of some values, the least and the most of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// Half of the values are below.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The most.
+    pub most: f64,
+}
+
+impl Spread {
+    /// None of no values.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median =
+            if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+        Some(Self { median, least, most })
+    }
+
+    /// Each value less `amount`.
+    pub(super) fn less(self, amount: f64) -> Self {
+        Self { median: self.median - amount, least: self.least - amount, most: self.most - amount }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_middle_and_both_ends() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]), Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
+        assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, least: 7.0, most: 7.0 }));
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([3.0, 1.0]).unwrap().less(1.0), Spread { median: 1.0, least: 0.0, most: 2.0 });
+    }
+
+    proptest! {
+        #[test]
+        fn half_of_the_values_are_on_each_side(values in prop::collection::vec(-1e9..1e9_f64, 1..50)) {
+            let spread = Spread::of(values.iter().copied()).unwrap();
+            let below = values.iter().filter(|&&value| value < spread.median).count();
+            let above = values.iter().filter(|&&value| value > spread.median).count();
+            prop_assert!(2 * below <= values.len() && 2 * above <= values.len());
+            prop_assert!(values.iter().all(|&value| spread.least <= value && value <= spread.most));
+        }
+    }
+}

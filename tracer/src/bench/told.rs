@@ -1,0 +1,173 @@
+//! What each program told of the load, held against what was sent.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::contestant::Contestant;
+
+/// What a program told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Drops that it counted or showed.
+    pub(super) seen: u64,
+    /// Drops that it counted and did not show, as it was asked to.
+    pub(super) held_back: u64,
+    /// Drops that it says it lost, by cause.
+    pub(super) lost: Vec<(String, u64)>,
+    /// It knows of each drop of the load, and of no other's.
+    pub(super) is_exact: bool,
+    /// It cannot lose without telling how many.
+    pub(super) tells_losses: bool,
+}
+
+/// What became of the drops that were sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) accounted: u64,
+    pub(super) held_back: u64,
+    /// Others' drops, which a program that knows no namespaces tells too.
+    pub(super) foreign: u64,
+    pub(super) lost: Vec<(String, u64)>,
+}
+
+/// The cause of what is missing without a word.
+const WITHOUT_A_WORD: &str = "without a word";
+
+impl Told {
+    /// # Errors
+    /// If what was told cannot be true of what was sent.
+    pub(super) fn account(self, sent: u64) -> Result<Account> {
+        let Self { seen, held_back, mut lost, is_exact, tells_losses } = self;
+        let told_lost: u64 = lost.iter().map(|(_, drops)| drops).sum();
+        let sum = seen + held_back + told_lost;
+        ensure!(
+            !is_exact || sum == sent,
+            "its account does not add up: {sent} sent, {seen} seen + {held_back} held back + {lost:?} lost"
+        );
+        ensure!(
+            !tells_losses || sum >= sent,
+            "its account is short: {sent} sent, {seen} seen + {held_back} held back + {lost:?} lost"
+        );
+        let accounted = sent.min(seen + held_back);
+        let missing = sent - accounted;
+        if missing == 0 {
+            lost.clear();
+        } else if told_lost < missing {
+            lost.push((WITHOUT_A_WORD.into(), missing - told_lost));
+        }
+        lost.retain(|(_, drops)| *drops > 0);
+        Ok(Account { accounted, held_back, foreign: (seen + held_back).saturating_sub(sent), lost })
+    }
+}
+
+/// Reads what a program printed. `places` are the addresses of the load's drops, if they are known.
+pub(super) fn read(contestant: Contestant, stdout: &str, stderr: &str, places: Option<&HashSet<u64>>) -> Result<Told> {
+    let is_here = |address: u64| places.is_none_or(|places| places.contains(&address));
+    match contestant {
+        Contestant::Bpftrace => bpftrace(stdout, is_here),
+        Contestant::Perf => perf(stdout),
+        Contestant::DropwatchSummary => dropwatch_summary(stdout, is_here),
+        Contestant::DropwatchPacket => Ok(counted(count(stdout, "drop at:"))),
+        Contestant::Retis => Ok(counted(count(stdout, " drop (") + count(stderr, " drop ("))),
+        Contestant::Nothing | Contestant::Empty => Ok(Told::default()),
+        _ => droptrace(stdout, is_here),
+    }
+}
+
+fn counted(seen: u64) -> Told {
+    Told { seen, ..Told::default() }
+}
+
+fn count(text: &str, words: &str) -> u64 {
+    text.lines().filter(|line| line.contains(words)).count() as u64
+}
+
+/// `@[2, 0xffffffff…]: 12`.
+fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+    let row = |line: &str| -> Option<(u64, u64)> {
+        let (key, count) = line.strip_prefix("@[")?.split_once("]: ")?;
+        let address = key.split_once(", ")?.1;
+        let address = match address.strip_prefix("0x") {
+            Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok()?,
+            None => address.parse().ok()?,
+        };
+        Some((address, count.trim().parse().ok()?))
+    };
+    let mut seen = 0;
+    for line in text.lines().filter(|line| line.starts_with('@')) {
+        let (address, count) = row(line).with_context(|| format!("cannot read `{line}`"))?;
+        seen += if is_here(address) { count } else { 0 };
+    }
+    Ok(counted(seen))
+}
+
+/// `perf report --stats`: `SAMPLE events: 12`.
+fn perf(text: &str) -> Result<Told> {
+    if !text.contains("TOTAL events:") {
+        bail!("perf report prints no statistics");
+    }
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("SAMPLE events:"));
+    let samples = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(counted(samples.map_or(Ok(0), str::parse)?))
+}
+
+/// `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`.
+fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+    let mut seen = 0;
+    for line in text.lines() {
+        let Some((count, place)) = line.split_once(" drops at ") else { continue };
+        let address = place.split_once("(0x").and_then(|(_, rest)| rest.split_once(')')).context("no address")?.0;
+        let count: u64 = count.trim().parse().with_context(|| format!("cannot read `{line}`"))?;
+        seen += if is_here(u64::from_str_radix(address, 16)?) { count } else { 0 };
+    }
+    Ok(counted(seen))
+}
+
+/// The last document of `stat`, or the ledger of `trace`.
+fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+    let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
+    let sources = document["sources"].as_array().context("droptrace tells no sources")?;
+    let ledger = |name: &str| sources.iter().find(|source| source["source"] == name).map(|source| &source["ledger"]);
+    if let Some(ledger) = ledger("ebpf") {
+        return ebpf(ledger);
+    }
+    net_dm(ledger("net_dm").context("droptrace took neither source")?, &document, is_here)
+}
+
+fn ebpf(ledger: &Value) -> Result<Told> {
+    let number = |of: &Value, field: &str| of[field].as_u64().with_context(|| format!("no {field} in {of}"));
+    let missed = ledger["missed"].as_u64();
+    ensure!(ledger["unread"] == 0, "its ledger does not add up: {ledger}");
+    let events = &ledger["events"];
+    let (seen, held_back, mut lost) = if events.is_null() {
+        (number(ledger, "accounted")? + number(ledger, "overflow")?, 0, vec![])
+    } else {
+        let lost = ["ring_full", "undecodable", "pending"];
+        let lost = lost.into_iter().map(|cause| Ok((cause.to_owned(), number(events, cause)?)));
+        (number(events, "delivered")?, number(events, "suppressed")?, lost.collect::<Result<Vec<_>>>()?)
+    };
+    // The kernel tells of those of all namespaces.
+    let is_exact = missed.is_none_or(|missed| missed == 0);
+    lost.push(("missed".into(), missed.unwrap_or(0)));
+    Ok(Told { seen, held_back, lost, is_exact, tells_losses: true })
+}
+
+fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+    let address = |row: &Value| u64::from_str_radix(row["address"].as_str()?.strip_prefix("0x")?, 16).ok();
+    let seen = match document["drops"].as_array() {
+        Some(rows) => rows
+            .iter()
+            .filter(|row| address(row).is_some_and(&is_here))
+            .map(|row| row["packets"].as_u64().with_context(|| format!("no packets in {row}")))
+            .sum::<Result<u64>>()?,
+        None => ledger["accounted"].as_u64().context("no accounted drops")?,
+    };
+    let causes = ["tail_drops", "unheard", "undecodable"];
+    let lost = causes.map(|cause| (cause.to_owned(), ledger[cause].as_u64().unwrap_or(0)));
+    Ok(Told { seen, held_back: 0, lost: lost.into(), is_exact: false, tells_losses: !ledger["lost"].is_null() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use super::*;
+
+fn here() -> HashSet<u64> {
+    HashSet::from([0xffff_ffff_8204_5927])
+}
+
+fn read_here(contestant: Contestant, stdout: &str) -> Result<Told> {
+    read(contestant, stdout, "", Some(&here()))
+}
+
+#[test]
+fn rows_of_bpftrace_count_at_the_load_s_places() {
+    let text = "Attaching 1 probe...\n\n\n@[2, 0xffffffff820c879a]: 5\n@[6, 0xffffffff82045927]: 400\n\
+                @[7, 18446744071595907367]: 20\n";
+    assert_eq!(read_here(Contestant::Bpftrace, text).unwrap().seen, 420);
+    assert_eq!(read(Contestant::Bpftrace, text, "", None).unwrap().seen, 425);
+    assert_eq!(read_here(Contestant::Bpftrace, "").unwrap().seen, 0);
+    assert!(read_here(Contestant::Bpftrace, "@[6, nonsense]: 4\n").is_err());
+}
+
+#[test]
+fn perf_tells_samples() {
+    let text =
+        "\nAggregated stats:\n           TOTAL events:      40399\n            SAMPLE events:      40000  (99.0%)\n";
+    assert_eq!(read_here(Contestant::Perf, text).unwrap().seen, 40_000);
+    assert_eq!(read_here(Contestant::Perf, "TOTAL events: 3\n").unwrap().seen, 0);
+    assert!(read_here(Contestant::Perf, "").is_err());
+}
+
+#[test]
+fn dropwatch_tells_places_or_packets() {
+    let text = "Initializing null lookup method\n12 drops at udp_queue_rcv_one_skb+1a7 (0xffffffff82045927) [software]\n\
+                3 drops at other+1 (0xffffffff82045928) [software]\n";
+    assert_eq!(read_here(Contestant::DropwatchSummary, text).unwrap().seen, 12);
+    let text = "drop at: f+1 (0xffffffff82045927)\norigin: software\ndrop at: f+1 (0xffffffff82045927)\n";
+    assert_eq!(read_here(Contestant::DropwatchPacket, text).unwrap().seen, 2);
+}
+
+const STAT: &str = r#"{"schema":"droptrace.stat.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":
+    {"hits":120,"accounted":90,"overflow":10,"filtered":20,"lost":0,"missed":0,"unread":0,"events":null}}],"drops":[]}"#;
+
+#[test]
+fn droptrace_s_counts_have_to_be_exact() {
+    let told = read_here(Contestant::Stat, STAT).unwrap();
+    let account = told.clone().account(100).unwrap();
+    assert_eq!((account.accounted, account.lost.len(), account.foreign), (100, 0, 0));
+    for wrong in [99, 101] {
+        let error = told.clone().account(wrong).unwrap_err().to_string();
+        assert!(error.contains("does not add up"), "{error}");
+    }
+    let off = STAT.replace(r#""unread":0"#, r#""unread":1"#);
+    assert!(read_here(Contestant::Stat, &off).unwrap_err().to_string().contains("does not add up"));
+}
+
+#[test]
+fn records_are_shown_held_back_or_lost() {
+    let text = STAT.replace(
+        r#""events":null"#,
+        r#""events":{"offered":100,"submitted":63,"suppressed":30,"ring_full":7,"delivered":60,"undecodable":1,"pending":2}"#,
+    );
+    let account = read_here(Contestant::Trace, &text).unwrap().account(100).unwrap();
+    assert_eq!((account.accounted, account.held_back), (90, 30));
+    let lost = [("ring_full", 7), ("undecodable", 1), ("pending", 2)].map(|(cause, drops)| (cause.to_owned(), drops));
+    assert_eq!(account.lost, lost);
+}
+
+#[test]
+fn the_drop_monitor_tells_others_drops_and_may_be_short_only_in_summary_mode() {
+    let text = |lost: &str| {
+        format!(
+            r#"{{"sources":[{{"source":"net_dm","ledger":{{"accounted":80,"lost":{lost},"tail_drops":15,"unheard":0,
+            "undecodable":0}}}}],"drops":[{{"address":"0xffffffff82045927","packets":80}},
+            {{"address":"0xffffffff82045928","packets":9}}]}}"#
+        )
+    };
+    let told = |lost| read_here(Contestant::NetDmPacket, &text(lost)).unwrap();
+    assert_eq!(told("15").account(70).unwrap().foreign, 10);
+    let account = told("15").account(95).unwrap();
+    assert_eq!((account.accounted, account.lost), (80, vec![("tail_drops".to_owned(), 15)]));
+    assert!(told("15").account(96).unwrap_err().to_string().contains("short"));
+    let lost = told("null").account(100).unwrap().lost;
+    assert_eq!(lost, [("tail_drops".to_owned(), 15), (WITHOUT_A_WORD.to_owned(), 5)]);
+}

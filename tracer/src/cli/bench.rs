@@ -1,0 +1,52 @@
+//! `droptrace bench`: what it costs to listen, and what is lost under load.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+
+use super::args::{BenchArgs, Format};
+use super::output::Output;
+use super::stop::Stop;
+use crate::bench::{self, Report, Stopped};
+
+/// Measures, and shows what came of it.
+pub(super) async fn run(args: &BenchArgs) -> Result<()> {
+    let mut output = Output::open(args.output.as_deref())?;
+    let page = args.html.as_deref().map(|path| Output::open(Some(path))).transpose()?;
+    let report = measure(args).await?;
+    match args.format {
+        Format::Text => bench::write_text(&mut output, &report)?,
+        Format::Json => {
+            serde_json::to_writer(&mut output, &report)?;
+            writeln!(output)?;
+        }
+    }
+    output.flush()?;
+    if let Some(mut page) = page {
+        bench::write_html(&mut page, &report)?;
+        page.flush()?;
+    }
+    Ok(())
+}
+
+/// On a thread of its own, which the programs that are measured end with.
+async fn measure(args: &BenchArgs) -> Result<Report> {
+    let (stopped, options) = (Stopped::default(), args.options());
+    let mut stop = Stop::new(None)?;
+    let on_thread = stopped.clone();
+    let mut bench = tokio::task::spawn_blocking(move || bench::run(&options, &on_thread, &mut |line: &str| say(line)));
+    let ended = tokio::select! {
+        ended = &mut bench => ended,
+        () = stop.wait() => {
+            say("ending");
+            stopped.set();
+            bench.await
+        }
+    };
+    ended.context("the benchmark's thread ended without a result")?
+}
+
+/// Progress, for whoever looks; nobody has to.
+fn say(line: &str) {
+    _ = writeln!(io::stderr(), "droptrace: {line}");
+}
