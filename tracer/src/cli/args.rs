@@ -4,6 +4,7 @@ mod bench;
 mod compare;
 mod netlink;
 mod replay;
+mod snapshot;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs,
 
 use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;
+use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
+pub use snapshot::SnapshotArgs;
 
 use super::units;
 use crate::sink::Sort;
@@ -96,6 +99,9 @@ pub enum Command {
     /// Show a recording of `trace --raw` as if it happened now; no rights are needed
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Count for a while, and write one document that merges with those of other hosts
+    #[command(after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(SnapshotArgs),
     /// Tell what works on this kernel with these rights, and what to do about what does not
     Doctor(DoctorArgs),
     /// Tell what a drop reason means, what causes it, and what to look at next
@@ -115,6 +121,7 @@ impl Command {
             Self::Stat(args) => args.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
+            Self::Snapshot(args) => args.verbose,
             Self::Doctor(args) => args.verbose,
             Self::Bench(_) | Self::Explain(_) | Self::Replay(_) => 0,
             Self::Netlink(args) => args.command.verbose(),

@@ -20,8 +20,6 @@ use crate::sink::{CompareJson, CompareSink, CompareText};
 use crate::source::ebpf::EventOptions;
 use crate::source::net_dm::AlertMode;
 
-/// Drops between two looks at what ends the run.
-const BATCH: u64 = 4096;
 /// Nobody waits for a drop to be shown: time enough for a loaded machine.
 const WAIT: Duration = Duration::from_secs(5);
 /// What packets are told apart by, and a tag or two.
@@ -38,7 +36,7 @@ pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let mut session = Session::start(&options(args)?).await?;
     stop.start_clock();
     eprintln!("droptrace: comparing drops ({}); Ctrl-C ends", listen::title(session.step()));
-    let ended = follow(&mut session, &mut stop).await;
+    let ended = listen::until(&mut stop, &mut session).await;
     let mut late = Late::default();
     let stopping_at = Clock::now();
     let stopped = session
@@ -62,17 +60,6 @@ fn options(args: &CompareArgs) -> Result<Options> {
     // Summaries tell no single drops to join.
     let events = (AlertMode::from(args.net_dm_mode) == AlertMode::Packet).then_some(events);
     Ok(Options { join: Some(WAIT), ..listen::options(&args.common(), events)? })
-}
-
-async fn follow(session: &mut Session, stop: &mut Stop) -> Result<()> {
-    loop {
-        let wake = tokio::select! {
-            biased;
-            () = stop.wait() => return Ok(()),
-            wake = session.ready() => wake?,
-        };
-        session.follow(wake, BATCH, |_| Ok(())).await?;
-    }
 }
 
 fn report(session: &mut Session, late: &Late) -> Result<CompareReport> {

@@ -5,11 +5,15 @@ use std::io;
 use anyhow::{Context, Result};
 
 use super::args::{CommonArgs, Mode as ModeArg, Source};
+use super::stop::Stop;
 use crate::kernel::{interfaces, netns};
 use crate::pipeline::dedupe::DedupeLimits;
-use crate::session::{Options, Step};
+use crate::session::{Options, Session, Step};
 use crate::source::ebpf::{EventOptions, Mode};
 use crate::source::net_dm::AlertMode;
+
+/// Drops between two looks at what ends the run.
+const BATCH: u64 = 4096;
 
 /// What was typed, as sessions take it. Namespaces and interfaces are looked up.
 pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result<Options> {
@@ -17,6 +21,18 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     Ok(Options { steps: steps(args), events, netns, ifindex, map_entries, kernel_log, join })
+}
+
+/// Listens until the end; what is heard only counts.
+pub(super) async fn until(stop: &mut Stop, session: &mut Session) -> Result<()> {
+    loop {
+        let wake = tokio::select! {
+            biased;
+            () = stop.wait() => return Ok(()),
+            wake = session.ready() => wake?,
+        };
+        session.follow(wake, BATCH, |_| Ok(())).await?;
+    }
 }
 
 /// Who listens, in words.

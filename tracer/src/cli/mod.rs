@@ -10,6 +10,7 @@ mod netlink;
 pub mod output;
 mod replay;
 pub mod sinks;
+mod snapshot;
 mod stat;
 mod stop;
 mod trace;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Bench(args) => bench::run(args).await,
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
+            Command::Snapshot(args) => snapshot::run(args).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })

@@ -32,6 +32,8 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// Sources that listen, and what their numbers mean.
 pub struct Session {
     step: Step,
+    /// Those that were tried before.
+    refusals: Refusals,
     ebpf: Option<EbpfEar>,
     net_dm: Option<NetDmSource>,
     counters: Option<Counters>,
@@ -97,6 +99,11 @@ impl Session {
             (_, Some(source)) => Step::NetDm(source.mode()),
             (step, None) => step,
         }
+    }
+
+    /// Better ways, and why they were refused.
+    pub const fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Waits until there is something to do for [`Session::follow`]. May be given up at any time.

@@ -54,8 +54,9 @@ impl Session {
         for step in options.steps.iter().copied() {
             match Ears::listen(step, options, &ground).await {
                 Ok(ears) => {
-                    let session = Self::of(step, ears, options, &ground);
+                    let mut session = Self::of(step, ears, options, &ground);
                     warn_of(&refusals, step);
+                    session.refusals = refusals;
                     return Ok(session);
                 }
                 Err(error) => refusals.0.push(Refusal { step, reason: format!("{error:#}") }),
@@ -73,6 +74,7 @@ impl Session {
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
         Self {
             step,
+            refusals: Refusals::default(),
             ebpf: ears.ebpf,
             net_dm: ears.net_dm,
             counters: ears.counters,

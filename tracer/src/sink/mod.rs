@@ -3,12 +3,13 @@
 mod json;
 mod rank;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod text;
-mod time;
+pub(crate) mod time;
 
 use std::io;
 
+pub(crate) use json::Account;
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
 pub(crate) use text::{Grouped, printable};
 
@@ -57,6 +58,6 @@ pub trait DropSink {
 }
 
 /// The reason's name; none on kernels whose tracepoint does not give a reason.
-fn told_reason(reason: &Reason) -> Option<&str> {
+pub(crate) fn told_reason(reason: &Reason) -> Option<&str> {
     (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
 }

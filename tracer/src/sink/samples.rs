@@ -12,8 +12,8 @@ use crate::pipeline::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
 use crate::report::{CompareReport, Host, OverflowTotal, SourceReport, StatReport};
 
 /// 2026-01-01T00:00:00Z.
-pub(super) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
-pub(super) const HOME: u32 = 4_026_531_833;
+pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
+pub(crate) const HOME: u32 = 4_026_531_833;
 const SECOND: u64 = 1_000_000_000;
 
 pub(super) fn host() -> Host {
@@ -117,14 +117,14 @@ pub(super) fn totals() -> Vec<DropTotal> {
 }
 
 /// The same places and one in a namespace of its own.
-pub(super) fn totals_of_two_namespaces() -> Vec<DropTotal> {
+pub(crate) fn totals_of_two_namespaces() -> Vec<DropTotal> {
     let mut totals = totals();
     let blue = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].place).clone() };
     totals.push(total(blue, 40, 2_960, 3));
     totals
 }
 
-pub(super) fn overflow() -> Vec<OverflowTotal> {
+pub(crate) fn overflow() -> Vec<OverflowTotal> {
     let of = |reason, packets| OverflowTotal { reason, packets, bytes: Some(packets * 64) };
     vec![
         of(Some(reason(6, "core", "SOCKET_RCVBUFF")), 1_200),
@@ -134,7 +134,7 @@ pub(super) fn overflow() -> Vec<OverflowTotal> {
 }
 
 /// A report whose ledger balances.
-pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> StatReport {
+pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> StatReport {
     let accounted = drops.iter().map(|total| total.packets).sum();
     let without_place = overflow.iter().map(|total| total.packets).sum();
     let ledger = EbpfLedger {
@@ -200,7 +200,7 @@ pub(super) fn net_dm_source() -> SourceReport {
 }
 
 /// The kernel program's account within a report, to be changed.
-pub(super) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
+pub(crate) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
     match &mut report.sources[0].ledger {
         Ledger::Ebpf(ledger) => ledger,
         Ledger::NetDm(_) | Ledger::Counters(_) => panic!("the samples are eBPF's"),

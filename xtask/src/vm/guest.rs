@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 11] =
     ["ip", "tc", "nft", "ethtool", "devlink", "genl", "setpriv", "dropwatch", "bpftool", "tcpdump", "strace"];
 /// Where executables are; `/bin`, `/sbin` and `/usr/sbin` lead there.
 const BIN: &str = "usr/bin";
-const INIT: &str = "vm-init";
+pub(super) const INIT: &str = "vm-init";
 const DROPTRACE: &str = "droptrace";
 /// What the first process reads.
 const PLAN: &str = "etc/droptrace-vm.json";
@@ -54,6 +54,15 @@ impl Guest {
             }
         }
         guest.applets(busybox)?;
+        Ok(guest)
+    }
+
+    /// Nothing but droptrace and the first process, which may need no other file.
+    pub(super) fn bare(init: &Path, droptrace: &Path) -> Result<Self> {
+        let mut guest = Self(Initramfs::default());
+        guest.lay_out()?;
+        guest.0.copy("init", init)?;
+        guest.0.copy(&in_bin(DROPTRACE), droptrace)?;
         Ok(guest)
     }
 

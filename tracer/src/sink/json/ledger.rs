@@ -24,7 +24,7 @@ impl<'r> LedgerLine<'r> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Account {
+pub(crate) struct Account {
     source: &'static str,
     mode: &'static str,
     ledger: Shape,

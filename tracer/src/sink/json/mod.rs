@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 pub use compare::CompareJson;
-use ledger::Account;
+pub(crate) use ledger::Account;
 pub use raw::{RawJson, RawOptions};
 pub use stat::StatJson;
 pub use trace::TraceJson;
