@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         trial_as_root("net_dm_packet", || by_the_monitor("packet")),
         trial_as_root("net_dm_summary", || by_the_monitor("summary")),
         trial_as_root("net_dm_events", the_monitor_tells_single_drops),
+        trial_as_root("both_hear_each_drop", both_hear_each_drop),
     ])
 }
 
@@ -145,5 +146,21 @@ fn the_monitor_tells_single_drops() -> Result<()> {
     device.run(PACKETS)?;
     let (traced, counted) = (traced(&droptrace.finish()?.stdout)?, counted(&device)?);
     ensure!(traced == counted, "traced {traced:#?}, counted by devlink {counted:#?}");
+    Ok(())
+}
+
+fn both_hear_each_drop() -> Result<()> {
+    let device = Device::new()?;
+    let _alone = monitor::exclusively()?;
+    let droptrace = Droptrace::start(&["trace", "--format", "json", "--all", "--source", "both"])?;
+    device.run(PACKETS)?;
+    let stdout = droptrace.finish()?.stdout;
+    let (traced, counted) = (traced(&stdout)?, counted(&device)?);
+    ensure!(traced == counted, "traced {traced:#?}, counted by devlink {counted:#?}");
+    let by_both = serde_json::json!(["ebpf", "net_dm"]);
+    for line in stdout.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        ensure!(line["subsystem"] != HARDWARE || line["seen_by"] == by_both, "heard by one only: {line}");
+    }
     Ok(())
 }
