@@ -44,6 +44,8 @@ pub(super) struct Outcome {
     pub(super) duration: Duration,
     /// Starts that died before our first process spoke.
     pub(super) false_starts: u32,
+    /// What it printed.
+    pub(super) output: String,
 }
 
 /// Files of one run.
@@ -65,7 +67,7 @@ impl Workshop {
         })
     }
 
-    /// Runs the plan's jobs, passing their output on. An error means that no machine could be started at all.
+    /// Runs the plan's jobs. An error means that no machine could be started at all.
     pub(super) fn run(&self, kernel: &Kernel, plan: &Plan<'_>) -> Result<Outcome> {
         let paths = self.paths(kernel, plan)?;
         self.guest.write(&paths.initramfs, kernel, plan.jobs, false)?;
@@ -74,7 +76,9 @@ impl Workshop {
         loop {
             let mut command = self.qemu.machine(kernel, &paths.initramfs, plan.append, &paths.console);
             let started = Instant::now();
-            let (session, fate) = watch(&mut command, &paths.output, plan.time_limit, |line| println!("{line}"))?;
+            let mut output = String::new();
+            let show = |line: &str| output.extend([line, "\n"]);
+            let (session, fate) = watch(&mut command, &paths.output, plan.time_limit, show)?;
             let duration = started.elapsed();
             let console = read_lossy(&paths.console);
             if session.up.is_none() {
@@ -90,7 +94,7 @@ impl Workshop {
             }
             let tally = session.judge(&expected, &console, fate);
             let _ = fs::remove_file(&paths.initramfs);
-            return Ok(Outcome { tally, duration, false_starts });
+            return Ok(Outcome { tally, duration, false_starts, output });
         }
     }
 
