@@ -173,7 +173,7 @@ impl Contestant {
             Self::Retis => ("retis", words(&["collect", "-c", "skb-drop"]), Ready::Says("probe(s) loaded")),
             _ => {
                 let mut arguments = words(&self.own_words().split(' ').collect::<Vec<_>>());
-                arguments.extend(words(&["--format", "json", "--map-entries", "16384"]));
+                arguments.extend(words(&["--format", "json"]));
                 if !self.uses_net_dm() {
                     arguments.extend(words(&["--netns", &netns.to_string()]));
                 }

@@ -25,6 +25,9 @@ fn perf_tells_samples() {
     assert_eq!(read_here(Contestant::Perf, text).unwrap().seen, 40_000);
     assert_eq!(read_here(Contestant::Perf, "TOTAL events: 3\n").unwrap().seen, 0);
     assert!(read_here(Contestant::Perf, "").is_err());
+    let lossy = text.replace("SAMPLE", "LOST events: 3\n  SAMPLE");
+    let account = read_here(Contestant::Perf, &lossy).unwrap().account(40_100).unwrap();
+    assert_eq!(account.lost, [(WITHOUT_A_NUMBER.to_owned(), 100)]);
 }
 
 #[test]
