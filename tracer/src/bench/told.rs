@@ -121,14 +121,16 @@ fn perf(text: &str) -> Result<Told> {
     Ok(Told { tells_of_loss: events("LOST")? > 0, ..counted(events("SAMPLE")?) })
 }
 
-/// `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`.
+/// `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`, or `12 drops at location 0xffffffff… [software]`.
 fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
-    let mut seen = 0;
+    let mut seen = 0_u64;
     for line in text.lines() {
         let Some((count, place)) = line.split_once(" drops at ") else { continue };
-        let address = place.split_once("(0x").and_then(|(_, rest)| rest.split_once(')')).context("no address")?.0;
-        let count: u64 = count.trim().parse().with_context(|| format!("cannot read `{line}`"))?;
-        seen += if is_here(u64::from_str_radix(address, 16)?) { count } else { 0 };
+        let address = place.split_once("0x").and_then(|(_, rest)| rest.split([')', ' ']).next());
+        let address = address.and_then(|address| u64::from_str_radix(address, 16).ok());
+        let (address, count) =
+            address.zip(count.trim().parse().ok()).with_context(|| format!("cannot read `{line}`"))?;
+        seen += if is_here(address) { count } else { 0 };
     }
     Ok(counted(seen))
 }
