@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::contestant::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
 use super::{Absent, Interrupted, Stopped, sys};
+use crate::source::net_dm::NetDmSource;
 
 /// Starting takes less, even in an emulated machine.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -34,8 +35,8 @@ pub(super) struct Child {
     stdout: Reader,
     stderr: Reader,
     farewell: &'static str,
-    /// From its start until it listened; none where it does not tell.
-    pub(super) attached_after: Option<Duration>,
+    /// From its start until it listened.
+    pub(super) attached_after: Duration,
     ended: Option<ExitStatus>,
 }
 
@@ -72,7 +73,7 @@ impl Child {
         let stderr = Reader::new(process.stderr.take().context("stderr is not piped")?, Keep::All);
         let stdin = process.stdin.take();
         let farewell = launch.farewell;
-        let mut child = Self { process, stdin, stdout, stderr, farewell, attached_after: None, ended: None };
+        let mut child = Self { process, stdin, stdout, stderr, farewell, attached_after: Duration::ZERO, ended: None };
         child.type_in(launch.input);
         child.wait_until_it_listens(launch.ready, gate, started, stopped)?;
         Ok(child)
@@ -90,16 +91,13 @@ impl Child {
                 Ready::Says(words) => self.stderr.contains(words) || self.stdout.contains(words),
                 Ready::HoldsEvent => holds_event(self.pid()),
                 Ready::Acknowledges => gate.as_mut().is_some_and(Gate::is_open),
-                Ready::After(time) => started.elapsed() > time,
+                Ready::MonitorRuns => monitor_runs(),
             };
             let so_far = started.elapsed();
             if listens {
-                match ready {
-                    Ready::HoldsEvent => thread::sleep(SETTLING),
-                    Ready::Says(_) | Ready::Acknowledges | Ready::After(_) => {}
-                }
-                if !matches!(ready, Ready::After(_)) {
-                    self.attached_after = Some(so_far);
+                self.attached_after = so_far;
+                if ready == Ready::HoldsEvent {
+                    thread::sleep(SETTLING);
                 }
             }
             if let Some(status) = self.process.try_wait()? {
@@ -224,6 +222,12 @@ fn holds_event(pid: u32) -> bool {
     files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(is_event))
 }
 
+/// Whose monitor it is does not matter: there is one for the whole host.
+fn monitor_runs() -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.is_ok_and(|runtime| matches!(runtime.block_on(NetDmSource::probe()), Ok(Some(_))))
+}
+
 fn usage(pid: u32) -> Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold blanks; utime and stime are the 12th and 13th fields behind it.
@@ -314,7 +318,7 @@ mod tests {
         let child = start(&launch("sh", &["-c", script], Ready::Says("hello"))).unwrap();
         let usage = child.usage().unwrap();
         assert!(usage.peak > 0 && usage.cpu > Duration::ZERO, "{usage:?}");
-        assert!(child.attached_after.is_some());
+        assert!(child.attached_after > Duration::ZERO);
         let (stdout, stderr) = child.finish().unwrap();
         assert_eq!((stdout.as_str(), stderr.as_str()), ("hello\ndone\n", ""));
     }

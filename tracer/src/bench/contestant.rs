@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,8 +47,8 @@ pub(super) enum Ready {
     HoldsEvent,
     /// Asked through a FIFO to begin, it says so through another.
     Acknowledges,
-    /// It does not: after so long it should.
-    After(Duration),
+    /// It does not, but the kernel's drop monitor runs.
+    MonitorRuns,
 }
 
 /// What of its output is needed.
@@ -167,13 +166,11 @@ impl Contestant {
             Self::Nothing | Self::Empty => return None,
             Self::Bpftrace => ("bpftrace", words(&["-e", BPFTRACE]), Ready::HoldsEvent),
             Self::Perf => ("perf", perf(folder), Ready::Acknowledges),
-            Self::DropwatchSummary | Self::DropwatchPacket => {
-                ("dropwatch", vec![], Ready::After(Duration::from_secs(1)))
-            }
+            Self::DropwatchSummary | Self::DropwatchPacket => ("dropwatch", vec![], Ready::MonitorRuns),
             Self::Retis => ("retis", words(&["collect", "-c", "skb-drop"]), Ready::Says("probe(s) loaded")),
             _ => {
                 let mut arguments = words(&self.own_words().split(' ').collect::<Vec<_>>());
-                arguments.extend(words(&["--format", "json", "--map-entries", "16384"]));
+                arguments.extend(words(&["--format", "json"]));
                 if !self.uses_net_dm() {
                     arguments.extend(words(&["--netns", &netns.to_string()]));
                 }

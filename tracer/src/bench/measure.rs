@@ -36,9 +36,9 @@ pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str))
     let mut bench = Bench::new(options, stopped, &all_cpus)?;
     let bare = bench.bare(&Case::trial())?;
     progress(&format!(
-        "{:.0} ns a drop with nobody listening, {:.0} drops a second on one processor",
+        "{:.0} ns a drop with nobody listening, at most {:.0} drops a second on one processor",
         bare.ns_per_drop,
-        bare.rate()
+        1e9 / bare.ns_per_drop
     ));
     let empty = bench.empty_program();
     if let Err(error) = &empty {
@@ -46,7 +46,7 @@ pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str))
     }
     bench.empty = empty.ok();
     let mut reports = vec![];
-    let series = options.series(all_cpus.len(), bare.rate());
+    let series = options.series(all_cpus.len(), 1e9 / bare.ns_per_drop);
     for (index, one) in series.iter().enumerate() {
         let left = options.time().saturating_sub(started.elapsed());
         let report = bench.series(one, Options::share(&series[index..], left), progress);

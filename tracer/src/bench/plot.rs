@@ -10,6 +10,8 @@ use super::spread::Spread;
 const WIDTH: u32 = 900;
 const LINES_HEIGHT: u32 = 380;
 const ROW_HEIGHT: u32 = 30;
+/// On the right, for the names of curves, as a multiple of what they take.
+const ROOM: f64 = 1.25;
 const FONT: (&str, u32) = ("sans-serif", 14);
 /// Told apart also by who does not tell red from green (Okabe and Ito).
 const COLORS: [RGBColor; 8] = [
@@ -34,7 +36,9 @@ pub(super) fn bars(unit: &str, rows: &[(String, Spread)]) -> io::Result<String> 
             .x_label_area_size(44)
             .y_label_area_size(150)
             .build_cartesian_2d(least * 1.05..most * 1.05, Rows(rows))?;
-        chart.configure_mesh().disable_y_mesh().x_desc(unit).label_style(FONT).axis_desc_style(FONT).draw()?;
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_y_mesh().light_line_style(TRANSPARENT).x_label_formatter(&|value| format!("{value:.0}"));
+        mesh.x_desc(unit).label_style(FONT).axis_desc_style(FONT).draw()?;
         for (row, (_, spread)) in (0_i32..).zip(rows) {
             let color = COLORS[0];
             let bar = [(0.0, 10 * row + 2), (spread.median, 10 * row + 8)];
@@ -94,8 +98,10 @@ impl Curves<'_> {
                 .margin(12)
                 .x_label_area_size(44)
                 .y_label_area_size(70)
-                .build_cartesian_2d(0.0..right * 1.03, bottom * 1.05..top * 1.05)?;
+                .build_cartesian_2d(0.0..right * ROOM, bottom * 1.05..top * 1.05)?;
             let mut mesh = chart.configure_mesh();
+            mesh.light_line_style(TRANSPARENT);
+            mesh.x_label_formatter(&|value| format!("{value:.0}")).y_label_formatter(&|value| format!("{value:.0}"));
             mesh.x_desc(self.x).y_desc(self.y).label_style(FONT).axis_desc_style(FONT).draw()?;
             for ((name, points), color) in self.lines.iter().zip(COLORS.iter().cycle()) {
                 let style = color.stroke_width(2);
@@ -107,7 +113,7 @@ impl Curves<'_> {
             }
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::LowerLeft)
+                .position(SeriesLabelPosition::MiddleRight)
                 .background_style(WHITE.mix(0.8))
                 .border_style(BLACK.mix(0.3))
                 .label_font(FONT)

@@ -104,7 +104,7 @@ pub struct Figures {
     pub system_ns: Option<u64>,
     /// Memory at its peak, bytes.
     pub peak_bytes: Option<u64>,
-    /// From its start until it listened; none also where it does not tell.
+    /// From its start until it listened.
     pub attach_ns: Option<Spread>,
 }
 
@@ -155,7 +155,7 @@ pub(super) struct Process {
     /// Drops meanwhile.
     pub(super) drops: u64,
     pub(super) peak: u64,
-    pub(super) attached_after: Option<Duration>,
+    pub(super) attached_after: Duration,
 }
 
 impl Process {
@@ -203,7 +203,7 @@ impl Figures {
             user_ns: total(|it| it.user),
             system_ns: total(|it| it.system),
             peak_bytes: processes.iter().map(|it| it.peak).max(),
-            attach_ns: Spread::of(processes.iter().filter_map(|it| it.attached_after).map(|it| 1e9 * it.as_secs_f64())),
+            attach_ns: Spread::of(processes.iter().map(|it| 1e9 * it.attached_after.as_secs_f64())),
         })
     }
 }
@@ -269,7 +269,7 @@ pub(super) mod tests {
             system: Duration::ZERO,
             drops: 100_000,
             peak: 20 << 20,
-            attached_after: Some(Duration::from_millis(49)),
+            attached_after: Duration::from_millis(49),
         };
         Run {
             rate: 5e8 / ns,

@@ -20,6 +20,8 @@ pub(super) struct Told {
     pub(super) is_exact: bool,
     /// It cannot lose without telling how many.
     pub(super) tells_losses: bool,
+    /// It tells that it lost some, but not how many.
+    pub(super) tells_of_loss: bool,
 }
 
 /// What became of the drops that were sent.
@@ -32,14 +34,15 @@ pub(super) struct Account {
     pub(super) lost: Vec<(String, u64)>,
 }
 
-/// The cause of what is missing without a word.
+/// The causes of what is missing, and of which no number was told.
 const WITHOUT_A_WORD: &str = "without a word";
+const WITHOUT_A_NUMBER: &str = "without a number";
 
 impl Told {
     /// # Errors
     /// If what was told cannot be true of what was sent.
     pub(super) fn account(self, sent: u64) -> Result<Account> {
-        let Self { seen, held_back, mut lost, is_exact, tells_losses } = self;
+        let Self { seen, held_back, mut lost, is_exact, tells_losses, tells_of_loss } = self;
         let told_lost: u64 = lost.iter().map(|(_, drops)| drops).sum();
         let sum = seen + held_back + told_lost;
         ensure!(
@@ -55,7 +58,8 @@ impl Told {
         if missing == 0 {
             lost.clear();
         } else if told_lost < missing {
-            lost.push((WITHOUT_A_WORD.into(), missing - told_lost));
+            let cause = if tells_of_loss { WITHOUT_A_NUMBER } else { WITHOUT_A_WORD };
+            lost.push((cause.into(), missing - told_lost));
         }
         lost.retain(|(_, drops)| *drops > 0);
         Ok(Account { accounted, held_back, foreign: (seen + held_back).saturating_sub(sent), lost })
@@ -103,24 +107,30 @@ fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
     Ok(counted(seen))
 }
 
-/// `perf report --stats`: `SAMPLE events: 12`.
+/// `perf report --stats`: `SAMPLE events: 12`. Each of the `LOST events` stands for a number of samples, which it does
+/// not tell.
 fn perf(text: &str) -> Result<Told> {
     if !text.contains("TOTAL events:") {
         bail!("perf report prints no statistics");
     }
-    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("SAMPLE events:"));
-    let samples = line.and_then(|rest| rest.split_whitespace().next());
-    Ok(counted(samples.map_or(Ok(0), str::parse)?))
+    let events = |kind: &str| -> Result<u64> {
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix(kind)?.strip_prefix(" events:"));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        Ok(number.map_or(Ok(0), str::parse)?)
+    };
+    Ok(Told { tells_of_loss: events("LOST")? > 0, ..counted(events("SAMPLE")?) })
 }
 
-/// `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`.
+/// `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`, or `12 drops at location 0xffffffff… [software]`.
 fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
-    let mut seen = 0;
+    let mut seen = 0_u64;
     for line in text.lines() {
         let Some((count, place)) = line.split_once(" drops at ") else { continue };
-        let address = place.split_once("(0x").and_then(|(_, rest)| rest.split_once(')')).context("no address")?.0;
-        let count: u64 = count.trim().parse().with_context(|| format!("cannot read `{line}`"))?;
-        seen += if is_here(u64::from_str_radix(address, 16)?) { count } else { 0 };
+        let address = place.split_once("0x").and_then(|(_, rest)| rest.split([')', ' ']).next());
+        let address = address.and_then(|address| u64::from_str_radix(address, 16).ok());
+        let (address, count) =
+            address.zip(count.trim().parse().ok()).with_context(|| format!("cannot read `{line}`"))?;
+        seen += if is_here(address) { count } else { 0 };
     }
     Ok(counted(seen))
 }
@@ -151,7 +161,7 @@ fn ebpf(ledger: &Value) -> Result<Told> {
     // The kernel tells of those of all namespaces.
     let is_exact = missed.is_none_or(|missed| missed == 0);
     lost.push(("missed".into(), missed.unwrap_or(0)));
-    Ok(Told { seen, held_back, lost, is_exact, tells_losses: true })
+    Ok(Told { seen, held_back, lost, is_exact, tells_losses: true, tells_of_loss: false })
 }
 
 fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Result<Told> {
@@ -166,7 +176,7 @@ fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Re
     };
     let causes = ["tail_drops", "unheard", "undecodable"];
     let lost = causes.map(|cause| (cause.to_owned(), ledger[cause].as_u64().unwrap_or(0)));
-    Ok(Told { seen, held_back: 0, lost: lost.into(), is_exact: false, tells_losses: !ledger["lost"].is_null() })
+    Ok(Told { seen, lost: lost.into(), tells_losses: !ledger["lost"].is_null(), ..Told::default() })
 }
 
 #[cfg(test)]

@@ -25,13 +25,18 @@ fn perf_tells_samples() {
     assert_eq!(read_here(Contestant::Perf, text).unwrap().seen, 40_000);
     assert_eq!(read_here(Contestant::Perf, "TOTAL events: 3\n").unwrap().seen, 0);
     assert!(read_here(Contestant::Perf, "").is_err());
+    let lossy = text.replace("SAMPLE", "LOST events: 3\n  SAMPLE");
+    let account = read_here(Contestant::Perf, &lossy).unwrap().account(40_100).unwrap();
+    assert_eq!(account.lost, [(WITHOUT_A_NUMBER.to_owned(), 100)]);
 }
 
 #[test]
 fn dropwatch_tells_places_or_packets() {
     let text = "Initializing null lookup method\n12 drops at udp_queue_rcv_one_skb+1a7 (0xffffffff82045927) [software]\n\
-                3 drops at other+1 (0xffffffff82045928) [software]\n";
-    assert_eq!(read_here(Contestant::DropwatchSummary, text).unwrap().seen, 12);
+                3 drops at other+1 (0xffffffff82045928) [software]\n\
+                30 drops at location 0xffffffff82045927 [software]\n";
+    assert_eq!(read_here(Contestant::DropwatchSummary, text).unwrap().seen, 42);
+    assert!(read_here(Contestant::DropwatchSummary, "3 drops at nowhere\n").is_err());
     let text = "drop at: f+1 (0xffffffff82045927)\norigin: software\ndrop at: f+1 (0xffffffff82045927)\n";
     assert_eq!(read_here(Contestant::DropwatchPacket, text).unwrap().seen, 2);
 }
