@@ -16,16 +16,21 @@ const MAX_LENGTH: usize = 50;
 /// What `NET_DM` says for reasons that it does not tell.
 const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 
+/// The general reason for drops of queueing disciplines.
+const QDISC_DROP: &str = "QDISC_DROP";
+
 /// The name of a reason that both sources can tell.
 ///
 /// `NET_DM` tells `NOT_SPECIFIED` for numbers without a name, for names over 50 characters, and for reasons of
-/// subsystems that have not registered theirs, as queueing disciplines have not. Which ones have is not to be seen from
-/// here: no subsystem's reason is told apart from another's.
+/// subsystems that have not registered theirs. Which ones have is not to be seen from here: no subsystem's reason is told
+/// apart from another's. Exact reasons of queueing disciplines come by a tracepoint of their own; what is told to
+/// `kfree_skb`, which `NET_DM` hears, is the general one (`__tcf_kfree_skb_list`, `net/sched/sch_generic.c`).
 pub fn told_name(reason: &Reason) -> &str {
     let name = &*reason.name;
     match &*reason.subsystem {
         // Names of traps.
         "hardware" => name,
+        "qdisc" => QDISC_DROP,
         "core" if name.len() <= MAX_LENGTH && !is_number(name) => name,
         _ => NOT_SPECIFIED,
     }

@@ -76,6 +76,8 @@ fn reasons_that_net_dm_does_not_tell_are_joined_with_what_it_says() {
         let steps = [(0, Origin::Ebpf, event(&ebpf, 0, &[1; 60])), (0, Origin::NetDm, event(&told, 0, &[1; 60]))];
         assert_eq!(played(UnionOptions::of_bytes(128, 0), &steps).0.len(), drops, "{name}");
     }
+    // The exact reason of a queueing discipline is told to others, the general one to kfree_skb.
+    assert_eq!(told_name(&reason("qdisc", "BAND_LIMIT")), "QDISC_DROP");
     // Kernels before 5.17 tell no reason in either.
     let absent = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
     assert_eq!(told_name(&absent), "NOT_SPECIFIED");
