@@ -206,6 +206,8 @@ impl Stat {
         } else {
             ensure!(lost.is_null(), "{lost} lost, of which this kernel tells nothing");
         }
+        let untaken = &self.source()?["ledger"]["qdisc_untaken"];
+        ensure!(untaken.is_null() || *untaken == 0, "{untaken} exact reasons of qdiscs got lost");
         let shown: u64 = self.drops()?.iter().map(|drop| drop.packets).sum();
         ensure!(shown == accounted, "the drops shown are {shown}, accounted are {accounted}");
         Ok(())

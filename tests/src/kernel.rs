@@ -31,7 +31,7 @@ impl Known {
     }
 }
 
-/// Whether the kernel knows a reason, which is given without prefix.
+/// Whether the kernel knows a reason, which is given without prefix, or as one of `enum qdisc_drop_reason`, with it.
 ///
 /// # Errors
 /// [`Unable`] when it gives reasons, but not this one, or has no type information.
@@ -42,10 +42,20 @@ pub fn reason(reason: &'static str) -> Result<Known> {
     if reasons.is_empty() {
         return Ok(Known::NoReasons);
     }
-    if !reasons.contains(reason) {
+    let is_of_qdisc = reason.starts_with("QDISC_DROP_") && has_name(reason)?;
+    if !is_of_qdisc && !reasons.contains(reason) {
         return Err(Unable(format!("this kernel has no reason {reason}")).into());
     }
     Ok(Known::Reason(reason))
+}
+
+/// The first of these reasons that the kernel knows.
+///
+/// # Errors
+/// [`Unable`] when it knows none of them.
+pub fn first_reason(reasons: &[&'static str]) -> Result<&'static str> {
+    let found = reasons.iter().find(|name| reason(name).is_ok());
+    Ok(found.copied().ok_or_else(|| Unable(format!("this kernel has none of the reasons {}", reasons.join(", "))))?)
 }
 
 /// Whether a type, field or constant of the kernel has this name.

@@ -12,6 +12,7 @@ pub mod frame;
 pub mod heard;
 pub mod kernel;
 pub mod monitor;
+pub mod netdevsim;
 pub mod netns;
 pub mod packet;
 pub mod storm;

@@ -41,7 +41,11 @@ pub struct Storm {
 impl Storm {
     /// Ready, nothing sent.
     pub fn new() -> Result<Self> {
-        let host = Netns::new()?;
+        Self::within(Netns::new()?)
+    }
+
+    /// Ready in this namespace, nothing sent.
+    pub fn within(host: Netns) -> Result<Self> {
         host.command("ip link set lo up")?;
         let receiver = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
         set_socket_recv_buffer_size(&receiver, 1)?;

@@ -55,6 +55,8 @@ fn output() -> Vec<Trial> {
         trial_as_root("stat_to_full_disk", || full_disk(&["stat", "--format", "json"])),
         trial_as_root("stat_as_text_to_full_disk", || full_disk(&["stat", "--format", "text"])),
         trial_as_root("trace_to_full_disk", || full_disk(&["trace", "--format", "json"])),
+        trial_as_root("snapshot_to_full_disk", || full_disk(&["snapshot"])),
+        trial_as_root("snapshot_to_closed_pipe", || closed_pipe(&["snapshot", "--duration", "500ms"])),
         trial_as_root("stat_to_closed_pipe", || closed_pipe(&["stat", "--format", "json", "--interval", "10ms"])),
         trial_as_root("stat_as_text_to_closed_pipe", || {
             closed_pipe(&["stat", "--format", "text", "--interval", "10ms"])
@@ -89,6 +91,7 @@ fn endings() -> Vec<Trial> {
         trial_as_root("stat_interrupted_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::INT)),
         trial_as_root("stat_terminated_at_any_moment", || at_any_moment(&["stat", "--format", "json"], Signal::TERM)),
         trial_as_root("trace_interrupted_at_any_moment", || at_any_moment(&["trace", "--format", "json"], Signal::INT)),
+        trial_as_root("snapshot_interrupted_at_any_moment", || at_any_moment(&["snapshot"], Signal::INT)),
         trial_as_root("trace_interrupted_in_a_storm", trace_interrupted_in_a_storm),
         trial_as_root("two_at_once", two_at_once),
     ]

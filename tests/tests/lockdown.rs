@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     trials::run(vec![
         trial_as_root("counts_are_exact", || confidential(counts_are_exact)),
         trial_as_root("records_have_no_bytes", || confidential(records_have_no_bytes)),
+        trial_as_root("hardware_drops_are_said_to_be_missing", || confidential(hardware_drops_are_said_to_be_missing)),
         trial_as_root("the_helper_is_refused", || confidential(the_helper_is_refused)),
     ])
 }
@@ -60,6 +61,17 @@ fn records_have_no_bytes() -> Result<()> {
     };
     let records = u64::try_from(lines.iter().filter(fits).count()).context("too many records")?;
     ensure!(records == DROPS, "{records} records of {DROPS}: {}", finished.stdout);
+    Ok(())
+}
+
+fn hardware_drops_are_said_to_be_missing() -> Result<()> {
+    ensure!(
+        kernel::has_name("btf_trace_devlink_trap_report")?,
+        Unable("this kernel does not tell what devices drop".to_owned())
+    );
+    let finished = Droptrace::start(&["stat", "--source", "ebpf"])?.finish()?;
+    let is_told = finished.stderr.contains("what network devices drop is not counted");
+    ensure!(is_told, "no warning of what is missing: {}", finished.stderr);
     Ok(())
 }
 

@@ -8,8 +8,12 @@
     reason = "the kernel program calls nothing: all of it is one function to the verifier"
 )]
 
+mod hardware;
+
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+pub use hardware::{HardwareState, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapKey, TrapNames};
 
 /// Offset of a structure's field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -63,6 +67,14 @@ pub struct Offsets {
     pub skb_refdst: u32,
     /// `dst_entry.dev`: the route's device.
     pub dst_dev: u32,
+    /// `devlink_trap_metadata.trap_name`: a pointer to text.
+    pub trap_name: u32,
+    /// `devlink_trap_metadata.trap_group_name`, likewise.
+    pub trap_group_name: u32,
+    /// `devlink_trap_metadata.input_dev`: the device that the packet came in by, or none.
+    pub trap_input_dev: u32,
+    /// `devlink_trap_metadata.trap_type`: `enum devlink_trap_type`.
+    pub trap_type: u32,
 }
 
 /// What userspace tells the kernel program before it is loaded. The verifier sees constants and drops dead branches.
@@ -94,6 +106,11 @@ pub struct Config {
     pub ifindex: u32,
     /// Slots of the cache in use, less one: one of the powers of two up to [`CACHE_SLOTS`].
     pub cache_mask: u32,
+    /// The general reason (`SKB_DROP_REASON_QDISC_DROP`) of packets whose exact one `qdisc_drop` has told just before; 0
+    /// where the kernel has no such tracepoint.
+    pub qdisc_reason: u32,
+    /// The type of devlink traps whose packets are not dropped (`DEVLINK_TRAP_TYPE_CONTROL`).
+    pub trap_control: u32,
     /// Always 0.
     pub padding: u32,
 }
@@ -178,9 +195,25 @@ pub struct Counters {
     pub unreadable: u64,
 }
 
+/// The exact reason of the drop that is under way on one CPU, from `qdisc_drop` until `kfree_skb` takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct QdiscNote {
+    /// Address of the packet's `struct sk_buff`; 0 when there is no note.
+    pub skb: u64,
+    /// `enum qdisc_drop_reason`.
+    pub reason: u32,
+    /// Always 0.
+    pub padding: u32,
+    /// Notes that another one took the place of before `kfree_skb` came for them.
+    pub untaken: u64,
+}
+
 /// State of one CPU: one look-up gives the kernel program all it needs for a known key.
 ///
-/// The counters stand last: a read copies upwards, so `hits` is never less than the slots that were read with it.
+/// The counters stand behind the slots: a read copies upwards, so `hits` is never less than the slots that were read
+/// with it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -189,6 +222,8 @@ pub struct CpuState {
     pub slots: [CacheSlot; CACHE_SLOTS],
     /// What this CPU did.
     pub counters: Counters,
+    /// What it is about to drop.
+    pub qdisc: QdiscNote,
 }
 
 /// The slot of a key, of the `mask + 1` in use.
@@ -285,6 +320,12 @@ pub const START_MAC: u8 = 1;
 /// [`RecordHeader::start`]: bytes follow from the network header on.
 pub const START_NETWORK: u8 = 2;
 
+/// [`RecordHeader::kind`]: a drop that passed `kfree_skb`.
+pub const RECORD_SKB: u8 = 0;
+/// [`RecordHeader::kind`]: a hardware drop, whose [`TrapNames`] stand between the header and the bytes. Its key has no
+/// place and no reason.
+pub const RECORD_TRAP: u8 = 1;
+
 /// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` mean something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -300,20 +341,21 @@ pub struct RecordHeader {
     pub captured: u16,
     /// One of the `START_*` values.
     pub start: u8,
-    /// Always 0.
-    pub padding: u8,
+    /// One of the `RECORD_*` values.
+    pub kind: u8,
     /// The interface's name at the drop; zeros when there is none.
     pub interface: InterfaceName,
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 76);
-    assert!(size_of::<Config>() == 128);
+    assert!(size_of::<Offsets>() == 92);
+    assert!(size_of::<Config>() == 152);
     assert!(size_of::<DropKey>() == 24);
     assert!(size_of::<DropCount>() == 40);
     assert!(size_of::<CacheSlot>() == 64);
     assert!(size_of::<Counters>() == 64);
-    assert!(size_of::<CpuState>() == CACHE_SLOTS * 64 + 64);
+    assert!(size_of::<QdiscNote>() == 24);
+    assert!(size_of::<CpuState>() == CACHE_SLOTS * 64 + 64 + 24);
     // The kernel bounds one value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<CpuState>() <= 32 * 1024);
     assert!(size_of::<OverflowCount>() == 16);

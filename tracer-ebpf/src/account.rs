@@ -102,12 +102,15 @@ unsafe fn count_in_hash<M: Memory>(dropped: &Dropped) -> bool {
     }
 }
 
+/// Counts before the first drop.
+pub(crate) const NOTHING: DropCount = DropCount { packets: 0, bytes: 0, first_ns: 0, first_ticks: 0, last_ticks: 0 };
+
 /// As [`add`], for counts that may still be zeros.
 ///
 /// # Safety
 /// `count` must be of this CPU.
 #[inline(always)]
-unsafe fn add_or_start(count: *mut DropCount, length: u32) {
+pub(crate) unsafe fn add_or_start(count: *mut DropCount, length: u32) {
     // SAFETY: the caller's.
     unsafe {
         if (*count).packets == 0 {
@@ -137,7 +140,7 @@ unsafe fn count_overflow(ctx: &impl EbpfContext, state: *mut CpuState, dropped: 
 
 /// Keeps the name of the interface of a new key. No room: the name is unknown, the count is not touched.
 #[inline(always)]
-fn remember_interface<M: Memory>(dropped: &Dropped) {
+pub(crate) fn remember_interface<M: Memory>(dropped: &Dropped) {
     let DropKey { netns, ifindex, .. } = dropped.key;
     let name = dropped.interface_name::<M>();
     if name[0] != 0 {

@@ -27,6 +27,10 @@ static CONFIG: Global<Config> = Global::new(Config {
         dev_index_hlist: 0,
         skb_refdst: 0,
         dst_dev: 0,
+        trap_name: 0,
+        trap_group_name: 0,
+        trap_input_dev: 0,
+        trap_type: 0,
     },
     has_reason: 0,
     has_rx_sk: 0,
@@ -38,6 +42,8 @@ static CONFIG: Global<Config> = Global::new(Config {
     netns: 0,
     ifindex: 0,
     cache_mask: 0,
+    qdisc_reason: 0,
+    trap_control: 0,
     padding: 0,
 });
 

@@ -1,4 +1,4 @@
-//! The programs, one for each way to attach, and the path that they take.
+//! The programs on `kfree_skb`, one for each way to attach, and the path that they take.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
@@ -9,7 +9,7 @@ use crate::config::config;
 use crate::maps::CPU_STATE;
 use crate::memory::{Direct, Memory, Probe};
 use crate::skb::Dropped;
-use crate::{account, record};
+use crate::{account, qdisc, record};
 
 /// Attached as `tp_btf`: typed pointers, plain loads.
 #[btf_tracepoint(function = "kfree_skb")]
@@ -47,21 +47,15 @@ unsafe fn kfree_skb<M: Memory>(ctx: &impl EbpfContext, skb: *const u8, location:
     // SAFETY: the element is this CPU's own, and the kernel does not run the program inside itself.
     unsafe {
         (*state).counters.hits += 1;
+        let reason = qdisc::exact_reason(state, skb, reason);
         let dropped = Dropped::read::<M>(skb, location, reason, rx_sk);
-        if is_unwanted(&dropped) {
+        if dropped.is_unwanted() {
             (*state).counters.filtered += 1;
             return;
         }
         account::count::<M>(ctx, state, &dropped);
         if config!(events) != 0 {
-            record::send::<M>(&raw mut (*state).counters, &dropped);
+            record::send::<M>(&raw mut (*state).counters, &dropped, None);
         }
     }
-}
-
-/// Whether the filters leave a drop out.
-#[inline(always)]
-fn is_unwanted(dropped: &Dropped) -> bool {
-    let (netns, ifindex) = (config!(netns), config!(ifindex));
-    (netns != 0 && dropped.key.netns != netns) || (ifindex != 0 && dropped.key.ifindex != ifindex)
 }

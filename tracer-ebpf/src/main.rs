@@ -2,6 +2,9 @@
 //!
 //! One drop goes through [`kfree_skb`]: read the fields ([`skb`]), count ([`account`]), and, when asked for, send a
 //! record ([`record`]). What differs between the two ways to attach is only how memory is read ([`memory`]).
+//!
+//! Two programs beside it are attached where the kernel has their tracepoints: [`qdisc`] tells the exact reason of what
+//! queueing disciplines drop, [`trap`] counts what devices drop.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -15,9 +18,13 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod memory;
 #[cfg(target_arch = "bpf")]
+mod qdisc;
+#[cfg(target_arch = "bpf")]
 mod record;
 #[cfg(target_arch = "bpf")]
 mod skb;
+#[cfg(target_arch = "bpf")]
+mod trap;
 
 /// The program only exists for the kernel; on the host there is nothing to run.
 #[cfg(not(target_arch = "bpf"))]

@@ -3,7 +3,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use tracer_common::{
-    Bucket, BucketKey, CpuState, DropCount, DropKey, InterfaceKey, InterfaceName, OVERFLOW_SLOTS, OverflowCount,
+    Bucket, BucketKey, CpuState, DropCount, DropKey, HardwareState, InterfaceKey, InterfaceName, OVERFLOW_SLOTS,
+    OverflowCount, TrapKey,
 };
 
 /// Counters and cache of each CPU: one element.
@@ -17,6 +18,14 @@ pub(crate) static DROPS: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with
 /// Counts by reason of the keys that found [`DROPS`] full.
 #[map]
 pub(crate) static OVERFLOW: PerCpuArray<OverflowCount> = PerCpuArray::with_max_entries(OVERFLOW_SLOTS, 0);
+
+/// Counts of hardware drops.
+#[map]
+pub(crate) static TRAPS: PerCpuHashMap<TrapKey, DropCount> = PerCpuHashMap::with_max_entries(1024, 0);
+
+/// Counters of hardware drops of each CPU: one element.
+#[map]
+pub(crate) static HARDWARE: PerCpuArray<HardwareState> = PerCpuArray::with_max_entries(1, 0);
 
 /// Names of the interfaces that dropped, taken at their first drop: they may be gone when somebody asks.
 #[map]

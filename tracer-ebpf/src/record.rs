@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
-use tracer_common::{Bucket, BucketKey, Counters, RecordHeader, START_NONE};
+use tracer_common::{Bucket, BucketKey, Counters, RECORD_SKB, RECORD_TRAP, RecordHeader, START_NONE, TrapNames};
 
 use crate::account::ticks;
 use crate::config::config;
@@ -13,12 +13,16 @@ use crate::skb::Dropped;
 const SECOND: u64 = 1_000_000_000;
 const HEADER: usize = size_of::<RecordHeader>();
 
-/// Sends a record of `dropped`, or counts why not.
+/// Sends a record of `dropped`, of a hardware drop with its names, or counts why not.
 ///
 /// # Safety
 /// `counters` must be this CPU's own.
 #[inline(always)]
-pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped) {
+pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped, names: Option<&TrapNames>) {
+    let (kind, head) = match names {
+        None => (RECORD_SKB, HEADER),
+        Some(_) => (RECORD_TRAP, HEADER + size_of::<TrapNames>()),
+    };
     // SAFETY: the caller's.
     unsafe {
         (*counters).offered += 1;
@@ -26,13 +30,16 @@ pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped)
             (*counters).suppressed += 1;
             return;
         }
-        let size = HEADER + config!(snaplen) as usize;
+        let size = head + config!(snaplen) as usize;
         let Some(mut entry) = RECORDS.reserve_bytes(size, 0) else {
             (*counters).ring_full += 1;
             return;
         };
         let record = entry.as_mut_ptr();
-        let (captured, start) = capture(record.add(HEADER), dropped);
+        if let Some(names) = names {
+            record.add(HEADER).cast::<TrapNames>().write(*names);
+        }
+        let (captured, start) = capture(record.add(head), dropped);
         if captured == 0 && config!(snaplen) != 0 {
             (*counters).unreadable += 1;
         }
@@ -42,7 +49,7 @@ pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped)
             length: dropped.length,
             captured,
             start,
-            padding: 0,
+            kind,
             interface: dropped.device_name::<M>(),
         });
         (*counters).submitted += 1;

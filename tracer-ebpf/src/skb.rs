@@ -114,6 +114,37 @@ impl Dropped {
         self.linear = length.wrapping_sub(u64::from(data_len));
     }
 
+    /// What a device reports: no layer has pulled anything, the bytes start with the MAC header, and `device`, unless it
+    /// is NULL, is the one that the packet came in by. So devlink counts it (`devlink_trap_stats_update`).
+    ///
+    /// # Safety
+    /// `skb` as in [`Dropped::read`]; `device` must be a `struct net_device` or NULL.
+    #[inline(always)]
+    pub(crate) unsafe fn as_reported(mut self, skb: *const u8, device: *const u8) -> Self {
+        // SAFETY: the helper fails on addresses that cannot be read.
+        unsafe {
+            self.length = Probe::load(skb, config!(offsets.skb_len));
+            self.start = Probe::load(skb, config!(offsets.skb_data));
+            self.start_kind = START_MAC;
+            let paged: u32 = Probe::load_if_present(skb, config!(offsets.skb_data_len));
+            self.linear = u64::from(self.length.wrapping_sub(paged));
+            if !device.is_null() {
+                self.device = device;
+                self.key.ifindex = Probe::load_if_present(device, config!(offsets.dev_ifindex));
+                self.net = Probe::load_if_present::<usize>(device, config!(offsets.dev_net)) as *const u8;
+                self.key.netns = Probe::load_if_present(self.net, config!(offsets.net_inum));
+            }
+        }
+        self
+    }
+
+    /// Whether the filters leave it out.
+    #[inline(always)]
+    pub(crate) fn is_unwanted(&self) -> bool {
+        let (netns, ifindex) = (config!(netns), config!(ifindex));
+        (netns != 0 && self.key.netns != netns) || (ifindex != 0 && self.key.ifindex != ifindex)
+    }
+
     /// The name of the packet's device; zeros when it has none.
     #[inline(always)]
     pub(crate) fn device_name<M: Memory>(&self) -> InterfaceName {

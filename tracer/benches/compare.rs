@@ -25,7 +25,7 @@ fn totals(criterion: &mut Criterion) {
     let known = |index| (site(index), SiteEvidence { no_mac_header: 5, ..SiteEvidence::default() });
     let evidence = Evidence {
         sites: (0..SITES).step_by(4).map(known).collect(),
-        queue_tail_drops: 10_000,
+        queue_tail_drops: Some(10_000),
         socket_overruns: 1,
         ..Evidence::default()
     };

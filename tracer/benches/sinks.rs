@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::io;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
@@ -15,7 +16,7 @@ fn place() -> Place {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: None };
     Place {
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
-        location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol) }.into(),
+        location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
@@ -32,7 +33,7 @@ fn packet() -> Vec<u8> {
 }
 
 fn one_drop(criterion: &mut Criterion) {
-    let (place, bytes) = (place(), packet());
+    let (place, bytes) = (Arc::new(place()), packet());
     let mut timestamp = 1_767_225_600_000_000_000;
     let mut event = move |sink: &mut dyn DropSink| {
         timestamp += 1_234;

@@ -25,6 +25,9 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Both, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::Ebpf, Self::NetDm];
+
     /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -32,7 +35,18 @@ impl Origin {
             Self::NetDm => "net_dm",
         }
     }
+
+    /// This one alone, as those that heard a drop.
+    pub const fn alone(self) -> &'static [Self] {
+        match self {
+            Self::Ebpf => &[Self::Ebpf],
+            Self::NetDm => &[Self::NetDm],
+        }
+    }
 }
+
+/// Subsystem of the reasons that are names of devlink traps.
+pub const HARDWARE: &str = "hardware";
 
 /// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,19 +54,22 @@ pub struct Reason {
     /// The kernel's number, subsystem in the high 16 bits; none where a source told only a name that this kernel's
     /// types do not have.
     pub value: Option<u32>,
-    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name.
+    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name; [`HARDWARE`] of what
+    /// devices drop, which are no reasons of the kernel's.
     pub subsystem: Arc<str>,
     /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
     pub name: Arc<str>,
 }
 
-/// Where in the kernel a packet was dropped.
+/// Where a packet was dropped: in the kernel's code, or in a device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// The tracepoint's `location`: the address that the freeing call returns to.
+    /// The tracepoint's `location`: the address that the freeing call returns to; 0 where it was not in the kernel's code.
     pub address: u64,
     /// None where the kernel hides its addresses or none fits.
     pub symbol: Option<Symbol>,
+    /// Of a hardware drop, the group that its devlink trap belongs to, if it is told: the part of the device's pipeline.
+    pub trap_group: Option<Arc<str>>,
 }
 
 /// A symbol of the kernel and the distance from its start.
@@ -106,6 +123,8 @@ pub struct DropTotal {
     pub first_seen: Timestamp,
     /// Last drop seen.
     pub last_seen: Timestamp,
+    /// Who heard them; nobody where the kernel's own counters tell.
+    pub seen_by: &'static [Origin],
 }
 
 /// What the leading bytes of a packet start with.
@@ -125,7 +144,7 @@ pub struct DropEvent<'a> {
     /// When.
     pub timestamp: Timestamp,
     /// Where and why.
-    pub place: &'a Place,
+    pub place: &'a Arc<Place>,
     /// Who heard it.
     pub seen_by: &'a [Origin],
     /// Length of the packet from the MAC header where it is set.

@@ -48,7 +48,7 @@ impl Ledger {
 /// read stand in [`EbpfLedger::unread`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EbpfLedger {
-    /// Runs of the kernel program: drops seen.
+    /// Runs of the kernel programs: drops seen, in hardware too.
     pub hits: u64,
     /// Drops counted by place.
     pub accounted: u64,
@@ -59,6 +59,9 @@ pub struct EbpfLedger {
     /// Drops that the kernel did not show to the program, which was running on that CPU already
     /// (`recursion_misses`, `kernel/trace/bpf_trace.c`); none where the kernel does not tell.
     pub missed: Option<u64>,
+    /// Exact reasons that queueing disciplines told and no drop took up: the drops, if they were any, have the general
+    /// reason `QDISC_DROP`. None where the kernel has no such tracepoint.
+    pub qdisc_untaken: Option<u64>,
     /// The event plane; none when it is off.
     pub events: Option<EventLedger>,
 }

@@ -2,8 +2,8 @@
 //!
 //! Data flows up this list: [`kernel`] is what the running kernel tells, [`event`] and [`ledger`] are the domain,
 //! [`source`] listens, [`pipeline`] gives names, [`report`] is what sinks are given, [`session`] is one run,
-//! [`packet`] decodes what was dropped, [`sink`] shows it, [`doctor`] tells what works here, [`explain`] what reasons mean, [`cli`] reads what was
-//! typed and runs the commands.
+//! [`packet`] decodes what was dropped, [`sink`] shows it, [`snapshot`] carries it to other hosts, [`doctor`] tells what
+//! works here, [`explain`] what reasons mean, [`cli`] reads what was typed and runs the commands.
 
 pub mod bench;
 pub mod cli;
@@ -18,6 +18,7 @@ pub mod pipeline;
 pub mod report;
 pub mod session;
 pub mod sink;
+pub mod snapshot;
 pub mod source;
 
 /// Says that a test cannot run here, past libtest, which shows nothing of a test that holds: whoever counts must see it.

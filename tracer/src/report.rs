@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{DropTotal, Reason, Timestamp};
+use crate::event::{DropTotal, Place, Reason, Timestamp};
 use crate::ledger::Ledger;
+use crate::pipeline::compare::Comparison;
+use crate::pipeline::dedupe::DedupeLedger;
 
 /// The host that the drops happened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,23 @@ pub struct OverflowTotal {
     pub packets: u64,
     /// Bytes of them; none where the source does not tell.
     pub bytes: Option<u64>,
+}
+
+/// Two sources side by side.
+#[derive(Clone, Debug)]
+pub struct CompareReport {
+    /// Where.
+    pub host: Host,
+    /// When both listened from.
+    pub started_at: Timestamp,
+    /// How long.
+    pub duration: Duration,
+    /// Both, with their accounts.
+    pub sources: Vec<SourceReport>,
+    /// The account of joining single drops; none in summary mode.
+    pub union: Option<DedupeLedger>,
+    /// What they differ by, and why.
+    pub comparison: Comparison<Arc<Place>>,
 }
 
 /// Totals since the start.

@@ -7,12 +7,14 @@ mod counting;
 #[expect(unreachable_pub, reason = "shared with the benchmark")]
 mod two_sources;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use counting::measured;
-use tracer::event::Origin;
+use tracer::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, UniqueDrop};
+use tracer::pipeline::union::{Union, UnionOptions};
 use two_sources::plain::Plain;
 use two_sources::{Storm, moment};
 
@@ -80,4 +82,44 @@ fn the_steady_state_allocates_nothing() {
         assert_eq!(counts.allocations, 0);
         assert!(account.total().both > 0);
     }
+}
+
+/// Also with the bytes of packets, which wait with them, and the names of their places.
+#[test]
+fn drops_with_their_bytes_are_joined_without_allocating() {
+    let reason = Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() };
+    let place = Arc::new(Place {
+        reason: reason.into(),
+        location: Location { address: 7, symbol: None, trap_group: None }.into(),
+        protocol: 0x800,
+        interface: None,
+        ifindex: 1,
+        netns: 0,
+        netns_name: None,
+    });
+    let mut union = Union::new(UnionOptions { captured: 128, kept: 128, wait: Duration::from_millis(50) });
+    let mut bytes = [0x5a; 128];
+    let mut shown = 0_u64;
+    let mut run = |from: u64, to: u64| {
+        for index in from..to {
+            let now = moment(index);
+            let mut show = |_: &DropEvent<'_>| {
+                shown += 1;
+                Ok(())
+            };
+            for (origin, number) in [(Origin::Ebpf, Some(index)), (Origin::NetDm, index.checked_sub(1000))] {
+                let Some(number) = number.filter(|number| origin == Origin::Ebpf || number % 3 == 0) else { continue };
+                bytes[34..42].copy_from_slice(&number.to_be_bytes());
+                let (timestamp, seen_by) = (Timestamp(moment(number).0), origin.alone());
+                let (length, start) = (128, PacketStart::Mac);
+                let event = DropEvent { timestamp, place: &place, seen_by, length, start, bytes: &bytes };
+                union.advance(now, &mut show).unwrap();
+                union.hear(now, origin, &event, &mut show).unwrap();
+            }
+        }
+    };
+    run(0, 300_000);
+    let ((), counts) = measured(|| run(300_000, 600_000));
+    assert_eq!(counts.allocations, 0);
+    assert!(union.account().total().both > 0 && union.account().total().packets() == shown);
 }

@@ -13,7 +13,7 @@ fn a_line_of_json_allocates_nothing() {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("udp".into()) };
     let place = Place {
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
-        location: Location { address: u64::MAX, symbol: Some(symbol) }.into(),
+        location: Location { address: u64::MAX, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x86dd,
         interface: Some("enp0s31f6".into()),
         ifindex: 1,
@@ -25,7 +25,7 @@ fn a_line_of_json_allocates_nothing() {
     bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 17, 64]);
     let event = DropEvent {
         timestamp: Timestamp(1_767_225_600_000_000_000),
-        place: &place,
+        place: &place.into(),
         seen_by: &[Origin::Ebpf],
         length: 48,
         start: PacketStart::Network,

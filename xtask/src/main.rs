@@ -6,6 +6,7 @@
 mod bench;
 mod build_ebpf;
 mod ci;
+mod dist;
 mod ebpf;
 mod run;
 mod support;
@@ -35,6 +36,7 @@ enum Command {
     Ci(ci::Args),
     Bench(bench::Args),
     Vm(vm::Args),
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Ci(args) => Ok(ci::run(&args)),
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Dist(args) => dist::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::case::{self, Case};
 use tests::droptrace::Droptrace;
@@ -34,8 +35,28 @@ fn main() -> ExitCode {
                 heard.with_link_header..=heard.with_link_header + heard.unclear
             })
         }),
+        trial_as_root("both_at_once_differ_by_nothing_unexplained", both_at_once),
         trial_as_root("summary_mode", || by_the_monitor("summary", |heard| heard.total()..=heard.total())),
     ])
+}
+
+/// What the drop monitor leaves out by design is told as such, for each kind of drop.
+fn both_at_once() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let droptrace = Droptrace::start(&["compare", "--format", "json"])?;
+    let provoked = provoke();
+    thread::sleep(AFTERMATH);
+    droptrace.signal(Signal::INT)?;
+    let finished = droptrace.wait()?;
+    let report: Value = serde_json::from_str(&finished.stdout).with_context(|| finished.stderr.clone())?;
+    let least: u64 = provoked?.iter().map(|case| case.count).sum();
+    ensure!(report["total"]["ebpf"].as_u64() >= Some(least), "fewer than {least} provoked: {report}");
+    let places = report["places"].as_array().context("no places")?;
+    let is_unexplained =
+        |row: &&Value| row["not_by_net_dm"]["unexplained"] != 0 || row["not_by_ebpf"]["unexplained"] != 0;
+    let unexplained: Vec<_> = places.iter().filter(is_unexplained).collect();
+    ensure!(finished.status.success() && unexplained.is_empty(), "{}: {unexplained:#?}", finished.status);
+    Ok(())
 }
 
 /// Runs the whole table under one monitor. `told` is what of the drops at a place the monitor tells in this mode.

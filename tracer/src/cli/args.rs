@@ -1,7 +1,10 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
 mod bench;
+mod compare;
 mod netlink;
+mod replay;
+mod snapshot;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -11,7 +14,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
 pub use bench::BenchArgs;
-pub use netlink::{FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
+pub use compare::CompareArgs;
+use compare::NOTES as COMPARE_NOTES;
+pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
+
+use replay::EXAMPLES as REPLAY_EXAMPLES;
+pub use replay::ReplayArgs;
+use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
+pub use snapshot::SnapshotArgs;
 
 use super::units;
 use crate::sink::Sort;
@@ -83,6 +93,15 @@ pub enum Command {
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// Listen by both sources at once, and tell where and why they differ
+    #[command(after_help = COMPARE_NOTES)]
+    Compare(CompareArgs),
+    /// Show a recording of `trace --raw` as if it happened now; no rights are needed
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Count for a while, and write one document that merges with those of other hosts
+    #[command(after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(SnapshotArgs),
     /// Tell what works on this kernel with these rights, and what to do about what does not
     Doctor(DoctorArgs),
     /// Tell what a drop reason means, what causes it, and what to look at next
@@ -101,8 +120,10 @@ impl Command {
         match self {
             Self::Stat(args) => args.common.verbose,
             Self::Trace(args) => args.common.verbose,
+            Self::Compare(args) => args.verbose,
+            Self::Snapshot(args) => args.verbose,
             Self::Doctor(args) => args.verbose,
-            Self::Explain(_) | Self::Bench(_) => 0,
+            Self::Bench(_) | Self::Explain(_) | Self::Replay(_) => 0,
             Self::Netlink(args) => args.command.verbose(),
         }
     }
@@ -119,7 +140,7 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, emptied at the start, instead of to stdout
+    /// Write the results to this file, emptied at the start, instead of to stdout; compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -243,7 +264,12 @@ pub struct TraceArgs {
     #[arg(long, conflicts_with = "rate")]
     pub all: bool,
 
-    /// Records a second for each place, reason and CPU
+    /// Record what each source tells by itself, with the bytes of packets, for `droptrace replay`: every drop, as
+    /// lines of JSON
+    #[arg(long, conflicts_with = "count")]
+    pub raw: bool,
+
+    /// Records a second for each place, reason and CPU; no bound with --source both
     #[arg(long, value_name = "N", default_value = "100")]
     pub rate: NonZeroU32,
 
@@ -262,9 +288,11 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// Records a second for each place, reason and CPU; none without a bound.
+    /// Records a second for each place, reason and CPU; none without a bound. The drop monitor knows none, so where both
+    /// sources tell, both tell all.
     pub fn bound(&self) -> Option<NonZeroU32> {
-        (!self.all).then_some(self.rate)
+        let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
+        is_bound.then_some(self.rate)
     }
 }
 
@@ -300,6 +328,8 @@ pub enum Source {
     Ebpf,
     /// The kernel's drop monitor, over generic netlink; it is one for the whole host
     NetDm,
+    /// The two at once: each drop is told once, with who heard it
+    Both,
 }
 
 /// What the drop monitor is asked to tell.

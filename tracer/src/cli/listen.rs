@@ -5,22 +5,41 @@ use std::io;
 use anyhow::{Context, Result};
 
 use super::args::{CommonArgs, Mode as ModeArg, Source};
+use super::stop::Stop;
 use crate::kernel::{interfaces, netns};
-use crate::session::{Options, Step};
+use crate::pipeline::dedupe::DedupeLimits;
+use crate::session::{Options, Session, Step};
 use crate::source::ebpf::{EventOptions, Mode};
 use crate::source::net_dm::AlertMode;
+
+/// Drops between two looks at what ends the run.
+const BATCH: u64 = 4096;
 
 /// What was typed, as sessions take it. Namespaces and interfaces are looked up.
 pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result<Options> {
     let Target { netns, ifindex } = resolve(args)?;
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
-    Ok(Options { steps: steps(args), events, netns, ifindex, map_entries, kernel_log })
+    let join = Some(DedupeLimits::default().wait);
+    Ok(Options { steps: steps(args), events, netns, ifindex, map_entries, kernel_log, join })
+}
+
+/// Listens until the end; what is heard only counts.
+pub(super) async fn until(stop: &mut Stop, session: &mut Session) -> Result<()> {
+    loop {
+        let wake = tokio::select! {
+            biased;
+            () = stop.wait() => return Ok(()),
+            wake = session.ready() => wake?,
+        };
+        session.follow(wake, BATCH, |_| Ok(())).await?;
+    }
 }
 
 /// Who listens, in words.
 pub(super) fn title(step: Step) -> String {
     match step {
         Step::Ebpf(mode) => mode.name().to_owned(),
+        Step::Both(..) => step.mode().to_owned(),
         step => format!("{}, {}", step.source(), step.mode()),
     }
 }
@@ -38,12 +57,22 @@ fn steps(args: &CommonArgs) -> Vec<Step> {
         Source::Auto if alerts.is_some() => Source::NetDm,
         source => source,
     };
+    if source == Source::Both {
+        return both(mode, alerts);
+    }
     let is_wanted = |step: &Step| match *step {
         Step::Ebpf(each) => source != Source::NetDm && mode.is_none_or(|mode| mode == each),
         Step::NetDm(each) => source != Source::Ebpf && alerts.is_none_or(|alerts| alerts == each),
         Step::Counters => source == Source::Auto,
+        Step::Both(..) => false,
     };
     Step::LADDER.into_iter().filter(is_wanted).collect()
+}
+
+/// Both sources. The drop monitor tells packets unless summaries were typed.
+fn both(mode: Option<Mode>, alerts: Option<AlertMode>) -> Vec<Step> {
+    let modes = mode.map_or(vec![Mode::TpBtf, Mode::RawTracepoint], |mode| vec![mode]);
+    modes.into_iter().map(|mode| Step::Both(mode, alerts.unwrap_or(AlertMode::Packet))).collect()
 }
 
 /// What the kernel program compares with; 0 for all.
@@ -102,6 +131,9 @@ mod tests {
         assert_eq!(typed("droptrace"), Step::LADDER);
         assert_eq!(typed("droptrace --source ebpf"), Step::LADDER[..2]);
         assert_eq!(typed("droptrace --source net-dm"), Step::LADDER[2..4]);
+        let both = |alerts| [Mode::TpBtf, Mode::RawTracepoint].map(|mode| Step::Both(mode, alerts));
+        assert_eq!(typed("droptrace --source both"), both(AlertMode::Packet));
+        assert_eq!(typed("droptrace --source both --net-dm-mode summary"), both(AlertMode::Summary));
         assert_eq!(typed("droptrace --mode raw_tracepoint"), Step::LADDER[1..2]);
         assert_eq!(typed("droptrace --net-dm-mode summary"), Step::LADDER[3..4]);
         assert_eq!(typed("droptrace --source net-dm --net-dm-mode packet"), Step::LADDER[2..3]);

@@ -2,12 +2,15 @@
 
 pub mod args;
 mod bench;
+mod compare;
 mod doctor;
 mod explain;
 mod listen;
 mod netlink;
 pub mod output;
+mod replay;
 pub mod sinks;
+mod snapshot;
 mod stat;
 mod stop;
 mod trace;
@@ -26,20 +29,24 @@ use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
 use crate::netlink::debug;
 
-/// Runs what was typed, to its end.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+/// Runs what was typed, to its end, and tells what it came to.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let command = cli.into_command();
     log_to_stderr(command.verbose());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
+            Command::Compare(args) => return compare::run(args).await,
             Command::Stat(args) => stat::run(args).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => explain::run(args),
             Command::Bench(args) => bench::run(args).await,
             Command::Netlink(args) => netlink::run(&args.command).await,
+            Command::Replay(args) => replay::run(args),
+            Command::Snapshot(args) => snapshot::run(args).await,
         }
+        .map(|()| ExitCode::SUCCESS)
     })
 }
 
@@ -65,13 +72,13 @@ fn log_to_stderr(verbose: u8) {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
-/// The exit status of a command that ended so: 0 done, 1 failed. Wrong usage is 2, which clap sees to.
+/// The exit status of a command that ended so: 0 done, 1 failed; `compare` also has 3. Wrong usage is 2, which clap sees to.
 ///
 /// A failure is told on stderr with all its causes. A reader that went away, as `head` does, has had what it wanted:
 /// that is a normal end.
-pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell a failure to write to stderr to.
@@ -91,7 +98,7 @@ mod tests {
         let gone = OutputError::ReaderGone { target: "stdout".into() };
         let gone = anyhow::Error::from(io::Error::new(io::ErrorKind::BrokenPipe, gone)).context("showing drops");
         assert_eq!(exit_code(Err(gone)), ExitCode::SUCCESS);
-        assert_eq!(exit_code(Ok(())), ExitCode::SUCCESS);
+        assert_eq!(exit_code(Ok(ExitCode::SUCCESS)), ExitCode::SUCCESS);
         assert_eq!(exit_code(Err(anyhow::anyhow!("a failure"))), ExitCode::FAILURE);
     }
 }

@@ -1,15 +1,20 @@
 //! Where results go: stdout, or a file.
 
+mod writer;
+
+use std::cell::RefCell;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::args::ColorChoice;
 use crate::sink::Size;
+use writer::Writer;
 
 /// The width of text that goes to no terminal.
 const DEFAULT_WIDTH: usize = 100;
@@ -55,9 +60,12 @@ pub fn reader_gone(error: &anyhow::Error) -> bool {
 
 /// A buffered writer to stdout or a file. Its errors are [`OutputError`]s within [`io::Error`]s of the system's kind;
 /// what is in the buffer when it is dropped may be lost, so flush it.
-#[derive(Debug)]
+///
+/// Clones write to the same place, so that who gave one away can still [`Output::finish`] it.
+#[derive(Clone, Debug)]
 pub struct Output {
-    writer: BufWriter<Arc<File>>,
+    writer: Rc<RefCell<Writer>>,
+    file: Arc<File>,
     target: Option<PathBuf>,
     is_terminal: bool,
 }
@@ -71,14 +79,20 @@ impl Output {
             Some(path) => File::create(path),
             None => io::stdout().as_fd().try_clone_to_owned().map(File::from),
         };
-        let file =
-            file.map_err(|source| OutputError::Open { path: path.unwrap_or(Path::new("stdout")).to_owned(), source })?;
-        Ok(Self::from_file(file, path.map(Path::to_owned)))
+        file.and_then(|file| Self::from_file(file, path.map(Path::to_owned)))
+            .map_err(|source| OutputError::Open { path: path.unwrap_or(Path::new("stdout")).to_owned(), source })
     }
 
-    pub(super) fn from_file(file: File, target: Option<PathBuf>) -> Self {
-        let is_terminal = file.is_terminal();
-        Self { writer: BufWriter::with_capacity(BUFFER, Arc::new(file)), target, is_terminal }
+    pub(super) fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {
+        let (is_terminal, file) = (file.is_terminal(), Arc::new(file));
+        let buffer = BufWriter::with_capacity(BUFFER, Arc::clone(&file));
+        let writer = Rc::new(RefCell::new(Writer::new(buffer, target.as_deref())?));
+        Ok(Self { writer, file, target, is_terminal })
+    }
+
+    /// Hands all of it to the system, and ends what is compressed. Nothing may be written afterwards.
+    pub fn finish(&self) -> io::Result<()> {
+        self.writer.borrow_mut().finish().map_err(|error| self.explain(error))
     }
 
     /// Somebody is looking at it.
@@ -89,7 +103,7 @@ impl Output {
     /// Tells, each time it is asked, how much room there is: `COLUMNS` if set, the terminal's size, or 100 columns and
     /// no end of rows.
     pub fn size(&self) -> Box<dyn Fn() -> Size> {
-        let terminal = self.is_terminal.then(|| Arc::clone(self.writer.get_ref()));
+        let terminal = self.is_terminal.then(|| Arc::clone(&self.file));
         Box::new(move || {
             let terminal = terminal.as_ref().map(|file| {
                 let told = rustix::termios::tcgetwinsize(file).ok();
@@ -118,15 +132,15 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes).map_err(|error| self.explain(error))
+        self.writer.borrow_mut().write(bytes).map_err(|error| self.explain(error))
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).map_err(|error| self.explain(error))
+        self.writer.borrow_mut().write_all(bytes).map_err(|error| self.explain(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush().map_err(|error| self.explain(error))
+        self.writer.borrow_mut().flush().map_err(|error| self.explain(error))
     }
 }
 
@@ -153,6 +167,7 @@ fn color(choice: ColorChoice, is_terminal: bool, no_color: Option<&OsStr>) -> bo
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Read as _;
 
     use super::*;
 
@@ -187,7 +202,7 @@ mod tests {
     fn a_reader_that_went_away_is_told_apart() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let mut output = Output::from_file(File::from(std::os::fd::OwnedFd::from(writer)), None);
+        let mut output = Output::from_file(File::from(std::os::fd::OwnedFd::from(writer)), None).unwrap();
         output.write_all(b"to nobody").unwrap();
         let error = output.flush().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -208,6 +223,37 @@ mod tests {
         output.flush().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_name_in_zst_is_compressed_and_whole_even_without_an_end() {
+        for finish in [true, false] {
+            let path = env::temp_dir().join(format!("droptrace-output-{}-{finish}.zst", std::process::id()));
+            let mut output = Output::open(Some(&path)).unwrap();
+            output.write_all(&[b'a'; 10_000]).unwrap();
+            output.flush().unwrap();
+            let flushed = fs::read(&path).unwrap();
+            let mut so_far = vec![0; 10_000];
+            zstd::stream::read::Decoder::new(&flushed[..]).unwrap().read_exact(&mut so_far).unwrap();
+            if finish {
+                output.finish().unwrap();
+                output.finish().unwrap();
+            }
+            drop(output);
+            let whole = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            assert!(whole.len() < 1_000);
+            assert_eq!(zstd::decode_all(&whole[..]).unwrap(), [b'a'; 10_000]);
+        }
+    }
+
+    #[test]
+    fn the_end_of_what_is_compressed_can_fail_too() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut output = Output::from_file(full, Some("drops.zst".into())).unwrap();
+        output.write_all(b"small enough for the buffer").unwrap();
+        let error = anyhow::Error::from(output.finish().unwrap_err());
+        assert_eq!(format!("{error:#}"), "writing to drops.zst failed: No space left on device (os error 28)");
     }
 
     #[test]

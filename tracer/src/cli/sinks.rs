@@ -1,8 +1,11 @@
 //! The sink that was asked for.
 
-use super::args::{Format, StatArgs, TraceArgs, Updates};
+use super::args::{Format, ReplayArgs, Source, StatArgs, TraceArgs, Updates};
 use super::output::Output;
-use crate::sink::{DropSink, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText, TraceTextOptions};
+use crate::sink::{
+    DropSink, RawJson, RawOptions, Sort, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText,
+    TraceTextOptions,
+};
 
 /// The sink for `stat`. Tables are drawn over one another where they go to a terminal, one each interval. `home_netns`
 /// is the inode number of the reader's own network namespace, 0 when not known.
@@ -23,13 +26,41 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
     }
 }
 
-/// The sink for `trace`. `home_netns` is as for [`stat`].
-pub fn trace(args: &TraceArgs, output: Output, home_netns: u32) -> Box<dyn DropSink> {
+/// The sink for `trace`. `home_netns` is as for [`stat`]; `captured` counts the leading bytes that records have.
+pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize) -> Box<dyn DropSink> {
     match args.common.format {
+        _ if args.raw => Box::new(RawJson::new(output, RawOptions { captured, home_netns })),
         Format::Json => Box::new(TraceJson::new(output)),
         Format::Text => {
-            let options = TraceTextOptions { color: output.wants_color(args.common.color), home_netns };
+            let options = TraceTextOptions {
+                color: output.wants_color(args.common.color),
+                home_netns,
+                seen_by: args.common.source == Source::Both,
+            };
             Box::new(TraceText::new(output, options))
+        }
+    }
+}
+
+/// The sink for what was recorded. `home_netns` is that of who recorded.
+pub fn replayed_trace(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn DropSink> {
+    match args.format {
+        Format::Json => Box::new(TraceJson::new(output)),
+        Format::Text => {
+            let color = output.wants_color(args.color);
+            Box::new(TraceText::new(output, TraceTextOptions { color, home_netns, seen_by: true }))
+        }
+    }
+}
+
+/// The table of what was recorded.
+pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
+    match args.format {
+        Format::Json => Box::new(StatJson::new(output, Sort::default())),
+        Format::Text => {
+            let (color, size) = (output.wants_color(args.color), output.size());
+            let options = StatTextOptions { sort: Sort::default(), top: Some(0), home_netns, color, live: false, size };
+            Box::new(StatText::new(output, options))
         }
     }
 }
@@ -59,9 +90,6 @@ mod tests {
     /// Shows something on what the command asks for.
     fn show(command: &Command, output: Output) -> io::Result<()> {
         match command {
-            Command::Doctor(_) | Command::Explain(_) | Command::Netlink(_) | Command::Bench(_) => {
-                unreachable!("no sinks")
-            }
             Command::Stat(args) => stat(args, output, 0).report(&StatReport {
                 host: host(),
                 started_at: Timestamp(0),
@@ -73,11 +101,11 @@ mod tests {
                 own_netlink_drops: Some(0),
             }),
             Command::Trace(args) => {
-                let mut sink = trace(args, output, 0);
+                let mut sink = trace(args, output, 0, 128);
                 sink.start(&host(), Timestamp(0))?;
                 let place = Place {
                     reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
-                    location: Location { address: 1, symbol: None }.into(),
+                    location: Location { address: 1, symbol: None, trap_group: None }.into(),
                     protocol: 0,
                     interface: None,
                     ifindex: 0,
@@ -86,19 +114,25 @@ mod tests {
                 };
                 sink.event(&DropEvent {
                     timestamp: Timestamp(0),
-                    place: &place,
+                    place: &place.into(),
                     seen_by: &[Origin::Ebpf],
                     length: 0,
                     start: PacketStart::Nothing,
                     bytes: &[],
                 })?;
-                sink.finish(&[])
+                sink.finish(&[], None)
             }
+            _ => unreachable!("not among COMMANDS"),
         }
     }
 
-    const COMMANDS: [&str; 4] =
-        ["droptrace stat", "droptrace stat --format json", "droptrace trace", "droptrace trace --format json"];
+    const COMMANDS: [&str; 5] = [
+        "droptrace stat",
+        "droptrace stat --format json",
+        "droptrace trace",
+        "droptrace trace --format json",
+        "droptrace trace --raw",
+    ];
 
     #[test]
     fn every_sink_tells_of_a_full_disk() {
@@ -115,7 +149,7 @@ mod tests {
         for line in COMMANDS {
             let (reader, writer) = io::pipe().unwrap();
             drop(reader);
-            let output = Output::from_file(std::os::fd::OwnedFd::from(writer).into(), None);
+            let output = Output::from_file(std::os::fd::OwnedFd::from(writer).into(), None).unwrap();
             let error = anyhow::Error::from(show(&command(line), output).unwrap_err());
             assert!(reader_gone(&error), "{line}: {error:#}");
         }

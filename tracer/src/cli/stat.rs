@@ -26,7 +26,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
         // The end shows the totals.
         Updates::AtEnd => NEVER,
     };
-    let mut sink = sinks::stat(args, output, netns::own().unwrap_or(0));
+    let mut sink = sinks::stat(args, output.clone(), netns::own().unwrap_or(0));
     let mut stop = Stop::new(args.common.duration)?;
     let mut session = Session::start(&listen::options(&args.common, None)?).await?;
     stop.start_clock();
@@ -35,6 +35,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     // What was counted is shown however the run ended.
     let stopped = session.stop(0, |_| Ok(())).await;
     sink.report(&session.stat_report()?)?;
+    output.finish()?;
     session.warn_of_hidden_addresses();
     ended.and(stopped)
 }

@@ -21,21 +21,26 @@ const BATCH: u64 = 4096;
 /// Shows drops until the end, then the account.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
-    let sink = sinks::trace(args, output, netns::own().unwrap_or(0));
     let mut stop = Stop::new(args.common.duration)?;
     let events = EventOptions {
         snaplen: args.snaplen,
         rate: args.bound().map_or(0, NonZeroU32::get),
         ring_size: args.ring_size,
     };
-    let mut session = Session::start(&listen::options(&args.common, Some(events))?).await?;
+    let mut options = listen::options(&args.common, Some(events))?;
+    if args.raw {
+        options.join = None;
+    }
+    let mut session = Session::start(&options).await?;
     stop.start_clock();
     eprintln!("droptrace: tracing drops ({}); Ctrl-C ends", listen::title(session.step()));
+    let sink = sinks::trace(args, output.clone(), netns::own().unwrap_or(0), session.captured());
     let mut shown = Shown { sink, left: args.count.map_or(u64::MAX, Into::into) };
     shown.sink.start(session.host(), session.started_at())?;
     let ended = follow(&mut session, &mut stop, &mut shown).await;
     let stopped = session.stop(shown.left, |event| shown.show(event)).await;
-    shown.sink.finish(&session.source_reports()?)?;
+    shown.sink.finish(&session.source_reports()?, session.union_ledger().as_ref())?;
+    output.finish()?;
     session.warn_of_hidden_addresses();
     ended.and(stopped)
 }

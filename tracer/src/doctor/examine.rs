@@ -29,7 +29,9 @@ pub async fn examine(host: Host) -> Diagnosis {
         source: step.source(),
         mode: step.mode(),
         refused: match step {
-            session::Step::Ebpf(mode) => try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}")),
+            session::Step::Ebpf(mode) | session::Step::Both(mode, _) => {
+                try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}"))
+            }
             session::Step::NetDm(_) => refused_monitor.clone(),
             session::Step::Counters => Counters::start(0).err().map(|error| error.to_string()),
         },

@@ -4,7 +4,9 @@
 //! Everything comes from the kernel that runs now (BTF, `/proc`, `/sys`), never from a table by version.
 
 pub mod btf;
+pub mod build_id;
 pub mod clock;
+pub mod devices;
 pub mod interfaces;
 pub mod netns;
 pub mod own_netlink;

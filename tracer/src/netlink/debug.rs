@@ -17,21 +17,21 @@ pub fn is_wanted() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Shows what is about to be sent.
-pub(super) fn sent(bytes: &[u8]) {
-    show("sent", bytes);
+/// Shows what is about to be sent; whether it is generic netlink, whose messages have a command and attributes.
+pub(super) fn sent(bytes: &[u8], is_generic: bool) {
+    show("sent", bytes, is_generic);
 }
 
 /// Shows what was received.
-pub(super) fn received(bytes: &[u8]) {
-    show("received", bytes);
+pub(super) fn received(bytes: &[u8], is_generic: bool) {
+    show("received", bytes, is_generic);
 }
 
-fn show(what: &str, bytes: &[u8]) {
+fn show(what: &str, bytes: &[u8], is_generic: bool) {
     if tracing::enabled!(target: TARGET, Level::TRACE) {
         for message in wire::messages(bytes) {
             match message {
-                Ok(message) => tracing::trace!(target: TARGET, "{what} {}", Shown(&message)),
+                Ok(message) => tracing::trace!(target: TARGET, "{what} {}", Shown { message: &message, is_generic }),
                 Err(error) => tracing::trace!(target: TARGET, "{what} {error}\n{}", Hex(bytes)),
             }
         }
@@ -41,22 +41,27 @@ fn show(what: &str, bytes: &[u8]) {
 /// Attributes within attributes within attributes: enough for all families.
 const DEPTH: usize = 4;
 
-struct Shown<'m>(&'m Message<'m>);
+struct Shown<'m> {
+    message: &'m Message<'m>,
+    is_generic: bool,
+}
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = &self.0.header;
+        let Self { message, is_generic } = self;
+        let header = &message.header;
         write!(f, "{} bytes, type {}", header.length, kind(header.message_type))?;
         write!(f, ", flags {:#x}{}", header.flags, flags(header.flags))?;
         write!(f, ", sequence {}, port {}", header.sequence_number, header.port_number)?;
-        if header.message_type >= 0x10
-            && let Ok((command, attributes)) = self.0.generic()
+        if *is_generic
+            && header.message_type >= 0x10
+            && let Ok((command, attributes)) = message.generic()
         {
-            let version = self.0.payload.get(1).copied().unwrap_or_default();
+            let version = message.payload.get(1).copied().unwrap_or_default();
             write!(f, ", command {command}, version {version}")?;
             show_attributes(f, attributes, 1)?;
         }
-        write!(f, "\n{}", Hex(self.0.bytes))
+        write!(f, "\n{}", Hex(message.bytes))
     }
 }
 
@@ -127,7 +132,7 @@ mod tests {
         ]
         .concat();
         let message = wire::messages(&bytes).next().unwrap().unwrap();
-        insta::assert_snapshot!(Shown(&message), @r"
+        insta::assert_snapshot!(Shown { message: &message, is_generic: true }, @r"
         40 bytes, type nlctrl (16), flags 0x5 (REQUEST ACK), sequence 1, port 0, command 3, version 2
           attribute 7, 12 bytes
             attribute 2, 6 bytes: 4e45545f444d
@@ -136,5 +141,7 @@ mod tests {
           0010  03 02 00 00 10 00 07 80 0a 00 02 00 4e 45 54 5f  ............NET_
           0020  44 4d 00 00 09 00 01 00                          DM......
         ");
+        let raw = Shown { message: &message, is_generic: false }.to_string();
+        assert!(raw.lines().nth(1).is_some_and(|line| line.starts_with("  0000  28 00")), "{raw}");
     }
 }

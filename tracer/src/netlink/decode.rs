@@ -21,69 +21,118 @@ pub struct Decoder<'f> {
     pub header_size: u32,
 }
 
+/// An attribute, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded<'b> {
+    /// Its number.
+    pub number: u16,
+    /// Its name, of a family that is well known.
+    pub name: Option<&'static str>,
+    /// Its value.
+    pub value: Value<'b>,
+}
+
+/// What an attribute says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'b> {
+    /// It is there, and that is all.
+    Set,
+    /// A number of so many bits.
+    Unsigned(u64, u32),
+    /// A number of so many bits, with a sign.
+    Signed(i64, u32),
+    /// Text.
+    Text(&'b str),
+    /// Attributes within.
+    Nested(Vec<Decoded<'b>>),
+    /// What no policy explains, or does not fit its policy.
+    Bytes(&'b [u8]),
+}
+
 impl Decoder<'_> {
+    /// The attributes behind the generic header, and whether they were whole: after one that makes no sense there are no
+    /// more.
+    pub fn attributes<'b>(&self, message: &'b [u8]) -> (Vec<Decoded<'b>>, bool) {
+        let header = usize::try_from(self.header_size).map_or(usize::MAX, wire::align);
+        let mut decoded = Vec::new();
+        for attribute in wire::attributes(message.get(header..).unwrap_or_default()) {
+            let Ok(attribute) = attribute else { return (decoded, false) };
+            let policy = self.policies.and_then(|policies| policies.agreed(attribute.kind));
+            let name = names::attribute(self.family, attribute.kind);
+            decoded.push(Decoded { number: attribute.kind, name, value: self.value(&attribute, policy, 0) });
+        }
+        (decoded, true)
+    }
+
     /// A line for each attribute behind the generic header: how many others it is within, and what it says.
     ///
     /// A value that does not fit its policy, or has none, is shown in hexadecimal.
     pub fn lines(&self, message: &[u8]) -> Vec<(usize, String)> {
+        let (attributes, is_whole) = self.attributes(message);
         let mut lines = Vec::new();
-        let header = usize::try_from(self.header_size).map_or(usize::MAX, wire::align);
-        for attribute in wire::attributes(message.get(header..).unwrap_or_default()) {
-            let Ok(attribute) = attribute else {
-                lines.push((0, CUT.to_owned()));
-                break;
-            };
-            let policy = self.policies.and_then(|policies| policies.agreed(attribute.kind));
-            let name = names::attribute(self.family, attribute.kind);
-            self.show(&attribute, name, policy, 0, &mut lines);
+        for attribute in &attributes {
+            show(attribute, 0, &mut lines);
+        }
+        if !is_whole {
+            lines.push((0, CUT.to_owned()));
         }
         lines
     }
 
-    fn show(
-        &self,
-        attribute: &Attribute<'_>,
-        name: Option<&str>,
-        policy: Option<&AttributePolicy>,
-        depth: usize,
-        lines: &mut Vec<(usize, String)>,
-    ) {
-        let name = name.map(|name| format!(" {name}")).unwrap_or_default();
-        let head = format!("{}{name}", attribute.kind);
+    fn value<'b>(&self, attribute: &Attribute<'b>, policy: Option<&AttributePolicy>, depth: usize) -> Value<'b> {
         let kind = policy.and_then(AttributePolicy::type_name).unwrap_or_default();
-        let within: Result<Vec<_>, _> = attribute.nested().collect();
-        match within {
-            Ok(within) if (attribute.is_nested || kind == "nested") && depth + 1 < DEPTH => {
-                lines.push((depth, format!("{head}:")));
-                for inner in within {
-                    let nested = policy.and_then(|policy| policy.nested);
-                    let policy = nested.and_then(|index| self.policies?.within(index, inner.kind));
-                    self.show(&inner, None, policy, depth + 1, lines);
-                }
-            }
-            _ => lines.push((depth, format!("{head}: {}", value(attribute, kind)))),
+        if (attribute.is_nested || kind == "nested")
+            && depth + 1 < DEPTH
+            && let Ok(within) = attribute.nested().collect::<Result<Vec<_>, _>>()
+        {
+            let within = within.iter().map(|inner| {
+                let nested = policy.and_then(|policy| policy.nested);
+                let policy = nested.and_then(|index| self.policies?.within(index, inner.kind));
+                Decoded { number: inner.kind, name: None, value: self.value(inner, policy, depth + 1) }
+            });
+            return Value::Nested(within.collect());
         }
+        told(attribute, kind).unwrap_or(Value::Bytes(attribute.value))
     }
 }
 
 const CUT: &str = "what follows makes no sense";
 
-fn value(attribute: &Attribute<'_>, kind: &str) -> String {
-    let bytes = attribute.value;
-    let told = match (kind, bytes.len()) {
-        ("flag", 0) => Some("set".to_owned()),
-        ("u8", 1) => attribute.u8().ok().map(|value| value.to_string()),
-        ("u16", 2) => attribute.u16().ok().map(|value| value.to_string()),
-        ("u32" | "uint", 4) => attribute.u32().ok().map(|value| value.to_string()),
-        ("u64" | "uint", 8) => attribute.u64().ok().map(|value| value.to_string()),
-        ("s8", 1) => attribute.u8().ok().map(|value| value.cast_signed().to_string()),
-        ("s16", 2) => attribute.u16().ok().map(|value| value.cast_signed().to_string()),
-        ("s32" | "sint", 4) => attribute.u32().ok().map(|value| value.cast_signed().to_string()),
-        ("s64" | "sint", 8) => attribute.u64().ok().map(|value| value.cast_signed().to_string()),
-        ("string" | "nul-string", _) => attribute.text().ok().map(|text| format!("{text:?}")),
-        _ => None,
+fn show(attribute: &Decoded<'_>, depth: usize, lines: &mut Vec<(usize, String)>) {
+    let name = attribute.name.map(|name| format!(" {name}")).unwrap_or_default();
+    let head = format!("{}{name}", attribute.number);
+    let value = match &attribute.value {
+        Value::Set => "set".to_owned(),
+        Value::Unsigned(value, _) => value.to_string(),
+        Value::Signed(value, _) => value.to_string(),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => hex(bytes),
+        Value::Nested(within) => {
+            lines.push((depth, format!("{head}:")));
+            for inner in within {
+                show(inner, depth + 1, lines);
+            }
+            return;
+        }
     };
-    told.unwrap_or_else(|| hex(bytes))
+    lines.push((depth, format!("{head}: {value}")));
+}
+
+/// A value of a type, by the name of the type; none where it does not fit.
+fn told<'b>(attribute: &Attribute<'b>, kind: &str) -> Option<Value<'b>> {
+    match (kind, attribute.value.len()) {
+        ("flag", 0) => Some(Value::Set),
+        ("u8", 1) => attribute.u8().ok().map(|value| Value::Unsigned(value.into(), 8)),
+        ("u16", 2) => attribute.u16().ok().map(|value| Value::Unsigned(value.into(), 16)),
+        ("u32" | "uint", 4) => attribute.u32().ok().map(|value| Value::Unsigned(value.into(), 32)),
+        ("u64" | "uint", 8) => attribute.u64().ok().map(|value| Value::Unsigned(value, 64)),
+        ("s8", 1) => attribute.u8().ok().map(|value| Value::Signed(value.cast_signed().into(), 8)),
+        ("s16", 2) => attribute.u16().ok().map(|value| Value::Signed(value.cast_signed().into(), 16)),
+        ("s32" | "sint", 4) => attribute.u32().ok().map(|value| Value::Signed(value.cast_signed().into(), 32)),
+        ("s64" | "sint", 8) => attribute.u64().ok().map(|value| Value::Signed(value.cast_signed(), 64)),
+        ("string" | "nul-string", _) => attribute.text().ok().map(Value::Text),
+        _ => None,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -132,7 +181,13 @@ mod tests {
 
     #[test]
     fn values_of_each_type() {
-        let told = |kind, value: &[u8]| super::value(&Attribute { kind: 1, is_nested: false, value }, kind);
+        let told = |kind, value: &[u8]| {
+            let value =
+                super::told(&Attribute { kind: 1, is_nested: false, value }, kind).unwrap_or(Value::Bytes(value));
+            let mut lines = Vec::new();
+            show(&Decoded { number: 1, name: None, value }, 0, &mut lines);
+            lines.remove(0).1.split_off(3)
+        };
         assert_eq!(told("u8", &[255]), "255");
         assert_eq!(told("s8", &[255]), "-1");
         assert_eq!(told("uint", &7_u32.to_ne_bytes()), "7");

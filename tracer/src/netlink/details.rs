@@ -124,7 +124,8 @@ impl Details {
         Ok(found)
     }
 
-    fn parse(reply: &Reply<'_>) -> Result<Self, Malformed> {
+    /// From the controller's message about a family.
+    pub fn parse(reply: &Reply<'_>) -> Result<Self, Malformed> {
         let mut details = Self { family: Family::parse(reply)?, ..Self::default() };
         for attribute in wire::attributes(reply.attributes) {
             let attribute = attribute?;

@@ -13,7 +13,7 @@ use super::wire::{self, Malformed, NETLINK_HEADER};
 #[derive(Debug, Error)]
 pub enum Error {
     /// There is no socket to be had.
-    #[error("cannot open a socket to generic netlink")]
+    #[error("cannot open a netlink socket")]
     Open {
         /// What the system answered.
         source: io::Error,

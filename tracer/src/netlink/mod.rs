@@ -1,4 +1,4 @@
-//! Generic netlink: sockets, requests and their answers, families by name, multicast groups.
+//! Netlink, the generic one before all: sockets, requests and their answers, families by name, multicast groups.
 //!
 //! Bytes are laid out by `netlink-packet-core` and `netlink-packet-generic`. What the kernel says is read by
 //! [`wire`], which borrows instead of copying and lets newer kernels send more than it knows.
@@ -6,6 +6,7 @@
 //! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
 
 pub mod absence;
+pub mod crypto;
 pub mod debug;
 mod decode;
 mod details;
@@ -26,7 +27,9 @@ pub mod wire;
 #[cfg(test)]
 pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-pub use decode::Decoder;
+#[cfg(test)]
+pub(crate) use crypto::tests::algorithms as crypto_samples;
+pub use decode::{Decoded, Decoder, Value};
 pub use details::{Details, Operation};
 pub use error::{Error, Refusal};
 pub use family::{Family, Group};

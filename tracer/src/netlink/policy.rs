@@ -158,7 +158,8 @@ impl Policies {
 
     /// The policies of an operation. Kernels before 5.10 have one for the whole family.
     pub fn roots(&self, operation: Operation) -> Roots {
-        if self.operations.is_empty() && operation.has_policy() && !self.by_index.is_empty() {
+        let none_is_told = self.operations.is_empty() && self.unnumbered.is_empty();
+        if none_is_told && operation.has_policy() && !self.by_index.is_empty() {
             let first = |is_so: bool| is_so.then_some(0);
             return Roots { does: first(operation.does()), dumps: first(operation.dumps()) };
         }
@@ -213,17 +214,28 @@ impl Policies {
         Ok(())
     }
 
+    /// Finds operations that are told without their number, once the answer is complete.
+    ///
     /// Since 6.2 the kernel calls operations that only list 0 here (`ctrl_dumppolicy_put_op` takes the number of what
-    /// is not there). It goes through them in the same order as for the family's list of operations.
-    fn number(&mut self, operations: &[Operation]) {
-        let only_list = |operation: &&Operation| operation.has_policy() && !operation.does();
-        let only_listing: Vec<_> = operations.iter().filter(only_list).map(|operation| operation.number).collect();
-        if only_listing.len() == self.unnumbered.len() && !only_listing.contains(&0) {
-            self.operations.extend(only_listing.into_iter().zip(self.unnumbered.drain(..)));
+    /// is not there). It goes through them in the same order as for the family's list of operations. There are
+    /// families whose operation is 0 indeed, as `wireguard`'s.
+    pub fn number(&mut self, operations: &[Operation]) {
+        let may_be_zero = |operation: &&Operation| {
+            operation.has_policy()
+                && (operation.number == 0 || !operation.does())
+                && !self.operations.contains_key(&operation.number)
+        };
+        let candidates: Vec<_> = operations.iter().filter(may_be_zero).map(|operation| operation.number).collect();
+        if candidates.len() == self.unnumbered.len() {
+            self.operations.extend(candidates.into_iter().zip(self.unnumbered.drain(..)));
+        } else if self.unnumbered.len() == 1 && candidates.contains(&0) {
+            // Before 6.2 the others are not told here, for what they are asked to list is not checked.
+            self.operations.extend(self.unnumbered.pop().map(|roots| (0, roots)));
         }
     }
 
-    fn take(&mut self, reply: &Reply<'_>) -> Result<(), Malformed> {
+    /// Takes in a part of the controller's answer.
+    pub fn take(&mut self, reply: &Reply<'_>) -> Result<(), Malformed> {
         for attribute in wire::attributes(reply.attributes) {
             let attribute = attribute?;
             match attribute.kind {

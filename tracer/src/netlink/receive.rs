@@ -51,7 +51,7 @@ impl Receiver {
                 self.received = received;
                 let kernels = self.datagrams().count();
                 self.foreign += (received - kernels) as u64;
-                self.datagrams().for_each(|datagram| debug::received(datagram.bytes));
+                self.datagrams().for_each(|datagram| debug::received(datagram.bytes, socket.is_generic()));
                 Ok(Received::Datagrams(kernels))
             }
             Err(error) => match error.raw_os_error() {

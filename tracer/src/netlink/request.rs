@@ -18,8 +18,9 @@ use super::wire::{self, Malformed, Message};
 /// The kernel answers while it is asked; this is for one that hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A part of a dump is as large as the buffer that it is read into, up to this (`netlink_recvmsg`).
-const ANSWER: usize = 32 << 10;
+/// A part of a dump is as large as the buffer that it is read into, up to 32 KiB (`netlink_recvmsg`); one that wants more
+/// can have this (`min_dump_alloc`).
+const ANSWER: usize = 64 << 10;
 
 /// What kind of answer is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +48,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a socket. Must be called within a tokio runtime.
+    /// Opens a socket to generic netlink. Must be called within a tokio runtime.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self { socket: Socket::open()?, receiver: Receiver::new(8, ANSWER), sequence: 0 })
+        Ok(Self::by(Socket::open()?))
+    }
+
+    /// Asks by this socket.
+    pub fn by(socket: Socket) -> Self {
+        Self { socket, receiver: Receiver::new(8, ANSWER), sequence: 0 }
     }
 
     /// Asks, and shows each reply to `visit`. `what` names the request in errors.
@@ -64,6 +70,40 @@ impl Connection {
         mut visit: impl FnMut(Reply<'_>) -> Result<(), Malformed>,
     ) -> Result<(), Error> {
         self.send(what, family, request, kind)?;
+        let visit = |message: &Message<'_>| {
+            let (command, attributes) = message.generic()?;
+            visit(Reply { command, attributes })
+        };
+        self.answers(what, kind, visit).await
+    }
+
+    /// As [`Connection::call`], where there is no generic netlink: `body` is what follows the header of a message of
+    /// this type, and so is what `visit` finds in each reply.
+    pub async fn call_raw(
+        &mut self,
+        what: &'static str,
+        message_type: u16,
+        body: &[u8],
+        kind: Kind,
+        visit: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
+        let mut bytes = vec![0; wire::NETLINK_HEADER];
+        bytes.extend_from_slice(body);
+        let mut header = self.next_header(kind);
+        header.message_type = message_type;
+        header.length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        header.emit(&mut bytes);
+        self.socket.send(&bytes).map_err(|source| Error::Send { request: what, source })?;
+        self.answers(what, kind, visit).await
+    }
+
+    /// Shows each reply to what was asked last, until there are no more.
+    async fn answers(
+        &mut self,
+        what: &'static str,
+        kind: Kind,
+        mut visit: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.receiver.receive(&self.socket).map_err(|source| Error::Receive { source })? {
@@ -89,22 +129,26 @@ impl Connection {
         request: F,
         kind: Kind,
     ) -> Result<(), Error> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let bytes = encode(family, request, kind, self.sequence);
+        let bytes = encode(family, request, self.next_header(kind));
         self.socket.send(&bytes).map_err(|source| Error::Send { request: what, source })
+    }
+
+    fn next_header(&mut self, kind: Kind) -> NetlinkHeader {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.sequence_number = self.sequence;
+        header.flags = match kind {
+            Kind::Do => NLM_F_REQUEST | NLM_F_ACK,
+            // The end of the list acknowledges.
+            Kind::Dump => NLM_F_REQUEST | NLM_F_DUMP,
+        };
+        header
     }
 }
 
-fn encode<F: GenlFamily + Emitable + fmt::Debug>(family: u16, request: F, kind: Kind, sequence: u32) -> Vec<u8> {
+fn encode<F: GenlFamily + Emitable + fmt::Debug>(family: u16, request: F, header: NetlinkHeader) -> Vec<u8> {
     let mut message = GenlMessage::from_payload(request);
     message.set_resolved_family_id(family);
-    let mut header = NetlinkHeader::default();
-    header.sequence_number = sequence;
-    header.flags = match kind {
-        Kind::Do => NLM_F_REQUEST | NLM_F_ACK,
-        // The end of the list acknowledges.
-        Kind::Dump => NLM_F_REQUEST | NLM_F_DUMP,
-    };
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
@@ -118,7 +162,7 @@ fn answers(
     receiver: &Receiver,
     sequence: u32,
     kind: Kind,
-    visit: &mut impl FnMut(Reply<'_>) -> Result<(), Malformed>,
+    visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>,
 ) -> Result<bool, Error> {
     let malformed = |source| Error::Malformed { request: what, source };
     for datagram in receiver.datagrams() {
@@ -140,7 +184,7 @@ fn answer(
     what: &'static str,
     message: &Message<'_>,
     kind: Kind,
-    visit: &mut impl FnMut(Reply<'_>) -> Result<(), Malformed>,
+    visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>,
 ) -> Result<bool, Error> {
     let malformed = |source| Error::Malformed { request: what, source };
     let flags = message.header.flags;
@@ -152,8 +196,7 @@ fn answer(
         NLMSG_ERROR => Refusal::parse(flags, message.payload),
         NLMSG_DONE => Refusal::parse_done(flags, message.payload),
         _ => {
-            let (command, attributes) = message.generic().map_err(malformed)?;
-            visit(Reply { command, attributes }).map_err(malformed)?;
+            visit(message).map_err(malformed)?;
             return Ok(false);
         }
     };

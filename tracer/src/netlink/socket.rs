@@ -1,4 +1,4 @@
-//! A socket to generic netlink.
+//! A netlink socket.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -14,14 +14,21 @@ use super::{debug, sys};
 /// A bound socket. `NETLINK_NO_ENOBUFS` stays unset: a full buffer is told, as [`super::Received::Overrun`].
 pub struct Socket {
     socket: AsyncFd<RawSocket>,
+    is_generic: bool,
 }
 
 impl Socket {
-    /// Opens and binds, with extended acknowledgements that do not repeat the request, and strict checks where the
-    /// kernel has them (4.20). Must be called within a tokio runtime.
+    /// Opens a socket to generic netlink, as [`Socket::of`].
     pub fn open() -> Result<Self, Error> {
+        Self::of(NETLINK_GENERIC)
+    }
+
+    /// Opens and binds, with extended acknowledgements that do not repeat the request, and strict checks where the
+    /// kernel has them (4.20). Must be called within a tokio runtime. `protocol` is one of `NETLINK_…`
+    /// (`include/uapi/linux/netlink.h`); the kernel may load the module that answers it.
+    pub fn of(protocol: isize) -> Result<Self, Error> {
         let open = || {
-            let mut socket = RawSocket::new(NETLINK_GENERIC)?;
+            let mut socket = RawSocket::new(protocol)?;
             socket.set_non_blocking(true)?;
             socket.bind_auto()?;
             Ok(socket)
@@ -33,7 +40,8 @@ impl Socket {
         if let Err(error) = socket.set_netlink_get_strict_chk(true) {
             tracing::debug!("no strict checks by this kernel's netlink: {error}");
         }
-        Ok(Self { socket: sys::watch(socket).map_err(|source| Error::Open { source })? })
+        let socket = sys::watch(socket).map_err(|source| Error::Open { source })?;
+        Ok(Self { socket, is_generic: protocol == NETLINK_GENERIC })
     }
 
     /// Receives what is sent to a multicast group from now on.
@@ -58,7 +66,7 @@ impl Socket {
 
     /// Sends one message to the kernel, which has acted on it when this returns.
     pub fn send(&self, message: &[u8]) -> io::Result<()> {
-        debug::sent(message);
+        debug::sent(message, self.is_generic);
         let sent = self.socket.get_ref().send_to(message, &SocketAddr::new(0, 0), 0)?;
         if sent == message.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
@@ -72,6 +80,11 @@ impl Socket {
     /// Datagrams that this socket had no room for since it was opened, modulo 2³² (`SO_MEMINFO`).
     pub fn dropped(&self) -> io::Result<u32> {
         sys::dropped(self.socket.get_ref().as_fd())
+    }
+
+    /// Its messages have a generic netlink header.
+    pub(super) const fn is_generic(&self) -> bool {
+        self.is_generic
     }
 
     pub(super) fn raw(&self) -> &RawSocket {

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use super::compare::Counts;
-use super::dedupe::{Heard, UniqueDrop};
+use super::dedupe::{AloneCause, Heard, UniqueDrop};
 use crate::event::Origin;
 
 /// Places and reasons that are told apart; more than a kernel has at work at any time.
@@ -33,6 +33,10 @@ pub struct Hearing {
     pub both: u64,
     /// Bytes of them all, counted from the MAC header.
     pub bytes: u64,
+    /// Packets without a MAC header, among those that one source heard.
+    pub no_mac_header: u64,
+    /// Packets of which too few bytes were captured to know them again, among those that one source heard.
+    pub too_few_bytes: u64,
 }
 
 impl Hearing {
@@ -53,6 +57,11 @@ impl Hearing {
             Heard::Alone { origin: Origin::NetDm, .. } => &mut self.net_dm_only,
         };
         *counter += 1;
+        match drop.heard {
+            Heard::Alone { cause: AloneCause::NoMacHeader, .. } => self.no_mac_header += 1,
+            Heard::Alone { cause: AloneCause::TooFewBytes, .. } => self.too_few_bytes += 1,
+            _ => {}
+        }
         self.bytes = self.bytes.saturating_add(drop.drop.length.into());
     }
 }
@@ -111,7 +120,7 @@ impl Account {
 mod tests {
     use super::*;
     use crate::event::Timestamp;
-    use crate::pipeline::dedupe::{AloneCause, Facts};
+    use crate::pipeline::dedupe::Facts;
 
     fn drop(pc: u64, heard: Heard<()>) -> UniqueDrop<()> {
         let drop = Facts { timestamp: Timestamp(0), pc, reason: 6, length: 100, netns: 0, ifindex: 0 };
@@ -133,7 +142,7 @@ mod tests {
         account.add(&drop(2, BOTH));
         let mut sites: Vec<_> = account.sites().map(|(site, hearing)| (site.pc, *hearing)).collect();
         sites.sort_by_key(|(pc, _)| *pc);
-        let first = Hearing { ebpf_only: 1, net_dm_only: 2, both: 3, bytes: 600 };
+        let first = Hearing { ebpf_only: 1, net_dm_only: 2, both: 3, bytes: 600, ..Hearing::default() };
         let second = Hearing { both: 1, bytes: 100, ..Hearing::default() };
         assert_eq!(sites, [(1, first), (2, second)]);
         assert_eq!(first.counts(), Counts { ebpf: 4, net_dm: 5, both: Some(3) });

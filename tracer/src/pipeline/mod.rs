@@ -4,3 +4,5 @@ pub mod account;
 pub mod compare;
 pub mod dedupe;
 pub mod normalise;
+pub mod tally;
+pub mod union;

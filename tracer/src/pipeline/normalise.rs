@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracer_common::DropKey;
+use foldhash::fast::RandomState;
+use tracer_common::{DropKey, TrapKey};
 
 use crate::event::{DropEvent, DropTotal, Origin, Place};
 use crate::kernel::clock::Clock;
@@ -12,9 +13,10 @@ use crate::kernel::netns::{self, Namespaces};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
 use crate::report::OverflowTotal;
-use crate::source::ebpf::{Record, Totals};
+use crate::source::ebpf::{Count, Record, Totals};
 use crate::source::net_dm;
 
+mod hardware;
 mod told;
 
 /// Places kept by name; more than a kernel has at work at any time. Beyond it they are looked up anew.
@@ -27,9 +29,10 @@ pub struct Normaliser {
     namespaces: Namespaces,
     clock: Clock,
     own_netns: u32,
-    places: HashMap<DropKey, Arc<Place>>,
+    places: HashMap<DropKey, Arc<Place>, RandomState>,
+    trapped: HashMap<TrapKey, Arc<Place>, RandomState>,
     /// Of the drop monitor, whose keys are its own.
-    told: HashMap<net_dm::Key, Arc<Place>>,
+    told: HashMap<net_dm::Key, Arc<Place>, RandomState>,
 }
 
 impl Normaliser {
@@ -42,8 +45,9 @@ impl Normaliser {
             clock: Clock::new(),
             // 0, which no namespace has, when it cannot be told.
             own_netns: netns::own().unwrap_or(0),
-            places: HashMap::new(),
-            told: HashMap::new(),
+            places: HashMap::default(),
+            trapped: HashMap::default(),
+            told: HashMap::default(),
         }
     }
 
@@ -59,14 +63,27 @@ impl Normaliser {
 
     /// Totals by place. `interface` tells the name that an interface had, by namespace and index.
     pub fn totals(&mut self, totals: &Totals, interface: impl Fn(u32, u32) -> Option<String>) -> Vec<DropTotal> {
-        let named = totals.counts.iter().map(|(key, count)| DropTotal {
-            place: self.place(key, || interface(key.netns, key.ifindex)),
+        let mut all = Vec::with_capacity(totals.counts.len() + totals.traps.len());
+        for (key, count) in &totals.counts {
+            let place = self.place(key, || interface(key.netns, key.ifindex));
+            all.push(self.total(place, count));
+        }
+        for (key, count) in &totals.traps {
+            let place = self.trapped(key, || interface(key.netns, key.ifindex));
+            all.push(self.total(place, count));
+        }
+        all
+    }
+
+    fn total(&self, place: Arc<Place>, count: &Count) -> DropTotal {
+        DropTotal {
+            place,
             packets: count.packets,
             bytes: Some(count.bytes),
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
-        });
-        named.collect()
+            seen_by: &[Origin::Ebpf],
+        }
     }
 
     /// Totals of what only the reason is known of.
@@ -89,8 +106,11 @@ impl Normaliser {
         let key = &record.header.key;
         let name = record.interface();
         let lookup = || name.map(str::to_owned).or_else(|| interface(key.netns, key.ifindex));
-        let mut place = self.place(key, lookup);
-        if name.is_some() && place.interface.as_deref() != name {
+        let mut place = match record.trap_key() {
+            None => self.place(key, lookup),
+            Some(key) => self.trapped(&key, lookup),
+        };
+        if record.trap.is_none() && name.is_some() && place.interface.as_deref() != name {
             // Renamed, or another interface with the number of one that is gone.
             self.places.remove(key);
             place = self.place(key, lookup);
@@ -106,11 +126,11 @@ impl Normaliser {
     }
 
     /// The name that the kernel program saw, else what the interface is called now, if it is one of this namespace.
-    fn interface(&self, key: &DropKey, seen: impl FnOnce() -> Option<String>) -> Option<String> {
-        if key.ifindex == 0 {
+    fn interface(&self, netns: u32, ifindex: u32, seen: impl FnOnce() -> Option<String>) -> Option<String> {
+        if ifindex == 0 {
             return None;
         }
-        seen().or_else(|| if key.netns == self.own_netns { interfaces::name(key.ifindex) } else { None })
+        seen().or_else(|| if netns == self.own_netns { interfaces::name(ifindex) } else { None })
     }
 
     fn place(&mut self, key: &DropKey, interface: impl FnOnce() -> Option<String>) -> Arc<Place> {
@@ -121,7 +141,7 @@ impl Normaliser {
             reason: self.reasons.resolve(key.reason),
             location: self.symbols.resolve(key.location),
             protocol: key.protocol,
-            interface: self.interface(key, interface).map(Arc::from),
+            interface: self.interface(key.netns, key.ifindex, interface).map(Arc::from),
             ifindex: key.ifindex,
             netns: key.netns,
             netns_name: self.namespaces.name(key.netns),

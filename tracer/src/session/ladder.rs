@@ -14,6 +14,8 @@ pub enum Step {
     NetDm(AlertMode),
     /// What the kernel counts by itself.
     Counters,
+    /// The kernel program and the drop monitor at once. Not on the ladder: it is taken where it is asked for.
+    Both(Mode, AlertMode),
 }
 
 impl Step {
@@ -32,6 +34,7 @@ impl Step {
             Self::Ebpf(_) => "ebpf",
             Self::NetDm(_) => "net_dm",
             Self::Counters => "counters",
+            Self::Both(..) => "both",
         }
     }
 
@@ -41,14 +44,20 @@ impl Step {
             Self::Ebpf(mode) => mode.name(),
             Self::NetDm(mode) => mode.name(),
             Self::Counters => "procfs",
+            Self::Both(Mode::RawTracepoint, AlertMode::Packet) => "raw_tracepoint+packet",
+            Self::Both(Mode::RawTracepoint, AlertMode::Summary) => "raw_tracepoint+summary",
+            Self::Both(_, AlertMode::Packet) => "tp_btf+packet",
+            Self::Both(_, AlertMode::Summary) => "tp_btf+summary",
         }
     }
 
     /// What it loses against the best.
     pub const fn loses(self) -> &'static str {
         match self {
-            Self::Ebpf(Mode::RawTracepoint) => "time: each drop costs several times as much",
-            Self::Ebpf(_) => "nothing",
+            Self::Ebpf(Mode::RawTracepoint) | Self::Both(Mode::RawTracepoint, _) => {
+                "time: each drop costs several times as much"
+            }
+            Self::Ebpf(_) | Self::Both(..) => "nothing",
             Self::NetDm(AlertMode::Packet) => {
                 "namespaces, packets without a MAC header, and under load drops, whose number is told"
             }
@@ -63,7 +72,7 @@ impl Step {
 
     /// Whether it tells single drops, and not only sums.
     pub fn tells_single_drops(self) -> bool {
-        !matches!(self, Self::NetDm(AlertMode::Summary) | Self::Counters)
+        !matches!(self, Self::NetDm(AlertMode::Summary) | Self::Counters | Self::Both(_, AlertMode::Summary))
     }
 }
 

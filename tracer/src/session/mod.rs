@@ -1,5 +1,6 @@
 //! One run: who listens, the names of this kernel, and when it started and ended.
 
+mod both;
 mod ladder;
 mod start;
 
@@ -14,13 +15,16 @@ pub use ladder::{NoWay, Refusal, Refusals, Step};
 pub use start::Options;
 pub(crate) use start::explained;
 
-use crate::event::{DropEvent, Timestamp};
+use crate::event::{DropEvent, Origin, Timestamp};
 use crate::kernel::own_netlink;
+use crate::pipeline::dedupe::Moment;
 use crate::pipeline::normalise::Normaliser;
+use crate::pipeline::union::{Union, unite};
 use crate::report::{Host, SourceReport, StatReport};
 use crate::source::counters::Counters;
-use crate::source::ebpf::{Drained, EbpfSource, RingReader};
-use crate::source::net_dm::{self, NetDmSource};
+use crate::source::ebpf::{self, Drained, EbpfSource, RingReader};
+use crate::source::net_dm::{self, AlertMode, NetDmSource};
+use both::heard;
 
 /// How often what moves slowly is looked after: steps of real time, and the kernel's own counters.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,9 +32,19 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// Sources that listen, and what their numbers mean.
 pub struct Session {
     step: Step,
+    /// Those that were tried before.
+    refusals: Refusals,
     ebpf: Option<EbpfEar>,
     net_dm: Option<NetDmSource>,
     counters: Option<Counters>,
+    /// Joins what both sources tell; none where one listens, or where each is to be heard by itself.
+    union: Option<Union>,
+    /// When the kernel program's records and the drop monitor's alerts were all read last.
+    looked: [Moment; 2],
+    /// What the kernel program had counted when the drop monitor was on.
+    opening: Option<ebpf::Totals>,
+    /// What it had counted when the drop monitor was about to be stopped.
+    closing: Option<ebpf::Totals>,
     normaliser: Normaliser,
     host: Host,
     started_at: Timestamp,
@@ -45,6 +59,8 @@ struct EbpfEar {
     source: EbpfSource,
     ring: Option<RingReader>,
     drained: Drained,
+    /// Leading bytes of packets that records have; 0 where the kernel does not let them be read.
+    captured: usize,
     /// The last batch was a full one.
     has_more: bool,
 }
@@ -71,9 +87,23 @@ impl Session {
         self.started_at
     }
 
+    /// How long they have listened.
+    pub fn duration(&self) -> Duration {
+        self.listened.unwrap_or_else(|| self.started.elapsed())
+    }
+
     /// The way that was taken: where others run the drop monitor, in their mode.
     pub fn step(&self) -> Step {
-        self.net_dm.as_ref().map_or(self.step, |source| Step::NetDm(source.mode()))
+        match (self.step, &self.net_dm) {
+            (Step::Both(mode, _), Some(source)) => Step::Both(mode, source.mode()),
+            (_, Some(source)) => Step::NetDm(source.mode()),
+            (step, None) => step,
+        }
+    }
+
+    /// Better ways, and why they were refused.
+    pub const fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Waits until there is something to do for [`Session::follow`]. May be given up at any time.
@@ -113,13 +143,12 @@ impl Session {
     ) -> Result<bool> {
         let mut has_more = false;
         match wake {
-            Wake::Records => has_more = self.drain_records(limit, show)? > 0 && self.has_more_records(),
-            Wake::NetDm(net_dm::Wake::Alerts) => {
-                let Self { net_dm, normaliser, .. } = self;
-                if let Some(source) = net_dm {
-                    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                    source.drain(limit, |heard| normaliser.told_event(heard, &mut show))??;
-                }
+            // Where both listen, each has its turn whoever woke.
+            Wake::Records | Wake::NetDm(net_dm::Wake::Alerts) => {
+                let now = self.now();
+                let alerts = self.drain_alerts(now, limit, &mut show)?;
+                has_more = self.drain_records(now, limit, &mut show)? > 0 && self.has_more_records();
+                self.settle(now, [!self.has_more_records(), alerts < limit], &mut show)?;
             }
             Wake::NetDm(net_dm::Wake::CheckDue) => {
                 if let Some(source) = &mut self.net_dm {
@@ -140,13 +169,33 @@ impl Session {
         self.ebpf.as_ref().is_some_and(|ear| ear.has_more)
     }
 
+    /// Shows the alerts that are there, about `limit`; how many there were.
+    fn drain_alerts(
+        &mut self,
+        now: Moment,
+        limit: u64,
+        mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>,
+    ) -> Result<u64> {
+        let Self { net_dm, normaliser, union, .. } = self;
+        let Some(source) = net_dm else { return Ok(0) };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut hear = heard(union, now, Origin::NetDm, &mut show);
+        Ok(source.drain(limit, |heard| normaliser.told_event(heard, &mut hear))?? as u64)
+    }
+
     /// Shows the records that are there, up to `limit`; how many there were.
-    fn drain_records(&mut self, limit: u64, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<u64> {
-        let Self { ebpf, normaliser, .. } = self;
-        let Some(EbpfEar { source, ring: Some(ring), drained, has_more }) = ebpf else { return Ok(0) };
+    fn drain_records(
+        &mut self,
+        now: Moment,
+        limit: u64,
+        mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        let Self { ebpf, normaliser, union, .. } = self;
+        let Some(EbpfEar { source, ring: Some(ring), drained, has_more, .. }) = ebpf else { return Ok(0) };
+        let mut hear = heard(union, now, Origin::Ebpf, &mut show);
         let (batch, result) = ring.drain(limit, |record| {
             let interface = |netns, ifindex| source.interface_name(netns, ifindex);
-            normaliser.event(record, interface, &mut show)
+            normaliser.event(record, interface, &mut hear)
         });
         let taken = batch.delivered + batch.undecodable;
         *has_more = taken == limit;
@@ -156,24 +205,37 @@ impl Session {
     }
 
     /// Stops to listen, and shows what is still there, up to `limit` records: what is read from now on is final.
+    ///
+    /// Of two, the drop monitor goes on for a moment after the kernel program, so that all which the latter heard is
+    /// told; in summary mode it goes first, for that moment is longer than a second and has no times of drops.
     pub async fn stop(&mut self, limit: u64, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> Result<()> {
+        let monitor_first = self.net_dm.as_ref().is_some_and(|source| source.mode() == AlertMode::Summary);
+        self.mark_closing();
+        let mut stopped = Ok(());
+        if monitor_first {
+            stopped = self.stop_monitor(&mut show).await;
+        }
         let detached = self.ebpf.as_mut().map_or(Ok(()), |ear| ear.source.detach());
         let listened = self.started.elapsed();
-        let mut stopped = Ok(());
-        let Self { net_dm, normaliser, .. } = self;
-        if let Some(source) = net_dm {
-            stopped = match source.stop(|heard| normaliser.told_event(heard, &mut show)).await {
-                Ok(shown) => shown.map_err(anyhow::Error::from),
-                Err(error) => Err(error.into()),
-            };
+        if !monitor_first {
+            stopped = self.stop_monitor(&mut show).await;
         }
         let read = self.counters.as_mut().map_or(Ok(()), Counters::read);
         self.listened = Some(listened);
-        let drained = self.drain_records(limit, show);
+        let drained = self.drain_records(self.now(), limit, &mut show);
+        let flushed = self.union.as_mut().map_or(Ok(()), |union| union.flush(&mut show));
         detached?;
         stopped?;
         read?;
-        Ok(drained.map(|_| ())?)
+        Ok(drained.and(flushed)?)
+    }
+
+    async fn stop_monitor(&mut self, mut show: impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> Result<()> {
+        let now = self.now();
+        let Self { net_dm, normaliser, union, .. } = self;
+        let Some(source) = net_dm else { return Ok(()) };
+        let mut hear = heard(union, now, Origin::NetDm, &mut show);
+        Ok(source.stop(|heard| normaliser.told_event(heard, &mut hear)).await??)
     }
 
     /// The totals so far.
@@ -189,8 +251,14 @@ impl Session {
         }
         if let Some(source) = net_dm {
             sources.push(source.report());
-            drops.extend(normaliser.told_totals(source.totals()));
-            overflow.extend(normaliser.told_overflow(source.totals()));
+            let told = normaliser.told_totals(source.totals());
+            if ebpf.is_some() {
+                // What the kernel program counted without its place would count twice.
+                drops = unite(drops, if overflow.is_empty() { told } else { vec![] });
+            } else {
+                drops = told;
+                overflow = normaliser.told_overflow(source.totals());
+            }
         }
         if let Some(counters) = counters {
             sources.push(counters.report());
@@ -199,7 +267,7 @@ impl Session {
         Ok(StatReport {
             host: self.host.clone(),
             started_at: self.started_at,
-            duration: self.listened.unwrap_or_else(|| self.started.elapsed()),
+            duration: self.duration(),
             is_final: self.listened.is_some(),
             sources,
             drops,

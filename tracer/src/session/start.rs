@@ -1,6 +1,6 @@
 //! Starts a session by the best way that works, and says why a better one does not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 
@@ -14,6 +14,7 @@ use crate::kernel::{netns, privileges};
 use crate::netlink;
 use crate::netlink::absence::{self, Surroundings};
 use crate::pipeline::normalise::Normaliser;
+use crate::pipeline::union::{Union, UnionOptions};
 use crate::source::counters::Counters;
 use crate::source::ebpf::{self, Drained, EbpfSource, EventOptions};
 use crate::source::net_dm::{self, AlertMode, NetDmSource};
@@ -33,6 +34,9 @@ pub struct Options {
     pub map_entries: u32,
     /// Let the kernel program log.
     pub kernel_log: bool,
+    /// Where two sources tell single drops: how long a drop waits for the other one before it is shown; none to show
+    /// what each one tells by itself.
+    pub join: Option<Duration>,
 }
 
 /// What is known of the kernel before anything is tried.
@@ -50,8 +54,9 @@ impl Session {
         for step in options.steps.iter().copied() {
             match Ears::listen(step, options, &ground).await {
                 Ok(ears) => {
-                    let session = Self::of(step, ears, &ground);
+                    let mut session = Self::of(step, ears, options, &ground);
                     warn_of(&refusals, step);
+                    session.refusals = refusals;
                     return Ok(session);
                 }
                 Err(error) => refusals.0.push(Refusal { step, reason: format!("{error:#}") }),
@@ -60,17 +65,23 @@ impl Session {
         Err(NoWay(refusals).into())
     }
 
-    fn of(step: Step, ears: Ears, ground: &Ground) -> Self {
+    fn of(step: Step, ears: Ears, options: &Options, ground: &Ground) -> Self {
         let (started_at, started) = (Clock::now(), Instant::now());
         if let Err(error) = privileges::drop_unneeded(privileges::needed(ears.ebpf.is_some(), ears.net_dm.is_some())) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
+        let union = ears.union(options);
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
         Self {
             step,
+            refusals: Refusals::default(),
             ebpf: ears.ebpf,
             net_dm: ears.net_dm,
             counters: ears.counters,
+            union,
+            looked: <[_; 2]>::default(),
+            opening: ears.opening,
+            closing: None,
             normaliser: Normaliser::new(reasons),
             host: host(),
             started_at,
@@ -94,6 +105,7 @@ struct Ears {
     ebpf: Option<EbpfEar>,
     net_dm: Option<NetDmSource>,
     counters: Option<Counters>,
+    opening: Option<ebpf::Totals>,
 }
 
 impl Ears {
@@ -104,8 +116,31 @@ impl Ears {
             Step::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),
             Step::NetDm(mode) => ears.net_dm = Some(start_net_dm(mode, options).await?),
             Step::Counters => ears.counters = Some(start_counters(options)?),
+            Step::Both(mode, alerts) => {
+                ensure!(
+                    options.netns == 0 && options.ifindex == 0,
+                    "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a \
+                     packet came in; --source ebpf can filter"
+                );
+                let ebpf = start_ebpf(mode, options, ground)?;
+                // Later than the kernel program, and stopped earlier or after a last look: it hears no more than that.
+                ears.net_dm = Some(start_net_dm(alerts, options).await?);
+                ears.opening = Some(ebpf.source.totals()?);
+                ears.ebpf = Some(ebpf);
+            }
         }
         Ok(ears)
+    }
+}
+
+impl Ears {
+    /// What joins single drops, where two sources tell them and it is wanted.
+    fn union(&self, options: &Options) -> Option<Union> {
+        let (Some(ear), Some(_), Some(events), Some(wait)) = (&self.ebpf, &self.net_dm, &options.events, options.join)
+        else {
+            return None;
+        };
+        Some(Union::new(UnionOptions { captured: ear.captured, kept: events.snaplen as usize, wait }))
     }
 }
 
@@ -118,6 +153,7 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     let by_address = facts.lockdown != Lockdown::Confidentiality;
     let Options { map_entries, netns, ifindex, kernel_log, .. } = *options;
     let events = options.events.clone();
+    let captured = events.as_ref().filter(|_| by_address).map_or(0, |events| events.snaplen as usize);
     let has_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
     let options = ebpf::Options { mode, map_entries, events, netns, ifindex, kernel_log, by_address };
     let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
@@ -126,7 +162,7 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
             "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"
         );
     }
-    Ok(EbpfEar { source, ring, drained: Drained::default(), has_more: false })
+    Ok(EbpfEar { source, ring, drained: Drained::default(), captured, has_more: false })
 }
 
 async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDmSource> {

@@ -3,25 +3,33 @@
 mod json;
 mod rank;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod text;
-mod time;
+pub(crate) mod time;
 
 use std::io;
 
-pub use json::{StatJson, TraceJson};
+pub(crate) use json::Account;
+pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
 pub(crate) use text::{Grouped, printable};
 
 pub use rank::{Rank, Ranking, Sort};
-pub use text::{Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
+pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
 
 use crate::event::{DropEvent, Reason, Timestamp};
-use crate::report::{Host, SourceReport, StatReport};
+use crate::pipeline::dedupe::DedupeLedger;
+use crate::report::{CompareReport, Host, SourceReport, StatReport};
 
 /// Where totals go.
 pub trait StatSink {
     /// Shows the totals so far, and hands all of it to the system.
     fn report(&mut self, report: &StatReport) -> io::Result<()>;
+}
+
+/// Where a comparison of two sources goes.
+pub trait CompareSink {
+    /// Shows it, and hands all of it to the system.
+    fn report(&mut self, report: &CompareReport) -> io::Result<()>;
 }
 
 /// Where single drops go.
@@ -42,13 +50,14 @@ pub trait DropSink {
         Ok(())
     }
 
-    /// Shows the account of the run, taken after the sources have stopped, and hands all of it to the system.
-    fn finish(&mut self, _sources: &[SourceReport]) -> io::Result<()> {
+    /// Shows the account of the run, taken after the sources have stopped, and hands all of it to the system. `union` is
+    /// that of joining two sources.
+    fn finish(&mut self, _sources: &[SourceReport], _union: Option<&DedupeLedger>) -> io::Result<()> {
         self.flush()
     }
 }
 
 /// The reason's name; none on kernels whose tracepoint does not give a reason.
-fn told_reason(reason: &Reason) -> Option<&str> {
+pub(crate) fn told_reason(reason: &Reason) -> Option<&str> {
     (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
-use crate::event::{DropTotal, Location, Place, Reason, Symbol, Timestamp};
+use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
 use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
-use crate::report::{Host, OverflowTotal, SourceReport, StatReport};
+use crate::pipeline::compare::{Counts, Evidence, SiteEvidence, compare};
+use crate::pipeline::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
+use crate::report::{CompareReport, Host, OverflowTotal, SourceReport, StatReport};
 
 /// 2026-01-01T00:00:00Z.
-pub(super) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
-pub(super) const HOME: u32 = 4_026_531_833;
+pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
+pub(crate) const HOME: u32 = 4_026_531_833;
 const SECOND: u64 = 1_000_000_000;
 
 pub(super) fn host() -> Host {
@@ -25,7 +27,7 @@ pub(super) fn reason(value: u32, subsystem: &str, name: &str) -> Arc<Reason> {
 pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<Location> {
     let address = 0xffff_ffff_8204_5780 + offset;
     let symbol = Symbol { name: symbol.into(), offset, module: module.map(Into::into) };
-    Arc::new(Location { address, symbol: Some(symbol) })
+    Arc::new(Location { address, symbol: Some(symbol), trap_group: None })
 }
 
 pub(super) fn place() -> Place {
@@ -42,7 +44,14 @@ pub(super) fn place() -> Place {
 
 fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
     let last_seen = Timestamp(NEW_YEAR.0 + last_second * SECOND);
-    DropTotal { place: Arc::new(place), packets, bytes: Some(bytes), first_seen: NEW_YEAR, last_seen }
+    DropTotal {
+        place: Arc::new(place),
+        packets,
+        bytes: Some(bytes),
+        first_seen: NEW_YEAR,
+        last_seen,
+        seen_by: &[Origin::Ebpf],
+    }
 }
 
 /// Seven places, from the household ones to those that strain the columns.
@@ -85,7 +94,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
         total(
             Place {
                 reason: reason(2, "core", "NOT_SPECIFIED"),
-                location: Arc::new(Location { address: 0xffff_ffff_c0de_0042, symbol: None }),
+                location: Arc::new(Location { address: 0xffff_ffff_c0de_0042, symbol: None, trap_group: None }),
                 protocol: 0,
                 ..device(None, 0)
             },
@@ -108,14 +117,14 @@ pub(super) fn totals() -> Vec<DropTotal> {
 }
 
 /// The same places and one in a namespace of its own.
-pub(super) fn totals_of_two_namespaces() -> Vec<DropTotal> {
+pub(crate) fn totals_of_two_namespaces() -> Vec<DropTotal> {
     let mut totals = totals();
     let blue = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].place).clone() };
     totals.push(total(blue, 40, 2_960, 3));
     totals
 }
 
-pub(super) fn overflow() -> Vec<OverflowTotal> {
+pub(crate) fn overflow() -> Vec<OverflowTotal> {
     let of = |reason, packets| OverflowTotal { reason, packets, bytes: Some(packets * 64) };
     vec![
         of(Some(reason(6, "core", "SOCKET_RCVBUFF")), 1_200),
@@ -125,7 +134,7 @@ pub(super) fn overflow() -> Vec<OverflowTotal> {
 }
 
 /// A report whose ledger balances.
-pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> StatReport {
+pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> StatReport {
     let accounted = drops.iter().map(|total| total.packets).sum();
     let without_place = overflow.iter().map(|total| total.packets).sum();
     let ledger = EbpfLedger {
@@ -133,6 +142,7 @@ pub(super) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         accounted,
         overflow: without_place,
         filtered: 0,
+        qdisc_untaken: None,
         missed: Some(0),
         events: None,
     };
@@ -159,8 +169,14 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
         undecodable: 1,
         unreadable: 3,
     };
-    let ledger =
-        EbpfLedger { hits: 1_007, accounted: 1_000, overflow: 0, filtered: 7, missed: Some(0), events: Some(events) };
+    let ledger = EbpfLedger {
+        hits: 1_007,
+        accounted: 1_000,
+        filtered: 7,
+        missed: Some(0),
+        events: Some(events),
+        ..EbpfLedger::default()
+    };
     vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }]
 }
 
@@ -184,7 +200,7 @@ pub(super) fn net_dm_source() -> SourceReport {
 }
 
 /// The kernel program's account within a report, to be changed.
-pub(super) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
+pub(crate) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
     match &mut report.sources[0].ledger {
         Ledger::Ebpf(ledger) => ledger,
         Ledger::NetDm(_) | Ledger::Counters(_) => panic!("the samples are eBPF's"),
@@ -208,4 +224,40 @@ pub(super) fn tcp_packet() -> Vec<u8> {
         .ack(99);
     builder.write(&mut bytes, &[]).unwrap();
     bytes
+}
+
+/// A comparison with each kind of part.
+pub(super) fn comparison() -> CompareReport {
+    let place =
+        |number: u64| Arc::new(Place { location: location("nft_do_chain", number, Some("nf_tables")), ..place() });
+    let known = SiteEvidence { no_mac_header: 40, while_net_dm_off: 3, ..SiteEvidence::default() };
+    let evidence = Evidence {
+        sites: [(2, known)].into_iter().collect(),
+        queue_tail_drops: Some(1_000),
+        socket_overruns: 1,
+        unheard: None,
+        ..Evidence::default()
+    };
+    let of = |ebpf, net_dm, both| Counts { ebpf, net_dm, both };
+    let counts = [(1, of(20_000, 18_990, None)), (2, of(43, 0, None)), (3, of(7, 9, Some(6))), (4, of(5, 5, Some(5)))];
+    CompareReport {
+        host: host(),
+        started_at: NEW_YEAR,
+        duration: Duration::from_secs(10),
+        sources: [trace_sources(), vec![net_dm_source()]].concat(),
+        union: Some(union()),
+        comparison: compare(counts, &evidence).named(place),
+    }
+}
+
+/// An account of joining that balances.
+pub(super) fn union() -> DedupeLedger {
+    let alone = AloneLedger { no_mac_header: 40, expired: 2, ..AloneLedger::default() };
+    DedupeLedger {
+        ebpf: HeardLedger { delivered: 1_042, alone },
+        net_dm: HeardLedger { delivered: 1_001, alone: AloneLedger { expired: 1, ..AloneLedger::default() } },
+        unique: 1_043,
+        duplicates: 1_000,
+        pending: 0,
+    }
 }

@@ -9,10 +9,10 @@ const TEMPLATE: [u8; 30] = *b"0000-00-00T00:00:00.000000000Z";
 
 /// `2026-01-01T00:00:00.000000000Z`.
 #[derive(Clone, Copy)]
-pub(super) struct TimeText([u8; 30]);
+pub(crate) struct TimeText([u8; 30]);
 
 impl TimeText {
-    pub(super) fn new(timestamp: Timestamp) -> Self {
+    pub(crate) fn new(timestamp: Timestamp) -> Self {
         let (seconds, nanos) = (timestamp.0 / NANOS, timestamp.0 % NANOS);
         let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil_from_days(days);
@@ -27,7 +27,7 @@ impl TimeText {
         Self(text)
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 

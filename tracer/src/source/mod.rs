@@ -3,3 +3,4 @@
 pub mod counters;
 pub mod ebpf;
 pub mod net_dm;
+pub mod replay;

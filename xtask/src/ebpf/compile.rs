@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::Setup;
 use crate::support::cargo;
+use crate::support::paths;
 use crate::support::process::{self, announce};
 
 const PACKAGE: &str = "tracer-ebpf";
@@ -25,8 +26,9 @@ pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
     let folder = cargo::root().join("target/ebpf");
     let mut command = cargo(setup, "build");
     command.args(["--profile", PROFILE]).arg("--target-dir").arg(&folder).env("RUSTC", &setup.library.rustc);
-    let mut flags: Vec<OsString> = vec!["-C".into(), joined("linker=", linker), "-C".into(), "link-arg=--btf".into()];
-    flags.extend(remap_flags()?);
+    let mut flags: Vec<OsString> =
+        vec!["-C".into(), paths::joined("linker=", linker), "-C".into(), "link-arg=--btf".into()];
+    flags.extend(paths::remap_flags()?);
     cargo::set_rustflags(&mut command, &flags)?;
     process::run(&mut command)?;
     let object = folder.join(TARGET).join(PROFILE).join(BINARY);
@@ -64,51 +66,4 @@ fn cargo(setup: &Setup, subcommand: &str) -> Command {
         .env("AYA_BPF_TARGET_ARCH", "x86_64")
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &setup.library.path);
     command
-}
-
-/// Gives each folder that differs from machine to machine one name. The library's source is in the checkout's.
-///
-/// The names are of folders that no machine has: LLVM would copy the lines of a source that it can open into the BTF.
-fn remap_flags() -> Result<Vec<OsString>> {
-    let mut names = vec![(cargo::root().to_owned(), "/remapped/droptrace")];
-    names.extend(registry_sources()?.into_iter().map(|folder| (folder, "/remapped/registry")));
-    Ok(names.iter().map(|(folder, name)| remap_flag(folder, name)).collect())
-}
-
-fn remap_flag(folder: &Path, name: &str) -> OsString {
-    let mut flag = joined("--remap-path-prefix=", folder);
-    flag.push("=");
-    flag.push(name);
-    flag
-}
-
-fn joined(option: &str, path: &Path) -> OsString {
-    let mut text = OsString::from(option);
-    text.push(path);
-    text
-}
-
-/// The folders that hold the registries' sources: one for each registry, named after its host.
-fn registry_sources() -> Result<Vec<PathBuf>> {
-    let Some(folder) = cargo::home().map(|home| home.join("registry/src")) else { return Ok(Vec::new()) };
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut folders = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    folders.sort();
-    Ok(folders)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_given_a_name() {
-        assert_eq!(
-            remap_flag(Path::new("/home/a b"), "/remapped/droptrace"),
-            "--remap-path-prefix=/home/a b=/remapped/droptrace"
-        );
-    }
 }

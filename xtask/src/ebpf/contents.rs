@@ -9,13 +9,16 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the kind and what to attach to.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
     ("kfree_skb_none", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
+    ("qdisc_drop", "raw_tp/qdisc_drop"),
+    ("devlink_trap_report", "raw_tp/devlink_trap_report"),
 ];
 /// The maps.
-const MAPS: [&str; 7] = ["CPU_STATE", "DROPS", "OVERFLOW", "INTERFACES", "BUCKETS", "RECORDS", "AYA_LOGS"];
+const MAPS: [&str; 9] =
+    ["CPU_STATE", "DROPS", "OVERFLOW", "TRAPS", "HARDWARE", "INTERFACES", "BUCKETS", "RECORDS", "AYA_LOGS"];
 /// What userspace sets before loading: constants of the read-only section.
 const GLOBALS: [&str; 2] = ["CONFIG", "AYA_LOG_LEVEL"];
 /// Sections that maps are declared in, by the old and the new way.
@@ -160,7 +163,8 @@ mod tests {
         let contents = check(&object).unwrap();
         let bytes = 16 * PROGRAMS.len() as u64;
         assert_eq!(contents, Contents { size: object.len(), instruction_bytes: bytes, btf: 4 });
-        let text = format!("{} programs of {} instructions in all, 7 maps, 4 bytes of BTF", PROGRAMS.len(), bytes / 8);
+        let (programs, maps) = (PROGRAMS.len(), MAPS.len());
+        let text = format!("{programs} programs of {} instructions in all, {maps} maps, 4 bytes of BTF", bytes / 8);
         assert!(contents.to_string().contains(&text), "{contents}");
     }
 

@@ -4,7 +4,6 @@ pub(crate) mod compile;
 mod contents;
 mod library;
 mod linker;
-mod paths;
 mod strip;
 
 use std::path::PathBuf;
@@ -12,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::support::cargo::{self, Toolchain};
+use crate::support::paths;
 use crate::support::process::announce;
 
 pub(crate) use contents::Contents;
@@ -52,6 +52,6 @@ pub(crate) fn build() -> Result<(Vec<u8>, Contents)> {
     let object = strip::strip(&built).context("cannot strip the object")?;
     announce(format_args!("stripped: {} bytes to {}", built.len(), object.len()));
     let contents = contents::check(&object)?;
-    paths::check(&object, &paths::of_this_machine(&setup))?;
+    paths::check(&object, &paths::of_this_machine(&[&setup.toolchain.sysroot, &setup.library.path]))?;
     Ok((object, contents))
 }

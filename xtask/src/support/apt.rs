@@ -80,6 +80,13 @@ impl PrivateApt {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
+    /// A field of what the archive says about the newest version of a package: `Depends`.
+    pub(crate) fn field(&self, package: &str, name: &str) -> Result<String> {
+        let text = process::output(self.apt("apt-cache").args(["show", "--no-all-versions", package]))?;
+        let value = field(&text, name).with_context(|| format!("the archive tells no {name} of {package}"))?;
+        Ok(value.to_owned())
+    }
+
     /// Downloads these packages (`NAME` or `NAME=VERSION`) and unpacks them into a folder, which need not be there.
     pub(crate) fn unpack(&self, packages: &[&str], folder: &Path) -> Result<()> {
         let downloads = self.fresh_downloads()?;
@@ -188,6 +195,11 @@ fn mirror<'t>(targets: &'t str, codename: &str) -> Option<&'t str> {
     targets.lines().filter_map(|line| line.split_once(' ')).find(|(suite, _)| *suite == codename).map(|(_, uri)| uri)
 }
 
+/// The value of a field in lines of `NAME: VALUE`.
+fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
 /// The first version with this prefix in `apt-cache madison`'s table: package | version | source.
 fn version<'t>(madison: &'t str, prefix: &str) -> Option<&'t str> {
     madison.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim).find(|version| version.starts_with(prefix))
@@ -211,5 +223,12 @@ mod tests {
         let madison = " rust-src | 1.96.0+dfsg1-1 | mirror sid/main\n rust-src | 1.95.0+dfsg1-2~bpo13+1 | mirror x\n";
         assert_eq!(version(madison, "1.95.0+"), Some("1.95.0+dfsg1-2~bpo13+1"));
         assert_eq!(version(madison, "1.9.0+"), None);
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "Package: linux-kbuild-6.1\nVersion: 6.1.176-1\nDepends: libc6 (>= 2.36)\n";
+        assert_eq!(field(text, "Version"), Some("6.1.176-1"));
+        assert_eq!(field(text, "Dep"), None);
     }
 }

@@ -33,7 +33,17 @@ pub(crate) fn home() -> Option<PathBuf> {
 
 /// Builds one binary of the workspace and returns where it is.
 pub(crate) fn build_binary(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
+    built(cargo(), package, binary, options)
+}
+
+/// As [`build_binary`], with these flags for the compiler.
+pub(crate) fn build_binary_with(flags: &[OsString], package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
+    set_rustflags(&mut command, flags)?;
+    built(command, package, binary, options)
+}
+
+fn built(mut command: Command, package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     command
         .args(["build", "--message-format=json-render-diagnostics", "--package", package, "--bin", binary])
         .args(options);

@@ -2,5 +2,6 @@
 
 pub(crate) mod apt;
 pub(crate) mod cargo;
+pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod tally;

@@ -15,10 +15,11 @@ use crate::support::cargo;
 use crate::support::process::{self, announce};
 
 /// Programs of this machine that tests and developers use; what is not here is not there.
-const PROGRAMS: [&str; 9] = ["ip", "tc", "nft", "ethtool", "setpriv", "dropwatch", "bpftool", "tcpdump", "strace"];
+const PROGRAMS: [&str; 11] =
+    ["ip", "tc", "nft", "ethtool", "devlink", "genl", "setpriv", "dropwatch", "bpftool", "tcpdump", "strace"];
 /// Where executables are; `/bin`, `/sbin` and `/usr/sbin` lead there.
 const BIN: &str = "usr/bin";
-const INIT: &str = "vm-init";
+pub(super) const INIT: &str = "vm-init";
 const DROPTRACE: &str = "droptrace";
 /// What the first process reads.
 const PLAN: &str = "etc/droptrace-vm.json";
@@ -53,6 +54,15 @@ impl Guest {
             }
         }
         guest.applets(busybox)?;
+        Ok(guest)
+    }
+
+    /// Nothing but droptrace and the first process, which may need no other file.
+    pub(super) fn bare(init: &Path, droptrace: &Path) -> Result<Self> {
+        let mut guest = Self(Initramfs::default());
+        guest.lay_out()?;
+        guest.0.copy("init", init)?;
+        guest.0.copy(&in_bin(DROPTRACE), droptrace)?;
         Ok(guest)
     }
 
@@ -199,7 +209,7 @@ fn applets(busybox: &Path) -> Result<String> {
 
 /// Tells of the programs that machines will lack.
 pub(super) fn announce_missing() {
-    let missing: Vec<_> = PROGRAMS[..4].iter().copied().filter(|name| process::find_program(name).is_none()).collect();
+    let missing: Vec<_> = PROGRAMS[..5].iter().copied().filter(|name| process::find_program(name).is_none()).collect();
     if !missing.is_empty() {
         announce(format_args!("machines will lack {}, and skip tests for it", missing.join(", ")));
     }

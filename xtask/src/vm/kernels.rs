@@ -12,7 +12,7 @@ use crate::support::apt::{self, PrivateApt};
 use crate::support::process::{self, announce};
 
 /// Debian's suites that hold kernels of all series from 5.10 on.
-const SUITES: [&str; 4] = ["bullseye", "bookworm", "bookworm-backports", "trixie-backports"];
+pub(super) const SUITES: [&str; 4] = ["bullseye", "bookworm", "bookworm-backports", "trixie-backports"];
 
 /// The least set: the oldest without a drop reason, two long-term ones, the one before `qdisc_drop`, the newest.
 pub(crate) const DEFAULT: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];

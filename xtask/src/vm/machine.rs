@@ -44,6 +44,8 @@ pub(super) struct Outcome {
     pub(super) duration: Duration,
     /// Starts that died before our first process spoke.
     pub(super) false_starts: u32,
+    /// What it printed.
+    pub(super) output: String,
 }
 
 /// Files of one run.
@@ -65,7 +67,7 @@ impl Workshop {
         })
     }
 
-    /// Runs the plan's jobs, passing their output on. An error means that no machine could be started at all.
+    /// Runs the plan's jobs. An error means that no machine could be started at all.
     pub(super) fn run(&self, kernel: &Kernel, plan: &Plan<'_>) -> Result<Outcome> {
         let paths = self.paths(kernel, plan)?;
         self.guest.write(&paths.initramfs, kernel, plan.jobs, false)?;
@@ -74,7 +76,9 @@ impl Workshop {
         loop {
             let mut command = self.qemu.machine(kernel, &paths.initramfs, plan.append, &paths.console);
             let started = Instant::now();
-            let (session, fate) = watch(&mut command, &paths.output, plan.time_limit, |line| println!("{line}"))?;
+            let mut output = String::new();
+            let show = |line: &str| output.extend([line, "\n"]);
+            let (session, fate) = watch(&mut command, &paths.output, plan.time_limit, show)?;
             let duration = started.elapsed();
             let console = read_lossy(&paths.console);
             if session.up.is_none() {
@@ -90,15 +94,64 @@ impl Workshop {
             }
             let tally = session.judge(&expected, &console, fate);
             let _ = fs::remove_file(&paths.initramfs);
-            return Ok(Outcome { tally, duration, false_starts });
+            return Ok(Outcome { tally, duration, false_starts, output });
         }
     }
 
     /// Runs one command and passes its output and exit status on; without a command, a shell on this terminal.
     pub(super) fn run_command(&self, kernel: &Kernel, append: &str, command: &[String]) -> Result<ExitCode> {
-        let interactive = command.is_empty();
-        let shell = ["busybox", "setsid", "-c", "sh"].map(str::to_owned);
-        let words = if interactive { &shell[..] } else { command };
+        if command.is_empty() {
+            let shell = ["busybox", "setsid", "-c", "sh"].map(str::to_owned);
+            let (mut machine, _) = self.machine_for(kernel, append, &shell, true)?;
+            announce("`exit` ends it, as does Ctrl-A X");
+            process::run(&mut machine)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let status = self.follow(kernel, append, command, |line| println!("{line}"))?;
+        Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
+    }
+
+    /// Runs one command; its exit status, if the machine told one, and its output.
+    pub(super) fn capture(&self, kernel: &Kernel, command: &[String]) -> Result<(Option<u8>, String)> {
+        let mut output = String::new();
+        let status = self.follow(kernel, "", command, |line| {
+            output.push_str(line);
+            output.push('\n');
+        })?;
+        Ok((status, output))
+    }
+
+    fn follow(
+        &self,
+        kernel: &Kernel,
+        append: &str,
+        command: &[String],
+        mut show: impl FnMut(&str),
+    ) -> Result<Option<u8>> {
+        let (mut machine, paths) = self.machine_for(kernel, append, command, false)?;
+        let (session, fate) = watch(&mut machine, &paths.output, None, |line| {
+            if !line.starts_with(MARK) {
+                show(line);
+            }
+        })?;
+        if let Some(fate) = fate {
+            announce(fate);
+        }
+        let status = session.status("command").and_then(|status| status.parse().ok());
+        if status.is_none() {
+            announce(format_args!("the machine told no exit status; see {}", paths.console.display()));
+        }
+        Ok(status)
+    }
+
+    /// The emulator's command for a machine that runs these words and ends.
+    fn machine_for(
+        &self,
+        kernel: &Kernel,
+        append: &str,
+        words: &[String],
+        interactive: bool,
+    ) -> Result<(Command, Paths)> {
         let terminal = std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned());
         let job = Job {
             name: "command".to_owned(),
@@ -109,26 +162,9 @@ impl Workshop {
         let plan = Plan { name: "command", append, jobs: &[job], time_limit: None };
         let paths = self.paths(kernel, &plan)?;
         self.guest.write(&paths.initramfs, kernel, plan.jobs, interactive)?;
-        let mut machine = self.qemu.machine(kernel, &paths.initramfs, append, &paths.console);
+        let machine = self.qemu.machine(kernel, &paths.initramfs, append, &paths.console);
         announce(format_args!("starting {}; the kernel's messages: {}", kernel.release, paths.console.display()));
-        if interactive {
-            announce("`exit` ends it, as does Ctrl-A X");
-            process::run(&mut machine)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let (session, fate) = watch(&mut machine, &paths.output, None, |line| {
-            if !line.starts_with(MARK) {
-                println!("{line}");
-            }
-        })?;
-        if let Some(fate) = fate {
-            announce(fate);
-        }
-        let status = session.status("command").and_then(|status| status.parse::<u8>().ok());
-        if status.is_none() {
-            announce(format_args!("the machine told no exit status; see {}", paths.console.display()));
-        }
-        Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
+        Ok((machine, paths))
     }
 }
 

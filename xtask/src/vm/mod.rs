@@ -10,10 +10,11 @@ mod kernels;
 mod machine;
 pub(crate) mod matrix;
 mod modules;
+mod out_of_tree;
 mod qemu;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     kernel: String,
     #[command(flatten)]
     source: Source,
+    /// Build the modules that Debian leaves out, as netdevsim, and those of tests/modules first (6.1 only)
+    #[arg(long, conflicts_with = "image")]
+    extra_modules: bool,
     /// Words added to the kernel's command line
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     append: String,
@@ -58,6 +62,12 @@ pub(crate) struct Source {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut ground = Ground::prepare()?;
     let kernel = ground.kernel(&args.kernel, &args.source)?;
+    if args.extra_modules {
+        let failed = out_of_tree::add(&kernel, &ground.folder, &ground.busybox);
+        if let Some((name, reason)) = failed.first() {
+            bail!("cannot build the module {name}: {reason}");
+        }
+    }
     ground.workshop()?.run_command(&kernel, &args.append, &args.command)
 }
 
@@ -90,5 +100,34 @@ impl Ground {
         guest::announce_missing();
         let guest = Guest::build(&self.busybox)?;
         Ok(Workshop { folder: self.folder, qemu: self.qemu, guest })
+    }
+}
+
+/// A machine whose file system holds droptrace and the first process alone, both linked with nothing.
+pub(crate) struct BareMachine {
+    workshop: Workshop,
+    kernel: Kernel,
+}
+
+impl BareMachine {
+    /// The package and the name of the first process, which is to be built for it.
+    pub(crate) const INIT: (&str, &str) = ("tests", guest::INIT);
+
+    pub(crate) fn prepare(series: &str, init: &Path, droptrace: &Path) -> Result<Self> {
+        let mut ground = Ground::prepare()?;
+        let kernel = Kernel { modules: None, ..ground.kernel(series, &Source::default())? };
+        let guest = Guest::bare(init, droptrace)?;
+        Ok(Self { workshop: Workshop { folder: ground.folder, qemu: ground.qemu, guest }, kernel })
+    }
+
+    /// The release of its kernel.
+    pub(crate) fn release(&self) -> &str {
+        &self.kernel.release
+    }
+
+    /// Starts it for one command; the exit status, if it told one, and what it printed.
+    pub(crate) fn run(&self, command: &[&str]) -> Result<(Option<u8>, String)> {
+        let words: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
+        self.workshop.capture(&self.kernel, &words)
     }
 }

@@ -14,8 +14,12 @@ const COMPRESSIONS: [(&str, &str); 3] = [("xz", "xz"), ("zst", "zstd"), ("gz", "
 /// Modules that one process decompresses: command lines have an end.
 const BATCH: usize = 500;
 
-/// What tests and developers may want: the network stack, its virtual devices, cryptography.
-const WANTED: [&str; 11] = [
+/// The folder of those that did not come with the kernel.
+pub(super) const EXTRA: &str = "extra";
+
+/// What tests and developers may want: the network stack, its virtual devices, cryptography, what we built.
+const WANTED: [&str; 12] = [
+    "extra/",
     "kernel/net/",
     "kernel/crypto/",
     "kernel/drivers/net/bonding/",
@@ -51,6 +55,11 @@ pub(super) fn prepare(folder: &Path, busybox: &Path) -> Result<()> {
             process::run(Command::new(program).args(["-d", "-f", "-q"]).args(batch))?;
         }
     }
+    list(folder, busybox)
+}
+
+/// Writes the lists of the modules of such a folder, by which they are found and loaded with what they need.
+pub(super) fn list(folder: &Path, busybox: &Path) -> Result<()> {
     let release = folder.file_name().context("the modules' folder has no name")?;
     let base = folder.ancestors().nth(3).context("the modules' folder is not in lib/modules")?;
     process::run(Command::new(busybox).args(["depmod", "-b"]).arg(base).arg(release))

@@ -20,6 +20,10 @@ const PORT: u16 = 9;
 const EXPERIMENTAL: u16 = 0x88b5;
 const PAYLOAD: &[u8] = &[0; 46];
 
+/// Where packets that a queueing discipline refused are freed.
+const QDISC: &[&str] =
+    &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list_reason", "kfree_skb_list", "__tcf_kfree_skb_list"];
+
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "unhandled_protocol",
@@ -83,22 +87,27 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "qdisc_full",
         reason: "QDISC_DROP",
-        symbols: &[
-            "__dev_queue_xmit",
-            "__dev_xmit_skb",
-            "kfree_skb_list_reason",
-            "kfree_skb_list",
-            "__tcf_kfree_skb_list",
-        ],
+        symbols: QDISC,
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
         witness: Some(Witness::Qdisc("host0", "bfifo")),
         provoke: |case| {
-            let wire = Wire::new()?;
-            wire.host.probe("tc qdisc add dev host0 root bfifo limit 1")?;
-            let socket = wire.udp(0)?;
-            case.watch(&wire.host, || send(&socket, case.count))
+            let reason = kernel::first_reason(&["QDISC_DROP_GENERIC", "QDISC_DROP"])?;
+            queued(&Case { reason, ..*case }, "bfifo limit 1")
+        },
+    },
+    Case {
+        name: "qdisc_band_full",
+        reason: "QDISC_DROP",
+        symbols: QDISC,
+        interface: Interface::Named("host0"),
+        protocol: Some("ipv4"),
+        count: 20,
+        witness: Some(Witness::Qdisc("host0", "fq")),
+        provoke: |case| {
+            let reason = kernel::first_reason(&["QDISC_DROP_BAND_LIMIT", "FQ_BAND_LIMIT", "QDISC_DROP"])?;
+            queued(&Case { reason, ..*case }, "fq limit 0")
         },
     },
     Case {
@@ -211,6 +220,14 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
 ];
+
+/// The host sends by an interface whose queueing discipline takes no packet.
+fn queued(case: &Case, qdisc: &str) -> Result<()> {
+    let wire = Wire::new()?;
+    wire.host.probe(&format!("tc qdisc add dev host0 root {qdisc}"))?;
+    let socket = wire.udp(0)?;
+    case.watch(&wire.host, || send(&socket, case.count))
+}
 
 /// The host's interface is a port of a bridge.
 fn bridge(options: &str) -> Result<Wire> {

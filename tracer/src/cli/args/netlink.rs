@@ -15,6 +15,8 @@ Examples:
   droptrace netlink family nlctrl --format json | jq '.operations[].name'
   droptrace netlink listeners            who hears multicasts, and what they missed
   droptrace netlink watch nlctrl         families that come and go
+  droptrace netlink watch NET_DM --format json | jq -c .attributes
+  droptrace netlink crypto gcm           algorithms with gcm in their name: may IPsec use them here?
 
 Rights: none, but some groups take CAP_NET_ADMIN or CAP_SYS_ADMIN; as root, listeners also shows other network namespaces and whose the sockets are.
 Exit status: 0 done, 1 failed (also when the family is not there), 2 wrong usage.";
@@ -37,6 +39,8 @@ pub enum NetlinkCommand {
     Family(FamilyArgs),
     /// Show who listens to netlink multicasts, how full their buffers are, and what they missed
     Listeners(ShowArgs),
+    /// List the kernel's cryptographic algorithms: sizes, priority, self-test
+    Crypto(CryptoArgs),
     /// Join a family's multicast groups and show each message
     Watch(WatchArgs),
 }
@@ -47,6 +51,7 @@ impl NetlinkCommand {
         match self {
             Self::Families(show) | Self::Listeners(show) => show.verbose,
             Self::Family(args) => args.show.verbose,
+            Self::Crypto(args) => args.show.verbose,
             Self::Watch(args) => args.verbose,
         }
     }
@@ -57,6 +62,17 @@ impl NetlinkCommand {
 pub struct FamilyArgs {
     /// The family's name; the kernel may load its module
     pub name: String,
+
+    /// What all of them have.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// Options of `netlink crypto`.
+#[derive(Args, Clone, Debug)]
+pub struct CryptoArgs {
+    /// Only algorithms with this in their name, or their driver's
+    pub name: Option<String>,
 
     /// What all of them have.
     #[command(flatten)]
@@ -84,6 +100,10 @@ pub struct WatchArgs {
     /// Room for messages that wait to be read; what does not fit is lost
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub buffer: u32,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 
     /// Write the results to this file instead of to stdout
     #[arg(short, long, value_name = "FILE")]

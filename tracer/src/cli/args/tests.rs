@@ -79,6 +79,19 @@ fn trace_options() {
 }
 
 #[test]
+fn snapshots_end_by_themselves() {
+    let snapshot = |line: &str| match parse(line) {
+        Ok(Command::Snapshot(args)) => args.common(),
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(snapshot("snapshot").duration, Some(Duration::from_secs(10)));
+    let common = snapshot("snapshot --duration 1m -o host.json.zst --source net-dm");
+    assert_eq!((common.duration, common.source), (Some(Duration::from_mins(1)), Source::NetDm));
+    assert_eq!(common.output, Some("host.json.zst".into()));
+    refused("snapshot --format text");
+}
+
+#[test]
 fn netlink_commands() {
     let Ok(Command::Netlink(args)) = parse("netlink family NET_DM --format json -vv") else { panic!("not understood") };
     assert_eq!(args.command.verbose(), 2);

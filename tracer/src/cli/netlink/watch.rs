@@ -1,16 +1,17 @@
 //! `droptrace netlink watch NAME`: each message of a family's multicast groups.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::args::WatchArgs;
+use super::watched::Seen;
+use crate::cli::args::{Format, WatchArgs};
 use crate::cli::output::Output;
 use crate::cli::stop::Stop;
 use crate::netlink::absence::{self, Surroundings};
-use crate::netlink::wire::{self, Malformed, Message};
-use crate::netlink::{Connection, Decoder, Details, Error, Family, Group, Policies, Received, Receiver, Socket, names};
+use crate::netlink::wire;
+use crate::netlink::{Connection, Decoder, Details, Error, Family, Group, Policies, Received, Receiver, Socket};
 use crate::session;
 use crate::sink::printable;
 
@@ -42,7 +43,7 @@ pub(super) async fn run(args: &WatchArgs) -> Result<()> {
     eprintln!("droptrace: listening to {} of {}; Ctrl-C ends", names.join(", "), printable(&family.name));
     let left = args.count.map_or(u64::MAX, Into::into);
     let decoder = Decoder { family: &family.name, policies: policies.as_ref(), header_size: details.header_size };
-    Watch { output, socket, decoder, id: family.id, left }.run(&mut stop).await
+    Watch { output, format: args.format, socket, decoder, id: family.id, left }.run(&mut stop).await
 }
 
 /// The groups by their names; all without a name.
@@ -60,6 +61,7 @@ fn wanted<'f>(family: &'f Family, wanted: &[String]) -> Result<Vec<&'f Group>> {
 
 struct Watch<'f> {
     output: Output,
+    format: Format,
     socket: Socket,
     decoder: Decoder<'f>,
     id: u16,
@@ -72,7 +74,7 @@ impl Watch<'_> {
         while self.left > 0 {
             match receiver.receive(&self.socket)? {
                 Received::Datagrams(_) => self.show(&receiver)?,
-                Received::Overrun => overrun(&mut self.output, self.socket.dropped().ok())?,
+                Received::Overrun => self.say(Seen::Overrun(self.socket.dropped().ok()))?,
                 Received::Nothing => {
                     self.output.flush()?;
                     tokio::select! {
@@ -104,53 +106,29 @@ impl Watch<'_> {
                     continue;
                 }
                 self.left -= 1;
-                show(&mut self.output, &now(), &self.decoder, &message)?;
+                let generic = message.and_then(|message| message.generic());
+                self.say(match generic {
+                    Ok((command, body)) => Seen::Message { command, body },
+                    Err(error) => Seen::Malformed(error),
+                })?;
             }
             if datagram.is_truncated {
-                writeln!(self.output, "{}  the rest of a longer message was lost", now())?;
+                self.say(Seen::Cut)?;
             }
         }
         Ok(())
     }
-}
 
-fn now() -> String {
-    humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
-}
-
-/// The time is that of reading.
-fn show(
-    out: &mut impl Write,
-    time: &str,
-    decoder: &Decoder<'_>,
-    message: &Result<Message<'_>, Malformed>,
-) -> io::Result<()> {
-    let generic = match message {
-        Ok(message) => message.generic(),
-        Err(error) => Err(*error),
-    };
-    let (command, attributes) = match generic {
-        Ok(generic) => generic,
-        Err(error) => return writeln!(out, "{time}  {error}"),
-    };
-    let name = names::command(decoder.family, command.into()).map(|name| format!(" {name}")).unwrap_or_default();
-    writeln!(out, "{time}  {} command {command}{name}", printable(decoder.family))?;
-    for (depth, line) in decoder.lines(attributes) {
-        writeln!(out, "{:1$}{2}", "", 4 + 2 * depth, printable(&line))?;
+    fn say(&mut self, seen: Seen<'_>) -> io::Result<()> {
+        let now = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
+        seen.write(&mut self.output, self.format, &now, &self.decoder)
     }
-    Ok(())
-}
-
-fn overrun(out: &mut impl Write, dropped: Option<u32>) -> io::Result<()> {
-    let dropped = dropped.map_or_else(String::new, |dropped| format!(": {dropped} since the start"));
-    writeln!(out, "{}  OVERRUN: messages were lost here, for the buffer was full{dropped}", now())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::netlink::family::tests::net_dm;
-    use crate::netlink::nested_policies;
 
     #[test]
     fn groups_are_found_by_name() {
@@ -160,21 +138,5 @@ mod tests {
         let error = wanted(&family, &["packets".into()]).unwrap_err().to_string();
         assert_eq!(error, "the family NET_DM has no multicast group packets; it has: events");
         assert!(wanted(&Family::default(), &[]).is_err());
-    }
-
-    #[test]
-    fn a_message_and_one_that_makes_no_sense() {
-        #[rustfmt::skip]
-        let bytes = [
-            0x20, 0x00, 0x00, 0x00, 0x1b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // header
-            0x05, 0x02, 0x00, 0x00, // NET_DM_CMD_PACKET_ALERT, version 2
-            0x0c, 0x00, 0x01, 0x00, 0x08, 0x00, 0x02, 0x00, 0x07, 0x00, 0x00, 0x00, // 1, in it 2: 7
-            0xff, 0x00, 0x00, 0x00, // cut
-        ];
-        let policies = nested_policies();
-        let decoder = Decoder { family: "NET_DM", policies: Some(&policies), header_size: 0 };
-        let mut out = Vec::new();
-        wire::messages(&bytes).for_each(|message| show(&mut out, "now", &decoder, &message).unwrap());
-        insta::assert_snapshot!(String::from_utf8(out).unwrap());
     }
 }

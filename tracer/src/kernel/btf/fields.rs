@@ -40,14 +40,15 @@ impl Shape {
 pub(super) struct Structure(Vec<Type>);
 
 impl KernelBtf {
-    /// Offsets of the fields that the kernel program reads, in bytes from the start of `sk_buff`, `net_device`, `sock`
-    /// and `net`.
+    /// Offsets of the fields that the kernel programs read, in bytes from the start of `sk_buff`, `net_device`, `sock`,
+    /// `net` and `devlink_trap_metadata`.
     ///
     /// Fails when a field is missing without which nothing works; others become [`ABSENT`]. A field of another size
     /// or kind than expected, or a bit field, counts as missing.
     pub fn offsets(&self) -> Result<Offsets, BtfError> {
         let (skb, device) = (self.structure("sk_buff"), self.structure("net_device"));
         let (sock, net) = (self.structure("sock"), self.structure("net"));
+        let metadata = self.structure("devlink_trap_metadata");
         let optional = |structure, path, shape| self.offset(structure, path, shape).unwrap_or(ABSENT);
         let required =
             |field, shape| self.offset(&skb, field, shape).ok_or(BtfError::Field { structure: "sk_buff", field });
@@ -71,6 +72,10 @@ impl KernelBtf {
             dev_index_hlist: optional(&device, "index_hlist.next", Pointer),
             skb_refdst: optional(&skb, "_skb_refdst", Integer(8)),
             dst_dev: optional(&self.structure("dst_entry"), "dev", Pointer),
+            trap_name: optional(&metadata, "trap_name", Pointer),
+            trap_group_name: optional(&metadata, "trap_group_name", Pointer),
+            trap_input_dev: optional(&metadata, "input_dev", Pointer),
+            trap_type: optional(&metadata, "trap_type", Integer(4)),
         })
     }
 

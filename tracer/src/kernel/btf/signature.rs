@@ -1,11 +1,11 @@
-//! Which arguments this kernel's tracepoint `kfree_skb` has.
+//! Which arguments this kernel's tracepoints have.
 
-use btf_rs::{BtfType, FuncProto, Type};
+use btf_rs::{BtfType, Type};
 
 use super::{BtfError, KernelBtf};
 
-/// `__data`, `skb`, `location`, `reason`, `rx_sk`: what stands behind them is none of ours.
-const PARAMETERS: usize = 5;
+/// `__data` and five arguments: what stands behind them is none of ours.
+const PARAMETERS: usize = 6;
 
 /// The tracepoint's arguments beyond `skb` and `location` (`include/trace/events/skb.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,7 @@ impl KernelBtf {
     /// The arguments of `kfree_skb`, by the types of the parameters of the typedef `btf_trace_kfree_skb`: parameters
     /// have no names there. An argument of another type than expected counts as missing.
     pub fn tracepoint(&self) -> Result<KfreeSkb, BtfError> {
-        let parameters: Vec<Option<Type>> = self
-            .tracepoint_prototype()?
-            .parameters
-            .iter()
-            .take(PARAMETERS)
-            .map(|parameter| parameter.get_type_id().and_then(|id| self.plain_type(id)))
-            .collect();
+        let parameters = self.tracepoint_parameters("kfree_skb").map_err(BtfError::Tracepoint)?;
         let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
         if !self.points_to(parameter(1), "sk_buff") {
             return Err(BtfError::Tracepoint("its first argument is not a struct sk_buff".into()));
@@ -34,27 +28,46 @@ impl KernelBtf {
         if !matches!(parameter(2), Some(Type::Ptr(_))) {
             return Err(BtfError::Tracepoint("its second argument is not an address".into()));
         }
-        let has_reason = parameter(3).is_some_and(|found| self.is_reason(found));
+        let has_reason = parameter(3).is_some_and(|found| self.is_enum(found, "skb_drop_reason"));
         Ok(KfreeSkb { has_reason, has_rx_sk: has_reason && self.points_to(parameter(4), "sock") })
     }
 
-    fn tracepoint_prototype(&self) -> Result<FuncProto, BtfError> {
-        let types = self.btf.resolve_types_by_name("btf_trace_kfree_skb")?;
+    /// Whether there is a tracepoint `qdisc_drop` with the arguments `qdisc`, `txq`, `dev`, `skb` and `reason` of
+    /// `enum qdisc_drop_reason` (`include/trace/events/qdisc.h`, since about Linux 7.1).
+    pub fn tells_qdisc_drops(&self) -> bool {
+        let Ok(parameters) = self.tracepoint_parameters("qdisc_drop") else { return false };
+        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
+        self.points_to(parameter(4), "sk_buff")
+            && parameter(5).is_some_and(|found| self.is_enum(found, "qdisc_drop_reason"))
+    }
+
+    /// Whether there is a tracepoint `devlink_trap_report` with the arguments `devlink`, `skb` and `metadata`
+    /// (`include/trace/events/devlink.h`, since Linux 5.10).
+    pub fn tells_hardware_drops(&self) -> bool {
+        let Ok(parameters) = self.tracepoint_parameters("devlink_trap_report") else { return false };
+        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
+        self.points_to(parameter(2), "sk_buff") && self.points_to(parameter(3), "devlink_trap_metadata")
+    }
+
+    /// The types of a tracepoint's parameters, of which the first is not an argument. The error says why there are none.
+    fn tracepoint_parameters(&self, name: &str) -> Result<Vec<Option<Type>>, String> {
+        let name = format!("btf_trace_{name}");
+        // A name that no type has is an error to the library.
+        let types = self.btf.resolve_types_by_name(&name).unwrap_or_default();
         let typedef = types.iter().find_map(|found| match found {
             Type::Typedef(found) => found.get_type_id(),
             _ => None,
         });
-        let typedef = typedef.ok_or_else(|| {
-            BtfError::Tracepoint("its type information does not have the typedef btf_trace_kfree_skb".into())
-        })?;
+        let typedef = typedef.ok_or_else(|| format!("its type information does not have the typedef {name}"))?;
         let pointed = match self.plain_type(typedef) {
             Some(Type::Ptr(pointer)) => pointer.get_type_id().and_then(|id| self.plain_type(id)),
             _ => None,
         };
-        match pointed {
-            Some(Type::FuncProto(prototype)) => Ok(prototype),
-            _ => Err(BtfError::Tracepoint("btf_trace_kfree_skb is not a pointer to a function".into())),
-        }
+        let Some(Type::FuncProto(prototype)) = pointed else {
+            return Err(format!("{name} is not a pointer to a function"));
+        };
+        let parameters = prototype.parameters.iter().take(PARAMETERS);
+        Ok(parameters.map(|parameter| parameter.get_type_id().and_then(|id| self.plain_type(id))).collect())
     }
 
     fn points_to(&self, found: Option<&Type>, structure: &str) -> bool {
@@ -67,11 +80,11 @@ impl KernelBtf {
         name.is_ok_and(|name| name == structure)
     }
 
-    fn is_reason(&self, found: &Type) -> bool {
-        let name = match found {
-            Type::Enum(reason) if reason.size() == 4 => self.btf.resolve_name(reason),
+    fn is_enum(&self, found: &Type, name: &str) -> bool {
+        let found = match found {
+            Type::Enum(found) if found.size() == 4 => self.btf.resolve_name(found),
             _ => return false,
         };
-        name.is_ok_and(|name| name == "skb_drop_reason")
+        found.is_ok_and(|found| found == name)
     }
 }

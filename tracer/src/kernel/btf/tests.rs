@@ -134,6 +134,10 @@ fn finds_fields_through_anonymous_members() {
         dev_index_hlist: ABSENT,
         skb_refdst: ABSENT,
         dst_dev: ABSENT,
+        trap_name: ABSENT,
+        trap_group_name: ABSENT,
+        trap_input_dev: ABSENT,
+        trap_type: ABSENT,
     };
     assert_eq!(offsets(MODERN).unwrap(), expected);
 }
@@ -233,6 +237,48 @@ fn a_kernel_without_the_tracepoint_says_so() {
     assert!(error.contains("btf_trace_kfree_skb"), "{error}");
 }
 
+/// A kernel with one tracepoint that has these arguments.
+fn with_tracepoint(name: &str, arguments: impl FnOnce(&mut Writer) -> Vec<u32>) -> KernelBtf {
+    let mut w = Writer::new();
+    let void = w.pointer(0);
+    let parameters = [vec![void], arguments(&mut w)].concat();
+    let prototype = w.prototype(&parameters);
+    let pointer = w.pointer(prototype);
+    w.typedef(name, pointer);
+    KernelBtf::from_bytes(&w.finish()).unwrap()
+}
+
+fn pointer_to(w: &mut Writer, structure: &str) -> u32 {
+    let structure = w.forward(structure);
+    w.pointer(structure)
+}
+
+#[test]
+fn qdisc_drops_are_told_with_a_reason_of_their_own() {
+    let told = |reason: &str| {
+        let btf = with_tracepoint("btf_trace_qdisc_drop", |w| {
+            let others = ["Qdisc", "netdev_queue", "net_device", "sk_buff"].map(|name| pointer_to(w, name));
+            [others.to_vec(), vec![w.enumeration(reason, &[("QDISC_DROP_GENERIC", 0x3_0001)])]].concat()
+        });
+        btf.tells_qdisc_drops()
+    };
+    assert!(told("qdisc_drop_reason"));
+    assert!(!told("skb_drop_reason"));
+    assert!(!KernelBtf::from_bytes(&kernel(MODERN)).unwrap().tells_qdisc_drops());
+}
+
+#[test]
+fn hardware_drops_are_told_with_metadata() {
+    let told = |last: &str| {
+        let btf = with_tracepoint("btf_trace_devlink_trap_report", |w| {
+            ["devlink", "sk_buff", last].map(|name| pointer_to(w, name)).to_vec()
+        });
+        btf.tells_hardware_drops()
+    };
+    assert!(told("devlink_trap_metadata"));
+    assert!(!told("net_dm_hw_metadata"));
+}
+
 #[test]
 fn wide_enums_are_enums() {
     let mut w = Writer::new();
@@ -293,6 +339,7 @@ fn a_copy_in_memory_tells_the_same_as_the_mapped_file() {
 /// Asks everything; what it answers is of no interest, that it answers is.
 fn ask_everything(bytes: &[u8]) {
     if let Ok(btf) = KernelBtf::from_bytes(bytes) {
+        let _ = (btf.tells_qdisc_drops(), btf.tells_hardware_drops());
         let _ = (btf.offsets(), btf.tracepoint(), btf.enumerators_by_suffix("_drop_reason"));
         let _ = btf.module_from_bytes(bytes).map(|module| module.enumerators_by_suffix("_drop_reason"));
     }

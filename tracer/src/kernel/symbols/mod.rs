@@ -111,7 +111,7 @@ impl Known {
     fn look_up(table: &Table, address: u64, fresh: bool) -> Self {
         let symbol = table.find(address);
         let settled = fresh || symbol.is_some();
-        Self { location: Arc::new(Location { address, symbol }), settled }
+        Self { location: Arc::new(Location { address, symbol, trap_group: None }), settled }
     }
 }
 

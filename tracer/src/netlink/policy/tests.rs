@@ -177,6 +177,25 @@ fn an_operation_that_only_lists_gets_its_number_back() {
 }
 
 #[test]
+fn an_operation_that_is_0_indeed() {
+    let (zero, both, lists) = (Operation::of(0, 0xc), Operation::of(1, 0xe), Operation::of(2, 0xc));
+    let told = take(&[&OPERATIONS, &UNNUMBERED, &NUMBER]).unwrap();
+    // Alone, or before 6.2 with another that is not told.
+    for operations in [&[zero, both][..], &[zero, both, lists]] {
+        let mut policies = told.clone();
+        policies.number(operations);
+        assert_eq!(policies.roots(zero), Roots { does: None, dumps: Some(1) });
+        assert_eq!(policies.roots(both), Roots { does: Some(0), dumps: Some(1) });
+        assert_eq!(policies.roots(lists), Roots::default());
+    }
+    // Since 6.2 with another that is 0 here too.
+    let mut policies = take(&[&OPERATIONS, &UNNUMBERED, &UNNUMBERED, &NUMBER]).unwrap();
+    policies.number(&[zero, both, lists]);
+    assert_eq!((policies.roots(zero).dumps, policies.roots(lists).dumps), (Some(1), Some(1)));
+    assert!(policies.unnumbered.is_empty());
+}
+
+#[test]
 fn this_kernels_controller_checks_what_is_asked_for() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -34,8 +34,15 @@ pub enum Cause {
     NotSentAtStop,
     /// `NET_DM`: its queue in the kernel was full, as its own statistics tell.
     QueueTailDrops,
-    /// `NET_DM`: this program's socket was full. The kernel does not tell how many messages were lost.
+    /// `NET_DM`: this program's socket was full. The socket counts the messages that it had no room for; in packet mode
+    /// each is a drop.
     SocketOverrun,
+    /// `NET_DM`: messages that came, but made no sense or were cut.
+    Undecodable,
+    /// `NET_DM`: its map of places was full; these drops are counted by reason only.
+    NetDmOverflow,
+    /// `NET_DM`: others stopped or took it over, and what was dropped until that was noticed is in no count.
+    Interrupted,
     /// `NET_DM`: summary mode holds 64 places a CPU and second, and counts no others.
     TooManyPlaces,
     /// `NET_DM`: summary mode does not count what comes while a CPU's buffer is sent and replaced.
@@ -48,8 +55,6 @@ pub enum Cause {
     EbpfOverflow,
     /// eBPF: the kernel did not show these to the program, which was running on that CPU already.
     EbpfMissed,
-    /// eBPF: records of single drops that were held back, or found the ring full.
-    EbpfNotSent,
 }
 
 /// Who does not see drops of a kind.
@@ -85,21 +90,26 @@ pub struct Evidence<K> {
     pub mode: NetDmMode,
     /// Of single places.
     pub sites: HashMap<K, SiteEvidence, RandomState>,
-    /// `NET_DM`'s own count of packets that found its queue full (`STATS`), at any place.
-    pub queue_tail_drops: u64,
+    /// `NET_DM`'s own count of packets that found its queue full (`STATS`), at any place; none where it is not known.
+    pub queue_tail_drops: Option<u64>,
     /// How often this program's socket overran (`ENOBUFS`).
     pub socket_overruns: u64,
-    /// Seconds in which the kernel program counted at more than 64 places.
-    pub crowded_seconds: u64,
+    /// Messages that the socket had no room for; none where the kernel does not tell.
+    pub unheard: Option<u64>,
+    /// Messages that made no sense.
+    pub undecodable: u64,
+    /// Drops that `NET_DM` told, but that found no room among its places.
+    pub net_dm_overflow: u64,
+    /// How often others stopped `NET_DM`, or took it over.
+    pub interruptions: u64,
+    /// Alerts of summary mode with 64 places, which is all that they hold: hits at further ones were not counted.
+    pub full_alerts: u64,
     /// Alerts of summary mode: at each, a CPU's buffer was replaced.
     pub alerts: u64,
     /// Drops that the kernel program counted by reason only.
     pub ebpf_overflow: u64,
     /// Runs of the kernel program that the kernel skipped; none where it does not tell.
     pub ebpf_missed: Option<u64>,
-    /// Records that the kernel program held back or found no room for, when events are compared; 0 for totals, which
-    /// lose none.
-    pub ebpf_not_sent: u64,
 }
 
 impl<K> Default for Evidence<K> {
@@ -108,13 +118,16 @@ impl<K> Default for Evidence<K> {
         Self {
             mode: NetDmMode::default(),
             sites: HashMap::default(),
-            queue_tail_drops: 0,
+            queue_tail_drops: Some(0),
             socket_overruns: 0,
-            crowded_seconds: 0,
+            unheard: Some(0),
+            undecodable: 0,
+            net_dm_overflow: 0,
+            interruptions: 0,
+            full_alerts: 0,
             alerts: 0,
             ebpf_overflow: 0,
             ebpf_missed: Some(0),
-            ebpf_not_sent: 0,
         }
     }
 }
@@ -134,25 +147,31 @@ impl<K: Eq + Hash> Evidence<K> {
 
     pub(super) fn missing_from_net_dm(&self) -> Clues {
         let summary = self.mode == NetDmMode::Summary;
-        let packet = !summary;
+        let in_packets = |packets: u64| if summary { 0 } else { packets };
+        // A message of summary mode holds any number of drops.
+        let overran = self.unheard.map_or(self.socket_overruns > 0, |unheard| summary && unheard > 0);
         let happened = [
-            (self.socket_overruns > 0, Cause::SocketOverrun),
-            (summary && self.crowded_seconds > 0, Cause::TooManyPlaces),
+            (overran, Cause::SocketOverrun),
+            (!summary && self.queue_tail_drops.is_none(), Cause::QueueTailDrops),
+            (summary && self.undecodable > 0, Cause::Undecodable),
+            (self.interruptions > 0, Cause::Interrupted),
+            (summary && self.full_alerts > 0, Cause::TooManyPlaces),
             (summary && self.alerts > 0, Cause::AlertBufferReplaced),
         ];
         Clues {
-            shared: vec![(Cause::QueueTailDrops, if packet { self.queue_tail_drops } else { 0 })],
+            shared: vec![
+                (Cause::QueueTailDrops, in_packets(self.queue_tail_drops.unwrap_or(0))),
+                (Cause::SocketOverrun, in_packets(self.unheard.unwrap_or(0))),
+                (Cause::Undecodable, in_packets(self.undecodable)),
+                (Cause::NetDmOverflow, self.net_dm_overflow),
+            ],
             unsized_causes: happened.into_iter().filter_map(|(happened, cause)| happened.then_some(cause)).collect(),
         }
     }
 
     pub(super) fn missing_from_ebpf(&self) -> Clues {
         Clues {
-            shared: vec![
-                (Cause::EbpfNotSent, self.ebpf_not_sent),
-                (Cause::EbpfOverflow, self.ebpf_overflow),
-                (Cause::EbpfMissed, self.ebpf_missed.unwrap_or(0)),
-            ],
+            shared: vec![(Cause::EbpfOverflow, self.ebpf_overflow), (Cause::EbpfMissed, self.ebpf_missed.unwrap_or(0))],
             unsized_causes: if self.ebpf_missed.is_none() { vec![Cause::EbpfMissed] } else { Vec::new() },
         }
     }
@@ -165,8 +184,8 @@ impl SiteEvidence {
         let uncovered = if self.uncovered == Some(Uncovered::ByNetDm) { missing } else { 0 };
         [
             (Cause::NotCoveredByNetDm, uncovered),
-            (Cause::NoMacHeader, in_mode(NetDmMode::Packet, self.no_mac_header)),
             (Cause::OwnNetlink, self.own_netlink),
+            (Cause::NoMacHeader, in_mode(NetDmMode::Packet, self.no_mac_header)),
             (Cause::NetDmStartedOrStopped, self.while_net_dm_off),
             (Cause::NotSentAtStop, in_mode(NetDmMode::Summary, self.since_last_alert)),
         ]

@@ -5,6 +5,7 @@
 
 mod evidence;
 mod gap;
+mod material;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use evidence::{Cause, Evidence, NetDmMode, SiteEvidence, Uncovered};
 pub use gap::{Explained, Gap};
+pub use material::{Late, Material};
 
 /// The name of the JSON schema that a [`Comparison`] is the core of.
 pub const SCHEMA: &str = "droptrace.compare.v1";
@@ -38,14 +40,14 @@ impl Counts {
 }
 
 /// Sums up what each source counted by place, and puts it side by side, in order of place.
-pub fn side_by_side<K: Ord + Copy>(
+pub fn side_by_side<K: Ord>(
     ebpf: impl IntoIterator<Item = (K, u64)>,
     net_dm: impl IntoIterator<Item = (K, u64)>,
 ) -> Vec<(K, Counts)> {
     let ebpf = ebpf.into_iter().map(|(site, ebpf)| (site, Counts { ebpf, ..Counts::default() }));
     let net_dm = net_dm.into_iter().map(|(site, net_dm)| (site, Counts { net_dm, ..Counts::default() }));
     let mut counts: Vec<(K, Counts)> = ebpf.chain(net_dm).collect();
-    counts.sort_unstable_by_key(|(site, _)| *site);
+    counts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     counts.dedup_by(|(site, more), (kept, sum)| {
         let same = site == kept;
         if same {

@@ -26,19 +26,19 @@ fn parts(gap: &Gap) -> Vec<(Cause, u64)> {
 
 #[test]
 fn a_counted_cause_explains_as_much_as_it_counted() {
-    let (row, total) = one(1000, 700, &Evidence { queue_tail_drops: 200, ..Evidence::default() });
+    let (row, total) = one(1000, 700, &Evidence { queue_tail_drops: Some(200), ..Evidence::default() });
     assert_eq!((row.difference, row.not_by_net_dm.packets), (300, 300));
     assert_eq!(parts(&row.not_by_net_dm), [(Cause::QueueTailDrops, 200)]);
     assert_eq!((row.not_by_net_dm.unexplained, total.unexplained, total.explained), (100, 100, 200));
     assert_eq!(total.verdict, Verdict::Unexplained);
-    let (row, total) = one(1000, 700, &Evidence { queue_tail_drops: 500, ..Evidence::default() });
+    let (row, total) = one(1000, 700, &Evidence { queue_tail_drops: Some(500), ..Evidence::default() });
     assert_eq!(parts(&row.not_by_net_dm), [(Cause::QueueTailDrops, 300)]);
     assert_eq!(total.verdict, Verdict::Explained);
 }
 
 #[test]
 fn what_was_lost_uncounted_is_possible_and_no_more() {
-    let evidence = Evidence { queue_tail_drops: 200, socket_overruns: 1, ..Evidence::default() };
+    let evidence = Evidence { queue_tail_drops: Some(200), socket_overruns: 1, unheard: None, ..Evidence::default() };
     let (row, total) = one(1000, 700, &evidence);
     assert_eq!(parts(&row.not_by_net_dm), [(Cause::QueueTailDrops, 200)]);
     assert_eq!((row.not_by_net_dm.possible, row.not_by_net_dm.unexplained), (100, 0));
@@ -47,8 +47,33 @@ fn what_was_lost_uncounted_is_possible_and_no_more() {
 }
 
 #[test]
+fn what_a_full_socket_counted_is_explained_in_packets_and_possible_in_summaries() {
+    let overran = Evidence { socket_overruns: 1, unheard: Some(40), ..Evidence::default() };
+    let (row, total) = one(100, 60, &overran);
+    assert_eq!((parts(&row.not_by_net_dm), total.verdict), (vec![(Cause::SocketOverrun, 40)], Verdict::Explained));
+    assert_eq!(one(101, 60, &overran).1.verdict, Verdict::Unexplained);
+    let (row, _) = one(100, 60, &Evidence { mode: NetDmMode::Summary, ..overran });
+    assert_eq!((row.not_by_net_dm.possible, row.not_by_net_dm.possible_causes), (40, vec![Cause::SocketOverrun]));
+}
+
+#[test]
+fn other_losses_of_net_dm_are_told_by_their_kind() {
+    let counted = Evidence { undecodable: 3, net_dm_overflow: 30, ..Evidence::default() };
+    let (row, total) = one(100, 67, &counted);
+    assert_eq!(parts(&row.not_by_net_dm), [(Cause::Undecodable, 3), (Cause::NetDmOverflow, 30)]);
+    assert_eq!(total.verdict, Verdict::Explained);
+    for (evidence, cause) in [
+        (Evidence { interruptions: 1, ..Evidence::default() }, Cause::Interrupted),
+        (Evidence { queue_tail_drops: None, ..Evidence::default() }, Cause::QueueTailDrops),
+    ] {
+        let (row, total) = one(100, 60, &evidence);
+        assert_eq!((row.not_by_net_dm.possible_causes, total.verdict), (vec![cause], Verdict::PossiblyExplained));
+    }
+}
+
+#[test]
 fn agreement_needs_no_causes() {
-    let evidence = Evidence { queue_tail_drops: 200, socket_overruns: 1, ..Evidence::default() };
+    let evidence = Evidence { queue_tail_drops: Some(200), socket_overruns: 1, unheard: None, ..Evidence::default() };
     let (row, total) = one(700, 700, &evidence);
     assert_eq!((row.not_by_net_dm, row.not_by_ebpf), (Gap::default(), Gap::default()));
     assert_eq!(total.verdict, Verdict::Agree);
@@ -88,28 +113,28 @@ fn a_place_that_one_source_does_not_cover_is_explained_in_that_direction_only() 
 
 #[test]
 fn causes_of_one_mode_do_not_excuse_the_other() {
-    let (row, _) = one(100, 60, &Evidence { crowded_seconds: 3, alerts: 9, ..Evidence::default() });
+    let (row, _) = one(100, 60, &Evidence { full_alerts: 3, alerts: 9, ..Evidence::default() });
     assert_eq!(row.not_by_net_dm.unexplained, 40);
-    let summary = Evidence { mode: NetDmMode::Summary, queue_tail_drops: 99, ..Evidence::default() };
+    let summary = Evidence { mode: NetDmMode::Summary, queue_tail_drops: Some(99), ..Evidence::default() };
     assert_eq!(one(100, 60, &summary).0.not_by_net_dm.unexplained, 40);
-    let summary = Evidence { crowded_seconds: 3, alerts: 9, ..summary };
+    let summary = Evidence { full_alerts: 3, alerts: 9, ..summary };
     let (row, _) = one(100, 60, &summary);
     assert_eq!(row.not_by_net_dm.possible_causes, [Cause::TooManyPlaces, Cause::AlertBufferReplaced]);
 }
 
 #[test]
 fn what_the_kernel_program_lost_explains_what_only_net_dm_heard() {
-    let evidence = Evidence { ebpf_overflow: 5, ebpf_missed: Some(7), ebpf_not_sent: 9, ..Evidence::default() };
+    let evidence = Evidence { ebpf_overflow: 5, ebpf_missed: Some(7), ..Evidence::default() };
     let (row, _) = one(0, 30, &evidence);
-    let explained = [(Cause::EbpfNotSent, 9), (Cause::EbpfOverflow, 5), (Cause::EbpfMissed, 7)];
-    assert_eq!((parts(&row.not_by_ebpf), row.not_by_ebpf.unexplained), (explained.to_vec(), 9));
+    let explained = [(Cause::EbpfOverflow, 5), (Cause::EbpfMissed, 7)];
+    assert_eq!((parts(&row.not_by_ebpf), row.not_by_ebpf.unexplained), (explained.to_vec(), 18));
     let (row, _) = one(0, 30, &Evidence { ebpf_missed: None, ..Evidence::default() });
     assert_eq!((row.not_by_ebpf.possible, row.not_by_ebpf.possible_causes), (30, vec![Cause::EbpfMissed]));
 }
 
 #[test]
 fn tail_drops_are_shared_out_once() {
-    let evidence = Evidence { queue_tail_drops: 100, ..Evidence::default() };
+    let evidence = Evidence { queue_tail_drops: Some(100), ..Evidence::default() };
     let comparison = compare([(SITE, counts(300, 0)), (OTHER, counts(100, 0))], &evidence);
     let explained: Vec<u64> = comparison.places.iter().map(|row| row.not_by_net_dm.explained_packets()).collect();
     assert_eq!(explained, [75, 25]);
@@ -139,7 +164,7 @@ fn counts_are_summed_side_by_side() {
 
 #[test]
 fn json_names_causes_and_the_verdict() {
-    let evidence = Evidence { queue_tail_drops: 2, socket_overruns: 1, ..Evidence::default() };
+    let evidence = Evidence { queue_tail_drops: Some(2), socket_overruns: 1, unheard: None, ..Evidence::default() };
     let comparison = compare([(SITE, counts(5, 0))], &evidence).named(|site| Site { pc: 1, ..site });
     let expected = serde_json::json!({
         "total": {"ebpf": 5, "net_dm": 0, "only_one": 5, "explained": 2, "possible": 3, "unexplained": 0,
@@ -178,24 +203,27 @@ prop_compose! {
     fn evidence()(
         summary: bool,
         sites in btree_map(0..12_u64, site_evidence(), 0..8),
-        queue_tail_drops in size(),
-        socket_overruns in 0..2_u64,
-        crowded_seconds in 0..2_u64,
+        (queue_tail_drops, unheard) in (proptest::option::of(size()), proptest::option::of(size())),
+        (undecodable, net_dm_overflow) in (size(), size()),
+        (socket_overruns, interruptions) in (0..2_u64, 0..2_u64),
+        full_alerts in 0..2_u64,
         alerts in 0..2_u64,
         ebpf_overflow in size(),
         ebpf_missed in proptest::option::of(size()),
-        ebpf_not_sent in size(),
     ) -> Evidence<u64> {
         Evidence {
             mode: if summary { NetDmMode::Summary } else { NetDmMode::Packet },
             sites: sites.into_iter().collect(),
             queue_tail_drops,
             socket_overruns,
-            crowded_seconds,
+            unheard,
+            undecodable,
+            net_dm_overflow,
+            interruptions,
+            full_alerts,
             alerts,
             ebpf_overflow,
             ebpf_missed,
-            ebpf_not_sent,
         }
     }
 }
@@ -243,19 +271,24 @@ proptest! {
             }
         }
         for (cause, size) in [
-            (Cause::QueueTailDrops, evidence.queue_tail_drops),
+            (Cause::QueueTailDrops, evidence.queue_tail_drops.unwrap_or(0)),
+            (Cause::SocketOverrun, evidence.unheard.unwrap_or(0)),
+            (Cause::Undecodable, evidence.undecodable),
+            (Cause::NetDmOverflow, evidence.net_dm_overflow),
             (Cause::EbpfOverflow, evidence.ebpf_overflow),
             (Cause::EbpfMissed, evidence.ebpf_missed.unwrap_or(0)),
-            (Cause::EbpfNotSent, evidence.ebpf_not_sent),
         ] {
             // A counted cause explains all it can before anything is left.
             prop_assert!(explained_by(&comparison, cause) <= size);
         }
         prop_assert_eq!(comparison.total.unexplained, left);
         prop_assert_eq!(comparison.is_explained(), left == 0);
-        if left > 0 && evidence.mode == NetDmMode::Packet && evidence.queue_tail_drops > 0 {
+        if left > 0 && evidence.mode == NetDmMode::Packet
+            && let Some(tail_drops) = evidence.queue_tail_drops
+            && tail_drops > 0
+        {
             let in_vain = comparison.places.iter().any(|row| row.not_by_net_dm.unexplained > 0);
-            prop_assert!(!in_vain || explained_by(&comparison, Cause::QueueTailDrops) == evidence.queue_tail_drops);
+            prop_assert!(!in_vain || explained_by(&comparison, Cause::QueueTailDrops) == tail_drops);
         }
     }
 

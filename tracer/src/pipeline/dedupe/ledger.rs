@@ -1,10 +1,12 @@
 //! The account of joining two sources.
 
+use serde::Serialize;
+
 use super::observation::AloneCause;
 use crate::event::Origin;
 
 /// At any moment `ebpf.delivered + net_dm.delivered = unique + duplicates + pending`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DedupeLedger {
     /// What came of the kernel program's observations.
     pub ebpf: HeardLedger,
@@ -19,7 +21,7 @@ pub struct DedupeLedger {
 }
 
 /// The observations of one source: `delivered = alone + duplicates + those that wait`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HeardLedger {
     /// Observations that came.
     pub delivered: u64,
@@ -28,7 +30,7 @@ pub struct HeardLedger {
 }
 
 /// Drops told as heard by one source, by cause: see [`AloneCause`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "each is the number of its cause")]
 pub struct AloneLedger {
     pub expired: u64,

@@ -54,6 +54,8 @@ pub struct Deduper<T> {
     wait_ns: u64,
     apart_ns: u64,
     now: Moment,
+    /// When the last observation came, or later.
+    latest: Moment,
     room: WaitingRoom<T>,
     ledger: DedupeLedger,
     listening: [bool; 2],
@@ -67,6 +69,7 @@ impl<T: Copy> Deduper<T> {
             wait_ns: nanoseconds(limits.wait),
             apart_ns: nanoseconds(limits.apart),
             now: Moment::default(),
+            latest: Moment::default(),
             room: WaitingRoom::new(limits.max_pending),
             ledger: DedupeLedger::default(),
             listening: [true; 2],
@@ -76,10 +79,17 @@ impl<T: Copy> Deduper<T> {
     /// Takes an observation that came at `now`, and shows to `tell` the drops that are settled by it or by the time.
     pub fn hear(&mut self, now: Moment, observation: Observation<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
         self.advance(now, tell);
+        self.take(now, observation, tell);
+    }
+
+    /// As [`Deduper::hear`], but no time passes: for a caller that reads both sources in turn, and knows only when it
+    /// has read both that what still waits was not told by the other one.
+    pub fn take(&mut self, now: Moment, observation: Observation<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
+        self.latest = self.latest.max(now);
         let Observation { origin, drop, print, detail } = observation;
         self.ledger.of(origin).delivered += 1;
         match print {
-            Ok(print) => self.join(Waiting { origin, drop, print, arrived: self.now, detail }, tell),
+            Ok(print) => self.join(Waiting { origin, drop, print, arrived: self.latest, detail }, tell),
             Err(why) => self.tell_alone(origin, drop, detail, why.into(), tell),
         }
     }
@@ -88,7 +98,8 @@ impl<T: Copy> Deduper<T> {
     /// latest counts as the latest.
     pub fn advance(&mut self, now: Moment, tell: &mut impl FnMut(&UniqueDrop<T>)) {
         self.now = self.now.max(now);
-        while self.room.oldest().is_some_and(|oldest| self.now.0 - oldest.arrived.0 > self.wait_ns) {
+        self.latest = self.latest.max(now);
+        while self.room.oldest().is_some_and(|oldest| self.now.0.saturating_sub(oldest.arrived.0) > self.wait_ns) {
             self.give_up_oldest(AloneCause::Expired, tell);
         }
     }

@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use tracer_common::REASON_ABSENT;
 
-use super::{MAX_PLACES, Normaliser};
+use super::{MAX_PLACES, Normaliser, hardware};
 use crate::event::{DropEvent, DropTotal, Origin, PacketStart, Place, Reason, Timestamp};
 use crate::report::OverflowTotal;
 use crate::source::net_dm::{Cause, Heard, Key, Totals};
-
-/// Subsystem of what devices drop by devlink traps, which are no reasons of the kernel's.
-const HARDWARE: &str = "hardware";
 
 impl Normaliser {
     /// Totals by place.
@@ -21,6 +18,7 @@ impl Normaliser {
             bytes: count.bytes,
             first_seen: count.first_seen,
             last_seen: count.last_seen,
+            seen_by: &[Origin::NetDm],
         });
         named.collect()
     }
@@ -55,7 +53,10 @@ impl Normaliser {
         }
         let place = Arc::new(Place {
             reason: self.cause(key.cause, totals),
-            location: self.symbols.resolve(key.pc),
+            location: match key.cause {
+                Cause::Trap { group, .. } => hardware::location(group.map(|number| totals.name(number))),
+                _ => self.symbols.resolve(key.pc),
+            },
             protocol: key.protocol,
             interface: interface.map(Arc::from),
             ifindex: key.ifindex,
@@ -73,9 +74,7 @@ impl Normaliser {
         match cause {
             Cause::Untold => self.reasons.resolve(REASON_ABSENT),
             Cause::Reason(number) => self.reasons.by_name(totals.name(number)),
-            Cause::Trap(number) => {
-                Arc::new(Reason { value: None, subsystem: HARDWARE.into(), name: totals.name(number).into() })
-            }
+            Cause::Trap { name, .. } => hardware::reason(totals.name(name)),
         }
     }
 }

@@ -3,10 +3,28 @@
 use serde::Serialize;
 
 use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
 
+/// The schema of a run's last line.
+const LEDGER: &str = "droptrace.ledger.v1";
+
+/// `droptrace.ledger.v1`.
 #[derive(Serialize)]
-pub(super) struct Account {
+pub(super) struct LedgerLine<'r> {
+    schema: &'static str,
+    sources: Vec<Account>,
+    union: Option<&'r DedupeLedger>,
+}
+
+impl<'r> LedgerLine<'r> {
+    pub(super) fn new(sources: &[SourceReport], union: Option<&'r DedupeLedger>) -> Self {
+        Self { schema: LEDGER, sources: sources.iter().map(Account::from).collect(), union }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Account {
     source: &'static str,
     mode: &'static str,
     ledger: Shape,
@@ -31,6 +49,7 @@ struct Ebpf {
     missed: Option<u64>,
     unread: i128,
     events: Option<Events>,
+    qdisc_untaken: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -87,9 +106,9 @@ impl From<&SourceReport> for Account {
 
 impl From<EbpfLedger> for Ebpf {
     fn from(ledger: EbpfLedger) -> Self {
-        let EbpfLedger { hits, accounted, overflow, filtered, missed, events } = ledger;
+        let EbpfLedger { hits, accounted, overflow, filtered, missed, events, qdisc_untaken } = ledger;
         let (unread, events) = (ledger.unread(), events.map(Events::from));
-        Self { hits, accounted, overflow, filtered, lost: missed, missed, unread, events }
+        Self { hits, accounted, overflow, filtered, lost: missed, missed, unread, events, qdisc_untaken }
     }
 }
 

@@ -1,6 +1,8 @@
 //! JSON for programs: one document a line. `docs/output.md` has every field; within a version a schema only grows.
 
+mod compare;
 mod ledger;
+mod raw;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -10,7 +12,9 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use ledger::Account;
+pub use compare::CompareJson;
+pub(crate) use ledger::Account;
+pub use raw::{RawJson, RawOptions};
 pub use stat::StatJson;
 pub use trace::TraceJson;
 
@@ -40,6 +44,11 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)
     }
+}
+
+/// The group of the devlink trap by which a device dropped.
+fn trap_group(location: &Location) -> Option<&str> {
+    location.trap_group.as_deref()
 }
 
 /// The parts of a location, each null where it is not known.

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Account, Address, Shown, protocol_of, symbol_of, told};
+use super::trace::Origins;
+use super::{Account, Address, Shown, protocol_of, symbol_of, told, trap_group};
 use crate::event::DropTotal;
 use crate::packet::ProtocolName;
 use crate::report::{OverflowTotal, StatReport};
@@ -78,6 +79,8 @@ struct Row<'r> {
     last_seen: TimeText,
     netns_name: Option<&'r str>,
     netlink: bool,
+    seen_by: Origins<'r>,
+    trap_group: Option<&'r str>,
 }
 
 impl<'r> From<&'r DropTotal> for Row<'r> {
@@ -102,6 +105,8 @@ impl<'r> From<&'r DropTotal> for Row<'r> {
             last_seen: TimeText::new(total.last_seen),
             netns_name: place.netns_name.as_deref(),
             netlink: place.is_netlink_message(),
+            seen_by: Origins(total.seen_by),
+            trap_group: trap_group(&place.location),
         }
     }
 }

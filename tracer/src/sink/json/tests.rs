@@ -1,13 +1,15 @@
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::*;
 use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
 use crate::report::StatReport;
 use crate::sink::samples::{
-    NEW_YEAR, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet, totals, trace_sources,
-    udp_packet,
+    NEW_YEAR, comparison, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet, totals,
+    trace_sources, udp_packet,
 };
-use crate::sink::{DropSink, Sort, StatSink};
+use crate::sink::{CompareSink, DropSink, Sort, StatSink};
 
 fn stat(report: &StatReport) -> String {
     let mut out = Vec::new();
@@ -15,7 +17,7 @@ fn stat(report: &StatReport) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn event<'a>(place: &'a Place, bytes: &'a [u8]) -> DropEvent<'a> {
+fn event<'a>(place: &'a Arc<Place>, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
         timestamp: Timestamp(NEW_YEAR.0 + 7),
         place,
@@ -51,26 +53,26 @@ fn what_is_not_known_is_null() {
     for field in ["symbol", "offset", "module", "protocol", "interface", "ifindex"] {
         assert_eq!(parsed["drops"][4][field], Value::Null, "{field}");
     }
-    let no_reason = Place { reason: reason(tracer_common::REASON_ABSENT, "", "?"), ..place() };
+    let no_reason = Arc::new(Place { reason: reason(tracer_common::REASON_ABSENT, "", "?"), ..place() });
     let parsed: Value = serde_json::from_str(&drop_line(&event(&no_reason, &[]))).unwrap();
     assert_eq!((&parsed["reason"], &parsed["subsystem"]), (&Value::Null, &Value::Null));
 }
 
 #[test]
 fn a_drop_is_one_line_in_the_order_of_the_schema() {
-    insta::assert_snapshot!(drop_line(&event(&place(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"interface":"lo","ifindex":1,"netns":4026531833,"protocol":"ipv4","length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","address":"0xffffffff82045927","netns_name":null,"vlans":[],"tcp_flags":null,"icmp_type":null,"icmp_code":null}"#);
-    let tagged = Place {
+    insta::assert_snapshot!(drop_line(&event(&place().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"interface":"lo","ifindex":1,"netns":4026531833,"protocol":"ipv4","length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","address":"0xffffffff82045927","netns_name":null,"vlans":[],"tcp_flags":null,"icmp_type":null,"icmp_code":null,"trap_group":null}"#);
+    let tagged = Arc::new(Place {
         protocol: 0x86dd,
         location: location("nf_hook_slow", 0xc5, Some("nf_tables")),
         netns_name: Some("blue".into()),
         ..place()
-    };
-    insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","interface":"lo","ifindex":1,"netns":4026531833,"protocol":"ipv6","length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","address":"0xffffffff82045845","netns_name":"blue","vlans":[100],"tcp_flags":"S.","icmp_type":null,"icmp_code":null}"#);
+    });
+    insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","interface":"lo","ifindex":1,"netns":4026531833,"protocol":"ipv6","length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","address":"0xffffffff82045845","netns_name":"blue","vlans":[100],"tcp_flags":"S.","icmp_type":null,"icmp_code":null,"trap_group":null}"#);
 }
 
 #[test]
 fn hostile_names_stay_within_their_strings() {
-    let evil = Place { interface: Some("\"},\n\x1b[2J".into()), ..place() };
+    let evil = Arc::new(Place { interface: Some("\"},\n\x1b[2J".into()), ..place() });
     let line = drop_line(&event(&evil, &udp_packet()));
     assert_eq!(line.matches('\n').count(), 1);
     let parsed: Value = serde_json::from_str(&line).unwrap();
@@ -82,16 +84,41 @@ fn a_trace_ends_with_its_ledger() {
     let mut out = Vec::new();
     let mut sink = TraceJson::new(&mut out);
     sink.start(&host(), NEW_YEAR).unwrap();
-    sink.event(&event(&place(), &[])).unwrap();
-    sink.finish(&trace_sources()).unwrap();
+    sink.event(&event(&place().into(), &[])).unwrap();
+    sink.finish(&trace_sources(), None).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count(), 2);
-    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"unread":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3}}}]}"#);
+    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"unread":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3},"qdisc_untaken":null}}],"union":null}"#);
 }
 
 #[test]
 fn each_source_has_the_fields_of_its_ledger() {
     let mut out = Vec::new();
-    TraceJson::new(&mut out).finish(&[net_dm_source()]).unwrap();
-    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"unheard":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0}}]}"#);
+    TraceJson::new(&mut out).finish(&[net_dm_source()], None).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"unheard":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0}}],"union":null}"#);
+}
+
+#[test]
+fn a_comparison_is_one_line_in_the_order_of_the_schema() {
+    let mut out = Vec::new();
+    CompareJson::new(&mut out).report(&comparison()).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.matches('\n').count(), 1);
+    insta::assert_snapshot!(
+        "compare",
+        text.replace("},{\"reason\"", "},\n{\"reason\"").replace("[{\"reason\"", "[\n{\"reason\"")
+    );
+}
+
+#[test]
+fn a_recording_has_the_bytes_of_packets() {
+    let mut out = Vec::new();
+    let mut sink = RawJson::new(&mut out, RawOptions { captured: 128, home_netns: 7 });
+    sink.start(&host(), NEW_YEAR).unwrap();
+    sink.event(&event(&place().into(), &[0, 1, 0xfe])).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    // The one figure that differs from run to run.
+    let (before, rest) = text.split_once("\"heard_ns\":").unwrap();
+    let after = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    insta::assert_snapshot!("raw", format!("{before}\"heard_ns\":0{after}"));
 }

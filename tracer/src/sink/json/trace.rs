@@ -4,9 +4,11 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
-use super::{Account, Address, Shown, protocol_of, symbol_of, told};
+use super::ledger::LedgerLine;
+use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
 use crate::event::{DropEvent, Origin};
 use crate::packet::{Content, Decoded, Endpoint, ProtocolName, TcpFlags, Transport, TransportName, decode};
+use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
 use crate::sink::time::TimeText;
 use crate::sink::{DropSink, told_reason};
@@ -41,17 +43,10 @@ impl<W: Write> DropSink for TraceJson<W> {
         self.out.flush()
     }
 
-    fn finish(&mut self, sources: &[SourceReport]) -> io::Result<()> {
-        let sources = sources.iter().map(Account::from).collect();
-        self.write_line(&LedgerLine { schema: "droptrace.ledger.v1", sources })?;
+    fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
+        self.write_line(&LedgerLine::new(sources, union))?;
         self.out.flush()
     }
-}
-
-#[derive(Serialize)]
-struct LedgerLine {
-    schema: &'static str,
-    sources: Vec<Account>,
 }
 
 #[derive(Serialize)]
@@ -78,6 +73,7 @@ struct Line<'a> {
     tcp_flags: Option<Shown<TcpFlags>>,
     icmp_type: Option<u8>,
     icmp_code: Option<u8>,
+    trap_group: Option<&'a str>,
 }
 
 impl<'a> Line<'a> {
@@ -116,11 +112,12 @@ impl<'a> Line<'a> {
             tcp_flags: tcp_flags.map(Shown),
             icmp_type: icmp.map(|message| message.kind),
             icmp_code: icmp.map(|message| message.code),
+            trap_group: trap_group(&place.location),
         }
     }
 }
 
-struct Origins<'a>(&'a [Origin]);
+pub(super) struct Origins<'a>(pub(super) &'a [Origin]);
 
 impl Serialize for Origins<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Location, Place, Reason};
+use crate::event::{Location, Origin, Place, Reason};
 use crate::sink::told_reason;
 
 /// Shorter than this, a symbol says nothing any more.
@@ -37,10 +37,13 @@ pub(super) fn reason(reason: &Reason) -> Cow<'_, str> {
     }
 }
 
-/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, or `-` where it is no place in the kernel's code;
-/// in at most `width` characters, first at the symbol's expense, then at the module's.
+/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, `group l3_drops` where a device dropped, or
+/// `-` where no place is told; in at most `width` characters, first at the symbol's expense, then at the module's.
 pub(super) fn location(location: &Location, width: usize) -> String {
     let Some(symbol) = &location.symbol else {
+        if let Some(group) = &location.trap_group {
+            return shorten(&format!("group {}", printable(group)), width).into_owned();
+        }
         if location.address == 0 {
             return "-".into();
         }
@@ -82,6 +85,15 @@ pub(super) fn netns(place: &Place) -> Cow<'_, str> {
     }
 }
 
+/// `ebpf`, `net_dm`, `ebpf+net_dm`, `-` for nobody.
+pub(super) const fn seen_by(origins: &[Origin]) -> &'static str {
+    match origins {
+        [] => "-",
+        [only] => only.name(),
+        _ => "ebpf+net_dm",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +114,10 @@ mod tests {
         let symbol = Symbol { name: "tcp_v4_do_rcv".into(), offset: 0x1a7, module: None };
         let in_module = Symbol { module: Some("nf_tables".into()), ..symbol.clone() };
         let at = |symbol: &Symbol, width| {
-            location(&Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol.clone()) }, width)
+            location(
+                &Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol.clone()), trap_group: None },
+                width,
+            )
         };
         assert_eq!(at(&symbol, 18), "tcp_v4_do_rcv+0x1a7".replace("_do_", "…o_"));
         assert_eq!(at(&symbol, 19), "tcp_v4_do_rcv+0x1a7");
@@ -111,9 +126,9 @@ mod tests {
         assert_eq!(at(&in_module, 26), "tcp_…rcv+0x1a7 [nf_tables]");
         assert_eq!(at(&in_module, 20), "tcp_v…_rcv+0x1a7 […]");
         assert_eq!(at(&in_module, 12), "tcp_v4…7 […]");
-        let hidden = Location { address: 0xffff_ffff_8204_5927, symbol: None };
+        let hidden = Location { address: 0xffff_ffff_8204_5927, symbol: None, trap_group: None };
         assert_eq!(location(&hidden, 30), "0xffffffff82045927");
-        assert_eq!(location(&Location { address: 0, symbol: None }, 30), "-");
+        assert_eq!(location(&Location { address: 0, symbol: None, trap_group: None }, 30), "-");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::number::Grouped;
 use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
 
 /// A line, and whether all is well with it.
@@ -35,7 +36,7 @@ pub(super) fn accounting(sources: &[SourceReport], is_final: bool) -> Vec<Ledger
 /// While the program runs, drops that came during the reading are a term of their own; afterwards there are none, or
 /// the line says that the account is wrong.
 fn ebpf(text: &mut String, ledger: &EbpfLedger, is_final: bool) -> bool {
-    let EbpfLedger { hits, accounted, overflow, filtered, missed, .. } = *ledger;
+    let EbpfLedger { hits, accounted, overflow, filtered, missed, qdisc_untaken, .. } = *ledger;
     _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
     _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
     let unread = ledger.unread();
@@ -49,6 +50,9 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger, is_final: bool) -> bool {
             _ = write!(text, "lost {} (the kernel program was running on that CPU already)", Grouped(lost));
         }
         None => text.push_str("lost: unknown (this kernel does not tell)"),
+    }
+    if let Some(untaken) = qdisc_untaken.filter(|untaken| *untaken > 0) {
+        _ = write!(text, "; up to {} qdisc drops without their exact reason", Grouped(untaken));
     }
     let balanced = unread == 0 || !is_final;
     if !balanced {
@@ -129,6 +133,28 @@ pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
     lines.collect()
 }
 
+/// `union: 20 heard by ebpf + 18 by net_dm = 20 drops + 18 heard twice`.
+pub(super) fn union(ledger: &DedupeLedger) -> LedgerLine {
+    let DedupeLedger { ebpf, net_dm, unique, duplicates, pending } = *ledger;
+    let mut text = format!("union: {} heard by ebpf", Grouped(ebpf.delivered));
+    _ = write!(text, " + {} by net_dm = {} drops", Grouped(net_dm.delivered), Grouped(unique));
+    _ = write!(text, " + {} heard twice", Grouped(duplicates));
+    if pending > 0 {
+        _ = write!(text, " + {} that wait", Grouped(pending));
+    }
+    _ = write!(text, "; by ebpf only {}", Grouped(ebpf.alone.total()));
+    let without = ebpf.alone.no_mac_header;
+    if without > 0 {
+        _ = write!(text, " (of them {} without a MAC header, which net_dm leaves out)", Grouped(without));
+    }
+    _ = write!(text, ", by net_dm only {}", Grouped(net_dm.alone.total()));
+    let unaccounted = ledger.unaccounted();
+    if unaccounted != 0 {
+        _ = write!(text, "; THE SUM IS OFF BY {unaccounted}: a fault of droptrace");
+    }
+    LedgerLine { text, healthy: unaccounted == 0 }
+}
+
 /// The source is named where there are several.
 fn named(what: &str, sources: &[SourceReport], source: &SourceReport) -> String {
     if sources.len() > 1 { format!("{what} ({}): ", source.ledger.source()) } else { format!("{what}: ") }
@@ -150,8 +176,15 @@ mod tests {
         (line.text, line.healthy)
     }
 
-    const SOUND: EbpfLedger =
-        EbpfLedger { hits: 1_000_000, accounted: 999_990, overflow: 7, filtered: 3, missed: Some(0), events: None };
+    const SOUND: EbpfLedger = EbpfLedger {
+        hits: 1_000_000,
+        accounted: 999_990,
+        overflow: 7,
+        filtered: 3,
+        missed: Some(0),
+        qdisc_untaken: None,
+        events: None,
+    };
 
     #[test]
     fn nothing_lost() {

@@ -1,7 +1,7 @@
 //! Text for people.
 
+mod compare;
 mod fit;
-
 mod ledger;
 mod number;
 mod packet;
@@ -12,6 +12,7 @@ mod table;
 mod tests;
 mod trace;
 
+pub use compare::CompareText;
 pub(crate) use fit::printable;
 pub(crate) use number::Grouped;
 pub use stat::{StatText, StatTextOptions};

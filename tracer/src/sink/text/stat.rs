@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::number::{Grouped, seconds};
 use super::paint::{Painted, Style};
-use super::table::{Columns, Row};
+use super::table::{Columns, Extra, Row};
 use super::{Size, fit, ledger};
+use crate::event::Origin;
 use crate::ledger::Ledger;
 use crate::report::{SourceReport, StatReport};
 use crate::sink::StatSink;
@@ -117,6 +118,7 @@ impl View<'_> {
             .into_iter()
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
             .chain(self.own())
+            .chain(self.filled())
             .collect();
         let around = std::iter::once(&head).chain(&tail).map(|line| self.rows_taken(line)).sum();
         let mut body = self.body(around);
@@ -132,6 +134,14 @@ impl View<'_> {
         let own = self.report.own_netlink_drops.filter(|own| *own > 0)?;
         let text = format!("own: {own} netlink messages for droptrace itself were dropped, for its sockets were full");
         Some(Line { text, style: Style::Alarm })
+    }
+
+    /// What only the drop monitor told, where both listened.
+    fn filled(&self) -> Option<Line> {
+        let only = self.report.drops.iter().filter(|total| *total.seen_by == [Origin::NetDm]);
+        let packets: u64 = only.map(|total| total.packets).sum();
+        let text = format!("union: {} of these were heard by net_dm only", Grouped(packets));
+        (self.is_of_both() && packets > 0).then_some(Line { text, style: Style::Plain })
     }
 
     fn head(&self) -> String {
@@ -168,7 +178,7 @@ impl View<'_> {
         let mut rows: Vec<_> = ranks.iter().map(Row::of_place).collect();
         rows.extend(overflow.iter().map(Row::of_overflow));
         rows.push(self.sum());
-        let columns = Columns::fit(&rows, self.has_other_namespaces(), self.width);
+        let columns = Columns::fit(&rows, self.extra(), self.width);
         let plain = |row| self.clipped(columns.line(row), Style::Plain);
 
         let mut lines = vec![self.clipped(columns.heading(), Style::Heading)];
@@ -207,6 +217,14 @@ impl View<'_> {
             self.ranks.iter().map(|rank| rank.rate).sum()
         };
         Row::of_sum(packets, rate, bytes, format!("in all, {}", counted(drops.len(), "place")))
+    }
+
+    fn extra(&self) -> Extra {
+        Extra { netns: self.has_other_namespaces(), seen_by: self.is_of_both() }
+    }
+
+    fn is_of_both(&self) -> bool {
+        self.report.sources.len() > 1
     }
 
     fn has_other_namespaces(&self) -> bool {

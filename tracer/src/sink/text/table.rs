@@ -35,6 +35,7 @@ enum Place<'r> {
         interface: Cow<'r, str>,
         protocol: String,
         netns: Cow<'r, str>,
+        seen_by: &'static str,
     },
     Unknown,
     /// Of the sum: what it is the sum of.
@@ -48,6 +49,10 @@ impl Place<'_> {
 
     fn protocol(&self) -> &str {
         if let Self::Known { protocol, .. } = self { protocol } else { "" }
+    }
+
+    fn seen_by(&self) -> &str {
+        if let Self::Known { seen_by, .. } = self { seen_by } else { "" }
     }
 
     fn netns(&self) -> &str {
@@ -68,6 +73,7 @@ impl<'r> Row<'r> {
                 interface: fit::interface(place),
                 protocol: if place.protocol == 0 { "-".into() } else { ProtocolName(place.protocol).to_string() },
                 netns: fit::shorten(&fit::netns(place), MAX_NETNS).into_owned().into(),
+                seen_by: fit::seen_by(rank.total.seen_by),
             },
         }
     }
@@ -119,11 +125,21 @@ pub(super) struct Columns {
     interface: usize,
     protocol: usize,
     netns: usize,
+    seen_by: usize,
+}
+
+/// Columns that are not always shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extra {
+    /// There are several namespaces.
+    pub(super) netns: bool,
+    /// There are several who hear drops.
+    pub(super) seen_by: bool,
 }
 
 impl Columns {
     /// Columns for these rows within `width`. Reason and place share what the others leave.
-    pub(super) fn fit(rows: &[Row<'_>], with_netns: bool, width: usize) -> Self {
+    pub(super) fn fit(rows: &[Row<'_>], extra: Extra, width: usize) -> Self {
         let widest = |heading: &str, of: &dyn Fn(&Row<'_>) -> usize| {
             rows.iter().map(of).chain([heading.len()]).max().unwrap_or_default()
         };
@@ -135,7 +151,8 @@ impl Columns {
             location: widest("WHERE", &|row| row.location_length()),
             interface: widest("IFACE", &|row| row.place.interface().chars().count()),
             protocol: widest("PROTO", &|row| row.place.protocol().len()),
-            netns: if with_netns { widest("NETNS", &|row| row.place.netns().chars().count()) } else { 0 },
+            seen_by: if extra.seen_by { widest("SEEN BY", &|row| row.place.seen_by().len()) } else { 0 },
+            netns: if extra.netns { widest("NETNS", &|row| row.place.netns().chars().count()) } else { 0 },
         };
         let wanted = columns.reason + columns.location;
         if columns.room_for_names(width) < wanted.min(MIN_NAMES) {
@@ -147,7 +164,7 @@ impl Columns {
     }
 
     fn room_for_names(&self, width: usize) -> usize {
-        let others = [self.packets, self.rate, self.bytes, self.interface, self.protocol, self.netns];
+        let others = [self.packets, self.rate, self.bytes, self.interface, self.protocol, self.netns, self.seen_by];
         let shown = others.into_iter().filter(|&column| column > 0);
         width.saturating_sub(shown.map(|column| column + GAP).sum::<usize>() + GAP)
     }
@@ -160,6 +177,7 @@ impl Columns {
         line.left("IFACE", self.interface);
         line.left("PROTO", self.protocol);
         line.left("NETNS", self.netns);
+        line.left("SEEN BY", self.seen_by);
         line.finish()
     }
 
@@ -171,11 +189,12 @@ impl Columns {
             return line.finish();
         }
         line.left(&fit::shorten(&row.reason, self.reason), self.reason);
-        if let Place::Known { location, interface, protocol, netns } = &row.place {
+        if let Place::Known { location, interface, protocol, netns, seen_by } = &row.place {
             line.left(&fit::location(location, self.location), self.location);
             line.left(interface, self.interface);
             line.left(protocol, self.protocol);
             line.left(netns, self.netns);
+            line.left(seen_by, self.seen_by);
         } else {
             let room = self.location + 2 * GAP + self.interface + self.protocol;
             let said = NO_PLACE.into_iter().find(|text| text.len() <= room).unwrap_or_default();

@@ -8,10 +8,10 @@ use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Time
 use crate::report::StatReport;
 use crate::sink::rank::Sort;
 use crate::sink::samples::{
-    HOME, NEW_YEAR, ebpf, host, location, overflow, place, reason, report, tcp_packet, totals,
-    totals_of_two_namespaces, trace_sources, udp_packet,
+    HOME, NEW_YEAR, comparison, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet,
+    totals, totals_of_two_namespaces, trace_sources, udp_packet, union,
 };
-use crate::sink::{DropSink, StatSink};
+use crate::sink::{CompareSink, DropSink, StatSink};
 
 const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
     sort: Sort::Packets,
@@ -199,7 +199,7 @@ fn a_name_cannot_steer_the_terminal() {
 #[test]
 fn messages_of_netlink_are_told_from_packets() {
     let symbol = Symbol { name: "netlink_attachskb".into(), offset: 0x1d, module: None };
-    let location = Location { address: 1, symbol: Some(symbol) }.into();
+    let location = Location { address: 1, symbol: Some(symbol), trap_group: None }.into();
     let mut totals = totals();
     totals[0].place = Place { interface: None, ifindex: 0, location, ..place() }.into();
     let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };
@@ -254,12 +254,12 @@ fn trace_cases() -> Vec<Case> {
 #[test]
 fn trace_lines() {
     let mut out = Vec::new();
-    let mut sink = TraceText::new(&mut out, TraceTextOptions { color: false, home_netns: HOME });
+    let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, ..TraceTextOptions::default() });
     sink.start(&host(), NEW_YEAR).unwrap();
     for (number, case) in trace_cases().iter().enumerate() {
         let event = DropEvent {
             timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
-            place: &case.place,
+            place: &Arc::new(case.place.clone()),
             seen_by: &[Origin::Ebpf],
             length: case.length,
             start: case.start,
@@ -267,8 +267,38 @@ fn trace_lines() {
         };
         sink.event(&event).unwrap();
     }
-    sink.finish(&trace_sources()).unwrap();
+    sink.finish(&trace_sources(), None).unwrap();
     let text = String::from_utf8(out).unwrap();
     println!("{text}");
     insta::assert_snapshot!("trace", text);
+}
+
+#[test]
+fn compare_table() {
+    let mut out = Vec::new();
+    CompareText::new(&mut out, false).report(&comparison()).unwrap();
+    insta::assert_snapshot!("compare", String::from_utf8(out).unwrap());
+}
+
+#[test]
+fn both_sources_are_told_where_both_listen() {
+    let mut totals = totals();
+    totals.truncate(3);
+    totals[0].seen_by = &Origin::ALL;
+    totals[2].seen_by = &[Origin::NetDm];
+    let mut both = report(totals, vec![]);
+    both.sources.push(net_dm_source());
+    insta::assert_snapshot!("both_sources", shown(PLAIN(120), &[both]));
+
+    let mut out = Vec::new();
+    let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, seen_by: true, ..Default::default() });
+    sink.start(&host(), NEW_YEAR).unwrap();
+    for seen_by in [&Origin::ALL[..], &[Origin::Ebpf], &[Origin::NetDm]] {
+        let case = Case::new(place(), udp_packet());
+        let place = Arc::new(case.place);
+        let (length, start, bytes) = (case.length, case.start, &case.bytes[..]);
+        sink.event(&DropEvent { timestamp: NEW_YEAR, place: &place, seen_by, length, start, bytes }).unwrap();
+    }
+    sink.finish(&[], Some(&union())).unwrap();
+    insta::assert_snapshot!("both_sources_trace", String::from_utf8(out).unwrap());
 }

@@ -4,13 +4,18 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use super::fit::seen_by;
 use super::packet::Described;
 use super::paint::{Painted, Style};
 use super::{fit, ledger};
 use crate::event::{DropEvent, Place, Timestamp};
+use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::{Host, SourceReport};
 use crate::sink::DropSink;
 use crate::sink::time::TimeText;
+
+/// Width of the column that tells who heard a drop.
+const SEEN_BY: usize = "ebpf+net_dm".len();
 
 /// How lines are shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +25,8 @@ pub struct TraceTextOptions {
     /// Inode number of the reader's own network namespace: interfaces of others are shown as `eth0@name`. 0 = not
     /// known: all are shown so.
     pub home_netns: u32,
+    /// Tell who heard each drop: there are several that may.
+    pub seen_by: bool,
 }
 
 /// Shows one line for each drop.
@@ -85,6 +92,9 @@ impl<W: Write> DropSink for TraceText<W> {
         let (reason, location, interface) = (self.reason.width, self.location.width, self.interface.width);
         self.line.clear();
         _ = write!(self.line, "{:18}  {:reason$}  {:location$}  ", "TIME", "REASON", "WHERE");
+        if self.options.seen_by {
+            _ = write!(self.line, "{:SEEN_BY$}  ", "SEEN BY");
+        }
         _ = write!(self.line, "{:interface$}  PACKET", "IFACE");
         self.write_line(Style::Heading)?;
         self.out.flush()
@@ -99,13 +109,16 @@ impl<W: Write> DropSink for TraceText<W> {
         let location_width = self.location.width_for(&location);
         let interface_width = self.interface.width_for(&interface);
         self.line.clear();
-        _ = writeln!(
+        _ = write!(
             self.line,
-            "{}  {:reason_width$}  {location:location_width$}  {interface:interface_width$}  {}",
+            "{}  {:reason_width$}  {location:location_width$}  ",
             time.time_of_day(),
             Painted { text: reason, style: Style::Reason, color: self.options.color },
-            Described::new(event),
         );
+        if self.options.seen_by {
+            _ = write!(self.line, "{:SEEN_BY$}  ", seen_by(event.seen_by));
+        }
+        _ = writeln!(self.line, "{interface:interface_width$}  {}", Described::new(event));
         self.out.write_all(self.line.as_bytes())
     }
 
@@ -113,8 +126,9 @@ impl<W: Write> DropSink for TraceText<W> {
         self.out.flush()
     }
 
-    fn finish(&mut self, sources: &[SourceReport]) -> io::Result<()> {
-        for line in ledger::accounting(sources, true).into_iter().chain(ledger::events(sources)) {
+    fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
+        let lines = ledger::accounting(sources, true).into_iter().chain(ledger::events(sources));
+        for line in lines.chain(union.map(ledger::union)) {
             self.line = line.text;
             self.write_line(if line.healthy { Style::Plain } else { Style::Alarm })?;
         }

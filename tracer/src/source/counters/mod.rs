@@ -80,6 +80,7 @@ impl Counters {
             bytes: None,
             first_seen: rise.first_seen,
             last_seen: rise.last_seen,
+            seen_by: &[],
         });
         totals.collect()
     }
@@ -96,7 +97,7 @@ fn place(counter: &Counter, netns: u32) -> Place {
     let reason = Reason { value: None, subsystem: counter.file.into(), name: counter.name.into() };
     Place {
         reason: reason.into(),
-        location: Location { address: 0, symbol: None }.into(),
+        location: Location { address: 0, symbol: None, trap_group: None }.into(),
         protocol: 0,
         interface: counter.interface.clone(),
         ifindex: 0,

@@ -32,6 +32,12 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result
         // The program then leaves out what it would read so, and the verifier never sees the helper.
         (offsets.net_dev_index_head, offsets.dst_dev) = (ABSENT, ABSENT);
     }
+    let value_of = |enumeration, name| {
+        let values = btf.enumerators(enumeration).into_iter();
+        values.filter(|(known, _)| known == name).find_map(|(_, value)| u32::try_from(value).ok())
+    };
+    let general =
+        if btf.tells_qdisc_drops() { value_of("skb_drop_reason", "SKB_DROP_REASON_QDISC_DROP") } else { None };
     Ok(Config {
         kernel_space: KERNEL_SPACE,
         offsets,
@@ -46,6 +52,9 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result
         netns: options.netns,
         ifindex: options.ifindex,
         cache_mask: cache_slots(options.map_entries) - 1,
+        qdisc_reason: general.unwrap_or(0),
+        // No type has the greatest number.
+        trap_control: value_of("devlink_trap_type", "DEVLINK_TRAP_TYPE_CONTROL").unwrap_or(u32::MAX),
         padding: 0,
     })
 }
@@ -57,13 +66,14 @@ fn cache_slots(map_entries: u32) -> u32 {
 }
 
 /// Creates the maps and prepares the programs; nothing is attached yet.
-pub(super) fn load_object(options: &Options, config: &Config) -> Result<Ebpf, Error> {
+pub(super) fn load_object(options: &Options, config: &Config, trap_entries: u32) -> Result<Ebpf, Error> {
     let log_level = if options.kernel_log { LOG_DEBUG } else { LOG_NOTHING };
     let ring_size = options.events.as_ref().map_or(page_size(), |events| events.ring_size);
     EbpfLoader::new()
         .override_global("CONFIG", config.as_bytes(), true)
         .override_global("AYA_LOG_LEVEL", &log_level, true)
         .map_max_entries("DROPS", options.map_entries)
+        .map_max_entries("TRAPS", trap_entries)
         .map_max_entries("RECORDS", ring_size)
         .load(tracer_ebpf::OBJECT)
         .map_err(|source| Error::Load { source: Box::new(source) })
@@ -106,6 +116,23 @@ fn refusal(mode: Mode, source: ProgramError) -> Error {
 
 fn program_mut(ebpf: &mut Ebpf, mode: Mode) -> Result<&mut Program, Error> {
     ebpf.program_mut(mode.program()).ok_or(Error::Missing { what: mode.program() })
+}
+
+/// Attaches a program beside the one on `kfree_skb`, to the tracepoint that it is named after; a handle on it.
+pub(super) fn attach_extra(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, ProgramError> {
+    let program = extra_mut(ebpf, name)?;
+    program.load()?;
+    program.attach(name)?;
+    Ok(program.fd()?.as_fd().try_clone_to_owned()?)
+}
+
+/// Detaches it.
+pub(super) fn detach_extra(ebpf: &mut Ebpf, name: &'static str) -> Result<(), ProgramError> {
+    extra_mut(ebpf, name)?.unload()
+}
+
+fn extra_mut<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut RawTracePoint, ProgramError> {
+    ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
 }
 
 /// Detaches; the program stays loaded, so that its counters can be read.

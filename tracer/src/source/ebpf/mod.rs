@@ -1,5 +1,6 @@
 //! The eBPF source: the kernel program on `kfree_skb`, its counts and its records.
 
+mod hardware;
 mod load;
 mod record;
 mod ring;
@@ -10,14 +11,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfError};
 use aya_log::EbpfLogger;
 use thiserror::Error;
-use tracer_common::{InterfaceKey, InterfaceName};
+use tracer_common::{ABSENT, Config, InterfaceKey, InterfaceName};
 use zerocopy::IntoBytes;
 
 pub use load::{ProgramStats, page_size};
-pub use record::{Record, interface_name};
+pub use record::{Record, interface_name, text};
 pub use ring::{Drained, RingReader};
 pub use totals::{Count, Totals};
 
@@ -123,6 +125,14 @@ pub enum Error {
         /// What aya says.
         source: Box<aya::programs::ProgramError>,
     },
+    /// A program could not be detached.
+    #[error("cannot detach from the tracepoint {what}")]
+    Detach {
+        /// The tracepoint.
+        what: &'static str,
+        /// What aya says.
+        source: Box<aya::programs::ProgramError>,
+    },
     /// The built object lacks a part; it does not fit this binary.
     #[error("the kernel program's object has no {what}")]
     Missing {
@@ -172,11 +182,19 @@ impl Error {
     }
 }
 
+/// Tells the exact reason of what queueing disciplines drop.
+const QDISC_DROP: &str = "qdisc_drop";
+/// Tells what devices drop.
+const TRAP_REPORT: &str = "devlink_trap_report";
+
 /// The running source.
 pub struct EbpfSource {
     ebpf: Ebpf,
     mode: Mode,
     program: OwnedFd,
+    /// The programs on [`QDISC_DROP`] and [`TRAP_REPORT`], where they are attached.
+    qdisc: Option<OwnedFd>,
+    hardware: Option<OwnedFd>,
     totals: TotalsReader,
     interfaces: MapReader,
     has_events: bool,
@@ -189,7 +207,9 @@ impl EbpfSource {
     pub fn start(options: &Options, btf: &KernelBtf) -> Result<(Self, Option<RingReader>), Error> {
         let tick_ns = load::tick_ns()?;
         let config = load::config(options, btf, tick_ns)?;
-        let mut ebpf = load::load_object(options, &config)?;
+        let hears_hardware = hears_hardware(options, btf, &config);
+        let trap_entries = if hears_hardware { hardware::ENTRIES.min(options.map_entries) } else { 1 };
+        let mut ebpf = load::load_object(options, &config, trap_entries)?;
         if options.kernel_log
             && let Some(log) = load::take_log(&mut ebpf)
         {
@@ -204,12 +224,17 @@ impl EbpfSource {
         };
         let cpus = aya::util::nr_cpus().map_err(|(what, source)| Error::Read { what, source })?;
         let fd = |name| load::map_fd(&ebpf, name);
-        let totals = TotalsReader::new(fd("CPU_STATE")?, fd("DROPS")?, fd("OVERFLOW")?, cpus, tick_ns);
+        let totals = TotalsReader::open(fd, hears_hardware, cpus, tick_ns)?;
         let interfaces = MapReader::new(fd("INTERFACES")?, size_of::<InterfaceKey>(), size_of::<InterfaceName>());
         let mode = options.mode;
         load::attach(&mut ebpf, mode)?;
         let program = load::program_fd(&ebpf, mode)?;
-        Ok((Self { ebpf, mode, program, totals, interfaces, has_events: ring.is_some() }, ring))
+        // Behind the other one, so that it finds nobody's notes but takes all.
+        let tells_qdisc = config.qdisc_reason != 0 && mode != Mode::Nothing;
+        let qdisc = if tells_qdisc { attach_extra(&mut ebpf, QDISC_DROP, "exact reasons of qdiscs") } else { None };
+        let hardware = if hears_hardware { attach_extra(&mut ebpf, TRAP_REPORT, "hardware drops") } else { None };
+        let has_events = ring.is_some();
+        Ok((Self { ebpf, mode, program, qdisc, hardware, totals, interfaces, has_events }, ring))
     }
 
     /// How the program is attached.
@@ -237,7 +262,8 @@ impl EbpfSource {
             accounted: totals.accounted(),
             overflow: counters.overflow,
             filtered: counters.filtered,
-            missed: self.program_stats().ok().and_then(|stats| stats.recursion_misses),
+            missed: self.missed(),
+            qdisc_untaken: self.qdisc.as_ref().map(|_| totals.qdisc_untaken),
             events: self.has_events.then_some(EventLedger {
                 offered: counters.offered,
                 submitted: counters.submitted,
@@ -256,13 +282,26 @@ impl EbpfSource {
         SourceReport { mode: self.mode.name(), ledger }
     }
 
-    /// What the kernel knows of the program.
+    /// Drops that the kernel did not show to the programs that count them.
+    fn missed(&self) -> Option<u64> {
+        let programs = [Some(&self.program), self.hardware.as_ref()].into_iter().flatten();
+        programs.map(|program| ProgramStats::read(program).ok()?.recursion_misses).sum()
+    }
+
+    /// What the kernel knows of the program on `kfree_skb`.
     pub fn program_stats(&self) -> io::Result<ProgramStats> {
         ProgramStats::read(&self.program)
     }
 
     /// Detaches the program and waits for its last runs: what is read afterwards is final.
     pub fn detach(&mut self) -> Result<(), Error> {
+        // The one that takes the other's notes is the last.
+        for (name, _) in
+            [(QDISC_DROP, &self.qdisc), (TRAP_REPORT, &self.hardware)].iter().filter(|(_, fd)| fd.is_some())
+        {
+            load::detach_extra(&mut self.ebpf, name)
+                .map_err(|source| Error::Detach { what: name, source: Box::new(source) })?;
+        }
         load::detach(&mut self.ebpf, self.mode)?;
         if let Err(error) = sys::wait_for_running_programs() {
             // A seccomp filter, or nohz_full CPUs. A run takes microseconds.
@@ -271,6 +310,27 @@ impl EbpfSource {
         }
         Ok(())
     }
+}
+
+/// Whether what devices drop can be heard here: their traps' names are read by address.
+fn hears_hardware(options: &Options, btf: &KernelBtf, config: &Config) -> bool {
+    let is_told = btf.tells_hardware_drops() && config.offsets.trap_name != ABSENT && options.mode != Mode::Nothing;
+    if is_told && !options.by_address {
+        tracing::warn!("the kernel is locked down (confidentiality): what network devices drop is not counted");
+    }
+    is_told && options.by_address
+}
+
+/// Attaches a program that the account can do without.
+fn attach_extra(ebpf: &mut Ebpf, name: &'static str, what: &str) -> Option<OwnedFd> {
+    load::attach_extra(ebpf, name)
+        .inspect_err(|error| {
+            tracing::warn!("{what} are not told: cannot attach to the tracepoint {name}: {error}");
+            if let ProgramError::LoadError { verifier_log, .. } = error {
+                tracing::debug!("verifier log of {name}:\n{verifier_log}");
+            }
+        })
+        .ok()
 }
 
 /// Prints what the kernel program logs, for as long as the runtime lives.

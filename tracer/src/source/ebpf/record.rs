@@ -1,6 +1,8 @@
 //! Reads the bytes of one record of the ring buffer.
 
-use tracer_common::{IFNAMSIZ, RecordHeader, START_MAC, START_NETWORK, START_NONE};
+use tracer_common::{
+    IFNAMSIZ, RECORD_SKB, RECORD_TRAP, RecordHeader, START_MAC, START_NETWORK, START_NONE, TrapKey, TrapNames,
+};
 use zerocopy::FromBytes;
 
 use crate::event::PacketStart;
@@ -10,6 +12,8 @@ use crate::event::PacketStart;
 pub struct Record<'a> {
     /// What the kernel program wrote.
     pub header: RecordHeader,
+    /// Of a hardware drop, why.
+    pub trap: Option<TrapNames>,
     /// What `bytes` start with.
     pub start: PacketStart,
     /// Leading bytes of the packet.
@@ -26,7 +30,22 @@ impl<'a> Record<'a> {
             START_NETWORK => PacketStart::Network,
             _ => return None,
         };
-        Some(Self { header, start, bytes: rest.get(..header.captured.into())? })
+        let (trap, rest) = match header.kind {
+            RECORD_SKB => (None, rest),
+            RECORD_TRAP => {
+                let (names, rest) = TrapNames::read_from_prefix(rest).ok()?;
+                (Some(names), rest)
+            }
+            _ => return None,
+        };
+        Some(Self { header, trap, start, bytes: rest.get(..header.captured.into())? })
+    }
+
+    /// What a hardware drop is counted by; none of others.
+    pub fn trap_key(&self) -> Option<TrapKey> {
+        let key = &self.header.key;
+        let names = self.trap?;
+        Some(TrapKey { names, netns: key.netns, ifindex: key.ifindex, protocol: key.protocol, padding: [0; 3] })
     }
 
     /// The interface's name at the drop, if it had one.
@@ -37,7 +56,12 @@ impl<'a> Record<'a> {
 
 /// The text of a name that the kernel pads with zeros; none for no name or one that is not text.
 pub fn interface_name(name: &[u8; IFNAMSIZ]) -> Option<&str> {
-    let length = name.iter().position(|byte| *byte == 0).unwrap_or(IFNAMSIZ);
+    text(name)
+}
+
+/// As [`interface_name`], of names of any length.
+pub fn text(name: &[u8]) -> Option<&str> {
+    let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     std::str::from_utf8(&name[..length]).ok().filter(|name| !name.is_empty())
 }
 
@@ -70,6 +94,18 @@ mod tests {
         let header = RecordHeader { start: 3, ..RecordHeader::default() };
         assert_eq!(Record::parse(&bytes_of(header, b"abcdef")), None);
         assert_eq!(Record::parse(&header.as_bytes()[1..]), None);
+    }
+
+    #[test]
+    fn names_of_a_trap_stand_before_the_bytes() {
+        let names = TrapNames { trap: [b't'; 48], group: [b'g'; 32] };
+        let header = RecordHeader { captured: 3, start: START_MAC, kind: RECORD_TRAP, ..RecordHeader::default() };
+        let bytes = bytes_of(header, &[names.as_bytes(), b"abcdef"].concat());
+        let record = Record::parse(&bytes).unwrap();
+        assert_eq!((record.trap, record.bytes), (Some(names), &b"abc"[..]));
+        assert_eq!(record.trap_key().unwrap().names, names);
+        assert_eq!(Record::parse(&bytes[..size_of::<RecordHeader>() + 79]), None);
+        assert_eq!(Record::parse(&bytes_of(RecordHeader { kind: 2, ..header }, b"abcdef")), None);
     }
 
     #[test]

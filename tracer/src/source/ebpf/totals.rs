@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use tracer_common::{Counters, CpuState, DropCount, DropKey, OVERFLOW_SLOTS, OverflowCount, overflow_reason};
+use tracer_common::{Counters, CpuState, DropCount, DropKey, OVERFLOW_SLOTS, OverflowCount, TrapKey, overflow_reason};
 use zerocopy::FromBytes;
 
+use super::Error;
+use super::hardware::HardwareReader;
 use super::sys::MapReader;
 
 /// Counts of one key over all CPUs.
@@ -23,13 +25,13 @@ pub struct Count {
 }
 
 impl Count {
-    fn of_cpu(count: &DropCount, tick_ns: u32) -> Self {
+    pub(super) fn of_cpu(count: &DropCount, tick_ns: u32) -> Self {
         let ticks = count.last_ticks.saturating_sub(count.first_ticks);
         let last_ns = count.first_ns.saturating_add(ticks.saturating_mul(tick_ns.into()));
         Self { packets: count.packets, bytes: count.bytes, first_ns: count.first_ns, last_ns }
     }
 
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
         self.first_ns = self.first_ns.min(other.first_ns);
@@ -42,16 +44,20 @@ impl Count {
 pub struct Totals {
     /// By key.
     pub counts: HashMap<DropKey, Count>,
-    /// By reason, of the keys that found no room; none for reasons that the map does not tell apart.
+    /// Hardware drops by key.
+    pub traps: HashMap<TrapKey, Count>,
+    /// By reason, of the keys that found no room; none for reasons that the map does not tell apart, and devlink traps.
     pub overflow: Vec<(Option<u32>, OverflowCount)>,
     /// Sums of the counters of all CPUs.
     pub counters: Counters,
+    /// Exact reasons of queueing disciplines that were told and not taken up ([`tracer_common::QdiscNote::untaken`]).
+    pub qdisc_untaken: u64,
 }
 
 impl Totals {
     /// Drops counted by key.
     pub fn accounted(&self) -> u64 {
-        self.counts.values().map(|count| count.packets).sum()
+        self.counts.values().chain(self.traps.values()).map(|count| count.packets).sum()
     }
 
     fn add(&mut self, key: DropKey, count: &DropCount, tick_ns: u32) {
@@ -68,19 +74,28 @@ pub(super) struct TotalsReader {
     state: MapReader,
     drops: MapReader,
     overflow: MapReader,
+    /// None where no program listens to devices.
+    hardware: Option<HardwareReader>,
     cpus: usize,
     tick_ns: u32,
 }
 
 impl TotalsReader {
-    pub(super) fn new(state: OwnedFd, drops: OwnedFd, overflow: OwnedFd, cpus: usize, tick_ns: u32) -> Self {
-        Self {
-            state: MapReader::new(state, size_of::<u32>(), size_of::<CpuState>() * cpus),
-            drops: MapReader::new(drops, size_of::<DropKey>(), size_of::<DropCount>() * cpus),
-            overflow: MapReader::new(overflow, size_of::<u32>(), size_of::<OverflowCount>() * cpus),
+    /// `map` tells the map of a name.
+    pub(super) fn open(
+        map: impl Fn(&'static str) -> Result<OwnedFd, Error>,
+        hears_hardware: bool,
+        cpus: usize,
+        tick_ns: u32,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            state: MapReader::new(map("CPU_STATE")?, size_of::<u32>(), size_of::<CpuState>() * cpus),
+            drops: MapReader::new(map("DROPS")?, size_of::<DropKey>(), size_of::<DropCount>() * cpus),
+            overflow: MapReader::new(map("OVERFLOW")?, size_of::<u32>(), size_of::<OverflowCount>() * cpus),
+            hardware: if hears_hardware { Some(HardwareReader::open(map, cpus, tick_ns)?) } else { None },
             cpus,
             tick_ns,
-        }
+        })
     }
 
     /// Reads all counts. While the program runs, `hits` is at least the sum of the others, for it is read last.
@@ -95,6 +110,9 @@ impl TotalsReader {
         if totals.counters.overflow > 0 {
             totals.overflow = self.read_overflow()?;
         }
+        if let Some(hardware) = &self.hardware {
+            hardware.read(&mut totals)?;
+        }
         Ok(totals)
     }
 
@@ -106,6 +124,7 @@ impl TotalsReader {
                 totals.add(slot.key, &slot.count, self.tick_ns);
             }
             add_counters(&mut totals.counters, &state.counters);
+            totals.qdisc_untaken += state.qdisc.untaken;
         }
         Ok(())
     }
@@ -128,12 +147,12 @@ impl TotalsReader {
 }
 
 /// The values of all CPUs in what a look-up of a per-CPU map yields.
-fn per_cpu<T: FromBytes>(values: &[u8]) -> impl Iterator<Item = T> {
+pub(super) fn per_cpu<T: FromBytes>(values: &[u8]) -> impl Iterator<Item = T> {
     const { assert!(size_of::<T>().is_multiple_of(8), "the kernel pads the values of a per-CPU map to 8 bytes") };
     values.chunks_exact(size_of::<T>()).filter_map(|value| T::read_from_bytes(value).ok())
 }
 
-fn add_counters(sum: &mut Counters, cpu: &Counters) {
+pub(super) fn add_counters(sum: &mut Counters, cpu: &Counters) {
     let Counters { hits, filtered, overflow, offered, submitted, suppressed, ring_full, unreadable } = cpu;
     sum.hits += hits;
     sum.filtered += filtered;

@@ -201,7 +201,7 @@ impl Counting {
         }
         for (name, packets) in alert.traps() {
             self.ledger.drops += u64::from(packets);
-            let cause = self.totals.trap(name);
+            let cause = self.totals.trap(name, None);
             self.count(Key { pc: 0, cause, ifindex: 0, protocol: 0 }, &count(packets));
         }
     }

@@ -13,7 +13,12 @@ pub enum Cause {
     /// A name of the kernel's drop reasons.
     Reason(u32),
     /// A devlink trap.
-    Trap(u32),
+    Trap {
+        /// Its name.
+        name: u32,
+        /// Its group's; none in summary mode, which does not tell it.
+        group: Option<u32>,
+    },
 }
 
 /// What drops are told apart by.
@@ -98,15 +103,16 @@ impl Totals {
     /// The key of a packet. Allocates for a name that is new.
     pub(super) fn key(&mut self, alert: &PacketAlert<'_>) -> Key {
         let cause = match (alert.trap, alert.reason) {
-            (Some(trap), _) => self.trap(trap),
+            (Some(trap), _) => self.trap(trap, alert.trap_group),
             (None, Some(reason)) => self.number(reason).map_or(Cause::Untold, Cause::Reason),
             (None, None) => Cause::Untold,
         };
         Key { pc: alert.pc, cause, ifindex: alert.ifindex, protocol: alert.protocol.unwrap_or_default() }
     }
 
-    pub(super) fn trap(&mut self, name: &str) -> Cause {
-        self.number(name).map_or(Cause::Untold, Cause::Trap)
+    pub(super) fn trap(&mut self, name: &str, group: Option<&str>) -> Cause {
+        let group = group.and_then(|group| self.number(group));
+        self.number(name).map_or(Cause::Untold, |name| Cause::Trap { name, group })
     }
 
     fn number(&mut self, name: &str) -> Option<u32> {
@@ -175,11 +181,13 @@ mod tests {
     #[test]
     fn names_are_bounded_and_traps_are_no_reasons() {
         let mut totals = Totals::new(1);
-        assert_eq!(totals.trap("ttl_value_is_too_small"), Cause::Trap(0));
-        for number in 1..MAX_NAMES {
+        let trap = |totals: &mut Totals, name| totals.trap(name, Some("l3_exceptions"));
+        let first = trap(&mut totals, "ttl_value_is_too_small");
+        assert_eq!(first, Cause::Trap { name: 1, group: Some(0) });
+        for number in 2..MAX_NAMES {
             assert!(totals.number(&number.to_string()).is_some());
         }
-        assert_eq!(totals.trap("one more"), Cause::Untold);
-        assert_eq!(totals.trap("ttl_value_is_too_small"), Cause::Trap(0));
+        assert_eq!(trap(&mut totals, "one more"), Cause::Untold);
+        assert_eq!(trap(&mut totals, "ttl_value_is_too_small"), first);
     }
 }

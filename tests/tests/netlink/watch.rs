@@ -1,0 +1,118 @@
+//! Messages as they come, and where they were lost.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::droptrace::{Droptrace, command};
+use tests::monitor;
+use tests::netns::Netns;
+use tests::trials::Unable;
+
+use crate::list;
+
+/// Pairs of interfaces, or datagrams, whose messages do not fit into the small buffer.
+const FLOOD: usize = 50;
+
+/// Bytes of the buffers: one is too small for the flood, one is not.
+const SMALL: &str = "4096";
+const LARGE: &str = "4194304";
+
+/// The time that messages have to be read in.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The family netdev tells of new interfaces (6.3 and later).
+pub(crate) fn new_interfaces_and_an_overrun_in_order() -> Result<()> {
+    let host = Netns::new()?;
+    let families = host.run(|| crate::json(&["families"]))?;
+    let mut netdev = list(&families, "families")?.iter().filter(|family| family["name"] == "netdev");
+    ensure!(netdev.any(|family| family["groups"][0]["name"] == "mgmt"), Unable("no group mgmt of netdev".to_owned()));
+    let watchers = host.run(|| Watchers::start("netdev", "mgmt"))?;
+    let one = |name| host.command(&format!("ip link add {name} type veth peer name {name}-peer")).map(drop);
+    let batch: Vec<_> = (0..FLOOD).map(|n| format!("link add a{n} type veth peer name b{n}\n")).collect();
+    let file = std::env::temp_dir().join(format!("droptrace-links-{}", std::process::id()));
+    let flood = || {
+        fs::write(&file, batch.concat())?;
+        let flood = host.command(&format!("ip -batch {}", file.display()));
+        fs::remove_file(&file)?;
+        flood.map(drop)
+    };
+    watchers.provoke(|| one("first"), flood, || one("last"))?;
+    watchers.finish(2 * (FLOOD + 2))
+}
+
+/// The drop monitor, which droptrace has switched on, tells of datagrams to nobody.
+pub(crate) fn alerts_and_an_overrun_in_order() -> Result<()> {
+    let _monitor = monitor::exclusively()?;
+    let host = Netns::new()?;
+    host.command("ip link set lo up")?;
+    let socket = host.run(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))?;
+    let send = |datagrams| (0..datagrams).try_for_each(|_| socket.send_to(b"x", (Ipv4Addr::LOCALHOST, 9)).map(drop));
+    let watchers = Watchers::start("NET_DM", "events")?;
+    let monitor = Droptrace::start(&["trace", "--source", "net-dm", "--net-dm-mode", "packet"])?;
+    watchers.provoke(|| Ok(send(1)?), || Ok(send(FLOOD)?), || Ok(send(1)?))?;
+    monitor.finish()?;
+    watchers.finish(FLOOD + 2)
+}
+
+/// One who has room for a little, and one who has room for all.
+struct Watchers {
+    hasty: Droptrace,
+    patient: Droptrace,
+}
+
+impl Watchers {
+    fn start(family: &str, group: &str) -> Result<Self> {
+        let start = |buffer| {
+            let arguments = ["netlink", "watch", family, "--group", group, "--format", "json", "--buffer", buffer];
+            let mut watch = Droptrace::spawn(&mut command(&arguments)?)?;
+            watch.await_attached().map(|()| watch)
+        };
+        Ok(Self { hasty: start(SMALL)?, patient: start(LARGE)? })
+    }
+
+    /// Lets one thing happen, then many while the hasty one sleeps, then one more.
+    fn provoke(
+        &self,
+        first: impl FnOnce() -> Result<()>,
+        flood: impl FnOnce() -> Result<()>,
+        last: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        first()?;
+        thread::sleep(PAUSE);
+        self.hasty.signal(Signal::STOP)?;
+        let flooded = flood();
+        // So that the kernel has told all of it before anybody reads.
+        thread::sleep(PAUSE);
+        self.hasty.signal(Signal::CONT)?;
+        flooded?;
+        thread::sleep(PAUSE);
+        last()?;
+        thread::sleep(PAUSE);
+        Ok(())
+    }
+
+    /// The overrun stands between messages, and with what it says was lost they are all there were: `least` or more.
+    fn finish(self, least: usize) -> Result<()> {
+        let (shown, all) = (lines(&self.hasty.finish()?.stdout)?, lines(&self.patient.finish()?.stdout)?);
+        let is_message = |line: &&Value| line["event"] == "message" && line["whole"] == true;
+        let sent = all.len();
+        ensure!(all.iter().filter(is_message).count() == sent && sent >= least, "with room for all: {all:?}");
+        let overruns: Vec<_> = (0..shown.len()).filter(|index| shown[*index]["event"] == "overrun").collect();
+        let [overrun] = overruns[..] else { anyhow::bail!("overruns at {overruns:?} of {}", shown.len()) };
+        ensure!(overrun > 0 && overrun + 1 < shown.len(), "the overrun stands at {overrun} of {}", shown.len());
+        let messages = shown.iter().filter(is_message).count();
+        let lost = shown[overrun]["dropped"].as_u64().context("it is not told how many were lost")?;
+        ensure!(messages + 1 == shown.len(), "{shown:?}");
+        ensure!(lost > 0 && lost + messages as u64 == sent as u64, "{lost} lost and {messages} shown of {sent}");
+        Ok(())
+    }
+}
+
+fn lines(text: &str) -> Result<Vec<Value>> {
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("reading {line:?}"))).collect()
+}

@@ -1,0 +1,113 @@
+//! What `droptrace snapshot` carries to other hosts, against what this kernel counted.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use tests::droptrace::Droptrace;
+use tests::kernel;
+use tests::netns::Netns;
+use tests::storm::{REASON, Storm};
+use tests::trials::{self, trial_as_root};
+use tracer::snapshot::{Merge, ReadError, Row, Snapshot, read_file};
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial_as_root("counts_as_the_kernel_does", counts_as_the_kernel_does),
+        trial_as_root("runs_of_a_host_add_up", runs_of_a_host_add_up),
+        trial_as_root("one_that_was_killed_is_told_as_cut", one_that_was_killed_is_told_as_cut),
+    ])
+}
+
+/// A storm in a namespace with a name, and a file; the file is removed with it.
+struct Scene {
+    storm: Storm,
+    netns: String,
+    file: PathBuf,
+}
+
+impl Scene {
+    fn new(name: &str, ending: &str) -> Result<Self> {
+        let netns = format!("droptrace-{name}-{}", std::process::id());
+        let file = env::temp_dir().join(format!("{netns}.json{ending}"));
+        Ok(Self { storm: Storm::within(Netns::named(&netns)?)?, netns, file })
+    }
+
+    fn start(&self) -> Result<Droptrace> {
+        let file = self.file.to_str().context("the folder for temporary files is not UTF-8")?;
+        Droptrace::start(&["snapshot", "--duration", "10m", "--output", file])
+    }
+
+    /// A snapshot of so many datagrams.
+    fn snapshot(&self, datagrams: u64) -> Result<Snapshot> {
+        let droptrace = self.start()?;
+        self.storm.send(datagrams)?;
+        droptrace.finish()?;
+        Ok(read_file(&self.file)?)
+    }
+
+    /// The storm's rows.
+    fn rows(&self, snapshot: &Snapshot) -> Result<Vec<Row>> {
+        let reason = kernel::reason(REASON)?.shown();
+        let is_ours = |row: &&Row| row.netns_name.as_ref() == Some(&self.netns) && row.reason.as_deref() == reason;
+        Ok(snapshot.drops.iter().filter(is_ours).cloned().collect())
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // It may never have been written.
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+fn counts_as_the_kernel_does() -> Result<()> {
+    let scene = Scene::new("counts", ".zst")?;
+    let snapshot = scene.snapshot(20_000)?;
+    let (rows, dropped) = (scene.rows(&snapshot)?, scene.storm.dropped()?);
+    let counted: u64 = rows.iter().map(|row| row.packets).sum();
+    ensure!(dropped > 0 && counted == dropped, "it counts {counted}, the kernel {dropped}");
+    for row in &rows {
+        ensure!(row.class.as_deref() == Some("loopback") && row.own_netns == Some(false), "{row:?}");
+        ensure!(row.interface.as_deref() == Some("lo") && row.symbol.is_some(), "{row:?}");
+    }
+    ensure!(snapshot.unaccounted() == Some(0), "off by {:?}", snapshot.unaccounted());
+    let lost = if kernel::tells_missed_runs()? { Some(0) } else { None };
+    ensure!(snapshot.sources[0].ledger.lost == lost, "{:?}", snapshot.sources);
+    ensure!(snapshot.build_id.is_some() && snapshot.step.source == "ebpf", "{snapshot:?}");
+    let own = |name: &str| snapshot.interfaces.iter().find(|interface| interface.name == name);
+    ensure!(own("lo").is_some_and(|lo| lo.class == "loopback"), "{:?}", snapshot.interfaces);
+    Ok(())
+}
+
+fn runs_of_a_host_add_up() -> Result<()> {
+    let scene = Scene::new("merge", "")?;
+    let (first, second) = (scene.snapshot(3_000)?, scene.snapshot(5_000)?);
+    let ours = [scene.rows(&first)?, scene.rows(&second)?].concat();
+    let packets: u64 = ours.iter().map(|row| row.packets).sum();
+    ensure!(packets == scene.storm.dropped()?, "both count {packets}");
+    let mut merge = Merge::default();
+    for snapshot in [&first, &second] {
+        merge.add(snapshot.clone())?;
+    }
+    ensure!(merge.add(first.clone()).is_err(), "the same drops are counted twice");
+    let all = first.drops.iter().chain(&second.drops).map(|row| u128::from(row.packets)).sum::<u128>();
+    let merged = merge.places().values().map(|place| place.packets).sum::<u128>();
+    ensure!(merged == all && merge.hosts().len() == 1, "{merged} in the sum of {all}");
+    Ok(())
+}
+
+fn one_that_was_killed_is_told_as_cut() -> Result<()> {
+    let scene = Scene::new("killed", ".zst")?;
+    let droptrace = scene.start()?;
+    scene.storm.send(100)?;
+    droptrace.signal(Signal::KILL)?;
+    droptrace.wait()?;
+    match read_file(&scene.file) {
+        Err(ReadError::Cut { .. }) => Ok(()),
+        other => anyhow::bail!("it reads as {other:?}"),
+    }
+}

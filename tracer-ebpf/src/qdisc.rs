@@ -1,0 +1,52 @@
+//! The exact reasons of queueing disciplines, which newer kernels tell by a tracepoint of its own.
+//!
+//! `__tcf_kfree_skb_list` (`net/sched/sch_generic.c`) fires `qdisc_drop` with the exact reason, and in the next
+//! statement frees the packet for `SKB_DROP_REASON_QDISC_DROP`. So the reason is noted on this CPU until `kfree_skb`
+//! comes for the same packet, which alone counts the drop. A note that it does not come for (it was missed, or the packet
+//! has other holders and is no drop) is replaced by the next one, and counted: no drop is counted twice or not at all by
+//! that, at worst it has the general reason.
+
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use tracer_common::CpuState;
+
+use crate::config::config;
+use crate::maps::CPU_STATE;
+
+/// Attached where the kernel has the tracepoint. Its arguments are numbers here, whatever they are.
+#[raw_tracepoint(tracepoint = "qdisc_drop")]
+pub fn qdisc_drop(ctx: RawTracePointContext) -> i32 {
+    let Some(state) = CPU_STATE.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the element is this CPU's own; `kfree_skb` may come in between, but only for another packet.
+    unsafe {
+        let note = &raw mut (*state).qdisc;
+        if (*note).skb != 0 {
+            (*note).untaken += 1;
+        }
+        (*note).reason = ctx.arg(4);
+        (*note).skb = ctx.arg(3);
+    }
+    0
+}
+
+/// The reason that was noted for this packet, if there is one, instead of the general one. Nothing where the kernel has
+/// no such tracepoint: the verifier then knows that the comparison is never made.
+///
+/// # Safety
+/// `state` must be the element of `CPU_STATE`.
+#[inline(always)]
+pub(crate) unsafe fn exact_reason(state: *mut CpuState, skb: *const u8, reason: u32) -> u32 {
+    let general = config!(qdisc_reason);
+    if general == 0 || reason != general {
+        return reason;
+    }
+    // SAFETY: the element is this CPU's own.
+    unsafe {
+        let note = &raw mut (*state).qdisc;
+        if (*note).skb != skb as u64 {
+            return reason;
+        }
+        (*note).skb = 0;
+        (*note).reason
+    }
+}

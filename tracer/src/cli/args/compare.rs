@@ -1,0 +1,80 @@
+//! What is typed for `compare`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{ColorChoice, CommonArgs, Format, Mode, NetDmMode, Source, units};
+
+pub(super) const NOTES: &str = "\
+Each place and reason is a row: what both counted, and why they differ as far as counters tell. What no counter \
+explains is called unexplained.
+
+Examples:
+  droptrace compare --duration 30s
+  droptrace compare --duration 30s --format json | jq '.total'
+
+Exit status: 0 all differences are explained, 1 failed, 2 wrong usage, 3 some are not.";
+
+/// Options of `compare`.
+#[derive(Args, Clone, Debug)]
+pub struct CompareArgs {
+    /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file, emptied at the start, instead of to stdout; compressed if its name ends in .zst
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
+    pub color: ColorChoice,
+
+    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What the drop monitor is asked to tell: packets, joined one by one, or summaries
+    #[arg(long, value_enum, default_value_t = NetDmMode::Packet, value_name = "MODE")]
+    pub net_dm_mode: NetDmMode,
+
+    /// How to attach to the kernel; auto takes the cheapest way that works here
+    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
+    pub mode: Mode,
+
+    /// Places that each source tells apart; drops at more of them are counted by reason only
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(hide_short_help = true)]
+    pub map_entries: u32,
+
+    /// Size of the ring buffer between kernel and droptrace: a power of two, at least a page
+    #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = units::ring_size)]
+    #[arg(hide_short_help = true)]
+    pub ring_size: u32,
+}
+
+impl CompareArgs {
+    /// As if typed for another command, from both sources.
+    pub fn common(&self) -> CommonArgs {
+        CommonArgs {
+            duration: self.duration,
+            format: self.format,
+            output: self.output.clone(),
+            netns: None,
+            interface: None,
+            color: self.color,
+            verbose: self.verbose,
+            source: Source::Both,
+            net_dm_mode: Some(self.net_dm_mode),
+            mode: self.mode,
+            map_entries: self.map_entries,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What is typed for `replay`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ColorChoice, Format};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  droptrace trace --source both --raw --duration 1m -o drops.jsonl.zst
+  droptrace replay drops.jsonl.zst       each drop once, with who heard it
+  droptrace replay drops.jsonl.zst --stat --format json
+
+A recording that is damaged or was cut is shown as far as it can be read; what is wrong with it is told on stderr, and \
+the exit status is 1.";
+
+/// Options of `replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The recording, compressed or not; - for stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Show one table by reason and place instead of single drops
+    #[arg(long)]
+    pub stat: bool,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file, emptied at the start, instead of to stdout; compressed if its name ends in .zst
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
+    pub color: ColorChoice,
+}

@@ -1,0 +1,60 @@
+//! What is typed for `snapshot`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{ColorChoice, CommonArgs, Format, Mode, Source, units};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  droptrace snapshot | jq '.drops[0]'
+  droptrace snapshot --duration 1m -o \"$(hostname).json.zst\"
+
+It holds what the host drops and what is known of the host: kernel, interfaces, way to listen. Addresses of the \
+kernel and of packets are not in it. Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+
+/// Options of `snapshot`.
+#[derive(Args, Clone, Debug)]
+pub struct SnapshotArgs {
+    /// How long to count, such as 10s, 1m 30s or 500ms; Ctrl-C ends it earlier
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
+    pub duration: Duration,
+
+    /// Write it to this file, emptied at the start, instead of to stdout; compressed if its name ends in .zst
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Who listens; auto takes the first that works, and says what it loses
+    #[arg(long, value_enum, default_value_t)]
+    pub source: Source,
+
+    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Places that the kernel tells apart; drops at more of them are counted by reason only
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(hide_short_help = true)]
+    pub map_entries: u32,
+}
+
+impl SnapshotArgs {
+    /// As if typed for another command.
+    pub fn common(&self) -> CommonArgs {
+        CommonArgs {
+            duration: Some(self.duration),
+            format: Format::Json,
+            output: self.output.clone(),
+            netns: None,
+            interface: None,
+            color: ColorChoice::Never,
+            verbose: self.verbose,
+            source: self.source,
+            net_dm_mode: None,
+            mode: Mode::Auto,
+            map_entries: self.map_entries,
+        }
+    }
+}

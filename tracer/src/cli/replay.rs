@@ -1,0 +1,150 @@
+//! `droptrace replay`: a recording of what each source told, as if it happened now.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use foldhash::fast::RandomState;
+
+use super::args::ReplayArgs;
+use super::output::Output;
+use super::sinks;
+use crate::event::{DropEvent, Place};
+use crate::pipeline::dedupe::{DedupeLedger, Moment};
+use crate::pipeline::tally::Tally;
+use crate::pipeline::union::{Union, UnionOptions};
+use crate::report::{SourceReport, StatReport};
+use crate::sink::DropSink;
+use crate::source::replay::{Entry, Error, RawDrop, Recording, Start};
+
+/// Places kept at once, so that a place is one thing for all its drops.
+const MAX_PLACES: usize = 1 << 16;
+/// Bytes of packets that are shown at most.
+const KEPT: usize = 4096;
+
+/// Shows the recording, and what is wrong with it.
+pub(super) fn run(args: &ReplayArgs) -> Result<()> {
+    let mut recording = Recording::open(&args.file)?;
+    let output = Output::open(args.output.as_deref())?;
+    let start = recording.start().clone();
+    let mut replay = Replay::of(&start);
+    let ended = if args.stat {
+        let mut tally = Tally::default();
+        let ended = replay.play(&mut recording, &mut |event| {
+            tally.add(event);
+            Ok(())
+        })?;
+        sinks::replayed_stat(args, output.clone(), start.home_netns).report(&replay.stat(&start, tally))?;
+        ended
+    } else {
+        let mut sink = sinks::replayed_trace(args, output.clone(), start.home_netns);
+        sink.start(&start.host, start.started_at)?;
+        let ended = replay.play(&mut recording, &mut |event| sink.event(event))?;
+        replay.finish(&mut *sink)?;
+        ended
+    };
+    output.finish()?;
+    ended?;
+    verdict(&recording, &replay)
+}
+
+/// Whether it was whole.
+fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
+    let malformed = recording.malformed();
+    if let Some((line, what)) = &malformed.first {
+        let lines = malformed.lines;
+        bail!(
+            "the recording is damaged: {lines} lines make no sense and were left out, the first is line {line}: {what}"
+        );
+    }
+    if replay.sources.is_none() {
+        bail!("the recording was cut: it ends without the account of its sources");
+    }
+    Ok(())
+}
+
+/// What is made of a recording.
+struct Replay {
+    union: Union,
+    places: HashMap<Place, Arc<Place>, RandomState>,
+    last_ns: u64,
+    sources: Option<Vec<SourceReport>>,
+}
+
+impl Replay {
+    fn of(start: &Start) -> Self {
+        Self {
+            union: Union::new(UnionOptions::of_bytes(start.captured, KEPT)),
+            places: HashMap::default(),
+            last_ns: 0,
+            sources: None,
+        }
+    }
+
+    /// Plays to the end, and tells what kept it from the end if anything did. The outer error is that of showing.
+    fn play(
+        &mut self,
+        recording: &mut Recording,
+        show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>,
+    ) -> io::Result<Result<(), Error>> {
+        let ended = loop {
+            match recording.next_entry() {
+                Ok(Some(Entry::Drop(drop))) => self.hear(*drop, show)?,
+                Ok(Some(Entry::Ledger(sources))) => self.sources = Some(sources),
+                // Reported as an error by the reader.
+                Ok(Some(Entry::Start(_))) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.union.flush(show)?;
+        Ok(ended)
+    }
+
+    fn hear(&mut self, drop: RawDrop, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
+        let RawDrop { origin, timestamp, heard_ns, place, length, start, bytes } = drop;
+        self.last_ns = self.last_ns.max(heard_ns);
+        let place = self.place(place);
+        let event = DropEvent { timestamp, place: &place, seen_by: origin.alone(), length, start, bytes: &bytes };
+        self.union.advance(Moment(heard_ns), show)?;
+        self.union.hear(Moment(heard_ns), origin, &event, show)
+    }
+
+    fn place(&mut self, place: Place) -> Arc<Place> {
+        if let Some(known) = self.places.get(&place) {
+            return Arc::clone(known);
+        }
+        if self.places.len() >= MAX_PLACES {
+            self.places.clear();
+        }
+        let shared = Arc::new(place.clone());
+        self.places.insert(place, Arc::clone(&shared));
+        shared
+    }
+
+    /// The account of joining, where there was something to join.
+    fn ledger(&self) -> Option<DedupeLedger> {
+        let ledger = self.union.ledger();
+        (ledger.ebpf.delivered > 0 && ledger.net_dm.delivered > 0).then_some(ledger)
+    }
+
+    fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
+        sink.finish(self.sources.as_deref().unwrap_or_default(), self.ledger().as_ref())
+    }
+
+    fn stat(&self, start: &Start, tally: Tally) -> StatReport {
+        let (drops, overflow) = tally.into_totals();
+        StatReport {
+            host: start.host.clone(),
+            started_at: start.started_at,
+            duration: Duration::from_nanos(self.last_ns),
+            is_final: true,
+            sources: self.sources.clone().unwrap_or_default(),
+            drops,
+            overflow,
+            own_netlink_drops: None,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `droptrace snapshot`: what a host drops within a while, as one document.
+
+use anyhow::{Context, Result};
+
+use super::args::SnapshotArgs;
+use super::listen;
+use super::output::Output;
+use super::stop::Stop;
+use crate::kernel::{build_id, devices, netns};
+use crate::session::Session;
+use crate::snapshot::{self, Facts};
+
+/// Counts for the time that was typed, then writes the document.
+pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
+    let mut output = Output::open(args.output.as_deref())?;
+    let mut stop = Stop::new(Some(args.duration))?;
+    let mut session = Session::start(&listen::options(&args.common(), None)?).await?;
+    stop.start_clock();
+    let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.step()));
+    eprintln!("droptrace: counting drops for {duration} ({title}); Ctrl-C ends");
+    let ended = listen::until(&mut stop, &mut session).await;
+    // What was counted is told however the run ended.
+    let stopped = session.stop(0, |_| Ok(())).await;
+    let report = session.stat_report()?;
+    let facts = Facts {
+        build_id: build_id::of_the_kernel(),
+        devices: &devices::of_this_namespace(),
+        own_netns: netns::own().unwrap_or(0),
+        step: session.step(),
+        refusals: session.refusals(),
+    };
+    let snapshot = snapshot::take(&report, &facts).context("the account does not fit into the document")?;
+    snapshot::write(&mut output, &snapshot)?;
+    output.finish()?;
+    session.warn_of_hidden_addresses();
+    ended.and(stopped)
+}

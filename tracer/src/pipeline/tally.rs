@@ -1,0 +1,63 @@
+//! Single drops summed up by place, as totals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::event::{DropEvent, DropTotal, Origin, Place};
+use crate::report::OverflowTotal;
+
+/// Places that are told apart.
+const MAX_PLACES: usize = 1 << 16;
+
+/// Sums by place.
+#[derive(Default)]
+pub struct Tally {
+    totals: HashMap<Arc<Place>, DropTotal, RandomState>,
+    /// Drops at places that found no room, and bytes of them.
+    beyond: (u64, u64),
+}
+
+impl Tally {
+    /// Adds a drop.
+    pub fn add(&mut self, event: &DropEvent<'_>) {
+        let bytes = u64::from(event.length);
+        if let Some(total) = self.totals.get_mut(event.place) {
+            total.packets += 1;
+            total.bytes = total.bytes.map(|sum| sum.saturating_add(bytes));
+            total.first_seen = total.first_seen.min(event.timestamp);
+            total.last_seen = total.last_seen.max(event.timestamp);
+            total.seen_by = both(total.seen_by, event.seen_by);
+        } else if self.totals.len() < MAX_PLACES {
+            let total = DropTotal {
+                place: Arc::clone(event.place),
+                packets: 1,
+                bytes: Some(bytes),
+                first_seen: event.timestamp,
+                last_seen: event.timestamp,
+                seen_by: both(&[], event.seen_by),
+            };
+            self.totals.insert(Arc::clone(event.place), total);
+        } else {
+            self.beyond = (self.beyond.0 + 1, self.beyond.1.saturating_add(bytes));
+        }
+    }
+
+    /// What was summed up: by place, and what found no room.
+    pub fn into_totals(self) -> (Vec<DropTotal>, Vec<OverflowTotal>) {
+        let (packets, bytes) = self.beyond;
+        let beyond = (packets > 0).then_some(OverflowTotal { reason: None, packets, bytes: Some(bytes) });
+        (self.totals.into_values().collect(), beyond.into_iter().collect())
+    }
+}
+
+fn both(one: &[Origin], other: &[Origin]) -> &'static [Origin] {
+    let has = |origin| one.contains(&origin) || other.contains(&origin);
+    match (has(Origin::Ebpf), has(Origin::NetDm)) {
+        (true, true) => &Origin::ALL,
+        (true, false) => Origin::Ebpf.alone(),
+        (false, true) => Origin::NetDm.alone(),
+        (false, false) => &[],
+    }
+}

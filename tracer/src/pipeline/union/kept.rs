@@ -1,0 +1,89 @@
+//! Drops that wait for the other source, as they will be shown. What was allocated once is used again.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::event::{DropEvent, PacketStart, Place};
+use crate::pipeline::dedupe::UniqueDrop;
+
+/// Where a drop is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(u32);
+
+/// One drop.
+struct Entry {
+    place: Arc<Place>,
+    start: PacketStart,
+    captured: usize,
+}
+
+/// As many drops as wait, each with room for the same number of bytes.
+pub(super) struct Kept {
+    entries: Vec<Option<Entry>>,
+    bytes: Vec<u8>,
+    room: usize,
+    free: Vec<Slot>,
+}
+
+impl Kept {
+    /// With room for so many leading bytes of each packet.
+    pub(super) const fn new(room: usize) -> Self {
+        Self { entries: Vec::new(), bytes: Vec::new(), room, free: Vec::new() }
+    }
+
+    pub(super) fn keep(&mut self, event: &DropEvent<'_>) -> Slot {
+        let captured = event.bytes.len().min(self.room);
+        let entry = Entry { place: Arc::clone(event.place), start: event.start, captured };
+        let slot = self.free.pop().unwrap_or_else(|| self.grow());
+        let index = slot.0 as usize;
+        self.entries[index] = Some(entry);
+        self.bytes[index * self.room..][..captured].copy_from_slice(&event.bytes[..captured]);
+        slot
+    }
+
+    /// Shows a drop as `best` has it, with the bytes of whoever captured more.
+    pub(super) fn event(
+        &self,
+        drop: &UniqueDrop<Slot>,
+        best: Slot,
+        other: Option<Slot>,
+        show: impl FnOnce(&DropEvent<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some((entry, mut start, mut bytes)) = self.get(best) else { return Ok(()) };
+        // Both begin at the MAC header, or they would not have been joined.
+        if let Some((_, other_start, more)) = other.and_then(|slot| self.get(slot))
+            && more.len() > bytes.len()
+        {
+            (start, bytes) = (other_start, more);
+        }
+        let event = DropEvent {
+            timestamp: drop.drop.timestamp,
+            place: &entry.place,
+            seen_by: drop.heard.by(),
+            length: drop.drop.length,
+            start,
+            bytes,
+        };
+        show(&event)
+    }
+
+    pub(super) fn free(&mut self, slot: Slot) {
+        if self.entries[slot.0 as usize].take().is_some() {
+            self.free.push(slot);
+        }
+    }
+
+    fn get(&self, slot: Slot) -> Option<(&Entry, PacketStart, &[u8])> {
+        let index = slot.0 as usize;
+        let entry = self.entries.get(index)?.as_ref()?;
+        Some((entry, entry.start, &self.bytes[index * self.room..][..entry.captured]))
+    }
+
+    /// As many as the deduper lets wait, and the one that comes: below 2³².
+    fn grow(&mut self) -> Slot {
+        let slot = Slot(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        self.entries.push(None);
+        self.bytes.resize(self.entries.len() * self.room, 0);
+        slot
+    }
+}

@@ -1,0 +1,188 @@
+use std::sync::Arc;
+
+use tracer_common::REASON_ABSENT;
+
+use super::*;
+use crate::event::{DropTotal, Location, PacketStart, Place, Reason, Timestamp};
+use crate::pipeline::dedupe::AloneLedger;
+
+const MILLISECOND: u64 = 1_000_000;
+
+fn reason(subsystem: &str, name: &str) -> Reason {
+    Reason { value: Some(6), subsystem: subsystem.into(), name: name.into() }
+}
+
+fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
+    Arc::new(Place {
+        reason: reason.into(),
+        location: Location { address: pc, symbol: None, trap_group: None }.into(),
+        protocol: 0x0800,
+        interface: None,
+        ifindex: 1,
+        netns,
+        netns_name: None,
+    })
+}
+
+fn event<'a>(place: &'a Arc<Place>, timestamp: u64, bytes: &'a [u8]) -> DropEvent<'a> {
+    let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Mac };
+    DropEvent { timestamp: Timestamp(timestamp), place, seen_by: &[], length: 100, start, bytes }
+}
+
+/// Who heard a drop, when, in which namespace, and how many bytes are shown.
+type Shown = (Vec<Origin>, u64, u32, usize);
+
+fn shown(event: &DropEvent<'_>) -> Shown {
+    (event.seen_by.to_vec(), event.timestamp.0, event.place.netns, event.bytes.len())
+}
+
+fn played(options: UnionOptions, steps: &[(u64, Origin, DropEvent<'_>)]) -> (Vec<Shown>, DedupeLedger) {
+    let (mut union, mut drops) = (Union::new(options), Vec::new());
+    let mut show = |event: &DropEvent<'_>| {
+        drops.push(shown(event));
+        Ok(())
+    };
+    for (now, origin, event) in steps {
+        union.advance(Moment(*now), &mut show).unwrap();
+        union.hear(Moment(*now), *origin, event, &mut show).unwrap();
+    }
+    union.flush(&mut show).unwrap();
+    assert_eq!(union.account().total().packets(), union.ledger().unique);
+    (drops, union.ledger())
+}
+
+#[test]
+fn a_drop_that_both_heard_is_shown_once_with_what_each_knows() {
+    let (ebpf, net_dm) = (place(7, reason("core", "NO_SOCKET"), 9), place(7, reason("core", "NO_SOCKET"), 0));
+    let (few, many) = ([1; 50], [1; 80]);
+    let steps = [(0, Origin::NetDm, event(&net_dm, 1000, &many)), (MILLISECOND, Origin::Ebpf, event(&ebpf, 900, &few))];
+    let (drops, ledger) = played(UnionOptions::of_bytes(128, 128), &steps);
+    assert_eq!(drops, [(vec![Origin::Ebpf, Origin::NetDm], 900, 9, 80)]);
+    assert_eq!((ledger.unique, ledger.duplicates, ledger.unaccounted()), (1, 1, 0));
+}
+
+#[test]
+fn reasons_that_net_dm_does_not_tell_are_joined_with_what_it_says() {
+    let told = place(7, reason("core", "NOT_SPECIFIED"), 0);
+    let cases = [
+        ("openvswitch", "OVS_DROP_LAST_ACTION".to_owned(), 1),
+        ("core", "X".repeat(51), 1),
+        ("core", "311".to_owned(), 1),
+        ("core", "X".repeat(50), 2),
+        ("core", "NO_SOCKET".to_owned(), 2),
+    ];
+    for (subsystem, name, drops) in cases {
+        let ebpf = place(7, reason(subsystem, &name), 9);
+        let steps = [(0, Origin::Ebpf, event(&ebpf, 0, &[1; 60])), (0, Origin::NetDm, event(&told, 0, &[1; 60]))];
+        assert_eq!(played(UnionOptions::of_bytes(128, 0), &steps).0.len(), drops, "{name}");
+    }
+    // The exact reason of a queueing discipline is told to others, the general one to kfree_skb.
+    assert_eq!(told_name(&reason("qdisc", "BAND_LIMIT")), "QDISC_DROP");
+    // Kernels before 5.17 tell no reason in either.
+    let absent = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
+    assert_eq!(told_name(&absent), "NOT_SPECIFIED");
+}
+
+#[test]
+fn what_one_did_not_hear_is_filled_by_the_other_after_its_time() {
+    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let second = 1000 * MILLISECOND;
+    let steps = [
+        (0, Origin::Ebpf, event(&place, 1, &[1; 60])),
+        (2 * second, Origin::NetDm, event(&place, 2 * second, &[2; 60])),
+    ];
+    let (drops, ledger) = played(UnionOptions::of_bytes(128, 16), &steps);
+    assert_eq!(drops, [(vec![Origin::Ebpf], 1, 0, 16), (vec![Origin::NetDm], 2 * second, 0, 16)]);
+    assert_eq!(ledger.ebpf.alone, AloneLedger { expired: 1, ..AloneLedger::default() });
+}
+
+#[test]
+fn nothing_expires_before_the_other_source_was_read() {
+    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let mut union = Union::new(UnionOptions::of_bytes(128, 0));
+    let (mut show, late) = (|_: &DropEvent<'_>| Ok(()), Moment(9_000 * MILLISECOND));
+    union.hear(Moment(0), Origin::Ebpf, &event(&place, 1, &[1; 60]), &mut show).unwrap();
+    union.hear(late, Origin::NetDm, &event(&place, 1, &[1; 60]), &mut show).unwrap();
+    union.advance(late, &mut show).unwrap();
+    assert_eq!((union.ledger().unique, union.ledger().duplicates), (1, 1));
+}
+
+#[test]
+fn without_bytes_in_one_source_the_rest_decides() {
+    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let steps = [(0, Origin::Ebpf, event(&place, 1, &[])), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
+    assert_eq!(played(UnionOptions::of_bytes(0, 64), &steps).0.len(), 1);
+    let (drops, ledger) = played(UnionOptions::of_bytes(128, 64), &steps);
+    assert_eq!((drops.len(), ledger.ebpf.alone.no_mac_header), (2, 1), "no header was set");
+}
+
+#[test]
+fn after_a_failure_to_show_all_is_still_accounted_for() {
+    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let mut union = Union::new(UnionOptions::of_bytes(128, 64));
+    for number in 0..10_u8 {
+        union.hear(Moment(0), Origin::Ebpf, &event(&place, 1, &[number; 60]), &mut |_| Ok(())).unwrap();
+    }
+    let mut tries = 0;
+    let mut fail = |_: &DropEvent<'_>| {
+        tries += 1;
+        Err(io::Error::other("full"))
+    };
+    assert!(union.flush(&mut fail).is_err());
+    assert_eq!((tries, union.account().total().packets(), union.ledger().pending), (1, 10, 0));
+}
+
+#[test]
+fn large_packets_wait_in_no_more_memory_than_is_allowed() {
+    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let room = KEPT_BYTES / 100;
+    let mut union = Union::new(UnionOptions::of_bytes(128, room));
+    for number in 0..250_u8 {
+        let bytes = [number; 60];
+        union.hear(Moment(0), Origin::Ebpf, &event(&place, 1, &bytes), &mut |_| Ok(())).unwrap();
+    }
+    assert_eq!((union.ledger().pending, union.ledger().ebpf.alone.evicted), (100, 150));
+}
+
+fn total(pc: u64, reason: Reason, packets: u64, origin: Origin) -> DropTotal {
+    let place = place(pc, reason, 0);
+    let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
+    DropTotal { place, packets, bytes: Some(packets), first_seen, last_seen, seen_by: origin.alone() }
+}
+
+#[test]
+fn one_table_of_both_counts_each_drop_once() {
+    let core = |name| reason("core", name);
+    let ebpf = vec![
+        total(1, core("A"), 100, Origin::Ebpf),
+        total(2, core("A"), 5, Origin::Ebpf),
+        total(3, core("A"), 7, Origin::Ebpf),
+    ];
+    let net_dm = vec![
+        total(1, core("A"), 90, Origin::NetDm),
+        total(2, core("A"), 6, Origin::NetDm),
+        total(2, core("A"), 2, Origin::NetDm),
+        total(4, core("A"), 3, Origin::NetDm),
+    ];
+    let rows: Vec<_> = unite(ebpf, net_dm)
+        .into_iter()
+        .map(|row| (row.place.location.address, row.packets, row.bytes, row.seen_by))
+        .collect();
+    let expected: [(u64, u64, Option<u64>, &[Origin]); 5] = [
+        (1, 100, Some(100), &Origin::ALL),
+        (2, 5, Some(5), &Origin::ALL),
+        (3, 7, Some(7), &[Origin::Ebpf]),
+        (2, 3, None, &[Origin::NetDm]),
+        (4, 3, Some(3), &[Origin::NetDm]),
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn summaries_are_joined_by_place_alone() {
+    let untold = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
+    let ebpf = vec![total(1, reason("core", "A"), 4, Origin::Ebpf), total(1, reason("core", "B"), 6, Origin::Ebpf)];
+    let rows = unite(ebpf, vec![total(1, untold, 10, Origin::NetDm)]);
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row.seen_by == Origin::ALL));
+}

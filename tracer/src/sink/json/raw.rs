@@ -1,0 +1,156 @@
+//! `droptrace.raw.v1`: what each source told, to be read again by [`crate::source::replay`].
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::ledger::LedgerLine;
+use super::{Address, Shown, symbol_of, told, trap_group};
+use crate::event::{DropEvent, Origin, PacketStart, Timestamp};
+use crate::pipeline::dedupe::DedupeLedger;
+use crate::report::{Host, SourceReport};
+use crate::sink::time::TimeText;
+use crate::sink::{DropSink, told_reason};
+use crate::source::replay::SCHEMA;
+
+/// What a recording tells of its making.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawOptions {
+    /// Leading bytes that the kernel program's records have of each packet, 0 where the kernel does not let them be read.
+    pub captured: usize,
+    /// Inode number of the network namespace of who records; 0 when not known.
+    pub home_netns: u32,
+}
+
+/// Writes a line for each drop that a source told. Allocates nothing for a drop, but for the first.
+pub struct RawJson<W> {
+    out: W,
+    line: Vec<u8>,
+    options: RawOptions,
+    started: Instant,
+}
+
+impl<W: Write> RawJson<W> {
+    /// Writes to `out`.
+    pub fn new(out: W, options: RawOptions) -> Self {
+        Self { out, line: Vec::with_capacity(1024), options, started: Instant::now() }
+    }
+
+    fn write_line(&mut self, document: &impl Serialize) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, document)?;
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)
+    }
+}
+
+impl<W: Write> DropSink for RawJson<W> {
+    fn start(&mut self, host: &Host, started_at: Timestamp) -> io::Result<()> {
+        self.started = Instant::now();
+        let RawOptions { captured, home_netns } = self.options;
+        self.write_line(&Start {
+            schema: SCHEMA,
+            host: &host.name,
+            kernel: &host.kernel,
+            started_at: TimeText::new(started_at),
+            captured,
+            home_netns: told(home_netns),
+        })
+    }
+
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        let heard_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        for origin in event.seen_by {
+            self.write_line(&Line::new(*origin, heard_ns, event))?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
+        self.write_line(&LedgerLine::new(sources, union))?;
+        self.out.flush()
+    }
+}
+
+#[derive(Serialize)]
+struct Start<'r> {
+    schema: &'static str,
+    host: &'r str,
+    kernel: &'r str,
+    started_at: TimeText,
+    captured: usize,
+    home_netns: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Line<'r> {
+    schema: &'static str,
+    source: &'static str,
+    timestamp: TimeText,
+    heard_ns: u64,
+    reason: Option<&'r str>,
+    reason_number: Option<u32>,
+    subsystem: Option<&'r str>,
+    symbol: Option<&'r str>,
+    offset: Option<u64>,
+    module: Option<&'r str>,
+    address: Shown<Address>,
+    trap_group: Option<&'r str>,
+    ethertype: u16,
+    interface: Option<&'r str>,
+    ifindex: Option<u32>,
+    netns: Option<u32>,
+    netns_name: Option<&'r str>,
+    length: u32,
+    start: Option<&'static str>,
+    bytes: Shown<Hex<'r>>,
+}
+
+impl<'r> Line<'r> {
+    fn new(origin: Origin, heard_ns: u64, event: &DropEvent<'r>) -> Self {
+        let place = event.place;
+        let (symbol, offset, module) = symbol_of(&place.location);
+        let reason = told_reason(&place.reason);
+        Self {
+            schema: SCHEMA,
+            source: origin.name(),
+            timestamp: TimeText::new(event.timestamp),
+            heard_ns,
+            reason,
+            reason_number: reason.and(place.reason.value),
+            subsystem: reason.map(|_| &*place.reason.subsystem),
+            symbol,
+            offset,
+            module,
+            address: Shown(Address(place.location.address)),
+            trap_group: trap_group(&place.location),
+            ethertype: place.protocol,
+            interface: place.interface.as_deref(),
+            ifindex: told(place.ifindex),
+            netns: told(place.netns),
+            netns_name: place.netns_name.as_deref(),
+            length: event.length,
+            start: match event.start {
+                PacketStart::Nothing => None,
+                PacketStart::Mac => Some("mac"),
+                PacketStart::Network => Some("network"),
+            },
+            bytes: Shown(Hex(event.bytes)),
+        }
+    }
+}
+
+/// Bytes as pairs of hexadecimal digits.
+struct Hex<'b>(&'b [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

@@ -1,0 +1,185 @@
+//! What a host dropped within a while, as one document that can be carried elsewhere and merged with those of other
+//! hosts: `droptrace.snapshot.v1`. [`take()`] makes it, [`write()`] and [`read()`] carry it, [`Merge`] adds many up.
+//!
+//! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
+
+mod merge;
+mod moment;
+mod read;
+mod take;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use merge::{FleetPlace, HostSum, Merge, Overlap, PlaceSum};
+pub use read::{ReadError, read, read_file};
+pub use take::{Facts, take};
+
+use crate::event::Timestamp;
+
+/// The name of the form. Within a version it only grows.
+pub const SCHEMA: &str = "droptrace.snapshot.v1";
+
+/// One host, for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Version of the droptrace that wrote it.
+    pub version: String,
+    /// Node name.
+    pub host: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// The kernel's GNU build id in hexadecimal; none where it is not told.
+    pub build_id: Option<String>,
+    /// When counting started.
+    #[serde(with = "moment")]
+    pub started_at: Timestamp,
+    /// How long it counted, in nanoseconds.
+    pub duration_ns: u64,
+    /// Interfaces of the network namespace that droptrace ran in, as they were at the end.
+    pub interfaces: Vec<Interface>,
+    /// The way to listen that was taken.
+    pub step: Step,
+    /// Better ways, and why they were refused.
+    pub refusals: Vec<Refusal>,
+    /// Who counted.
+    pub sources: Vec<Source>,
+    /// Drops by place.
+    pub drops: Vec<Row>,
+    /// Drops whose place found no room, by reason.
+    pub overflow: Vec<Overflow>,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its kind, as [`crate::kernel::devices::Device::class`] tells.
+    pub class: String,
+    /// The driver of a device on a bus.
+    pub driver: Option<String>,
+}
+
+/// A way to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// `ebpf`, `net_dm`, `counters` or `both`.
+    pub source: String,
+    /// `tp_btf`, `packet`, …
+    pub mode: String,
+}
+
+/// A way to listen that did not work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// As of [`Step`].
+    pub source: String,
+    /// As of [`Step`].
+    pub mode: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// A source and its account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// `ebpf`, `net_dm` or `counters`.
+    pub source: String,
+    /// How it listened.
+    pub mode: String,
+    /// Its account.
+    pub ledger: Ledger,
+}
+
+/// The account of a source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Drops counted by place.
+    pub accounted: u64,
+    /// Drops counted by reason only.
+    pub overflow: u64,
+    /// Drops that a filter left out.
+    pub filtered: u64,
+    /// Drops in none of the counts; none: cannot be known.
+    pub lost: Option<u64>,
+    /// What this source tells beyond that, as in `droptrace.stat.v1`.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+}
+
+/// Drops of one place. What is none is not known, or there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Name of the reason.
+    pub reason: Option<String>,
+    /// Subsystem that the reason is of.
+    pub subsystem: Option<String>,
+    /// Function that freed the packet.
+    pub symbol: Option<String>,
+    /// Bytes from the function's start: the same only on hosts with the same `build_id`.
+    pub offset: Option<u64>,
+    /// Kernel module of the function.
+    pub module: Option<String>,
+    /// Group of the trap that stopped the packet in hardware.
+    pub trap_group: Option<String>,
+    /// `ipv4`, `ipv6`, …
+    pub protocol: Option<String>,
+    /// Name of the interface.
+    pub interface: Option<String>,
+    /// Kind of the interface, where it is one of [`Snapshot::interfaces`], or a loopback.
+    pub class: Option<String>,
+    /// Name of the network namespace.
+    pub netns_name: Option<String>,
+    /// It happened in the network namespace that droptrace ran in.
+    pub own_netns: Option<bool>,
+    /// Messages to a netlink listener, and no packets of a network.
+    pub netlink: bool,
+    /// Drops.
+    pub packets: u64,
+    /// Bytes of them; none where the source does not tell.
+    pub bytes: Option<u64>,
+    /// First drop.
+    #[serde(with = "moment")]
+    pub first_seen: Timestamp,
+    /// Last drop.
+    #[serde(with = "moment")]
+    pub last_seen: Timestamp,
+}
+
+/// Drops of one reason whose place found no room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overflow {
+    /// Name of the reason; none where it is not told apart.
+    pub reason: Option<String>,
+    /// Subsystem that the reason is of.
+    pub subsystem: Option<String>,
+    /// Drops.
+    pub packets: u64,
+    /// Bytes of them; none where the source does not tell.
+    pub bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// By what the rows differ from the ledger: 0, or it was changed, or droptrace erred. None where two sources
+    /// counted the same drops, so that no sum can be told.
+    pub fn unaccounted(&self) -> Option<i128> {
+        let [Source { ledger, .. }] = self.sources.as_slice() else { return None };
+        let rows = self.drops.iter().map(|row| i128::from(row.packets));
+        let rows = rows.chain(self.overflow.iter().map(|row| i128::from(row.packets)));
+        Some(i128::from(ledger.accounted) + i128::from(ledger.overflow) - rows.sum::<i128>())
+    }
+}
+
+/// Writes it as one line, and hands all of it to the system.
+pub fn write(mut out: impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    serde_json::to_writer(&mut out, snapshot)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}

@@ -1,0 +1,142 @@
+//! Makes a snapshot of the totals of a run.
+
+use std::cmp::Reverse;
+
+use serde_json::{from_value, to_value};
+
+use super::{Interface, Overflow, Refusal, Row, SCHEMA, Snapshot, Source, Step};
+use crate::event::DropTotal;
+use crate::kernel::devices::Device;
+use crate::packet::ProtocolName;
+use crate::report::{OverflowTotal, SourceReport, StatReport};
+use crate::session::{Refusals, Step as Way};
+use crate::sink::{Account, told_reason};
+
+/// What a report does not tell.
+#[derive(Clone, Debug)]
+pub struct Facts<'f> {
+    /// The kernel's build.
+    pub build_id: Option<String>,
+    /// Devices of the network namespace that droptrace runs in.
+    pub devices: &'f [Device],
+    /// Inode number of that namespace; 0 when not known.
+    pub own_netns: u32,
+    /// The way that was taken.
+    pub step: Way,
+    /// Those that were refused before.
+    pub refusals: &'f Refusals,
+}
+
+/// Makes the document.
+///
+/// # Errors
+/// When a sum of a ledger is beyond what JSON's numbers hold here.
+pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, serde_json::Error> {
+    Ok(Snapshot {
+        schema: SCHEMA.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: report.host.name.clone(),
+        kernel: report.host.kernel.clone(),
+        build_id: facts.build_id.clone(),
+        started_at: report.started_at,
+        duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
+        interfaces: facts.devices.iter().map(Interface::from).collect(),
+        step: Step { source: facts.step.source().to_owned(), mode: facts.step.mode().to_owned() },
+        refusals: facts.refusals.0.iter().map(Refusal::from).collect(),
+        sources: report.sources.iter().map(source).collect::<Result<_, _>>()?,
+        drops: rows(&report.drops, facts),
+        overflow: report.overflow.iter().map(Overflow::from).collect(),
+    })
+}
+
+impl From<&Device> for Interface {
+    fn from(device: &Device) -> Self {
+        let Device { name, class, driver, .. } = device.clone();
+        Self { name, class, driver }
+    }
+}
+
+impl From<&crate::session::Refusal> for Refusal {
+    fn from(refusal: &crate::session::Refusal) -> Self {
+        let (source, mode) = (refusal.step.source().to_owned(), refusal.step.mode().to_owned());
+        Self { source, mode, reason: refusal.reason.clone() }
+    }
+}
+
+impl From<&OverflowTotal> for Overflow {
+    fn from(total: &OverflowTotal) -> Self {
+        let reason = total.reason.as_deref().filter(|reason| told_reason(reason).is_some());
+        let (reason, subsystem) = reason.map(|told| (told.name.to_string(), told.subsystem.to_string())).unzip();
+        Self { reason, subsystem, packets: total.packets, bytes: total.bytes }
+    }
+}
+
+/// As `droptrace.stat.v1` has it: one place knows each ledger's fields.
+fn source(report: &SourceReport) -> Result<Source, serde_json::Error> {
+    from_value(to_value(Account::from(report))?)
+}
+
+/// Most packets first. Places that only what is left out told apart become one.
+fn rows(totals: &[DropTotal], facts: &Facts<'_>) -> Vec<Row> {
+    let mut rows: Vec<_> = totals.iter().map(|total| row(total, facts)).collect();
+    rows.sort_by(|one, other| place(one).cmp(&place(other)));
+    rows.dedup_by(|next, kept| {
+        let is_same = place(next) == place(kept);
+        if is_same {
+            add(kept, next);
+        }
+        is_same
+    });
+    rows.sort_by_key(|row| Reverse(row.packets));
+    rows
+}
+
+/// All that rows are told apart by.
+fn place(row: &Row) -> impl Ord + '_ {
+    let Row { reason, subsystem, symbol, offset, module, trap_group, protocol, interface, class, netns_name, .. } = row;
+    let where_and_why = (reason, subsystem, symbol, offset, module, trap_group);
+    (where_and_why, protocol, interface, class, netns_name, row.own_netns, row.netlink)
+}
+
+fn add(row: &mut Row, other: &Row) {
+    row.packets += other.packets;
+    row.bytes = row.bytes.zip(other.bytes).map(|(one, other)| one + other);
+    row.first_seen = row.first_seen.min(other.first_seen);
+    row.last_seen = row.last_seen.max(other.last_seen);
+}
+
+fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
+    let place = &*total.place;
+    let reason = told_reason(&place.reason);
+    let symbol = place.location.symbol.as_ref();
+    let own_netns = (place.netns != 0 && facts.own_netns != 0).then_some(place.netns == facts.own_netns);
+    Row {
+        reason: reason.map(str::to_owned),
+        subsystem: reason.map(|_| place.reason.subsystem.to_string()),
+        symbol: symbol.map(|symbol| symbol.name.to_string()),
+        offset: symbol.map(|symbol| symbol.offset),
+        module: symbol.and_then(|symbol| Some(symbol.module.as_ref()?.to_string())),
+        trap_group: place.location.trap_group.as_ref().map(ToString::to_string),
+        protocol: (place.protocol != 0).then(|| ProtocolName(place.protocol).to_string()),
+        interface: place.interface.as_ref().map(ToString::to_string),
+        class: place.interface.as_ref().and_then(|name| class(name, place.ifindex, own_netns, facts.devices)),
+        netns_name: place.netns_name.as_ref().map(ToString::to_string),
+        own_netns,
+        netlink: place.is_netlink_message(),
+        packets: total.packets,
+        bytes: total.bytes,
+        first_seen: total.first_seen,
+        last_seen: total.last_seen,
+    }
+}
+
+/// Only devices of the own namespace are known; but the first one of each is its loopback (`LOOPBACK_IFINDEX`,
+/// `include/net/net_namespace.h`).
+fn class(name: &str, ifindex: u32, own_netns: Option<bool>, devices: &[Device]) -> Option<String> {
+    if name == "lo" && ifindex == 1 {
+        return Some("loopback".to_owned());
+    }
+    let is_it = |device: &&Device| device.name == name && device.ifindex == ifindex;
+    let device = devices.iter().find(is_it).filter(|_| own_netns == Some(true))?;
+    Some(device.class.clone())
+}

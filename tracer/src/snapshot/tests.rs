@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+
+use super::read::read_up_to;
+use super::*;
+use crate::event::{DropTotal, Location, Place};
+use crate::kernel::devices::Device;
+use crate::report::StatReport;
+use crate::session::{Refusals, Step as Way};
+use crate::sink::samples;
+use crate::source::ebpf::Mode;
+
+fn report() -> StatReport {
+    samples::report(samples::totals_of_two_namespaces(), samples::overflow())
+}
+
+fn device(name: &str, ifindex: u32, class: &str, driver: Option<&str>) -> Device {
+    Device { name: name.into(), ifindex, class: class.into(), driver: driver.map(Into::into) }
+}
+
+fn taken(report: &StatReport) -> Snapshot {
+    let step = Way::Ebpf(Mode::TpBtf);
+    let refused = crate::session::Refusal { step, reason: "no BTF".into() };
+    let facts = Facts {
+        build_id: Some("48dc540c8b76".into()),
+        devices: &[device("enp0s31f6", 2, "physical", Some("e1000e")), device("lo", 1, "loopback", None)],
+        own_netns: samples::HOME,
+        step: Way::Ebpf(Mode::RawTracepoint),
+        refusals: &Refusals(vec![refused]),
+    };
+    take(report, &facts).unwrap()
+}
+
+fn sample() -> Snapshot {
+    taken(&report())
+}
+
+fn written(snapshot: &Snapshot) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, snapshot).unwrap();
+    bytes
+}
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 0).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn the_document() {
+    let text = String::from_utf8(written(&sample())).unwrap().replace("},{", "},\n{");
+    insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+    assert_eq!(sample().unaccounted(), Some(0));
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let bytes = written(&sample());
+    assert_eq!(read(&bytes[..]).unwrap(), sample());
+    assert_eq!(read(&compressed(&bytes)[..]).unwrap(), sample());
+}
+
+#[test]
+fn places_that_only_addresses_and_numbers_tell_apart_are_one() {
+    let mut report = report();
+    let DropTotal { place, .. } = report.drops[0].clone();
+    let symbol = place.location.symbol.clone();
+    let other_boot = Location { address: place.location.address + 0x1000, symbol, trap_group: None };
+    let elsewhere = Place { location: other_boot.into(), ifindex: 77, ..(*place).clone() };
+    let other = DropTotal { place: elsewhere.into(), packets: 5, bytes: Some(50), ..report.drops[0].clone() };
+    report.drops.push(other);
+    // The loopback's class is told by its number.
+    let (one, two) = (taken(&report), sample());
+    assert_eq!(one.drops.len(), two.drops.len() + 1);
+    report.drops.last_mut().unwrap().place =
+        Place { ifindex: 1, ..(*report.drops.last().unwrap().place).clone() }.into();
+    let one = taken(&report);
+    assert_eq!(one.drops.len(), two.drops.len());
+    let packets = |snapshot: &Snapshot| snapshot.drops.iter().map(|row| row.packets).sum::<u64>();
+    assert_eq!(packets(&one), packets(&two) + 5);
+    assert_eq!(one.drops[0].bytes, two.drops[0].bytes.map(|bytes| bytes + 50));
+}
+
+#[test]
+fn no_address_leaves_the_host() {
+    let text = String::from_utf8(written(&sample())).unwrap();
+    assert!(!text.contains("0xffff") && !text.contains(&samples::HOME.to_string()), "{text}");
+}
+
+#[test]
+fn classes_are_told_of_devices_that_are_known() {
+    let class = |interface: &str| {
+        let rows = sample().drops.into_iter();
+        rows.filter(|row| row.interface.as_deref() == Some(interface)).map(|row| row.class).collect::<Vec<_>>()
+    };
+    assert_eq!(class("lo"), [Some("loopback".to_owned())]);
+    assert_eq!(class("enp0s31f6"), vec![Some("physical".to_owned()); 2]);
+    assert_eq!(class("ovs-system"), [None]);
+}
+
+#[test]
+fn what_is_cut_anywhere_is_told_as_cut() {
+    let bytes = written(&sample());
+    // The document ends before its line does.
+    for length in 0..bytes.len() - 1 {
+        let error = read(&bytes[..length]).unwrap_err();
+        assert!(matches!(error, ReadError::Cut { .. }), "{length} bytes: {error}");
+    }
+    let bytes = compressed(&bytes);
+    for length in 0..bytes.len() {
+        let error = read(&bytes[..length]).unwrap_err();
+        assert!(matches!(error, ReadError::Cut { .. }), "{length} compressed bytes: {error}: {error:?}");
+    }
+}
+
+#[test]
+fn what_is_damaged_is_never_taken_for_something_else() {
+    let bytes = compressed(&written(&sample()));
+    for position in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[position] ^= 0x10;
+        match read(&damaged[..]) {
+            Ok(snapshot) => assert_eq!(snapshot, sample(), "byte {position}"),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+#[test]
+fn other_forms_are_told_by_name() {
+    let told = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
+    let newer = told(r#"{"schema":"droptrace.snapshot.v2","rows":[{"n":1}]}"#);
+    assert_eq!(
+        newer,
+        "it has the form droptrace.snapshot.v2, which is newer than droptrace.snapshot.v1: a newer droptrace can read it"
+    );
+    // Newer, and fits nevertheless.
+    let text = String::from_utf8(written(&sample())).unwrap();
+    assert!(matches!(read(text.replace("snapshot.v1", "snapshot.v3").as_bytes()), Err(ReadError::Newer { .. })));
+    let stat = told(r#"{"schema":"droptrace.stat.v1","drops":[]}"#);
+    assert_eq!(stat, "it is no snapshot: its form is droptrace.stat.v1, not droptrace.snapshot.v1");
+    assert!(matches!(read(&b"# a text"[..]), Err(ReadError::Malformed(_))));
+    assert!(matches!(read(&b"{\"schema\":\"droptrace.snapshot.v1\"}"[..]), Err(ReadError::Malformed(_))));
+    assert!(matches!(read(&[&written(&sample())[..], b"more"].concat()[..]), Err(ReadError::Malformed(_))));
+}
+
+#[test]
+fn fields_of_later_writers_are_passed_over() {
+    let text = String::from_utf8(written(&sample())).unwrap();
+    let later = text.replacen('{', "{\"weather\":\"rain\",", 1).replace("\"packets\"", "\"colour\":7,\"packets\"");
+    assert_eq!(read(later.as_bytes()).unwrap(), sample());
+}
+
+#[test]
+fn nothing_is_read_without_end() {
+    let bytes = written(&sample());
+    let limit = bytes.len() as u64 - 10;
+    for source in [bytes.clone(), compressed(&bytes)] {
+        assert!(matches!(read_up_to(&source[..], limit), Err(ReadError::TooLarge)));
+        read_up_to(&source[..], bytes.len() as u64).unwrap();
+    }
+    let endless = io::repeat(b' ');
+    assert!(matches!(read_up_to(endless, 1 << 20), Err(ReadError::TooLarge)));
+}
+
+#[test]
+fn files_that_are_not_there_are_told() {
+    let error = anyhow::Error::from(read_file("/no/such/file".as_ref()).unwrap_err());
+    assert_eq!(format!("{error:#}"), "cannot open /no/such/file: No such file or directory (os error 2)");
+}
+
+proptest! {
+    #[test]
+    fn rubbish_is_refused(mut bytes: Vec<u8>, is_compressed: bool) {
+        if is_compressed {
+            bytes.splice(0..0, [0x28, 0xb5, 0x2f, 0xfd]);
+        }
+        prop_assert!(read(&bytes[..]).is_err());
+        prop_assert!(read(&compressed(&bytes)[..]).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Recordings from real kernels, replayed by the real binary.
+//!
+//! `both-6.12` was made by `droptrace trace --source both --raw` on Linux 6.12.95, while tests provoked 20 drops by
+//! nftables, 20 by failed and 20 by full neighbours, and threw away what their queues held.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const BOTH: &str = "both-6.12.jsonl.zst";
+
+fn recording(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(name)
+}
+
+fn replayed(arguments: &[&str], stdin: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_droptrace"));
+    command.arg("replay").args(arguments).env_remove("COLUMNS");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It may end before it has read all.
+    _ = child.stdin.take().unwrap().write_all(stdin);
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn each_drop_is_told_once_with_who_heard_it() {
+    let output = replayed(&[recording(BOTH).to_str().unwrap(), "--format", "json"], &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (ledger, drops) = lines.split_last().unwrap();
+    let of = |reason: &str, seen_by: &[&str]| {
+        drops.iter().filter(|drop| drop["reason"] == reason && drop["seen_by"] == serde_json::json!(seen_by)).count()
+    };
+    assert_eq!(drops.len(), 66);
+    assert_eq!(of("NETFILTER_DROP", &["ebpf", "net_dm"]), 20);
+    assert_eq!(of("NEIGH_FAILED", &["ebpf"]) + of("NEIGH_QUEUEFULL", &["ebpf"]), 40, "without a MAC header");
+    let union = &ledger["union"];
+    assert_eq!((&union["unique"], &union["duplicates"], &union["pending"]), (&66.into(), &25.into(), &0.into()));
+    assert_eq!(union["ebpf"]["alone"]["no_mac_header"], 41);
+    assert_eq!(ledger["sources"][0]["ledger"]["hits"], 66);
+}
+
+#[test]
+fn a_table_is_made_of_it() {
+    let output = replayed(&[recording(BOTH).to_str().unwrap(), "--stat"], &[]);
+    assert!(output.status.success(), "{output:?}");
+    insta::assert_snapshot!(text(&output.stdout));
+}
+
+#[test]
+fn stdin_is_a_recording_too_compressed_or_not() {
+    let compressed = fs::read(recording(BOTH)).unwrap();
+    let plain = zstd::decode_all(&compressed[..]).unwrap();
+    let expected = replayed(&[recording(BOTH).to_str().unwrap()], &[]).stdout;
+    assert_eq!(replayed(&["-"], &compressed).stdout, expected);
+    assert_eq!(replayed(&["-"], &plain).stdout, expected);
+}
+
+#[test]
+fn what_was_cut_is_shown_as_far_as_it_goes_and_told() {
+    let plain = zstd::decode_all(&fs::read(recording(BOTH)).unwrap()[..]).unwrap();
+    let at = plain.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(20).unwrap().0;
+    // Between two lines, and within one.
+    for (end, complaint) in [(at + 1, "it ends without the account"), (at - 9, "1 lines make no sense")] {
+        let output = replayed(&["-", "--format", "json"], &plain[..end]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(complaint), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).lines().count() > 5);
+    }
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.write_all(&plain[..=at]).unwrap();
+    encoder.flush().unwrap();
+    encoder.write_all(&plain[at + 1..]).unwrap();
+    let mut cut = encoder.get_ref().clone();
+    cut.extend_from_slice(&encoder.finish().unwrap()[cut.len()..][..20]);
+    let output = replayed(&["-"], &cut);
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = "droptrace: the recording cannot be read beyond line 21: it was cut, or is damaged: ";
+    assert!(text(&output.stderr).starts_with(complaint), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("NETFILTER_DROP"));
+}
+
+#[test]
+fn what_is_no_recording_is_refused() {
+    let output = replayed(&["/dev/null"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "droptrace: this is no recording of `droptrace trace --raw`: it is empty\n");
+    let output = replayed(&["/nowhere/at/all"], &[]);
+    assert_eq!(
+        text(&output.stderr),
+        "droptrace: cannot open /nowhere/at/all: No such file or directory (os error 2)\n"
+    );
+}

@@ -1,0 +1,127 @@
+//! Debian's package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::pages::{COMPLETIONS, MAN};
+use super::{EXECUTABLE, PLAIN, VERSION, empty, install, write};
+use crate::support::cargo;
+use crate::support::process;
+
+const CONTROL: &str = include_str!("../../../packaging/deb/control");
+const COPYRIGHT: &str = include_str!("../../../packaging/deb/copyright");
+
+/// Builds the package of what lies in the folder; its name there, or why it cannot be built here.
+pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, String>> {
+    if process::find_program("dpkg-deb").is_none() {
+        return Ok(Err("dpkg-deb is missing".to_owned()));
+    }
+    let Some(architecture) = architecture(target) else {
+        return Ok(Err(format!("Debian's word for {target} is not known here")));
+    };
+    // Beside what is handed out.
+    let root = cargo::root().join("target/deb");
+    empty(&root)?;
+    fill(folder, &root)?;
+    let control = control(architecture, size(&root)?);
+    write(&root.join("DEBIAN/control"), control.as_bytes(), PLAIN)?;
+    let package = PathBuf::from(format!("droptrace_{VERSION}_{architecture}.deb"));
+    let mut command = Command::new("dpkg-deb");
+    command.args(["--build", "--root-owner-group"]).arg(&root).arg(folder.join(&package));
+    if let Some(time) = time_of_commit() {
+        command.env("SOURCE_DATE_EPOCH", time);
+    }
+    process::output(&mut command)?;
+    Ok(Ok(package))
+}
+
+/// Lays out the files as they are to be installed.
+fn fill(folder: &Path, root: &Path) -> Result<()> {
+    install(&folder.join("droptrace"), &root.join("usr/bin/droptrace"), EXECUTABLE)?;
+    for page in files(&folder.join(MAN))? {
+        compressed(&page, &root.join("usr/share/man/man1"))?;
+    }
+    for (file, to) in [
+        ("droptrace.bash", "bash-completion/completions/droptrace"),
+        ("_droptrace", "zsh/vendor-completions/_droptrace"),
+        ("droptrace.fish", "fish/vendor_completions.d/droptrace.fish"),
+    ] {
+        install(&folder.join(COMPLETIONS).join(file), &root.join("usr/share").join(to), PLAIN)?;
+    }
+    let documents = root.join("usr/share/doc/droptrace");
+    compressed(&cargo::root().join("CHANGELOG.md"), &documents)?;
+    install(&cargo::root().join("docs/output.md"), &documents.join("output.md"), PLAIN)?;
+    write(&documents.join("copyright"), COPYRIGHT.as_bytes(), PLAIN)
+}
+
+/// The same bytes whenever it is done.
+fn compressed(file: &Path, folder: &Path) -> Result<()> {
+    let output = Command::new("gzip").args(["-9n", "-c"]).arg(file).output().context("cannot start gzip")?;
+    if !output.status.success() {
+        bail!("gzip of {} failed: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
+    write(&folder.join(name).with_added_extension("gz"), &output.stdout, PLAIN)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// Bytes of all files in a folder.
+fn size(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for file in files(folder)? {
+        bytes += if file.is_dir() { size(&file)? } else { fs::metadata(&file)?.len() };
+    }
+    Ok(bytes)
+}
+
+/// `Installed-Size` is told in KiB.
+fn control(architecture: &str, bytes: u64) -> String {
+    let size = bytes.div_ceil(1024).to_string();
+    CONTROL.replace("@VERSION@", VERSION).replace("@ARCHITECTURE@", architecture).replace("@SIZE@", &size)
+}
+
+fn architecture(target: &str) -> Option<&'static str> {
+    match target.split('-').next()? {
+        "x86_64" => Some("amd64"),
+        "aarch64" => Some("arm64"),
+        _ => None,
+    }
+}
+
+/// Seconds since the epoch, so that the package of a commit is the same whenever it is built; none without git.
+fn time_of_commit() -> Option<String> {
+    let mut git = Command::new("git");
+    let output = git.current_dir(cargo::root()).args(["log", "-1", "--format=%ct"]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_file_is_filled_in() {
+        let text = control("amd64", 2049);
+        assert!(text.starts_with("Package: droptrace\n") && text.ends_with(".\n"), "{text}");
+        for line in [format!("Version: {VERSION}"), "Architecture: amd64".into(), "Installed-Size: 3".into()] {
+            assert!(text.lines().any(|it| it == line), "no {line} in {text}");
+        }
+        assert!(!text.contains('@') && !text.contains("\n\n"), "{text}");
+    }
+
+    #[test]
+    fn architectures_have_debians_words() {
+        assert_eq!(architecture("x86_64-unknown-linux-gnu"), Some("amd64"));
+        assert_eq!(architecture("aarch64-unknown-linux-gnu"), Some("arm64"));
+        assert_eq!(architecture("riscv64gc-unknown-linux-gnu"), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! `dist`: what is handed to others.
+
+mod binary;
+mod deb;
+mod pages;
+mod proof;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::support::cargo;
+use crate::support::process::{self, announce};
+
+/// The version of all packages of the workspace.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const SUMS: &str = "SHA256SUMS";
+
+/// Builds what is handed to others, into target/dist: a static binary that runs on any distribution, manual pages,
+/// completions for shells, Debian's package, and SHA-256 sums.
+///
+/// Shows that the binary needs nothing but a kernel: it runs in an empty folder (as root), and in a machine under QEMU
+/// that holds nothing else. What cannot be done here is SKIPPED, with the reason.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Series of the kernel that the machine runs, or `none` to leave it out
+    #[arg(long, default_value = "6.12")]
+    kernel: String,
+}
+
+/// What was done, and what could not be done here.
+#[derive(Debug, Default)]
+struct Steps {
+    skipped: Vec<String>,
+}
+
+impl Steps {
+    fn skip(&mut self, name: &str, reason: impl std::fmt::Display) {
+        announce(format_args!("SKIPPED {name}: {reason}"));
+        self.skipped.push(name.to_owned());
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut steps = Steps::default();
+    let folder = cargo::root().join("target/dist");
+    empty(&folder)?;
+    let target = binary::target()?;
+    let program = folder.join("droptrace");
+    install(&binary::build("tracer", "droptrace", &target)?, &program, EXECUTABLE)?;
+    binary::check(&program)?;
+    pages::generate(&folder)?;
+    let mut files = vec![PathBuf::from("droptrace")];
+    match deb::build(&folder, &target)? {
+        Ok(package) => files.push(package),
+        Err(reason) => steps.skip("Debian's package", reason),
+    }
+    sum(&folder, &files)?;
+    proof::in_an_empty_folder(&program, &mut steps)?;
+    if args.kernel == "none" {
+        steps.skip("a machine with nothing else", "not wanted (--kernel none)");
+    } else {
+        proof::in_a_bare_machine(&args.kernel, &program, &target, &mut steps)?;
+    }
+    for file in files.iter().chain([&PathBuf::from(SUMS)]) {
+        let path = folder.join(file);
+        announce(format_args!("{}: {} bytes", path.display(), fs::metadata(&path)?.len()));
+    }
+    announce(format_args!("done, {} skipped", steps.skipped.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+const EXECUTABLE: u32 = 0o755;
+const PLAIN: u32 = 0o644;
+
+/// A folder with nothing in it.
+fn empty(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    folder_for_all(folder)
+}
+
+/// A folder, and those it is in, that all may read, whatever this user's mask.
+fn folder_for_all(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    folder.parent().map_or(Ok(()), folder_for_all)?;
+    fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    set_mode(folder, EXECUTABLE)
+}
+
+/// A copy with this mode.
+fn install(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    write(to, &bytes, mode)
+}
+
+fn write(to: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    to.parent().map_or(Ok(()), folder_for_all)?;
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))?;
+    set_mode(to, mode)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    let permissions = fs::Permissions::from_mode(mode);
+    fs::set_permissions(path, permissions).with_context(|| format!("cannot set the mode of {}", path.display()))
+}
+
+/// Writes the sums, as `sha256sum --check` reads them.
+fn sum(folder: &Path, files: &[PathBuf]) -> Result<()> {
+    let sums = process::output(Command::new("sha256sum").current_dir(folder).args(files))?;
+    write(&folder.join(SUMS), sums.as_bytes(), PLAIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_the_files() {
+        let folder = std::env::temp_dir().join(format!("xtask-sums-{}", std::process::id()));
+        empty(&folder).unwrap();
+        write(&folder.join("empty"), b"", PLAIN).unwrap();
+        sum(&folder, &["empty".into()]).unwrap();
+        let sums = fs::read_to_string(folder.join(SUMS)).unwrap();
+        assert_eq!(sums, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  empty\n");
+        assert!(sum(&folder, &["absent".into()]).is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,84 @@
+//! Shows that the binary needs nothing but a kernel.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::geteuid;
+use serde_json::Value;
+
+use super::{EXECUTABLE, Steps, VERSION, binary, empty, install};
+use crate::support::cargo;
+use crate::support::process::{self, announce};
+use crate::vm::BareMachine;
+
+/// Runs it where the file system holds it alone: not even `/proc`.
+pub(super) fn in_an_empty_folder(program: &Path, steps: &mut Steps) -> Result<()> {
+    const NAME: &str = "an empty folder";
+    if !geteuid().is_root() {
+        steps.skip(NAME, "not root");
+        return Ok(());
+    }
+    let Some(chroot) = process::find_program("chroot") else {
+        steps.skip(NAME, "chroot is missing");
+        return Ok(());
+    };
+    let root = cargo::root().join("target/empty-root");
+    empty(&root)?;
+    install(program, &root.join("droptrace"), EXECUTABLE)?;
+    let run = |arguments: &[&str]| process::output(Command::new(&chroot).arg(&root).arg("/droptrace").args(arguments));
+    let version = run(&["--version"])?;
+    ensure!(version == format!("droptrace {VERSION}\n"), "in {NAME} it calls itself {version:?}");
+    let reason = run(&["explain", "SOCKET_RCVBUFF"])?;
+    ensure!(reason.contains("SOCKET_RCVBUFF"), "in {NAME} it explains a reason by {reason:?}");
+    announce(format_args!("runs in {NAME}"));
+    Ok(())
+}
+
+/// Runs it on another kernel, where the file system holds it and the first process alone: it attaches and counts.
+pub(super) fn in_a_bare_machine(series: &str, program: &Path, target: &str, steps: &mut Steps) -> Result<()> {
+    let (package, init) = BareMachine::INIT;
+    let init = binary::build(package, init, target)?;
+    binary::check(&init)?;
+    let machine = match BareMachine::prepare(series, &init, program) {
+        Ok(machine) => machine,
+        Err(error) => {
+            steps.skip("a machine with nothing else", format_args!("{error:#}"));
+            return Ok(());
+        }
+    };
+    let (status, output) = machine.run(&["droptrace", "snapshot", "--duration", "2s"])?;
+    if status != Some(0) {
+        bail!("in a machine with nothing else it ended with {status:?}:\n{output}");
+    }
+    judge(&output, machine.release()).with_context(|| format!("in a machine with nothing else it said:\n{output}"))?;
+    announce(format_args!("runs on {}, in a machine with nothing else", machine.release()));
+    Ok(())
+}
+
+/// Whether it printed the snapshot of a run by the best way to listen.
+fn judge(output: &str, release: &str) -> Result<()> {
+    let document = output.lines().find(|line| line.starts_with('{')).context("no document")?;
+    let document: Value = serde_json::from_str(document)?;
+    let told = ["/schema", "/kernel", "/step/source", "/sources/0/ledger/unread"].map(|path| document.pointer(path));
+    let expected = ["droptrace.snapshot.v1".into(), release.into(), "ebpf".into(), Value::from(0)];
+    ensure!(told == expected.each_ref().map(Some), "the document tells {told:?}, not {expected:?}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "droptrace: counting\n{\"schema\":\"droptrace.snapshot.v1\",\"kernel\":\"6.12.1\",\
+        \"step\":{\"source\":\"ebpf\"},\"sources\":[{\"ledger\":{\"unread\":0}}]}\n";
+
+    #[test]
+    fn a_run_that_did_not_listen_well_is_no_proof() {
+        judge(GOOD, "6.12.1").unwrap();
+        assert!(judge(GOOD, "6.1").is_err());
+        assert!(judge(&GOOD.replace("ebpf", "counters"), "6.12.1").is_err());
+        assert!(judge(&GOOD.replace("\"unread\":0", "\"unread\":1"), "6.12.1").is_err());
+        assert!(judge("droptrace: not found\n", "6.12.1").is_err());
+    }
+}
