@@ -118,12 +118,15 @@ impl Contestant {
 
     /// Tells drops of all namespaces by their place alone.
     pub(super) const fn tells_places(self) -> bool {
-        matches!(self, Self::NetDmSummary | Self::Bpftrace | Self::DropwatchSummary)
+        matches!(self, Self::NetDmSummary | Self::Both | Self::Bpftrace | Self::DropwatchSummary)
     }
 
     /// Listens to the drop monitor, which knows no namespaces.
     pub(super) const fn uses_net_dm(self) -> bool {
-        matches!(self, Self::NetDmSummary | Self::NetDmPacket | Self::DropwatchSummary | Self::DropwatchPacket)
+        matches!(
+            self,
+            Self::NetDmSummary | Self::NetDmPacket | Self::Both | Self::DropwatchSummary | Self::DropwatchPacket
+        )
     }
 
     /// Ends without having told what it heard last, so that it is to be given time.
