@@ -118,12 +118,15 @@ impl Contestant {
 
     /// Tells drops of all namespaces by their place alone.
     pub(super) const fn tells_places(self) -> bool {
-        matches!(self, Self::NetDmSummary | Self::Bpftrace | Self::DropwatchSummary)
+        matches!(self, Self::NetDmSummary | Self::Both | Self::Bpftrace | Self::DropwatchSummary)
     }
 
     /// Listens to the drop monitor, which knows no namespaces.
     pub(super) const fn uses_net_dm(self) -> bool {
-        matches!(self, Self::NetDmSummary | Self::NetDmPacket | Self::DropwatchSummary | Self::DropwatchPacket)
+        matches!(
+            self,
+            Self::NetDmSummary | Self::NetDmPacket | Self::Both | Self::DropwatchSummary | Self::DropwatchPacket
+        )
     }
 
     /// Ends without having told what it heard last, so that it is to be given time.
@@ -152,7 +155,7 @@ impl Contestant {
             Self::Nothing | Self::Empty => return None,
             Self::Bpftrace => format!("bpftrace -e '{BPFTRACE}'"),
             Self::Perf => "perf record -e skb:kfree_skb -a -D -1 --control fifo:CONTROL,ANSWER -o FILE".into(),
-            Self::DropwatchSummary => "dropwatch (start)".into(),
+            Self::DropwatchSummary => "dropwatch (set alertmode summary, start)".into(),
             Self::DropwatchPacket => "dropwatch (set alertmode packet, start)".into(),
             Self::Retis => "retis collect -c skb-drop".into(),
             own if own.uses_net_dm() => format!("droptrace {}{snaplen} --format json", own.own_words()),
@@ -188,8 +191,9 @@ impl Contestant {
             }
         };
         let (input, farewell) = match self {
-            Self::DropwatchSummary => ("start\n", "exit\n"),
-            Self::DropwatchPacket => ("set alertmode packet\nstart\n", "exit\n"),
+            Self::DropwatchSummary => ("set alertmode summary\nstart\n", "exit\n"),
+            // It leaves the monitor in the mode that was set; summary is the kernel's own.
+            Self::DropwatchPacket => ("set alertmode packet\nstart\n", "set alertmode summary\nexit\n"),
             _ => ("", ""),
         };
         Some(Launch { program: program.into(), arguments, ready, keep: Keep::All, input, farewell })

@@ -76,6 +76,7 @@ pub(super) fn read(contestant: Contestant, stdout: &str, stderr: &str, places: O
         Contestant::DropwatchPacket => Ok(counted(count(stdout, "drop at:"))),
         Contestant::Retis => Ok(counted(count(stdout, " drop (") + count(stderr, " drop ("))),
         Contestant::Nothing | Contestant::Empty => Ok(Told::default()),
+        Contestant::Both => both(stdout, is_here),
         _ => droptrace(stdout, is_here),
     }
 }
@@ -135,6 +136,24 @@ fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> 
     Ok(counted(seen))
 }
 
+/// One account of both sources, of which the kernel program hears each drop.
+fn both(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+    let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
+    let ledger = document["sources"].as_array().and_then(|sources| sources.iter().find(|it| it["source"] == "ebpf"));
+    let missed = ledger.context("droptrace took one source only")?["ledger"]["missed"].as_u64();
+    let seen = at_places(&document["drops"], is_here)?.context("droptrace tells no drops")?;
+    let lost = vec![("missed".to_owned(), missed.unwrap_or(0))];
+    Ok(Told { seen, lost, tells_losses: true, ..Told::default() })
+}
+
+/// Packets of the rows at the load's places; none without rows.
+fn at_places(rows: &Value, is_here: impl Fn(u64) -> bool) -> Result<Option<u64>> {
+    let address = |row: &Value| u64::from_str_radix(row["address"].as_str()?.strip_prefix("0x")?, 16).ok();
+    let Some(rows) = rows.as_array() else { return Ok(None) };
+    let here = rows.iter().filter(|row| address(row).is_some_and(&is_here));
+    here.map(|row| row["packets"].as_u64().with_context(|| format!("no packets in {row}"))).sum::<Result<_>>().map(Some)
+}
+
 /// The last document of `stat`, or the ledger of `trace`.
 fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
     let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
@@ -165,13 +184,8 @@ fn ebpf(ledger: &Value) -> Result<Told> {
 }
 
 fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Result<Told> {
-    let address = |row: &Value| u64::from_str_radix(row["address"].as_str()?.strip_prefix("0x")?, 16).ok();
-    let seen = match document["drops"].as_array() {
-        Some(rows) => rows
-            .iter()
-            .filter(|row| address(row).is_some_and(&is_here))
-            .map(|row| row["packets"].as_u64().with_context(|| format!("no packets in {row}")))
-            .sum::<Result<u64>>()?,
+    let seen = match at_places(&document["drops"], is_here)? {
+        Some(seen) => seen,
         None => ledger["accounted"].as_u64().context("no accounted drops")?,
     };
     let causes = ["tail_drops", "unheard", "undecodable"];

@@ -70,6 +70,19 @@ fn records_are_shown_held_back_or_lost() {
 }
 
 #[test]
+fn both_sources_make_one_account() {
+    let rows =
+        r#""drops":[{"address":"0xffffffff82045927","packets":80},{"address":"0xffffffff82045928","packets":9}]"#;
+    let text = STAT.replace(r#""drops":[]"#, rows);
+    let told = read_here(Contestant::Both, &text).unwrap();
+    assert_eq!(told.clone().account(80).unwrap().accounted, 80);
+    assert_eq!(told.clone().account(70).unwrap().foreign, 10);
+    assert!(told.account(81).unwrap_err().to_string().contains("short"));
+    let one = STAT.replace("ebpf", "net_dm");
+    assert!(read_here(Contestant::Both, &one).unwrap_err().to_string().contains("one source"));
+}
+
+#[test]
 fn the_drop_monitor_tells_others_drops_and_may_be_short_only_in_summary_mode() {
     let text = |lost: &str| {
         format!(
