@@ -20,6 +20,8 @@ use tracer::source::net_dm::AlertMode;
 const DATAGRAMS: u64 = 150_000;
 /// To take the module out at the right moment.
 const ATTEMPTS: u32 = 10;
+/// A run that takes what works.
+const SHORTLY: [&str; 5] = ["stat", "--format", "json", "--duration", "300ms"];
 /// What droptrace has changed, while it runs.
 const NOTE: &str = "/run/droptrace/net_dm.state";
 
@@ -167,13 +169,15 @@ fn robustness() -> Vec<Trial> {
             let host = Netns::new()?;
             let finished = host.run(|| run(&["stat", "--source", "net-dm", "--duration", "1s"]))?;
             ensure!(finished.status.code() == Some(1), "{finished:?}");
-            said(&finished, &["family NET_DM: not registered here", "not the first network namespace"])
+            said(&finished, &["family NET_DM: not registered here", "not the first network namespace"])?;
+            counters_are_taken(&host.run(|| hidden_types(&SHORTLY))?)
         }),
         trial_as_root("without_the_right_to_listen", || {
             let _alone = monitor::exclusively()?;
             let finished = with_capability("net_admin", &["stat", "--source", "net-dm", "--duration", "1s"])?;
             ensure!(finished.status.code() == Some(1), "{finished:?}");
-            said(&finished, &["may not be listened to", "CAP_SYS_ADMIN"])
+            said(&finished, &["may not be listened to", "CAP_SYS_ADMIN"])?;
+            counters_are_taken(&with_capability("net_admin", &SHORTLY)?)
         }),
         trial_as_root("without_the_right_to_control", || {
             let _alone = monitor::exclusively()?;
@@ -191,7 +195,7 @@ fn robustness() -> Vec<Trial> {
 /// to listen to the monitor, it stands for `CAP_BPF` as well.)
 fn without_types_the_monitor_is_taken() -> Result<()> {
     let _alone = monitor::exclusively()?;
-    let finished = hidden_types(&["stat", "--format", "json", "--duration", "300ms"])?;
+    let finished = hidden_types(&SHORTLY)?;
     ensure!(counted(&finished)?["sources"][0]["source"] == "net_dm", "{}", finished.stdout);
     said(&finished, &["CONFIG_DEBUG_INFO_BTF", "droptrace listens by net_dm packet instead, which loses"])
 }
@@ -229,17 +233,24 @@ fn the_module_is_loaded_anew() -> Result<()> {
     Ok(())
 }
 
-/// As where the kernel has no such module: with every other way forbidden, the message tells.
+/// As where the kernel has no such module.
 fn without_the_module() -> Result<()> {
     let _alone = monitor::exclusively()?;
     ensure!(loads(&["-r", "drop_monitor"])?, Unable("drop_monitor is no module here, or is in use".to_owned()));
     let away = Away::put(&format!("/lib/modules/{}", tracer::session::host().kernel))?;
-    let finished = run(&["stat", "--source", "net-dm", "--duration", "1s"]);
+    let (forced, auto) = (run(&["stat", "--source", "net-dm", "--duration", "1s"]), hidden_types(&SHORTLY));
     drop(away);
     loads(&["drop_monitor"])?;
-    let finished = finished?;
-    ensure!(finished.status.code() == Some(1), "{finished:?}");
-    said(&finished, &["family NET_DM: not registered here", "module"])
+    let forced = forced?;
+    ensure!(forced.status.code() == Some(1), "{forced:?}");
+    said(&forced, &["family NET_DM: not registered here", "module"])?;
+    counters_are_taken(&auto?)
+}
+
+/// The last step of the ladder, with a word of why.
+fn counters_are_taken(finished: &Finished) -> Result<()> {
+    ensure!(counted(finished)?["sources"][0]["source"] == "counters", "{}", finished.stdout);
+    said(finished, &["net_dm packet and net_dm summary: ", "droptrace listens by counters procfs instead, which loses"])
 }
 
 /// A folder under another name, until the end of its handle.

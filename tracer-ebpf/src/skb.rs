@@ -119,7 +119,7 @@ impl Dropped {
     /// # Safety
     /// `skb` as in [`Dropped::read`]; `device` must be a `struct net_device` or NULL.
     #[inline(always)]
-    pub(crate) unsafe fn as_reported(mut self, skb: *const u8, device: *const u8) -> Self {
+    pub(crate) unsafe fn told_by_device(mut self, skb: *const u8, device: *const u8) -> Self {
         // SAFETY: the helper fails on addresses that cannot be read.
         unsafe {
             self.length = Probe::load(skb, config!(offsets.skb_len));

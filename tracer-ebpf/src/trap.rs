@@ -39,7 +39,7 @@ unsafe fn report(skb: *const u8, metadata: *const u8) {
         let trap: u64 = Probe::load(metadata, config!(offsets.trap_name));
         let device = Probe::load_if_present::<usize>(metadata, config!(offsets.trap_input_dev)) as *const u8;
         // Records are bounded for each name.
-        let dropped = Dropped::read::<Probe>(skb, trap, REASON_ABSENT, core::ptr::null()).as_reported(skb, device);
+        let dropped = Dropped::read::<Probe>(skb, trap, REASON_ABSENT, core::ptr::null()).told_by_device(skb, device);
         if dropped.is_unwanted() {
             (*state).counters.filtered += 1;
             return;

@@ -1,8 +1,8 @@
 //! The comparison benchmark: what it costs to listen to drops, and what is lost under load.
 //!
-//! [`plan`] says what is measured, [`load`] what is dropped, [`contestant`] who listens. [`measure`] runs them, in turn
-//! with nobody listening, so that drift of the machine's speed cancels. [`report`] is what came of it, shown by
-//! [`text`] and [`html`].
+//! `plan` says what is measured, `load` what is dropped, `contestant` who listens. `measure` runs them, in turn
+//! with nobody listening, so that drift of the machine's speed cancels. `report` is what came of it, shown by
+//! `text` and `html`.
 
 mod child;
 mod contestant;

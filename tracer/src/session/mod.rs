@@ -72,7 +72,7 @@ pub enum Wake {
     Records,
     /// The drop monitor's source has something to do.
     NetDm(net_dm::Wake),
-    /// [`CLOCK_INTERVAL`] has passed.
+    /// A second has passed.
     Clock,
 }
 
