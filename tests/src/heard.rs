@@ -20,14 +20,12 @@ pub struct Split {
     pub with_link_header: u64,
     /// Of packets without.
     pub without: u64,
-    /// Of packets whose headers lie outside of their data, or that have none: the record does not tell them apart.
-    pub unclear: u64,
 }
 
 impl Split {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.with_link_header + self.without + self.unclear
+        self.with_link_header + self.without
     }
 }
 
@@ -67,8 +65,7 @@ impl Listener {
             let split = heard.entry(record.header.key.location).or_default();
             match record.start {
                 PacketStart::Mac => split.with_link_header += 1,
-                PacketStart::Network => split.without += 1,
-                PacketStart::Nothing => split.unclear += 1,
+                PacketStart::Network | PacketStart::Nothing => split.without += 1,
             }
             Ok::<_, std::convert::Infallible>(())
         });

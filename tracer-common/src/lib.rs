@@ -313,11 +313,11 @@ pub struct Bucket {
     pub tokens: u64,
 }
 
-/// [`RecordHeader::start`]: no bytes follow.
+/// [`RecordHeader::start`]: no header is set, and no bytes follow.
 pub const START_NONE: u8 = 0;
-/// [`RecordHeader::start`]: bytes follow from the MAC header on.
+/// [`RecordHeader::start`]: what bytes follow are from the MAC header on.
 pub const START_MAC: u8 = 1;
-/// [`RecordHeader::start`]: bytes follow from the network header on.
+/// [`RecordHeader::start`]: what bytes follow are from the network header on.
 pub const START_NETWORK: u8 = 2;
 
 /// [`RecordHeader::kind`]: a drop that passed `kfree_skb`.

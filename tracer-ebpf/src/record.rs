@@ -57,7 +57,8 @@ pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped,
     }
 }
 
-/// Copies the packet's leading bytes to `to`, which has room for `snaplen`; how many, and from where.
+/// Copies the packet's leading bytes to `to`, which has room for `snaplen`; how many, and what they start with or
+/// would start with.
 ///
 /// # Safety
 /// `to` must have room for `snaplen` bytes.
@@ -65,7 +66,7 @@ pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped,
 unsafe fn capture(to: *mut u8, dropped: &Dropped) -> (u16, u8) {
     let snaplen = config!(snaplen);
     if snaplen == 0 || dropped.start_kind == START_NONE {
-        return (0, START_NONE);
+        return (0, dropped.start_kind);
     }
     let mut size = u64::from(snaplen);
     if dropped.linear < size {
@@ -73,7 +74,7 @@ unsafe fn capture(to: *mut u8, dropped: &Dropped) -> (u16, u8) {
     }
     // SAFETY: `size` is at most `snaplen`; the helper fails on addresses that cannot be read.
     let result = unsafe { bpf_probe_read_kernel(to.cast(), size as u32, dropped.start as *const _) };
-    if result == 0 { (size as u16, dropped.start_kind) } else { (0, START_NONE) }
+    (if result == 0 { size as u16 } else { 0 }, dropped.start_kind)
 }
 
 /// Takes a token from the bucket of the place and reason on this CPU. True also when there is no bound.

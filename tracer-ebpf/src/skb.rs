@@ -107,7 +107,6 @@ impl Dropped {
         let length = u64::from(len).wrapping_add(pulled);
         // A header offset that was left over from an outer packet may lie beyond the data.
         if length > u64::from(u32::MAX) {
-            self.start_kind = START_NONE;
             return;
         }
         self.length = length as u32;

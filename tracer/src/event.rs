@@ -127,10 +127,10 @@ pub struct DropTotal {
     pub seen_by: &'static [Origin],
 }
 
-/// What the leading bytes of a packet start with.
+/// What the leading bytes of a packet start with, or would start with where there are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketStart {
-    /// There are none.
+    /// No header of the packet is set.
     Nothing,
     /// The MAC header.
     Mac,

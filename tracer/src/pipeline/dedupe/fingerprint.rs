@@ -54,9 +54,8 @@ impl Fingerprinter {
     pub fn of(&self, start: PacketStart, bytes: &[u8], length: u32) -> Result<Fingerprint, Unpairable> {
         let wanted = self.prefix.min(length as usize);
         match start {
-            PacketStart::Network => return Err(Unpairable::NoMacHeader),
-            PacketStart::Nothing if wanted > 0 => return Err(Unpairable::TooFewBytes),
-            PacketStart::Nothing | PacketStart::Mac => {}
+            PacketStart::Network | PacketStart::Nothing => return Err(Unpairable::NoMacHeader),
+            PacketStart::Mac => {}
         }
         let bytes = bytes.get(..wanted).ok_or(Unpairable::TooFewBytes)?;
         let half = |state: &RandomState| {
@@ -107,8 +106,9 @@ mod tests {
     fn packets_without_a_mac_header_have_none() {
         let prints = Fingerprinter::default();
         assert_eq!(prints.of(PacketStart::Network, &PACKET, 128), Err(Unpairable::NoMacHeader));
-        assert_eq!(prints.of(PacketStart::Nothing, &[], 128), Err(Unpairable::TooFewBytes));
-        assert!(prints.of(PacketStart::Nothing, &[], 0).is_ok());
-        assert!(Fingerprinter::new(0).of(PacketStart::Nothing, &[], 128).is_ok());
+        assert_eq!(prints.of(PacketStart::Nothing, &[], 128), Err(Unpairable::NoMacHeader));
+        assert_eq!(prints.of(PacketStart::Mac, &[], 128), Err(Unpairable::TooFewBytes));
+        assert!(prints.of(PacketStart::Mac, &[], 0).is_ok());
+        assert!(Fingerprinter::new(0).of(PacketStart::Mac, &[], 128).is_ok());
     }
 }

@@ -41,7 +41,7 @@ impl Normaliser {
             place: &place,
             seen_by: &[Origin::NetDm],
             length: heard.alert.length,
-            start: if heard.alert.payload.is_empty() { PacketStart::Nothing } else { PacketStart::Mac },
+            start: PacketStart::Mac,
             bytes: heard.alert.payload,
         })
     }

@@ -12,9 +12,8 @@ use std::time::Duration;
 use super::account::Account;
 use super::dedupe::{
     DedupeLedger, DedupeLimits, Deduper, Facts, Fingerprinter, Heard, Moment, Observation, PREFIX, UniqueDrop,
-    Unpairable,
 };
-use crate::event::{DropEvent, Origin, PacketStart};
+use crate::event::{DropEvent, Origin};
 use kept::{Kept, Slot};
 use reasons::Reasons;
 pub use reasons::told_name;
@@ -89,11 +88,7 @@ impl Union {
             netns: place.netns,
             ifindex: place.ifindex,
         };
-        let print = self.prints.of(event.start, event.bytes, event.length).map_err(|why| match (origin, event.start) {
-            // The kernel program captures what it finds a header of; where it may not read at all, none is asked for.
-            (Origin::Ebpf, PacketStart::Nothing) => Unpairable::NoMacHeader,
-            _ => why,
-        });
+        let print = self.prints.of(event.start, event.bytes, event.length);
         let detail = self.told.kept.keep(event);
         let observation = Observation { origin, drop, print, detail };
         let mut result = Ok(());

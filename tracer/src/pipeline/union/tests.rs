@@ -25,8 +25,8 @@ fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
 }
 
 fn event<'a>(place: &'a Arc<Place>, timestamp: u64, bytes: &'a [u8]) -> DropEvent<'a> {
-    let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Mac };
-    DropEvent { timestamp: Timestamp(timestamp), place, seen_by: &[], length: 100, start, bytes }
+    let (timestamp, start) = (Timestamp(timestamp), PacketStart::Mac);
+    DropEvent { timestamp, place, seen_by: &[], length: 100, start, bytes }
 }
 
 /// Who heard a drop, when, in which namespace, and how many bytes are shown.
@@ -113,7 +113,16 @@ fn without_bytes_in_one_source_the_rest_decides() {
     let steps = [(0, Origin::Ebpf, event(&place, 1, &[])), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
     assert_eq!(played(UnionOptions::of_bytes(0, 64), &steps).0.len(), 1);
     let (drops, ledger) = played(UnionOptions::of_bytes(128, 64), &steps);
-    assert_eq!((drops.len(), ledger.ebpf.alone.no_mac_header), (2, 1), "no header was set");
+    assert_eq!((drops.len(), ledger.ebpf.alone.too_few_bytes), (2, 1));
+}
+
+#[test]
+fn without_a_mac_header_the_drop_monitor_does_not_tell() {
+    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let bare = DropEvent { start: PacketStart::Nothing, length: 0, ..event(&place, 1, &[]) };
+    let steps = [(0, Origin::Ebpf, bare), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
+    let (drops, ledger) = played(UnionOptions::of_bytes(128, 64), &steps);
+    assert_eq!((drops.len(), ledger.ebpf.alone.no_mac_header), (2, 1));
 }
 
 #[test]
