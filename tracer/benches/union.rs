@@ -1,0 +1,95 @@
+//! What it costs to name and join the single drops of two sources, as `--source both` does: a record of the kernel
+//! program gets its place by the normaliser, the drop monitor's half has one; then both are joined and summed up.
+//!
+//! `cargo bench -p tracer --bench union`
+
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tracer::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use tracer::kernel::clock::Clock;
+use tracer::kernel::reasons::ReasonNames;
+use tracer::pipeline::dedupe::Moment;
+use tracer::pipeline::normalise::Normaliser;
+use tracer::pipeline::union::{Union, UnionOptions};
+use tracer::source::ebpf::Record;
+use tracer_common::{DropKey, RecordHeader};
+
+/// Drops between two looks at the clock.
+const BATCH: u64 = 1024;
+/// Time between two drops: 1 250 000 a second.
+const SPACING_NS: u64 = 800;
+/// Drops that wait for the drop monitor's message.
+const IN_FLIGHT: u64 = 10_000;
+const PLACES: u64 = 8;
+
+struct Run {
+    union: Union,
+    normaliser: Normaliser,
+    /// What the drop monitor tells its times by.
+    clock: Clock,
+    /// The drop monitor's, of the eight places.
+    told: Vec<Arc<Place>>,
+    bytes: [u8; 128],
+    next: u64,
+}
+
+fn record(index: u64, bytes: &[u8]) -> Record<'_> {
+    let key = DropKey { location: 0xffff_ffff_8204_5927 + index % PLACES * 64, reason: 2, ..DropKey::default() };
+    let header = RecordHeader { timestamp_ns: index * SPACING_NS, key, length: 106, ..RecordHeader::default() };
+    Record { header, start: PacketStart::Mac, bytes, trap: None }
+}
+
+impl Run {
+    fn begun(kept: usize) -> Self {
+        let mut normaliser = Normaliser::new(ReasonNames::without_types());
+        let place = |index| normaliser.event(&record(index, &[]), |_, _| None, |event| Arc::clone(event.place));
+        let told = (0..PLACES).map(place).collect();
+        let union = Union::new(UnionOptions::of_bytes(128, kept));
+        let mut run = Self { union, normaliser, clock: Clock::new(), told, bytes: [0x5a; 128], next: 0 };
+        while run.next < 2_000_000 {
+            run.batch();
+        }
+        run
+    }
+
+    fn batch(&mut self) {
+        let Self { union, normaliser, clock, told, bytes, next } = self;
+        let mut show = |_: &DropEvent<'_>| Ok(());
+        let mut joined = Ok(());
+        for index in *next..*next + BATCH {
+            let now = Moment(index * SPACING_NS);
+            // Where TCP has its sequence number.
+            bytes[34..42].copy_from_slice(&index.to_be_bytes());
+            let hear = |event: &DropEvent<'_>| union.hear(now, Origin::Ebpf, event, &mut show);
+            joined = joined.and(normaliser.event(&record(index, bytes), |_, _| None, hear));
+            let Some(late) = index.checked_sub(IN_FLIGHT) else { continue };
+            bytes[34..42].copy_from_slice(&late.to_be_bytes());
+            let place = &told[usize::try_from(late % PLACES).unwrap_or(0)];
+            let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
+            let event = DropEvent { timestamp, place, seen_by: &[Origin::NetDm], length: 106, start, bytes };
+            joined = joined.and(union.hear(now, Origin::NetDm, &event, &mut show));
+        }
+        joined.and_then(|()| union.advance(Moment(*next * SPACING_NS), &mut show)).expect("nothing is written");
+        *next += BATCH;
+    }
+}
+
+fn named_and_joined(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("named_and_joined");
+    // Observations of both.
+    group.throughput(Throughput::Elements(2 * BATCH));
+    for kept in [0, 128] {
+        let mut run = None;
+        group.bench_function(BenchmarkId::new("bytes_kept", kept), |bencher| {
+            let run = run.get_or_insert_with(|| Run::begun(kept));
+            bencher.iter(|| run.batch());
+        });
+        let ledger = run.map(|run| run.union.ledger());
+        assert!(ledger.is_none_or(|ledger| ledger.duplicates > 0 && ledger.unaccounted() == 0), "{ledger:?}");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, named_and_joined);
+criterion_main!(benches);
