@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tests::droptrace::{Droptrace, Finished, command};
+use tests::monitor;
 use tests::netns::Netns;
 use tests::storm::{Storm, datagrams};
 use tests::trials::{self, Unable, trial_as_root};
@@ -25,9 +25,6 @@ const SLOW: u64 = 400;
 const STORM: u64 = 200_000;
 /// Long enough for what is under way to be told.
 const PAUSE: Duration = Duration::from_millis(300);
-
-/// The drop monitor is one for the whole host: one test at a time.
-static MONITOR: Mutex<()> = Mutex::new(());
 
 fn main() -> ExitCode {
     trials::run(vec![
@@ -46,10 +43,7 @@ fn main() -> ExitCode {
 /// A test that has the drop monitor to itself.
 fn test(name: &str, run: fn() -> Result<()>) -> Trial {
     trial_as_root(name, move || {
-        let _alone: MutexGuard<'_, ()> = MONITOR.lock().unwrap_or_else(PoisonError::into_inner);
-        // Loads the module where there is one.
-        let family = Droptrace::spawn(&mut command(&["netlink", "family", "NET_DM"])?)?.wait()?;
-        ensure!(family.status.success(), Unable(format!("no drop monitor: {}", family.stderr)));
+        let _alone = monitor::exclusively()?;
         run()
     })
 }
