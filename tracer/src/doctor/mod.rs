@@ -18,7 +18,7 @@ pub enum State {
     Good,
     /// Something is lost, but droptrace works.
     Degraded,
-    /// Without it eBPF does not work.
+    /// Without it a way to listen does not work.
     Missing,
 }
 
