@@ -12,6 +12,7 @@ pub mod event;
 pub mod explain;
 pub mod kernel;
 pub mod ledger;
+pub mod metrics;
 pub mod netlink;
 pub mod packet;
 pub mod pipeline;

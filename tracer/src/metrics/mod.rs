@@ -1,0 +1,3 @@
+//! The agent's figures: what each reading of the totals becomes, scraped or pushed.
+
+pub mod figures;
