@@ -33,7 +33,7 @@ pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
         .evidence("silent", figure(silent), "hosts")
         .evidence("known", figure(all), "hosts")
         .means(&format!("What they drop is not in any figure here; of the first, {why}."))
-        .next(&["systemctl status droptrace-agent", "journalctl -u droptrace-agent --since -1h", "droptrace doctor"]);
+        .next(&["systemctl status 'droptrace*'", "journalctl -u 'droptrace*' --since -1h", "droptrace doctor"]);
     Some(draft.done())
 }
 
@@ -76,7 +76,7 @@ fn unknown(view: &View<'_>) -> Vec<Finding> {
         Draft::new(Kind::LossUnknown, Severity::Notice, title)
             .group(format!("step={step}"))
             .evidence("hosts", figure(ids.len()), "hosts")
-            .evidence("of the fleet's", figure(view.fleet.hosts().len()), "hosts")
+            .evidence("hosts of the fleet", figure(view.fleet.hosts().len()), "hosts")
             .hosts(view, ids.into_iter().map(|id| (id, None)), "packets")
             .means("This way to listen can lose drops without counting them: their counts are at least what is told.")
             .next(&["droptrace doctor"])

@@ -32,7 +32,7 @@ impl Draft {
         if let Some((_, explanation)) = view.explain(cause) {
             self.0.meaning =
                 format!("{} Usual: {}. {}", explanation.meaning, explanation.usual.name(), explanation.because);
-            self.0.next = explanation.next.clone();
+            self.0.next.clone_from(&explanation.next);
         }
         self
     }

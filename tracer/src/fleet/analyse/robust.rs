@@ -58,7 +58,7 @@ pub(super) fn median(values: &mut [f64]) -> Option<f64> {
 pub(super) fn mann_whitney(values: &mut [(f64, bool)]) -> f64 {
     values.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
     let (mut ranks, mut ties, mut before) = (0.0, 0.0, 0_usize);
-    for same in values.chunk_by(|one, other| one.0 == other.0) {
+    for same in values.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq()) {
         let count = same.len() as f64;
         let rank = before as f64 + f64::midpoint(1.0, count);
         ranks += rank * same.iter().filter(|value| value.1).count() as f64;
@@ -74,6 +74,7 @@ pub(super) fn mann_whitney(values: &mut [(f64, bool)]) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "exact by construction")]
 mod tests {
     use proptest::prelude::*;
 

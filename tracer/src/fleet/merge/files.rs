@@ -14,7 +14,7 @@ const ENDINGS: [&str; 2] = [".json", ".json.zst"];
 /// Files in order.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    pub(super) files: Vec<PathBuf>,
+    pub(super) found: Vec<PathBuf>,
     /// Files in folders that have other names.
     pub(super) passed_over: usize,
     pub(super) refused: Vec<Refused>,
@@ -28,7 +28,7 @@ impl Files {
             if path.is_dir() {
                 files.enter(path, 0);
             } else {
-                files.files.push(path.clone());
+                files.found.push(path.clone());
             }
         }
         files
@@ -49,7 +49,7 @@ impl Files {
         if path.is_dir() {
             self.enter(path, depth + 1);
         } else if path.is_file() && ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-            self.files.push(path.to_owned());
+            self.found.push(path.to_owned());
         } else {
             self.passed_over += 1;
         }

@@ -16,45 +16,32 @@ pub(super) fn introduction(report: &Report) -> Vec<String> {
     let Report { input, fleet, baseline, .. } = report;
     let mut lines = vec![format!("{}.", sums(fleet))];
     lines.extend(baseline.as_ref().map(|baseline| format!("Compared with {}.", sums(baseline))));
-    let what = if input.from == "snapshots" { "snapshots" } else { "answers" };
-    let mut read = format!("{} {what} of {} read", grouped(input.read), input.from);
-    if input.from == "snapshots" {
-        read = format!("{} snapshots read", grouped(input.read));
-    }
-    let not = input.refused.len() + input.baseline_refused.len();
-    if input.baseline_read > 0 {
-        read += &format!(", {} of the baseline", grouped(input.baseline_read));
-    }
-    if not > 0 {
-        read += &format!("; {} could not be read or were not added", grouped(not));
-    }
-    if input.passed_over > 0 {
-        read += &format!("; {} other files passed over", grouped(input.passed_over));
-    }
-    lines.push(format!("{read}."));
+    let what = if input.from == "snapshots" { "snapshot" } else { "answer" };
+    let refused = input.refused.len() + input.baseline_refused.len();
+    let parts = [
+        Some(format!("{} read", count(input.read, what))),
+        (input.baseline_read > 0).then(|| format!("{} of the baseline", grouped(input.baseline_read))),
+        (refused > 0).then(|| format!("{} refused", grouped(refused))),
+        (input.passed_over > 0).then(|| format!("{} passed over", count(input.passed_over, "other file"))),
+    ];
+    lines.push(format!("{}.", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     lines.extend(input.notes.iter().cloned());
     lines
 }
 
 fn sums(sums: &Sums) -> String {
-    let span = duration(sums.host_seconds);
-    let mut text = format!("{} hosts, {span} of hosts' time", grouped(sums.hosts));
-    if let (Some(from), Some(to)) = (sums.from, sums.to) {
-        text += &format!(" between {} and {}", moment(from), moment(to));
-    }
-    text += &format!(": {} packets dropped", packets(sums.packets));
-    match (sums.lost > 0.0, sums.loss_unknown) {
-        (false, 0) => text += ", nothing lost",
-        (true, 0) => text += &format!(", {} lost", packets(sums.lost)),
-        (_, unknown) => {
-            text +=
-                &format!(", {} lost as far as is known, which {} hosts do not", packets(sums.lost), grouped(unknown));
-        }
-    }
-    if sums.silent > 0 {
-        text += &format!("; {} hosts silent", grouped(sums.silent));
-    }
-    text
+    let between = sums
+        .from
+        .zip(sums.to)
+        .map_or_else(String::new, |(from, to)| format!(" between {} and {}", moment(from), moment(to)));
+    let lost = match (sums.lost > 0.0, sums.loss_unknown) {
+        (false, 0) => "nothing lost".into(),
+        (true, 0) => format!("{} lost", packets(sums.lost)),
+        (_, unknown) => format!("{} lost, which {} cannot know", packets(sums.lost), count(unknown, "host")),
+    };
+    let silent = if sums.silent > 0 { format!("; {} silent", count(sums.silent, "host")) } else { String::new() };
+    let (hosts, span) = (count(sums.hosts, "host"), duration(sums.host_seconds));
+    format!("{hosts}, {span} in all{between}: {} packets dropped, {lost}{silent}", packets(sums.packets))
 }
 
 /// What was refused, one by one, the rest counted.
@@ -144,7 +131,9 @@ pub(super) fn amount(value: f64, unit: &str) -> String {
         "packets" => format!("{} packets", packets(value)),
         "seconds" => duration(value),
         "unix_seconds" => moment(Timestamp(whole(value * 1e9))),
+        "%" if value > 0.0 && value < 0.01 => "<0.01 %".into(),
         "%" => format!("{value:.2} %"),
+        "hosts" | "places" | "reasons" => format!("{} {unit}", packets(value)),
         "times" | "deviations" if value < 100.0 => format!("{value:.1} {unit}"),
         _ => format!("{} {unit}", rate(value)),
     }
@@ -162,6 +151,11 @@ pub(super) fn band(band: &RateBand) -> String {
 /// A count of packets, whole.
 pub(super) fn packets(value: f64) -> String {
     Grouped(whole(value)).to_string()
+}
+
+/// `1 host`, `2 hosts`.
+fn count(number: usize, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 pub(super) fn grouped(count: usize) -> String {
