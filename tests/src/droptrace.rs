@@ -1,6 +1,7 @@
 //! The real binary, started and stopped, and what it printed.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -49,9 +50,18 @@ fn built(name: &str) -> Result<PathBuf> {
 
 /// A command that runs the binary.
 pub fn command(arguments: &[&str]) -> Result<Command> {
-    let mut command = Command::new(binary()?);
+    Ok(watched(binary()?, arguments))
+}
+
+/// A command that runs `droptrace-fleet`.
+pub fn fleet_command(arguments: &[impl AsRef<OsStr>]) -> Result<Command> {
+    Ok(watched(fleet_binary()?, arguments))
+}
+
+fn watched(program: PathBuf, arguments: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(command)
+    command
 }
 
 /// A running droptrace; killed with its handle.

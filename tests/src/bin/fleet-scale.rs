@@ -19,7 +19,7 @@ use tests::fleet::{Day, World};
 
 const ROWS: usize = 500;
 const SEED: u64 = 1;
-/// How often the peak of the memory is asked for.
+/// How often the peak of the memory and the time of processors are asked for.
 const INTERVAL: Duration = Duration::from_millis(2);
 
 fn main() -> Result<()> {
@@ -30,9 +30,9 @@ fn main() -> Result<()> {
         bail!("usage: fleet-scale [--plain] HOSTS…");
     }
     println!(
-        "| hosts | compared with | read, MB | seconds | resident at the peak, MB | precision | recall | faint outliers found, 10 to 100, to 1,000, to 10,000 times the median |"
+        "| hosts | compared with | read, MB | seconds | of processors | resident at the peak, MB | precision | recall | faint outliers found, 10 to 100, to 1,000, to 10,000 times the median |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for hosts in hosts {
         measure(hosts.parse().context("not a number of hosts")?, ending)?;
     }
@@ -65,10 +65,11 @@ fn measure_in(folder: &Path, hosts: usize, ending: &str) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "megabytes")]
+#[expect(clippy::cast_precision_loss, reason = "megabytes and seconds")]
 fn row(hosts: usize, with: &str, bytes: u64, run: &Run, verdict: Option<&Verdict>) {
     let (megabytes, seconds, peak) = (bytes as f64 / 1e6, run.took.as_secs_f64(), run.peak_kib as f64 * 1.024e-3);
-    print!("| {hosts} | {with} | {megabytes:.0} | {seconds:.2} | {peak:.0} |");
+    let cpu = run.ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    print!("| {hosts} | {with} | {megabytes:.0} | {seconds:.2} | {cpu:.2} | {peak:.0} |");
     let Some(verdict) = verdict else { return println!(" | | |") };
     let faint = verdict.faint.values().map(|(found, planted)| format!("{found} of {planted}"));
     let faint = faint.collect::<Vec<_>>().join(", ");
@@ -78,6 +79,7 @@ fn row(hosts: usize, with: &str, bytes: u64, run: &Run, verdict: Option<&Verdict
 struct Run {
     took: Duration,
     peak_kib: u64,
+    ticks: u64,
     results: Vec<u8>,
 }
 
@@ -91,12 +93,14 @@ fn run(arguments: &[&std::ffi::OsStr]) -> Result<Run> {
         let mut results = Vec::new();
         pipe.read_to_end(&mut results).map(|_| results)
     });
-    let mut peak_kib = 0;
+    let (mut peak_kib, mut ticks) = (0, 0);
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
+        // As it was shortly before the end.
         peak_kib = peak(child.id()).unwrap_or(peak_kib);
+        ticks = self::ticks(child.id()).unwrap_or(ticks);
         thread::sleep(INTERVAL);
     };
     let took = started.elapsed();
@@ -104,7 +108,7 @@ fn run(arguments: &[&std::ffi::OsStr]) -> Result<Run> {
     if status.code() != Some(3) {
         bail!("droptrace-fleet ended with {status}");
     }
-    Ok(Run { took, peak_kib, results })
+    Ok(Run { took, peak_kib, ticks, results })
 }
 
 /// `VmHWM`, which only grows.
@@ -112,4 +116,12 @@ fn peak(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// Time of processors, of the program and of the kernel for it (`proc_pid_stat(5)`, fields 14 and 15).
+fn ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(ticks(14)? + ticks(15)?)
 }

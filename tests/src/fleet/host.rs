@@ -28,9 +28,7 @@ const STORM_PACKETS: u64 = 200_000;
 pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
     let started_at = START + if day == Day::Now { 86_400 * SECOND } else { 0 } + (host as u64 % 600) * SECOND;
     let mut drops = rows(world, host, day, started_at);
-    if day == Day::Now {
-        plant(world, host, started_at, &mut drops);
-    }
+    plant(world, host, day, started_at, &mut drops);
     let planted = &world.planted;
     let accounted = drops.iter().map(|row| row.packets).sum::<u64>();
     let is_unsure = planted.loss_unknown.contains(&host);
@@ -104,14 +102,20 @@ fn faults(planted: &Planted, host: usize, rank: usize, day: Day) -> f64 {
     }
 }
 
-/// What only some have, on the day.
-fn plant(world: &World, host: usize, started_at: u64, rows: &mut Vec<Row>) {
+/// What only some have.
+fn plant(world: &World, host: usize, day: Day, started_at: u64, rows: &mut Vec<Row>) {
     let planted = &world.planted;
     let mut extra = |reason: &str, symbol: &str, packets: u64, seconds: u64| {
         let first_seen = Timestamp(started_at + 600 * SECOND);
         let last_seen = Timestamp(first_seen.0 + seconds * SECOND);
         rows.push(Row { interface: Some("eth9".into()), packets, first_seen, last_seen, ..blank(reason, symbol) });
     };
+    if host % 20 == 3 {
+        extra(&planted.fault, "fault_rcv", 200 + host as u64 % 50, 2_900);
+    }
+    if day == Day::Before {
+        return;
+    }
     if let Some(&rank) = planted.storms.get(&host) {
         let reason = &world.catalogue.usual[rank];
         extra(&reason.name, &reason.symbols[0], STORM_PACKETS, STORM_SECONDS);
@@ -121,9 +125,6 @@ fn plant(world: &World, host: usize, started_at: u64, rows: &mut Vec<Row>) {
     }
     if planted.new_place.contains(&host) {
         extra(&world.catalogue.usual[planted.place].name, "planted_place", 300 + host as u64 % 50, 2_900);
-    }
-    if host % 20 == 3 {
-        extra(&planted.fault, "fault_rcv", 200 + host as u64 % 50, 2_900);
     }
 }
 

@@ -10,5 +10,6 @@ pub mod finding;
 pub mod merge;
 pub mod model;
 mod names;
+mod number;
 pub mod report;
 pub mod sink;

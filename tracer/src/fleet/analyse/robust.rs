@@ -6,7 +6,7 @@ const NORMAL: f64 = 1.482_602_218_505_602;
 /// natural logarithmic scale: with six deviations a host drops twenty times the median at least.
 const FLOOR: f64 = 0.5;
 /// Few hosts tell little of how far apart hosts are. A usual spread counts as so many hosts more: with six of them that
-/// drop alike, one stands out that drops a hundred and fifty times the median.
+/// drop alike, one stands out that drops 115 times the median.
 const USUAL: f64 = 1.0;
 /// See [`USUAL`].
 const USUAL_COUNTS: f64 = 10.0;
