@@ -1,4 +1,4 @@
-//! What an exporter tells: families of figures, as OpenMetrics has them. They are made anew after each reading of the
+//! What an exporter tells: families of figures, as `OpenMetrics` has them. They are made anew after each reading of the
 //! totals; whether they are scraped or pushed is not their matter.
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use super::view::{Cause, View};
 use crate::explain::Usual;
 use crate::fleet::finding::{Figure, Finding, Kind, NamedHost, Severity, Subject};
 use crate::fleet::model::HostId;
+use crate::sink::Grouped;
 
 /// A finding that is being made.
 pub(super) struct Draft(Finding);
@@ -103,7 +104,7 @@ pub(super) fn subject<'n>(
 
 /// `1 host`, `2 hosts`.
 pub(super) fn hosts(count: usize) -> String {
-    if count == 1 { "1 host".into() } else { format!("{count} hosts") }
+    if count == 1 { "1 host".into() } else { format!("{} hosts", Grouped(count as u64)) }
 }
 
 /// How much it matters that there is something of this reason.

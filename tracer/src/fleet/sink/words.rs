@@ -1,7 +1,5 @@
 //! The words that text and page share.
 
-use std::time::Duration;
-
 use crate::event::Timestamp;
 use crate::fleet::finding::{Figure, Finding, NamedHost, Severity};
 use crate::fleet::report::{Dropped, RateBand, Report, Sums};
@@ -128,12 +126,16 @@ pub(super) fn evidence(figure: &Figure) -> String {
 /// A figure with its unit.
 pub(super) fn amount(value: f64, unit: &str) -> String {
     match unit {
+        "packets/s" => packets_a_second(value),
         "packets" => format!("{} packets", packets(value)),
         "seconds" => duration(value),
         "unix_seconds" => moment(Timestamp(whole(value * 1e9))),
         "%" if value > 0.0 && value < 0.01 => "<0.01 %".into(),
         "%" => format!("{value:.2} %"),
-        "hosts" | "places" | "reasons" => format!("{} {unit}", packets(value)),
+        "hosts" | "places" | "reasons" => {
+            let unit = if value == 1.0 { unit.trim_end_matches('s') } else { unit };
+            format!("{} {unit}", packets(value))
+        }
         "times" | "deviations" if value < 100.0 => format!("{value:.1} {unit}"),
         _ => format!("{} {unit}", rate(value)),
     }
@@ -168,16 +170,57 @@ fn moment(time: Timestamp) -> String {
     format!("{}Z", text.as_str().get(..19).unwrap_or_default())
 }
 
-/// In the two largest units.
+/// In the unit that leaves few digits.
 fn duration(seconds: f64) -> String {
-    if seconds < 10.0 {
-        return format!("{seconds:.1} s");
+    match seconds {
+        172_800.0.. => format!("{} days", rate(seconds / 86_400.0)),
+        7_200.0.. => format!("{} h", rate(seconds / 3_600.0)),
+        120.0.. => format!("{} min", rate(seconds / 60.0)),
+        _ => format!("{} s", rate(seconds)),
     }
-    let text = humantime::format_duration(Duration::from_secs(whole(seconds))).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// A second, an hour or a day, so that something is left of small rates.
+fn packets_a_second(value: f64) -> String {
+    const SMALL: f64 = 0.05;
+    match value {
+        _ if value <= 0.0 || value >= SMALL => format!("{} packets/s", rate(value)),
+        _ if value * 3_600.0 >= SMALL => format!("{} packets/h", rate(value * 3_600.0)),
+        _ => format!("{} packets/day", rate(value * 86_400.0)),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts saturate, which is far beyond all")]
 fn whole(value: f64) -> u64 {
     value.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        let cases = [
+            (1_234.0, "packets", "1,234 packets"),
+            (0.25, "packets/s", "0.2 packets/s"),
+            (0.01, "packets/s", "36 packets/h"),
+            (1e-6, "packets/s", "0.1 packets/day"),
+            (0.0, "packets/s", "0 packets/s"),
+            (1.0, "hosts", "1 host"),
+            (3.0, "hosts", "3 hosts"),
+            (7.25, "times", "7.2 times"),
+            (7_528.0, "times", "7,528 times"),
+            (0.001, "%", "<0.01 %"),
+            (12.5, "%", "12.50 %"),
+            (90.0, "seconds", "90 s"),
+            (5_400.0, "seconds", "90 min"),
+            (7_164_000.0, "seconds", "83 days"),
+            (1_767_225_600.0, "unix_seconds", "2026-01-01T00:00:00Z"),
+            (f64::INFINITY, "packets", "18,446,744,073,709,551,615 packets"),
+        ];
+        for (value, unit, expected) in cases {
+            assert_eq!(amount(value, unit), expected);
+        }
+    }
 }
