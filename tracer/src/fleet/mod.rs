@@ -5,3 +5,4 @@ pub mod analyse;
 pub mod finding;
 pub mod model;
 mod names;
+pub mod prometheus;
