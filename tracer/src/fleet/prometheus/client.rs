@@ -1,6 +1,6 @@
 //! An engine that is asked over HTTP: `/api/v1/query`, which all of Prometheus' kin answer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read};
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub struct Engine {
     headers: Vec<(HeaderName, HeaderValue)>,
     limits: Limits,
     warnings: RefCell<BTreeSet<String>>,
+    answers: Cell<usize>,
 }
 
 impl Engine {
@@ -48,7 +49,14 @@ impl Engine {
             .user_agent(concat!("droptrace-fleet/", env!("CARGO_PKG_VERSION")))
             .tls_config(access.tls()?)
             .build();
-        Ok(Self { url: endpoint(url)?, agent: config.into(), headers, limits, warnings: RefCell::default() })
+        Ok(Self {
+            url: endpoint(url)?,
+            agent: config.into(),
+            headers,
+            limits,
+            warnings: RefCell::default(),
+            answers: Cell::default(),
+        })
     }
 
     /// What it is asked at.
@@ -59,6 +67,11 @@ impl Engine {
     /// What it had to say about its answers, each once.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.borrow().iter().cloned().collect()
+    }
+
+    /// Answers so far.
+    pub fn answers(&self) -> usize {
+        self.answers.get()
     }
 
     /// Asks for the state at a time, in seconds since the Unix epoch, or now by its own clock.
@@ -74,6 +87,7 @@ impl Engine {
         }
         let response = request.send_form(fields).map_err(|error| self.failed(error))?;
         let answer = if response.status() == 200 { self.read(response, each)? } else { self.refusal(response)? };
+        self.answers.set(self.answers.get() + 1);
         self.warnings.borrow_mut().extend(answer.warnings);
         if answer.status == "success" {
             return Ok(());

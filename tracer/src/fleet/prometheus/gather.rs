@@ -42,8 +42,19 @@ pub struct Question {
     pub storm_rate: f64,
 }
 
+/// What was told.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// What whoever reads of it should know, in sentences.
+    pub notes: Vec<String>,
+    /// Answers that it took.
+    pub answers: usize,
+}
+
 /// Asks all that there is to know.
-pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Fleet, EngineError> {
+pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Gathered, EngineError> {
     let end = question.at.map_or_else(|| now(engine), Ok)?;
     let range = Window { end, length: question.range };
     let baseline = range.before(question.baseline);
@@ -69,7 +80,8 @@ pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Fle
         reader.count(&earlier, baseline)?;
         fleet.baseline = Some(Box::new(reader.fleet));
     }
-    Ok(fleet)
+    let notes = engine.warnings().iter().map(|warning| format!("the engine warns: {warning}")).collect();
+    Ok(Gathered { fleet, notes, answers: engine.answers() })
 }
 
 /// The engine's own time: this host's may be another.

@@ -17,5 +17,5 @@ mod series;
 pub use access::Access;
 pub use client::{Engine, Limits};
 pub use error::EngineError;
-pub use gather::{Question, gather};
+pub use gather::{Gathered, Question, gather};
 pub use promql::{Scope, Window};

@@ -7,6 +7,8 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use super::error::EngineError;
+
 /// When an agent's process began, in seconds since the Unix epoch: a constant of the process, by which processes are
 /// told apart. Each agent has it.
 pub(super) const START: &str = "droptrace_start_time_seconds";
@@ -59,15 +61,17 @@ impl Scope {
     ///
     /// # Errors
     /// When something is no name of a label, or there is none.
-    pub fn new(identity: &[String], matchers: &[String]) -> Result<Self, String> {
+    pub fn new(identity: &[String], matchers: &[String]) -> Result<Self, EngineError> {
         if identity.is_empty() {
-            return Err("agents are told apart by one label at least, such as instance".into());
+            let cause = "agents are told apart by one label at least, such as instance";
+            return Err(EngineError::Settings(cause.into()));
         }
         if let Some(wrong) = identity.iter().find(|name| !is_label(name)) {
-            return Err(format!("{wrong:?} is no name of a label"));
+            return Err(EngineError::Settings(format!("{wrong:?} is no name of a label")));
         }
         if let Some(wrong) = matchers.iter().find(|matcher| !is_matcher(matcher)) {
-            return Err(format!("{wrong:?} is no matcher: write it as cluster=\"a\", or with !=, =~ or !~"));
+            let cause = format!("{wrong:?} is no matcher: write it as cluster=\"a\", or with !=, =~ or !~");
+            return Err(EngineError::Settings(cause));
         }
         Ok(Self { identity: identity.to_vec(), matchers: matchers.join(",") })
     }
@@ -279,7 +283,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_hours(1);
 
-    fn scope(matchers: &[&str]) -> Result<Scope, String> {
+    fn scope(matchers: &[&str]) -> Result<Scope, EngineError> {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         Scope::new(&owned(&["job", "instance"]), &owned(matchers))
     }
