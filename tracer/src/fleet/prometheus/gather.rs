@@ -7,7 +7,7 @@ use super::agents::{AgentId, Agents};
 use super::client::Engine;
 use super::error::EngineError;
 use super::increase::{Census, Counter};
-use super::promql::{NOW, START, Scope, Window};
+use super::promql::{NOW, Scope, Window};
 use super::series::Series;
 use crate::event::Timestamp;
 use crate::fleet::model::{Burst, Fleet, Host, HostId, Place, Silence};
@@ -205,21 +205,22 @@ impl Reader<'_> {
         baseline: Duration,
     ) -> Result<(), EngineError> {
         let end = Some(window.end);
-        let (mut down, mut heard) = (HashSet::new(), HashSet::new());
+        let mut down = HashSet::new();
         let Self { engine, scope, agents, .. } = self;
         engine.query(&scope.down(window.length + baseline), end, &mut |series| {
             down.insert(agents.of(series));
         })?;
-        engine.query(&scope.select(START, ""), end, &mut |series| {
-            heard.insert(agents.of(series));
+        let mut speaks = HashSet::new();
+        engine.query(&scope.heard(), end, &mut |series| {
+            speaks.insert(agents.of(series));
         })?;
-        let censuses = [Some(recent), earlier];
-        let known = censuses.into_iter().flatten().flat_map(|census| census.seconds.keys());
-        let mut silent: Vec<_> = known.chain(&down).copied().filter(|agent| !heard.contains(agent)).collect();
+        let mut last = earlier.map_or_else(|| Ok(HashMap::new()), |census| census.last_heard(engine, scope, agents))?;
+        last.extend(recent.last_heard(engine, scope, agents)?);
+        let mut silent: Vec<_> = last.keys().chain(&down).copied().filter(|agent| !speaks.contains(agent)).collect();
         silent.sort_unstable();
         silent.dedup();
         for agent in silent {
-            let last = censuses.into_iter().flatten().find_map(|census| census.last_heard(agent));
+            let last = last.get(&agent);
             let why = match (down.contains(&agent), last) {
                 (true, Some(_)) => "its target is down",
                 (true, None) => "its target is down, and never told anything in that time",

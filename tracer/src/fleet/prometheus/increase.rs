@@ -90,10 +90,18 @@ impl Census {
         Ok(())
     }
 
-    /// When an agent was last heard of, in seconds since the Unix epoch.
-    pub(super) fn last_heard(&self, agent: AgentId) -> Option<f64> {
-        let ran_to_the_end = || self.seconds.contains_key(&agent).then_some(self.window.end);
-        self.last.get(&agent).copied().or_else(ran_to_the_end)
+    /// When agents were last heard of, in seconds since the Unix epoch.
+    pub(super) fn last_heard(
+        &self,
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+    ) -> Result<HashMap<AgentId, f64>, EngineError> {
+        let mut last = self.last.clone();
+        engine.query(&scope.heard(), Some(self.window.end), &mut |series| {
+            last.entry(agents.of(series)).or_insert(series.value());
+        })?;
+        Ok(last)
     }
 
     /// Tells the growth of a counter by agent and these labels.

@@ -112,6 +112,11 @@ impl Scope {
         format!("count by ({}) ({}) > 1", self.by(), self.select(START, ""))
     }
 
+    /// When each agent was last heard of, of those that are not forgotten yet.
+    pub(super) fn heard(&self) -> String {
+        format!("max by ({}) (timestamp({}))", self.by(), self.select(START, ""))
+    }
+
     /// The start of those agents that need only be looked at twice: the engine heard of one process alone, which runs
     /// at the end, and either ran at the beginning, or began within the window.
     pub(super) fn covered(&self, length: Duration) -> String {
