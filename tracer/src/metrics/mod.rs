@@ -1,3 +1,8 @@
 //! The agent's figures: what each reading of the totals becomes, scraped or pushed.
 
+pub mod collect;
 pub mod figures;
+mod ledger;
+mod place;
+mod process;
+pub mod series;
