@@ -2,7 +2,10 @@
 
 pub mod collect;
 pub mod figures;
+pub mod http;
 mod ledger;
+pub mod openmetrics;
 mod place;
 mod process;
 pub mod series;
+pub mod web_config;
