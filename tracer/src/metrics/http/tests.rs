@@ -27,15 +27,15 @@ async fn scene(limits: Limits) -> Scene {
 }
 
 /// One family with a help of so many bytes, fresh for so long.
-fn exposition(bytes: usize, fresh: Duration) -> Option<Arc<Exposition>> {
+fn exposition(bytes: usize, fresh: Duration) -> Arc<Exposition> {
     let help: &'static str = Box::leak("x".repeat(bytes).into_boxed_str());
     let samples = vec![Sample::new([], 7_u64)];
     let families = vec![Family { name: "droptrace_drops", help, unit: None, kind: Kind::Counter, samples }];
     let stale_at = Some(Instant::now() + fresh);
-    Some(Arc::new(Exposition::new(&Arc::new(Figures { families }), stale_at).unwrap()))
+    Arc::new(Exposition::new(&Arc::new(Figures { families }), stale_at).unwrap())
 }
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 const SHORT: Duration = Duration::from_millis(50);
 
 impl Scene {
@@ -77,7 +77,7 @@ async fn each_path_has_its_answer() {
         let answer = scene.get(path).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
     }
-    scene.exposition.send(exposition(9, LONG)).unwrap();
+    scene.exposition.send(Some(exposition(9, LONG))).unwrap();
     let answer = scene.get("/metrics").await;
     assert!(
         answer.ends_with(
@@ -102,7 +102,7 @@ async fn each_path_has_its_answer() {
 #[tokio::test]
 async fn figures_that_are_old_are_not_ready() {
     let scene = scene(Limits::default()).await;
-    scene.exposition.send(exposition(9, Duration::ZERO)).unwrap();
+    scene.exposition.send(Some(exposition(9, Duration::ZERO))).unwrap();
     let answer = scene.get("/-/ready").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("too old\n"), "{answer}");
     assert!(scene.get("/metrics").await.starts_with("HTTP/1.1 200"));
@@ -111,7 +111,7 @@ async fn figures_that_are_old_are_not_ready() {
 #[tokio::test]
 async fn heads_have_no_bodies() {
     let scene = scene(Limits::default()).await;
-    scene.exposition.send(exposition(9, LONG)).unwrap();
+    scene.exposition.send(Some(exposition(9, LONG))).unwrap();
     let answer = scene.ask(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
@@ -120,7 +120,7 @@ async fn heads_have_no_bodies() {
 async fn what_is_no_scrape_is_refused_and_counted() {
     let scene = scene(Limits::default()).await;
     let long = "x".repeat(20 << 10);
-    let many: String = (0..100).map(|number| format!("X-{number}: y\r\n")).collect();
+    let many = "X-Many: y\r\n".repeat(100);
     for (request, status, cause, times) in [
         ("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".to_owned(), "405", "method", 1),
         ("DELETE / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "405", "method", 2),
@@ -171,7 +171,7 @@ async fn a_request_that_does_not_come_is_cut() {
 async fn a_reader_that_does_not_read_is_cut() {
     let scene = scene(Limits { connection_time: SHORT, ..Limits::default() }).await;
     // More than the system's buffers take.
-    scene.exposition.send(exposition(64 << 20, LONG)).unwrap();
+    scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut stream = TcpStream::connect(scene.address).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     scene.until_refused("slow", 1).await;
@@ -181,7 +181,7 @@ async fn a_reader_that_does_not_read_is_cut() {
 #[tokio::test]
 async fn those_that_wait_give_way_and_those_that_are_answered_do_not() {
     let scene = scene(Limits { connections: 2, ..Limits::default() }).await;
-    scene.exposition.send(exposition(64 << 20, LONG)).unwrap();
+    scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut waiting = vec![];
     for _ in 0..9 {
         waiting.push(TcpStream::connect(scene.address).await.unwrap());
