@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod case;
 pub mod cgroup;
 pub mod droptrace;
+pub mod fleet;
 pub mod frame;
 pub mod heard;
 pub mod kernel;
