@@ -62,11 +62,14 @@ pub(crate) fn log_to_stderr(verbose: u8) {
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    // aya tells each relocation; only its warnings are of use here.
+    // They tell each relocation and each step of a request; only their warnings are of use here.
     let messages = if verbose >= 3 || debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
     let filter = Targets::new().with_default(level).with_targets([
         ("aya", LevelFilter::WARN),
         ("aya_obj", LevelFilter::WARN),
+        ("rustls", LevelFilter::WARN),
+        ("ureq", LevelFilter::WARN),
+        ("ureq_proto", LevelFilter::WARN),
         (debug::TARGET, messages),
     ]);
     let lines = fmt::layer()

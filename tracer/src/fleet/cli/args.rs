@@ -13,6 +13,7 @@ pub use show::ShowArgs;
 
 const EXAMPLES: &str = "\
 Examples:
+  droptrace-fleet diagnose --prometheus http://prometheus:9090     where it scrapes `droptrace agent`
   droptrace snapshot -o \"$(hostname).json.zst\"     on each host; then, with all files in one folder:
   droptrace-fleet merge snapshots/
   droptrace-fleet merge today/ --baseline yesterday/ --html fleet.html
@@ -22,7 +23,7 @@ It tells what the fleet drops most and, as findings: what is new since the basel
 stand out, storms, hosts that lost drops, and hosts gone silent; each with what shows it, what it means and what to run \
 next.
 
-It needs no rights, no kernel and no network.
+It needs no rights and no kernel, and only diagnose a network.
 Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
 
 const MERGE_EXAMPLES: &str = "\
