@@ -4,10 +4,12 @@
 //! namespaces of its own, and compares with what `droptrace` counted and with what the kernel itself counted. To add
 //! one, copy a case.
 
+pub mod agent;
 pub mod bpf;
 pub mod case;
 pub mod cgroup;
 pub mod droptrace;
+pub mod fleet;
 pub mod frame;
 pub mod heard;
 pub mod kernel;
@@ -15,6 +17,7 @@ pub mod monitor;
 pub mod netdevsim;
 pub mod netns;
 pub mod packet;
+pub mod prometheus;
 pub mod storm;
 pub mod sys;
 pub mod tcp;

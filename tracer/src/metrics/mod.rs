@@ -1,3 +1,11 @@
 //! The agent's figures: what each reading of the totals becomes, scraped or pushed.
 
+pub mod collect;
 pub mod figures;
+pub mod http;
+mod ledger;
+pub mod openmetrics;
+mod place;
+mod process;
+pub mod series;
+pub mod web_config;
