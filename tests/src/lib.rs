@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod case;
 pub mod cgroup;
+pub mod collector;
 pub mod droptrace;
 pub mod frame;
 pub mod heard;

@@ -9,9 +9,9 @@ pub(crate) mod time;
 
 use std::io;
 
-pub(crate) use json::Account;
+pub(crate) use json::{Account, drop_fields};
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
-pub(crate) use text::{Grouped, printable};
+pub(crate) use text::{Grouped, drop_sentence, printable};
 
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::ledger::LedgerLine;
 use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
@@ -46,6 +47,16 @@ impl<W: Write> DropSink for TraceJson<W> {
     fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
         self.write_line(&LedgerLine::new(sources, union))?;
         self.out.flush()
+    }
+}
+
+/// A drop's fields as they stand in its line, null where something is not known.
+pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
+    let decoded = decode(event.start, event.place.protocol, event.bytes);
+    match serde_json::to_value(Line::new(event, &decoded)) {
+        Ok(Value::Object(fields)) => fields,
+        // A line is an object.
+        _ => Map::new(),
     }
 }
 

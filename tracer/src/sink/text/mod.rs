@@ -6,6 +6,7 @@ mod ledger;
 mod number;
 mod packet;
 mod paint;
+mod sentence;
 mod stat;
 mod table;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod trace;
 pub use compare::CompareText;
 pub(crate) use fit::printable;
 pub(crate) use number::Grouped;
+pub(crate) use sentence::drop_sentence;
 pub use stat::{StatText, StatTextOptions};
 pub use trace::{TraceText, TraceTextOptions};
 
