@@ -16,6 +16,7 @@ pub mod monitor;
 pub mod netdevsim;
 pub mod netns;
 pub mod packet;
+pub mod prometheus;
 pub mod storm;
 pub mod sys;
 pub mod tcp;
