@@ -1,4 +1,4 @@
-//! What an exporter tells: families of figures, as OpenMetrics has them. They are made anew after each reading of the
+//! What an exporter tells: families of figures, as `OpenMetrics` has them. They are made anew after each reading of the
 //! totals; whether they are scraped or pushed is not their matter.
 
 use std::sync::Arc;
@@ -52,4 +52,24 @@ pub enum Value {
     Count(u64),
     /// A measure.
     Real(f64),
+}
+
+impl Sample {
+    /// A figure with these labels.
+    pub fn new<const N: usize>(labels: [(&'static str, &str); N], value: impl Into<Value>) -> Self {
+        let labels = labels.map(|(name, value)| (name, Arc::from(value)));
+        Self { labels: labels.into(), value: value.into() }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(measure: f64) -> Self {
+        Self::Real(measure)
+    }
 }
