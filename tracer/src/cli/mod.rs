@@ -1,5 +1,6 @@
 //! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
 
+mod agent;
 pub mod args;
 mod bench;
 mod compare;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
             Command::Snapshot(args) => snapshot::run(args).await,
+            Command::Agent(args) => Box::pin(agent::run(args)).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })

@@ -2,8 +2,11 @@
 
 pub mod collect;
 pub mod figures;
+pub mod http;
 mod ledger;
+pub mod openmetrics;
 pub mod otlp;
 mod place;
 mod process;
 pub mod series;
+pub mod web_config;
