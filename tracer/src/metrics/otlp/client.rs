@@ -27,7 +27,7 @@ const BUFFER: usize = 16 << 10;
 const PROTOBUF: &str = "application/x-protobuf";
 
 /// Where to push to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     base: String,
     headers: Vec<(HeaderName, HeaderValue)>,

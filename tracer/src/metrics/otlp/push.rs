@@ -24,7 +24,7 @@ const BATCH: usize = 512;
 const BATCHES: usize = 8;
 
 /// What is pushed where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Who pushes.
     pub identity: Identity,
@@ -68,12 +68,19 @@ impl Push {
         }
     }
 
-    /// Pushes what there still is, for so long at most; an endpoint that failed before is not asked again.
+    /// Pushes what there still is, for so long at most; an endpoint that failed before is not asked again. Who only
+    /// drops it lets it do so by itself.
     pub fn stop(self, patience: Duration) {
         self.queue.stop();
         if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the last push takes longer than {patience:?}, and is given up");
         }
+    }
+}
+
+impl Drop for Push {
+    fn drop(&mut self) {
+        self.queue.stop();
     }
 }
 
