@@ -4,6 +4,7 @@
 //! namespaces of its own, and compares with what `droptrace` counted and with what the kernel itself counted. To add
 //! one, copy a case.
 
+pub mod agent;
 pub mod bpf;
 pub mod case;
 pub mod cgroup;

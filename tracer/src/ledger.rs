@@ -1,6 +1,8 @@
 //! The ledger: what a source saw, what was kept of it, and what was lost, so that the sum is right or says that it
 //! is not.
 
+pub(crate) mod wire;
+
 use crate::event::Origin;
 
 /// The account of one source, whichever it is.

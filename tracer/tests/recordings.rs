@@ -54,6 +54,29 @@ fn a_table_is_made_of_it() {
     insta::assert_snapshot!(text(&output.stdout));
 }
 
+/// Drops that both heard, when the kernel program's records are read five seconds after all alerts, and what came before
+/// `settled` was read by then.
+fn joined_when_read_late(settled: u64) -> Value {
+    let plain = zstd::decode_all(&fs::read(recording(BOTH)).unwrap()[..]).unwrap();
+    let lines: Vec<Value> = text(&plain).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (mut late, mut lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line["source"] == "ebpf");
+    for line in &mut late {
+        line["heard_ns"] = (line["heard_ns"].as_u64().unwrap() + 5_000_000_000).into();
+        line["settled_ns"] = settled.into();
+    }
+    let end = lines.pop().unwrap();
+    let lines: Vec<_> = lines.into_iter().chain(late).chain([end]).map(|line| line.to_string()).collect();
+    let output = replayed(&["-", "--format", "json"], lines.join("\n").as_bytes());
+    let ledger = text(&output.stdout).lines().last().unwrap();
+    serde_json::from_str::<Value>(ledger).unwrap()["union"]["duplicates"].clone()
+}
+
+#[test]
+fn a_drop_waits_until_the_other_source_was_read() {
+    assert_eq!(joined_when_read_late(0), 25);
+    assert_eq!(joined_when_read_late(u64::MAX), 0);
+}
+
 #[test]
 fn stdin_is_a_recording_too_compressed_or_not() {
     let compressed = fs::read(recording(BOTH)).unwrap();

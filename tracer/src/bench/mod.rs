@@ -24,6 +24,7 @@ mod sys;
 mod table;
 mod text;
 mod told;
+mod unprivileged;
 mod words;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use plan::{Options, SeriesName};
 pub use report::{AccountReport, Figures, Lost, Report, Row, SeriesReport};
 pub use spread::Spread;
 pub use text::write_text;
+pub use unprivileged::{Rights, take_rights};
 
 /// Set when the benchmark is to end early.
 #[derive(Clone, Debug, Default)]

@@ -17,6 +17,13 @@ pub(super) fn unshare_network() -> io::Result<()> {
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(Into::into)
 }
 
+/// Moves the calling process, which must have one thread, into a new user namespace, where it has all rights over what
+/// is made from there, and over nothing else.
+pub(super) fn unshare_user() -> io::Result<()> {
+    // SAFETY: file descriptors are not unshared, for which rustix marks the call.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }.map_err(Into::into)
+}
+
 /// Sets `lo` of the calling thread's network namespace up.
 pub(super) fn raise_loopback() -> io::Result<()> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;

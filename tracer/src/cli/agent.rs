@@ -21,7 +21,7 @@ use crate::kernel::clock::Clock;
 use crate::kernel::{build_id, netns};
 use crate::metrics::collect::{Collector, Facts, Work};
 use crate::metrics::figures::Figures;
-use crate::metrics::http::{Exposition, Server, Tally};
+use crate::metrics::http::{Exposition, Limits, Server, Tally};
 use crate::metrics::otlp::{Identity, Options};
 use crate::metrics::web_config::WebConfig;
 use crate::session::{Session, host};
@@ -41,7 +41,8 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let (exposition, seen) = watch::channel(None);
     let mut stop = Stop::new(None)?;
     let hangup = signal(SignalKind::hangup()).context("cannot catch signals")?;
-    let server = Server::bind(settings.listen, seen_web, seen).await.with_context(|| cannot_listen(settings.listen))?;
+    let server = Server::bind(settings.listen, Limits::default(), seen_web, seen).await;
+    let server = server.with_context(|| cannot_listen(settings.listen))?;
     let (address, scheme) = (server.address()?, if web.borrow().tls.is_some() { "https" } else { "http" });
     // Files of headers may be for root's eyes, and rights are dropped soon.
     let identity = identity(started_at);

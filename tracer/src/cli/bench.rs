@@ -7,7 +7,17 @@ use anyhow::{Context as _, Result};
 use super::args::{BenchArgs, Format};
 use super::output::Output;
 use super::stop::Stop;
-use crate::bench::{self, Report, Stopped};
+use crate::bench::{self, Report, Rights, Stopped};
+
+/// To be called before there are threads.
+pub(super) fn prepare() {
+    if bench::take_rights() == Rights::UserNamespace {
+        say(
+            "without CAP_SYS_ADMIN the load runs in a user namespace, from where nobody can listen to drops: what they \
+             take by themselves is measured; run `droptrace bench` as root to compare listeners",
+        );
+    }
+}
 
 /// Measures, and shows what came of it.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {

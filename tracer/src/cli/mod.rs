@@ -34,6 +34,9 @@ use crate::netlink::debug;
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let command = cli.into_command();
     log_to_stderr(command.verbose());
+    if let Command::Bench(_) = command {
+        bench::prepare();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {

@@ -38,6 +38,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let mut shown = Shown { sink, left: args.count.map_or(u64::MAX, Into::into) };
     shown.sink.start(session.host(), session.started_at())?;
     let ended = follow(&mut session, &mut stop, &mut shown).await;
+    shown.sink.reading(session.now(), session.settled());
     let stopped = session.stop(shown.left, |event| shown.show(event)).await;
     shown.sink.finish(&session.source_reports()?, session.union_ledger().as_ref())?;
     output.finish()?;
@@ -52,6 +53,7 @@ async fn follow(session: &mut Session, stop: &mut Stop, shown: &mut Shown) -> Re
             () = stop.wait() => break,
             wake = session.ready() => wake?,
         };
+        shown.sink.reading(session.now(), session.settled());
         let has_more = session.follow(wake, BATCH.min(shown.left), |event| shown.show(event)).await?;
         if !has_more {
             shown.sink.flush()?;

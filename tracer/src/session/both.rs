@@ -66,8 +66,14 @@ impl Session {
         }))
     }
 
+    /// Up to when all that the sources had to tell has been shown.
+    pub fn settled(&self) -> Moment {
+        let [records, alerts] = self.looked;
+        records.min(alerts)
+    }
+
     /// The time since the start, as the union has it.
-    pub(super) fn now(&self) -> Moment {
+    pub fn now(&self) -> Moment {
         Moment(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
@@ -84,8 +90,8 @@ impl Session {
                 *looked = now;
             }
         }
-        let [records, alerts] = self.looked;
-        self.union.as_mut().map_or(Ok(()), |union| union.advance(records.min(alerts), &mut show))
+        let settled = self.settled();
+        self.union.as_mut().map_or(Ok(()), |union| union.advance(settled, &mut show))
     }
 
     /// Notes what the kernel program has counted before the drop monitor is stopped.

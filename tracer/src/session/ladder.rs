@@ -114,6 +114,9 @@ pub struct NoWay(pub Refusals);
 impl fmt::Display for NoWay {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.0.as_slice() {
+            both if both.iter().all(|refusal| matches!(refusal.step, Step::Both(..))) => {
+                write!(formatter, "both sources cannot be had at once here; `--source auto` takes one\n{}", self.0)
+            }
             // Only one was wanted: no word about others.
             [only] => formatter.write_str(&only.reason),
             _ => write!(formatter, "no way to listen to drops works here (`droptrace doctor` tells more)\n{}", self.0),
@@ -141,6 +144,13 @@ mod tests {
         assert_eq!(NoWay(refusals(&["no rights"])).to_string(), "no rights");
         let all = NoWay(refusals(&["one", "two"])).to_string();
         assert!(all.ends_with("\nebpf tp_btf: one\nebpf raw_tracepoint: two"), "{all}");
+    }
+
+    #[test]
+    fn who_wanted_both_is_told_of_one() {
+        let step = Step::Both(Mode::TpBtf, AlertMode::Packet);
+        let text = NoWay(Refusals(vec![Refusal { step, reason: "no such family".into() }])).to_string();
+        assert!(text.contains("`--source auto`") && text.ends_with(": no such family"), "{text}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use rank::{Rank, Ranking, Sort};
 pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
 
 use crate::event::{DropEvent, Reason, Timestamp};
-use crate::pipeline::dedupe::DedupeLedger;
+use crate::pipeline::dedupe::{DedupeLedger, Moment};
 use crate::report::{CompareReport, Host, SourceReport, StatReport};
 
 /// Where totals go.
@@ -44,6 +44,9 @@ pub trait DropSink {
     fn start(&mut self, _host: &Host, _started_at: Timestamp) -> io::Result<()> {
         Ok(())
     }
+
+    /// Tells that the drops which follow are read at `now`, and that all from before `settled` were shown.
+    fn reading(&mut self, _now: Moment, _settled: Moment) {}
 
     /// Hands what is in the buffer to the system.
     fn flush(&mut self) -> io::Result<()> {

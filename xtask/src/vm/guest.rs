@@ -15,8 +15,20 @@ use crate::support::cargo;
 use crate::support::process::{self, announce};
 
 /// Programs of this machine that tests and developers use; what is not here is not there.
-const PROGRAMS: [&str; 11] =
-    ["ip", "tc", "nft", "ethtool", "devlink", "genl", "setpriv", "dropwatch", "bpftool", "tcpdump", "strace"];
+const PROGRAMS: [&str; 12] = [
+    "ip",
+    "tc",
+    "nft",
+    "ethtool",
+    "devlink",
+    "genl",
+    "setpriv",
+    "unshare",
+    "dropwatch",
+    "bpftool",
+    "tcpdump",
+    "strace",
+];
 /// Where executables are; `/bin`, `/sbin` and `/usr/sbin` lead there.
 const BIN: &str = "usr/bin";
 pub(super) const INIT: &str = "vm-init";

@@ -19,7 +19,8 @@ The load is dropped in a network namespace that is made for it and ends with the
 touched. Other programs (bpftrace, perf, dropwatch, retis) are measured if they are on PATH; who does not start is \
 listed with its own error. The machine should do nothing else meanwhile.
 
-Rights: root, or CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW for the load, and those of who is measured.
+Rights: root, or CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW for the load, and those of who is measured. Without them
+the load runs in a user namespace, if there may be one: then only what drops take by themselves is measured.
 Ctrl-C ends it, and shows what was measured by then.";
 
 /// Options of `bench`.

@@ -28,15 +28,33 @@ pub use tally::{Cause, Tally};
 
 use super::web_config::WebConfig;
 
-/// Connections at a time.
-const CONNECTIONS: usize = 32;
-/// Bytes of a request up to its end, and lines of its headers.
-const REQUEST_BYTES: usize = 16 << 10;
-const HEADERS: usize = 64;
-/// How long a request may take to arrive, from the connection's start on.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// How long all of a connection may take: a request and its answer.
-const CONNECTION_TIME: Duration = Duration::from_secs(15);
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Bytes of a request up to its end.
+    pub request_bytes: usize,
+    /// Lines of a request's headers.
+    pub headers: usize,
+    /// How long a request may take to arrive, and TLS to be agreed upon before.
+    pub request_time: Duration,
+    /// How long all of a connection may take: a request and its answer.
+    pub connection_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 32,
+            request_bytes: 16 << 10,
+            headers: 64,
+            request_time: Duration::from_secs(5),
+            connection_time: Duration::from_secs(15),
+        }
+    }
+}
+
 /// After the system had no more room for connections.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long answers that are on their way have at the end.
@@ -45,6 +63,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What all connections share.
 #[derive(Clone)]
 struct Shared {
+    limits: Limits,
     tally: Arc<Tally>,
     web: watch::Receiver<WebConfig>,
     exposition: watch::Receiver<Option<Arc<Exposition>>>,
@@ -61,12 +80,13 @@ impl Server {
     /// Listens at once; requests are answered while [`Server::serve`] runs, with what is in `exposition`.
     pub async fn bind(
         address: SocketAddr,
+        limits: Limits,
         web: watch::Receiver<WebConfig>,
         exposition: watch::Receiver<Option<Arc<Exposition>>>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let shared = Shared { tally: Arc::default(), web, exposition };
-        Ok(Self { listener, shared, connections: Connections::new(CONNECTIONS) })
+        let shared = Shared { limits, tally: Arc::default(), web, exposition };
+        Ok(Self { listener, shared, connections: Connections::new(limits.connections) })
     }
 
     /// Where it listens.
@@ -117,12 +137,12 @@ impl Server {
 
 /// One request and its answer. Scrapes come seconds apart: to keep the connection would save next to nothing.
 async fn connection(stream: TcpStream, shared: Shared, place: Place) {
-    let tally = Arc::clone(&shared.tally);
+    let (tally, limits) = (Arc::clone(&shared.tally), shared.limits);
     let tls = shared.web.borrow().tls.clone();
     let served = async {
         match tls {
             None => serve_on(stream, shared, &place).await,
-            Some(tls) => match timeout(REQUEST_TIME, tls.accept(stream)).await {
+            Some(tls) => match timeout(limits.request_time, tls.accept(stream)).await {
                 Ok(Ok(stream)) => serve_on(stream, shared, &place).await,
                 Ok(Err(error)) => {
                     tracing::debug!("no TLS: {error}");
@@ -132,7 +152,7 @@ async fn connection(stream: TcpStream, shared: Shared, place: Place) {
             },
         }
     };
-    if let Err(cause) = timeout(CONNECTION_TIME, served).await.unwrap_or(Err(Cause::Slow)) {
+    if let Err(cause) = timeout(limits.connection_time, served).await.unwrap_or(Err(Cause::Slow)) {
         tally.refuse(cause);
     }
 }
@@ -142,9 +162,10 @@ async fn serve_on(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Shared, p
         let shared = &shared;
         async move { Ok::<Response<Body>, Infallible>(answer(&request, shared, place).await) }
     });
+    let Limits { request_bytes, headers, request_time, .. } = shared.limits;
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIME);
-    http.keep_alive(false).max_buf_size(REQUEST_BYTES).max_headers(HEADERS);
+    http.timer(TokioTimer::new()).header_read_timeout(request_time);
+    http.keep_alive(false).max_buf_size(request_bytes).max_headers(headers);
     http.serve_connection(TokioIo::new(stream), service).await.or_else(|error| {
         tracing::debug!("a connection: {error}");
         refused(&error).map_or(Ok(()), Err)
@@ -163,3 +184,6 @@ fn refused(error: &hyper::Error) -> Option<Cause> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

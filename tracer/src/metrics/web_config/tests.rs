@@ -6,7 +6,7 @@ use rcgen::CertifiedKey;
 use super::*;
 
 /// Of `secret`, at a cost that is none.
-const HASH: &str = "$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV.0P.uO8m3YEm";
+const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 
 /// A folder with a certificate and its key, removed with it.
 struct Folder(PathBuf);
@@ -85,7 +85,7 @@ fn what_is_not_done_here_is_refused_and_named() {
         ("rate_limit: {interval: 1s}", vec!["rate_limit is not supported"]),
         ("http_server_config: {headers: {X: y}}", vec!["headers is not supported"]),
         ("basic_auth_users: {alice: secret}", vec!["basic_auth_users", "alice", "bcrypt"]),
-        ("basic_auth_users: [alice]", vec!["basic_auth_users"]),
+        ("basic_auth_users: [alice]", vec!["mapping", "line 1"]),
         ("tls_server_config: {}", vec!["cert_file and key_file are both needed"]),
         ("tls_server_config: {cert_file: server.crt}", vec!["both needed"]),
         ("tls_server_config: {cert_file: no.crt, key_file: server.key}", vec!["no.crt", "No such file"]),
@@ -126,7 +126,8 @@ fn a_key_that_does_not_fit_is_refused() {
 async fn users_are_those_of_the_file() {
     let folder = Folder::new("users");
     let users = folder.parse(&format!("basic_auth_users:\n  alice: {HASH}\n")).unwrap().users.unwrap();
-    // alice:wrong
+    // alice:secret and alice:wrong
+    assert!(users.admit(Some(b"Basic YWxpY2U6c2VjcmV0")).await);
     assert!(!users.admit(Some(b"Basic YWxpY2U6d3Jvbmc=")).await);
 }
 

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::ledger::wire::{Ebpf, NetDm};
+use crate::ledger::{CountersLedger, Ledger};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
 
@@ -40,50 +41,6 @@ enum Shape {
 }
 
 #[derive(Serialize)]
-struct Ebpf {
-    hits: u64,
-    accounted: u64,
-    overflow: u64,
-    filtered: u64,
-    lost: Option<u64>,
-    missed: Option<u64>,
-    unread: i128,
-    events: Option<Events>,
-    qdisc_untaken: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Events {
-    offered: u64,
-    submitted: u64,
-    suppressed: u64,
-    ring_full: u64,
-    delivered: u64,
-    undecodable: u64,
-    pending: i128,
-    unreadable: u64,
-}
-
-#[derive(Serialize)]
-struct NetDm {
-    drops: u64,
-    accounted: u64,
-    overflow: u64,
-    filtered: u64,
-    lost: Option<u64>,
-    tail_drops: Option<u64>,
-    unheard: Option<u64>,
-    received: u64,
-    delivered: u64,
-    undecodable: u64,
-    overruns: u64,
-    interruptions: u64,
-    at_limit: u64,
-    device_hints: u64,
-    skipped_attributes: u64,
-}
-
-#[derive(Serialize)]
 struct Counters {
     accounted: u64,
     overflow: u64,
@@ -101,47 +58,5 @@ impl From<&SourceReport> for Account {
             }
         };
         Self { source: report.ledger.source(), mode: report.mode, ledger }
-    }
-}
-
-impl From<EbpfLedger> for Ebpf {
-    fn from(ledger: EbpfLedger) -> Self {
-        let EbpfLedger { hits, accounted, overflow, filtered, missed, events, qdisc_untaken } = ledger;
-        let (unread, events) = (ledger.unread(), events.map(Events::from));
-        Self { hits, accounted, overflow, filtered, lost: missed, missed, unread, events, qdisc_untaken }
-    }
-}
-
-impl From<EventLedger> for Events {
-    fn from(ledger: EventLedger) -> Self {
-        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable } = ledger;
-        let pending = ledger.pending();
-        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending, unreadable }
-    }
-}
-
-impl From<NetDmLedger> for NetDm {
-    fn from(ledger: NetDmLedger) -> Self {
-        let lost = ledger.lost();
-        let NetDmLedger { received, delivered, undecodable, drops, accounted, overflow, filtered, .. } = ledger;
-        let NetDmLedger { tail_drops, unheard, overruns, interruptions, at_limit, .. } = ledger;
-        let NetDmLedger { device_hints, skipped_attributes, .. } = ledger;
-        Self {
-            drops,
-            accounted,
-            overflow,
-            filtered,
-            lost,
-            tail_drops,
-            unheard,
-            received,
-            delivered,
-            undecodable,
-            overruns,
-            interruptions,
-            at_limit,
-            device_hints,
-            skipped_attributes,
-        }
     }
 }

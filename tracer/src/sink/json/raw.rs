@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::time::Instant;
 
 use serde::Serialize;
 
 use super::ledger::LedgerLine;
 use super::{Address, Shown, symbol_of, told, trap_group};
 use crate::event::{DropEvent, Origin, PacketStart, Timestamp};
-use crate::pipeline::dedupe::DedupeLedger;
+use crate::pipeline::dedupe::{DedupeLedger, Moment};
 use crate::report::{Host, SourceReport};
 use crate::sink::time::TimeText;
 use crate::sink::{DropSink, told_reason};
@@ -29,13 +28,15 @@ pub struct RawJson<W> {
     out: W,
     line: Vec<u8>,
     options: RawOptions,
-    started: Instant,
+    now: Moment,
+    settled: Moment,
 }
 
 impl<W: Write> RawJson<W> {
     /// Writes to `out`.
     pub fn new(out: W, options: RawOptions) -> Self {
-        Self { out, line: Vec::with_capacity(1024), options, started: Instant::now() }
+        let (now, settled) = <_>::default();
+        Self { out, line: Vec::with_capacity(1024), options, now, settled }
     }
 
     fn write_line(&mut self, document: &impl Serialize) -> io::Result<()> {
@@ -48,7 +49,6 @@ impl<W: Write> RawJson<W> {
 
 impl<W: Write> DropSink for RawJson<W> {
     fn start(&mut self, host: &Host, started_at: Timestamp) -> io::Result<()> {
-        self.started = Instant::now();
         let RawOptions { captured, home_netns } = self.options;
         self.write_line(&Start {
             schema: SCHEMA,
@@ -61,11 +61,14 @@ impl<W: Write> DropSink for RawJson<W> {
     }
 
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
-        let heard_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         for origin in event.seen_by {
-            self.write_line(&Line::new(*origin, heard_ns, event))?;
+            self.write_line(&Line::new(*origin, [self.now, self.settled], event))?;
         }
         Ok(())
+    }
+
+    fn reading(&mut self, now: Moment, settled: Moment) {
+        (self.now, self.settled) = (now, settled);
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -94,6 +97,7 @@ struct Line<'r> {
     source: &'static str,
     timestamp: TimeText,
     heard_ns: u64,
+    settled_ns: u64,
     reason: Option<&'r str>,
     reason_number: Option<u32>,
     subsystem: Option<&'r str>,
@@ -113,7 +117,7 @@ struct Line<'r> {
 }
 
 impl<'r> Line<'r> {
-    fn new(origin: Origin, heard_ns: u64, event: &DropEvent<'r>) -> Self {
+    fn new(origin: Origin, [heard, settled]: [Moment; 2], event: &DropEvent<'r>) -> Self {
         let place = event.place;
         let (symbol, offset, module) = symbol_of(&place.location);
         let reason = told_reason(&place.reason);
@@ -121,7 +125,8 @@ impl<'r> Line<'r> {
             schema: SCHEMA,
             source: origin.name(),
             timestamp: TimeText::new(event.timestamp),
-            heard_ns,
+            heard_ns: heard.0,
+            settled_ns: settled.0,
             reason,
             reason_number: reason.and(place.reason.value),
             subsystem: reason.map(|_| &*place.reason.subsystem),

@@ -62,6 +62,8 @@ pub struct RawDrop {
     pub timestamp: Timestamp,
     /// When it was told: nanoseconds since the recording's start.
     pub heard_ns: u64,
+    /// Up to when, by the same clock, all that the sources had to tell was told before.
+    pub settled_ns: u64,
     /// Where and why.
     pub place: Place,
     /// As in [`crate::event::DropEvent`].
@@ -126,6 +128,9 @@ struct DropLine<'l> {
     #[serde(borrow)]
     timestamp: Cow<'l, str>,
     heard_ns: u64,
+    /// The first recordings do not have it: of theirs, nothing is given up before the end.
+    #[serde(default)]
+    settled_ns: u64,
     reason: Option<String>,
     reason_number: Option<u32>,
     subsystem: Option<String>,
@@ -160,6 +165,7 @@ impl DropLine<'_> {
             origin: origin.ok_or(Refused::Field("`source` is neither ebpf nor net_dm"))?,
             timestamp: time(&self.timestamp)?,
             heard_ns: self.heard_ns,
+            settled_ns: self.settled_ns,
             length: self.length,
             start,
             bytes: bytes(&self.bytes).ok_or(Refused::Field("`bytes` are not hexadecimal"))?,

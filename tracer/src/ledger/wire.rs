@@ -1,0 +1,132 @@
+//! Ledgers as JSON has them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{EbpfLedger, EventLedger, NetDmLedger};
+
+/// What follows from other fields is written only.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Ebpf {
+    hits: u64,
+    accounted: u64,
+    overflow: u64,
+    filtered: u64,
+    #[serde(skip_deserializing)]
+    lost: Option<u64>,
+    missed: Option<u64>,
+    #[serde(skip_deserializing)]
+    unread: i128,
+    events: Option<Events>,
+    qdisc_untaken: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Events {
+    offered: u64,
+    submitted: u64,
+    suppressed: u64,
+    ring_full: u64,
+    delivered: u64,
+    undecodable: u64,
+    #[serde(skip_deserializing)]
+    pending: i128,
+    unreadable: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NetDm {
+    drops: u64,
+    accounted: u64,
+    overflow: u64,
+    filtered: u64,
+    /// None also where losses are not counted.
+    lost: Option<u64>,
+    tail_drops: Option<u64>,
+    unheard: Option<u64>,
+    received: u64,
+    delivered: u64,
+    undecodable: u64,
+    overruns: u64,
+    interruptions: u64,
+    at_limit: u64,
+    device_hints: u64,
+    skipped_attributes: u64,
+}
+
+impl From<EbpfLedger> for Ebpf {
+    fn from(ledger: EbpfLedger) -> Self {
+        let EbpfLedger { hits, accounted, overflow, filtered, missed, events, qdisc_untaken } = ledger;
+        let (unread, events) = (ledger.unread(), events.map(Events::from));
+        Self { hits, accounted, overflow, filtered, lost: missed, missed, unread, events, qdisc_untaken }
+    }
+}
+
+impl From<Ebpf> for EbpfLedger {
+    fn from(ledger: Ebpf) -> Self {
+        let Ebpf { hits, accounted, overflow, filtered, missed, events, qdisc_untaken, .. } = ledger;
+        Self { hits, accounted, overflow, filtered, missed, events: events.map(EventLedger::from), qdisc_untaken }
+    }
+}
+
+impl From<EventLedger> for Events {
+    fn from(ledger: EventLedger) -> Self {
+        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable } = ledger;
+        let pending = ledger.pending();
+        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending, unreadable }
+    }
+}
+
+impl From<Events> for EventLedger {
+    fn from(events: Events) -> Self {
+        let Events { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable, .. } = events;
+        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable }
+    }
+}
+
+impl From<NetDmLedger> for NetDm {
+    fn from(ledger: NetDmLedger) -> Self {
+        let lost = ledger.lost();
+        let NetDmLedger { received, delivered, undecodable, drops, accounted, overflow, filtered, .. } = ledger;
+        let NetDmLedger { tail_drops, unheard, overruns, interruptions, at_limit, .. } = ledger;
+        let NetDmLedger { device_hints, skipped_attributes, .. } = ledger;
+        Self {
+            drops,
+            accounted,
+            overflow,
+            filtered,
+            lost,
+            tail_drops,
+            unheard,
+            received,
+            delivered,
+            undecodable,
+            overruns,
+            interruptions,
+            at_limit,
+            device_hints,
+            skipped_attributes,
+        }
+    }
+}
+
+impl From<NetDm> for NetDmLedger {
+    fn from(ledger: NetDm) -> Self {
+        Self {
+            counts_losses: ledger.lost.is_some(),
+            received: ledger.received,
+            delivered: ledger.delivered,
+            undecodable: ledger.undecodable,
+            drops: ledger.drops,
+            accounted: ledger.accounted,
+            overflow: ledger.overflow,
+            filtered: ledger.filtered,
+            tail_drops: ledger.tail_drops,
+            unheard: ledger.unheard,
+            overruns: ledger.overruns,
+            interruptions: ledger.interruptions,
+            at_limit: ledger.at_limit,
+            device_hints: ledger.device_hints,
+            skipped_attributes: ledger.skipped_attributes,
+        }
+    }
+}
