@@ -167,6 +167,11 @@ impl Fleet {
         &self.hosts
     }
 
+    /// Ids of all hosts, in the order of [`Self::hosts`].
+    pub fn ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..index(self.hosts.len())).map(HostId)
+    }
+
     /// The id of a place, which is the same for the same place.
     pub fn place(&mut self, place: Place<'_>) -> PlaceId {
         let Place { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other } = place;

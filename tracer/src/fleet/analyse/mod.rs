@@ -1,7 +1,24 @@
 //! Concludes from a fleet. Pure: the same fleet gives the same findings, in whatever order its hosts came.
 
+mod account;
+mod build;
+mod group;
+mod health;
+mod news;
+mod outlier;
+mod robust;
+mod storm;
+#[cfg(test)]
+mod tests;
+pub(in crate::fleet) mod view;
+
+use std::cmp::Reverse;
+
+use serde::{Serialize, Serializer};
+
 use super::finding::Finding;
 use super::model::Fleet;
+use view::View;
 
 /// What hosts are compared within.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,8 +33,37 @@ pub enum By {
     Label(String),
 }
 
+impl By {
+    /// The word that is typed for it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Class => "class",
+            Self::Step => "step",
+            Self::Label(label) => label,
+        }
+    }
+}
+
+impl From<&str> for By {
+    fn from(name: &str) -> Self {
+        match name {
+            "kernel" => Self::Kernel,
+            "class" => Self::Class,
+            "step" => Self::Step,
+            label => Self::Label(label.to_owned()),
+        }
+    }
+}
+
+impl Serialize for By {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// What is worth telling.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Options {
     /// Who is compared with whom: those who share all of these. Empty: all with all.
     pub by: Vec<By>,
@@ -50,6 +96,22 @@ impl Default for Options {
 }
 
 /// All that is worth telling, the gravest first.
-pub fn analyse(_fleet: &Fleet, _options: &Options) -> Vec<Finding> {
-    Vec::new()
+pub fn analyse(fleet: &Fleet, options: &Options) -> Vec<Finding> {
+    let view = View::new(fleet, options);
+    let (outliers, found) = outlier::outliers(&view);
+    let news = news::news(&view, &found);
+    let mut findings: Vec<_> = account::silent(&view).into_iter().collect();
+    findings.extend(health::unhealthy(&view, &news.told));
+    findings.extend(news.findings);
+    findings.extend(outliers);
+    findings.extend(group::groups(&view));
+    findings.extend(storm::storms(&view));
+    findings.extend(account::ledgers(&view));
+    findings.sort_by(|one, other| order(one).cmp(&order(other)));
+    findings
+}
+
+fn order(finding: &Finding) -> impl Ord + '_ {
+    let Finding { severity, kind, title, group, hosts, .. } = finding;
+    (Reverse(*severity), *kind, Reverse(hosts.count), title, group)
 }

@@ -15,7 +15,8 @@ mod trace;
 
 pub use compare::CompareText;
 pub(crate) use fit::printable;
-pub(crate) use number::Grouped;
+pub(crate) use number::{Grouped, rate};
+pub(crate) use paint::{Painted, Style};
 pub(crate) use sentence::drop_sentence;
 pub use stat::{StatText, StatTextOptions};
 pub use trace::{TraceText, TraceTextOptions};
