@@ -13,6 +13,15 @@ use crate::support::process;
 
 const CONTROL: &str = include_str!("../../../packaging/deb/control");
 const COPYRIGHT: &str = include_str!("../../../packaging/deb/copyright");
+/// What dpkg runs.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("postinst", include_str!("../../../packaging/deb/postinst")),
+    ("prerm", include_str!("../../../packaging/deb/prerm")),
+];
+
+/// The agent's service, and its options, which belong to who administers the machine.
+const SERVICE: &str = "usr/lib/systemd/system/droptrace-agent.service";
+const OPTIONS: &str = "etc/droptrace/agent.toml";
 
 /// Builds the package of what lies in the folder; its name there, or why it cannot be built here.
 pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, String>> {
@@ -28,6 +37,10 @@ pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, Strin
     fill(folder, &root)?;
     let control = control(architecture, size(&root)?);
     write(&root.join("DEBIAN/control"), control.as_bytes(), PLAIN)?;
+    write(&root.join("DEBIAN/conffiles"), format!("/{OPTIONS}\n").as_bytes(), PLAIN)?;
+    for (name, script) in SCRIPTS {
+        write(&root.join("DEBIAN").join(name), script.as_bytes(), EXECUTABLE)?;
+    }
     let package = PathBuf::from(format!("droptrace_{VERSION}_{architecture}.deb"));
     let mut command = Command::new("dpkg-deb");
     command.args(["--build", "--root-owner-group"]).arg(&root).arg(folder.join(&package));
@@ -51,9 +64,14 @@ fn fill(folder: &Path, root: &Path) -> Result<()> {
     ] {
         install(&folder.join(COMPLETIONS).join(file), &root.join("usr/share").join(to), PLAIN)?;
     }
+    let systemd = cargo::root().join("packaging/systemd");
+    install(&systemd.join("droptrace-agent.service"), &root.join(SERVICE), PLAIN)?;
+    install(&systemd.join("agent.toml"), &root.join(OPTIONS), PLAIN)?;
     let documents = root.join("usr/share/doc/droptrace");
     compressed(&cargo::root().join("CHANGELOG.md"), &documents)?;
-    install(&cargo::root().join("docs/output.md"), &documents.join("output.md"), PLAIN)?;
+    for document in ["agent.md", "output.md"] {
+        install(&cargo::root().join("docs").join(document), &documents.join(document), PLAIN)?;
+    }
     write(&documents.join("copyright"), COPYRIGHT.as_bytes(), PLAIN)
 }
 
