@@ -125,3 +125,60 @@ impl Pushing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::fs;
+
+    use super::*;
+    use crate::event::Timestamp;
+
+    const URL: &str = "http://lab:4318";
+
+    fn identity() -> Identity {
+        Identity { host: "lab-1".into(), instance: "lab-1".into(), started_at: Timestamp(7) }
+    }
+
+    fn refused(knobs: &OtlpKnobs) -> String {
+        format!("{:#}", options(knobs, &identity()).unwrap_err())
+    }
+
+    #[test]
+    fn nothing_is_pushed_that_was_not_asked_for() {
+        let knobs = OtlpKnobs { otlp_interval: Some(Duration::from_secs(1)), ..OtlpKnobs::default() };
+        assert_eq!(options(&knobs, &identity()).unwrap(), None);
+        assert!(events(&knobs).is_none());
+    }
+
+    #[test]
+    fn figures_and_drops_have_endpoints_of_their_own() {
+        let figures = OtlpKnobs { otlp: Some(URL.into()), otlp_instance: Some("me".into()), ..OtlpKnobs::default() };
+        let options_of = |knobs: &OtlpKnobs| options(knobs, &identity()).unwrap().unwrap();
+        let pushed = options_of(&figures);
+        assert!(pushed.metrics.is_some() && pushed.logs.is_none() && events(&figures).is_none());
+        assert_eq!((&*pushed.identity.instance, &*pushed.identity.host), ("me", "lab-1"));
+        let drops = OtlpKnobs { otlp_logs: Some(URL.into()), ..OtlpKnobs::default() };
+        let pushed = options_of(&drops);
+        assert!(pushed.metrics.is_none() && pushed.logs.is_some());
+        assert_eq!(events(&drops).map(|events| events.rate), Some(1));
+    }
+
+    #[test]
+    fn files_of_headers_are_read_and_bounded() {
+        let path = env::temp_dir().join(format!("droptrace-headers-{}", std::process::id()));
+        let knobs = OtlpKnobs { otlp: Some(URL.into()), otlp_headers_file: Some(path.clone()), ..OtlpKnobs::default() };
+        assert!(refused(&knobs).contains("No such file"));
+        fs::write(&path, "Authorization: Bearer x\n").unwrap();
+        let with = options(&knobs, &identity()).unwrap().unwrap();
+        let without = OtlpKnobs { otlp_headers_file: None, ..knobs.clone() };
+        assert_ne!(Some(with), options(&without, &identity()).unwrap());
+        fs::write(&path, "Authorization\n").unwrap();
+        assert!(refused(&knobs).ends_with("line 1 is not of the form `Name: value`"));
+        fs::write(&path, vec![b'#'; 70_000]).unwrap();
+        assert!(refused(&knobs).ends_with("too long"));
+        fs::remove_file(&path).unwrap();
+        let alone = OtlpKnobs { otlp: None, ..knobs };
+        assert_eq!(refused(&alone), "--otlp-headers-file without --otlp");
+    }
+}
