@@ -88,7 +88,11 @@ fn serve(stream: &TcpStream, answer: &Answer, sender: &Sender<Request>) -> io::R
     Ok(())
 }
 
-fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+/// Reads a request; none at the end.
+///
+/// # Errors
+/// Also where its body is not packed by gzip.
+pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line).map(|_| line.trim_end().to_owned())

@@ -2,6 +2,7 @@
 
 mod logs;
 mod receiver;
+mod tls;
 
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             shows_what_it_scrapes("n", |target| Receiver::victoria_metrics(target, true))
         }),
         trial_as_root("drops_arrive_as_logs", logs::drops_arrive),
+        trial_as_root("trusts_whom_the_system_trusts", tls::trusts_whom_the_system_trusts),
         trial_as_root("endpoints_that_do_not_answer_delay_nothing", endpoints_that_do_not_answer_delay_nothing),
         trial("what_cannot_be_pushed_to_is_refused", what_cannot_be_pushed_to_is_refused),
     ])
