@@ -12,6 +12,7 @@ use serde_json::Value;
 use tests::agent::Agent;
 use tests::droptrace::{Droptrace, Finished, binary};
 use tests::eventually;
+use tests::kernel;
 use tests::monitor::{self, Dropwatch};
 use tests::netns::Netns;
 use tests::storm::{REASON, Storm, datagrams};
@@ -179,7 +180,8 @@ fn what_a_killed_agent_left_is_repaired_when_asked() -> Result<()> {
     eventually("the agent to hear all", || {
         let scrape = agent.settled()?;
         scrape.check_sum()?;
-        Ok(scrape.sum("droptrace_drops_total", &[("interface_class", "loopback")]) >= dropped)
+        let reason = kernel::reason(REASON)?.shown().unwrap_or_default();
+        Ok(scrape.sum("droptrace_drops_total", &[("reason", reason)]) >= dropped)
     })?;
     ensure!(run(&REPAIR)?.status.code() == Some(1), "what an agent that runs has changed is no damage");
     agent.droptrace.signal(Signal::KILL)?;
