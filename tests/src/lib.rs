@@ -10,6 +10,7 @@ pub mod case;
 pub mod cgroup;
 pub mod collector;
 pub mod droptrace;
+pub mod fleet;
 pub mod frame;
 pub mod heard;
 pub mod kernel;

@@ -79,6 +79,8 @@ fn kernel_tests(tally: &mut Tally) -> Result<()> {
     let toolchain = Toolchain::find()?;
     announce("tests on this kernel");
     let droptrace = cargo::build_binary("tracer", "droptrace", &[])?;
+    // Tests find it beside the other.
+    cargo::build_binary("tracer", "droptrace-fleet", &[])?;
     let mut command = cargo::cargo();
     command.args(["test", "--package", "tests", "--no-fail-fast"]).env("DROPTRACE_BIN", droptrace);
     if !process::is_root() {

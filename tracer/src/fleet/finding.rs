@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::number;
+
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,6 +86,7 @@ pub struct NamedHost {
     /// Its name.
     pub name: String,
     /// Its figure, in the unit of [`Self::unit`]; none: there is none.
+    #[serde(serialize_with = "number::option")]
     pub value: Option<f64>,
     /// Unit of the figure.
     pub unit: &'static str,
@@ -95,6 +98,7 @@ pub struct Figure {
     /// What is told.
     pub what: &'static str,
     /// How much.
+    #[serde(serialize_with = "number::serialize")]
     pub value: f64,
     /// Of what: `packets`, `packets/s`, `hosts`, `times`, `deviations`, `seconds`, `%`.
     pub unit: &'static str,

@@ -9,6 +9,7 @@ use super::analyse::view::{ByHost, Cause, by_cause, per_host, sums, total};
 use super::analyse::{Options, analyse};
 use super::finding::Finding;
 use super::model::{Fleet, Host};
+use super::number;
 use crate::event::Timestamp;
 use crate::explain::Explanations;
 use crate::sink::time::TimeText;
@@ -101,10 +102,13 @@ pub struct Sums {
     /// Hosts that should have told something and did not.
     pub silent: usize,
     /// Time that they told of, all together.
+    #[serde(serialize_with = "number::serialize")]
     pub host_seconds: f64,
     /// Drops, without netlink's messages.
+    #[serde(serialize_with = "number::serialize")]
     pub packets: f64,
     /// Drops in none of the counts, of the hosts that know it.
+    #[serde(serialize_with = "number::serialize")]
     pub lost: f64,
     /// Hosts that do not.
     pub loss_unknown: usize,
@@ -124,6 +128,7 @@ pub struct Dropped {
     /// The function with most of them; none: not known.
     pub symbol: Option<String>,
     /// Drops.
+    #[serde(serialize_with = "number::serialize")]
     pub packets: f64,
     /// Of all drops, in percent; none of netlink's messages.
     pub percent: Option<f64>,
@@ -139,8 +144,10 @@ pub struct Dropped {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RateBand {
     /// At least so many packets a second; none: no drops at all.
+    #[serde(serialize_with = "number::option")]
     pub from: Option<f64>,
     /// Below so many.
+    #[serde(serialize_with = "number::option")]
     pub to: Option<f64>,
     /// So many hosts.
     pub hosts: usize,

@@ -11,6 +11,8 @@ const ROW_HEIGHT: u32 = 30;
 /// On the right, for the names of curves, as a multiple of what they take.
 const ROOM: f64 = 1.25;
 const FONT: (&str, u32) = ("sans-serif", 14);
+/// About, of names in capitals.
+const WIDTH_OF_CHARACTER: u32 = 10;
 /// Told apart also by who does not tell red from green (Okabe and Ito).
 const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
@@ -35,12 +37,14 @@ pub(crate) struct Bar {
 pub(crate) fn bars(unit: &str, rows: &[Bar]) -> io::Result<String> {
     let count = u32::try_from(rows.len()).map_err(io::Error::other)?;
     let least = rows.iter().map(|row| row.least).fold(0.0, f64::min);
+    let longest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
+    let names = (WIDTH_OF_CHARACTER * u32::try_from(longest).map_err(io::Error::other)?).clamp(150, WIDTH / 2);
     let most = rows.iter().map(|row| row.most).fold(1.0, f64::max);
     draw(70 + ROW_HEIGHT * count, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(44)
-            .y_label_area_size(150)
+            .y_label_area_size(names)
             .build_cartesian_2d(least * 1.05..most * 1.05, Rows(rows))?;
         let mut mesh = chart.configure_mesh();
         mesh.disable_y_mesh().light_line_style(TRANSPARENT).x_label_formatter(&|value| format!("{value:.0}"));

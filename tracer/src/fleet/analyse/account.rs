@@ -10,6 +10,11 @@ use crate::fleet::model::{Host, HostId};
 /// A tenth of the fleet silent is graver than a few.
 const MANY: f64 = 0.1;
 
+/// What shows that hosts of the baseline are silent.
+const GONE: &str = "in the baseline, and nothing of it now";
+/// So many different reasons for silence are told.
+const REASONS: usize = 3;
+
 /// Agents gone silent: those that are said to be, and those of the baseline that are not here.
 pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
     let fleet = view.fleet;
@@ -19,21 +24,24 @@ pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
     let gone = known.filter(|host| host.silence.is_none() && !is_told(&host.name));
     let gone: Vec<_> = gone.map(|host| (host.name.as_str(), None)).collect();
     let all = fleet.hosts().len() + gone.len();
-    let subject = subject(told.chain(gone), "seconds", view.options.named);
+    let subject = subject(told.chain(gone.iter().copied()), "seconds", view.options.named);
     let silent = subject.count;
     if silent == 0 {
         return None;
     }
-    let whys = fleet.hosts().iter().filter_map(|host| host.silence.as_ref());
-    let why = whys.map(|silence| silence.why.as_str()).min().unwrap_or("it is in the baseline and tells nothing now");
+    let whys = fleet.hosts().iter().filter_map(|host| Some(host.silence.as_ref()?.why.as_str()));
+    let mut whys: Vec<_> = whys.chain((!gone.is_empty()).then_some(GONE)).collect();
+    whys.sort_unstable();
+    whys.dedup();
+    whys.truncate(REASONS);
     let is_many = figure(silent) >= MANY * figure(all);
     let severity = if is_many { Severity::Critical } else { Severity::Warning };
     let draft = Draft::new(Kind::Silent, severity, format!("{} silent", are(silent)))
         .named(subject)
         .evidence("silent", figure(silent), "hosts")
         .evidence("known", figure(all), "hosts")
-        .means(&format!("What they drop is not in any figure here; of the first, {why}."))
-        .next(&["systemctl status droptrace-agent", "journalctl -u droptrace-agent --since -1h", "droptrace doctor"]);
+        .means(&format!("What they drop is in no figure here. What shows it: {}.", whys.join("; ")))
+        .next(&["systemctl status 'droptrace*'", "journalctl -u 'droptrace*' --since -1h", "droptrace doctor"]);
     Some(draft.done())
 }
 
@@ -76,7 +84,7 @@ fn unknown(view: &View<'_>) -> Vec<Finding> {
         Draft::new(Kind::LossUnknown, Severity::Notice, title)
             .group(format!("step={step}"))
             .evidence("hosts", figure(ids.len()), "hosts")
-            .evidence("of the fleet's", figure(view.fleet.hosts().len()), "hosts")
+            .evidence("hosts of the fleet", figure(view.fleet.hosts().len()), "hosts")
             .hosts(view, ids.into_iter().map(|id| (id, None)), "packets")
             .means("This way to listen can lose drops without counting them: their counts are at least what is told.")
             .next(&["droptrace doctor"])

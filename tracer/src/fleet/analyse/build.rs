@@ -4,6 +4,7 @@ use super::view::{Cause, View};
 use crate::explain::Usual;
 use crate::fleet::finding::{Figure, Finding, Kind, NamedHost, Severity, Subject};
 use crate::fleet::model::HostId;
+use crate::sink::Grouped;
 
 /// A finding that is being made.
 pub(super) struct Draft(Finding);
@@ -32,7 +33,7 @@ impl Draft {
         if let Some((_, explanation)) = view.explain(cause) {
             self.0.meaning =
                 format!("{} Usual: {}. {}", explanation.meaning, explanation.usual.name(), explanation.because);
-            self.0.next = explanation.next.clone();
+            self.0.next.clone_from(&explanation.next);
         }
         self
     }
@@ -103,7 +104,7 @@ pub(super) fn subject<'n>(
 
 /// `1 host`, `2 hosts`.
 pub(super) fn hosts(count: usize) -> String {
-    if count == 1 { "1 host".into() } else { format!("{count} hosts") }
+    if count == 1 { "1 host".into() } else { format!("{} hosts", Grouped(count as u64)) }
 }
 
 /// How much it matters that there is something of this reason.

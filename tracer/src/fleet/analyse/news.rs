@@ -112,7 +112,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
             .evidence("dropped in the baseline", before, "packets")
             .evidence("rate of all hosts together, each host's second", packets / self.seconds, "packets/s")
             .evidence("the same in the baseline", before / self.seconds_before, "packets/s")
-            .evidence("of the fleet's", figure(self.view.fleet.hosts().len()), "hosts")
+            .evidence("hosts of the fleet", figure(self.view.fleet.hosts().len()), "hosts")
     }
 
     /// The function with most of these drops.
@@ -138,7 +138,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
     fn new_place(&self, cause: Cause<'f>, sites: &[(Site<'f>, ByHost)]) -> Option<Finding> {
         let (foremost, row) = sites.iter().max_by(|one, other| total(&one.1).total_cmp(&total(&other.1)))?;
         let place = foremost.symbol.or(foremost.trap_group).unwrap_or("an unknown place");
-        let more = if sites.len() > 1 { format!(" and at {} more places", sites.len() - 1) } else { String::new() };
+        let more = if sites.len() > 1 { format!(" and at {} more", sites.len() - 1) } else { String::new() };
         let title = format!("{} at {place}{more} is new: on {}", cause.name(), hosts(row.len()));
         let draft = Draft::new(Kind::NewPlace, Severity::Notice, title)
             .cause(self.view, cause)

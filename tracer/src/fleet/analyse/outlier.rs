@@ -54,10 +54,10 @@ struct Groups {
 }
 
 #[derive(Clone, Copy)]
-struct Rate {
+struct Member {
     id: HostId,
     packets: f64,
-    rate: f64,
+    a_second: f64,
 }
 
 /// Those of a group that stand out.
@@ -65,7 +65,7 @@ struct Outliers {
     group: String,
     compared: usize,
     robust: Robust,
-    hosts: Vec<Rate>,
+    hosts: Vec<Member>,
 }
 
 impl Groups {
@@ -80,9 +80,9 @@ impl Groups {
 
     /// Compares each host with its group; with all, where the group is too small.
     fn compare(&self, view: &View<'_>, row: &[(HostId, f64)]) -> Vec<Outliers> {
-        let rate = |&(id, packets): &(HostId, f64)| Some(Rate { id, packets, rate: view.rate(id, packets)? });
+        let rate = |&(id, packets): &(HostId, f64)| Some(Member { id, packets, a_second: view.rate(id, packets)? });
         let rates: Vec<_> = row.iter().filter_map(rate).collect();
-        let mut groups: Vec<Vec<Rate>> = vec![Vec::new(); self.names.len()];
+        let mut groups: Vec<Vec<Member>> = vec![Vec::new(); self.names.len()];
         for &rate in &rates {
             groups[self.of_host[rate.id.0 as usize]].push(rate);
         }
@@ -102,11 +102,11 @@ impl Groups {
 }
 
 impl Outliers {
-    fn among(options: &Options, group: &str, members: &[Rate], peers: &[Rate]) -> Option<Self> {
-        let mut logarithms: Vec<_> = peers.iter().map(|peer| peer.rate.ln()).collect();
+    fn among(options: &Options, group: &str, members: &[Member], peers: &[Member]) -> Option<Self> {
+        let mut logarithms: Vec<_> = peers.iter().map(|peer| peer.a_second.ln()).collect();
         let robust = Robust::of(&mut logarithms)?;
-        let stands_out = |member: &&Rate| {
-            member.packets >= options.min_packets && robust.score(member.rate.ln()) >= options.deviations
+        let stands_out = |member: &&Member| {
+            member.packets >= options.min_packets && robust.score(member.a_second.ln()) >= options.deviations
         };
         let hosts: Vec<_> = members.iter().filter(stands_out).copied().collect();
         let is_some = !hosts.is_empty();
@@ -121,7 +121,7 @@ impl Outliers {
 
     /// By all reasons together: the foremost one of the first host is told.
     fn finding_by_all(&self, view: &View<'_>) -> Finding {
-        let first = self.hosts.iter().max_by(|one, other| one.rate.total_cmp(&other.rate));
+        let first = self.hosts.iter().max_by(|one, other| one.a_second.total_cmp(&other.a_second));
         let of = |row: &ByHost| {
             let id = first?.id;
             row.iter().find(|entry| entry.0 == id).map(|entry| entry.1)
@@ -139,11 +139,11 @@ impl Outliers {
     }
 
     fn draft(&self, view: &View<'_>, title: String) -> Draft {
-        let most = self.hosts.iter().map(|host| host.rate).fold(0.0, f64::max);
+        let most = self.hosts.iter().map(|host| host.a_second).fold(0.0, f64::max);
         let median = self.robust.median.exp();
         Draft::new(Kind::Outlier, Severity::Warning, title)
             .group(self.group.clone())
-            .hosts(view, self.hosts.iter().map(|host| (host.id, Some(host.rate))), "packets/s")
+            .hosts(view, self.hosts.iter().map(|host| (host.id, Some(host.a_second))), "packets/s")
             .evidence("most", most, "packets/s")
             .evidence("median of those compared", median, "packets/s")
             .evidence("most against the median", most / median, "times")

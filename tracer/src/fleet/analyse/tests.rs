@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "whole numbers")]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -148,7 +150,7 @@ fn places_are_new_whatever_the_compiler_appends() {
     add(&mut now, 3, Place { symbol: Some("udp_unicast_rcv"), ..core(REASON) }, 500.0);
     add(&mut now, 5, Place { symbol: Some("udp_other"), ..core(REASON) }, 200.0);
     let finding = one(&now);
-    assert_eq!(finding.title, "SOCKET_RCVBUFF at udp_unicast_rcv and at 1 more places is new: on 1 host");
+    assert_eq!(finding.title, "SOCKET_RCVBUFF at udp_unicast_rcv and at 1 more is new: on 1 host");
     assert_eq!((finding.kind, figure(&finding, "new places")), (Kind::NewPlace, 2.0));
 }
 

@@ -18,9 +18,9 @@ Examples:
   droptrace-fleet merge today/ --baseline yesterday/ --html fleet.html
   droptrace-fleet explain SOCKET_RCVBUFF           what this reason means, and what to do
 
-It tells what the fleet drops most and, as findings: what is new since the baseline, which hosts and
-groups of hosts stand out, storms, hosts that lost drops, and hosts gone silent; each with what shows
-it, what it means and what to run next.
+It tells what the fleet drops most and, as findings: what is new since the baseline, which hosts and groups of hosts \
+stand out, storms, hosts that lost drops, and hosts gone silent; each with what shows it, what it means and what to run \
+next.
 
 It needs no rights, no kernel and no network.
 Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
@@ -32,11 +32,11 @@ Examples:
   droptrace-fleet merge racks/ --by kernel --by folder     compare within kernel and rack
   droptrace-fleet merge today/ --format json | jq -r '.findings[] | [.severity, .title] | @tsv'
 
-Snapshots of one host at different times add up; those that overlap are told, and not added twice. What
-cannot be read is told on stderr and in the results, and does not stop the rest.
+Snapshots of one host at different times add up; those that overlap are told, and not added twice. What cannot be read \
+is told on stderr and in the results, and does not stop the rest.
 
-A host stands out by comparison with those like it (--by): those of its group that drop for the same reason
-at all. Compared are logarithms of rates, by their median and median absolute deviation.
+A host stands out by comparison with those like it (--by): those of its group that drop for the same reason at all. \
+Compared are logarithms of rates, by their median and median absolute deviation.
 
 Exit status: 0 nothing found, 1 failed (also when nothing could be read), 2 wrong usage, 3 something was found.";
 

@@ -6,57 +6,52 @@ use std::path::{Path, PathBuf};
 
 use crate::fleet::report::Refused;
 
-/// Deeper folders are not looked into: a link that leads back would have no end.
-const DEEPEST: usize = 16;
 /// What snapshots in a folder are known by. A file that was named is read whatever its name.
 const ENDINGS: [&str; 2] = [".json", ".json.zst"];
 
 /// Files in order.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    pub(super) files: Vec<PathBuf>,
+    pub(super) found: Vec<PathBuf>,
     /// Files in folders that have other names.
     pub(super) passed_over: usize,
     pub(super) refused: Vec<Refused>,
 }
 
 impl Files {
-    /// The files among these, and those in the folders among these and below.
+    /// The files among these, and those in the folders among these and below. Links to folders are not followed, for
+    /// they may lead back.
     pub(super) fn find(paths: &[PathBuf]) -> Self {
         let mut files = Self::default();
         for path in paths {
             if path.is_dir() {
-                files.enter(path, 0);
+                files.enter(path);
             } else {
-                files.files.push(path.clone());
+                files.found.push(path.clone());
             }
         }
         files
     }
 
-    fn enter(&mut self, folder: &Path, depth: usize) {
-        if depth > DEEPEST {
-            return self.refuse(folder, "it is too deep within folders");
-        }
+    fn enter(&mut self, folder: &Path) {
         match entries(folder) {
-            Ok(entries) => entries.iter().for_each(|entry| self.take(entry, depth)),
-            Err(error) => self.refuse(folder, &format!("cannot read the folder: {error}")),
+            Ok(entries) => entries.iter().for_each(|entry| self.take(entry)),
+            Err(error) => {
+                let why = format!("cannot read the folder: {error}");
+                self.refused.push(Refused { file: folder.display().to_string(), why });
+            }
         }
     }
 
-    fn take(&mut self, path: &Path, depth: usize) {
+    fn take(&mut self, path: &Path) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_dir() {
-            self.enter(path, depth + 1);
+        if path.is_dir() && !path.is_symlink() {
+            self.enter(path);
         } else if path.is_file() && ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-            self.files.push(path.to_owned());
+            self.found.push(path.to_owned());
         } else {
             self.passed_over += 1;
         }
-    }
-
-    fn refuse(&mut self, path: &Path, why: &str) {
-        self.refused.push(Refused { file: path.display().to_string(), why: why.to_owned() });
     }
 }
 

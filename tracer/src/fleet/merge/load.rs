@@ -26,15 +26,15 @@ pub struct Loaded {
 
 /// Reads files, and those in folders. `progress` is told how many of how many files have been read.
 pub fn load(paths: &[PathBuf], progress: &mut dyn FnMut(usize, usize)) -> Loaded {
-    let Files { files, passed_over, refused } = Files::find(paths);
-    let mut input = Input { passed_over, refused, ..Input::of_snapshots() };
+    let Files { found: files, passed_over, refused } = Files::find(paths);
+    let mut input = Input { refused, passed_over, ..Input::of_snapshots() };
     let mut merge = Merge::default();
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS).map(|first| reader(scope, &files, first)).collect();
         for (at, file) in files.iter().enumerate() {
             // A reader that is gone has failed within this file.
             let read = readers[at % READERS].recv().map_err(|_| "reading it failed: a fault of droptrace".to_owned());
-            let read = read.and_then(|read| read.map_err(in_full));
+            let read = read.and_then(|read| read.map_err(|error| format!("{:#}", anyhow::Error::from(error))));
             let added = read.and_then(|snapshot| {
                 let folder = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
                 merge.add(&snapshot, folder).map_err(|overlap| overlap.to_string())
@@ -58,13 +58,8 @@ fn reader<'scope, 'env>(
     let (sender, receiver) = sync_channel(AHEAD);
     scope.spawn(move || {
         let mut mine = files.iter().skip(first).step_by(READERS);
-        // Nobody receives any more only when all is over.
-        mine.try_for_each(|file| sender.send(read_file(file)))
+        // Nobody receives any more only where the receiver has failed.
+        mine.all(|file| sender.send(read_file(file)).is_ok())
     });
     receiver
-}
-
-/// With all causes.
-fn in_full(error: ReadError) -> String {
-    format!("{:#}", anyhow::Error::from(error))
 }

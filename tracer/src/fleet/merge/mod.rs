@@ -118,7 +118,7 @@ fn labels(snapshot: &Snapshot, folder: Option<&str>) -> BTreeMap<String, String>
     let drivers = drivers.into_iter().collect::<Vec<_>>().join("+");
     let known = [
         ("version", Some(snapshot.version.as_str())),
-        ("build_id", snapshot.build_id.as_deref()),
+        ("build", snapshot.build_id.as_deref()),
         ("driver", Some(drivers.as_str()).filter(|drivers| !drivers.is_empty())),
         ("folder", folder),
     ];

@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "whole numbers")]
+
 use serde_json::Map;
 
 use super::*;

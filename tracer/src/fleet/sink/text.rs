@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use textwrap::Options;
+use textwrap::{Options, WordSplitter};
 
 use super::words;
 use crate::fleet::finding::{Finding, Severity};
@@ -37,8 +37,10 @@ pub fn write_text(out: &mut impl Write, report: &Report, options: TextOptions) -
     text.dropped_most(report)?;
     writeln!(text.out)?;
     text.heading(&words::heading(&report.findings))?;
-    for (number, finding) in (1..).zip(&report.findings) {
-        text.finding(number, finding)?;
+    for (at, finding) in report.findings.iter().enumerate() {
+        let before = &report.findings[..at];
+        let told = before.iter().position(|it| it.meaning == finding.meaning && it.next == finding.next);
+        text.finding(at + 1, finding, told.map(|at| at + 1))?;
     }
     Ok(())
 }
@@ -77,7 +79,8 @@ impl<W: Write> Text<'_, W> {
         Ok(())
     }
 
-    fn finding(&mut self, number: usize, finding: &Finding) -> io::Result<()> {
+    /// `told` is the number of an earlier one that means the same and asks for the same.
+    fn finding(&mut self, number: usize, finding: &Finding, told: Option<usize>) -> io::Result<()> {
         let style = match finding.severity {
             Severity::Critical => Style::Alarm,
             Severity::Warning => Style::Reason,
@@ -91,6 +94,9 @@ impl<W: Write> Text<'_, W> {
         if !finding.evidence.is_empty() {
             let evidence: Vec<_> = finding.evidence.iter().map(words::evidence).collect();
             self.wrapped(&evidence.join("; "), "   ", "     ")?;
+        }
+        if let Some(told) = told {
+            return writeln!(self.out, "   what it means and what to run next: as in {told}");
         }
         if !finding.meaning.is_empty() {
             self.wrapped(&finding.meaning, "   ", "   ")?;
@@ -107,7 +113,9 @@ impl<W: Write> Text<'_, W> {
     }
 
     fn wrapped(&mut self, text: &str, first: &str, then: &str) -> io::Result<()> {
-        let options = Options::new(self.width).initial_indent(first).subsequent_indent(then);
+        // Names of hosts and points in time are left whole.
+        let options = Options::new(self.width).word_splitter(WordSplitter::NoHyphenation);
+        let options = options.initial_indent(first).subsequent_indent(then);
         writeln!(self.out, "{}", textwrap::fill(&printable(text), options))
     }
 }

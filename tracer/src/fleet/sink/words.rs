@@ -1,7 +1,5 @@
 //! The words that text and page share.
 
-use std::time::Duration;
-
 use crate::event::Timestamp;
 use crate::fleet::finding::{Figure, Finding, NamedHost, Severity};
 use crate::fleet::report::{Dropped, RateBand, Report, Sums};
@@ -16,45 +14,32 @@ pub(super) fn introduction(report: &Report) -> Vec<String> {
     let Report { input, fleet, baseline, .. } = report;
     let mut lines = vec![format!("{}.", sums(fleet))];
     lines.extend(baseline.as_ref().map(|baseline| format!("Compared with {}.", sums(baseline))));
-    let what = if input.from == "snapshots" { "snapshots" } else { "answers" };
-    let mut read = format!("{} {what} of {} read", grouped(input.read), input.from);
-    if input.from == "snapshots" {
-        read = format!("{} snapshots read", grouped(input.read));
-    }
-    let not = input.refused.len() + input.baseline_refused.len();
-    if input.baseline_read > 0 {
-        read += &format!(", {} of the baseline", grouped(input.baseline_read));
-    }
-    if not > 0 {
-        read += &format!("; {} could not be read or were not added", grouped(not));
-    }
-    if input.passed_over > 0 {
-        read += &format!("; {} other files passed over", grouped(input.passed_over));
-    }
-    lines.push(format!("{read}."));
+    let what = if input.from == "snapshots" { "snapshot" } else { "answer" };
+    let refused = input.refused.len() + input.baseline_refused.len();
+    let parts = [
+        Some(format!("{} read", count(input.read, what))),
+        (input.baseline_read > 0).then(|| format!("{} of the baseline", grouped(input.baseline_read))),
+        (refused > 0).then(|| format!("{} refused", grouped(refused))),
+        (input.passed_over > 0).then(|| format!("{} passed over", count(input.passed_over, "other file"))),
+    ];
+    lines.push(format!("{}.", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     lines.extend(input.notes.iter().cloned());
     lines
 }
 
 fn sums(sums: &Sums) -> String {
-    let span = duration(sums.host_seconds);
-    let mut text = format!("{} hosts, {span} of hosts' time", grouped(sums.hosts));
-    if let (Some(from), Some(to)) = (sums.from, sums.to) {
-        text += &format!(" between {} and {}", moment(from), moment(to));
-    }
-    text += &format!(": {} packets dropped", packets(sums.packets));
-    match (sums.lost > 0.0, sums.loss_unknown) {
-        (false, 0) => text += ", nothing lost",
-        (true, 0) => text += &format!(", {} lost", packets(sums.lost)),
-        (_, unknown) => {
-            text +=
-                &format!(", {} lost as far as is known, which {} hosts do not", packets(sums.lost), grouped(unknown));
-        }
-    }
-    if sums.silent > 0 {
-        text += &format!("; {} hosts silent", grouped(sums.silent));
-    }
-    text
+    let between = sums
+        .from
+        .zip(sums.to)
+        .map_or_else(String::new, |(from, to)| format!(" between {} and {}", moment(from), moment(to)));
+    let lost = match (sums.lost > 0.0, sums.loss_unknown) {
+        (false, 0) => "nothing lost".into(),
+        (true, 0) => format!("{} lost", packets(sums.lost)),
+        (_, unknown) => format!("{} lost, which {} cannot know", packets(sums.lost), count(unknown, "host")),
+    };
+    let silent = if sums.silent > 0 { format!("; {} silent", count(sums.silent, "host")) } else { String::new() };
+    let (hosts, span) = (count(sums.hosts, "host"), duration(sums.host_seconds));
+    format!("{hosts}, {span} in all{between}: {} packets dropped, {lost}{silent}", packets(sums.packets))
 }
 
 /// What was refused, one by one, the rest counted.
@@ -141,10 +126,16 @@ pub(super) fn evidence(figure: &Figure) -> String {
 /// A figure with its unit.
 pub(super) fn amount(value: f64, unit: &str) -> String {
     match unit {
+        "packets/s" => packets_a_second(value),
         "packets" => format!("{} packets", packets(value)),
         "seconds" => duration(value),
         "unix_seconds" => moment(Timestamp(whole(value * 1e9))),
+        "%" if value > 0.0 && value < 0.01 => "<0.01 %".into(),
         "%" => format!("{value:.2} %"),
+        "hosts" | "places" | "reasons" => {
+            let unit = if value == 1.0 { unit.trim_end_matches('s') } else { unit };
+            format!("{} {unit}", packets(value))
+        }
         "times" | "deviations" if value < 100.0 => format!("{value:.1} {unit}"),
         _ => format!("{} {unit}", rate(value)),
     }
@@ -164,6 +155,11 @@ pub(super) fn packets(value: f64) -> String {
     Grouped(whole(value)).to_string()
 }
 
+/// `1 host`, `2 hosts`.
+fn count(number: usize, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 pub(super) fn grouped(count: usize) -> String {
     Grouped(u64::try_from(count).unwrap_or(u64::MAX)).to_string()
 }
@@ -174,16 +170,57 @@ fn moment(time: Timestamp) -> String {
     format!("{}Z", text.as_str().get(..19).unwrap_or_default())
 }
 
-/// In the two largest units.
+/// In the unit that leaves few digits.
 fn duration(seconds: f64) -> String {
-    if seconds < 10.0 {
-        return format!("{seconds:.1} s");
+    match seconds {
+        172_800.0.. => format!("{} days", rate(seconds / 86_400.0)),
+        7_200.0.. => format!("{} h", rate(seconds / 3_600.0)),
+        120.0.. => format!("{} min", rate(seconds / 60.0)),
+        _ => format!("{} s", rate(seconds)),
     }
-    let text = humantime::format_duration(Duration::from_secs(whole(seconds))).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// A second, an hour or a day, so that something is left of small rates.
+fn packets_a_second(value: f64) -> String {
+    const SMALL: f64 = 0.05;
+    match value {
+        _ if value <= 0.0 || value >= SMALL => format!("{} packets/s", rate(value)),
+        _ if value * 3_600.0 >= SMALL => format!("{} packets/h", rate(value * 3_600.0)),
+        _ => format!("{} packets/day", rate(value * 86_400.0)),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts saturate, which is far beyond all")]
 fn whole(value: f64) -> u64 {
     value.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        let cases = [
+            (1_234.0, "packets", "1,234 packets"),
+            (0.25, "packets/s", "0.2 packets/s"),
+            (0.01, "packets/s", "36 packets/h"),
+            (1e-6, "packets/s", "0.1 packets/day"),
+            (0.0, "packets/s", "0 packets/s"),
+            (1.0, "hosts", "1 host"),
+            (3.0, "hosts", "3 hosts"),
+            (7.25, "times", "7.2 times"),
+            (7_528.0, "times", "7,528 times"),
+            (0.001, "%", "<0.01 %"),
+            (12.5, "%", "12.50 %"),
+            (90.0, "seconds", "90 s"),
+            (5_400.0, "seconds", "90 min"),
+            (7_164_000.0, "seconds", "83 days"),
+            (1_767_225_600.0, "unix_seconds", "2026-01-01T00:00:00Z"),
+            (f64::INFINITY, "packets", "18,446,744,073,709,551,615 packets"),
+        ];
+        for (value, unit, expected) in cases {
+            assert_eq!(amount(value, unit), expected);
+        }
+    }
 }

@@ -35,7 +35,7 @@ pub struct ShowArgs {
     pub top: usize,
 
     /// Compare hosts with those that have the same: kernel, class (of interface), step (way to listen), a label such as
-    /// driver, version, build_id or folder, or nothing; may be given more than once
+    /// driver, version, build or folder, or nothing; may be given more than once
     #[arg(long, value_name = "WHAT", default_value = "kernel", value_parser = group)]
     pub by: Vec<String>,
 
