@@ -1,4 +1,4 @@
-//! VictoriaMetrics for tests of what is pushed by OTLP: Debian builds Prometheus without the receiver for it.
+//! `VictoriaMetrics` for tests of what is pushed by OTLP: Debian builds Prometheus without the receiver for it.
 
 use std::path::Path;
 use std::process::Command;
