@@ -2,6 +2,7 @@
 
 mod compare;
 mod ledger;
+mod places;
 mod raw;
 mod stat;
 #[cfg(test)]
