@@ -93,13 +93,10 @@ impl Connections {
 impl Table {
     /// Closes the connection that can be done without first, if there is one.
     fn make_room(&mut self, answer_time: Duration) -> Option<GaveWay> {
-        let ways = [GaveWay::Idle, GaveWay::Slow].into_iter();
-        let (number, way) = ways
-            .filter_map(|way| {
-                let gives_way = |connection: &Connection| connection.gives_way(answer_time) == Some(way);
-                self.open.iter().find(|(_, connection)| gives_way(connection)).map(|(number, _)| (*number, way))
-            })
-            .next()?;
+        let (number, way) = [GaveWay::Idle, GaveWay::Slow].into_iter().find_map(|way| {
+            let gives_way = |connection: &Connection| connection.gives_way(answer_time) == Some(way);
+            self.open.iter().find(|(_, connection)| gives_way(connection)).map(|(number, _)| (*number, way))
+        })?;
         self.open.remove(&number)?.task.abort();
         Some(way)
     }
