@@ -1,6 +1,7 @@
 //! The real binary, started and stopped, and what it printed.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::trials::Unable;
 use crate::{PATIENCE, eventually, kernel};
 
 /// The last words of the line on stderr that says: attached, counting.
@@ -22,22 +24,44 @@ pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("DROPTRACE_BIN") {
         return Ok(path.into());
     }
+    built("droptrace")
+}
+
+/// `droptrace-fleet`: beside `DROPTRACE_BIN`, else what cargo built.
+pub fn fleet_binary() -> Result<PathBuf> {
+    const NAME: &str = "droptrace-fleet";
+    let Some(path) = env::var_os("DROPTRACE_BIN") else { return built(NAME) };
+    let path = Path::new(&path).with_file_name(NAME);
+    ensure!(path.exists(), Unable(format!("no {}", path.display())));
+    Ok(path)
+}
+
+fn built(name: &str) -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let built = ["release", "debug"].map(|profile| target.join(profile).join("droptrace"));
+    let built = ["release", "debug"].map(|profile| target.join(profile).join(name));
     // The newest: an old build of the other profile is easily forgotten.
     let age = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     built
         .into_iter()
         .filter(|path| path.exists())
         .max_by_key(age)
-        .context("no droptrace: build it, or name it in DROPTRACE_BIN")
+        .with_context(|| format!("no {name}: build it, or name droptrace in DROPTRACE_BIN"))
 }
 
 /// A command that runs the binary.
 pub fn command(arguments: &[&str]) -> Result<Command> {
-    let mut command = Command::new(binary()?);
+    Ok(watched(binary()?, arguments))
+}
+
+/// A command that runs `droptrace-fleet`.
+pub fn fleet_command(arguments: &[impl AsRef<OsStr>]) -> Result<Command> {
+    Ok(watched(fleet_binary()?, arguments))
+}
+
+fn watched(program: PathBuf, arguments: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(command)
+    command
 }
 
 /// A running droptrace; killed with its handle.

@@ -1,37 +1,21 @@
 //! The report as one page that needs nothing else.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::{self, Write};
 
 use super::contestant::Contestant;
 use super::plan::SeriesName;
-use super::plot::{self, Curves};
 use super::report::{Figures, Report, Row, SeriesReport};
 use super::table::Table;
-use super::words;
+use super::{Spread, words};
+use crate::sink::html::{Escaped, write_head, write_row};
+use crate::sink::plot::{self, Bar, Curves};
 
-const HEAD: &str = "<!doctype html>
-<html lang=\"en\">
-<meta charset=\"utf-8\">
-<meta name=\"viewport\" content=\"width=device-width\">
-<title>What it costs to listen to drops</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-div { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem; white-space: nowrap; }
-th, td { padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-td:last-child { white-space: normal; }
-svg { max-width: 100%; height: auto; }
-code { font-size: 0.85rem; white-space: pre-wrap; }
-</style>
-";
+const TITLE: &str = "What it costs to listen to drops";
 
 /// Writes the page: machine, tables, plots, commands.
 pub fn write_html(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    writeln!(out, "{HEAD}<h1>What it costs to listen to drops</h1>")?;
+    write_head(out, TITLE)?;
     for line in words::introduction(report) {
         writeln!(out, "<p>{}</p>", Escaped(&line))?;
     }
@@ -72,14 +56,6 @@ fn write_series(out: &mut impl Write, series: &SeriesReport) -> io::Result<()> {
     Ok(())
 }
 
-fn write_row<'c>(out: &mut impl Write, tag: &str, cells: impl Iterator<Item = &'c str>) -> io::Result<()> {
-    write!(out, "<tr>")?;
-    for cell in cells {
-        write!(out, "<{tag}>{}</{tag}>", Escaped(cell))?;
-    }
-    writeln!(out, "</tr>")
-}
-
 fn write_commands(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out, "<h2>Commands</h2>\n<ul>")?;
     let rows = report.series.iter().flat_map(|series| &series.rows);
@@ -98,10 +74,10 @@ fn plots(series: &SeriesReport) -> io::Result<Vec<String>> {
     let program = |it: &Figures| it.program_ns.map(|program| program.median);
     Ok(match series.name {
         SeriesName::Cost => {
-            let row = |of: fn(&Figures) -> Option<super::Spread>| {
+            let row = |of: fn(&Figures) -> Option<Spread>| {
                 let rows = series.rows.iter();
-                let named = rows.filter_map(|row| Some((row.configuration.to_owned(), of(row.figures.as_ref()?)?)));
-                named.collect::<Vec<_>>()
+                let bars = rows.filter_map(|row| Some(bar(row.configuration, of(row.figures.as_ref()?)?)));
+                bars.collect::<Vec<_>>()
             };
             vec![
                 plot::bars("nanoseconds added to a drop, whole path", &row(|it| it.added_ns))?,
@@ -128,6 +104,10 @@ fn plots(series: &SeriesReport) -> io::Result<Vec<String>> {
     })
 }
 
+fn bar(name: &str, Spread { median, least, most }: Spread) -> Bar {
+    Bar { name: name.to_owned(), value: median, least, most }
+}
+
 /// One line for each configuration, from left to right.
 fn through(
     series: &SeriesReport,
@@ -142,29 +122,6 @@ fn through(
         (contestant.name().to_owned(), points)
     };
     Contestant::ALL.into_iter().map(line).filter(|(_, points)| !points.is_empty()).collect()
-}
-
-/// Text within a page.
-struct Escaped<'t>(&'t str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in self.0.split_inclusive(['&', '<', '>', '"']) {
-            let (text, special) = match part.chars().next_back() {
-                Some(special @ ('&' | '<' | '>' | '"')) => (&part[..part.len() - 1], Some(special)),
-                _ => (part, None),
-            };
-            f.write_str(text)?;
-            f.write_str(match special {
-                Some('&') => "&amp;",
-                Some('<') => "&lt;",
-                Some('>') => "&gt;",
-                Some(_) => "&quot;",
-                None => "",
-            })?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -199,10 +156,5 @@ mod tests {
             assert!(!page.contains(foreign), "{foreign}");
         }
         assert!(page.contains("&lt;PREEMPT&gt;") && !page.contains("<PREEMPT>"));
-    }
-
-    #[test]
-    fn what_is_special_is_escaped() {
-        assert_eq!(Escaped("a<b> & \"c\"é").to_string(), "a&lt;b&gt; &amp; &quot;c&quot;é");
     }
 }

@@ -16,7 +16,6 @@ mod machine;
 mod measure;
 mod netns;
 mod plan;
-mod plot;
 mod programs;
 mod report;
 mod spread;

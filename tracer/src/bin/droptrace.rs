@@ -6,5 +6,5 @@ use clap::Parser as _;
 use tracer::cli;
 
 fn main() -> ExitCode {
-    cli::exit_code(cli::run(cli::args::Cli::parse()))
+    cli::exit_code("droptrace", cli::run(cli::args::Cli::parse()))
 }

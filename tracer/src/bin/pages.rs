@@ -1,5 +1,5 @@
 //! `droptrace-pages MAN COMPLETIONS`: writes manual pages into one folder and completions for shells into another, from
-//! the command line as `droptrace` understands it. Nobody installs it.
+//! the command lines as `droptrace` and `droptrace-fleet` understand them. Nobody installs it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result};
 use clap::{Command, CommandFactory as _, Parser};
 use clap_complete::Shell;
 use tracer::cli::args::Cli;
+use tracer::fleet::cli::args::Cli as FleetCli;
 
-/// Writes manual pages and completions of droptrace.
+/// Writes manual pages and completions of droptrace and droptrace-fleet.
 #[derive(Parser)]
 struct Args {
     /// Folder for the manual pages
@@ -23,12 +24,20 @@ fn main() -> Result<()> {
     let made =
         |folder: &Path| fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()));
     made(&args.man)?;
-    clap_mangen::generate_to(in_full(Cli::command()), &args.man)
-        .with_context(|| format!("cannot write manual pages into {}", args.man.display()))?;
     made(&args.completions)?;
+    for program in [Cli::command(), FleetCli::command()] {
+        write(program, &args)?;
+    }
+    Ok(())
+}
+
+fn write(mut program: Command, Args { man, completions }: &Args) -> Result<()> {
+    clap_mangen::generate_to(in_full(program.clone()), man)
+        .with_context(|| format!("cannot write manual pages into {}", man.display()))?;
+    let name = program.get_name().to_owned();
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut Cli::command(), "droptrace", &args.completions)
-            .with_context(|| format!("cannot write completions for {shell} into {}", args.completions.display()))?;
+        clap_complete::generate_to(shell, &mut program, &name, completions)
+            .with_context(|| format!("cannot write completions for {shell} into {}", completions.display()))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `droptrace explain`: what a drop reason means and what to do about it. Needs no rights and no kernel.
+//! `droptrace explain`, and `droptrace-fleet explain`: what a drop reason means and what to do about it. Needs no rights and no kernel.
 
 use std::io::Write as _;
 
@@ -9,11 +9,13 @@ use super::output::Output;
 use crate::explain::{self, Explanations};
 
 /// Explains one reason, or lists all of them. Fails on a name that is not known, and offers those near it.
-pub(super) fn run(args: &ExplainArgs) -> Result<()> {
+pub(crate) fn run(args: &ExplainArgs, program: &str) -> Result<()> {
     let explanations =
         Explanations::built_in().context("the built-in explanations cannot be read: a fault of droptrace")?;
-    let found =
-        args.reason.as_deref().map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, asked)));
+    let found = args
+        .reason
+        .as_deref()
+        .map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, asked, program)));
     let found = found.transpose()?;
     let mut output = Output::open(args.output.as_deref())?;
     let width = output.size()().width;
@@ -27,9 +29,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
     Ok(())
 }
 
-fn unknown(explanations: &Explanations, asked: &str) -> anyhow::Error {
+fn unknown(explanations: &Explanations, asked: &str, program: &str) -> anyhow::Error {
     match explanations.nearest(asked).as_slice() {
-        [] => anyhow!("no drop reason {asked:?} is known; `droptrace explain` lists those that are"),
+        [] => anyhow!("no drop reason {asked:?} is known; `{program} explain` lists those that are"),
         near => anyhow!("no drop reason {asked:?} is known; near it: {}", near.join(", ")),
     }
 }
@@ -41,9 +43,9 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_with_those_near_it() {
         let explanations = Explanations::built_in().unwrap();
-        let near = unknown(&explanations, "socket_rcvbuf").to_string();
+        let near = unknown(&explanations, "socket_rcvbuf", "droptrace").to_string();
         assert!(near.contains("\"socket_rcvbuf\"") && near.contains("near it: SOCKET_RCVBUFF"), "{near}");
-        let far = unknown(&explanations, "xyzzy").to_string();
+        let far = unknown(&explanations, "xyzzy", "droptrace").to_string();
         assert!(far.ends_with("`droptrace explain` lists those that are"), "{far}");
     }
 }

@@ -5,7 +5,7 @@ pub mod args;
 mod bench;
 mod compare;
 mod doctor;
-mod explain;
+pub(crate) mod explain;
 mod listen;
 mod netlink;
 pub mod output;
@@ -15,7 +15,7 @@ mod snapshot;
 mod stat;
 mod stop;
 mod trace;
-mod units;
+pub(crate) mod units;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Stat(args) => stat::run(args).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
-            Command::Explain(args) => explain::run(args),
+            Command::Explain(args) => explain::run(args, "droptrace"),
             Command::Bench(args) => bench::run(args).await,
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
@@ -56,17 +56,20 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 /// Warnings and, if wanted, more, as lines like those that this program writes itself.
-fn log_to_stderr(verbose: u8) {
+pub(crate) fn log_to_stderr(verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    // aya tells each relocation; only its warnings are of use here.
+    // They tell each relocation and each step of a request; only their warnings are of use here.
     let messages = if verbose >= 3 || debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
     let filter = Targets::new().with_default(level).with_targets([
         ("aya", LevelFilter::WARN),
         ("aya_obj", LevelFilter::WARN),
+        ("rustls", LevelFilter::WARN),
+        ("ureq", LevelFilter::WARN),
+        ("ureq_proto", LevelFilter::WARN),
         (debug::TARGET, messages),
     ]);
     let lines = fmt::layer()
@@ -77,17 +80,17 @@ fn log_to_stderr(verbose: u8) {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
-/// The exit status of a command that ended so: 0 done, 1 failed; `compare` also has 3. Wrong usage is 2, which clap sees to.
+/// The exit status of a command that ended so: 0 done, 1 failed; some also have 3. Wrong usage is 2, which clap sees to.
 ///
 /// A failure is told on stderr with all its causes. A reader that went away, as `head` does, has had what it wanted:
 /// that is a normal end.
-pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
+pub fn exit_code(program: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) if reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell a failure to write to stderr to.
-            _ = writeln!(io::stderr(), "droptrace: {error:#}");
+            _ = writeln!(io::stderr(), "{program}: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -102,8 +105,8 @@ mod tests {
     fn a_reader_that_went_away_is_no_failure() {
         let gone = OutputError::ReaderGone { target: "stdout".into() };
         let gone = anyhow::Error::from(io::Error::new(io::ErrorKind::BrokenPipe, gone)).context("showing drops");
-        assert_eq!(exit_code(Err(gone)), ExitCode::SUCCESS);
-        assert_eq!(exit_code(Ok(ExitCode::SUCCESS)), ExitCode::SUCCESS);
-        assert_eq!(exit_code(Err(anyhow::anyhow!("a failure"))), ExitCode::FAILURE);
+        assert_eq!(exit_code("droptrace", Err(gone)), ExitCode::SUCCESS);
+        assert_eq!(exit_code("droptrace", Ok(ExitCode::SUCCESS)), ExitCode::SUCCESS);
+        assert_eq!(exit_code("droptrace", Err(anyhow::anyhow!("a failure"))), ExitCode::FAILURE);
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn families(started_at: Timestamp) -> impl Iterator<Item = Family> {
     };
     let memory = resident().inspect_err(|error| tracing::debug!("/proc/self/statm: {error}")).ok();
     let time = "Start of the process, seconds since the epoch";
+    let life = "Start of this agent, seconds since the epoch: with another value, counters began at 0 again";
     [
         Some(family("process_cpu", "Processor time of this process", "seconds", Kind::Counter, cpu_seconds().into())),
         memory.map(|bytes| {
@@ -27,6 +28,8 @@ pub(super) fn families(started_at: Timestamp) -> impl Iterator<Item = Family> {
                 bytes.into(),
             )
         }),
+        // Every exporter has the other one, which makes it dear to ask a whole engine for.
+        Some(family("droptrace_start_time", life, "seconds", Kind::Gauge, seconds(started_at).into())),
         Some(family("process_start_time", time, "seconds", Kind::Gauge, seconds(started_at).into())),
     ]
     .into_iter()

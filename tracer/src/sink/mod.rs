@@ -1,6 +1,8 @@
 //! Sinks show what was counted and seen; they change nothing of it. One folder or file a format.
 
+pub(crate) mod html;
 mod json;
+pub(crate) mod plot;
 mod rank;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -9,9 +11,9 @@ pub(crate) mod time;
 
 use std::io;
 
-pub(crate) use json::Account;
+pub(crate) use json::{Account, drop_fields};
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
-pub(crate) use text::{Grouped, printable};
+pub(crate) use text::{Grouped, Painted, Style, drop_sentence, printable, rate};
 
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};

@@ -1,9 +1,9 @@
 //! What a host dropped within a while, as one document that can be carried elsewhere and merged with those of other
-//! hosts: `droptrace.snapshot.v1`. [`take()`] makes it, [`write()`] and [`read()`] carry it, [`Merge`] adds many up.
+//! hosts: `droptrace.snapshot.v1`. [`take()`] makes it, [`write()`] and [`read()`] carry it,
+//! [`Merge`](crate::fleet::merge::Merge) adds many up.
 //!
 //! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
 
-mod merge;
 mod moment;
 mod read;
 mod take;
@@ -15,7 +15,6 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use merge::{FleetPlace, HostSum, Merge, Overlap, PlaceSum};
 pub use read::{ReadError, read, read_file};
 pub use take::{Facts, take};
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::pages::{COMPLETIONS, MAN};
-use super::{EXECUTABLE, PLAIN, VERSION, empty, install, write};
+use super::{EXECUTABLE, PLAIN, PROGRAMS, VERSION, empty, install, write};
 use crate::support::cargo;
 use crate::support::process;
 
@@ -53,16 +53,20 @@ pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, Strin
 
 /// Lays out the files as they are to be installed.
 fn fill(folder: &Path, root: &Path) -> Result<()> {
-    install(&folder.join("droptrace"), &root.join("usr/bin/droptrace"), EXECUTABLE)?;
+    for name in PROGRAMS {
+        install(&folder.join(name), &root.join("usr/bin").join(name), EXECUTABLE)?;
+    }
     for page in files(&folder.join(MAN))? {
         compressed(&page, &root.join("usr/share/man/man1"))?;
     }
-    for (file, to) in [
-        ("droptrace.bash", "bash-completion/completions/droptrace"),
-        ("_droptrace", "zsh/vendor-completions/_droptrace"),
-        ("droptrace.fish", "fish/vendor_completions.d/droptrace.fish"),
-    ] {
-        install(&folder.join(COMPLETIONS).join(file), &root.join("usr/share").join(to), PLAIN)?;
+    for name in PROGRAMS {
+        for (file, to) in [
+            (format!("{name}.bash"), format!("bash-completion/completions/{name}")),
+            (format!("_{name}"), format!("zsh/vendor-completions/_{name}")),
+            (format!("{name}.fish"), format!("fish/vendor_completions.d/{name}.fish")),
+        ] {
+            install(&folder.join(COMPLETIONS).join(file), &root.join("usr/share").join(to), PLAIN)?;
+        }
     }
     let systemd = cargo::root().join("packaging/systemd");
     install(&systemd.join("droptrace-agent.service"), &root.join(SERVICE), PLAIN)?;

@@ -17,9 +17,11 @@ use crate::support::process::{self, announce};
 
 /// The version of all packages of the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What is built: that of hosts, and that of their operator.
+const PROGRAMS: [&str; 2] = ["droptrace", "droptrace-fleet"];
 const SUMS: &str = "SHA256SUMS";
 
-/// Builds what is handed to others, into target/dist: a static binary that runs on any distribution, manual pages,
+/// Builds what is handed to others, into target/dist: static binaries that run on any distribution, manual pages,
 /// completions for shells, Debian's package, and SHA-256 sums.
 ///
 /// Shows that the binary needs nothing but a kernel: it runs in an empty folder (as root), and in a machine under QEMU
@@ -49,11 +51,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let folder = cargo::root().join("target/dist");
     empty(&folder)?;
     let target = binary::target()?;
+    for name in PROGRAMS {
+        let program = folder.join(name);
+        install(&binary::build("tracer", name, &target)?, &program, EXECUTABLE)?;
+        binary::check(&program)?;
+    }
     let program = folder.join("droptrace");
-    install(&binary::build("tracer", "droptrace", &target)?, &program, EXECUTABLE)?;
-    binary::check(&program)?;
     pages::generate(&folder)?;
-    let mut files = vec![PathBuf::from("droptrace")];
+    let mut files: Vec<_> = PROGRAMS.map(PathBuf::from).into();
     match deb::build(&folder, &target)? {
         Ok(package) => files.push(package),
         Err(reason) => steps.skip("Debian's package", reason),

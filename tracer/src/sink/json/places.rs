@@ -37,8 +37,9 @@ impl Places {
     }
 }
 
+/// A place's members.
 #[derive(Serialize)]
-struct Text<'p> {
+pub(super) struct Text<'p> {
     reason: Option<&'p str>,
     subsystem: Option<&'p str>,
     symbol: Option<&'p str>,

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::Shown;
 use super::ledger::LedgerLine;
-use super::places::Places;
+use super::places::{Places, Text};
 use crate::event::{DropEvent, Origin};
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::pipeline::dedupe::DedupeLedger;
@@ -55,6 +56,20 @@ impl<W: Write> DropSink for TraceJson<W> {
         self.out.write_all(b"\n")?;
         self.out.flush()
     }
+}
+
+/// A drop's fields as they stand in its line, null where something is not known.
+pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
+    let decoded = decode(event.start, event.place.protocol, event.bytes);
+    let head = serde_json::to_value(Head::from(event));
+    let place = serde_json::to_value(Text::from(&**event.place));
+    let packet = serde_json::to_value(Packet::new(event, &decoded));
+    let parts = [head, place, packet].into_iter().map(|part| match part {
+        Ok(Value::Object(fields)) => fields,
+        // Each is an object.
+        _ => Map::new(),
+    });
+    parts.flatten().collect()
 }
 
 /// What a line begins with.

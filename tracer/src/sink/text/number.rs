@@ -24,7 +24,7 @@ impl fmt::Display for Grouped {
 }
 
 /// Packets a second: whole from ten on, one decimal below.
-pub(super) fn rate(value: f64) -> String {
+pub(crate) fn rate(value: f64) -> String {
     match value {
         // Written so that nothing below ten is shown as `10.0`.
         9.95.. => Grouped(whole(value)).to_string(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// How a piece of text stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     Plain,
     Heading,
     Faint,
@@ -26,10 +26,10 @@ impl Style {
 }
 
 /// Text in a style, or without it when `color` is off. Escapes take no room of a padded column.
-pub(super) struct Painted<T> {
-    pub(super) text: T,
-    pub(super) style: Style,
-    pub(super) color: bool,
+pub(crate) struct Painted<T> {
+    pub(crate) text: T,
+    pub(crate) style: Style,
+    pub(crate) color: bool,
 }
 
 impl<T: fmt::Display> fmt::Display for Painted<T> {

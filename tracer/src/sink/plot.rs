@@ -1,11 +1,9 @@
-//! Plots of the figures, as SVG.
+//! Plots as SVG.
 
 use std::io;
 
 use plotters::coord::ranged1d::{KeyPointHint, Ranged, ValueFormatter};
 use plotters::prelude::*;
-
-use super::spread::Spread;
 
 const WIDTH: u32 = 900;
 const LINES_HEIGHT: u32 = 380;
@@ -13,6 +11,8 @@ const ROW_HEIGHT: u32 = 30;
 /// On the right, for the names of curves, as a multiple of what they take.
 const ROOM: f64 = 1.25;
 const FONT: (&str, u32) = ("sans-serif", 14);
+/// About, of names in capitals.
+const WIDTH_OF_CHARACTER: u32 = 10;
 /// Told apart also by who does not tell red from green (Okabe and Ito).
 const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
@@ -25,25 +25,35 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(120, 120, 120),
 ];
 
-/// Names with their spreads: a bar to the median, a line from the least to the most.
-pub(super) fn bars(unit: &str, rows: &[(String, Spread)]) -> io::Result<String> {
+/// A name and a value, which lies between two others.
+pub(crate) struct Bar {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+/// A bar for each value, a line from the least to the most.
+pub(crate) fn bars(unit: &str, rows: &[Bar]) -> io::Result<String> {
     let count = u32::try_from(rows.len()).map_err(io::Error::other)?;
-    let least = rows.iter().map(|(_, spread)| spread.least).fold(0.0, f64::min);
-    let most = rows.iter().map(|(_, spread)| spread.most).fold(1.0, f64::max);
+    let least = rows.iter().map(|row| row.least).fold(0.0, f64::min);
+    let longest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
+    let names = (WIDTH_OF_CHARACTER * u32::try_from(longest).map_err(io::Error::other)?).clamp(150, WIDTH / 2);
+    let most = rows.iter().map(|row| row.most).fold(1.0, f64::max);
     draw(70 + ROW_HEIGHT * count, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(44)
-            .y_label_area_size(150)
+            .y_label_area_size(names)
             .build_cartesian_2d(least * 1.05..most * 1.05, Rows(rows))?;
         let mut mesh = chart.configure_mesh();
         mesh.disable_y_mesh().light_line_style(TRANSPARENT).x_label_formatter(&|value| format!("{value:.0}"));
         mesh.x_desc(unit).label_style(FONT).axis_desc_style(FONT).draw()?;
-        for (row, (_, spread)) in (0_i32..).zip(rows) {
+        for (row, it) in (0_i32..).zip(rows) {
             let color = COLORS[0];
-            let bar = [(0.0, 10 * row + 2), (spread.median, 10 * row + 8)];
+            let bar = [(0.0, 10 * row + 2), (it.value, 10 * row + 8)];
             chart.draw_series([Rectangle::new(bar, color.mix(0.6).filled())])?;
-            let line = vec![(spread.least, 10 * row + 5), (spread.most, 10 * row + 5)];
+            let line = vec![(it.least, 10 * row + 5), (it.most, 10 * row + 5)];
             chart.draw_series([PathElement::new(line, BLACK.stroke_width(2))])?;
         }
         Ok(())
@@ -51,7 +61,7 @@ pub(super) fn bars(unit: &str, rows: &[(String, Spread)]) -> io::Result<String> 
 }
 
 /// Names on a vertical axis from above, ten units each.
-struct Rows<'r>(&'r [(String, Spread)]);
+struct Rows<'r>(&'r [Bar]);
 
 impl Ranged for Rows<'_> {
     type FormatOption = plotters::coord::ranged1d::NoDefaultFormatting;
@@ -77,19 +87,19 @@ impl Ranged for Rows<'_> {
 impl ValueFormatter<i32> for Rows<'_> {
     fn format_ext(&self, value: &i32) -> String {
         let row = usize::try_from(value / 10).unwrap_or_default();
-        self.0.get(row).map_or(String::new(), |(name, _)| name.clone())
+        self.0.get(row).map_or(String::new(), |row| row.name.clone())
     }
 }
 
 /// Named lines through points, which are in order.
-pub(super) struct Curves<'l> {
-    pub(super) x: &'l str,
-    pub(super) y: &'l str,
-    pub(super) lines: Vec<(String, Vec<(f64, f64)>)>,
+pub(crate) struct Curves<'l> {
+    pub(crate) x: &'l str,
+    pub(crate) y: &'l str,
+    pub(crate) lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
 impl Curves<'_> {
-    pub(super) fn draw(&self) -> io::Result<String> {
+    pub(crate) fn draw(&self) -> io::Result<String> {
         let points = || self.lines.iter().flat_map(|(_, points)| points);
         let (right, top) = points().fold((1.0_f64, 1.0_f64), |(x, y), point| (x.max(point.0), y.max(point.1)));
         let bottom = points().map(|point| point.1).fold(0.0, f64::min);
@@ -142,7 +152,7 @@ mod tests {
     #[test]
     fn names_are_escaped_and_in_order() {
         let rows = [("a <b>", [1.0, 2.0, 3.0]), ("last", [-4.0, 0.0, 9.0])];
-        let rows: Vec<_> = rows.map(|(name, values)| (name.to_owned(), Spread::of(values).unwrap())).into();
+        let rows = rows.map(|(name, [least, value, most])| Bar { name: name.to_owned(), value, least, most });
         let svg = bars("ns", &rows).unwrap();
         assert!(svg.find("a &lt;b&gt;").unwrap() < svg.find("last").unwrap(), "{svg}");
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));

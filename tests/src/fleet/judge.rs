@@ -1,0 +1,75 @@
+//! What was found, against what was planted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::Planted;
+
+/// What findings are told apart by, in words: kind, reason where it matters, and host or group.
+pub fn found(report: &Value) -> Result<BTreeSet<String>> {
+    let findings = report["findings"].as_array().context("no findings")?;
+    let mut found = BTreeSet::new();
+    for finding in findings {
+        let kind = finding["kind"].as_str().context("no kind")?;
+        let reason = finding["reason"].as_str().unwrap_or("-");
+        let hosts = finding["hosts"]["named"].as_array().context("no hosts")?;
+        let hosts = hosts.iter().map(|host| host["name"].as_str().unwrap_or_default());
+        match kind {
+            "outlier" | "storm" => found.extend(hosts.map(|host| format!("{kind} {reason} {host}"))),
+            "silent" | "loss" | "loss_unknown" | "unbalanced" => {
+                found.extend(hosts.map(|host| format!("{kind} {host}")));
+            }
+            "group" => _ = found.insert(format!("{kind} {reason} {}", finding["group"].as_str().unwrap_or("-"))),
+            _ => _ = found.insert(format!("{kind} {reason}")),
+        }
+    }
+    Ok(found)
+}
+
+/// How well it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Planted and found.
+    pub hits: usize,
+    /// Planted and not found.
+    pub missed: BTreeSet<String>,
+    /// Found and not planted.
+    pub invented: BTreeSet<String>,
+    /// Of faint outliers, by the power of ten of how many times the middle host's rate they drop: found, planted.
+    pub faint: BTreeMap<u32, (usize, usize)>,
+}
+
+impl Verdict {
+    /// Compares. What is faint is right either way.
+    pub fn of(found: &BTreeSet<String>, planted: &Planted) -> Self {
+        let (all, faint) = (planted.all(), planted.faint());
+        let mut verdict = Self {
+            hits: all.intersection(found).count(),
+            missed: all.difference(found).cloned().collect(),
+            invented: found.difference(&all).filter(|it| !faint.contains_key(*it)).cloned().collect(),
+            faint: BTreeMap::new(),
+        };
+        for (name, factor) in &faint {
+            let decade = [1e2, 1e3, 1e4].iter().filter(|&&bound| *factor >= bound).count() + 1;
+            let entry = verdict.faint.entry(u32::try_from(decade).unwrap_or_default()).or_default();
+            entry.0 += usize::from(found.contains(name));
+            entry.1 += 1;
+        }
+        verdict
+    }
+
+    /// The part of what was found that was planted.
+    #[expect(clippy::cast_precision_loss, reason = "hosts of a fleet")]
+    pub fn precision(&self) -> f64 {
+        let right = self.hits + self.faint.values().map(|faint| faint.0).sum::<usize>();
+        right as f64 / (right + self.invented.len()).max(1) as f64
+    }
+
+    /// The part of what was planted that was found, faint ones apart.
+    #[expect(clippy::cast_precision_loss, reason = "hosts of a fleet")]
+    pub fn recall(&self) -> f64 {
+        self.hits as f64 / (self.hits + self.missed.len()).max(1) as f64
+    }
+}

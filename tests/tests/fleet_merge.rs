@@ -1,0 +1,278 @@
+//! `droptrace-fleet merge` on the snapshots of a fleet that never was, and on bad input.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::droptrace::{Droptrace, Finished, command, fleet_command};
+use tests::fleet::judge::{Verdict, found};
+use tests::fleet::{Day, World};
+use tests::trials::{self, Unable, trial};
+use tracer::snapshot::{self, Snapshot};
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial("finds_what_was_planted_and_nothing_else", finds_what_was_planted_and_nothing_else),
+        trial("the_order_of_files_does_not_matter", the_order_of_files_does_not_matter),
+        trial("sums_are_those_of_the_snapshots", sums_are_those_of_the_snapshots),
+        trial("nothing_found_is_told_by_the_status", nothing_found_is_told_by_the_status),
+        trial("what_is_cut_anywhere_is_counted", what_is_cut_anywhere_is_counted),
+        trial("what_cannot_be_read_does_not_stop_the_rest", what_cannot_be_read_does_not_stop_the_rest),
+        trial("nothing_to_read_is_a_failure", nothing_to_read_is_a_failure),
+        trial("a_full_disk_is_told", a_full_disk_is_told),
+        trial("a_reader_that_goes_is_a_normal_end", a_reader_that_goes_is_a_normal_end),
+        trial("wrong_usage_is_told", wrong_usage_is_told),
+        trial("explains_as_droptrace_does", explains_as_droptrace_does),
+    ])
+}
+
+/// A folder of its own, removed with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Result<Self> {
+        let path = env::temp_dir().join(format!("droptrace-fleet-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left over is in the folder for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs `merge` with these arguments, each a path or text.
+fn merge(arguments: &[&dyn AsRef<Path>]) -> Result<Finished> {
+    let mut line = vec![OsString::from("merge")];
+    line.extend(arguments.iter().map(|argument| argument.as_ref().as_os_str().to_owned()));
+    let finished = Droptrace::spawn(&mut fleet_command(&line)?)?.wait()?;
+    ensure!(!finished.stderr.contains("panicked"), "it panics: {}", finished.stderr);
+    Ok(finished)
+}
+
+/// The document of a run that found something, or nothing.
+fn document(finished: &Finished) -> Result<Value> {
+    let Finished { status, stdout, stderr } = finished;
+    ensure!(matches!(status.code(), Some(0 | 3)), "{status}: {stderr}");
+    let document: Value = serde_json::from_str(stdout)?;
+    ensure!(document["schema"] == "droptrace.findings.v1", "{}", document["schema"]);
+    let found = document["findings"].as_array().context("no findings")?.len();
+    ensure!((status.code() == Some(3)) == (found > 0), "{status} with {found} findings");
+    Ok(document)
+}
+
+fn failed(finished: &Finished, code: i32, words: &[&str]) -> Result<()> {
+    let Finished { status, stderr, .. } = finished;
+    ensure!(status.code() == Some(code), "{status} instead of {code}: {stderr}");
+    for word in words {
+        ensure!(stderr.contains(word), "it does not say {word:?}: {stderr}");
+    }
+    Ok(())
+}
+
+/// A host without a fault, with few rows.
+fn healthy() -> Result<Snapshot> {
+    let world = World::new(20, 4, 1)?;
+    let hosts = (0..20).filter_map(|host| world.snapshot(host, Day::Before));
+    let is_healthy = |it: &Snapshot| it.unaccounted() == Some(0) && it.sources[0].ledger.lost == Some(0);
+    let mut snapshot = hosts.into_iter().find(is_healthy).context("no host is healthy")?;
+    snapshot.drops.truncate(3);
+    snapshot.sources[0].ledger.accounted = snapshot.drops.iter().map(|row| row.packets).sum();
+    Ok(snapshot)
+}
+
+fn bytes(snapshot: &Snapshot) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    snapshot::write(&mut bytes, snapshot)?;
+    Ok(bytes)
+}
+
+fn finds_what_was_planted_and_nothing_else() -> Result<()> {
+    let (folder, world) = (Folder::new("planted")?, World::new(300, 120, 7)?);
+    let (now, before, page) = (folder.path("now"), folder.path("before"), folder.path("fleet.html"));
+    world.write(&now, Day::Now, ".zst")?;
+    world.write(&before, Day::Before, "")?;
+    let all_named: [&dyn AsRef<Path>; 4] = [&"--format", &"json", &"--named", &"1000"];
+    let finished =
+        merge(&[&[&now as &dyn AsRef<Path>, &"--baseline", &before, &"--html", &page], &all_named[..]].concat())?;
+    let document = document(&finished)?;
+    let verdict = Verdict::of(&found(&document)?, world.planted());
+    ensure!(verdict.missed.is_empty() && verdict.invented.is_empty(), "{verdict:#?}");
+    ensure!(verdict.hits > 20, "only {} faults were planted", verdict.hits);
+    ensure!(document["fleet"]["hosts"] == 298 && document["baseline"]["hosts"] == 300, "{}", document["fleet"]);
+    let page = fs::read_to_string(page)?;
+    ensure!(page.contains("<svg") && page.contains("is new: on") && page.ends_with("</html>\n"), "{page}");
+    Ok(())
+}
+
+fn the_order_of_files_does_not_matter() -> Result<()> {
+    let (folder, world) = (Folder::new("order")?, World::new(40, 60, 3)?);
+    world.write(&folder.0, Day::Now, "")?;
+    let mut files = fs::read_dir(&folder.0)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    let told = |files: &[PathBuf]| -> Result<String> {
+        let mut arguments: Vec<&dyn AsRef<Path>> = files.iter().map(|file| file as &dyn AsRef<Path>).collect();
+        arguments.extend([&"--format" as &dyn AsRef<Path>, &"json"]);
+        Ok(merge(&arguments)?.stdout)
+    };
+    let forwards = told(&files)?;
+    files.reverse();
+    ensure!(forwards == told(&files)?, "the order of files shows");
+    Ok(())
+}
+
+fn sums_are_those_of_the_snapshots() -> Result<()> {
+    let (folder, world) = (Folder::new("sums")?, World::new(30, 50, 5)?);
+    world.write(&folder.0, Day::Now, ".zst")?;
+    let document = document(&merge(&[&folder.0, &"--format", &"json"])?)?;
+    let snapshots: Vec<_> = (0..30).filter_map(|host| world.snapshot(host, Day::Now)).collect();
+    let packets: u64 = snapshots.iter().flat_map(|it| &it.drops).map(|row| row.packets).sum();
+    let lost: u64 = snapshots.iter().filter_map(|it| it.sources[0].ledger.lost).sum();
+    let told = |field: &str| document["fleet"][field].as_f64().with_context(|| format!("no {field}"));
+    let exact = |count: u64| u32::try_from(count).map(f64::from);
+    ensure!(told("packets")? == exact(packets)? && told("lost")? == exact(lost)?, "{}", document["fleet"]);
+    ensure!(told("host_seconds")? == exact(3600 * snapshots.len() as u64)?, "{}", document["fleet"]);
+    let rows = document["dropped_most"].as_array().context("no rows")?;
+    let of_rows: f64 = rows.iter().filter_map(|row| row["packets"].as_f64()).sum();
+    ensure!(of_rows == exact(packets)?, "the rows are {of_rows} of {packets}");
+    Ok(())
+}
+
+fn nothing_found_is_told_by_the_status() -> Result<()> {
+    let folder = Folder::new("nothing")?;
+    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    let finished = merge(&[&folder.0])?;
+    ensure!(finished.status.code() == Some(0) && finished.stdout.contains("Nothing found"), "{}", finished.stdout);
+    ensure!(finished.stderr.is_empty() && !finished.stdout.contains('\x1b'), "{}", finished.stderr);
+    Ok(())
+}
+
+/// One file for each place where it can be cut.
+fn what_is_cut_anywhere_is_counted() -> Result<()> {
+    let folder = Folder::new("cut")?;
+    let whole = bytes(&healthy()?)?;
+    // Without the end of the line it is whole.
+    let cuts = 0..whole.len() - 1;
+    for length in cuts.clone() {
+        fs::write(folder.path(&format!("{length:05}.json")), &whole[..length])?;
+    }
+    fs::write(folder.path("whole.json"), &whole)?;
+    let finished = merge(&[&folder.0, &"--format", &"json"])?;
+    let document = document(&finished)?;
+    let refused = document["input"]["refused"].as_array().context("none is refused")?;
+    ensure!(document["input"]["read"] == 1 && refused.len() == cuts.len(), "{} of {cuts:?}", refused.len());
+    let is_cut = |it: &&Value| it["why"].as_str().is_some_and(|why| why.starts_with("it is cut: it ends after"));
+    ensure!(refused.iter().all(|it| is_cut(&it)), "{refused:?}");
+    let told = format!("… and {} more that could not be read", refused.len() - 20);
+    ensure!(finished.stderr.lines().count() == 21 && finished.stderr.contains(&told), "{}", finished.stderr);
+    Ok(())
+}
+
+fn what_cannot_be_read_does_not_stop_the_rest() -> Result<()> {
+    let folder = Folder::new("rest")?;
+    let whole = bytes(&healthy()?)?;
+    let newer = String::from_utf8(whole.clone())?.replace("snapshot.v1", "snapshot.v2");
+    let files: [(&str, &[u8]); 8] = [
+        ("a-garbage.json", b"\x00\xff garbage"),
+        ("b-newer.json", newer.as_bytes()),
+        ("c-other.json", b"{\"schema\":\"droptrace.stat.v1\"}"),
+        ("d-empty.json", b""),
+        ("e-damaged.json.zst", b"\x28\xb5\x2f\xfd damaged"),
+        ("f-whole.json", &whole),
+        ("g-the-same.json", &whole),
+        ("notes.txt", b"no snapshot"),
+    ];
+    for (name, content) in files {
+        fs::write(folder.path(name), content)?;
+    }
+    fs::create_dir(folder.path("below"))?;
+    // It leads back, and is not followed.
+    symlink(&folder.0, folder.path("below/loop"))?;
+    symlink("/no/such/file", folder.path("h-dangling.json"))?;
+    let absent = folder.path("absent.json");
+    let finished = merge(&[&folder.0, &absent, &"--format", &"json"])?;
+    let input = &document(&finished)?["input"];
+    let refused = input["refused"].as_array().context("none is refused")?;
+    let whys = [
+        ("a-garbage", "it is no snapshot, or a damaged one"),
+        ("b-newer", "which is newer than droptrace.snapshot.v1"),
+        ("c-other", "its form is droptrace.stat.v1"),
+        ("d-empty", "it is cut: it ends after 0 bytes"),
+        ("e-damaged", ""),
+        ("g-the-same", "is told of twice for the same time"),
+        ("absent", "No such file or directory"),
+    ];
+    ensure!(refused.len() == whys.len() && input["read"] == 1 && input["passed_over"] == 3, "{input}");
+    for (refused, (name, why)) in refused.iter().zip(whys) {
+        let text = |field: &str| refused[field].as_str().unwrap_or_default().to_owned();
+        ensure!(text("file").contains(name) && text("why").contains(why), "{refused} instead of {name}: {why}");
+        ensure!(finished.stderr.contains(&text("why")), "stderr lacks {refused}: {}", finished.stderr);
+    }
+    Ok(())
+}
+
+fn nothing_to_read_is_a_failure() -> Result<()> {
+    let folder = Folder::new("empty")?;
+    failed(&merge(&[&folder.0])?, 1, &["no snapshots could be read", ".json.zst"])?;
+    fs::write(folder.path("a.json"), "rubbish")?;
+    failed(&merge(&[&folder.0])?, 1, &["a.json: it is no snapshot", "1 refused"])?;
+    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    failed(&merge(&[&folder.0, &"--baseline", &folder.path("none")])?, 1, &["no snapshots of the baseline"])
+}
+
+fn a_full_disk_is_told() -> Result<()> {
+    ensure!(fs::exists("/dev/full")?, Unable("no /dev/full".to_owned()));
+    let folder = Folder::new("full")?;
+    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    for option in ["--html", "--output"] {
+        failed(&merge(&[&folder.0, &option, &"/dev/full"])?, 1, &["writing to /dev/full failed: No space left"])?;
+        failed(&merge(&[&folder.0, &option, &"/no/such/folder/x"])?, 1, &["cannot write to /no/such/folder/x"])?;
+    }
+    Ok(())
+}
+
+fn a_reader_that_goes_is_a_normal_end() -> Result<()> {
+    let folder = Folder::new("pipe")?;
+    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    for format in ["text", "json"] {
+        let (reader, writer) = io::pipe()?;
+        drop(reader);
+        let line = ["merge".as_ref(), folder.0.as_os_str(), "--format".as_ref(), format.as_ref()];
+        let finished = Droptrace::spawn(fleet_command(&line)?.stdout(writer))?.wait()?;
+        failed(&finished, 0, &[])?;
+        ensure!(finished.stderr.is_empty(), "{}", finished.stderr);
+    }
+    Ok(())
+}
+
+fn wrong_usage_is_told() -> Result<()> {
+    let folder = Folder::new("usage")?;
+    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    failed(&merge(&[])?, 2, &["SNAPSHOT"])?;
+    failed(&merge(&[&folder.0, &"--deviations", &"0"])?, 2, &["not a number above 0"])?;
+    let labels = "no host has the label rack; there are: kernel, class, step, build, driver, folder, version";
+    failed(&merge(&[&folder.0, &"--by", &"rack"])?, 1, &[labels])
+}
+
+fn explains_as_droptrace_does() -> Result<()> {
+    for line in [vec!["explain"], vec!["explain", "socket_rcvbuff", "--format", "json"]] {
+        let fleet = Droptrace::spawn(&mut fleet_command(&line)?)?.wait()?;
+        let single = Droptrace::spawn(&mut command(&line)?)?.wait()?;
+        ensure!(fleet.status.success() && fleet.stdout == single.stdout && !fleet.stdout.is_empty(), "{line:?}");
+    }
+    let unknown = Droptrace::spawn(&mut fleet_command(&["explain", "xyzzy"])?)?.wait()?;
+    failed(&unknown, 1, &["droptrace-fleet: no drop reason \"xyzzy\"", "`droptrace-fleet explain` lists"])
+}

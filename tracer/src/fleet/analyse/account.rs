@@ -1,0 +1,112 @@
+//! Who tells nothing, and whose counts are too small.
+
+use std::collections::BTreeMap;
+
+use super::build::{Draft, figure, hosts, subject};
+use super::view::{View, total};
+use crate::fleet::finding::{Finding, Kind, Severity};
+use crate::fleet::model::{Host, HostId};
+
+/// A tenth of the fleet silent is graver than a few.
+const MANY: f64 = 0.1;
+
+/// What shows that hosts of the baseline are silent.
+const GONE: &str = "in the baseline, and nothing of it now";
+/// So many different reasons for silence are told.
+const REASONS: usize = 3;
+
+/// Agents gone silent: those that are said to be, and those of the baseline that are not here.
+pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
+    let fleet = view.fleet;
+    let told = fleet.hosts().iter().filter_map(|host| Some((host.name.as_str(), host.silence.as_ref()?.seconds)));
+    let is_told = |name: &str| fleet.find(name).is_some();
+    let known = fleet.baseline.iter().flat_map(|baseline| baseline.hosts());
+    let gone = known.filter(|host| host.silence.is_none() && !is_told(&host.name));
+    let gone: Vec<_> = gone.map(|host| (host.name.as_str(), None)).collect();
+    let all = fleet.hosts().len() + gone.len();
+    let subject = subject(told.chain(gone.iter().copied()), "seconds", view.options.named);
+    let silent = subject.count;
+    if silent == 0 {
+        return None;
+    }
+    let whys = fleet.hosts().iter().filter_map(|host| Some(host.silence.as_ref()?.why.as_str()));
+    let mut whys: Vec<_> = whys.chain((!gone.is_empty()).then_some(GONE)).collect();
+    whys.sort_unstable();
+    whys.dedup();
+    whys.truncate(REASONS);
+    let is_many = figure(silent) >= MANY * figure(all);
+    let severity = if is_many { Severity::Critical } else { Severity::Warning };
+    let draft = Draft::new(Kind::Silent, severity, format!("{} silent", are(silent)))
+        .named(subject)
+        .evidence("silent", figure(silent), "hosts")
+        .evidence("known", figure(all), "hosts")
+        .means(&format!("What they drop is in no figure here. What shows it: {}.", whys.join("; ")))
+        .next(&["systemctl status 'droptrace*'", "journalctl -u 'droptrace*' --since -1h", "droptrace doctor"]);
+    Some(draft.done())
+}
+
+fn are(count: usize) -> String {
+    if count == 1 { "1 host is".into() } else { format!("{count} hosts are") }
+}
+
+/// Hosts whose ledger shows loss, does not know, or does not agree with the rows.
+pub(super) fn ledgers(view: &View<'_>) -> Vec<Finding> {
+    lost(view).into_iter().chain(unknown(view)).chain(unbalanced(view)).collect()
+}
+
+fn lost(view: &View<'_>) -> Option<Finding> {
+    let lost: Vec<_> =
+        by_id(view).filter_map(|(id, host)| Some((id, host.lost?))).filter(|host| host.1 > 0.0).collect();
+    if lost.is_empty() {
+        return None;
+    }
+    let sum: f64 = lost.iter().map(|host| host.1).sum();
+    let counted: f64 = view.causes.values().map(|row| total(row)).sum();
+    let title = format!("{} lost drops: their counts are too small", hosts(lost.len()));
+    let draft = Draft::new(Kind::Loss, Severity::Warning, title)
+        .evidence("lost", sum, "packets")
+        .evidence("of all that was dropped", 100.0 * sum / (counted + sum), "%")
+        .evidence("hosts that lost some", figure(lost.len()), "hosts")
+        .hosts(view, lost.into_iter().map(|(id, lost)| (id, Some(lost))), "packets")
+        .means("The ledger of these hosts shows drops that are in no count, by reason or by place.")
+        .next(&["droptrace doctor", "droptrace stat --duration 10s"]);
+    Some(draft.done())
+}
+
+/// One finding for each way to listen.
+fn unknown(view: &View<'_>) -> Vec<Finding> {
+    let mut by_step: BTreeMap<&str, Vec<HostId>> = BTreeMap::new();
+    for (id, host) in by_id(view).filter(|(_, host)| host.lost.is_none() && host.silence.is_none()) {
+        by_step.entry(host.step.as_deref().unwrap_or("-")).or_default().push(id);
+    }
+    let finding = |(step, ids): (&str, Vec<HostId>)| {
+        let title = format!("{} by {step} cannot know what they lost", hosts(ids.len()));
+        Draft::new(Kind::LossUnknown, Severity::Notice, title)
+            .group(format!("step={step}"))
+            .evidence("hosts", figure(ids.len()), "hosts")
+            .evidence("hosts of the fleet", figure(view.fleet.hosts().len()), "hosts")
+            .hosts(view, ids.into_iter().map(|id| (id, None)), "packets")
+            .means("This way to listen can lose drops without counting them: their counts are at least what is told.")
+            .next(&["droptrace doctor"])
+            .done()
+    };
+    by_step.into_iter().map(finding).collect()
+}
+
+fn unbalanced(view: &View<'_>) -> Option<Finding> {
+    let hosts_off: Vec<_> = by_id(view).filter(|(_, host)| host.unbalanced > 0).map(|(id, _)| (id, None)).collect();
+    if hosts_off.is_empty() {
+        return None;
+    }
+    let title = format!("rows and ledger of {} do not agree", hosts(hosts_off.len()));
+    let draft = Draft::new(Kind::Unbalanced, Severity::Warning, title)
+        .evidence("hosts", figure(hosts_off.len()), "hosts")
+        .hosts(view, hosts_off, "packets")
+        .means("What they told was changed on its way, or droptrace erred.")
+        .next(&["droptrace snapshot | jq .sources"]);
+    Some(draft.done())
+}
+
+fn by_id<'f>(view: &View<'f>) -> impl Iterator<Item = (HostId, &'f Host)> {
+    view.fleet.ids().zip(view.fleet.hosts())
+}

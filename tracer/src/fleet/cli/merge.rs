@@ -1,0 +1,55 @@
+//! `droptrace-fleet merge`: the fleet as snapshots tell it.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use super::NAME;
+use super::args::MergeArgs;
+use super::progress::Progress;
+use super::show::Show;
+use crate::fleet::merge::{Loaded, load};
+use crate::fleet::report::{Input, Refused};
+
+/// What cannot be read is told one by one up to so many; the results have them all.
+const TOLD: usize = 20;
+
+/// Reads, looks, shows.
+pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
+    // A bad path is known before the work.
+    let show = Show::open(&args.show)?;
+    let Loaded { mut fleet, mut input } = read(&args.snapshots, "snapshots")?;
+    if !args.baseline.is_empty() {
+        let Loaded { fleet: baseline, input: of_baseline } = read(&args.baseline, "snapshots of the baseline")?;
+        fleet.baseline = Some(Box::new(baseline));
+        let Input { read, refused, .. } = of_baseline;
+        (input.baseline_read, input.baseline_refused) = (read, refused);
+    }
+    show.fleet(&fleet, input)
+}
+
+fn read(paths: &[PathBuf], what: &str) -> Result<Loaded> {
+    let mut progress = Progress::new(what);
+    let loaded = load(paths, &mut |read, all| progress.show(read, all));
+    drop(progress);
+    tell(&loaded.input.refused);
+    if loaded.input.read == 0 {
+        let Input { refused, passed_over, .. } = &loaded.input;
+        let (refused, names) = (refused.len(), "names of snapshots end in .json or .json.zst");
+        bail!("no {what} could be read: {refused} refused, {passed_over} other files passed over ({names})");
+    }
+    Ok(loaded)
+}
+
+fn tell(refused: &[Refused]) {
+    // Nobody has to look.
+    let mut stderr = io::stderr().lock();
+    for Refused { file, why } in refused.iter().take(TOLD) {
+        _ = writeln!(stderr, "{NAME}: {file}: {why}");
+    }
+    if refused.len() > TOLD {
+        _ = writeln!(stderr, "{NAME}: … and {} more that could not be read", refused.len() - TOLD);
+    }
+}

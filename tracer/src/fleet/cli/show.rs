@@ -1,0 +1,81 @@
+//! Looks at a fleet, and shows what came of it where it was asked for.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use super::args::ShowArgs;
+use crate::cli::args::Format;
+use crate::cli::output::Output;
+use crate::fleet::analyse::By;
+use crate::fleet::model::Fleet;
+use crate::fleet::report::{Input, Report};
+use crate::fleet::sink::{TextOptions, write_html, write_text};
+
+/// Something was found.
+const FOUND: u8 = 3;
+
+/// Where results go.
+pub(super) struct Show<'a> {
+    args: &'a ShowArgs,
+    output: Output,
+    page: Option<Output>,
+}
+
+impl<'a> Show<'a> {
+    /// Opens what is written to.
+    pub(super) fn open(args: &'a ShowArgs) -> Result<Self> {
+        let output = Output::open(args.output.as_deref())?;
+        let page = args.html.as_deref().map(|path| Output::open(Some(path))).transpose()?;
+        Ok(Self { args, output, page })
+    }
+
+    /// Looks, and shows.
+    pub(super) fn fleet(mut self, fleet: &Fleet, input: Input) -> Result<ExitCode> {
+        let options = self.args.options();
+        check(&options.by, fleet)?;
+        let report = Report::of(fleet, input, &options);
+        // The page first: whoever reads the results only in part has it nevertheless.
+        if let Some(page) = &mut self.page {
+            write_html(page, &report)?;
+            page.finish()?;
+        }
+        match self.args.format {
+            Format::Text => {
+                let options = self.text();
+                write_text(&mut self.output, &report, options)?;
+            }
+            Format::Json => {
+                serde_json::to_writer(&mut self.output, &report)?;
+                writeln!(self.output)?;
+            }
+        }
+        self.output.finish()?;
+        Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { FOUND.into() })
+    }
+
+    fn text(&self) -> TextOptions {
+        TextOptions {
+            width: self.output.size()().width,
+            color: self.output.wants_color(self.args.color),
+            top: if self.args.top == 0 { usize::MAX } else { self.args.top },
+        }
+    }
+}
+
+/// A label that no host has is a mistake: all hosts would be one group.
+fn check(by: &[By], fleet: &Fleet) -> Result<()> {
+    let labels = || fleet.hosts().iter().flat_map(|host| host.labels.keys());
+    for label in by {
+        if let By::Label(label) = label
+            && !labels().any(|known| known == label)
+        {
+            let mut known: Vec<_> = labels().map(String::as_str).collect();
+            known.sort_unstable();
+            known.dedup();
+            bail!("no host has the label {label}; there are: kernel, class, step, {}", known.join(", "));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! What is concluded from a fleet.
+
+use serde::Serialize;
+
+use super::number;
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Notice,
+    /// Look into it.
+    Warning,
+    /// Look into it first.
+    Critical,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Agents that should tell and do not.
+    Silent,
+    /// A reason that was not there before.
+    NewReason,
+    /// A place that was not there before; its reason was.
+    NewPlace,
+    /// Many times more drops of a reason than before.
+    Grown,
+    /// Hosts that drop far more than those like them.
+    Outlier,
+    /// A group of hosts that as a whole drops far more than the others.
+    Group,
+    /// Many drops in a short while.
+    Storm,
+    /// A reason that no healthy host shows.
+    Unhealthy,
+    /// Hosts that lost drops: their counts are too small.
+    Loss,
+    /// Hosts of which nobody can know how many drops they lost.
+    LossUnknown,
+    /// Hosts whose rows and ledger do not agree.
+    Unbalanced,
+}
+
+/// One thing found, with what shows it and what to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is.
+    pub kind: Kind,
+    /// It in one sentence, without a full stop.
+    pub title: String,
+    /// The reason it is about; none: about no single one.
+    pub reason: Option<String>,
+    /// Subsystem of the reason.
+    pub subsystem: Option<String>,
+    /// The function it is about; none: about no single one.
+    pub symbol: Option<String>,
+    /// The group of hosts it is about, as `kernel=6.18.44`; none: the whole fleet.
+    pub group: Option<String>,
+    /// The hosts it is about.
+    pub hosts: Subject,
+    /// What shows it.
+    pub evidence: Vec<Figure>,
+    /// What the reason, or the finding, means.
+    pub meaning: String,
+    /// Shell commands and steps, the next one first.
+    pub next: Vec<String>,
+}
+
+/// Hosts, of which only some are named.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Subject {
+    /// How many.
+    pub count: usize,
+    /// The foremost, at most [`super::analyse::Options::named`].
+    pub named: Vec<NamedHost>,
+}
+
+/// A host with its own figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NamedHost {
+    /// Its name.
+    pub name: String,
+    /// Its figure, in the unit of [`Self::unit`]; none: there is none.
+    #[serde(serialize_with = "number::option")]
+    pub value: Option<f64>,
+    /// Unit of the figure.
+    pub unit: &'static str,
+}
+
+/// A figure that shows something.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    /// What is told.
+    pub what: &'static str,
+    /// How much.
+    #[serde(serialize_with = "number::serialize")]
+    pub value: f64,
+    /// Of what: `packets`, `packets/s`, `hosts`, `times`, `deviations`, `seconds`, `%`.
+    pub unit: &'static str,
+}

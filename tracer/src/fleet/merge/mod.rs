@@ -1,0 +1,132 @@
+//! The fleet as snapshots tell it, added up one after another: what is kept grows with hosts times places, not with
+//! what was read.
+
+mod files;
+mod load;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+pub use load::{Loaded, load};
+
+use super::analyse::Options;
+use super::model::{Burst, Fleet, Host, HostId, Place};
+use crate::event::Timestamp;
+use crate::snapshot::{Row, Snapshot, Source};
+
+/// Shorter bursts than this are not told: a few packets at once would be a high rate.
+const SHORTEST: f64 = 1.0;
+
+/// A snapshot counts what another one of the same host has counted already; it was not added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{host} is told of twice for the same time: these drops are counted already")]
+pub struct Overlap {
+    /// The host.
+    pub host: String,
+}
+
+/// The sum so far.
+#[derive(Clone, Debug, Default)]
+pub struct Merge {
+    fleet: Fleet,
+    /// Times that are counted, in nanoseconds since the Unix epoch.
+    times: HashMap<HostId, Vec<Range<u64>>>,
+}
+
+impl Merge {
+    /// What came of it.
+    pub fn into_fleet(self) -> Fleet {
+        self.fleet
+    }
+
+    /// Adds a snapshot, with what else is known of its host. Two of the same host add up, unless they tell of the same
+    /// time.
+    pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), Overlap> {
+        let host = self.enter(snapshot)?;
+        tell_of(self.fleet.host_mut(host), snapshot, folder);
+        for row in &snapshot.drops {
+            self.add_row(host, row, snapshot.duration_ns);
+        }
+        for row in &snapshot.overflow {
+            let (reason, subsystem) = (row.reason.as_deref(), row.subsystem.as_deref());
+            let place = self.fleet.place(Place { reason, subsystem, ..Place::default() });
+            self.fleet.add(host, place, float(row.packets));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, snapshot: &Snapshot) -> Result<HostId, Overlap> {
+        let start = snapshot.started_at.0;
+        // Not empty even where no time has passed, so that the same one twice is noticed.
+        let time = start..start.saturating_add(snapshot.duration_ns.max(1));
+        let host = self.fleet.host(&snapshot.host);
+        let times = self.times.entry(host).or_default();
+        if times.iter().any(|other| other.start < time.end && time.start < other.end) {
+            return Err(Overlap { host: snapshot.host.clone() });
+        }
+        let (start, end) = (Timestamp(time.start), Timestamp(time.end));
+        let all = self.fleet.time.get_or_insert(start..end);
+        *all = all.start.min(start)..all.end.max(end);
+        times.push(time);
+        Ok(host)
+    }
+
+    fn add_row(&mut self, host: HostId, row: &Row, duration_ns: u64) {
+        let place = self.fleet.place(Place {
+            reason: row.reason.as_deref(),
+            subsystem: row.subsystem.as_deref(),
+            symbol: row.symbol.as_deref(),
+            module: row.module.as_deref(),
+            trap_group: row.trap_group.as_deref(),
+            protocol: row.protocol.as_deref(),
+            class: row.class.as_deref(),
+            netlink: row.netlink,
+            other: false,
+        });
+        let packets = float(row.packets);
+        self.fleet.add(host, place, packets);
+        // All drops of a row came between its first and its last one.
+        let span = float(row.last_seen.0.saturating_sub(row.first_seen.0)) / 1e9;
+        let (span, whole) = (span.max(SHORTEST), float(duration_ns) / 1e9);
+        let rate = packets / span;
+        if span < whole && rate >= Options::default().storm_rate {
+            self.fleet.bursts.push(Burst { host, place, rate, seconds: span, at: Some(row.first_seen) });
+        }
+    }
+}
+
+/// The last snapshot tells what a host is; time and losses add up.
+fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
+    host.kernel = Some(snapshot.kernel.clone());
+    host.step = Some(format!("{}/{}", snapshot.step.source, snapshot.step.mode));
+    host.labels = labels(snapshot, folder);
+    host.seconds += float(snapshot.duration_ns) / 1e9;
+    host.lost = host.lost.zip(lost(&snapshot.sources)).map(|(sum, lost)| sum + float(lost));
+    host.unbalanced += u64::from(snapshot.unaccounted().is_some_and(|off| off != 0));
+}
+
+/// What one source lost, another one that listened as well may have counted: at most the least of what they lost is in
+/// no count.
+fn lost(sources: &[Source]) -> Option<u64> {
+    sources.iter().filter_map(|source| source.ledger.lost).min()
+}
+
+fn labels(snapshot: &Snapshot, folder: Option<&str>) -> BTreeMap<String, String> {
+    let drivers: BTreeSet<_> = snapshot.interfaces.iter().filter_map(|it| it.driver.as_deref()).collect();
+    let drivers = drivers.into_iter().collect::<Vec<_>>().join("+");
+    let known = [
+        ("version", Some(snapshot.version.as_str())),
+        ("build", snapshot.build_id.as_deref()),
+        ("driver", Some(drivers.as_str()).filter(|drivers| !drivers.is_empty())),
+        ("folder", folder),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()
+}
+
+/// Exact up to 2^53, beyond which no host comes.
+#[expect(clippy::cast_precision_loss, reason = "as the model has it")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

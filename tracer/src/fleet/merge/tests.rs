@@ -1,0 +1,156 @@
+#![expect(clippy::float_cmp, reason = "whole numbers")]
+
+use serde_json::Map;
+
+use super::*;
+use crate::fleet::model::Fleet;
+use crate::snapshot::{Interface, Ledger, Overflow, SCHEMA, Step};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn row(symbol: &str, packets: u64) -> Row {
+    Row {
+        reason: Some("NO_SOCKET".into()),
+        subsystem: Some("core".into()),
+        symbol: Some(symbol.into()),
+        offset: Some(packets),
+        module: None,
+        trap_group: None,
+        protocol: Some("ipv4".into()),
+        interface: Some(format!("eth{packets}")),
+        class: Some("physical".into()),
+        netns_name: None,
+        own_netns: Some(true),
+        netlink: false,
+        packets,
+        bytes: Some(packets * 60),
+        first_seen: Timestamp(0),
+        last_seen: Timestamp(10 * SECOND),
+    }
+}
+
+fn snapshot(host: &str, second: u64, rows: Vec<Row>) -> Snapshot {
+    let accounted = rows.iter().map(|row| row.packets).sum();
+    let ledger = Ledger { accounted, overflow: 4, filtered: 0, lost: Some(3), details: Map::new() };
+    Snapshot {
+        schema: SCHEMA.into(),
+        version: "1.2.3".into(),
+        host: host.into(),
+        kernel: "6.12.1".into(),
+        build_id: None,
+        started_at: Timestamp(second * SECOND),
+        duration_ns: 10 * SECOND,
+        interfaces: vec![],
+        step: Step { source: "ebpf".into(), mode: "tp_btf".into() },
+        refusals: vec![],
+        sources: vec![Source { source: "ebpf".into(), mode: "tp_btf".into(), ledger }],
+        drops: rows,
+        overflow: vec![Overflow { reason: None, subsystem: None, packets: 4, bytes: None }],
+    }
+}
+
+fn merged(snapshots: &[Snapshot]) -> Fleet {
+    let mut merge = Merge::default();
+    for snapshot in snapshots {
+        merge.add(snapshot, None).unwrap();
+    }
+    merge.into_fleet()
+}
+
+/// Drops of a host by symbol.
+fn packets(fleet: &Fleet, host: &str, symbol: Option<&str>) -> f64 {
+    let is_it = |count: &&crate::fleet::model::Count| {
+        fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).symbol == symbol
+    };
+    fleet.counts().iter().filter(is_it).map(|count| count.packets).sum()
+}
+
+#[test]
+fn hosts_add_up_by_what_they_have_in_common() {
+    let fleet = merged(&[
+        snapshot("a", 0, vec![row("tcp_v4_rcv", 5), row("udp_rcv", 1), row("tcp_v4_rcv", 2)]),
+        snapshot("b", 0, vec![row("tcp_v4_rcv", 7)]),
+        // The same host once more, later.
+        snapshot("a", 10, vec![row("tcp_v4_rcv", 11)]),
+    ]);
+    // Two functions, and what found no room.
+    assert_eq!(fleet.places().count(), 3);
+    assert_eq!(packets(&fleet, "a", Some("tcp_v4_rcv")), 18.0);
+    assert_eq!(packets(&fleet, "b", Some("tcp_v4_rcv")), 7.0);
+    assert_eq!((packets(&fleet, "a", None), packets(&fleet, "b", None)), (8.0, 4.0));
+    let told: Vec<_> = fleet.hosts().iter().map(|host| (host.name.as_str(), host.seconds, host.lost)).collect();
+    assert_eq!(told, [("a", 20.0, Some(6.0)), ("b", 10.0, Some(3.0))]);
+    assert_eq!(fleet.time, Some(Timestamp(0)..Timestamp(20 * SECOND)));
+    assert!(fleet.hosts().iter().all(|host| host.unbalanced == 0));
+}
+
+#[test]
+fn no_drop_is_counted_twice() {
+    let mut merge = Merge::default();
+    merge.add(&snapshot("a", 20, vec![row("tcp_v4_rcv", 5)]), None).unwrap();
+    for second in [20, 11, 29] {
+        let error = merge.add(&snapshot("a", second, vec![row("tcp_v4_rcv", 5)]), None).unwrap_err();
+        assert_eq!(error.to_string(), "a is told of twice for the same time: these drops are counted already");
+    }
+    for second in [10, 30] {
+        merge.add(&snapshot("a", second, vec![]), None).unwrap();
+    }
+    let fleet = merge.into_fleet();
+    assert_eq!(packets(&fleet, "a", Some("tcp_v4_rcv")), 5.0);
+    assert_eq!((fleet.hosts()[0].seconds, fleet.hosts()[0].lost), (30.0, Some(9.0)));
+}
+
+#[test]
+fn what_one_snapshot_does_not_know_is_not_known_of_the_host() {
+    let mut unsure = snapshot("a", 0, vec![]);
+    unsure.sources[0].ledger.lost = None;
+    let fleet = merged(&[snapshot("a", 10, vec![]), unsure, snapshot("b", 0, vec![])]);
+    assert_eq!((fleet.hosts()[0].lost, fleet.hosts()[1].lost), (None, Some(3.0)));
+}
+
+#[test]
+fn what_one_source_lost_another_one_counted() {
+    let mut both = snapshot("a", 0, vec![]);
+    let mut other = both.sources[0].clone();
+    other.ledger.lost = Some(1);
+    both.sources.push(other.clone());
+    other.ledger.lost = None;
+    both.sources.push(other);
+    assert_eq!(merged(&[both]).hosts()[0].lost, Some(1.0));
+}
+
+#[test]
+fn rows_that_were_changed_show() {
+    let mut changed = snapshot("a", 0, vec![row("tcp_v4_rcv", 2)]);
+    changed.drops[0].packets = 3;
+    assert_eq!(changed.unaccounted(), Some(-1));
+    assert_eq!(merged(&[changed]).hosts()[0].unbalanced, 1);
+}
+
+#[test]
+fn only_what_came_at_once_is_a_burst() {
+    let steady = row("tcp_v4_rcv", 50_000);
+    let at_once = Row { first_seen: Timestamp(3 * SECOND), last_seen: Timestamp(5 * SECOND), ..steady.clone() };
+    let few = Row { packets: 500, ..at_once.clone() };
+    let fleet = merged(&[snapshot("a", 0, vec![steady, at_once, few])]);
+    let told: Vec<_> = fleet.bursts.iter().map(|burst| (burst.rate, burst.seconds, burst.at)).collect();
+    assert_eq!(told, [(25_000.0, 2.0, Some(Timestamp(3 * SECOND)))]);
+}
+
+#[test]
+fn labels_are_what_hosts_have_in_common() {
+    let interface = |name: &str, driver: Option<&str>| Interface {
+        name: name.into(),
+        class: "physical".into(),
+        driver: driver.map(Into::into),
+    };
+    let mut snapshot = snapshot("a", 0, vec![]);
+    snapshot.interfaces =
+        vec![interface("b", Some("mlx5_core")), interface("a", Some("e1000e")), interface("lo", None)];
+    let mut merge = Merge::default();
+    merge.add(&snapshot, Some("rack-7")).unwrap();
+    let fleet = merge.into_fleet();
+    let labels: Vec<_> = fleet.hosts()[0].labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(labels, ["driver=e1000e+mlx5_core", "folder=rack-7", "version=1.2.3"]);
+    assert_eq!(fleet.hosts()[0].step.as_deref(), Some("ebpf/tp_btf"));
+}

@@ -1,0 +1,217 @@
+//! What is known of a fleet over a while. Who reads snapshots or asks an engine fills it; analysis only reads it.
+//!
+//! ```
+//! use tracer::fleet::model::{Fleet, Host, Place};
+//!
+//! let mut fleet = Fleet::default();
+//! let host = fleet.host("lab-1");
+//! *fleet.host_mut(host) = Host { kernel: Some("6.18.44".into()), seconds: 3600.0, ..Host::named("lab-1") };
+//! let place = fleet.place(Place { reason: Some("SOCKET_RCVBUFF"), subsystem: Some("core"), ..Place::default() });
+//! fleet.add(host, place, 1_000.0);
+//! assert_eq!(fleet.resolve(place).reason, Some("SOCKET_RCVBUFF"));
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::names::{NameId, Names};
+use crate::event::Timestamp;
+
+type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
+/// A host of a fleet: its place in [`Fleet::hosts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostId(pub u32);
+
+/// A place of a fleet: what [`Fleet::resolve`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlaceId(pub u32);
+
+/// What places of different hosts have in common. Names that each host gives by itself (interfaces, namespaces) and what
+/// differs between builds of the kernel (offsets) are left out. None: not known, or there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place<'n> {
+    /// Name of the reason.
+    pub reason: Option<&'n str>,
+    /// Subsystem that the reason is of.
+    pub subsystem: Option<&'n str>,
+    /// Function that freed the packet.
+    pub symbol: Option<&'n str>,
+    /// Kernel module of the function.
+    pub module: Option<&'n str>,
+    /// Group of the trap that stopped the packet in hardware.
+    pub trap_group: Option<&'n str>,
+    /// `ipv4`, `ipv6`, …
+    pub protocol: Option<&'n str>,
+    /// Kind of the interface.
+    pub class: Option<&'n str>,
+    /// Messages to a netlink listener, and no packets of a network.
+    pub netlink: bool,
+    /// Drops beyond an exporter's bound on series (its `other`): nothing else is known of them.
+    pub other: bool,
+}
+
+/// A host and what it tells of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    /// What hosts are told apart by: the node name, or what an engine calls its target.
+    pub name: String,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// Who counts and how: `ebpf/tp_btf`, `net_dm/packet`, `counters/procfs`.
+    pub step: Option<String>,
+    /// What else hosts may be grouped by.
+    pub labels: BTreeMap<String, String>,
+    /// For how long its drops are known; 0 where it told nothing.
+    pub seconds: f64,
+    /// Drops in none of the counts; none: the number cannot be known.
+    pub lost: Option<f64>,
+    /// What it told contradicts itself so many times: rows and ledger do not agree.
+    pub unbalanced: u64,
+    /// It should have told something and did not.
+    pub silence: Option<Silence>,
+}
+
+/// A host that should tell and does not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Silence {
+    /// For how many seconds; none: not known.
+    pub seconds: Option<f64>,
+    /// What shows it, as half a sentence: `its target is down`.
+    pub why: String,
+}
+
+impl Host {
+    /// A host of which nothing else is known, and of which nothing was lost.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), lost: Some(0.0), ..Self::default() }
+    }
+}
+
+/// Drops of a host at a place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Count {
+    /// The host.
+    pub host: HostId,
+    /// The place.
+    pub place: PlaceId,
+    /// Drops: exact up to 2^53 from snapshots, extrapolated by engines.
+    pub packets: f64,
+}
+
+/// The most drops in a short while that are known of a host at a place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Burst {
+    /// The host.
+    pub host: HostId,
+    /// The place.
+    pub place: PlaceId,
+    /// Drops a second within that while.
+    pub rate: f64,
+    /// How long it was.
+    pub seconds: f64,
+    /// When it began.
+    pub at: Option<Timestamp>,
+}
+
+/// A fleet over a while.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// The time that is told of; none where nothing is known of it.
+    pub time: Option<Range<Timestamp>>,
+    /// Where it is quiet most of the time, the highest rates. Only those need be here that may be storms
+    /// ([`super::analyse::Options::storm_rate`]).
+    pub bursts: Vec<Burst>,
+    /// The same fleet at an earlier time, to tell what is new.
+    pub baseline: Option<Box<Fleet>>,
+    hosts: Vec<Host>,
+    by_name: Map<String, HostId>,
+    names: Names,
+    places: Vec<Key>,
+    by_key: Map<Key, PlaceId>,
+    counts: Vec<Count>,
+}
+
+/// A place with its names interned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    names: [Option<NameId>; 7],
+    netlink: bool,
+    other: bool,
+}
+
+impl Fleet {
+    /// The host of this name, which is new where there is none yet.
+    pub fn host(&mut self, name: &str) -> HostId {
+        if let Some(&id) = self.by_name.get(name) {
+            return id;
+        }
+        let id = HostId(index(self.hosts.len()));
+        self.hosts.push(Host::named(name));
+        self.by_name.insert(name.to_owned(), id);
+        id
+    }
+
+    /// To tell what is known of a host. Its name stays.
+    pub fn host_mut(&mut self, id: HostId) -> &mut Host {
+        &mut self.hosts[id.0 as usize]
+    }
+
+    /// The host of this name, if there is one.
+    pub fn find(&self, name: &str) -> Option<&Host> {
+        self.by_name.get(name).map(|id| &self.hosts[id.0 as usize])
+    }
+
+    /// All hosts, by id.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// Ids of all hosts, in the order of [`Self::hosts`].
+    pub fn ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..index(self.hosts.len())).map(HostId)
+    }
+
+    /// The id of a place, which is the same for the same place.
+    pub fn place(&mut self, place: Place<'_>) -> PlaceId {
+        let Place { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other } = place;
+        let names = [reason, subsystem, symbol, module, trap_group, protocol, class];
+        let key = Key { names: names.map(|name| name.map(|name| self.names.intern(name))), netlink, other };
+        *self.by_key.entry(key).or_insert_with(|| {
+            self.places.push(key);
+            PlaceId(index(self.places.len() - 1))
+        })
+    }
+
+    /// The place of an id.
+    pub fn resolve(&self, id: PlaceId) -> Place<'_> {
+        let Key { names, netlink, other } = self.places[id.0 as usize];
+        let [reason, subsystem, symbol, module, trap_group, protocol, class] =
+            names.map(|name| name.map(|name| self.names.resolve(name)));
+        Place { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other }
+    }
+
+    /// All places, by id.
+    pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        (0..index(self.places.len())).map(|id| self.resolve(PlaceId(id)))
+    }
+
+    /// Adds drops of a host at a place. What is no count (not a number, infinite, below 0) is nothing, and refused.
+    pub fn add(&mut self, host: HostId, place: PlaceId, packets: f64) -> bool {
+        let is_count = packets.is_finite() && packets >= 0.0;
+        if is_count && packets > 0.0 {
+            self.counts.push(Count { host, place, packets });
+        }
+        is_count
+    }
+
+    /// All drops. The same host and place may occur more than once, and add up.
+    pub fn counts(&self) -> &[Count] {
+        &self.counts
+    }
+}
+
+/// Four thousand million of anything are beyond all fleets, and beyond memory.
+fn index(length: usize) -> u32 {
+    u32::try_from(length).expect("no fleet has so many")
+}
