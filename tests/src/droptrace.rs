@@ -114,19 +114,23 @@ impl Droptrace {
 
     /// Waits until it says that it is attached.
     pub fn await_attached(&mut self) -> Result<()> {
+        self.await_said(ATTACHED).map(drop)
+    }
+
+    /// Waits until it says these words on stderr, from now on; the line that has them.
+    pub fn await_said(&mut self, words: &str) -> Result<String> {
         loop {
             match self.stderr.recv_timeout(PATIENCE) {
                 Ok(line) => {
-                    let attached = line.contains(ATTACHED);
-                    self.said.push(line);
-                    if attached {
-                        return Ok(());
+                    self.said.push(line.clone());
+                    if line.contains(words) {
+                        return Ok(line);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => bail!("droptrace does not say that it counts: {:?}", self.said),
+                Err(RecvTimeoutError::Timeout) => bail!("droptrace does not say {words:?}: {:?}", self.said),
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.child.wait()?;
-                    bail!("droptrace ended ({status}) before it counted: {}", self.said.join("; "));
+                    bail!("droptrace ended ({status}) before it said {words:?}: {}", self.said.join("; "));
                 }
             }
         }

@@ -4,9 +4,11 @@
 //! namespaces of its own, and compares with what `droptrace` counted and with what the kernel itself counted. To add
 //! one, copy a case.
 
+pub mod agent;
 pub mod bpf;
 pub mod case;
 pub mod cgroup;
+pub mod collector;
 pub mod droptrace;
 pub mod fleet;
 pub mod frame;
@@ -16,6 +18,7 @@ pub mod monitor;
 pub mod netdevsim;
 pub mod netns;
 pub mod packet;
+pub mod prometheus;
 pub mod storm;
 pub mod sys;
 pub mod tcp;

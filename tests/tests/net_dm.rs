@@ -9,7 +9,10 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
+use tests::agent::Agent;
 use tests::droptrace::{Droptrace, Finished, binary};
+use tests::eventually;
+use tests::kernel;
 use tests::monitor::{self, Dropwatch};
 use tests::netns::Netns;
 use tests::storm::{REASON, Storm, datagrams};
@@ -111,6 +114,10 @@ fn manners() -> Vec<Trial> {
         }),
         trial_as_root("the_stop_of_others_is_noticed", the_stop_of_others_is_noticed),
         trial_as_root("what_a_killed_run_left_is_repaired", what_a_killed_run_left_is_repaired),
+        trial_as_root(
+            "what_a_killed_agent_left_is_repaired_when_asked",
+            what_a_killed_agent_left_is_repaired_when_asked,
+        ),
     ]
 }
 
@@ -159,6 +166,30 @@ fn what_a_killed_run_left_is_repaired() -> Result<()> {
     said(&finished, &["had left the kernel's drop monitor changed: put right"])?;
     ensure!(counted(&finished)?["sources"][0]["mode"] == "packet", "{}", finished.stdout);
     ensure!(monitor::state()?.is_none() && !fs::exists(NOTE)?, "it is not put right");
+    Ok(())
+}
+
+/// As its service does once it has ended.
+fn what_a_killed_agent_left_is_repaired_when_asked() -> Result<()> {
+    const REPAIR: [&str; 2] = ["doctor", "--repair"];
+    let _alone = monitor::exclusively()?;
+    let storm = Storm::new()?;
+    let agent = Agent::start(&["--source", "net-dm"])?;
+    storm.send(1000)?;
+    let dropped = storm.dropped()?;
+    eventually("the agent to hear all", || {
+        let scrape = agent.settled()?;
+        scrape.check_sum()?;
+        let reason = kernel::reason(REASON)?.shown().unwrap_or_default();
+        Ok(scrape.sum("droptrace_drops_total", &[("reason", reason)]) >= dropped)
+    })?;
+    ensure!(run(&REPAIR)?.status.code() == Some(1), "what an agent that runs has changed is no damage");
+    agent.droptrace.signal(Signal::KILL)?;
+    agent.droptrace.wait()?;
+    ensure!(monitor::state()?.is_some(), "the monitor went off by itself");
+    said(&run(&REPAIR)?, &["had left the kernel's drop monitor changed: put right"])?;
+    ensure!(monitor::state()?.is_none() && !fs::exists(NOTE)?, "it is not put right");
+    ensure!(run(&REPAIR)?.status.success(), "nothing to be put right is no failure");
     Ok(())
 }
 

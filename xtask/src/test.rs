@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use crate::support::apt;
 use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
+use crate::support::prometheus;
 use crate::support::tally::Tally;
+use crate::support::victoria_metrics;
 use crate::vm;
 
 /// Programs that tests provoke drops with, and Debian's packages that hold them.
@@ -41,6 +43,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// Installs what tests want where that is possible, and otherwise says what is missing.
 fn set_up() {
+    if let Err(error) = prometheus::set_up() {
+        announce(format_args!("without Prometheus, tests of the fleet will be skipped ({error:#})"));
+    }
+    if let Err(error) = victoria_metrics::set_up() {
+        announce(format_args!("without VictoriaMetrics, tests of pushes will be skipped ({error:#})"));
+    }
     let missing = PROGRAMS.iter().filter(|(program, _)| process::find_program(program).is_none());
     let (programs, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
     packages.dedup();

@@ -1,7 +1,9 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+mod agent;
 mod bench;
 mod compare;
+mod doctor;
 mod netlink;
 mod replay;
 mod snapshot;
@@ -13,9 +15,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
+pub use agent::{AgentArgs, Knobs, OtlpKnobs};
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
+pub use doctor::DoctorArgs;
 pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
 use replay::EXAMPLES as REPLAY_EXAMPLES;
@@ -102,6 +106,9 @@ pub enum Command {
     /// Count for a while, and write one document that merges with those of other hosts
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(SnapshotArgs),
+    /// Count for as long as it runs, and serve the figures for Prometheus to scrape
+    #[command(after_help = agent::EXAMPLES)]
+    Agent(AgentArgs),
     /// Tell what works on this kernel with these rights, and what to do about what does not
     Doctor(DoctorArgs),
     /// Tell what a drop reason means, what causes it, and what to look at next
@@ -122,6 +129,7 @@ impl Command {
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
+            Self::Agent(args) => args.verbose,
             Self::Doctor(args) => args.verbose,
             Self::Bench(_) | Self::Explain(_) | Self::Replay(_) => 0,
             Self::Netlink(args) => args.command.verbose(),
@@ -219,22 +227,6 @@ impl StatArgs {
             None => Updates::AtEnd,
         }
     }
-}
-
-/// Options of `doctor`.
-#[derive(Args, Clone, Debug)]
-pub struct DoctorArgs {
-    /// Form of the results
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-
-    /// Write the results to this file instead of to stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    /// Say more on stderr about what goes on
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
 }
 
 /// Options of `explain`.

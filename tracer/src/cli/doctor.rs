@@ -2,14 +2,18 @@
 
 use std::io::Write as _;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::args::{DoctorArgs, Format};
 use super::output::Output;
+use crate::source::net_dm;
 use crate::{doctor, session};
 
 /// Examines the host. Fails when no way to listen works.
 pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
+    if args.repair {
+        return repair().await;
+    }
     let mut output = Output::open(args.output.as_deref())?;
     let diagnosis = doctor::examine(session::host()).await;
     match args.format {
@@ -20,5 +24,14 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
     if diagnosis.chosen().is_none() {
         bail!("no way to listen to drops works here; what stands in the way is told above");
     }
+    Ok(())
+}
+
+async fn repair() -> Result<()> {
+    ensure!(
+        net_dm::repair().await?,
+        "the drop monitor is left as it is: the run of droptrace that changed it still runs, or its note of that is not \
+         to be trusted"
+    );
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
 
+mod agent;
 pub mod args;
 mod bench;
 mod compare;
@@ -14,7 +15,7 @@ mod snapshot;
 mod stat;
 mod stop;
 mod trace;
-mod units;
+pub(crate) mod units;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -48,23 +49,27 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
             Command::Snapshot(args) => snapshot::run(args).await,
+            Command::Agent(args) => Box::pin(agent::run(args)).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })
 }
 
 /// Warnings and, if wanted, more, as lines like those that this program writes itself.
-fn log_to_stderr(verbose: u8) {
+pub(crate) fn log_to_stderr(verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    // aya tells each relocation; only its warnings are of use here.
+    // They tell each relocation and each step of a request; only their warnings are of use here.
     let messages = if verbose >= 3 || debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
     let filter = Targets::new().with_default(level).with_targets([
         ("aya", LevelFilter::WARN),
         ("aya_obj", LevelFilter::WARN),
+        ("rustls", LevelFilter::WARN),
+        ("ureq", LevelFilter::WARN),
+        ("ureq_proto", LevelFilter::WARN),
         (debug::TARGET, messages),
     ]);
     let lines = fmt::layer()

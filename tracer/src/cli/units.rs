@@ -8,7 +8,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const LARGEST_RING: u64 = 1 << 31;
 
 /// A time span greater than zero.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text)
         .map_err(|_| "not a time span: write a number and its unit, such as 10s, 1m 30s or 500ms".to_owned())?;
     if span.is_zero() { Err("a time span is longer than nothing, such as 10s".into()) } else { Ok(span) }

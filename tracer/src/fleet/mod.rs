@@ -1,8 +1,9 @@
 //! The operator's side: what many hosts dropped, what of it is new, who stands out, and what to do. It needs no rights
 //! and no kernel.
 //!
-//! [`model`] is what is known of a fleet; [`merge`] fills it from snapshots. [`analyse`] concludes from it, into
-//! [`finding`]s; [`report`] is all that is told, [`sink`] shows it, [`cli`] is `droptrace-fleet`.
+//! [`model`] is what is known of a fleet; [`merge`] fills it from snapshots, [`prometheus`] from an engine that scrapes
+//! agents. [`analyse`] concludes from it, into [`finding`]s; [`report`] is all that is told, [`sink`] shows it, [`cli`]
+//! is `droptrace-fleet`.
 
 pub mod analyse;
 pub mod cli;
@@ -11,5 +12,6 @@ pub mod merge;
 pub mod model;
 mod names;
 mod number;
+pub mod prometheus;
 pub mod report;
 pub mod sink;

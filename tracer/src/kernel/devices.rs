@@ -31,6 +31,18 @@ pub fn of_this_namespace() -> Vec<Device> {
     devices
 }
 
+/// What kind a packet's interface is, given its name and index and whether it is one of this namespace, whose devices
+/// are given: only they are known. But the first device of each namespace is its loopback (`LOOPBACK_IFINDEX`,
+/// `include/net/net_namespace.h`).
+pub fn class_of(devices: &[Device], name: &str, ifindex: u32, is_own: bool) -> Option<String> {
+    if name == "lo" && ifindex == 1 {
+        return Some("loopback".to_owned());
+    }
+    let is_it = |device: &&Device| device.name == name && device.ifindex == ifindex;
+    let device = devices.iter().find(is_it).filter(|_| is_own)?;
+    Some(device.class.clone())
+}
+
 fn in_folder(folder: &Path) -> Vec<Device> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut devices: Vec<_> = entries.filter_map(|entry| device(&entry.path())).collect();

@@ -53,3 +53,23 @@ pub enum Value {
     /// A measure.
     Real(f64),
 }
+
+impl Sample {
+    /// A figure with these labels.
+    pub fn new<const N: usize>(labels: [(&'static str, &str); N], value: impl Into<Value>) -> Self {
+        let labels = labels.map(|(name, value)| (name, Arc::from(value)));
+        Self { labels: labels.into(), value: value.into() }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(measure: f64) -> Self {
+        Self::Real(measure)
+    }
+}

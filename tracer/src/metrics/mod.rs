@@ -1,3 +1,12 @@
 //! The agent's figures: what each reading of the totals becomes, scraped or pushed.
 
+pub mod collect;
 pub mod figures;
+pub mod http;
+mod ledger;
+pub mod openmetrics;
+pub mod otlp;
+mod place;
+mod process;
+pub mod series;
+pub mod web_config;

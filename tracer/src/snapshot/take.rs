@@ -6,7 +6,7 @@ use serde_json::{from_value, to_value};
 
 use super::{Interface, Overflow, Refusal, Row, SCHEMA, Snapshot, Source, Step};
 use crate::event::DropTotal;
-use crate::kernel::devices::Device;
+use crate::kernel::devices::{self, Device};
 use crate::packet::ProtocolName;
 use crate::report::{OverflowTotal, SourceReport, StatReport};
 use crate::session::{Refusals, Step as Way};
@@ -119,7 +119,10 @@ fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
         trap_group: place.location.trap_group.as_ref().map(ToString::to_string),
         protocol: (place.protocol != 0).then(|| ProtocolName(place.protocol).to_string()),
         interface: place.interface.as_ref().map(ToString::to_string),
-        class: place.interface.as_ref().and_then(|name| class(name, place.ifindex, own_netns, facts.devices)),
+        class: place
+            .interface
+            .as_ref()
+            .and_then(|name| devices::class_of(facts.devices, name, place.ifindex, own_netns == Some(true))),
         netns_name: place.netns_name.as_ref().map(ToString::to_string),
         own_netns,
         netlink: place.is_netlink_message(),
@@ -128,15 +131,4 @@ fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
         first_seen: total.first_seen,
         last_seen: total.last_seen,
     }
-}
-
-/// Only devices of the own namespace are known; but the first one of each is its loopback (`LOOPBACK_IFINDEX`,
-/// `include/net/net_namespace.h`).
-fn class(name: &str, ifindex: u32, own_netns: Option<bool>, devices: &[Device]) -> Option<String> {
-    if name == "lo" && ifindex == 1 {
-        return Some("loopback".to_owned());
-    }
-    let is_it = |device: &&Device| device.name == name && device.ifindex == ifindex;
-    let device = devices.iter().find(is_it).filter(|_| own_netns == Some(true))?;
-    Some(device.class.clone())
 }

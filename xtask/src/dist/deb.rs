@@ -13,6 +13,15 @@ use crate::support::process;
 
 const CONTROL: &str = include_str!("../../../packaging/deb/control");
 const COPYRIGHT: &str = include_str!("../../../packaging/deb/copyright");
+/// What dpkg runs.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("postinst", include_str!("../../../packaging/deb/postinst")),
+    ("prerm", include_str!("../../../packaging/deb/prerm")),
+];
+
+/// The agent's service, and its options, which belong to who administers the machine.
+const SERVICE: &str = "usr/lib/systemd/system/droptrace-agent.service";
+const OPTIONS: &str = "etc/droptrace/agent.toml";
 
 /// Builds the package of what lies in the folder; its name there, or why it cannot be built here.
 pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, String>> {
@@ -28,6 +37,10 @@ pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, Strin
     fill(folder, &root)?;
     let control = control(architecture, size(&root)?);
     write(&root.join("DEBIAN/control"), control.as_bytes(), PLAIN)?;
+    write(&root.join("DEBIAN/conffiles"), format!("/{OPTIONS}\n").as_bytes(), PLAIN)?;
+    for (name, script) in SCRIPTS {
+        write(&root.join("DEBIAN").join(name), script.as_bytes(), EXECUTABLE)?;
+    }
     let package = PathBuf::from(format!("droptrace_{VERSION}_{architecture}.deb"));
     let mut command = Command::new("dpkg-deb");
     command.args(["--build", "--root-owner-group"]).arg(&root).arg(folder.join(&package));
@@ -55,9 +68,14 @@ fn fill(folder: &Path, root: &Path) -> Result<()> {
             install(&folder.join(COMPLETIONS).join(file), &root.join("usr/share").join(to), PLAIN)?;
         }
     }
+    let systemd = cargo::root().join("packaging/systemd");
+    install(&systemd.join("droptrace-agent.service"), &root.join(SERVICE), PLAIN)?;
+    install(&systemd.join("agent.toml"), &root.join(OPTIONS), PLAIN)?;
     let documents = root.join("usr/share/doc/droptrace");
     compressed(&cargo::root().join("CHANGELOG.md"), &documents)?;
-    install(&cargo::root().join("docs/output.md"), &documents.join("output.md"), PLAIN)?;
+    for document in ["agent.md", "output.md"] {
+        install(&cargo::root().join("docs").join(document), &documents.join(document), PLAIN)?;
+    }
     write(&documents.join("copyright"), COPYRIGHT.as_bytes(), PLAIN)
 }
 
@@ -110,6 +128,8 @@ fn time_of_commit() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -120,6 +140,33 @@ mod tests {
             assert!(text.lines().any(|it| it == line), "no {line} in {text}");
         }
         assert!(!text.contains('@') && !text.contains("\n\n"), "{text}");
+    }
+
+    #[test]
+    fn the_package_holds_the_service_with_its_options() {
+        if process::find_program("dpkg-deb").is_none() {
+            // Past libtest, which shows nothing of a test that holds.
+            let mut stdout = std::io::stdout().lock();
+            writeln!(stdout, "\nSKIPPED the_package_holds_the_service_with_its_options: no dpkg-deb").unwrap();
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("xtask-deb-{}", std::process::id()));
+        empty(&folder).unwrap();
+        let completions =
+            ["droptrace.bash", "_droptrace", "droptrace.fish"].map(|name| format!("{COMPLETIONS}/{name}"));
+        for file in completions.iter().map(String::as_str).chain(["droptrace", "man/droptrace.1"]) {
+            write(&folder.join(file), b"", PLAIN).unwrap();
+        }
+        let package = folder.join(build(&folder, "x86_64-unknown-linux-gnu").unwrap().unwrap());
+        let contents = process::output(Command::new("dpkg-deb").arg("--contents").arg(&package)).unwrap();
+        for file in [SERVICE, OPTIONS, "usr/bin/droptrace"] {
+            assert!(contents.lines().any(|line| line.ends_with(&format!(" ./{file}"))), "no {file} in {contents}");
+        }
+        let scripts = process::output(Command::new("dpkg-deb").arg("--info").arg(&package)).unwrap();
+        for name in ["conffiles", "postinst", "prerm"] {
+            assert!(scripts.contains(name), "no {name} in {scripts}");
+        }
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -4,4 +4,6 @@ pub(crate) mod apt;
 pub(crate) mod cargo;
 pub(crate) mod paths;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod tally;
+pub(crate) mod victoria_metrics;

@@ -1,5 +1,6 @@
 //! What was typed for `droptrace-fleet`.
 
+mod diagnose;
 mod show;
 
 use std::path::PathBuf;
@@ -7,10 +8,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::cli::args::ExplainArgs;
+pub use diagnose::DiagnoseArgs;
 pub use show::ShowArgs;
 
 const EXAMPLES: &str = "\
 Examples:
+  droptrace-fleet diagnose --prometheus http://prometheus:9090     where it scrapes `droptrace agent`
   droptrace snapshot -o \"$(hostname).json.zst\"     on each host; then, with all files in one folder:
   droptrace-fleet merge snapshots/
   droptrace-fleet merge today/ --baseline yesterday/ --html fleet.html
@@ -20,7 +23,7 @@ It tells what the fleet drops most and, as findings: what is new since the basel
 stand out, storms, hosts that lost drops, and hosts gone silent; each with what shows it, what it means and what to run \
 next.
 
-It needs no rights, no kernel and no network.
+It needs no rights and no kernel, and only diagnose a network.
 Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
 
 const MERGE_EXAMPLES: &str = "\
@@ -55,6 +58,9 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at what Prometheus, or one of its kin, knows of the agents on many hosts
+    #[command(after_help = diagnose::EXAMPLES)]
+    Diagnose(Box<DiagnoseArgs>),
     /// Look at the snapshots of many hosts
     #[command(after_help = MERGE_EXAMPLES)]
     Merge(MergeArgs),

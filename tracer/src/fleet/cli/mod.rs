@@ -1,6 +1,7 @@
 //! `droptrace-fleet`: what was typed ([`args`]), run to its end.
 
 pub mod args;
+mod diagnose;
 mod merge;
 mod progress;
 mod show;
@@ -18,6 +19,7 @@ pub const NAME: &str = "droptrace-fleet";
 /// Runs what was typed, and tells what it came to.
 pub fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
+        Command::Diagnose(args) => diagnose::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Explain(args) => explain::run(args, NAME).map(|()| ExitCode::SUCCESS),
     }

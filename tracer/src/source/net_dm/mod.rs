@@ -82,6 +82,12 @@ pub async fn devlink_devices() -> Result<usize, Error> {
     control::devlink_devices(&mut Connection::open()?).await
 }
 
+/// Puts the monitor right that a killed run of droptrace left changed, if one did: whether nothing is left to be put
+/// right. False where its writer still runs, or where the note of it is not to be trusted.
+pub async fn repair() -> Result<bool, Error> {
+    session::repair_left(&NoteFile::default()).await
+}
+
 /// What a running source waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {

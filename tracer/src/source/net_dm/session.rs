@@ -229,6 +229,16 @@ fn refused(result: &Result<(), crate::netlink::Error>, errno: i32) -> bool {
     result.as_ref().is_err_and(|error| error.errno() == Some(errno))
 }
 
+/// Puts right what a killed run left, if there is a note of one; whether there is none any more.
+pub(super) async fn repair_left(notes: &NoteFile) -> Result<bool, Error> {
+    // Without a note the family, and with it the kernel's module, is not even asked for.
+    if notes.read().is_ok_and(|note| note.is_none()) {
+        return Ok(true);
+    }
+    repair(&mut Control::open().await?, notes).await?;
+    Ok(notes.read().is_ok_and(|note| note.is_none()))
+}
+
 /// Puts right what a run of droptrace left that was killed in this boot: only if the settings are still those that it
 /// made, for else others run the monitor by now.
 async fn repair(control: &mut Control, notes: &NoteFile) -> Result<(), Error> {

@@ -1,0 +1,148 @@
+//! Prometheus and its tool, where this machine has them.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::PATIENCE;
+use crate::trials::Unable;
+
+/// What it says before the address that it listens on.
+const LISTENING: &str = "msg=\"Listening on\" address=";
+
+/// `prometheus` or `promtool`: what `cargo xtask test` fetched, else the one installed.
+///
+/// # Errors
+/// [`Unable`] when there is none that starts.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/prometheus/usr/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let starts =
+        |program: &PathBuf| Command::new(program).arg("--version").output().is_ok_and(|it| it.status.success());
+    let found = [fetched].into_iter().chain(env::split_paths(&path)).map(|folder| folder.join(name)).find(starts);
+    Ok(found.ok_or_else(|| Unable(format!("no {name}: cargo xtask test fetches it, where there is apt")))?)
+}
+
+/// Runs promtool, whose failure is an error that tells what it said.
+pub fn promtool(arguments: &[&str]) -> Result<Output> {
+    let output = Command::new(program("promtool")?).args(arguments).output().context("starting promtool")?;
+    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
+    ensure!(output.status.success(), "promtool {}: {said}", arguments.join(" "));
+    Ok(output)
+}
+
+/// A folder that is removed with its handle.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty one.
+    pub fn new() -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("droptrace-prometheus-{}-{}", process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let path = env::temp_dir().join(name);
+        fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// A path within it.
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+
+    /// Writes a file within it, and tells its path.
+    pub fn write(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.path(name);
+        fs::write(&path, text).with_context(|| format!("writing {path}"))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed stays among temporary files.
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running Prometheus; killed with its handle.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    /// Starts it over the data in `folder`, with this configuration, listening on a free port of loopback. `spawn`
+    /// starts the command: in a network namespace, say.
+    pub fn start(
+        folder: &Folder,
+        configuration: &str,
+        options: &[&str],
+        spawn: impl FnOnce(&mut Command) -> Result<Child>,
+    ) -> Result<Self> {
+        let configuration = folder.write("prometheus.yml", configuration)?;
+        let mut command = Command::new(program("prometheus")?);
+        command
+            .arg(format!("--config.file={configuration}"))
+            .arg(format!("--storage.tsdb.path={}", folder.path("data")))
+            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=100y"])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = spawn(&mut command)?;
+        let stderr = child.stderr.take().context("stderr is not piped")?;
+        let mut server = Self { child, address: String::new() };
+        server.address = listening(stderr)?;
+        Ok(server)
+    }
+
+    /// Where it answers, from within its namespace.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails when it has ended already, which is well.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// The address that it says it listens on. Its lines are read to the end, so that it never waits for a reader.
+fn listening(stderr: impl std::io::Read + Send + 'static) -> Result<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut said = Vec::new();
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if let Some((_, address)) = line.split_once(LISTENING) {
+                // Nobody listens any more when the handle is gone.
+                _ = sender.send(Ok(address.trim().to_owned()));
+            }
+            if said.len() < 20 {
+                said.push(line);
+            }
+        }
+        _ = sender.send(Err(said.join("; ")));
+    });
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(Ok(address)) => Ok(address),
+        Ok(Err(said)) => bail!("Prometheus ended before it listened: {said}"),
+        Err(_) => bail!("Prometheus does not say that it listens"),
+    }
+}

@@ -1,0 +1,195 @@
+//! Histories of agents that are restarted, die, come late and are not heard of for a while, written into Prometheus'
+//! own storage: what `diagnose` makes of them is compared with what was written.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::prometheus::{Folder, Server, promtool};
+use tracer::fleet::model::Fleet;
+use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
+
+/// The engine hears of an agent so often, in seconds.
+const SCRAPE: u64 = 15;
+/// The time that is looked at begins here, and the baseline at 0.
+const RANGE: u64 = 7_200;
+/// It ends here.
+const END: u64 = 10_800;
+/// An engine shows a series for so long after it last heard of it.
+const LOOKBACK: u64 = 300;
+/// What the times above are added to, in seconds since the Unix epoch.
+const EPOCH: u64 = 1_700_000_000;
+
+/// A process: when it began, and when it ended.
+type Process = (u64, u64);
+
+/// What happened to an agent.
+struct Story {
+    name: &'static str,
+    processes: Vec<Process>,
+    /// When the engine could not hear of it.
+    unheard: Vec<(u64, u64)>,
+}
+
+fn stories() -> Vec<Story> {
+    let story = |name, processes: &[Process], unheard: &[(u64, u64)]| Story {
+        name,
+        processes: processes.to_vec(),
+        unheard: unheard.to_vec(),
+    };
+    let ever = u64::MAX;
+    vec![
+        story("steady", &[(0, ever)], &[]),
+        story("older than all", &[(0, ever)], &[(0, 900)]),
+        story("new in the range", &[(RANGE + 1_000, ever)], &[]),
+        story("new in the baseline", &[(4_000, ever)], &[]),
+        story("restarted in the range", &[(0, RANGE + 1_500), (RANGE + 1_502, ever)], &[]),
+        story("restarted slowly", &[(0, RANGE + 900), (RANGE + 2_700, ever)], &[]),
+        story(
+            "restarted again and again",
+            &[(0, 2_000), (2_000, RANGE + 600), (RANGE + 600, RANGE + 1_800), (RANGE + 1_800, ever)],
+            &[],
+        ),
+        story("dead in the range", &[(0, RANGE + 2_000)], &[]),
+        story("born and dead in the range", &[(RANGE + 600, RANGE + 2_000)], &[]),
+        story("dead in the baseline", &[(0, 5_000)], &[]),
+        story("restarted and dead", &[(0, RANGE + 500), (RANGE + 900, RANGE + 2_500)], &[]),
+        story("not heard for a while", &[(0, ever)], &[(RANGE + 1_000, RANGE + 2_200)]),
+        story(
+            "not heard when it was restarted",
+            &[(0, RANGE + 1_600), (RANGE + 1_650, ever)],
+            &[(RANGE + 1_000, RANGE + 2_200)],
+        ),
+        story("not heard between baseline and range", &[(0, ever)], &[(RANGE - 700, RANGE + 700)]),
+        story("heard late", &[(0, ever)], &[(0, RANGE + 1_200)]),
+        story("never heard in the range", &[(0, ever)], &[(RANGE - 100, ever)]),
+    ]
+}
+
+impl Story {
+    /// The process that the engine heard of then.
+    fn heard(&self, at: u64) -> Option<Process> {
+        let is_heard = at % SCRAPE == 0 && !self.unheard.iter().any(|&(from, to)| (from..to).contains(&at));
+        self.processes.iter().copied().find(|&(from, to)| is_heard && (from..to).contains(&at))
+    }
+
+    /// When the engine last heard of it, at the latest then, and of which process.
+    fn last(&self, within: std::ops::RangeInclusive<u64>) -> Option<(u64, Process)> {
+        within.rev().find_map(|at| Some((at, self.heard(at)?)))
+    }
+
+    /// What an engine can know of its growth after `begin` and until `end`: for each process, what it stood at when it
+    /// was last heard of, less what it stood at in the beginning.
+    fn growth(&self, place: u64, begin: u64, end: u64) -> u64 {
+        let before = self.last(begin.saturating_sub(LOOKBACK - 1)..=begin).map(|(_, process)| process);
+        let of = |process: &Process| {
+            let heard = |at: &u64| self.heard(*at) == Some(*process);
+            let last = (begin + 1..=end).rev().find(heard)?;
+            let from = if before == Some(*process) {
+                (0..=begin).rev().find(heard)
+            } else {
+                (process.0 < begin).then(|| (begin + 1..=end).find(heard)).flatten()
+            };
+            let state = |at| state(process.0, place, at);
+            Some(state(last) - from.map_or(0, state))
+        };
+        self.processes.iter().filter_map(of).sum()
+    }
+}
+
+/// What a process that began at `start` counted at a place until `now`. The higher the place, the later it is first
+/// seen; a process that began later counts faster, so that its counter soon stands above its predecessor's.
+fn state(start: u64, place: u64, now: u64) -> u64 {
+    let seen = (now - start) / 10;
+    let first = place * 40;
+    if seen <= first { 0 } else { 3 + (seen - first) * (place + 1) * (1 + start / 100) }
+}
+
+const PLACES: u64 = 4;
+
+/// All of it as text that Prometheus takes into its storage.
+fn written(stories: &[Story]) -> Result<String> {
+    let mut text = "# TYPE droptrace_start_time_seconds gauge\n".to_owned();
+    for story in stories {
+        for at in (0..=END).step_by(usize::try_from(SCRAPE)?) {
+            if let Some((start, _)) = story.heard(at) {
+                let (start, at, name) = (start + EPOCH, at + EPOCH, story.name);
+                writeln!(text, "droptrace_start_time_seconds{{job=\"d\",instance=\"{name}\"}} {start}.25 {at}")?;
+            }
+        }
+    }
+    text.push_str("# TYPE droptrace_drops counter\n");
+    for story in stories {
+        for place in 0..PLACES {
+            for at in (0..=END).step_by(usize::try_from(SCRAPE)?) {
+                let Some((start, _)) = story.heard(at) else { continue };
+                let (value, name) = (state(start, place, at), story.name);
+                if value > 0 {
+                    let labels = format!("job=\"d\",instance=\"{name}\",reason=\"R{place}\",netns=\"own\"");
+                    writeln!(text, "droptrace_drops_total{{{labels}}} {value} {}", at + EPOCH)?;
+                }
+            }
+        }
+    }
+    text.push_str("# EOF\n");
+    Ok(text)
+}
+
+pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
+    let (folder, stories) = (Folder::new()?, stories());
+    let text = folder.write("history", &written(&stories)?)?;
+    promtool(&["tsdb", "create-blocks-from", "openmetrics", &text, &folder.path("data")])?;
+    let server = Server::start(&folder, "", &[], |command: &mut Command| Ok(command.spawn()?))?;
+    let limits = Limits { time: Duration::from_mins(1), bytes: 1 << 30 };
+    let engine = Engine::new(&server.url(), &Access::default(), limits)?;
+    let scope = Scope::new(&["job".to_owned(), "instance".to_owned()], &[])?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let question = Question {
+        at: Some((EPOCH + END) as f64),
+        range: Duration::from_secs(END - RANGE),
+        baseline: Duration::from_secs(RANGE),
+        storm_rate: 1e9,
+    };
+    let fleet = gather(&engine, &scope, &question)?.fleet;
+    let baseline = fleet.baseline.as_deref().context("no baseline")?;
+    let mut wrong = String::new();
+    for story in &stories {
+        for place in 0..PLACES {
+            for (window, fleet, begin, end) in [("range", &fleet, RANGE, END), ("baseline", baseline, 0, RANGE)] {
+                let (expected, told) = (story.growth(place, begin, end), told(fleet, story.name, place));
+                if expected != told {
+                    writeln!(wrong, "{} R{place} {window}: {told} instead of {expected}", story.name)?;
+                }
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{wrong}");
+    silence_is_told(&fleet)
+}
+
+/// What it makes of a host's drops.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, or the test fails")]
+fn told(fleet: &Fleet, host: &str, place: u64) -> u64 {
+    let reason = format!("R{place}");
+    let is_it = |count: &&tracer::fleet::model::Count| {
+        fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).reason == Some(reason.as_str())
+    };
+    fleet.counts().iter().filter(is_it).map(|count| count.packets as u64).sum()
+}
+
+fn silence_is_told(fleet: &Fleet) -> Result<()> {
+    let silent = fleet.hosts().iter().filter_map(|host| Some((host.name.as_str(), host.silence.as_ref()?.seconds)));
+    let silent: BTreeMap<_, _> = silent.collect();
+    let expected = [
+        ("born and dead in the range", 1_605.0),
+        ("dead in the baseline", 5_805.0),
+        ("dead in the range", 1_605.0),
+        ("never heard in the range", 3_705.0),
+        ("restarted and dead", 1_110.0),
+    ];
+    let expected: BTreeMap<_, _> = expected.map(|(name, seconds)| (name, Some(seconds))).into();
+    ensure!(silent == expected, "{silent:?}");
+    Ok(())
+}

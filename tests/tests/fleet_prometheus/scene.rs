@@ -1,0 +1,169 @@
+//! Hosts with agents, each in a network namespace of its own, and Prometheus in one that has a cable to each.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use tests::droptrace::{Droptrace, binary, command};
+use tests::netns::Netns;
+use tests::prometheus::{Folder, Server, program};
+use tests::storm::Storm;
+use tests::wire::udp;
+use tests::witness::Witness;
+
+/// How long anything may take that Prometheus has to hear of first.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A host and its agent.
+pub(crate) struct Host {
+    storm: Storm,
+    /// Sends to where nobody listens.
+    lost: UdpSocket,
+    address: Ipv4Addr,
+    agent: Option<Droptrace>,
+}
+
+impl Host {
+    fn new(hub: &Netns, number: u8) -> Result<Self> {
+        let (host, address) = (Netns::new()?, Ipv4Addr::new(10, 9, number, 2));
+        host.probe(&format!("ip link add name up0 type veth peer name host{number} netns {}", hub.path()))?;
+        host.commands(&format!("ip address add {address}/24 dev up0\nip link set up0 up"))?;
+        hub.commands(&format!("ip address add 10.9.{number}.1/24 dev host{number}\nip link set host{number} up"))?;
+        let storm = Storm::within(host)?;
+        let lost = udp(&storm.host, (Ipv4Addr::LOCALHOST, 0).into())?;
+        Ok(Self { storm, lost, address, agent: None })
+    }
+
+    /// What Prometheus calls it.
+    pub(crate) fn name(&self) -> String {
+        format!("{}:9870", self.address)
+    }
+
+    /// Whether its agent runs.
+    pub(crate) fn has_agent(&self) -> bool {
+        self.agent.is_some()
+    }
+
+    /// Starts its agent, and waits until it counts.
+    pub(crate) fn start_agent(&mut self) -> Result<()> {
+        let listen = self.name();
+        let words = ["agent", "--netns", "self", "--listen", &listen, "--listen-insecure", "--interval", "100ms"];
+        let mut agent = self.storm.host.run(|| Droptrace::spawn(&mut command(&words)?))?;
+        agent.await_attached()?;
+        self.agent = Some(agent);
+        Ok(())
+    }
+
+    /// Ends its agent without a word.
+    pub(crate) fn kill_agent(&mut self) -> Result<()> {
+        let agent = self.agent.take().context("it has no agent")?;
+        agent.signal(Signal::KILL)?;
+        agent.wait().map(drop)
+    }
+
+    /// Has it drop so many datagrams, or a few less, for want of room.
+    pub(crate) fn overflow(&self, datagrams: u64) -> Result<()> {
+        self.storm.send(datagrams)
+    }
+
+    /// Has it drop so many datagrams to a port that nobody listens at.
+    pub(crate) fn miss(&self, datagrams: u64) -> Result<()> {
+        for _ in 0..datagrams {
+            // The error is that of an earlier one, to which the kernel answered.
+            while self.lost.send_to(b"lost", (Ipv4Addr::LOCALHOST, 9)).is_err() {}
+        }
+        Ok(())
+    }
+
+    /// What the kernel says that it has dropped so far: for want of room, and for want of a listener.
+    pub(crate) fn dropped(&self) -> Result<[u64; 2]> {
+        Ok([self.storm.dropped()?, Witness::Snmp("Udp", "NoPorts").read(&self.storm.host)?])
+    }
+}
+
+/// All of it.
+pub(crate) struct Scene {
+    pub(crate) hosts: Vec<Host>,
+    /// Dropped before Prometheus.
+    server: Server,
+    hub: Netns,
+    _folder: Folder,
+}
+
+impl Scene {
+    /// So many hosts, whose agents count, and Prometheus, which scrapes them each second.
+    pub(crate) fn new(hosts: usize) -> Result<Self> {
+        let (hub, folder) = (Netns::new()?, Folder::new()?);
+        hub.command("ip link set lo up")?;
+        let numbers = 1..=u8::try_from(hosts)?;
+        let mut hosts = numbers.map(|number| Host::new(&hub, number)).collect::<Result<Vec<_>>>()?;
+        hosts.iter_mut().try_for_each(Host::start_agent)?;
+        let targets = hosts.iter().map(Host::name).collect::<Vec<_>>().join(", ");
+        let configuration = format!(
+            "global: {{scrape_interval: 1s}}\n\
+             scrape_configs: [{{job_name: droptrace, static_configs: [{{targets: [{targets}]}}]}}]\n"
+        );
+        let server = Server::start(&folder, &configuration, &[], |command: &mut Command| {
+            hub.run(|| command.spawn().context("starting Prometheus"))
+        })?;
+        Ok(Self { hosts, server, hub, _folder: folder })
+    }
+
+    /// Where Prometheus answers, within the hub.
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// What promtool prints of a query's answer.
+    pub(crate) fn ask(&self, query: &str) -> Result<String> {
+        let words = ["query", "instant", &self.url(), query];
+        let output = self.output(Command::new(program("promtool")?).args(words))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "promtool {words:?}: {said}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Prometheus' time, in seconds since the Unix epoch.
+    pub(crate) fn now(&self) -> Result<f64> {
+        figure(&self.ask("vector(time())")?)
+    }
+
+    /// What Prometheus shows of a host's drops for a reason.
+    pub(crate) fn shown(&self, host: &Host, reason: &str) -> Result<u64> {
+        let (name, answer) = (host.name(), "or vector(0)");
+        let query = format!("sum(droptrace_drops_total{{instance=\"{name}\",reason=\"{reason}\"}}) {answer}");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        Ok(figure(&self.ask(&query)?)? as u64)
+    }
+
+    /// Waits until Prometheus has heard of something.
+    pub(crate) fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
+        let started = Instant::now();
+        while !condition(self)? {
+            ensure!(started.elapsed() < PATIENCE, "still waiting for {what} after {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Runs droptrace-fleet where Prometheus can be reached.
+    pub(crate) fn fleet(&self, words: &[&str]) -> Result<Output> {
+        let program = binary()?.with_file_name("droptrace-fleet");
+        if !program.exists() {
+            bail!("no {}: build it", program.display());
+        }
+        self.output(Command::new(program).args(words))
+    }
+
+    fn output(&self, command: &mut Command) -> Result<Output> {
+        self.hub.run(|| command.output().with_context(|| format!("starting {command:?}")))
+    }
+}
+
+/// 42 of `{} => 42 @[1700000000.1]`.
+fn figure(answer: &str) -> Result<f64> {
+    let figure = answer.split_once("=> ").and_then(|(_, rest)| rest.split_whitespace().next());
+    figure.context("no figure")?.parse().with_context(|| format!("no figure in {answer}"))
+}

@@ -1,0 +1,168 @@
+//! What an agent is to do, from what was typed and what stands in its file.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::{Arg, CommandFactory as _, Parser};
+use toml::{Table, Value};
+
+use crate::cli::args::{AgentArgs, ColorChoice, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
+use crate::metrics::web_config::WebConfig;
+
+/// What was asked for, and else what is usual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) listen: SocketAddr,
+    listen_insecure: bool,
+    web_config: Option<PathBuf>,
+    pub(super) interval: Duration,
+    pub(super) max_series: usize,
+    source: Source,
+    netns: Option<String>,
+    map_entries: u32,
+    pub(super) otlp: OtlpKnobs,
+    verbose: u8,
+}
+
+impl Settings {
+    /// Reads the file, if one is named. What was typed counts more.
+    pub(super) fn of(args: &AgentArgs) -> Result<Self> {
+        let mut knobs = args.knobs.clone();
+        if let Some(path) = &args.config {
+            let of_file = || format!("--config {}", path.display());
+            let mut file =
+                fs::read_to_string(path).map_err(Into::into).and_then(|text| parse(&text)).with_context(of_file)?;
+            // Beside the file that names it, wherever the agent runs.
+            let folder = path.parent().unwrap_or(Path::new(""));
+            file.web_config = file.web_config.map(|named| folder.join(named));
+            file.otlp = file.otlp.within(folder);
+            knobs = knobs.or(file);
+        }
+        Ok(Self {
+            listen: knobs.listen.unwrap_or((Ipv4Addr::LOCALHOST, 9870).into()),
+            listen_insecure: knobs.listen_insecure,
+            web_config: knobs.web_config,
+            interval: knobs.interval.unwrap_or(Duration::from_secs(10)),
+            max_series: knobs.max_series.unwrap_or(500).into(),
+            source: knobs.source.unwrap_or_default(),
+            netns: knobs.netns,
+            map_entries: knobs.map_entries.unwrap_or(8192),
+            otlp: knobs.otlp,
+            verbose: args.verbose,
+        })
+    }
+
+    /// How scrapes are encrypted and who may scrape.
+    ///
+    /// # Errors
+    /// Also where other hosts could read the figures in clear text, and nobody asked for that.
+    pub(super) fn web(&self) -> Result<WebConfig> {
+        let web = match &self.web_config {
+            Some(path) => WebConfig::read(path).context("--web-config")?,
+            None => WebConfig::default(),
+        };
+        let is_safe = self.listen.ip().is_loopback() || web.tls.is_some() || self.listen_insecure;
+        ensure!(
+            is_safe,
+            "--listen {}: other hosts could read the figures in clear text; encrypt them by a --web-config with \
+             tls_server_config, or say --listen-insecure",
+            self.listen
+        );
+        Ok(web)
+    }
+
+    /// What differs from `before` and is settled once and for all at the start, by name.
+    pub(super) fn fixed(&self, before: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("listen", self.listen != before.listen),
+            ("max-series", self.max_series != before.max_series),
+            ("source", self.source != before.source),
+            ("netns", self.netns != before.netns),
+            ("map-entries", self.map_entries != before.map_entries),
+            ("otlp-logs", self.otlp.otlp_logs.is_some() && before.otlp.otlp_logs.is_none()),
+            ("otlp-logs-rate", self.otlp.otlp_logs_rate != before.otlp.otlp_logs_rate),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// What counts when these are followed by `new` ones while the agent runs.
+    pub(super) fn reloaded(&self, new: Self) -> Self {
+        let Self { listen, max_series, source, map_entries, .. } = *self;
+        let mut otlp = new.otlp;
+        otlp.otlp_logs_rate = self.otlp.otlp_logs_rate;
+        if self.otlp.otlp_logs.is_none() {
+            (otlp.otlp_logs, otlp.otlp_logs_headers_file) = (None, None);
+        }
+        Self { listen, max_series, source, netns: self.netns.clone(), map_entries, otlp, ..new }
+    }
+
+    /// As if typed for another command.
+    pub(super) fn common(&self) -> CommonArgs {
+        CommonArgs {
+            duration: None,
+            format: Format::Text,
+            output: None,
+            netns: self.netns.clone(),
+            interface: None,
+            color: ColorChoice::Never,
+            verbose: self.verbose,
+            source: self.source,
+            net_dm_mode: None,
+            mode: Mode::Auto,
+            map_entries: self.map_entries,
+        }
+    }
+}
+
+/// What stands in a file is understood as if it were typed.
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct InFile {
+    #[command(flatten)]
+    knobs: Knobs,
+}
+
+fn parse(text: &str) -> Result<Knobs> {
+    let table: Table = text.parse()?;
+    let command = InFile::command();
+    let known: Vec<&Arg> = command.get_arguments().collect();
+    let mut words = vec![];
+    for (key, value) in &table {
+        let argument = known.iter().find(|argument| argument.get_long() == Some(key));
+        let argument = argument.ok_or_else(|| unknown(key, &known))?;
+        words.extend(word(key, value, argument.get_action().takes_values())?);
+    }
+    // Its first line tells what is wrong; the others tell of a command line.
+    let parsed = InFile::try_parse_from(words).map_err(|error| {
+        let text = error.to_string();
+        anyhow!("{}", text.lines().next().unwrap_or(&text).trim_start_matches("error: "))
+    })?;
+    Ok(parsed.knobs)
+}
+
+/// A key and its value as they are typed; nothing for a switch that is off.
+fn word(key: &str, value: &Value, takes_value: bool) -> Result<Option<String>> {
+    Ok(match (value, takes_value) {
+        (Value::String(text), true) => Some(format!("--{key}={text}")),
+        (Value::Integer(number), true) => Some(format!("--{key}={number}")),
+        (Value::Boolean(true), false) => Some(format!("--{key}")),
+        (Value::Boolean(false), false) => None,
+        (_, true) => bail!("`{key}` takes a string or a number"),
+        (_, false) => bail!("`{key}` is true or false"),
+    })
+}
+
+fn unknown(key: &str, known: &[&Arg]) -> anyhow::Error {
+    let names: Vec<_> = known.iter().filter_map(|argument| argument.get_long()).collect();
+    let nearest = names.iter().min_by_key(|name| strsim::osa_distance(key, name));
+    match nearest.filter(|name| strsim::osa_distance(key, name) <= name.len() / 2) {
+        Some(name) => anyhow!("there is no `{key}`; near it: `{name}`"),
+        None => anyhow!("there is no `{key}`; there are {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use super::*;
+use crate::cli::args::{Cli, Command};
+
+fn typed(line: &str) -> AgentArgs {
+    match Cli::try_parse_from(line.split(' ')).map(Cli::into_command) {
+        Ok(Command::Agent(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn settings(line: &str) -> Settings {
+    Settings::of(&typed(line)).unwrap()
+}
+
+/// A file in a folder of its own, removed with it.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("droptrace-agent-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("agent.toml"), text).unwrap();
+        Self(folder)
+    }
+
+    fn line(&self, more: &str) -> String {
+        format!("droptrace agent --config {}{more}", self.0.join("agent.toml").display())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn what_is_usual() {
+    let usual = settings("droptrace agent");
+    assert_eq!((usual.listen.to_string().as_str(), usual.max_series), ("127.0.0.1:9870", 500));
+    assert_eq!((usual.interval, usual.source, usual.map_entries), (Duration::from_secs(10), Source::Auto, 8192));
+}
+
+#[test]
+fn what_is_typed_counts_more_than_the_file() {
+    let text = "listen = \"[::1]:1\"\ninterval = \"1m\"\nmax-series = 7\nsource = \"net-dm\"\nlisten-insecure = true\n";
+    let file = File::new("counts", text);
+    let read = settings(&file.line(" --interval 5s --source ebpf"));
+    assert_eq!((read.listen.to_string().as_str(), read.max_series), ("[::1]:1", 7));
+    assert_eq!((read.interval, read.source, read.listen_insecure), (Duration::from_secs(5), Source::Ebpf, true));
+}
+
+#[test]
+fn where_is_pushed_to_changes_at_once_but_not_whether_drops_are_heard() {
+    let file =
+        File::new("pushes", "otlp = \"http://lab:4318\"\notlp-headers-file = \"headers\"\notlp-interval = \"30s\"\n");
+    let before = settings(&file.line(""));
+    assert_eq!(before.otlp.otlp_headers_file, Some(file.0.join("headers")));
+    assert_eq!(before.otlp.otlp_interval, Some(Duration::from_secs(30)));
+    let text = "otlp = \"http://other:4318\"\notlp-logs = \"http://other:4318\"\notlp-logs-rate = 9\n";
+    let new = settings(&File::new("pushed", text).line(""));
+    assert_eq!(new.fixed(&before), ["otlp-logs", "otlp-logs-rate"]);
+    let now = before.reloaded(new.clone());
+    assert_eq!(now.otlp.otlp.as_deref(), Some("http://other:4318"));
+    assert_eq!((now.otlp.otlp_logs, now.otlp.otlp_logs_rate, now.otlp.otlp_headers_file), (None, None, None));
+    let heard = settings("droptrace agent --otlp-logs http://lab:4318");
+    assert_eq!(heard.reloaded(new).otlp.otlp_logs.as_deref(), Some("http://other:4318"));
+}
+
+#[test]
+fn other_files_are_named_from_the_file_on() {
+    let file = File::new("beside", "web-config = \"web.yml\"");
+    assert_eq!(settings(&file.line("")).web_config, Some(file.0.join("web.yml")));
+    let elsewhere = settings(&file.line(" --web-config other.yml"));
+    assert_eq!(elsewhere.web_config, Some("other.yml".into()));
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_told_as_where_it_is_typed() {
+    for (text, words) in [
+        ("max-serie = 5", "there is no `max-serie`; near it: `max-series`"),
+        ("colour = 5", "there is no `colour`; there are listen, listen-insecure, web-config, interval"),
+        ("config = \"x\"", "there is no `config`"),
+        ("interval = \"soon\"", "such as 10s, 1m 30s or 500ms"),
+        ("interval = [1]", "`interval` takes a string or a number"),
+        ("listen-insecure = \"yes\"", "`listen-insecure` is true or false"),
+        ("max-series = 0", "1..=10000"),
+        ("max-series = 99999999999999", "99999999999999"),
+        ("source = \"both\"", "an agent counts each drop once"),
+        ("listen = \"localhost\"", "--listen"),
+        ("listen =", "agent.toml"),
+        ("netns = \"--help\"\nmax-series = -1", "-1"),
+    ] {
+        let file = File::new("wrong", text);
+        let error = format!("{:#}", Settings::of(&typed(&file.line(""))).unwrap_err());
+        assert!(error.contains(words) && error.contains("agent.toml"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn other_hosts_get_clear_text_only_where_that_is_said() {
+    for (line, is_taken) in [
+        ("droptrace agent --listen 127.0.0.9:1", true),
+        ("droptrace agent --listen [::1]:1", true),
+        ("droptrace agent --listen 0.0.0.0:1", false),
+        ("droptrace agent --listen [::]:1", false),
+        ("droptrace agent --listen 192.0.2.1:1 --listen-insecure", true),
+    ] {
+        assert_eq!(settings(line).web().is_ok(), is_taken, "{line}");
+    }
+    let text = format!("{:#}", settings("droptrace agent --listen 0.0.0.0:1").web().err().unwrap());
+    assert!(text.contains("--web-config") && text.contains("--listen-insecure"), "{text}");
+}
+
+#[test]
+fn what_takes_a_restart_is_known() {
+    let before = settings("droptrace agent");
+    let after = settings("droptrace agent --interval 1s --max-series 5 --map-entries 9 --listen 127.0.0.1:1");
+    assert_eq!(after.fixed(&before), ["listen", "max-series", "map-entries"]);
+    assert!(before.fixed(&before).is_empty());
+}

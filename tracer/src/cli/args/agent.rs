@@ -1,0 +1,122 @@
+//! What is typed for `agent`, or stands in its file.
+
+mod otlp;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+pub use otlp::OtlpKnobs;
+
+use super::{Source, units};
+
+/// Figures that are older tell nothing of now.
+const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  droptrace agent &
+  curl http://127.0.0.1:9870/metrics
+  droptrace agent --config /etc/droptrace/agent.toml
+  droptrace agent --listen 0.0.0.0:9870 --web-config web.yml
+  droptrace agent --otlp http://prometheus:9090/api/v1/otlp
+
+The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options that are typed \
+count more than those in the file. SIGHUP has both files read anew; what then is wrong is told, and the agent goes on as \
+before.
+
+Paths: /metrics the figures, /-/healthy whether it runs, /-/ready whether the figures are there and fresh.
+Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+
+/// Options of `agent`.
+#[derive(Args, Clone, Debug)]
+pub struct AgentArgs {
+    /// Read options from this file (TOML); those that are typed count more
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What may stand in the file as well.
+    #[command(flatten)]
+    pub knobs: Knobs,
+
+    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Options that may be typed or stand in a file, under the same names.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Knobs {
+    /// Serve the figures here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:9870]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// Let whoever reaches --listen read the figures in clear text, also from other hosts
+    #[arg(long)]
+    pub listen_insecure: bool,
+
+    /// Encrypt, and ask for passwords, as this file says: web.config of Prometheus' exporters
+    #[arg(long, value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
+
+    /// Read the totals this often [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
+
+    /// Series of drops that there may be; what has none of its own is in one for all others [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub max_series: Option<u16>,
+
+    /// Who listens; auto takes the first that works, and says what it loses [default: auto]
+    #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
+    #[arg(value_name = "auto|ebpf|net-dm")]
+    pub source: Option<Source>,
+
+    /// Count only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
+    #[arg(long, value_name = "TARGET")]
+    pub netns: Option<String>,
+
+    /// Places that the kernel tells apart; drops at more of them are counted by reason only [default: 8192]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(hide_short_help = true)]
+    pub map_entries: Option<u32>,
+
+    /// What is pushed.
+    #[command(flatten, next_help_heading = "Push by OTLP over HTTP")]
+    pub otlp: OtlpKnobs,
+}
+
+impl Knobs {
+    /// These, and for what they leave open, those.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let Self { listen, listen_insecure, web_config, interval, max_series, source, netns, map_entries, otlp } = self;
+        Self {
+            listen: listen.or(other.listen),
+            listen_insecure: listen_insecure || other.listen_insecure,
+            web_config: web_config.or(other.web_config),
+            interval: interval.or(other.interval),
+            max_series: max_series.or(other.max_series),
+            source: source.or(other.source),
+            netns: netns.or(other.netns),
+            map_entries: map_entries.or(other.map_entries),
+            otlp: otlp.or(other.otlp),
+        }
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let span = units::interval(text)?;
+    if span > LONGEST_INTERVAL { Err("the longest interval is 1h".into()) } else { Ok(span) }
+}
+
+/// Two sources at once would count drops twice.
+fn one_source() -> impl clap::builder::TypedValueParser<Value = Source> {
+    use clap::builder::TypedValueParser as _;
+    clap::builder::EnumValueParser::<Source>::new().try_map(|source| match source {
+        Source::Both => Err("an agent counts each drop once, so by one source; `droptrace compare` takes both"),
+        source => Ok(source),
+    })
+}

@@ -1,0 +1,45 @@
+//! `droptrace-fleet diagnose`: the fleet as an engine tells it that scrapes its agents.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::NAME;
+use super::args::DiagnoseArgs;
+use super::show::Show;
+use crate::cli::log_to_stderr;
+use crate::fleet::prometheus::{Access, Engine, EngineError, Gathered, Limits, Question, Scope, gather};
+use crate::fleet::report::Input;
+
+/// Asks, looks, shows.
+pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
+    log_to_stderr(args.verbose);
+    // A bad path is known before the work.
+    let show = Show::open(&args.show)?;
+    let (engine, scope) = prepare(args)?;
+    let question = Question {
+        at: args.at,
+        range: args.range,
+        baseline: args.baseline,
+        storm_rate: args.show.options().storm_rate,
+    };
+    let Gathered { fleet, notes, answers } = gather(&engine, &scope, &question)?;
+    // Nobody has to look.
+    let mut stderr = io::stderr().lock();
+    for note in &notes {
+        _ = writeln!(stderr, "{NAME}: {note}");
+    }
+    drop(stderr);
+    show.fleet(&fleet, Input { read: answers, notes, ..Input::of("prometheus") })
+}
+
+fn prepare(args: &DiagnoseArgs) -> Result<(Engine, Scope), EngineError> {
+    let mut access = args.http_config.as_deref().map_or_else(|| Ok(Access::default()), Access::read)?;
+    for line in &args.header {
+        access.header(line)?;
+    }
+    let scope = Scope::new(&args.identity, &args.matchers)?;
+    let limits = Limits { time: args.timeout, bytes: args.max_answer << 20 };
+    Ok((Engine::new(&args.prometheus, &access, limits)?, scope))
+}

@@ -1,0 +1,176 @@
+//! By how much counters grew within a window, exactly.
+//!
+//! What grew is told for each process of an agent: what it stood at when the engine last heard of it, less what it
+//! stood at when the window began. For agents that ran throughout, or that began and did not end, the engine subtracts
+//! all at once. The rest, that were restarted, ended, or were heard of late, are few: what their processes stood at
+//! is asked for by name and time.
+
+use std::collections::{HashMap, HashSet};
+
+use super::agents::{AgentId, Agents};
+use super::client::Engine;
+use super::error::EngineError;
+use super::lives::{self, Life, State};
+use super::promql::{Scope, TERM, Term, Window};
+use super::series::Series;
+
+/// Agents of one query, or terms, so that neither query nor answer becomes unwieldy.
+const AT_ONCE: usize = 48;
+
+/// Who ran when within a window.
+#[derive(Debug)]
+pub(super) struct Census {
+    window: Window,
+    /// For how many seconds of the window each agent that was heard of tells.
+    pub(super) seconds: HashMap<AgentId, f64>,
+    /// When each of the rest was last heard of.
+    last: HashMap<AgentId, f64>,
+    /// The rest, and what their growth adds up from.
+    rest: Vec<(AgentId, Vec<State>)>,
+}
+
+/// One growth: whose, at which labels' values, how much. It may be below 0 only if the agent's counters fell.
+pub(super) type EachGrowth<'f> = dyn FnMut(AgentId, &[&str], f64) + 'f;
+
+impl Census {
+    /// Asks who ran when.
+    pub(super) fn take(
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+        window: Window,
+    ) -> Result<Self, EngineError> {
+        let mut taken = Self { window, seconds: HashMap::new(), last: HashMap::new(), rest: Vec::new() };
+        let length = window.length;
+        engine.query(&scope.covered(length), Some(window.end), &mut |series| {
+            let seconds = window.end - series.value().max(window.begin());
+            taken.seconds.insert(agents.of(series), seconds);
+        })?;
+        let mut rest = Vec::new();
+        engine.query(&scope.processes(length), Some(window.end), &mut |series| {
+            rest.push(agents.of(series));
+        })?;
+        rest.retain(|agent| !taken.seconds.contains_key(agent));
+        rest.sort_unstable();
+        for some in rest.chunks(AT_ONCE) {
+            taken.examine(engine, scope, agents, some)?;
+        }
+        Ok(taken)
+    }
+
+    /// Looks at each process of these agents.
+    fn examine(
+        &mut self,
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+        some: &[AgentId],
+    ) -> Result<(), EngineError> {
+        let wanted: HashSet<_> = some.iter().copied().collect();
+        let values: Vec<_> = some.iter().map(|&agent| agents.values(agent).to_vec()).collect();
+        let named = values.iter().map(Vec::as_slice);
+        let window = self.window;
+        let mut before: HashMap<AgentId, Vec<f64>> = HashMap::new();
+        engine.query(&scope.start_of(&named), Some(window.begin()), &mut |series| {
+            before.entry(agents.of(series)).or_default().push(series.value());
+        })?;
+        let mut all: HashMap<AgentId, Vec<Life>> = HashMap::new();
+        engine.query(&scope.lives(&named, window.length), Some(window.end), &mut |series| {
+            lives::add(all.entry(agents.of(series)).or_default(), &series.points);
+        })?;
+        for (agent, lives) in all.into_iter().filter(|(agent, _)| wanted.contains(agent)) {
+            let known = before.get(&agent).map_or(&[][..], Vec::as_slice);
+            let (states, seconds) = lives::states(&lives, known, window);
+            self.seconds.insert(agent, seconds);
+            self.last.insert(agent, lives.iter().fold(f64::NEG_INFINITY, |last, life| last.max(life.last)));
+            self.rest.push((agent, states));
+        }
+        // In order, so that the same questions are asked each time.
+        self.rest.sort_unstable_by_key(|(agent, _)| *agent);
+        Ok(())
+    }
+
+    /// When agents were last heard of, in seconds since the Unix epoch.
+    pub(super) fn last_heard(
+        &self,
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+    ) -> Result<HashMap<AgentId, f64>, EngineError> {
+        let mut last = self.last.clone();
+        engine.query(&scope.heard(), Some(self.window.end), &mut |series| {
+            last.entry(agents.of(series)).or_insert(series.value());
+        })?;
+        Ok(last)
+    }
+
+    /// Tells the growth of a counter by agent and these labels.
+    pub(super) fn growth(
+        &self,
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+        counter: &Counter<'_>,
+        each: &mut EachGrowth<'_>,
+    ) -> Result<(), EngineError> {
+        let Counter { metric, more, labels } = *counter;
+        let query = scope.growth(metric, more, labels, self.window.length);
+        engine.query(&query, Some(self.window.end), &mut |series| {
+            each(agents.of(series), &values(series, labels), series.value());
+        })?;
+        let mut some: Vec<(AgentId, State)> = Vec::new();
+        for (agent, states) in &self.rest {
+            some.extend(states.iter().map(|state| (*agent, *state)));
+            if some.len() >= AT_ONCE {
+                self.add_up(engine, scope, agents, counter, &some, each)?;
+                some.clear();
+            }
+        }
+        if some.is_empty() { Ok(()) } else { self.add_up(engine, scope, agents, counter, &some, each) }
+    }
+
+    /// All states of an agent are among `some`, or none is.
+    fn add_up(
+        &self,
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+        counter: &Counter<'_>,
+        some: &[(AgentId, State)],
+        each: &mut EachGrowth<'_>,
+    ) -> Result<(), EngineError> {
+        let Counter { metric, more, labels } = *counter;
+        let terms: Vec<_> =
+            some.iter().map(|(agent, state)| Term { at: state.at, agent: agents.values(*agent) }).collect();
+        let query = scope.states(metric, more, labels, &terms);
+        let mut sums: HashMap<(AgentId, Vec<String>), f64> = HashMap::new();
+        engine.query(&query, Some(self.window.end), &mut |series| {
+            // Of a term that was not asked for, nothing can be said.
+            let Some((agent, state)) = series.label(TERM).parse().ok().and_then(|index: usize| some.get(index)) else {
+                return;
+            };
+            let place = labels.iter().map(|label| series.label(label).to_owned()).collect();
+            let value = if state.is_added { series.value() } else { -series.value() };
+            *sums.entry((*agent, place)).or_default() += value;
+        })?;
+        for ((agent, place), sum) in sums {
+            each(agent, &place.iter().map(String::as_str).collect::<Vec<_>>(), sum);
+        }
+        Ok(())
+    }
+}
+
+/// What is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counter<'c> {
+    /// The metric.
+    pub(super) metric: &'c str,
+    /// Matchers of its series.
+    pub(super) more: &'c str,
+    /// What it is told by, beside the agent.
+    pub(super) labels: &'c [&'c str],
+}
+
+fn values<'s>(series: &'s Series, labels: &[&str]) -> Vec<&'s str> {
+    labels.iter().map(|label| series.label(label)).collect()
+}

@@ -1,0 +1,21 @@
+//! A fleet as an engine knows it that scrapes its agents: Prometheus, or one of those that speak its language (Thanos,
+//! Mimir, `VictoriaMetrics`). The engine adds up; what comes over is by host and place.
+
+mod access;
+mod agents;
+mod answer;
+mod client;
+mod error;
+#[cfg(test)]
+mod fake;
+mod gather;
+mod increase;
+mod lives;
+mod promql;
+mod series;
+
+pub use access::Access;
+pub use client::{Engine, Limits};
+pub use error::EngineError;
+pub use gather::{Gathered, Question, gather};
+pub use promql::{Scope, Window};

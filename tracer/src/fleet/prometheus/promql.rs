@@ -1,0 +1,336 @@
+//! Queries, in the part of the language that all engines share.
+//!
+//! `increase()` estimates: it extrapolates to the edges of its window, and leaves out what a series counted before its
+//! first sample. Here counts are differences of two states of the same process, which the engine subtracts; see
+//! [`super::increase`].
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use super::error::EngineError;
+
+/// When an agent's process began, in seconds since the Unix epoch: a constant of the process, by which processes are
+/// told apart. Each agent has it.
+pub(super) const START: &str = "droptrace_start_time_seconds";
+
+/// The label that tells the terms of [`Scope::states`] apart.
+pub(super) const TERM: &str = "droptrace_term";
+
+/// Which agents are asked for, and how they are told apart.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Labels whose values together name one agent.
+    identity: Vec<String>,
+    /// `cluster="a",rack=~"1.*"`, or nothing.
+    matchers: String,
+}
+
+/// A time that is asked about: from so many seconds before its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Seconds since the Unix epoch.
+    pub end: f64,
+    /// How long it is; whole seconds.
+    pub length: Duration,
+}
+
+impl Window {
+    /// Seconds since the Unix epoch.
+    pub fn begin(&self) -> f64 {
+        self.end - self.length.as_secs_f64()
+    }
+
+    /// The time of the same end, or another one, just before this one.
+    #[must_use]
+    pub fn before(&self, length: Duration) -> Self {
+        Self { end: self.begin(), length }
+    }
+}
+
+/// What counts at one time: all agents' that are named.
+#[derive(Clone, Debug)]
+pub(super) struct Term<'a> {
+    /// Seconds since the Unix epoch.
+    pub(super) at: f64,
+    /// Values of the identity's labels.
+    pub(super) agent: &'a [String],
+}
+
+impl Scope {
+    /// Agents told apart by these labels, of those that match.
+    ///
+    /// # Errors
+    /// When something is no name of a label, or there is none.
+    pub fn new(identity: &[String], matchers: &[String]) -> Result<Self, EngineError> {
+        if identity.is_empty() {
+            let cause = "agents are told apart by one label at least, such as instance";
+            return Err(EngineError::Settings(cause.into()));
+        }
+        if let Some(wrong) = identity.iter().find(|name| !is_label(name)) {
+            return Err(EngineError::Settings(format!("{wrong:?} is no name of a label")));
+        }
+        if let Some(wrong) = matchers.iter().find(|matcher| !is_matcher(matcher)) {
+            let cause = format!("{wrong:?} is no matcher: write it as cluster=\"a\", or with !=, =~ or !~");
+            return Err(EngineError::Settings(cause));
+        }
+        Ok(Self { identity: identity.to_vec(), matchers: matchers.join(",") })
+    }
+
+    /// Labels whose values together name one agent.
+    pub(super) fn identity(&self) -> &[String] {
+        &self.identity
+    }
+
+    /// As it stands behind a metric's name.
+    pub(super) fn matchers(&self) -> String {
+        self.select("", "")
+    }
+
+    /// A metric's series of these agents, with more matchers.
+    pub(super) fn select(&self, metric: &str, more: &str) -> String {
+        let matchers: Vec<_> = [more, &self.matchers].into_iter().filter(|part| !part.is_empty()).collect();
+        if matchers.is_empty() { metric.to_owned() } else { format!("{metric}{{{}}}", matchers.join(",")) }
+    }
+
+    fn by(&self) -> String {
+        self.identity.join(",")
+    }
+
+    fn by_also(&self, labels: &[&str]) -> String {
+        let own = self.identity.iter().map(String::as_str);
+        let others = labels.iter().copied().filter(|label| !self.identity.iter().any(|own| own == label));
+        own.chain(others).collect::<Vec<_>>().join(",")
+    }
+
+    /// How many processes of each agent the engine heard of within the window.
+    pub(super) fn processes(&self, length: Duration) -> String {
+        format!("sum by ({}) (changes({}[{}]) + 1)", self.by(), self.select(START, ""), Span(length))
+    }
+
+    /// Series of each agent that tell of it at one time: more than one, and it would be counted as often.
+    pub(super) fn duplicates(&self) -> String {
+        format!("count by ({}) ({}) > 1", self.by(), self.select(START, ""))
+    }
+
+    /// When each agent was last heard of, of those that are not forgotten yet.
+    pub(super) fn heard(&self) -> String {
+        format!("max by ({}) (timestamp({}))", self.by(), self.select(START, ""))
+    }
+
+    /// The start of those agents that need only be looked at twice: the engine heard of one process alone, which runs
+    /// at the end, and either ran at the beginning, or began within the window.
+    pub(super) fn covered(&self, length: Duration) -> String {
+        let (start, span, by) = (self.select(START, ""), Span(length), self.by());
+        let throughout = format!("{start} == {start} offset {span}");
+        let began = format!("({start} > time() - {}) unless {start} offset {span}", length.as_secs());
+        format!("(({throughout}) or ({began})) and on ({by}) ({} == 1)", self.processes(length))
+    }
+
+    /// By how much a counter of those agents grew, summed up by agent and these labels. A series that was not there at
+    /// the beginning was 0: the process that would have told of it either did not run, or was heard without it.
+    pub(super) fn growth(&self, metric: &str, more: &str, labels: &[&str], length: Duration) -> String {
+        let (counter, span) = (self.select(metric, more), Span(length));
+        format!(
+            "sum by ({}) (({counter} - {counter} offset {span} or {counter}) and on ({}) ({}))",
+            self.by_also(labels),
+            self.by(),
+            self.covered(length)
+        )
+    }
+
+    /// The highest growth of a counter within any piece of the window, where it is at least `least`. The pieces follow
+    /// one another.
+    pub(super) fn peaks(&self, metric: &str, labels: &[&str], window: Duration, piece: Duration, least: f64) -> String {
+        let growth = self.growth(metric, "", labels, piece);
+        format!("max_over_time(({growth})[{}:{}]) >= {least}", Span(window), Span(piece))
+    }
+
+    /// All that the engine heard of these agents' processes within the window, and perhaps of some others'.
+    pub(super) fn lives<'a>(&self, agents: &(impl Iterator<Item = &'a [String]> + Clone), length: Duration) -> String {
+        format!("{}[{}]", self.select(START, &self.any_of(agents)), Span(length))
+    }
+
+    /// A metric's series of these agents now, and perhaps of some others.
+    pub(super) fn start_of<'a>(&self, agents: &(impl Iterator<Item = &'a [String]> + Clone)) -> String {
+        self.select(START, &self.any_of(agents))
+    }
+
+    /// Matchers for each of the labels by itself: they match these agents, and perhaps some others.
+    fn any_of<'a>(&self, agents: &(impl Iterator<Item = &'a [String]> + Clone)) -> String {
+        let matcher = |(index, label): (usize, &String)| {
+            let mut values: Vec<_> = agents.clone().map(|agent| agent[index].as_str()).collect();
+            values.sort_unstable();
+            values.dedup();
+            let regex = values.into_iter().map(escaped).collect::<Vec<_>>().join("|");
+            format!("{label}=~{}", Quoted(&regex))
+        };
+        self.identity.iter().enumerate().map(matcher).collect::<Vec<_>>().join(",")
+    }
+
+    /// What a counter stood at, for each of the terms, summed up by agent and these labels. [`TERM`] is the term's index.
+    pub(super) fn states(&self, metric: &str, more: &str, labels: &[&str], terms: &[Term<'_>]) -> String {
+        let by = self.by_also(labels);
+        let state = |(index, term): (usize, &Term<'_>)| {
+            let mut matchers: Vec<_> =
+                self.identity.iter().zip(term.agent).map(|(l, v)| format!("{l}={}", Quoted(v))).collect();
+            if !more.is_empty() {
+                matchers.push(more.to_owned());
+            }
+            let series = self.select(metric, &matchers.join(","));
+            format!("label_replace(sum by ({by}) ({series} @ {:.3}),\"{TERM}\",\"{index}\",\"\",\"\")", term.at)
+        };
+        terms.iter().enumerate().map(state).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// What agents tell of themselves, the last of it within the window.
+    pub(super) fn last(&self, metric: &str, length: Duration) -> String {
+        let (series, by) = (self.select(metric, ""), self.by());
+        format!("{series} or on ({by}) last_over_time({series}[{}])", Span(length))
+    }
+
+    /// Agents that could not tell at some time of the window how many drops they lost.
+    pub(super) fn unknown_loss(&self, length: Duration) -> String {
+        let unknown = self.select("droptrace_loss_unknown", "");
+        format!("max by ({}) (max_over_time({unknown}[{}])) > 0", self.by(), Span(length))
+    }
+
+    /// Agents whose drops by place and ledger differ.
+    pub(super) fn unbalanced(&self) -> String {
+        let (by, drops) = (self.by(), self.select("droptrace_drops_total", ""));
+        let ledger = self.select("droptrace_ledger_drops_total", "account=~\"accounted|overflow\"");
+        format!("sum by ({by}) ({drops}) != on ({by}) sum by ({by}) ({ledger})")
+    }
+
+    /// For how long agents have not read their totals, where that is longer.
+    pub(super) fn not_read(&self, longest: Duration) -> String {
+        let read = self.select("droptrace_last_read_timestamp_seconds", "");
+        format!("max by ({}) (time() - {read}) > {}", self.by(), longest.as_secs())
+    }
+
+    /// Targets that the engine cannot scrape, of the jobs that have agents.
+    pub(super) fn down(&self, length: Duration) -> String {
+        let (up, agents) = (self.select("up", ""), self.select(START, ""));
+        format!(
+            "min by ({}) ({up} == 0) and on (job) count by (job) (last_over_time({agents}[{}]))",
+            self.by_also(&["job"]),
+            Span(length)
+        )
+    }
+}
+
+/// The engine's own time, in seconds since the Unix epoch.
+pub(super) const NOW: &str = "vector(time())";
+
+/// A time span: `3600s`.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs())
+    }
+}
+
+/// A string literal.
+struct Quoted<'t>(&'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                '\n' => f.write_str("\\n")?,
+                c => f.write_char(c)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+/// A regular expression that this text alone matches.
+fn escaped(text: &str) -> String {
+    let mut regex = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            regex.push('\\');
+        }
+        regex.push(c);
+    }
+    regex
+}
+
+fn is_label(name: &str) -> bool {
+    let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_word && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
+}
+
+/// Whether it is one matcher and nothing else: the engine would say of anything else what is wrong with a query that
+/// nobody typed.
+fn is_matcher(text: &str) -> bool {
+    let operator = text.find(['=', '!']).unwrap_or(0);
+    let (name, rest) = text.split_at(operator);
+    let value = ["=~", "!~", "!=", "="].into_iter().find_map(|operator| rest.strip_prefix(operator));
+    let quoted = value.and_then(|value| value.strip_prefix('"')).and_then(|value| value.strip_suffix('"'));
+    let mut is_escape = false;
+    let is_whole = |inner: &str| {
+        inner.chars().all(|c| {
+            let ends = c == '"' && !is_escape;
+            is_escape = c == '\\' && !is_escape;
+            !ends
+        }) && !is_escape
+    };
+    is_label(name) && quoted.is_some_and(is_whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn scope(matchers: &[&str]) -> Result<Scope, EngineError> {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        Scope::new(&owned(&["job", "instance"]), &owned(matchers))
+    }
+
+    #[test]
+    fn queries() {
+        let scope = scope(&[r#"rack="1""#]).unwrap();
+        insta::assert_snapshot!(
+            [
+                scope.growth("x", "", &["reason"], HOUR),
+                scope.peaks("x", &["reason"], HOUR, HOUR / 60, 6e4),
+                scope.unbalanced(),
+                scope.down(HOUR),
+                scope.last("droptrace_host_info", HOUR),
+            ]
+            .join("\n")
+        );
+    }
+
+    #[test]
+    fn agents_are_named_exactly() {
+        let scope = scope(&[]).unwrap();
+        let agents = [["d".to_owned(), "h.1:9870".to_owned()], ["d".to_owned(), "a\"\\\n".to_owned()]];
+        assert_eq!(
+            scope.lives(&agents.iter().map(<[String; 2]>::as_slice), HOUR),
+            r#"droptrace_start_time_seconds{job=~"d",instance=~"a\"\\\\\n|h\\.1:9870"}[3600s]"#
+        );
+        let term = Term { at: 1.5, agent: &agents[1] };
+        assert_eq!(
+            scope.states("x", "a=\"b\"", &["reason"], &[term]),
+            r#"label_replace(sum by (job,instance,reason) (x{job="d",instance="a\"\\\n",a="b"} @ 1.500),"droptrace_term","0","","")"#
+        );
+    }
+
+    #[test]
+    fn matchers_are_taken_or_refused() {
+        for text in [r#"a="b""#, r#"a=~"b|c""#, r#"_a1!="""#, r#"a!~"b\"c""#, r#"a="x\\""#] {
+            assert!(scope(&[text]).is_ok(), "{text}");
+        }
+        for text in ["", "a", "a=b", r#"="b""#, r#"1a="b""#, r#"a="b",c="d""#, r#"a="b"}"#, r#"a="b\""#, r#"a==""#] {
+            assert!(scope(&[text]).is_err(), "{text}");
+        }
+        assert!(Scope::new(&[], &[]).is_err() && Scope::new(&["a b".to_owned()], &[]).is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! The agent's state: what was read so far, as figures.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::figures::{Family, Figures, Kind, Sample, Value};
+use super::ledger::Accounts;
+use super::place::{Spot, Surroundings, overflow_labels};
+use super::process;
+use super::series::{LABELS, Labels, Series, Sum};
+use crate::event::{DropTotal, Timestamp};
+use crate::report::{Host, SourceReport, StatReport};
+use crate::session::{Refusals, Session, Step};
+
+/// What is known of a run from its start on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where.
+    pub host: Host,
+    /// The kernel's build.
+    pub build_id: Option<String>,
+    /// Inode number of the network namespace that droptrace runs in; 0 when not known.
+    pub own_netns: u32,
+    /// Better ways to listen, and why they were refused.
+    pub refusals: Refusals,
+    /// When the process started.
+    pub started_at: Timestamp,
+}
+
+/// What the agent did so far besides listening.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Readings of the totals.
+    pub reads: u64,
+    /// Readings that failed.
+    pub failed_reads: u64,
+    /// How long the last one took.
+    pub read_duration: Duration,
+    /// When the last one that did not fail was done.
+    pub last_read: Timestamp,
+    /// How long it last took to put the figures into the text that scrapes get.
+    pub encode_duration: Duration,
+}
+
+/// Counts on from reading to reading.
+#[derive(Debug)]
+pub struct Collector {
+    facts: Facts,
+    surroundings: Surroundings,
+    series: Series<Spot>,
+    accounts: Accounts,
+    /// The way that was taken, and each source's name and mode.
+    step: Option<Step>,
+    sources: Vec<(&'static str, &'static str)>,
+}
+
+impl Collector {
+    /// Nothing is counted yet; at most `max_series` series of drops will be.
+    pub fn new(facts: Facts, max_series: usize) -> Self {
+        Self {
+            surroundings: Surroundings::new(facts.own_netns),
+            facts,
+            series: Series::new(max_series),
+            accounts: Accounts::default(),
+            step: None,
+            sources: vec![],
+        }
+    }
+
+    /// Reads the totals.
+    pub fn read(&mut self, session: &mut Session) -> anyhow::Result<()> {
+        let report = session.stat_report()?;
+        self.take(&report, session.step());
+        Ok(())
+    }
+
+    /// Takes what a run has counted since its start, by which way.
+    fn take(&mut self, report: &StatReport, step: Step) {
+        let Self { surroundings, series, .. } = self;
+        let mut reading = series.reading();
+        for total in most_first(&report.drops) {
+            let sum = Sum { packets: total.packets, bytes: total.bytes };
+            reading.add(Spot::from(&*total.place), sum, || surroundings.labels(&total.place));
+        }
+        for total in &report.overflow {
+            let sum = Sum { packets: total.packets, bytes: total.bytes };
+            reading.add(Spot::Overflow(total.reason.clone()), sum, || overflow_labels(total.reason.as_deref()));
+        }
+        reading.finish();
+        self.accounts.take(&report.sources);
+        self.step = Some(step);
+        self.sources = report.sources.iter().map(|SourceReport { mode, ledger }| (ledger.source(), *mode)).collect();
+    }
+
+    /// All that is told.
+    pub fn figures(&self, work: &Work) -> Figures {
+        let families = self.drops().into_iter().chain(self.accounts.families());
+        let families = families.chain(self.ways()).chain(self.facts()).chain(self.bound());
+        let families = families.chain(of_work(work)).chain(process::families(self.facts.started_at));
+        Figures { families: families.collect() }
+    }
+
+    fn drops(&self) -> [Family; 2] {
+        let sample = |labels: &Labels, count| Sample {
+            labels: LABELS.into_iter().zip(labels.iter().cloned()).collect(),
+            value: Value::Count(count),
+        };
+        let bytes = self.series.iter().filter_map(|(labels, sum)| Some(sample(labels, sum.bytes?)));
+        [
+            Family {
+                name: "droptrace_drops",
+                help: "Packets that the kernel dropped",
+                unit: None,
+                kind: Kind::Counter,
+                samples: self.series.iter().map(|(labels, sum)| sample(labels, sum.packets)).collect(),
+            },
+            Family {
+                name: "droptrace_dropped",
+                help: "Bytes of packets that the kernel dropped, from the MAC header where it is set",
+                unit: Some("bytes"),
+                kind: Kind::Counter,
+                samples: bytes.collect(),
+            },
+        ]
+    }
+
+    /// Ways to listen.
+    fn ways(&self) -> impl Iterator<Item = Family> {
+        let rank = self.step.and_then(|step| Step::LADDER.iter().position(|each| *each == step));
+        let refused = self.facts.refusals.0.iter().map(|refusal| {
+            // The rest is advice.
+            let reason = refusal.reason.lines().next().unwrap_or_default();
+            let (source, mode) = (refusal.step.source(), refusal.step.mode());
+            Sample::new([("source", source), ("mode", mode), ("reason", reason)], 1_u64)
+        });
+        let sources =
+            self.sources.iter().map(|(source, mode)| Sample::new([("source", source), ("mode", mode)], 1_u64));
+        let families = [
+            info("droptrace_source", "Who listens, and how", sources.collect()),
+            Family {
+                name: "droptrace_ladder_step",
+                help: "The way to listen that was taken: 1 for the best, more for those that tell less",
+                unit: None,
+                kind: Kind::Gauge,
+                samples: rank.map(|rank| Sample::new([], rank as u64 + 1)).into_iter().collect(),
+            },
+            info("droptrace_refusal", "A better way to listen, and why it was refused", refused.collect()),
+        ];
+        families.into_iter().filter(|family| !family.samples.is_empty())
+    }
+
+    fn facts(&self) -> [Family; 2] {
+        let Facts { host, build_id, .. } = &self.facts;
+        let build_id = build_id.as_deref().unwrap_or_default();
+        let host = [("host", &*host.name), ("kernel", &*host.kernel), ("kernel_build_id", build_id)];
+        let build = [("version", env!("CARGO_PKG_VERSION"))];
+        [
+            info("droptrace_host", "The host and its kernel", vec![Sample::new(host, 1_u64)]),
+            info("droptrace_build", "This droptrace", vec![Sample::new(build, 1_u64)]),
+        ]
+    }
+
+    /// How near the bound on series is.
+    fn bound(&self) -> [Family; 2] {
+        let count = |count: usize| vec![Sample::new([], count as u64)];
+        [
+            gauge(
+                "droptrace_series",
+                "Series of drops, with the one for all others",
+                None,
+                count(self.series.iter().len()),
+            ),
+            gauge("droptrace_series_limit", "Series of drops that there may be", None, count(self.series.limit())),
+        ]
+    }
+}
+
+/// So that the first reading gives series to what drops most.
+fn most_first(totals: &[DropTotal]) -> Vec<&DropTotal> {
+    let mut totals: Vec<_> = totals.iter().collect();
+    totals.sort_by_key(|total| Reverse(total.packets));
+    totals
+}
+
+fn of_work(work: &Work) -> [Family; 4] {
+    let seconds = Some("seconds");
+    let measure = |value: f64| vec![Sample::new([], value)];
+    [
+        Family {
+            name: "droptrace_reads",
+            help: "Readings of the totals",
+            unit: None,
+            kind: Kind::Counter,
+            samples: vec![
+                Sample::new([("result", "ok")], work.reads),
+                Sample::new([("result", "failed")], work.failed_reads),
+            ],
+        },
+        gauge(
+            "droptrace_read_duration",
+            "How long the last reading took",
+            seconds,
+            measure(work.read_duration.as_secs_f64()),
+        ),
+        gauge(
+            "droptrace_last_read_timestamp",
+            "When the totals were read last, seconds since the epoch",
+            seconds,
+            measure(process::seconds(work.last_read)),
+        ),
+        gauge(
+            "droptrace_scrape_duration",
+            "How long it last took to put the figures into the text that scrapes get",
+            seconds,
+            measure(work.encode_duration.as_secs_f64()),
+        ),
+    ]
+}
+
+fn gauge(name: &'static str, help: &'static str, unit: Option<&'static str>, samples: Vec<Sample>) -> Family {
+    Family { name, help, unit, kind: Kind::Gauge, samples }
+}
+
+fn info(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Family {
+    Family { name, help, unit: None, kind: Kind::Info, samples }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::event::{Location, Place, Reason, Symbol};
+use crate::ledger::{EbpfLedger, Ledger};
+use crate::report::OverflowTotal;
+use crate::session::Refusal;
+use crate::source::ebpf::Mode;
+
+fn facts() -> Facts {
+    let refusals = vec![Refusal { step: Step::LADDER[0], reason: "no rights\ngrant them".into() }];
+    Facts {
+        host: Host { name: "alpha".into(), kernel: "6.18.0".into() },
+        build_id: None,
+        own_netns: 7,
+        refusals: Refusals(refusals),
+        started_at: Timestamp(5_000_000_000),
+    }
+}
+
+fn reason(name: &str) -> Arc<Reason> {
+    Reason { value: Some(3), subsystem: "core".into(), name: name.into() }.into()
+}
+
+fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
+    let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 16, module: None };
+    let place = Place {
+        reason: reason(name),
+        location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
+        protocol: 0x0800,
+        interface: Some("lo".into()),
+        ifindex: 1,
+        netns,
+        netns_name: None,
+    };
+    DropTotal {
+        place: place.into(),
+        packets,
+        bytes: Some(packets * 100),
+        first_seen: Timestamp(1),
+        last_seen: Timestamp(2),
+        seen_by: &[],
+    }
+}
+
+fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
+    let accounted = drops.iter().map(|total| total.packets).sum();
+    let ledger =
+        EbpfLedger { hits: accounted + overflow, accounted, overflow, missed: Some(0), ..EbpfLedger::default() };
+    StatReport {
+        host: facts().host,
+        started_at: Timestamp(0),
+        duration: Duration::from_secs(1),
+        is_final: false,
+        sources: vec![SourceReport { mode: "raw_tracepoint", ledger: Ledger::Ebpf(ledger) }],
+        drops,
+        overflow: vec![OverflowTotal { reason: Some(reason("NO_SOCKET")), packets: overflow, bytes: Some(0) }],
+        own_netlink_drops: None,
+    }
+}
+
+fn samples<'f>(figures: &'f Figures, name: &str) -> &'f [Sample] {
+    figures.families.iter().find(|family| family.name == name).map_or(&[], |family| &family.samples)
+}
+
+fn count(sample: &Sample) -> u64 {
+    match sample.value {
+        Value::Count(count) => count,
+        Value::Real(_) => panic!("{sample:?} is no count"),
+    }
+}
+
+/// All series together, and what the ledger has.
+fn sums(collector: &Collector) -> (u64, u64) {
+    let figures = collector.figures(&Work::default());
+    let is_told = |sample: &&Sample| ["accounted", "overflow"].contains(&&*sample.labels[1].1);
+    let ledger = samples(&figures, "droptrace_ledger_drops").iter().filter(is_told).map(count).sum();
+    (samples(&figures, "droptrace_drops").iter().map(count).sum(), ledger)
+}
+
+#[test]
+fn the_sum_of_all_series_is_that_of_the_ledger() {
+    for limit in [1, 2, 3, 500] {
+        let mut collector = Collector::new(facts(), limit);
+        for factor in [1, 2, 7] {
+            let drops = vec![total("A", 7, 10 * factor), total("B", 7, 5 * factor), total("B", 8, factor)];
+            collector.take(&report(drops, 3 * factor), Step::Ebpf(Mode::RawTracepoint));
+            assert_eq!(sums(&collector), (19 * factor, 19 * factor));
+        }
+        let figures = collector.figures(&Work::default());
+        let series = count(&samples(&figures, "droptrace_series")[0]);
+        assert_eq!(
+            (series, count(&samples(&figures, "droptrace_series_limit")[0])),
+            (limit.min(5) as u64, limit as u64)
+        );
+    }
+}
+
+#[test]
+fn what_drops_most_has_a_series_of_its_own() {
+    let mut collector = Collector::new(facts(), 2);
+    let drops = vec![total("A", 7, 1), total("B", 7, 50), total("C", 7, 2)];
+    collector.take(&report(drops, 0), Step::Ebpf(Mode::TpBtf));
+    let figures = collector.figures(&Work::default());
+    let told: Vec<_> =
+        samples(&figures, "droptrace_drops").iter().map(|sample| (&*sample.labels[0].1, count(sample))).collect();
+    assert_eq!(told, [("other", 3), ("B", 50)]);
+    let bytes: Vec<_> = samples(&figures, "droptrace_dropped").iter().map(count).collect();
+    assert_eq!(bytes, [300, 5000]);
+}
+
+#[test]
+fn the_way_to_listen_is_told_with_what_it_was_taken_for() {
+    let mut collector = Collector::new(facts(), 9);
+    assert!(samples(&collector.figures(&Work::default()), "droptrace_ladder_step").is_empty());
+    collector.take(&report(vec![], 0), Step::Ebpf(Mode::RawTracepoint));
+    let figures = collector.figures(&Work::default());
+    assert_eq!(samples(&figures, "droptrace_ladder_step"), [Sample::new([], 2_u64)]);
+    let source = Sample::new([("source", "ebpf"), ("mode", "raw_tracepoint")], 1_u64);
+    assert_eq!(samples(&figures, "droptrace_source"), [source]);
+    let refusal = Sample::new([("source", "ebpf"), ("mode", "tp_btf"), ("reason", "no rights")], 1_u64);
+    assert_eq!(samples(&figures, "droptrace_refusal"), [refusal]);
+}
+
+#[test]
+fn names_of_families_are_told_once() {
+    let mut collector = Collector::new(facts(), 9);
+    collector.take(&report(vec![total("A", 7, 1)], 1), Step::LADDER[0]);
+    let mut names: Vec<_> = collector.figures(&Work::default()).families.iter().map(|family| family.name).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}

@@ -1,0 +1,126 @@
+//! What requests are answered.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::connections::Place;
+use super::{Cause, Shared};
+use crate::metrics::figures::Figures;
+use crate::metrics::openmetrics::{Format, encode};
+
+pub(super) type Body = Full<Bytes>;
+
+const PAGE: &str = "\
+<!DOCTYPE html>
+<html lang=\"en\">
+<head><meta charset=\"utf-8\"><title>droptrace agent</title></head>
+<body>
+<h1>droptrace agent</h1>
+<p>What the kernel of this host drops, for Prometheus to scrape.</p>
+<ul>
+<li><a href=\"/metrics\">/metrics</a>: the figures</li>
+<li><a href=\"/-/healthy\">/-/healthy</a>: whether this program runs</li>
+<li><a href=\"/-/ready\">/-/ready</a>: whether the figures are there and fresh</li>
+</ul>
+</body>
+</html>
+";
+
+/// The figures as text, in both forms.
+#[derive(Clone, Debug)]
+pub struct Exposition {
+    open_metrics: Bytes,
+    text: Bytes,
+    /// From then on they are too old; none where nothing was read yet.
+    stale_at: Option<Instant>,
+}
+
+impl Exposition {
+    /// Encodes them.
+    pub fn new(figures: &Arc<Figures>, stale_at: Option<Instant>) -> Result<Self, fmt::Error> {
+        let text = |format| encode(Arc::clone(figures), format).map(Bytes::from);
+        Ok(Self { open_metrics: text(Format::OpenMetrics)?, text: text(Format::Text)?, stale_at })
+    }
+
+    fn body(&self, format: Format) -> Bytes {
+        match format {
+            Format::OpenMetrics => self.open_metrics.clone(),
+            Format::Text => self.text.clone(),
+        }
+    }
+}
+
+pub(super) async fn answer(request: &Request<Incoming>, shared: &Shared, place: &Place) -> Response<Body> {
+    if let Some((cause, refusal)) = refusal(request, shared).await {
+        shared.tally.refuse(cause);
+        return refusal;
+    }
+    // Only now: whoever guesses passwords keeps nobody out.
+    place.is_answered();
+    match request.uri().path() {
+        "/metrics" => metrics(request, shared),
+        "/-/healthy" => plain(StatusCode::OK, "droptrace runs\n"),
+        "/-/ready" => ready(shared),
+        "/" => with_type(StatusCode::OK, "text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes())),
+        _ => plain(StatusCode::NOT_FOUND, "not here: / tells what is\n"),
+    }
+}
+
+/// What is refused before it is looked at, and for which cause.
+async fn refusal(request: &Request<Incoming>, shared: &Shared) -> Option<(Cause, Response<Body>)> {
+    let users = shared.web.borrow().users.clone();
+    if let Some(users) = users {
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        if !users.admit(authorization).await {
+            let mut response = plain(StatusCode::UNAUTHORIZED, "a name and its password are asked for\n");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+            return Some((Cause::Credentials, response));
+        }
+    }
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Some((Cause::Method, response));
+    }
+    if !request.body().is_end_stream() {
+        return Some((Cause::TooLarge, plain(StatusCode::PAYLOAD_TOO_LARGE, "no bodies are taken\n")));
+    }
+    None
+}
+
+fn metrics(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
+    let exposition = shared.exposition.borrow().clone();
+    let Some(exposition) = exposition else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "nothing was read yet\n");
+    };
+    shared.tally.scraped();
+    with_type(StatusCode::OK, format.content_type(), exposition.body(format))
+}
+
+fn ready(shared: &Shared) -> Response<Body> {
+    let stale_at = shared.exposition.borrow().as_ref().and_then(|exposition| exposition.stale_at);
+    match stale_at {
+        Some(stale_at) if Instant::now() < stale_at => plain(StatusCode::OK, "the figures are fresh\n"),
+        Some(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the last reading is too old\n"),
+        None => plain(StatusCode::SERVICE_UNAVAILABLE, "nothing was read yet\n"),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

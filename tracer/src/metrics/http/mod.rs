@@ -1,0 +1,192 @@
+//! Serves the figures over HTTP, to whoever behaves: connections, requests and their time are bounded, and what is
+//! refused is counted.
+
+mod answer;
+mod connections;
+mod tally;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+pub use answer::Exposition;
+use answer::{Body, answer};
+use connections::{Connections, Full, GaveWay, Place};
+pub use tally::{Cause, Tally};
+
+use super::web_config::WebConfig;
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Bytes of a request up to its end.
+    pub request_bytes: usize,
+    /// Lines of a request's headers.
+    pub headers: usize,
+    /// How long a request may take to arrive, and TLS to be agreed upon before.
+    pub request_time: Duration,
+    /// How long an answer may be on its way while others wait for its place.
+    pub answer_time: Duration,
+    /// How long all of a connection may take: a request and its answer.
+    pub connection_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 32,
+            request_bytes: 16 << 10,
+            headers: 64,
+            request_time: Duration::from_secs(5),
+            answer_time: Duration::from_secs(1),
+            connection_time: Duration::from_secs(15),
+        }
+    }
+}
+
+/// After the system had no more room for connections.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long answers that are on their way have at the end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What all connections share.
+#[derive(Clone)]
+struct Shared {
+    limits: Limits,
+    tally: Arc<Tally>,
+    web: watch::Receiver<WebConfig>,
+    exposition: watch::Receiver<Option<Arc<Exposition>>>,
+}
+
+/// Listens.
+pub struct Server {
+    listener: TcpListener,
+    shared: Shared,
+    connections: Connections,
+}
+
+impl Server {
+    /// Listens at once; requests are answered while [`Server::serve`] runs, with what is in `exposition`.
+    pub async fn bind(
+        address: SocketAddr,
+        limits: Limits,
+        web: watch::Receiver<WebConfig>,
+        exposition: watch::Receiver<Option<Arc<Exposition>>>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let shared = Shared { limits, tally: Arc::default(), web, exposition };
+        Ok(Self { listener, shared, connections: Connections::new(limits.connections, limits.answer_time) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What was served and what was refused.
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.shared.tally)
+    }
+
+    /// Answers until `end`, then no new connections, but those whose requests have come.
+    pub async fn serve(self, end: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.accept() => {}
+            () = end => {}
+        }
+        drop(self.listener);
+        // What takes longer is cut.
+        _ = timeout(GRACE, self.connections.are_answered()).await;
+    }
+
+    async fn accept(&self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => self.take(stream),
+                Err(error) => {
+                    self.shared.tally.refuse(Cause::Accept);
+                    tracing::debug!("cannot accept a connection: {error}");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn take(&self, stream: TcpStream) {
+        let shared = self.shared.clone();
+        let is_room = self.connections.open(|place| tokio::spawn(connection(stream, shared, place)).abort_handle());
+        match is_room {
+            Ok(None) => {}
+            Ok(Some(GaveWay::Idle)) => self.shared.tally.refuse(Cause::Idle),
+            Ok(Some(GaveWay::Slow)) => self.shared.tally.refuse(Cause::Slow),
+            Err(Full) => self.shared.tally.refuse(Cause::Connections),
+        }
+    }
+}
+
+/// One request and its answer. Scrapes come seconds apart: to keep the connection would save next to nothing.
+async fn connection(stream: TcpStream, shared: Shared, place: Place) {
+    let (tally, limits) = (Arc::clone(&shared.tally), shared.limits);
+    let tls = shared.web.borrow().tls.clone();
+    let served = async {
+        match tls {
+            None => serve_on(stream, shared, &place).await,
+            Some(tls) => match timeout(limits.request_time, tls.accept(stream)).await {
+                Ok(Ok(stream)) => serve_on(stream, shared, &place).await,
+                Ok(Err(error)) => {
+                    tracing::debug!("no TLS: {error}");
+                    Err(Cause::Tls)
+                }
+                Err(_) => Err(Cause::Slow),
+            },
+        }
+    };
+    if let Err(cause) = timeout(limits.connection_time, served).await.unwrap_or(Err(Cause::Slow)) {
+        tally.refuse(cause);
+    }
+}
+
+async fn serve_on(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Shared, place: &Place) -> Result<(), Cause> {
+    let service = service_fn(|request: Request<Incoming>| {
+        let shared = &shared;
+        async move { Ok::<Response<Body>, Infallible>(answer(&request, shared, place).await) }
+    });
+    let Limits { request_bytes, headers, request_time, .. } = shared.limits;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(request_time);
+    http.keep_alive(false).max_buf_size(request_bytes).max_headers(headers);
+    http.serve_connection(TokioIo::new(stream), service).await.or_else(|error| {
+        tracing::debug!("a connection: {error}");
+        refused(&error).map_or(Ok(()), Err)
+    })
+}
+
+/// What was refused; nothing where the other side went away.
+fn refused(error: &hyper::Error) -> Option<Cause> {
+    if error.is_timeout() {
+        Some(Cause::Slow)
+    } else if error.is_parse_too_large() {
+        Some(Cause::TooLarge)
+    } else if error.is_parse() {
+        Some(Cause::Malformed)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The sources' accounts as counters.
+
+use std::collections::BTreeMap;
+
+use super::figures::{Family, Kind, Sample};
+use crate::ledger::{EventLedger, Ledger};
+use crate::report::SourceReport;
+
+/// The accounts, which only rise: what is not known any more keeps its count.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    drops: BTreeMap<(&'static str, &'static str), u64>,
+    events: BTreeMap<(&'static str, &'static str), u64>,
+    loss_unknown: BTreeMap<&'static str, bool>,
+}
+
+impl Accounts {
+    /// Takes what the sources tell since their start.
+    pub(super) fn take(&mut self, reports: &[SourceReport]) {
+        for SourceReport { ledger, .. } in reports {
+            let source = ledger.source();
+            let told = drops(ledger);
+            rise(&mut self.drops, source, &told);
+            self.loss_unknown.insert(source, told.contains(&("lost", None)));
+            if let Some(ledger) = ledger.events() {
+                rise(&mut self.events, source, &events(ledger));
+            }
+        }
+    }
+
+    pub(super) fn families(&self) -> impl Iterator<Item = Family> {
+        let family = |name, help, counts: &BTreeMap<_, _>| {
+            let sample = |((source, account), count): (&(&str, &str), &u64)| {
+                Sample::new([("source", source), ("account", account)], *count)
+            };
+            Family { name, help, unit: None, kind: Kind::Counter, samples: counts.iter().map(sample).collect() }
+        };
+        let unknown = self.loss_unknown.iter();
+        [
+            family(
+                "droptrace_ledger_drops",
+                "Drops that the source saw: accounted by place, in overflow by reason only, filtered out, or lost",
+                &self.drops,
+            ),
+            family("droptrace_ledger_events", "Single drops, and what became of them", &self.events),
+            Family {
+                name: "droptrace_loss_unknown",
+                help: "1 where more drops may have been lost than is known of, else 0",
+                unit: None,
+                kind: Kind::Gauge,
+                samples: unknown.map(|(source, is)| Sample::new([("source", source)], u64::from(*is))).collect(),
+            },
+        ]
+        .into_iter()
+        .filter(|family| !family.samples.is_empty())
+    }
+}
+
+fn rise(
+    counts: &mut BTreeMap<(&'static str, &'static str), u64>,
+    source: &'static str,
+    told: &[(&'static str, Option<u64>)],
+) {
+    for (account, now) in told.iter().filter_map(|(account, now)| Some((*account, (*now)?))) {
+        let count = counts.entry((source, account)).or_default();
+        *count = now.max(*count);
+    }
+}
+
+/// None where the number cannot be known.
+fn drops(ledger: &Ledger) -> [(&'static str, Option<u64>); 4] {
+    let (accounted, overflow, lost) = match ledger {
+        Ledger::Ebpf(ledger) => (ledger.accounted, ledger.overflow, ledger.missed),
+        Ledger::NetDm(ledger) => (ledger.accounted, ledger.overflow, ledger.lost()),
+        Ledger::Counters(ledger) => (ledger.counted, 0, None),
+    };
+    [
+        ("accounted", Some(accounted)),
+        ("overflow", Some(overflow)),
+        ("filtered", Some(ledger.filtered())),
+        ("lost", lost),
+    ]
+}
+
+fn events(ledger: &EventLedger) -> [(&'static str, Option<u64>); 6] {
+    let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable, .. } = *ledger;
+    [
+        ("offered", Some(offered)),
+        ("submitted", Some(submitted)),
+        ("suppressed", Some(suppressed)),
+        ("ring_full", Some(ring_full)),
+        ("delivered", Some(delivered)),
+        ("undecodable", Some(undecodable)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{CountersLedger, EbpfLedger, NetDmLedger};
+
+    fn told(accounts: &Accounts, family: &str) -> Vec<String> {
+        let family = accounts.families().find(|each| each.name == family);
+        let line = |sample: &Sample| {
+            let labels: Vec<_> = sample.labels.iter().map(|(_, value)| &**value).collect();
+            format!("{} {:?}", labels.join(" "), sample.value)
+        };
+        family.iter().flat_map(|family| &family.samples).map(line).collect()
+    }
+
+    fn report(ledger: Ledger) -> [SourceReport; 1] {
+        [SourceReport { mode: "mode", ledger }]
+    }
+
+    #[test]
+    fn each_source_has_the_same_accounts() {
+        let mut accounts = Accounts::default();
+        let ebpf =
+            EbpfLedger { hits: 6, accounted: 1, overflow: 2, filtered: 3, missed: Some(4), ..EbpfLedger::default() };
+        accounts.take(&report(Ledger::Ebpf(ebpf)));
+        let expected = ["accounted Count(1)", "filtered Count(3)", "lost Count(4)", "overflow Count(2)"];
+        assert_eq!(told(&accounts, "droptrace_ledger_drops"), expected.map(|line| format!("ebpf {line}")));
+        assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["ebpf Count(0)"]);
+        assert!(told(&accounts, "droptrace_ledger_events").is_empty());
+        accounts = Accounts::default();
+        accounts.take(&report(Ledger::Counters(CountersLedger { counted: 7 })));
+        assert_eq!(told(&accounts, "droptrace_ledger_drops")[0], "counters accounted Count(7)");
+        assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["counters Count(1)"]);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_known_any_more_stays_counted() {
+        let mut accounts = Accounts::default();
+        let ledger =
+            NetDmLedger { counts_losses: true, tail_drops: Some(30), unheard: Some(400), ..NetDmLedger::default() };
+        accounts.take(&report(Ledger::NetDm(ledger)));
+        accounts.take(&report(Ledger::NetDm(NetDmLedger { interruptions: 1, ..ledger })));
+        assert!(told(&accounts, "droptrace_ledger_drops").contains(&"net_dm lost Count(430)".to_owned()));
+        assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["net_dm Count(1)"]);
+    }
+
+    #[test]
+    fn single_drops_are_told_where_they_are_asked_for() {
+        let mut accounts = Accounts::default();
+        let events = EventLedger { offered: 9, suppressed: 2, submitted: 7, delivered: 7, ..EventLedger::default() };
+        accounts.take(&report(Ledger::Ebpf(EbpfLedger { events: Some(events), ..EbpfLedger::default() })));
+        assert!(told(&accounts, "droptrace_ledger_events").contains(&"ebpf suppressed Count(2)".to_owned()));
+    }
+}

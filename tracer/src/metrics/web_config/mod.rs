@@ -1,0 +1,82 @@
+//! How scrapes are encrypted and who may scrape: the file `web.config` that exporters of Prometheus share
+//! (<https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>).
+//!
+//! What it may hold and is not done here is an error, and never passed over.
+
+mod tls;
+mod users;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio_rustls::TlsAcceptor;
+
+pub use users::Users;
+
+/// What was asked for. By default all may scrape, and see it in clear text.
+#[derive(Clone, Default)]
+pub struct WebConfig {
+    /// Encrypts; none for clear text.
+    pub tls: Option<TlsAcceptor>,
+    /// Those who may scrape; none for all.
+    pub users: Option<Arc<Users>>,
+}
+
+impl WebConfig {
+    /// Reads the file, and those that it names.
+    pub fn read(path: &Path) -> Result<Self> {
+        let of_file = || path.display().to_string();
+        let text = fs::read_to_string(path).with_context(of_file)?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new(""))).with_context(of_file)
+    }
+
+    /// Files are named from `folder` on.
+    fn parse(text: &str, folder: &Path) -> Result<Self> {
+        // An empty document is one without anything in it.
+        // Errors show no lines of the text, for it may hold keys and hashes.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let file: Option<File> = serde_saphyr::from_str_with_options(text, options)?;
+        let File { tls_server_config, http_server_config, basic_auth_users, rate_limit } = file.unwrap_or_default();
+        refuse("rate_limit", rate_limit.as_ref())?;
+        refuse("http_server_config: headers", http_server_config.and_then(|http| http.headers).as_ref())?;
+        let tls = tls_server_config.map(|tls| tls::acceptor(tls, folder).context("tls_server_config"));
+        let users = basic_auth_users.filter(|users| !users.is_empty());
+        let users = users.map(|users| Users::new(users).context("basic_auth_users"));
+        Ok(Self { tls: tls.transpose()?, users: users.transpose()?.map(Arc::new) })
+    }
+}
+
+/// What is in the format, but not done here.
+fn refuse<T>(what: &str, given: Option<&T>) -> Result<()> {
+    match given {
+        Some(_) => bail!("{what} is not supported by droptrace: remove it, or put a proxy that does it in front"),
+        None => Ok(()),
+    }
+}
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    tls_server_config: Option<tls::Section>,
+    http_server_config: Option<Http>,
+    basic_auth_users: Option<BTreeMap<String, String>>,
+    rate_limit: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Http {
+    /// That it may be used asks for nothing: HTTP/1.1 is what is spoken.
+    #[serde(rename = "http2")]
+    _http2: Option<bool>,
+    headers: Option<IgnoredAny>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use std::fs;
+use std::path::PathBuf;
+
+use rcgen::CertifiedKey;
+
+use super::*;
+
+/// Of `secret`, at a cost that is none.
+const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+
+/// A folder with a certificate and its key, removed with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("droptrace-web-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(folder.join("server.crt"), cert.pem()).unwrap();
+        fs::write(folder.join("server.key"), signing_key.serialize_pem()).unwrap();
+        fs::write(folder.join("empty.pem"), "").unwrap();
+        Self(folder)
+    }
+
+    fn parse(&self, text: &str) -> Result<WebConfig> {
+        WebConfig::parse(text, &self.0)
+    }
+
+    fn refused(&self, text: &str) -> String {
+        format!("{:#}", self.parse(text).err().unwrap_or_else(|| panic!("it takes {text}")))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+
+#[test]
+fn an_empty_file_asks_for_nothing() {
+    let folder = Folder::new("empty");
+    for text in ["", "# nothing\n", "---\n", "{}", "basic_auth_users: {}", "http_server_config:\n  http2: true"] {
+        let web = folder.parse(text).unwrap();
+        assert!(web.tls.is_none() && web.users.is_none(), "{text:?}");
+    }
+}
+
+#[test]
+fn files_are_named_from_the_folder_on() {
+    let folder = Folder::new("named");
+    assert!(folder.parse(TLS).unwrap().tls.is_some());
+    let path = folder.0.join("web.yml");
+    fs::write(&path, TLS).unwrap();
+    assert!(WebConfig::read(&path).unwrap().tls.is_some());
+    let error = format!("{:#}", WebConfig::read(&folder.0.join("absent.yml")).err().unwrap());
+    assert!(error.contains("absent.yml") && error.contains("No such file"), "{error}");
+}
+
+#[test]
+fn all_that_is_done_here_is_taken() {
+    let folder = Folder::new("all");
+    for more in [
+        "  min_version: TLS13\n",
+        "  max_version: TLS12\n  prefer_server_cipher_suites: true\n",
+        "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: server.crt\n",
+        "  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: server.crt\n",
+        "  client_auth_type: NoClientCert\n  client_ca_file: \"\"\n",
+    ] {
+        folder.parse(&format!("{TLS}{more}")).unwrap_or_else(|error| panic!("{more}: {error:#}"));
+    }
+    let indented = |file| fs::read_to_string(folder.0.join(file)).unwrap().replace('\n', "\n    ");
+    let (cert, key) = (indented("server.crt"), indented("server.key"));
+    assert!(folder.parse(&format!("tls_server_config:\n  cert: |\n    {cert}\n  key: |\n    {key}\n")).is_ok());
+}
+
+#[test]
+fn what_is_not_done_here_is_refused_and_named() {
+    let folder = Folder::new("refused");
+    for (text, words) in [
+        ("tls_config: {}", vec!["tls_config"]),
+        ("tls_server_config: {cert_fil: x}", vec!["cert_fil"]),
+        ("rate_limit: {interval: 1s}", vec!["rate_limit is not supported"]),
+        ("http_server_config: {headers: {X: y}}", vec!["headers is not supported"]),
+        ("basic_auth_users: {alice: secret}", vec!["basic_auth_users", "alice", "bcrypt"]),
+        ("basic_auth_users: [alice]", vec!["mapping", "line 1"]),
+        ("tls_server_config: {}", vec!["cert_file and key_file are both needed"]),
+        ("tls_server_config: {cert_file: server.crt}", vec!["both needed"]),
+        ("tls_server_config: {cert_file: no.crt, key_file: server.key}", vec!["no.crt", "No such file"]),
+        ("tls_server_config: {cert_file: empty.pem, key_file: server.key}", vec!["empty.pem", "no certificate"]),
+        ("tls_server_config: {cert_file: server.crt, key_file: empty.pem}", vec!["empty.pem", "no private key"]),
+        ("tls_server_config: {cert_file: server.crt, cert: x, key_file: server.key}", vec!["exclude one another"]),
+        ("[", vec!["1"]),
+    ] {
+        let error = folder.refused(text);
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+    }
+    for (more, word) in [
+        ("client_allowed_sans: [x]", "client_allowed_sans is not supported"),
+        ("cipher_suites: [TLS_AES_128_GCM_SHA256]", "cipher_suites is not supported"),
+        ("curve_preferences: [X25519]", "curve_preferences is not supported"),
+        ("min_version: TLS10", "not safe"),
+        ("min_version: TLS13\n  max_version: TLS12", "leave none"),
+        ("min_version: SSL30", "TLS13"),
+        ("client_auth_type: RequireAnyClientCert", "verifies nothing"),
+        ("client_auth_type: RequireAndVerifyClientCert", "asks for client_ca_file"),
+        ("client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: empty.pem", "no certificate"),
+        ("client_ca_file: server.crt", "client_auth_type asks for no certificates"),
+    ] {
+        let error = folder.refused(&format!("{TLS}  {more}\n"));
+        assert!(error.contains(word), "{more}: {error}");
+    }
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_refused() {
+    let folder = Folder::new("fit");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.0.join("other.key"), other.signing_key.serialize_pem()).unwrap();
+    folder.refused("tls_server_config: {cert_file: server.crt, key_file: other.key}");
+}
+
+#[tokio::test]
+async fn users_are_those_of_the_file() {
+    let folder = Folder::new("users");
+    let users = folder.parse(&format!("basic_auth_users:\n  alice: {HASH}\n")).unwrap().users.unwrap();
+    // alice:secret and alice:wrong
+    assert!(users.admit(Some(b"Basic YWxpY2U6c2VjcmV0")).await);
+    assert!(!users.admit(Some(b"Basic YWxpY2U6d3Jvbmc=")).await);
+}
+
+#[test]
+fn no_hash_is_told_in_errors() {
+    let folder = Folder::new("hash");
+    let error = folder.refused("basic_auth_users:\n  alice: $2y$99$hidden\nunknown: 1\n");
+    assert!(!error.contains("hidden"), "{error}");
+}
