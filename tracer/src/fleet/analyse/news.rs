@@ -84,7 +84,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
         let severity = if is_a_fault { Severity::Critical } else { severity(view, cause) };
         let title = format!("{} is new: on {}", cause.name(), hosts(row.len()));
         let draft = Draft::new(Kind::NewReason, severity, title).cause(view, cause);
-        Some(self.evidence(draft.symbol(self.foremost(cause)), row, packets, 0.0).done())
+        Some(self.evidence(draft.symbol(self.foremost(cause)), row, self.seconds, 0.0).done())
     }
 
     /// Hosts that stand out by themselves are told of elsewhere: here it is the others that count.
@@ -92,7 +92,8 @@ impl<'v, 'f> Comparison<'v, 'f> {
         let view = self.view;
         let row: ByHost = row.iter().filter(|entry| !without.contains(&entry.0)).copied().collect();
         let packets = total(&row);
-        let rate = packets / seconds(view.fleet, |id| !without.contains(&id));
+        let seconds = seconds(view.fleet, |id| !without.contains(&id));
+        let rate = packets / seconds;
         // As many as chance may have left out.
         let at_most = (before + 3.0 * before.sqrt()) / self.seconds_before;
         let has_grown = packets >= view.options.min_packets && rate >= view.options.growth * at_most;
@@ -100,17 +101,19 @@ impl<'v, 'f> Comparison<'v, 'f> {
             let times = rate / (before / self.seconds_before);
             let title = format!("{} is {times:.0} times the baseline's, on {}", cause.name(), hosts(row.len()));
             let draft = Draft::new(Kind::Grown, severity(view, cause), title).cause(view, cause);
-            self.evidence(draft.symbol(self.foremost(cause)), &row, packets, before).done()
+            self.evidence(draft.symbol(self.foremost(cause)), &row, seconds, before).done()
         })
     }
 
-    fn evidence(&self, draft: Draft, row: &ByHost, packets: f64, before: f64) -> Draft {
+    /// `seconds` is the time of the hosts that are looked at.
+    fn evidence(&self, draft: Draft, row: &ByHost, seconds: f64, before: f64) -> Draft {
+        let packets = total(row);
         let rates = row.iter().map(|&(id, packets)| (id, self.view.rate(id, packets)));
         draft
             .hosts(self.view, rates, "packets/s")
             .evidence("dropped", packets, "packets")
             .evidence("dropped in the baseline", before, "packets")
-            .evidence("rate of all hosts together, each host's second", packets / self.seconds, "packets/s")
+            .evidence("rate of all hosts together, each host's second", packets / seconds, "packets/s")
             .evidence("the same in the baseline", before / self.seconds_before, "packets/s")
             .evidence("hosts of the fleet", figure(self.view.fleet.hosts().len()), "hosts")
     }
@@ -145,7 +148,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
             .symbol(foremost.symbol)
             .means("The reason is known, this place is not: new traffic, a new kernel, or a function of another name.");
         let draft = draft.evidence("new places", figure(sites.len()), "places");
-        Some(self.evidence(draft, row, total(row), 0.0).done())
+        Some(self.evidence(draft, row, self.seconds, 0.0).done())
     }
 }
 
