@@ -71,7 +71,7 @@ fn stories() -> Vec<Story> {
 impl Story {
     /// The process that the engine heard of then.
     fn heard(&self, at: u64) -> Option<Process> {
-        let is_heard = at % SCRAPE == 0 && !self.unheard.iter().any(|&(from, to)| (from..to).contains(&at));
+        let is_heard = at.is_multiple_of(SCRAPE) && !self.unheard.iter().any(|&(from, to)| (from..to).contains(&at));
         self.processes.iter().copied().find(|&(from, to)| is_heard && (from..to).contains(&at))
     }
 
