@@ -8,6 +8,7 @@ pub mod agent;
 pub mod bpf;
 pub mod case;
 pub mod cgroup;
+pub mod collector;
 pub mod droptrace;
 pub mod fleet;
 pub mod frame;

@@ -10,6 +10,7 @@ use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 use crate::support::prometheus;
 use crate::support::tally::Tally;
+use crate::support::victoria_metrics;
 use crate::vm;
 
 /// Programs that tests provoke drops with, and Debian's packages that hold them.
@@ -44,6 +45,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn set_up() {
     if let Err(error) = prometheus::set_up() {
         announce(format_args!("without Prometheus, tests of the fleet will be skipped ({error:#})"));
+    }
+    if let Err(error) = victoria_metrics::set_up() {
+        announce(format_args!("without VictoriaMetrics, tests of pushes will be skipped ({error:#})"));
     }
     let missing = PROGRAMS.iter().filter(|(program, _)| process::find_program(program).is_none());
     let (programs, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();

@@ -1,4 +1,4 @@
-//! `agent-cost [SECONDS]`: what `droptrace agent` with all its series in use takes at 100,000 drops a second, and how long
+//! `agent-cost [SECONDS [OPTION…]]`: what `droptrace agent OPTION…` with all its series in use takes at 100,000 drops a second, and how long
 //! its scrapes take.
 //!
 //! `cargo build --release && cargo run --release --package tests --bin agent-cost -- 60`
@@ -24,7 +24,8 @@ const SCRAPES: usize = 200;
 fn main() -> Result<()> {
     let seconds = env::args().nth(1).map_or(Ok(60), |text| text.parse()).context("SECONDS is no number")?;
     let (storm, wire) = (Storm::new()?, Wire::new()?);
-    let agent = Agent::spawn(&mut command(&["agent", "--listen", "127.0.0.1:0"])?)?;
+    let options: Vec<String> = env::args().skip(2).collect();
+    let agent = Agent::spawn(command(&["agent", "--listen", "127.0.0.1:0"])?.args(options))?;
     for protocol in PROTOCOLS {
         wire.send(&ethernet(protocol, &[0; 46]))?;
     }

@@ -1,7 +1,9 @@
 //! `droptrace agent`: what a host drops, served for as long as it runs.
 
+mod otlp;
 mod settings;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +16,16 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::args::AgentArgs;
 use super::listen;
 use super::stop::Stop;
-use crate::event::Timestamp;
+use crate::event::{DropEvent, Timestamp};
 use crate::kernel::clock::Clock;
 use crate::kernel::{build_id, netns};
 use crate::metrics::collect::{Collector, Facts, Work};
 use crate::metrics::figures::Figures;
 use crate::metrics::http::{Exposition, Limits, Server, Tally};
+use crate::metrics::otlp::{Identity, Options};
 use crate::metrics::web_config::WebConfig;
-use crate::session::Session;
+use crate::session::{Session, host};
+use otlp::Pushing;
 use settings::Settings;
 
 /// Drops between two looks at what ends the run.
@@ -40,7 +44,11 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let server = Server::bind(settings.listen, Limits::default(), seen_web, seen).await;
     let server = server.with_context(|| cannot_listen(settings.listen))?;
     let (address, scheme) = (server.address()?, if web.borrow().tls.is_some() { "https" } else { "http" });
-    let mut session = Session::start(&listen::options(&settings.common(), None)?).await?;
+    // Files of headers may be for root's eyes, and rights are dropped soon.
+    let identity = identity(started_at);
+    let pushes = otlp::options(&settings.otlp, &identity)?;
+    let mut session = start(&settings).await?;
+    let (figures, latest) = watch::channel(Arc::default());
     let mut agent = Agent {
         collector: Collector::new(facts(&session, started_at), settings.max_series),
         work: Work::default(),
@@ -50,8 +58,12 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
         settings,
         web,
         exposition,
+        identity,
+        figures,
+        pushing: Pushing::new(latest),
     };
     agent.read(&mut session);
+    agent.pushing.follow(pushes)?;
     let (end, ended) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(async { _ = ended.await }));
     eprintln!(
@@ -61,13 +73,33 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     session.warn_of_hidden_addresses();
     let followed = agent.follow(&mut session, &mut stop, hangup).await;
     drop(end);
-    let stopped = session.stop(0, |_| Ok(())).await;
+    let stopped = session.stop(u64::MAX, |event| agent.take(event)).await;
     serving.await.context("the HTTP server failed")?;
+    agent.read(&mut session);
+    agent.pushing.stop();
     followed.and(stopped)
+}
+
+/// Starts to listen: to single drops too if they are to be pushed, unless that is what it fails for.
+async fn start(settings: &Settings) -> Result<Session> {
+    let common = settings.common();
+    if let Some(events) = otlp::events(&settings.otlp) {
+        match Session::start(&listen::options(&common, Some(events))?).await {
+            Ok(session) => return Ok(session),
+            Err(error) => tracing::warn!("--otlp-logs: no single drops are pushed: {error:#}"),
+        }
+    }
+    Session::start(&listen::options(&common, None)?).await
 }
 
 fn cannot_listen(address: SocketAddr) -> String {
     format!("--listen {address}: cannot listen there (`ss -ltnp` shows who does)")
+}
+
+/// Who pushes, unless another name was typed.
+fn identity(started_at: Timestamp) -> Identity {
+    let host = host().name;
+    Identity { instance: host.clone(), host, started_at }
 }
 
 fn facts(session: &Session, started_at: Timestamp) -> Facts {
@@ -91,6 +123,9 @@ struct Agent<'a> {
     tally: Arc<Tally>,
     web: watch::Sender<WebConfig>,
     exposition: watch::Sender<Option<Arc<Exposition>>>,
+    identity: Identity,
+    figures: watch::Sender<Arc<Figures>>,
+    pushing: Pushing,
 }
 
 impl Agent<'_> {
@@ -111,8 +146,15 @@ impl Agent<'_> {
                 }
                 wake = session.ready() => wake?,
             };
-            session.follow(wake, BATCH, |_| Ok(())).await?;
+            session.follow(wake, BATCH, |event| self.take(event)).await?;
         }
+    }
+
+    /// Takes a single drop, to be pushed.
+    #[expect(clippy::unnecessary_wraps, reason = "an error would end the batch; nothing here does")]
+    fn take(&self, event: &DropEvent<'_>) -> io::Result<()> {
+        self.pushing.offer(event);
+        Ok(())
     }
 
     /// Reads the totals and publishes what they tell. What fails is told once, and counted.
@@ -134,12 +176,14 @@ impl Agent<'_> {
         self.work.read_duration = started.elapsed();
         let mut figures = self.collector.figures(&self.work);
         figures.families.extend(self.tally.families());
+        figures.families.extend(self.pushing.families());
         self.publish(&Arc::new(figures));
     }
 
     fn publish(&mut self, figures: &Arc<Figures>) {
         let started = Instant::now();
         let stale_at = self.read_at.map(|at| at + self.settings.interval * STALE_AFTER);
+        _ = self.figures.send(Arc::clone(figures));
         match Exposition::new(figures, stale_at) {
             Ok(exposition) => _ = self.exposition.send(Some(Arc::new(exposition))),
             Err(error) => tracing::warn!("cannot put the figures into text: {error}"),
@@ -150,16 +194,19 @@ impl Agent<'_> {
     /// Takes over what the files say by now, or nothing of it where something is wrong.
     fn reload(&mut self) {
         match self.reloaded() {
-            Ok((settings, web)) => {
+            Ok((settings, web, pushes)) => {
                 self.settings = settings;
                 _ = self.web.send(web);
+                if let Err(error) = self.pushing.follow(pushes) {
+                    tracing::warn!("nothing is pushed any more: {error:#}");
+                }
                 eprintln!("droptrace: its files were read anew");
             }
             Err(error) => tracing::warn!("its files are wrong, so it goes on as before: {error:#}"),
         }
     }
 
-    fn reloaded(&self) -> Result<(Settings, WebConfig)> {
+    fn reloaded(&self) -> Result<(Settings, WebConfig, Option<Options>)> {
         let settings = Settings::of(self.args)?;
         let fixed = settings.fixed(&self.settings);
         if !fixed.is_empty() {
@@ -167,7 +214,8 @@ impl Agent<'_> {
         }
         let settings = self.settings.reloaded(settings);
         let web = settings.web()?;
-        Ok((settings, web))
+        let pushes = otlp::options(&settings.otlp, &self.identity)?;
+        Ok((settings, web, pushes))
     }
 }
 

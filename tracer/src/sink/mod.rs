@@ -11,9 +11,9 @@ pub(crate) mod time;
 
 use std::io;
 
-pub(crate) use json::Account;
+pub(crate) use json::{Account, drop_fields};
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
-pub(crate) use text::{Grouped, Painted, Style, printable, rate};
+pub(crate) use text::{Grouped, Painted, Style, drop_sentence, printable, rate};
 
 pub use rank::{Rank, Ranking, Sort};
 pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};

@@ -30,7 +30,7 @@ pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<L
     Arc::new(Location { address, symbol: Some(symbol), trap_group: None })
 }
 
-pub(super) fn place() -> Place {
+pub(crate) fn place() -> Place {
     Place {
         reason: reason(6, "core", "SOCKET_RCVBUFF"),
         location: location("udp_queue_rcv_one_skb", 0x1a7, None),
@@ -207,7 +207,7 @@ pub(crate) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
     }
 }
 
-pub(super) fn udp_packet() -> Vec<u8> {
+pub(crate) fn udp_packet() -> Vec<u8> {
     let mut bytes = Vec::new();
     let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).udp(53, 4444);
     builder.write(&mut bytes, &[7; 48]).unwrap();

@@ -6,3 +6,4 @@ pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod tally;
+pub(crate) mod victoria_metrics;

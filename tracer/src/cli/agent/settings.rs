@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
-use crate::cli::args::{AgentArgs, ColorChoice, CommonArgs, Format, Knobs, Mode, Source};
+use crate::cli::args::{AgentArgs, ColorChoice, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
 use crate::metrics::web_config::WebConfig;
 
 /// What was asked for, and else what is usual.
@@ -23,6 +23,7 @@ pub(super) struct Settings {
     source: Source,
     netns: Option<String>,
     map_entries: u32,
+    pub(super) otlp: OtlpKnobs,
     verbose: u8,
 }
 
@@ -37,6 +38,7 @@ impl Settings {
             // Beside the file that names it, wherever the agent runs.
             let folder = path.parent().unwrap_or(Path::new(""));
             file.web_config = file.web_config.map(|named| folder.join(named));
+            file.otlp = file.otlp.within(folder);
             knobs = knobs.or(file);
         }
         Ok(Self {
@@ -48,6 +50,7 @@ impl Settings {
             source: knobs.source.unwrap_or_default(),
             netns: knobs.netns,
             map_entries: knobs.map_entries.unwrap_or(8192),
+            otlp: knobs.otlp,
             verbose: args.verbose,
         })
     }
@@ -79,6 +82,8 @@ impl Settings {
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
             ("map-entries", self.map_entries != before.map_entries),
+            ("otlp-logs", self.otlp.otlp_logs.is_some() && before.otlp.otlp_logs.is_none()),
+            ("otlp-logs-rate", self.otlp.otlp_logs_rate != before.otlp.otlp_logs_rate),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -86,7 +91,12 @@ impl Settings {
     /// What counts when these are followed by `new` ones while the agent runs.
     pub(super) fn reloaded(&self, new: Self) -> Self {
         let Self { listen, max_series, source, map_entries, .. } = *self;
-        Self { listen, max_series, source, netns: self.netns.clone(), map_entries, ..new }
+        let mut otlp = new.otlp;
+        otlp.otlp_logs_rate = self.otlp.otlp_logs_rate;
+        if self.otlp.otlp_logs.is_none() {
+            (otlp.otlp_logs, otlp.otlp_logs_headers_file) = (None, None);
+        }
+        Self { listen, max_series, source, netns: self.netns.clone(), map_entries, otlp, ..new }
     }
 
     /// As if typed for another command.

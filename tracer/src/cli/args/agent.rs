@@ -1,10 +1,14 @@
 //! What is typed for `agent`, or stands in its file.
 
+mod otlp;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+
+pub use otlp::OtlpKnobs;
 
 use super::{Source, units};
 
@@ -17,6 +21,7 @@ Examples:
   curl http://127.0.0.1:9870/metrics
   droptrace agent --config /etc/droptrace/agent.toml
   droptrace agent --listen 0.0.0.0:9870 --web-config web.yml
+  droptrace agent --otlp http://prometheus:9090/api/v1/otlp
 
 The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options that are typed \
 count more than those in the file. SIGHUP has both files read anew; what then is wrong is told, and the agent goes on as \
@@ -77,13 +82,17 @@ pub struct Knobs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: Option<u32>,
+
+    /// What is pushed.
+    #[command(flatten, next_help_heading = "Push by OTLP over HTTP")]
+    pub otlp: OtlpKnobs,
 }
 
 impl Knobs {
     /// These, and for what they leave open, those.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        let Self { listen, listen_insecure, web_config, interval, max_series, source, netns, map_entries } = self;
+        let Self { listen, listen_insecure, web_config, interval, max_series, source, netns, map_entries, otlp } = self;
         Self {
             listen: listen.or(other.listen),
             listen_insecure: listen_insecure || other.listen_insecure,
@@ -93,6 +102,7 @@ impl Knobs {
             source: source.or(other.source),
             netns: netns.or(other.netns),
             map_entries: map_entries.or(other.map_entries),
+            otlp: otlp.or(other.otlp),
         }
     }
 }

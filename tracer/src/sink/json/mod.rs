@@ -2,6 +2,7 @@
 
 mod compare;
 mod ledger;
+mod places;
 mod raw;
 mod stat;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub(crate) use ledger::Account;
 pub use raw::{RawJson, RawOptions};
 pub use stat::StatJson;
 pub use trace::TraceJson;
+pub(crate) use trace::drop_fields;
 
 use crate::event::{Location, Symbol};
 use crate::packet::ProtocolName;

@@ -3,40 +3,48 @@
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
+use super::Shown;
 use super::ledger::LedgerLine;
-use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
+use super::places::{Places, Text};
 use crate::event::{DropEvent, Origin};
-use crate::packet::{Content, Decoded, Endpoint, ProtocolName, TcpFlags, Transport, TransportName, decode};
+use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
+use crate::sink::DropSink;
 use crate::sink::time::TimeText;
-use crate::sink::{DropSink, told_reason};
 
-/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates nothing for a drop, but for the first.
+/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates nothing for a drop, but for the first of
+/// a place.
 pub struct TraceJson<W> {
     out: W,
     line: Vec<u8>,
+    places: Places,
 }
 
 impl<W: Write> TraceJson<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, line: Vec::with_capacity(1024) }
-    }
-
-    fn write_line(&mut self, document: &impl Serialize) -> io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, document)?;
-        self.line.push(b'\n');
-        self.out.write_all(&self.line)
+        Self { out, line: Vec::with_capacity(1024), places: Places::default() }
     }
 }
 
 impl<W: Write> DropSink for TraceJson<W> {
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        let Self { out, line, places } = self;
         let decoded = decode(event.start, event.place.protocol, event.bytes);
-        self.write_line(&Line::new(event, &decoded))
+        line.clear();
+        serde_json::to_writer(&mut *line, &Head::from(event))?;
+        // One object of the three: what closes one and opens the next becomes a comma.
+        line.pop();
+        line.push(b',');
+        line.extend_from_slice(places.members(event.place)?);
+        let rest = line.len();
+        serde_json::to_writer(&mut *line, &Packet::new(event, &decoded))?;
+        line[rest] = b',';
+        line.push(b'\n');
+        out.write_all(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -44,43 +52,56 @@ impl<W: Write> DropSink for TraceJson<W> {
     }
 
     fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
-        self.write_line(&LedgerLine::new(sources, union))?;
+        serde_json::to_writer(&mut self.out, &LedgerLine::new(sources, union))?;
+        self.out.write_all(b"\n")?;
         self.out.flush()
     }
 }
 
+/// A drop's fields as they stand in its line, null where something is not known.
+pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
+    let decoded = decode(event.start, event.place.protocol, event.bytes);
+    let head = serde_json::to_value(Head::from(event));
+    let place = serde_json::to_value(Text::from(&**event.place));
+    let packet = serde_json::to_value(Packet::new(event, &decoded));
+    let parts = [head, place, packet].into_iter().map(|part| match part {
+        Ok(Value::Object(fields)) => fields,
+        // Each is an object.
+        _ => Map::new(),
+    });
+    parts.flatten().collect()
+}
+
+/// What a line begins with.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Head<'a> {
     schema: &'static str,
     timestamp: TimeText,
     seen_by: Origins<'a>,
-    reason: Option<&'a str>,
-    subsystem: Option<&'a str>,
-    symbol: Option<&'a str>,
-    offset: Option<u64>,
-    module: Option<&'a str>,
-    interface: Option<&'a str>,
-    ifindex: Option<u32>,
-    netns: Option<u32>,
-    protocol: Option<Shown<ProtocolName>>,
+}
+
+impl<'a> From<&DropEvent<'a>> for Head<'a> {
+    fn from(event: &DropEvent<'a>) -> Self {
+        let timestamp = TimeText::new(event.timestamp);
+        Self { schema: "droptrace.drop.v1", timestamp, seen_by: Origins(event.seen_by) }
+    }
+}
+
+/// What it ends with, behind the place.
+#[derive(Serialize)]
+struct Packet<'a> {
     length: u32,
     source: Option<Shown<Endpoint>>,
     destination: Option<Shown<Endpoint>>,
     transport: Option<Shown<TransportName>>,
-    address: Option<Shown<Address>>,
-    netns_name: Option<&'a str>,
     vlans: &'a [u16],
     tcp_flags: Option<Shown<TcpFlags>>,
     icmp_type: Option<u8>,
     icmp_code: Option<u8>,
-    trap_group: Option<&'a str>,
 }
 
-impl<'a> Line<'a> {
-    fn new(event: &DropEvent<'a>, packet: &'a Decoded) -> Self {
-        let place = event.place;
-        let (symbol, offset, module) = symbol_of(&place.location);
-        let reason = told_reason(&place.reason);
+impl<'a> Packet<'a> {
+    fn new(event: &DropEvent<'_>, packet: &'a Decoded) -> Self {
         let (tcp_flags, icmp) = match &packet.content {
             Content::Ip(ip) => match ip.transport {
                 Transport::Tcp(_, header) => (header.map(|header| header.flags), None),
@@ -90,29 +111,14 @@ impl<'a> Line<'a> {
             _ => (None, None),
         };
         Self {
-            schema: "droptrace.drop.v1",
-            timestamp: TimeText::new(event.timestamp),
-            seen_by: Origins(event.seen_by),
-            reason,
-            subsystem: reason.map(|_| &*place.reason.subsystem),
-            symbol,
-            offset,
-            module,
-            interface: place.interface.as_deref(),
-            ifindex: told(place.ifindex),
-            netns: told(place.netns),
-            protocol: protocol_of(place.protocol),
             length: event.length,
             source: packet.source().map(Shown),
             destination: packet.destination().map(Shown),
             transport: packet.transport().map(Shown),
-            address: Address::of(&place.location),
-            netns_name: place.netns_name.as_deref(),
             vlans: packet.vlans.ids(),
             tcp_flags: tcp_flags.map(Shown),
             icmp_type: icmp.map(|message| message.kind),
             icmp_code: icmp.map(|message| message.code),
-            trap_group: trap_group(&place.location),
         }
     }
 }

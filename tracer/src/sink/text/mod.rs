@@ -6,6 +6,7 @@ mod ledger;
 mod number;
 mod packet;
 mod paint;
+mod sentence;
 mod stat;
 mod table;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use compare::CompareText;
 pub(crate) use fit::printable;
 pub(crate) use number::{Grouped, rate};
 pub(crate) use paint::{Painted, Style};
+pub(crate) use sentence::drop_sentence;
 pub use stat::{StatText, StatTextOptions};
 pub use trace::{TraceText, TraceTextOptions};
 

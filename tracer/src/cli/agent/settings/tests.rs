@@ -51,6 +51,23 @@ fn what_is_typed_counts_more_than_the_file() {
 }
 
 #[test]
+fn where_is_pushed_to_changes_at_once_but_not_whether_drops_are_heard() {
+    let file =
+        File::new("pushes", "otlp = \"http://lab:4318\"\notlp-headers-file = \"headers\"\notlp-interval = \"30s\"\n");
+    let before = settings(&file.line(""));
+    assert_eq!(before.otlp.otlp_headers_file, Some(file.0.join("headers")));
+    assert_eq!(before.otlp.otlp_interval, Some(Duration::from_secs(30)));
+    let text = "otlp = \"http://other:4318\"\notlp-logs = \"http://other:4318\"\notlp-logs-rate = 9\n";
+    let new = settings(&File::new("pushed", text).line(""));
+    assert_eq!(new.fixed(&before), ["otlp-logs", "otlp-logs-rate"]);
+    let now = before.reloaded(new.clone());
+    assert_eq!(now.otlp.otlp.as_deref(), Some("http://other:4318"));
+    assert_eq!((now.otlp.otlp_logs, now.otlp.otlp_logs_rate, now.otlp.otlp_headers_file), (None, None, None));
+    let heard = settings("droptrace agent --otlp-logs http://lab:4318");
+    assert_eq!(heard.reloaded(new).otlp.otlp_logs.as_deref(), Some("http://other:4318"));
+}
+
+#[test]
 fn other_files_are_named_from_the_file_on() {
     let file = File::new("beside", "web-config = \"web.yml\"");
     assert_eq!(settings(&file.line("")).web_config, Some(file.0.join("web.yml")));

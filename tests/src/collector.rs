@@ -1,0 +1,112 @@
+//! An endpoint for OTLP over HTTP that answers as a test wants.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use flate2::read::GzDecoder;
+
+/// How long a request may be on its way; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The answer of an endpoint that takes all.
+pub const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Such as `/v1/metrics`.
+    pub path: String,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body, unpacked.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(each, _)| each == name).map(|(_, value)| &**value)
+    }
+}
+
+/// Answers in bytes, whatever they are.
+type Answer = Arc<Mutex<dyn FnMut(&Request) -> Vec<u8> + Send>>;
+
+/// An endpoint that listens on the loopback until the process ends.
+#[derive(Debug)]
+pub struct Collector {
+    address: SocketAddr,
+    requests: Receiver<Request>,
+}
+
+impl Collector {
+    /// Listens on a port of its own.
+    pub fn start(answer: impl FnMut(&Request) -> Vec<u8> + Send + 'static) -> io::Result<Self> {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), answer)
+    }
+
+    /// Listens there.
+    pub fn start_at(address: SocketAddr, answer: impl FnMut(&Request) -> Vec<u8> + Send + 'static) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        let (sender, requests) = channel();
+        let answer: Answer = Arc::new(Mutex::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (answer, sender) = (Arc::clone(&answer), sender.clone());
+                // A client that goes away is none of a test's matters.
+                thread::spawn(move || serve(&stream, &answer, &sender));
+            }
+        });
+        Ok(Self { address, requests })
+    }
+
+    /// What to push to.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next request.
+    pub fn next(&self) -> Option<Request> {
+        self.requests.recv_timeout(PATIENCE).ok()
+    }
+}
+
+fn serve(stream: &TcpStream, answer: &Answer, sender: &Sender<Request>) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = read(&mut reader)? {
+        let bytes = answer.lock().unwrap_or_else(PoisonError::into_inner)(&request);
+        // Nobody may wait for requests any more.
+        let _ = sender.send(request);
+        let mut stream = stream;
+        stream.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// Reads a request; none at the end.
+///
+/// # Errors
+/// Also where its body is not packed by gzip.
+pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).map(|_| line.trim_end().to_owned())
+    };
+    let start = line()?;
+    let Some(path) = start.split(' ').nth(1).map(str::to_owned) else { return Ok(None) };
+    let mut headers = vec![];
+    while let Some((name, value)) = line()?.split_once(':') {
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let mut request = Request { path, headers, body: vec![] };
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut packed = vec![0; length];
+    reader.read_exact(&mut packed)?;
+    GzDecoder::new(&*packed).read_to_end(&mut request.body)?;
+    Ok(Some(request))
+}

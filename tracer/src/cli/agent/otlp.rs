@@ -1,0 +1,184 @@
+//! What an agent pushes.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+
+use crate::cli::args::OtlpKnobs;
+use crate::event::DropEvent;
+use crate::metrics::figures::{Family, Figures};
+use crate::metrics::otlp::{Counts, Endpoint, Identity, Options, Push, parse_headers};
+use crate::source::ebpf::EventOptions;
+
+/// Longest file of headers, bytes.
+const MAX_HEADERS: u64 = 64 << 10;
+/// Leading bytes of packets: addresses and ports are among them.
+const SNAPLEN: u32 = 96;
+/// Room for records that wait to be read, bytes.
+const RING_SIZE: u32 = 1 << 20;
+/// How long the end waits for the last push.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Records that the kernel program is to make, if any are to be pushed.
+pub(super) fn events(knobs: &OtlpKnobs) -> Option<EventOptions> {
+    let rate = knobs.otlp_logs_rate.map_or(1, NonZeroU32::get);
+    knobs.otlp_logs.as_ref().map(|_| EventOptions { snaplen: SNAPLEN, rate, ring_size: RING_SIZE })
+}
+
+/// What is to be pushed where; none for nothing. Reads the files of headers.
+pub(super) fn options(knobs: &OtlpKnobs, identity: &Identity) -> Result<Option<Options>> {
+    let metrics = endpoint("--otlp", knobs.otlp.as_deref(), knobs.otlp_headers_file.as_deref())?;
+    let logs = endpoint("--otlp-logs", knobs.otlp_logs.as_deref(), knobs.otlp_logs_headers_file.as_deref())?;
+    if metrics.is_none() && logs.is_none() {
+        return Ok(None);
+    }
+    let mut identity = identity.clone();
+    if let Some(name) = &knobs.otlp_instance {
+        identity.instance.clone_from(name);
+    }
+    Ok(Some(Options {
+        identity,
+        metrics,
+        logs,
+        interval: knobs.otlp_interval.unwrap_or(Duration::from_secs(15)),
+        timeout: knobs.otlp_timeout.unwrap_or(Duration::from_secs(10)),
+    }))
+}
+
+fn endpoint(flag: &str, url: Option<&str>, headers: Option<&Path>) -> Result<Option<Endpoint>> {
+    let Some(url) = url else {
+        if headers.is_some() {
+            bail!("{flag}-headers-file without {flag}");
+        }
+        return Ok(None);
+    };
+    let headers = match headers {
+        Some(path) => {
+            let of_file = || format!("{flag}-headers-file {}", path.display());
+            parse_headers(&read(path).with_context(of_file)?).with_context(of_file)?
+        }
+        None => vec![],
+    };
+    Ok(Some(Endpoint::new(url, headers).context(flag.to_owned())?))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let length = File::open(path)?.take(MAX_HEADERS + 1).read_to_string(&mut text)?;
+    if length as u64 > MAX_HEADERS { Err(io::Error::other("too long")) } else { Ok(text) }
+}
+
+/// Pushes, and what became of them so far.
+pub(super) struct Pushing {
+    figures: watch::Receiver<Arc<Figures>>,
+    counts: Arc<Counts>,
+    running: Option<(Options, Push)>,
+    /// What was told once is told on.
+    has_pushed: bool,
+}
+
+impl Pushing {
+    /// Of the latest of these figures; nothing yet.
+    pub(super) fn new(figures: watch::Receiver<Arc<Figures>>) -> Self {
+        Self { figures, counts: Arc::default(), running: None, has_pushed: false }
+    }
+
+    /// Pushes by these options from now on. What waits for other endpoints is still pushed there, once.
+    pub(super) fn follow(&mut self, options: Option<Options>) -> Result<()> {
+        if self.running.as_ref().map(|(options, _)| options) == options.as_ref() {
+            return Ok(());
+        }
+        let start = |options: Options| {
+            let figures = self.figures.clone();
+            let latest = move || Arc::clone(&figures.borrow());
+            let push =
+                Push::start(options.clone(), Arc::clone(&self.counts), latest).context("cannot start to push")?;
+            Ok::<_, anyhow::Error>((options, push))
+        };
+        self.running = options.map(start).transpose()?;
+        self.has_pushed |= self.running.is_some();
+        Ok(())
+    }
+
+    /// Takes a single drop in, to be pushed.
+    pub(super) fn offer(&self, event: &DropEvent<'_>) {
+        if let Some((_, push)) = &self.running {
+            push.offer(event);
+        }
+    }
+
+    /// What became of pushes; nothing where none were ever asked for.
+    pub(super) fn families(&self) -> impl Iterator<Item = Family> + use<> {
+        self.has_pushed.then(|| self.counts.families()).into_iter().flatten()
+    }
+
+    /// Pushes what there still is.
+    pub(super) fn stop(self) {
+        if let Some((_, push)) = self.running {
+            push.stop(PATIENCE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::fs;
+
+    use super::*;
+    use crate::event::Timestamp;
+
+    const URL: &str = "http://lab:4318";
+
+    fn identity() -> Identity {
+        Identity { host: "lab-1".into(), instance: "lab-1".into(), started_at: Timestamp(7) }
+    }
+
+    fn refused(knobs: &OtlpKnobs) -> String {
+        format!("{:#}", options(knobs, &identity()).unwrap_err())
+    }
+
+    #[test]
+    fn nothing_is_pushed_that_was_not_asked_for() {
+        let knobs = OtlpKnobs { otlp_interval: Some(Duration::from_secs(1)), ..OtlpKnobs::default() };
+        assert_eq!(options(&knobs, &identity()).unwrap(), None);
+        assert!(events(&knobs).is_none());
+    }
+
+    #[test]
+    fn figures_and_drops_have_endpoints_of_their_own() {
+        let figures = OtlpKnobs { otlp: Some(URL.into()), otlp_instance: Some("me".into()), ..OtlpKnobs::default() };
+        let options_of = |knobs: &OtlpKnobs| options(knobs, &identity()).unwrap().unwrap();
+        let pushed = options_of(&figures);
+        assert!(pushed.metrics.is_some() && pushed.logs.is_none() && events(&figures).is_none());
+        assert_eq!((&*pushed.identity.instance, &*pushed.identity.host), ("me", "lab-1"));
+        let drops = OtlpKnobs { otlp_logs: Some(URL.into()), ..OtlpKnobs::default() };
+        let pushed = options_of(&drops);
+        assert!(pushed.metrics.is_none() && pushed.logs.is_some());
+        assert_eq!(events(&drops).map(|events| events.rate), Some(1));
+    }
+
+    #[test]
+    fn files_of_headers_are_read_and_bounded() {
+        let path = env::temp_dir().join(format!("droptrace-headers-{}", std::process::id()));
+        let knobs = OtlpKnobs { otlp: Some(URL.into()), otlp_headers_file: Some(path.clone()), ..OtlpKnobs::default() };
+        assert!(refused(&knobs).contains("No such file"));
+        fs::write(&path, "Authorization: Bearer x\n").unwrap();
+        let with = options(&knobs, &identity()).unwrap().unwrap();
+        let without = OtlpKnobs { otlp_headers_file: None, ..knobs.clone() };
+        assert_ne!(Some(with), options(&without, &identity()).unwrap());
+        fs::write(&path, "Authorization\n").unwrap();
+        assert!(refused(&knobs).ends_with("line 1 is not of the form `Name: value`"));
+        fs::write(&path, vec![b'#'; 70_000]).unwrap();
+        assert!(refused(&knobs).ends_with("too long"));
+        fs::remove_file(&path).unwrap();
+        let alone = OtlpKnobs { otlp: None, ..knobs };
+        assert_eq!(refused(&alone), "--otlp-headers-file without --otlp");
+    }
+}

@@ -1,0 +1,89 @@
+//! What is typed for `agent`, or stands in its file, of pushes.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::args::units;
+use crate::metrics::otlp::Endpoint;
+
+/// More often, figures would be pushed that nobody reads.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Options that may be typed or stand in a file, under the same names.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtlpKnobs {
+    /// Push the figures as well; /v1/metrics is put behind the URL
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub otlp: Option<String>,
+
+    /// Push the figures this often [default: 15s]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub otlp_interval: Option<Duration>,
+
+    /// Headers for each push of figures, such as a token: a file with lines `Name: value`
+    #[arg(long, value_name = "FILE")]
+    pub otlp_headers_file: Option<PathBuf>,
+
+    /// How long a push may take [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, hide_short_help = true)]
+    pub otlp_timeout: Option<Duration>,
+
+    /// What tells this agent from others (service.instance.id) [default: the host's name]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub otlp_instance: Option<String>,
+
+    /// Push single drops as logs; /v1/logs is put behind the URL
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub otlp_logs: Option<String>,
+
+    /// So many drops a second, for each place, reason and CPU, are pushed at most [default: 1]
+    #[arg(long, value_name = "N")]
+    pub otlp_logs_rate: Option<NonZeroU32>,
+
+    /// Headers for each push of logs: a file with lines `Name: value`
+    #[arg(long, value_name = "FILE")]
+    pub otlp_logs_headers_file: Option<PathBuf>,
+}
+
+impl OtlpKnobs {
+    /// These, and for what they leave open, those.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            otlp: self.otlp.or(other.otlp),
+            otlp_interval: self.otlp_interval.or(other.otlp_interval),
+            otlp_headers_file: self.otlp_headers_file.or(other.otlp_headers_file),
+            otlp_timeout: self.otlp_timeout.or(other.otlp_timeout),
+            otlp_instance: self.otlp_instance.or(other.otlp_instance),
+            otlp_logs: self.otlp_logs.or(other.otlp_logs),
+            otlp_logs_rate: self.otlp_logs_rate.or(other.otlp_logs_rate),
+            otlp_logs_headers_file: self.otlp_logs_headers_file.or(other.otlp_logs_headers_file),
+        }
+    }
+
+    /// With its files looked for in `folder`.
+    #[must_use]
+    pub fn within(self, folder: &Path) -> Self {
+        let within = |path: Option<PathBuf>| path.map(|path| folder.join(path));
+        Self {
+            otlp_headers_file: within(self.otlp_headers_file),
+            otlp_logs_headers_file: within(self.otlp_logs_headers_file),
+            ..self
+        }
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    match Endpoint::new(text, vec![]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let span = units::duration(text)?;
+    if span < SHORTEST_INTERVAL { Err("the shortest interval is 1s".into()) } else { Ok(span) }
+}

@@ -1,0 +1,127 @@
+//! What an answer means (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>).
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::{DecodeError, Message};
+
+use super::client::Answer;
+use super::counts::Signal;
+use crate::sink::printable;
+
+/// Characters of an answer's text that are shown.
+const SHOWN: usize = 160;
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All was taken.
+    Taken,
+    /// Some was taken.
+    Partly,
+    /// An HTTP status that is none of success.
+    Refused,
+    /// No answer: no connection, no name, no trust, no time left.
+    Unreached,
+    /// An answer that OTLP does not know.
+    Unintelligible,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 5] = [Self::Taken, Self::Partly, Self::Refused, Self::Unreached, Self::Unintelligible];
+
+    /// The value of the label `result`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "ok",
+            Self::Partly => "partial",
+            Self::Refused => "refused",
+            Self::Unreached => "failed",
+            Self::Unintelligible => "unintelligible",
+        }
+    }
+}
+
+/// What became of a push, and what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    /// Records or data points that the endpoint rejected of those it read.
+    pub(super) rejected: u64,
+    /// The same may be sent again.
+    pub(super) again: bool,
+    /// The endpoint wants to be left alone for so long.
+    pub(super) pause: Option<Duration>,
+    /// What went wrong; empty if nothing did.
+    pub(super) why: String,
+}
+
+impl Verdict {
+    pub(super) fn of(outcome: Outcome, why: impl Into<String>) -> Self {
+        Self { outcome, rejected: 0, again: outcome == Outcome::Unreached, pause: None, why: why.into() }
+    }
+
+    /// Whether the endpoint understood and took what it could.
+    pub(super) const fn is_delivered(&self) -> bool {
+        matches!(self.outcome, Outcome::Taken | Outcome::Partly)
+    }
+}
+
+/// What the answer to a push of `signal` means.
+pub(super) fn judge(signal: Signal, answer: &Answer) -> Verdict {
+    if !(200..300).contains(&answer.status) {
+        return refused(answer);
+    }
+    if !answer.body.is_empty() && !answer.is_protobuf {
+        let why = format!("it answers {} with something that is not OTLP: {}", answer.status, excerpt(&answer.body));
+        return Verdict::of(Outcome::Unintelligible, why);
+    }
+    match rejected(signal, &answer.body) {
+        Err(error) => Verdict::of(Outcome::Unintelligible, format!("its answer is not OTLP: {error}")),
+        Ok((0, _)) => Verdict::of(Outcome::Taken, ""),
+        Ok((rejected, message)) => {
+            let why = format!("it rejected {rejected} of what it was sent: {}", excerpt(message.as_bytes()));
+            Verdict { rejected, ..Verdict::of(Outcome::Partly, why) }
+        }
+    }
+}
+
+fn refused(answer: &Answer) -> Verdict {
+    let status = answer.status;
+    let why = match status {
+        300..400 => format!("it answers {status} and names another place, which is not followed"),
+        _ if answer.is_protobuf || answer.body.is_empty() => format!("it answers {status}"),
+        _ => format!("it answers {status}: {}", excerpt(&answer.body)),
+    };
+    Verdict {
+        again: matches!(status, 429 | 502 | 503 | 504),
+        pause: answer.retry_after,
+        ..Verdict::of(Outcome::Refused, why)
+    }
+}
+
+/// How many of what was sent were rejected, and why.
+fn rejected(signal: Signal, body: &[u8]) -> Result<(u64, String), DecodeError> {
+    let (rejected, message) = match signal {
+        Signal::Metrics => ExportMetricsServiceResponse::decode(body)?
+            .partial_success
+            .map(|partial| (partial.rejected_data_points, partial.error_message)),
+        Signal::Logs => ExportLogsServiceResponse::decode(body)?
+            .partial_success
+            .map(|partial| (partial.rejected_log_records, partial.error_message)),
+    }
+    .unwrap_or_default();
+    Ok((u64::try_from(rejected).unwrap_or(0), message))
+}
+
+/// The start of a text, harmless to show.
+fn excerpt(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text.get(..SHOWN * 4).unwrap_or(text));
+    let text: Cow<'_, str> = printable(text.trim());
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.into_owned(),
+    }
+}

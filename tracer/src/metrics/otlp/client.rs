@@ -1,0 +1,196 @@
+//! One endpoint: where requests go, and what comes back, both bounded.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message;
+use rustls::crypto::ring;
+use thiserror::Error;
+use ureq::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::{HeaderName, HeaderValue, Request, Response, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use super::answer::{Outcome, Verdict};
+use super::counts::Signal;
+
+/// Longest answer that is read, bytes. One that was understood has a few.
+const MAX_ANSWER: u64 = 64 << 10;
+/// Longest head of an answer.
+const MAX_HEAD: usize = 16 << 10;
+/// Room for what comes in and goes out.
+const BUFFER: usize = 16 << 10;
+/// The type of bodies, both ways.
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// Where to push to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    base: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A URL that nothing can be pushed to.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum EndpointError {
+    /// No URL, or not of HTTP.
+    #[error("not of the form http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")]
+    NoUrl,
+    /// With a user's name in it.
+    #[error("a URL with a user's name shows it to everyone; put an Authorization header into the headers file instead")]
+    UserInfo,
+    /// With something that paths cannot be put behind.
+    #[error("`/v1/metrics` or `/v1/logs` is put behind the URL, so it cannot have a query")]
+    Query,
+}
+
+impl Endpoint {
+    /// The URL that `/v1/metrics` and `/v1/logs` are put behind, and headers for each request.
+    pub fn new(url: &str, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Self, EndpointError> {
+        let uri: Uri = url.parse().map_err(|_| EndpointError::NoUrl)?;
+        let authority = uri.authority().ok_or(EndpointError::NoUrl)?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || authority.host().is_empty() {
+            return Err(EndpointError::NoUrl);
+        }
+        if authority.as_str().contains('@') {
+            return Err(EndpointError::UserInfo);
+        }
+        if uri.query().is_some() || url.contains('#') {
+            return Err(EndpointError::Query);
+        }
+        Ok(Self { base: url.trim_end_matches('/').to_owned(), headers })
+    }
+}
+
+/// Sends to one endpoint.
+pub(super) struct Client {
+    agent: Agent,
+    url: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) is_protobuf: bool,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Client {
+    /// For pushes of `signal`; each takes at most `timeout`, and a connection is kept for `idle`.
+    pub(super) fn new(endpoint: &Endpoint, signal: Signal, timeout: Duration, idle: Duration) -> Self {
+        let mut config = Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_response_header_size(MAX_HEAD)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .max_idle_connections(1)
+            .max_idle_age(idle)
+            .user_agent(concat!("droptrace/", env!("CARGO_PKG_VERSION")))
+            .accept(PROTOBUF);
+        if endpoint.base.starts_with("https") {
+            config = config.tls_config(tls());
+        }
+        let url = format!("{}/v1/{}", endpoint.base, signal.name());
+        Self { agent: config.build().into(), url, headers: endpoint.headers.clone() }
+    }
+
+    /// Where it sends to.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends a body made by [`encode`], and waits for the answer.
+    pub(super) fn post(&self, body: &[u8]) -> Result<Answer, Verdict> {
+        let mut request = Request::post(&self.url).header(CONTENT_TYPE, PROTOBUF).header(CONTENT_ENCODING, "gzip");
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(body).map_err(|error| Verdict::of(Outcome::Unreached, error.to_string()))?;
+        read(self.agent.run(request).map_err(|error| verdict(&error))?)
+    }
+}
+
+fn read(mut response: Response<Body>) -> Result<Answer, Verdict> {
+    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let status = response.status().as_u16();
+    let is_protobuf = header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with(PROTOBUF));
+    let retry_after = header(RETRY_AFTER).and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
+    let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+    let body = match body {
+        // Of a refusal the status is enough.
+        Err(_) if !response.status().is_success() => vec![],
+        body => body.map_err(|error| verdict(&error))?,
+    };
+    Ok(Answer { status, is_protobuf, retry_after, body })
+}
+
+fn verdict(error: &ureq::Error) -> Verdict {
+    let outcome = match error {
+        ureq::Error::Protocol(_)
+        | ureq::Error::Http(_)
+        | ureq::Error::LargeResponseHeader(..)
+        | ureq::Error::BodyExceedsLimit(_) => Outcome::Unintelligible,
+        _ => Outcome::Unreached,
+    };
+    let why = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Timeout(_) => "it takes too long".to_owned(),
+        error => error.to_string(),
+    };
+    Verdict::of(outcome, why)
+}
+
+/// Trusts whom the system trusts.
+fn tls() -> TlsConfig {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!("cannot read certificates that the system trusts: {error}");
+    }
+    let roots = found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
+    TlsConfig::builder()
+        .root_certs(RootCerts::from(roots))
+        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+        .build()
+}
+
+/// A request's body, compressed.
+pub(super) fn encode(message: &impl Message) -> io::Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&message.encode_to_vec())?;
+    gzip.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_paths_can_be_put_behind() {
+        let url = |url, signal| {
+            let endpoint = Endpoint::new(url, vec![]).unwrap();
+            Client::new(&endpoint, signal, Duration::from_secs(1), Duration::from_secs(1)).url
+        };
+        assert_eq!(url("http://[::1]:4318", Signal::Metrics), "http://[::1]:4318/v1/metrics");
+        assert_eq!(url("http://lab:9090/api/v1/otlp/", Signal::Metrics), "http://lab:9090/api/v1/otlp/v1/metrics");
+        assert_eq!(url("https://loki.lab/otlp", Signal::Logs), "https://loki.lab/otlp/v1/logs");
+    }
+
+    #[test]
+    fn other_urls_are_refused_with_the_reason() {
+        let refused = |url| Endpoint::new(url, vec![]).unwrap_err();
+        for url in ["", "lab:4317", "grpc://lab:4317", "/v1/metrics", "http://", "http:///x", "http://a b"] {
+            assert_eq!(refused(url), EndpointError::NoUrl, "{url}");
+        }
+        assert_eq!(refused("http://me:secret@lab"), EndpointError::UserInfo);
+        assert_eq!(refused("http://lab/?key=1"), EndpointError::Query);
+        assert_eq!(refused("http://lab/#x"), EndpointError::Query);
+    }
+}

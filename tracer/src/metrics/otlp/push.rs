@@ -1,0 +1,197 @@
+//! The thread that pushes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Endpoint, encode};
+use super::counts::{Counts, Signal};
+use super::identity::Identity;
+use super::lane::Lane;
+use super::queue::Queue;
+use super::{message, record};
+use crate::event::DropEvent;
+use crate::kernel::clock::Clock;
+use crate::metrics::figures::Figures;
+
+/// From one look for records to the next.
+const LOGS_INTERVAL: Duration = Duration::from_secs(1);
+/// Records in one request.
+const BATCH: usize = 512;
+/// Requests of records in a row, for figures have their turn too.
+const BATCHES: usize = 8;
+
+/// What is pushed where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Who pushes.
+    pub identity: Identity,
+    /// Where figures go.
+    pub metrics: Option<Endpoint>,
+    /// Where single drops go.
+    pub logs: Option<Endpoint>,
+    /// From one push of figures to the next.
+    pub interval: Duration,
+    /// How long a push may take.
+    pub timeout: Duration,
+}
+
+/// Pushes that go on until [`Push::stop`].
+pub struct Push {
+    queue: Arc<Queue>,
+    counts: Arc<Counts>,
+    has_logs: bool,
+    ended: Receiver<()>,
+}
+
+impl Push {
+    /// Starts to push what `latest` tells, and counts what becomes of it.
+    pub fn start(
+        options: Options,
+        counts: Arc<Counts>,
+        latest: impl Fn() -> Arc<Figures> + Send + 'static,
+    ) -> io::Result<Self> {
+        let queue = Arc::<Queue>::default();
+        let has_logs = options.logs.is_some();
+        let (alive, ended) = sync_channel(0);
+        let pusher = Pusher::new(options, &counts, Arc::clone(&queue), Box::new(latest));
+        thread::Builder::new().name("droptrace-otlp".into()).spawn(move || pusher.run(alive))?;
+        Ok(Self { queue, counts, has_logs, ended })
+    }
+
+    /// Takes a drop in, to be pushed soon; counts it if there is no room.
+    pub fn offer(&self, event: &DropEvent<'_>) {
+        if self.has_logs && !self.queue.offer(|| record::record(event, Clock::now())) {
+            self.counts.add_lost(Signal::Logs, 1);
+        }
+    }
+
+    /// Pushes what there still is, for so long at most; an endpoint that failed before is not asked again. Who only
+    /// drops it lets it do so by itself.
+    pub fn stop(self, patience: Duration) {
+        self.queue.stop();
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the last push takes longer than {patience:?}, and is given up");
+        }
+    }
+}
+
+impl Drop for Push {
+    fn drop(&mut self) {
+        self.queue.stop();
+    }
+}
+
+struct Pusher {
+    identity: Identity,
+    queue: Arc<Queue>,
+    counts: Arc<Counts>,
+    latest: Box<dyn Fn() -> Arc<Figures> + Send>,
+    metrics: Option<Lane>,
+    logs: Option<Lane>,
+    /// Records that were sent and may be sent again.
+    in_hand: Option<Batch>,
+}
+
+/// Records as they are sent.
+struct Batch {
+    body: Vec<u8>,
+    records: u64,
+}
+
+impl Pusher {
+    fn new(
+        options: Options,
+        counts: &Arc<Counts>,
+        queue: Arc<Queue>,
+        latest: Box<dyn Fn() -> Arc<Figures> + Send>,
+    ) -> Self {
+        let Options { identity, metrics, logs, interval, timeout } = options;
+        let now = Instant::now();
+        let lane = |endpoint: Endpoint, signal, interval: Duration, due| {
+            let client = Client::new(&endpoint, signal, timeout, interval.saturating_mul(2));
+            Lane::new(signal, client, Arc::clone(counts), interval, due)
+        };
+        let first = now.checked_add(interval).unwrap_or(now);
+        Self {
+            identity,
+            queue,
+            counts: Arc::clone(counts),
+            latest,
+            metrics: metrics.map(|endpoint| lane(endpoint, Signal::Metrics, interval, first)),
+            logs: logs.map(|endpoint| lane(endpoint, Signal::Logs, LOGS_INTERVAL, now)),
+            in_hand: None,
+        }
+    }
+
+    /// `_alive` is dropped at the end, which tells the other side.
+    fn run(mut self, _alive: SyncSender<()>) {
+        loop {
+            let due = [&self.metrics, &self.logs].into_iter().flatten().map(Lane::due).min();
+            let Some(due) = due else { return };
+            let is_last = self.queue.wait(due);
+            let now = Instant::now();
+            let wants = |lane: &Lane| if is_last { !lane.is_failing() } else { lane.due() <= now };
+            if self.metrics.as_ref().is_some_and(wants) {
+                self.push_metrics();
+            }
+            if self.logs.as_ref().is_some_and(wants) {
+                self.push_logs();
+            }
+            if is_last {
+                return self.tell_undelivered();
+            }
+        }
+    }
+
+    fn push_metrics(&mut self) {
+        let Some(lane) = &mut self.metrics else { return };
+        let figures = (self.latest)();
+        let body = encode(&message::request(&figures, &self.identity, Clock::now()));
+        match body {
+            Ok(body) if !figures.families.is_empty() => _ = lane.push(&body),
+            _ => lane.skip(),
+        }
+    }
+
+    fn push_logs(&mut self) {
+        let Some(lane) = &mut self.logs else { return };
+        for _ in 0..BATCHES {
+            let Some(batch) = self.in_hand.take().or_else(|| next_batch(&self.queue, &self.identity)) else {
+                return lane.skip();
+            };
+            let verdict = lane.push(&batch.body);
+            if verdict.is_delivered() {
+                continue;
+            }
+            if verdict.again {
+                self.in_hand = Some(batch);
+            } else {
+                self.counts.add_lost(Signal::Logs, batch.records);
+            }
+            return;
+        }
+    }
+
+    fn tell_undelivered(self) {
+        let in_hand = self.in_hand.map_or(0, |batch| batch.records);
+        let undelivered = in_hand + self.queue.len() as u64;
+        if undelivered > 0 {
+            self.counts.add_lost(Signal::Logs, undelivered);
+            tracing::warn!("{undelivered} log records were not delivered");
+        }
+    }
+}
+
+/// The oldest records that wait, if there are any.
+fn next_batch(queue: &Queue, identity: &Identity) -> Option<Batch> {
+    let records = queue.take(BATCH);
+    let count = records.len() as u64;
+    if count == 0 {
+        return None;
+    }
+    let body = encode(&record::request(records, identity)).ok()?;
+    Some(Batch { body, records: count })
+}

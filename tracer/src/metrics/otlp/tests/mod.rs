@@ -1,0 +1,102 @@
+//! Pushes to endpoints of all manners.
+
+#[path = "../../../../../tests/src/collector.rs"]
+#[expect(unreachable_pub, reason = "it is shared with the tests of the binary")]
+mod collector;
+mod endpoints;
+mod figures;
+mod records;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::answer::Outcome;
+use super::{Counts, Endpoint, Identity, Options, Push, Signal};
+use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
+use crate::sink::samples::{NEW_YEAR, place, udp_packet};
+
+/// Only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "still waiting for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn identity() -> Identity {
+    Identity { host: "lab-1".into(), instance: "lab-1:9870".into(), started_at: NEW_YEAR }
+}
+
+fn sample(labels: &[(&'static str, &str)], value: Value) -> Sample {
+    Sample { labels: labels.iter().map(|(name, value)| (*name, Arc::from(*value))).collect(), value }
+}
+
+/// A family of each kind, `packets` and twice as much among them.
+fn figures_of(packets: u64) -> Figures {
+    let family = |name, unit, kind, samples| Family { name, help: "What it means", unit, kind, samples };
+    let of = |reason| [("reason", reason), ("symbol", "")];
+    let drops = vec![sample(&of("NO_SOCKET"), Value::Count(packets)), sample(&of("other"), Value::Count(packets * 2))];
+    let bytes = vec![sample(&of("NO_SOCKET"), Value::Count(packets * 100))];
+    let step = vec![sample(&[], Value::Count(1))];
+    Figures {
+        families: vec![
+            family("droptrace_drops", None, Kind::Counter, drops),
+            family("droptrace_dropped", Some("bytes"), Kind::Counter, bytes),
+            family("process_cpu", Some("seconds"), Kind::Counter, vec![sample(&[], Value::Real(0.25))]),
+            family("droptrace_ladder_step", None, Kind::Gauge, step.clone()),
+            family("droptrace_source", None, Kind::Info, vec![sample(&[("mode", "tp_btf")], Value::Count(1))]),
+            family("droptrace_refusal", None, Kind::Info, vec![]),
+        ],
+    }
+}
+
+/// Pushes to one endpoint, figures often.
+struct Run {
+    push: Push,
+    counts: Arc<Counts>,
+}
+
+impl Run {
+    /// `packets` are what the figures tell.
+    fn start(url: &str, signal: Signal, timeout: Duration, packets: u64) -> Self {
+        let endpoint = Endpoint::new(url, vec![]).unwrap();
+        let (metrics, logs) = match signal {
+            Signal::Metrics => (Some(endpoint), None),
+            Signal::Logs => (None, Some(endpoint)),
+        };
+        Self::with(
+            Options { identity: identity(), metrics, logs, interval: Duration::from_millis(10), timeout },
+            packets,
+        )
+    }
+
+    fn with(options: Options, packets: u64) -> Self {
+        let (counts, figures) = (Arc::<Counts>::default(), Arc::new(figures_of(packets)));
+        let push = Push::start(options, Arc::clone(&counts), move || Arc::clone(&figures)).unwrap();
+        Self { push, counts }
+    }
+
+    fn exports(&self, signal: Signal, outcome: Outcome) -> u64 {
+        self.counts.exports(signal, outcome)
+    }
+
+    fn await_export(&self, signal: Signal, outcome: Outcome, exports: u64) {
+        eventually(outcome.name(), || self.exports(signal, outcome) >= exports);
+    }
+
+    /// Offers drops of so many bytes each.
+    fn offer(&self, lengths: impl IntoIterator<Item = u32>) {
+        let (place, bytes) = (Arc::new(place()), udp_packet());
+        lengths.into_iter().for_each(|length| self.push.offer(&event(&place, &bytes, length)));
+    }
+}
+
+fn event<'e>(place: &'e Arc<Place>, bytes: &'e [u8], length: u32) -> DropEvent<'e> {
+    let timestamp = Timestamp(NEW_YEAR.0 + u64::from(length));
+    DropEvent { timestamp, place, seen_by: Origin::Ebpf.alone(), length, start: PacketStart::Mac, bytes }
+}

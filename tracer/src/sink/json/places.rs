@@ -1,0 +1,95 @@
+//! What all drops of a place have in common, written once.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use serde::Serialize;
+
+use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
+use crate::event::Place;
+use crate::packet::ProtocolName;
+use crate::sink::told_reason;
+
+/// Places whose text is kept; beyond it, all are forgotten.
+const MAX_PLACES: usize = 1 << 13;
+
+/// Texts of places.
+#[derive(Default)]
+pub(super) struct Places {
+    /// By where the place lies in memory. It is kept with its text, so that no other comes to lie there.
+    texts: HashMap<usize, (Arc<Place>, Vec<u8>), RandomState>,
+}
+
+impl Places {
+    /// A place as an object's members, without what opens and closes it.
+    pub(super) fn members(&mut self, place: &Arc<Place>) -> io::Result<&[u8]> {
+        let at = Arc::as_ptr(place).addr();
+        if !self.texts.contains_key(&at) {
+            if self.texts.len() >= MAX_PLACES {
+                self.texts.clear();
+            }
+            self.texts.insert(at, (Arc::clone(place), serde_json::to_vec(&Text::from(&**place))?));
+        }
+        let object = &self.texts[&at].1;
+        Ok(&object[1..object.len() - 1])
+    }
+}
+
+/// A place's members.
+#[derive(Serialize)]
+pub(super) struct Text<'p> {
+    reason: Option<&'p str>,
+    subsystem: Option<&'p str>,
+    symbol: Option<&'p str>,
+    offset: Option<u64>,
+    module: Option<&'p str>,
+    address: Option<Shown<Address>>,
+    trap_group: Option<&'p str>,
+    interface: Option<&'p str>,
+    ifindex: Option<u32>,
+    netns: Option<u32>,
+    netns_name: Option<&'p str>,
+    protocol: Option<Shown<ProtocolName>>,
+}
+
+impl<'p> From<&'p Place> for Text<'p> {
+    fn from(place: &'p Place) -> Self {
+        let (symbol, offset, module) = symbol_of(&place.location);
+        let reason = told_reason(&place.reason);
+        Self {
+            reason,
+            subsystem: reason.map(|_| &*place.reason.subsystem),
+            symbol,
+            offset,
+            module,
+            address: Address::of(&place.location),
+            trap_group: trap_group(&place.location),
+            interface: place.interface.as_deref(),
+            ifindex: told(place.ifindex),
+            netns: told(place.netns),
+            netns_name: place.netns_name.as_deref(),
+            protocol: protocol_of(place.protocol),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::samples::place;
+
+    #[test]
+    fn places_are_bounded_and_told_apart() {
+        let mut places = Places::default();
+        for ifindex in 1..=u32::try_from(MAX_PLACES).unwrap() + 5 {
+            let place = Arc::new(Place { ifindex, ..place() });
+            for _ in 0..2 {
+                let text = String::from_utf8(places.members(&place).unwrap().to_vec()).unwrap();
+                assert!(text.contains(&format!("\"ifindex\":{ifindex},")), "{text}");
+            }
+        }
+        assert_eq!(places.texts.len(), 5);
+    }
+}

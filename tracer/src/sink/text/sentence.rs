@@ -1,0 +1,59 @@
+//! A drop in a sentence, for logs.
+
+use std::fmt::Write as _;
+
+use super::fit;
+use super::packet::Described;
+use crate::event::DropEvent;
+use crate::sink::told_reason;
+
+/// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without what is not
+/// known, and without addresses of the kernel.
+pub(crate) fn drop_sentence(event: &DropEvent<'_>) -> String {
+    let place = event.place;
+    let location = &place.location;
+    let mut sentence = match told_reason(&place.reason) {
+        Some(_) => fit::reason(&place.reason).into_owned(),
+        None => "dropped".to_owned(),
+    };
+    if location.symbol.is_some() || location.trap_group.is_some() {
+        _ = write!(sentence, " at {}", fit::location(location, usize::MAX));
+    }
+    if place.ifindex != 0 {
+        _ = write!(sentence, " on {}", fit::interface(place));
+    }
+    _ = write!(sentence, ": {}", Described::new(event));
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{Location, Origin, PacketStart, Place, Reason};
+    use crate::sink::samples::{NEW_YEAR, place, udp_packet};
+
+    fn sentence(place: Place) -> String {
+        let (place, bytes) = (Arc::new(place), udp_packet());
+        let seen_by = Origin::Ebpf.alone();
+        drop_sentence(&DropEvent {
+            timestamp: NEW_YEAR,
+            place: &place,
+            seen_by,
+            length: 90,
+            start: PacketStart::Mac,
+            bytes: &bytes,
+        })
+    }
+
+    #[test]
+    fn tells_what_is_known() {
+        let packet = "UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90";
+        assert_eq!(sentence(place()), format!("SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: {packet}"));
+        let location = Arc::new(Location { address: 0xffff_ffff_8204_5927, symbol: None, trap_group: None });
+        let reason = Arc::new(Reason { value: Some(0), subsystem: "core".into(), name: "NOT_DROPPED_YET".into() });
+        let unknown = Place { reason, location, ifindex: 0, interface: None, ..place() };
+        assert_eq!(sentence(unknown), format!("NOT_DROPPED_YET: {packet}"));
+    }
+}
