@@ -134,6 +134,8 @@ fn time_of_commit() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -144,6 +146,33 @@ mod tests {
             assert!(text.lines().any(|it| it == line), "no {line} in {text}");
         }
         assert!(!text.contains('@') && !text.contains("\n\n"), "{text}");
+    }
+
+    #[test]
+    fn the_package_holds_the_service_with_its_options() {
+        if process::find_program("dpkg-deb").is_none() {
+            // Past libtest, which shows nothing of a test that holds.
+            let mut stdout = std::io::stdout().lock();
+            writeln!(stdout, "\nSKIPPED the_package_holds_the_service_with_its_options: no dpkg-deb").unwrap();
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("xtask-deb-{}", std::process::id()));
+        empty(&folder).unwrap();
+        let completions =
+            ["droptrace.bash", "_droptrace", "droptrace.fish"].map(|name| format!("{COMPLETIONS}/{name}"));
+        for file in completions.iter().map(String::as_str).chain(["droptrace", "man/droptrace.1"]) {
+            write(&folder.join(file), b"", PLAIN).unwrap();
+        }
+        let package = folder.join(build(&folder, "x86_64-unknown-linux-gnu").unwrap().unwrap());
+        let contents = process::output(Command::new("dpkg-deb").arg("--contents").arg(&package)).unwrap();
+        for file in [SERVICE, OPTIONS, "usr/bin/droptrace"] {
+            assert!(contents.lines().any(|line| line.ends_with(&format!(" ./{file}"))), "no {file} in {contents}");
+        }
+        let scripts = process::output(Command::new("dpkg-deb").arg("--info").arg(&package)).unwrap();
+        for name in ["conffiles", "postinst", "prerm"] {
+            assert!(scripts.contains(name), "no {name} in {scripts}");
+        }
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! The connections that are open, of which there are at most so many. One that is not being answered, for it has sent no
-//! request that is granted, gives way to a new one, the oldest first: whoever only holds connections keeps nobody out.
+//! The connections that are open, of which there are at most so many. To make room, the oldest gives way that is not being
+//! answered, for it has sent no request that is granted, else the oldest whose answer has been on its way for long: whoever
+//! only holds connections keeps nobody out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// All that may be open are being answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +16,19 @@ pub(super) struct Full;
 
 /// A connection was closed to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GaveWay;
+pub(super) enum GaveWay {
+    /// It was not being answered.
+    Idle,
+    /// It had not taken its answer for long.
+    Slow,
+}
 
 /// Those that are open.
 #[derive(Debug)]
 pub(super) struct Connections {
     limit: usize,
+    /// An answer that has been on its way for longer may be cut.
+    answer_time: Duration,
     shared: Arc<Shared>,
 }
 
@@ -38,28 +48,33 @@ struct Table {
 #[derive(Debug)]
 struct Connection {
     task: AbortHandle,
-    is_answered: bool,
+    answered_since: Option<Instant>,
+}
+
+impl Connection {
+    fn gives_way(&self, answer_time: Duration) -> Option<GaveWay> {
+        match self.answered_since {
+            None => Some(GaveWay::Idle),
+            Some(since) if since.elapsed() >= answer_time => Some(GaveWay::Slow),
+            Some(_) => None,
+        }
+    }
 }
 
 impl Connections {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, shared: Arc::default() }
+    pub(super) fn new(limit: usize, answer_time: Duration) -> Self {
+        Self { limit, answer_time, shared: Arc::default() }
     }
 
     /// Has `start` spawn a connection, if there is room, or one that gives way.
     pub(super) fn open(&self, start: impl FnOnce(Place) -> AbortHandle) -> Result<Option<GaveWay>, Full> {
         let mut table = self.shared.table();
-        let mut gave_way = None;
-        if table.open.len() >= self.limit {
-            let idle = table.open.iter().find(|(_, connection)| !connection.is_answered).map(|(number, _)| *number);
-            let idle = idle.and_then(|number| table.open.remove(&number)).ok_or(Full)?;
-            idle.task.abort();
-            gave_way = Some(GaveWay);
-        }
+        let is_full = table.open.len() >= self.limit;
+        let gave_way = if is_full { Some(table.make_room(self.answer_time).ok_or(Full)?) } else { None };
         table.opened += 1;
         let number = table.opened;
         let task = start(Place { number, shared: Arc::clone(&self.shared) });
-        table.open.insert(number, Connection { task, is_answered: false });
+        table.open.insert(number, Connection { task, answered_since: None });
         Ok(gave_way)
     }
 
@@ -67,11 +82,23 @@ impl Connections {
     pub(super) async fn are_answered(&self) {
         loop {
             let closed = self.shared.closed.notified();
-            if !self.shared.table().open.values().any(|connection| connection.is_answered) {
+            if !self.shared.table().open.values().any(|connection| connection.answered_since.is_some()) {
                 return;
             }
             closed.await;
         }
+    }
+}
+
+impl Table {
+    /// Closes the connection that can be done without first, if there is one.
+    fn make_room(&mut self, answer_time: Duration) -> Option<GaveWay> {
+        let (number, way) = [GaveWay::Idle, GaveWay::Slow].into_iter().find_map(|way| {
+            let gives_way = |connection: &Connection| connection.gives_way(answer_time) == Some(way);
+            self.open.iter().find(|(_, connection)| gives_way(connection)).map(|(number, _)| (*number, way))
+        })?;
+        self.open.remove(&number)?.task.abort();
+        Some(way)
     }
 }
 
@@ -92,7 +119,7 @@ impl Place {
     /// It is being answered: it need not give way any more.
     pub(super) fn is_answered(&self) {
         if let Some(connection) = self.shared.table().open.get_mut(&self.number) {
-            connection.is_answered = true;
+            connection.answered_since = Some(Instant::now());
         }
     }
 }
@@ -109,6 +136,8 @@ mod tests {
     use std::future::pending;
 
     use super::*;
+
+    const LONG: Duration = Duration::from_mins(10);
 
     /// A connection that waits for ever, being answered or not.
     fn start(is_answered: bool) -> impl FnOnce(Place) -> AbortHandle {
@@ -131,11 +160,11 @@ mod tests {
 
     #[tokio::test]
     async fn idle_ones_give_way_the_oldest_first() {
-        let connections = Connections::new(2);
+        let connections = Connections::new(2, LONG);
         assert_eq!(connections.open(start(true)), Ok(None));
         assert_eq!(connections.open(start(false)), Ok(None));
         settle().await;
-        assert_eq!(connections.open(start(false)), Ok(Some(GaveWay)));
+        assert_eq!(connections.open(start(false)), Ok(Some(GaveWay::Idle)));
         settle().await;
         let open: Vec<_> = connections.shared.table().open.keys().copied().collect();
         assert_eq!(open, [1, 3]);
@@ -143,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_are_answered_stay() {
-        let connections = Connections::new(2);
+        let connections = Connections::new(2, LONG);
         for _ in 0..2 {
             connections.open(start(true)).unwrap();
         }
@@ -152,8 +181,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn those_that_do_not_take_their_answer_go_after_the_idle_ones() {
+        let connections = Connections::new(2, Duration::ZERO);
+        connections.open(start(true)).unwrap();
+        connections.open(start(false)).unwrap();
+        settle().await;
+        assert_eq!(connections.open(start(true)), Ok(Some(GaveWay::Idle)));
+        settle().await;
+        assert_eq!(connections.open(start(true)), Ok(Some(GaveWay::Slow)));
+        settle().await;
+        let open: Vec<_> = connections.shared.table().open.keys().copied().collect();
+        assert_eq!(open, [3, 4]);
+    }
+
+    #[tokio::test]
     async fn the_end_waits_for_answers_only() {
-        let connections = Connections::new(4);
+        let connections = Connections::new(4, LONG);
         connections.open(start(false)).unwrap();
         connections.are_answered().await;
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();

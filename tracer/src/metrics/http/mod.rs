@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 pub use answer::Exposition;
 use answer::{Body, answer};
-use connections::{Connections, Place};
+use connections::{Connections, Full, GaveWay, Place};
 pub use tally::{Cause, Tally};
 
 use super::web_config::WebConfig;
@@ -39,6 +39,8 @@ pub struct Limits {
     pub headers: usize,
     /// How long a request may take to arrive, and TLS to be agreed upon before.
     pub request_time: Duration,
+    /// How long an answer may be on its way while others wait for its place.
+    pub answer_time: Duration,
     /// How long all of a connection may take: a request and its answer.
     pub connection_time: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for Limits {
             request_bytes: 16 << 10,
             headers: 64,
             request_time: Duration::from_secs(5),
+            answer_time: Duration::from_secs(1),
             connection_time: Duration::from_secs(15),
         }
     }
@@ -86,7 +89,7 @@ impl Server {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let shared = Shared { limits, tally: Arc::default(), web, exposition };
-        Ok(Self { listener, shared, connections: Connections::new(limits.connections) })
+        Ok(Self { listener, shared, connections: Connections::new(limits.connections, limits.answer_time) })
     }
 
     /// Where it listens.
@@ -123,14 +126,14 @@ impl Server {
         }
     }
 
-    /// A connection that has asked for nothing that is given has to give way to a new one.
     fn take(&self, stream: TcpStream) {
         let shared = self.shared.clone();
         let is_room = self.connections.open(|place| tokio::spawn(connection(stream, shared, place)).abort_handle());
         match is_room {
             Ok(None) => {}
-            Ok(Some(connections::GaveWay)) => self.shared.tally.refuse(Cause::Idle),
-            Err(connections::Full) => self.shared.tally.refuse(Cause::Connections),
+            Ok(Some(GaveWay::Idle)) => self.shared.tally.refuse(Cause::Idle),
+            Ok(Some(GaveWay::Slow)) => self.shared.tally.refuse(Cause::Slow),
+            Err(Full) => self.shared.tally.refuse(Cause::Connections),
         }
     }
 }

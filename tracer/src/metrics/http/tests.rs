@@ -169,7 +169,7 @@ async fn a_request_that_does_not_come_is_cut() {
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_is_cut() {
-    let scene = scene(Limits { connection_time: SHORT, ..Limits::default() }).await;
+    let scene = scene(Limits { connection_time: Duration::from_secs(1), ..Limits::default() }).await;
     // More than the system's buffers take.
     scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut stream = TcpStream::connect(scene.address).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_reader_that_does_not_read_is_cut() {
 
 #[tokio::test]
 async fn those_that_wait_give_way_and_those_that_are_answered_do_not() {
-    let scene = scene(Limits { connections: 2, ..Limits::default() }).await;
+    let scene = scene(Limits { connections: 2, answer_time: LONG, ..Limits::default() }).await;
     scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut waiting = vec![];
     for _ in 0..9 {
@@ -199,4 +199,21 @@ async fn those_that_wait_give_way_and_those_that_are_answered_do_not() {
     }
     assert_eq!(scene.get("/-/healthy").await, "");
     scene.until_refused("connections", 1).await;
+}
+
+#[tokio::test]
+async fn readers_that_do_not_read_keep_nobody_out() {
+    let scene = scene(Limits { connections: 2, answer_time: Duration::ZERO, ..Limits::default() }).await;
+    scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
+    let mut readers = vec![];
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(scene.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        readers.push(stream);
+    }
+    scene.until_refused("slow", 3).await;
+    assert!(scene.get("/-/healthy").await.starts_with("HTTP/1.1 200"));
+    scene.until_refused("slow", 4).await;
+    scene.until_refused("connections", 0).await;
 }
