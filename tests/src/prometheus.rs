@@ -109,11 +109,6 @@ impl Server {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
-
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl Drop for Server {
