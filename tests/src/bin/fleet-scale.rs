@@ -1,4 +1,4 @@
-//! `fleet-scale [--plain] HOSTS…`: makes snapshots of so many hosts with 500 rows each, of two days, has the optimized
+//! `fleet-scale [--plain] HOSTS[:SEED]…`: makes snapshots of so many hosts with 500 rows each, of two days, has the optimized
 //! `droptrace-fleet merge` look at them, and tells what it took and how well it found what was planted.
 //!
 //! `cargo build --release && cargo run --release --package tests --bin fleet-scale -- 100 1000 10000`
@@ -18,7 +18,6 @@ use tests::fleet::judge::{Verdict, found};
 use tests::fleet::{Day, World};
 
 const ROWS: usize = 500;
-const SEED: u64 = 1;
 /// How often the peak of the memory and the time of processors are asked for.
 const INTERVAL: Duration = Duration::from_millis(2);
 
@@ -27,27 +26,28 @@ fn main() -> Result<()> {
     let (flags, hosts): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| argument == "--plain");
     let ending = if flags.is_empty() { ".zst" } else { "" };
     if hosts.is_empty() {
-        bail!("usage: fleet-scale [--plain] HOSTS…");
+        bail!("usage: fleet-scale [--plain] HOSTS[:SEED]…");
     }
     println!(
         "| hosts | compared with | read, MB | seconds | of processors | resident at the peak, MB | precision | recall | faint outliers found, 10 to 100, to 1,000, to 10,000 times the median |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for hosts in hosts {
-        measure(hosts.parse().context("not a number of hosts")?, ending)?;
+        let (hosts, seed) = hosts.split_once(':').unwrap_or((&hosts, "1"));
+        measure(hosts.parse().context("not a number of hosts")?, seed.parse().context("not a number")?, ending)?;
     }
     Ok(())
 }
 
-fn measure(hosts: usize, ending: &str) -> Result<()> {
+fn measure(hosts: usize, seed: u64, ending: &str) -> Result<()> {
     let folder = env::temp_dir().join(format!("droptrace-fleet-scale-{}", std::process::id()));
-    let result = measure_in(&folder, hosts, ending);
+    let result = measure_in(&folder, hosts, seed, ending);
     fs::remove_dir_all(&folder)?;
     result
 }
 
-fn measure_in(folder: &Path, hosts: usize, ending: &str) -> Result<()> {
-    let world = World::new(hosts, ROWS, SEED)?;
+fn measure_in(folder: &Path, hosts: usize, seed: u64, ending: &str) -> Result<()> {
+    let world = World::new(hosts, ROWS, seed)?;
     let (now, before) = (folder.join("now"), folder.join("before"));
     let bytes = world.write(&now, Day::Now, ending)?;
     let bytes_before = world.write(&before, Day::Before, ending)?;

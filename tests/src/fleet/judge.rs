@@ -49,7 +49,7 @@ impl Verdict {
             hits: all.intersection(found).count(),
             missed: all.difference(found).cloned().collect(),
             invented: found.difference(&all).filter(|it| !faint.contains_key(*it)).cloned().collect(),
-            faint: BTreeMap::new(),
+            faint: (1..=3).map(|decade| (decade, (0, 0))).collect(),
         };
         for (name, factor) in &faint {
             let decade = [1e2, 1e3, 1e4].iter().filter(|&&bound| *factor >= bound).count() + 1;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::prometheus::{Folder, Server, promtool};
+use tests::prometheus::{Folder, Server, VictoriaMetrics, promtool};
 use tracer::fleet::model::Fleet;
 use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 
@@ -168,8 +168,22 @@ pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
     let text = folder.write("history", &written(&stories)?)?;
     promtool(&["tsdb", "create-blocks-from", "openmetrics", &text, &folder.path("data")])?;
     let server = Server::start(&folder, "", &[], |command: &mut Command| Ok(command.spawn()?))?;
+    check(&server.url(), &stories)
+}
+
+pub(crate) fn victoria_metrics_tells_the_same() -> Result<()> {
+    let stories = stories();
+    let engine = VictoriaMetrics::start()?;
+    // It takes milliseconds.
+    let text = written(&stories)?;
+    let lines = text.lines().map(|line| if line.starts_with('#') { String::new() } else { format!("{line}000\n") });
+    engine.import(&lines.collect::<String>())?;
+    check(&engine.url, &stories)
+}
+
+fn check(url: &str, stories: &[Story]) -> Result<()> {
     let limits = Limits { time: Duration::from_mins(1), bytes: 1 << 30 };
-    let engine = Engine::new(&server.url(), &Access::default(), limits)?;
+    let engine = Engine::new(url, &Access::default(), limits)?;
     let scope = Scope::new(&["job".to_owned(), "instance".to_owned()], &[])?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let question = Question {
@@ -181,7 +195,7 @@ pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
     let fleet = gather(&engine, &scope, &question)?.fleet;
     let baseline = fleet.baseline.as_deref().context("no baseline")?;
     let mut wrong = String::new();
-    for story in &stories {
+    for story in stories {
         for place in 0..PLACES {
             for (window, fleet, begin, end) in [("range", &fleet, RANGE, END), ("baseline", baseline, 0, RANGE)] {
                 let (expected, told) = (story.growth(place, begin, end), told(fleet, story.name, place));
@@ -193,7 +207,7 @@ pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{wrong}");
     facts_are_told(&fleet)?;
-    storms_are_no_higher_than_they_were(&fleet, &stories)?;
+    storms_are_no_higher_than_they_were(&fleet, stories)?;
     silence_is_told(&fleet)
 }
 

@@ -215,3 +215,48 @@ impl Fleet {
 fn index(length: usize) -> u32 {
     u32::try_from(length).expect("no fleet has so many")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_one_however_often_it_is_named() {
+        let mut fleet = Fleet::default();
+        let place = Place { reason: Some("a"), symbol: Some("b"), class: Some("a"), netlink: true, ..Place::default() };
+        let id = fleet.place(place);
+        assert_eq!(fleet.resolve(id), place);
+        // The same names elsewhere are another place.
+        let others = [
+            Place { reason: Some("b"), symbol: Some("a"), ..place },
+            Place { netlink: false, ..place },
+            Place { other: true, ..place },
+            Place { class: None, ..place },
+        ];
+        for other in others {
+            assert_ne!(fleet.place(other), id, "{other:?}");
+        }
+        assert_eq!((fleet.place(place), fleet.places().count()), (id, 5));
+    }
+
+    #[test]
+    fn hosts_are_known_by_name() {
+        let mut fleet = Fleet::default();
+        let (one, other) = (fleet.host("a"), fleet.host("b"));
+        assert_eq!((fleet.host("a"), fleet.host("b")), (one, other));
+        fleet.host_mut(other).seconds = 3.0;
+        assert_eq!(fleet.find("b"), Some(&Host { seconds: 3.0, ..Host::named("b") }));
+        assert_eq!((fleet.find("c"), fleet.ids().collect::<Vec<_>>()), (None, vec![one, other]));
+    }
+
+    #[test]
+    fn what_is_no_count_is_refused() {
+        let mut fleet = Fleet::default();
+        let (host, place) = (fleet.host("a"), fleet.place(Place::default()));
+        for packets in [f64::NAN, f64::INFINITY, -1.0] {
+            assert!(!fleet.add(host, place, packets));
+        }
+        assert!(fleet.add(host, place, 0.0) && fleet.add(host, place, 2.0));
+        assert_eq!(fleet.counts(), [Count { host, place, packets: 2.0 }]);
+    }
+}

@@ -45,7 +45,12 @@ impl Merge {
     /// time.
     pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), Overlap> {
         let host = self.enter(snapshot)?;
-        tell_of(self.fleet.host_mut(host), snapshot, folder);
+        let is_latest = self.times[&host].iter().all(|time| time.start <= snapshot.started_at.0);
+        let told = self.fleet.host_mut(host);
+        add_up(told, snapshot);
+        if is_latest {
+            tell_of(told, snapshot, folder);
+        }
         for row in &snapshot.drops {
             self.add_row(host, row, snapshot.duration_ns);
         }
@@ -97,11 +102,14 @@ impl Merge {
     }
 }
 
-/// The last snapshot tells what a host is; time and losses add up.
+/// The latest snapshot tells what a host is, in whatever order they are read.
 fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
     host.kernel = Some(snapshot.kernel.clone());
     host.step = Some(format!("{}/{}", snapshot.step.source, snapshot.step.mode));
     host.labels = labels(snapshot, folder);
+}
+
+fn add_up(host: &mut Host, snapshot: &Snapshot) {
     host.seconds += float(snapshot.duration_ns) / 1e9;
     host.lost = host.lost.zip(lost(&snapshot.sources)).map(|(sum, lost)| sum + float(lost));
     host.unbalanced += u64::from(snapshot.unaccounted().is_some_and(|off| off != 0));

@@ -138,6 +138,17 @@ fn only_what_came_at_once_is_a_burst() {
 }
 
 #[test]
+fn the_latest_snapshot_tells_what_a_host_is() {
+    let older = Snapshot { kernel: "6.1.0".into(), ..snapshot("a", 10, vec![]) };
+    let oldest = Snapshot { kernel: "5.10.0".into(), ..snapshot("a", 0, vec![]) };
+    for order in [[&snapshot("a", 20, vec![]), &older, &oldest], [&oldest, &snapshot("a", 20, vec![]), &older]] {
+        let fleet = merged(&order.map(Clone::clone));
+        assert_eq!(fleet.hosts()[0].kernel.as_deref(), Some("6.12.1"));
+        assert_eq!(fleet.hosts()[0].seconds, 30.0);
+    }
+}
+
+#[test]
 fn labels_are_what_hosts_have_in_common() {
     let interface = |name: &str, driver: Option<&str>| Interface {
         name: name.into(),

@@ -133,8 +133,9 @@ pub(super) fn amount(value: f64, unit: &str) -> String {
         "%" if value > 0.0 && value < 0.01 => "<0.01 %".into(),
         "%" => format!("{value:.2} %"),
         "hosts" | "places" | "reasons" => {
-            let unit = if value == 1.0 { unit.trim_end_matches('s') } else { unit };
-            format!("{} {unit}", packets(value))
+            let number = packets(value);
+            let unit = if number == "1" { unit.trim_end_matches('s') } else { unit };
+            format!("{number} {unit}")
         }
         "times" | "deviations" if value < 100.0 => format!("{value:.1} {unit}"),
         _ => format!("{} {unit}", rate(value)),
