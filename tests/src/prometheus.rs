@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +12,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::PATIENCE;
 use crate::trials::Unable;
+use crate::{PATIENCE, eventually};
 
 /// What it says before the address that it listens on.
 const LISTENING: &str = "msg=\"Listening on\" address=";
@@ -109,14 +110,56 @@ impl Server {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
-
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails when it has ended already, which is well.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// A running `VictoriaMetrics`; killed with its handle.
+#[derive(Debug)]
+pub struct VictoriaMetrics {
+    child: Child,
+    /// Where it answers.
+    pub url: String,
+    _folder: Folder,
+}
+
+impl VictoriaMetrics {
+    /// Starts it with nothing in its storage, and waits until it answers.
+    pub fn start() -> Result<Self> {
+        let folder = Folder::new()?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let child = Command::new(program("victoria-metrics")?)
+            .arg(format!("-httpListenAddr={address}"))
+            .arg(format!("-storageDataPath={}", folder.path("data")))
+            .args(["-retentionPeriod=100y", "-search.disableCache"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting VictoriaMetrics")?;
+        let engine = Self { child, url: format!("http://{address}"), _folder: folder };
+        eventually("VictoriaMetrics", || Ok(engine.post("/internal/force_flush", "").is_ok()))?;
+        Ok(engine)
+    }
+
+    /// Takes figures in Prometheus' text format, with times in milliseconds, and shows them from now on.
+    pub fn import(&self, text: &str) -> Result<()> {
+        self.post("/api/v1/import/prometheus", text)?;
+        self.post("/internal/force_flush", "")
+    }
+
+    fn post(&self, path: &str, body: &str) -> Result<()> {
+        ureq::post(format!("{}{path}", self.url)).send(body).with_context(|| format!("posting to {path}")).map(drop)
+    }
+}
+
+impl Drop for VictoriaMetrics {
     fn drop(&mut self) {
         // Fails when it has ended already, which is well.
         _ = self.child.kill();

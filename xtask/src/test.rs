@@ -47,7 +47,7 @@ fn set_up() {
         announce(format_args!("without Prometheus, tests of the fleet will be skipped ({error:#})"));
     }
     if let Err(error) = victoria_metrics::set_up() {
-        announce(format_args!("without VictoriaMetrics, tests of pushes will be skipped ({error:#})"));
+        announce(format_args!("without VictoriaMetrics, tests with it will be skipped ({error:#})"));
     }
     let missing = PROGRAMS.iter().filter(|(program, _)| process::find_program(program).is_none());
     let (programs, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();

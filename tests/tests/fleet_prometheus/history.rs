@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::prometheus::{Folder, Server, promtool};
+use tests::prometheus::{Folder, Server, VictoriaMetrics, promtool};
 use tracer::fleet::model::Fleet;
 use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 
@@ -71,7 +71,7 @@ fn stories() -> Vec<Story> {
 impl Story {
     /// The process that the engine heard of then.
     fn heard(&self, at: u64) -> Option<Process> {
-        let is_heard = at % SCRAPE == 0 && !self.unheard.iter().any(|&(from, to)| (from..to).contains(&at));
+        let is_heard = at.is_multiple_of(SCRAPE) && !self.unheard.iter().any(|&(from, to)| (from..to).contains(&at));
         self.processes.iter().copied().find(|&(from, to)| is_heard && (from..to).contains(&at))
     }
 
@@ -109,6 +109,9 @@ fn state(start: u64, place: u64, now: u64) -> u64 {
 
 const PLACES: u64 = 4;
 
+/// Drops a second that are looked for as storms: those of the least place of the first process.
+const STORM: f64 = 0.1;
+
 /// All of it as text that Prometheus takes into its storage.
 fn written(stories: &[Story]) -> Result<String> {
     let mut text = "# TYPE droptrace_start_time_seconds gauge\n".to_owned();
@@ -133,8 +136,31 @@ fn written(stories: &[Story]) -> Result<String> {
             }
         }
     }
+    facts(&mut text)?;
     text.push_str("# EOF\n");
     Ok(text)
+}
+
+/// What some of them tell beside, at the end.
+fn facts(text: &mut String) -> Result<()> {
+    let mut tell = |metric: &str, host: &str, labels: &str, at: u64, value: u64| {
+        let (kind, family) = metric.strip_suffix("_total").map_or(("gauge", metric), |family| ("counter", family));
+        if !text.contains(&format!("# TYPE {family} ")) {
+            writeln!(text, "# TYPE {family} {kind}")?;
+        }
+        writeln!(text, "{metric}{{job=\"d\",instance=\"{host}\"{labels}}} {value} {}", at + EPOCH)
+    };
+    let all: u64 = (0..PLACES).map(|place| state(0, place, END)).sum();
+    for (at, lost) in [(RANGE, 5), (END, 12)] {
+        tell("droptrace_ledger_drops_total", "steady", ",source=\"ebpf\",account=\"lost\"", at, lost)?;
+    }
+    tell("droptrace_ledger_drops_total", "steady", ",source=\"ebpf\",account=\"accounted\"", END, all)?;
+    tell("droptrace_ledger_drops_total", "heard late", ",source=\"ebpf\",account=\"accounted\"", END, all - 1)?;
+    tell("droptrace_loss_unknown", "older than all", ",source=\"net_dm\"", END, 1)?;
+    tell("droptrace_host_info", "steady", ",kernel=\"6.18\",kernel_build_id=\"abc\",rack=\"7\"", END, 1)?;
+    tell("droptrace_source_info", "steady", ",source=\"ebpf\",mode=\"tp_btf\"", END, 1)?;
+    tell("droptrace_last_read_timestamp_seconds", "new in the baseline", "", END, EPOCH + END - 400)?;
+    Ok(())
 }
 
 pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
@@ -142,20 +168,34 @@ pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
     let text = folder.write("history", &written(&stories)?)?;
     promtool(&["tsdb", "create-blocks-from", "openmetrics", &text, &folder.path("data")])?;
     let server = Server::start(&folder, "", &[], |command: &mut Command| Ok(command.spawn()?))?;
+    check(&server.url(), &stories)
+}
+
+pub(crate) fn victoria_metrics_tells_the_same() -> Result<()> {
+    let stories = stories();
+    let engine = VictoriaMetrics::start()?;
+    // It takes milliseconds.
+    let text = written(&stories)?;
+    let lines = text.lines().map(|line| if line.starts_with('#') { String::new() } else { format!("{line}000\n") });
+    engine.import(&lines.collect::<String>())?;
+    check(&engine.url, &stories)
+}
+
+fn check(url: &str, stories: &[Story]) -> Result<()> {
     let limits = Limits { time: Duration::from_mins(1), bytes: 1 << 30 };
-    let engine = Engine::new(&server.url(), &Access::default(), limits)?;
+    let engine = Engine::new(url, &Access::default(), limits)?;
     let scope = Scope::new(&["job".to_owned(), "instance".to_owned()], &[])?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let question = Question {
         at: Some((EPOCH + END) as f64),
         range: Duration::from_secs(END - RANGE),
         baseline: Duration::from_secs(RANGE),
-        storm_rate: 1e9,
+        storm_rate: STORM,
     };
     let fleet = gather(&engine, &scope, &question)?.fleet;
     let baseline = fleet.baseline.as_deref().context("no baseline")?;
     let mut wrong = String::new();
-    for story in &stories {
+    for story in stories {
         for place in 0..PLACES {
             for (window, fleet, begin, end) in [("range", &fleet, RANGE, END), ("baseline", baseline, 0, RANGE)] {
                 let (expected, told) = (story.growth(place, begin, end), told(fleet, story.name, place));
@@ -166,7 +206,44 @@ pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{wrong}");
+    facts_are_told(&fleet)?;
+    storms_are_no_higher_than_they_were(&fleet, stories)?;
     silence_is_told(&fleet)
+}
+
+fn facts_are_told(fleet: &Fleet) -> Result<()> {
+    let host = |name| fleet.find(name).with_context(|| format!("no {name}"));
+    let steady = host("steady")?;
+    ensure!(steady.lost == Some(7.0) && host("older than all")?.lost.is_none(), "{steady:?}");
+    ensure!(steady.unbalanced == 0 && host("heard late")?.unbalanced == 1, "{steady:?}");
+    ensure!(steady.kernel.as_deref() == Some("6.18") && steady.step.as_deref() == Some("ebpf/tp_btf"), "{steady:?}");
+    ensure!(steady.labels["rack"] == "7" && steady.labels["build_id"] == "abc", "{steady:?}");
+    Ok(())
+}
+
+/// Neither a restart nor a while without a word looks like a storm.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn storms_are_no_higher_than_they_were(fleet: &Fleet, stories: &[Story]) -> Result<()> {
+    ensure!(!fleet.bursts.is_empty(), "no bursts");
+    for burst in &fleet.bursts {
+        let name = &fleet.hosts()[burst.host.0 as usize].name;
+        let reason = fleet.resolve(burst.place).reason.unwrap_or("");
+        let story = stories.iter().find(|story| story.name == name).context("an unknown host")?;
+        let place: u64 = reason.trim_start_matches('R').parse().context("an unknown place")?;
+        let minutes = story.processes.iter().flat_map(|&(start, _)| {
+            (start..END)
+                .step_by(10)
+                .map(move |at| state(start, place, at) - state(start, place, at.saturating_sub(60).max(start)))
+        });
+        let highest = minutes.max().unwrap_or(0) as f64 / 60.0;
+        ensure!(burst.rate <= highest + 1e-9, "{name} {reason}: {} a second, where {highest} were", burst.rate);
+    }
+    let steady = fleet.bursts.iter().filter(|burst| fleet.hosts()[burst.host.0 as usize].name == "steady");
+    let mut rates: Vec<_> = steady.map(|burst| (burst.rate * 60.0).round()).collect();
+    rates.sort_by(f64::total_cmp);
+    // Six times a minute, one more at each place.
+    ensure!(rates == [6.0, 12.0, 18.0, 24.0], "{rates:?}");
+    Ok(())
 }
 
 /// What it makes of a host's drops.
@@ -187,6 +264,7 @@ fn silence_is_told(fleet: &Fleet) -> Result<()> {
         ("dead in the baseline", 5_805.0),
         ("dead in the range", 1_605.0),
         ("never heard in the range", 3_705.0),
+        ("new in the baseline", 400.0),
         ("restarted and dead", 1_110.0),
     ];
     let expected: BTreeMap<_, _> = expected.map(|(name, seconds)| (name, Some(seconds))).into();

@@ -111,8 +111,8 @@ fn names_them(scene: &Scene, report: &Value) -> Result<()> {
 fn found(finding: &Value) -> Result<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let named = finding["hosts"]["named"].as_array().context("no hosts")?;
-    let names = named.iter().map(|host| text(&host["name"])).collect::<Vec<_>>().join(" ");
-    Ok((text(&finding["kind"]), text(&finding["reason"]), names))
+    let all = named.iter().map(|host| text(&host["name"])).collect::<Vec<_>>().join(" ");
+    Ok((text(&finding["kind"]), text(&finding["reason"]), all))
 }
 
 /// The time that was looked at has all that was dropped within it, also by the one whose agent was restarted.

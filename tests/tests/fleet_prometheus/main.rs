@@ -13,6 +13,7 @@ use tests::trials::{self, trial, trial_as_root};
 fn main() -> ExitCode {
     trials::run(vec![
         trial("growth_is_exact_whatever_happens_to_agents", history::growth_is_exact_whatever_happens_to_agents),
+        trial("victoria_metrics_tells_the_same", history::victoria_metrics_tells_the_same),
         trial_as_root("diagnose_names_who_stands_out", live::diagnose_names_who_stands_out),
         trial("rules_are_valid", packaged::rules_are_valid),
         trial("queries_of_the_dashboard_are_valid", packaged::queries_of_the_dashboard_are_valid),

@@ -47,7 +47,7 @@ fn served(answer: &'static str) -> Result<String> {
             // Until the client goes.
             while stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
         } else {
-            let read = stream.read(&mut [0; 65_536]);
+            let read = stream.read(&mut [0; 4096]);
             // A client that has gone shows it.
             _ = read.and_then(|_| stream.write_all(answer.as_bytes()));
         }

@@ -23,6 +23,9 @@ const SCRIPTS: [(&str, &str); 2] = [
 const SERVICE: &str = "usr/lib/systemd/system/droptrace-agent.service";
 const OPTIONS: &str = "etc/droptrace/agent.toml";
 
+/// What users copy to where their Prometheus and Grafana look for it.
+const EXAMPLES: [&str; 3] = ["grafana/droptrace.json", "prometheus/alerts.rules.yml", "prometheus/recording.rules.yml"];
+
 /// Builds the package of what lies in the folder; its name there, or why it cannot be built here.
 pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, String>> {
     if process::find_program("dpkg-deb").is_none() {
@@ -73,8 +76,11 @@ fn fill(folder: &Path, root: &Path) -> Result<()> {
     install(&systemd.join("agent.toml"), &root.join(OPTIONS), PLAIN)?;
     let documents = root.join("usr/share/doc/droptrace");
     compressed(&cargo::root().join("CHANGELOG.md"), &documents)?;
-    for document in ["agent.md", "output.md"] {
+    for document in ["agent.md", "fleet.md", "output-fleet.md", "output.md"] {
         install(&cargo::root().join("docs").join(document), &documents.join(document), PLAIN)?;
+    }
+    for example in EXAMPLES {
+        install(&cargo::root().join("packaging").join(example), &documents.join("examples").join(example), PLAIN)?;
     }
     write(&documents.join("copyright"), COPYRIGHT.as_bytes(), PLAIN)
 }

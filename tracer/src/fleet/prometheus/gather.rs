@@ -272,3 +272,32 @@ fn known(value: &str) -> Option<&str> {
 fn timestamp(seconds: f64) -> Timestamp {
     Timestamp((seconds * 1e9) as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, ok};
+    use super::super::{Access, Limits};
+    use super::*;
+
+    fn refused(fake: &Fake) -> String {
+        let limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
+        let engine = Engine::new(&fake.url(), &Access::default(), limits).unwrap();
+        let scope = Scope::new(&["job".to_owned(), "instance".to_owned()], &["a=\"b\"".to_owned()]).unwrap();
+        let (range, baseline) = (Duration::from_hours(1), Duration::from_hours(24));
+        gather(&engine, &scope, &Question { at: Some(1e9), range, baseline, storm_rate: 1.0 }).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nobody_is_no_empty_fleet() {
+        let told = refused(&Fake::new(|_| ok(&[])));
+        assert!(told.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{told}");
+    }
+
+    #[test]
+    fn an_agent_that_is_told_of_twice_is_not_counted_twice() {
+        let fake = Fake::new(|_| ok(&[(&[("job", "d"), ("instance", "h:1")], 2.0)]));
+        let told = refused(&fake);
+        assert!(told.contains("tells 2 times of the same agent, d/h:1") && told.contains("--identity"), "{told}");
+        assert_eq!(fake.requests().len(), 1);
+    }
+}
