@@ -220,13 +220,12 @@ impl Dropwatch {
 
 impl Drop for Dropwatch {
     fn drop(&mut self) {
-        if let Some(stdin) = self.0.stdin.as_mut() {
-            _ = stdin.write_all(b"stop\nexit\n");
-        }
-        drop(self.0.stdin.take());
-        thread::sleep(PAUSE);
         _ = self.0.kill();
         _ = self.0.wait();
+        // Killed, it leaves the monitor on, and the next test with a queue that holds next to nothing.
+        if let Err(error) = monitor::stop_by_others().and_then(|()| monitor::await_running(false)) {
+            eprintln!("the drop monitor stays on: {error:#}");
+        }
     }
 }
 

@@ -158,14 +158,17 @@ mod tests {
         }
         let folder = std::env::temp_dir().join(format!("xtask-deb-{}", std::process::id()));
         empty(&folder).unwrap();
-        let completions =
-            ["droptrace.bash", "_droptrace", "droptrace.fish"].map(|name| format!("{COMPLETIONS}/{name}"));
-        for file in completions.iter().map(String::as_str).chain(["droptrace", "man/droptrace.1"]) {
-            write(&folder.join(file), b"", PLAIN).unwrap();
+        for name in PROGRAMS {
+            for file in [name.to_owned(), format!("{MAN}/{name}.1")] {
+                write(&folder.join(file), b"", PLAIN).unwrap();
+            }
+            for file in [format!("{name}.bash"), format!("_{name}"), format!("{name}.fish")] {
+                write(&folder.join(COMPLETIONS).join(file), b"", PLAIN).unwrap();
+            }
         }
         let package = folder.join(build(&folder, "x86_64-unknown-linux-gnu").unwrap().unwrap());
         let contents = process::output(Command::new("dpkg-deb").arg("--contents").arg(&package)).unwrap();
-        for file in [SERVICE, OPTIONS, "usr/bin/droptrace"] {
+        for file in [SERVICE, OPTIONS, "usr/bin/droptrace", "usr/bin/droptrace-fleet"] {
             assert!(contents.lines().any(|line| line.ends_with(&format!(" ./{file}"))), "no {file} in {contents}");
         }
         let scripts = process::output(Command::new("dpkg-deb").arg("--info").arg(&package)).unwrap();

@@ -30,7 +30,7 @@ impl Places {
             if self.texts.len() >= MAX_PLACES {
                 self.texts.clear();
             }
-            self.texts.insert(at, (Arc::clone(place), serde_json::to_vec(&Text::from(&**place))?));
+            self.texts.insert(at, (Arc::clone(place), serde_json::to_vec(&Members::from(&**place))?));
         }
         let object = &self.texts[&at].1;
         Ok(&object[1..object.len() - 1])
@@ -39,7 +39,7 @@ impl Places {
 
 /// A place's members.
 #[derive(Serialize)]
-pub(super) struct Text<'p> {
+pub(super) struct Members<'p> {
     reason: Option<&'p str>,
     subsystem: Option<&'p str>,
     symbol: Option<&'p str>,
@@ -54,7 +54,7 @@ pub(super) struct Text<'p> {
     protocol: Option<Shown<ProtocolName>>,
 }
 
-impl<'p> From<&'p Place> for Text<'p> {
+impl<'p> From<&'p Place> for Members<'p> {
     fn from(place: &'p Place) -> Self {
         let (symbol, offset, module) = symbol_of(&place.location);
         let reason = told_reason(&place.reason);

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::Account;
+use super::places::Members;
 use super::trace::Origins;
-use super::{Account, Address, Shown, protocol_of, symbol_of, told, trap_group};
 use crate::event::DropTotal;
-use crate::packet::ProtocolName;
 use crate::report::{OverflowTotal, StatReport};
 use crate::sink::rank::{Ranking, Sort};
 use crate::sink::time::TimeText;
@@ -63,50 +63,26 @@ struct Document<'r> {
 
 #[derive(Serialize)]
 struct Row<'r> {
-    reason: Option<&'r str>,
-    subsystem: Option<&'r str>,
-    symbol: Option<&'r str>,
-    offset: Option<u64>,
-    module: Option<&'r str>,
-    address: Option<Shown<Address>>,
-    protocol: Option<Shown<ProtocolName>>,
-    interface: Option<&'r str>,
-    ifindex: Option<u32>,
-    netns: Option<u32>,
+    #[serde(flatten)]
+    place: Members<'r>,
     packets: u64,
     bytes: Option<u64>,
     first_seen: TimeText,
     last_seen: TimeText,
-    netns_name: Option<&'r str>,
     netlink: bool,
     seen_by: Origins<'r>,
-    trap_group: Option<&'r str>,
 }
 
 impl<'r> From<&'r DropTotal> for Row<'r> {
     fn from(total: &'r DropTotal) -> Self {
-        let place = &*total.place;
-        let (symbol, offset, module) = symbol_of(&place.location);
-        let reason = told_reason(&place.reason);
         Self {
-            reason,
-            subsystem: reason.map(|_| &*place.reason.subsystem),
-            symbol,
-            offset,
-            module,
-            address: Address::of(&place.location),
-            protocol: protocol_of(place.protocol),
-            interface: place.interface.as_deref(),
-            ifindex: told(place.ifindex),
-            netns: told(place.netns),
+            place: Members::from(&*total.place),
             packets: total.packets,
             bytes: total.bytes,
             first_seen: TimeText::new(total.first_seen),
             last_seen: TimeText::new(total.last_seen),
-            netns_name: place.netns_name.as_deref(),
-            netlink: place.is_netlink_message(),
+            netlink: total.place.is_netlink_message(),
             seen_by: Origins(total.seen_by),
-            trap_group: trap_group(&place.location),
         }
     }
 }

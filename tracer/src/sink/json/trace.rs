@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Shown;
 use super::ledger::LedgerLine;
-use super::places::{Places, Text};
+use super::places::{Members, Places};
 use crate::event::{DropEvent, Origin};
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::pipeline::dedupe::DedupeLedger;
@@ -62,7 +62,7 @@ impl<W: Write> DropSink for TraceJson<W> {
 pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.place.protocol, event.bytes);
     let head = serde_json::to_value(Head::from(event));
-    let place = serde_json::to_value(Text::from(&**event.place));
+    let place = serde_json::to_value(Members::from(&**event.place));
     let packet = serde_json::to_value(Packet::new(event, &decoded));
     let parts = [head, place, packet].into_iter().map(|part| match part {
         Ok(Value::Object(fields)) => fields,
