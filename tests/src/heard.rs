@@ -29,6 +29,14 @@ impl Split {
     }
 }
 
+/// All that was heard.
+pub struct Heard {
+    /// By the address that freed the packet.
+    pub drops: BTreeMap<u64, Split>,
+    /// Drops that the kernel withheld, for they came while the program ran on the same processor.
+    pub withheld: u64,
+}
+
 /// A kernel program that listens to the whole host.
 pub struct Listener {
     runtime: Runtime,
@@ -56,13 +64,13 @@ impl Listener {
         Ok(Self { runtime, source, ring: ring.context("no ring")? })
     }
 
-    /// Ends, and tells the drops by the address that freed the packet. Nothing may be missing.
-    pub fn finish(mut self) -> Result<BTreeMap<u64, Split>> {
+    /// Ends, and tells the drops. Nothing else may be missing.
+    pub fn finish(mut self) -> Result<Heard> {
         let _context = self.runtime.enter();
         self.source.detach()?;
-        let mut heard = BTreeMap::<u64, Split>::new();
+        let mut drops = BTreeMap::<u64, Split>::new();
         let (drained, _) = self.ring.drain(u64::MAX, |record| {
-            let split = heard.entry(record.header.key.location).or_default();
+            let split = drops.entry(record.header.key.location).or_default();
             match record.start {
                 PacketStart::Mac => split.with_link_header += 1,
                 PacketStart::Network | PacketStart::Nothing => split.without += 1,
@@ -72,6 +80,6 @@ impl Listener {
         let ledger = self.source.ledger(&self.source.totals()?, drained);
         let events = ledger.events.context("no records")?;
         ensure!(events.submitted == ledger.hits && drained.delivered == ledger.hits, "records are missing: {ledger:?}");
-        Ok(heard)
+        Ok(Heard { drops, withheld: ledger.missed.unwrap_or(0) })
     }
 }
