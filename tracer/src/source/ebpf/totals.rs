@@ -98,7 +98,8 @@ impl TotalsReader {
         })
     }
 
-    /// Reads all counts. While the program runs, `hits` is at least the sum of the others, for it is read last.
+    /// Reads all counts. While the program runs, `hits` is at least the sum of the others, for it is read last, and
+    /// `overflow` is what is told by reason.
     pub(super) fn read(&self) -> io::Result<Totals> {
         let mut totals = Totals::default();
         self.drops.for_each(|key, values| {
@@ -106,27 +107,35 @@ impl TotalsReader {
                 per_cpu::<DropCount>(values).for_each(|count| totals.add(key, &count, self.tick_ns));
             }
         })?;
-        self.read_states(&mut totals)?;
-        if totals.counters.overflow > 0 {
+        let mut states = self.states()?;
+        if per_cpu::<CpuState>(&states).any(|state| state.counters.overflow > 0) {
             totals.overflow = self.read_overflow()?;
+            states = self.states()?;
         }
+        self.add_states(&states, &mut totals);
         if let Some(hardware) = &self.hardware {
             hardware.read(&mut totals)?;
         }
         Ok(totals)
     }
 
-    fn read_states(&self, totals: &mut Totals) -> io::Result<()> {
+    /// The states of all CPUs, as a look-up yields them.
+    fn states(&self) -> io::Result<Vec<u8>> {
         let mut states = vec![0; size_of::<CpuState>() * self.cpus];
         self.state.lookup(&0_u32.to_ne_bytes(), &mut states)?;
-        for state in per_cpu::<CpuState>(&states) {
+        Ok(states)
+    }
+
+    fn add_states(&self, states: &[u8], totals: &mut Totals) {
+        for state in per_cpu::<CpuState>(states) {
             for slot in &state.slots {
                 totals.add(slot.key, &slot.count, self.tick_ns);
             }
             add_counters(&mut totals.counters, &state.counters);
             totals.qdisc_untaken += state.qdisc.untaken;
         }
-        Ok(())
+        // What came since is not among those told by reason.
+        totals.counters.overflow = totals.overflow.iter().map(|(_, count)| count.packets).sum();
     }
 
     fn read_overflow(&self) -> io::Result<Vec<(Option<u32>, OverflowCount)>> {
