@@ -27,7 +27,8 @@ pub(crate) trait Memory {
 }
 
 /// Plain loads. The verifier knows the type of the pointer and, the offset being constant, checks the access as one
-/// of a field; a load that faults reads 0 (`ex_handler_bpf`, `arch/x86/net/bpf_jit_comp.c`).
+/// of a field. A load that faults reads 0 (`ex_handler_bpf`, `arch/x86/net/bpf_jit_comp.c`), unless the pointer is one that
+/// the verifier trusts, such as an argument of the tracepoint: so of those only `skb`, which is never NULL, is read so.
 pub(crate) struct Direct;
 
 impl Memory for Direct {

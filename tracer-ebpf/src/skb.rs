@@ -49,18 +49,15 @@ impl Dropped {
             if ifindex == 0 {
                 ifindex = M::load_if_present(skb, config!(offsets.skb_iif));
             }
+            let mut netns;
             if net.is_null() {
-                net = net_of_socket::<M>(skb, rx_sk);
-            }
-            let netns = if !net.is_null() {
-                M::load_if_present(net, config!(offsets.net_inum))
-            } else if ifindex != 0 {
-                let netns;
-                (net, netns) = net_of_route::<M>(skb);
-                netns
+                (net, netns) = net_of_socket::<M>(skb, rx_sk);
             } else {
-                0
-            };
+                netns = M::load_if_present(net, config!(offsets.net_inum));
+            }
+            if net.is_null() && ifindex != 0 {
+                (net, netns) = net_of_route::<M>(skb);
+            }
             let mut dropped = Self {
                 key: DropKey { location, netns, ifindex, reason, protocol, padding: 0 },
                 length: 0,
@@ -110,7 +107,8 @@ impl Dropped {
             return;
         }
         self.length = length as u32;
-        self.linear = length.wrapping_sub(u64::from(data_len));
+        // A paged part that is said to be longer than the packet leaves no linear bytes.
+        self.linear = length.saturating_sub(u64::from(data_len));
     }
 
     /// What a device reports: no layer has pulled anything, the bytes start with the MAC header, and `device`, unless it
@@ -126,7 +124,7 @@ impl Dropped {
             self.start = Probe::load(skb, config!(offsets.skb_data));
             self.start_kind = START_MAC;
             let paged: u32 = Probe::load_if_present(skb, config!(offsets.skb_data_len));
-            self.linear = u64::from(self.length.wrapping_sub(paged));
+            self.linear = u64::from(self.length.saturating_sub(paged));
             if !device.is_null() {
                 self.device = device;
                 self.key.ifindex = Probe::load_if_present(device, config!(offsets.dev_ifindex));
@@ -215,50 +213,75 @@ fn kernel_pointer(pointer: *const u8) -> *const u8 {
     if (pointer as u64) < kernel_space() { core::ptr::null() } else { pointer }
 }
 
-/// The namespace of the socket that was to receive the packet, else of the one that sent it; NULL when there is none.
+/// The network namespace of the receiving socket, else of the socket that owns the packet; NULL when neither is known.
+///
+/// Sockets are read through the helper, which fails softly, and never by plain loads: to the verifier `rx_sk` and
+/// `skb->sk` are trusted pointers, so loads through them are not fault-tolerant, and from 6.5 on a NULL check of `rx_sk`
+/// is deleted as redundant unless the kernel marks the argument as nullable (commit 5da7e15fb5a1).
 ///
 /// # Safety
 /// As [`Dropped::read`].
 #[inline(always)]
-unsafe fn net_of_socket<M: Memory>(skb: *const u8, rx_sk: *const u8) -> *const u8 {
+unsafe fn net_of_socket<M: Memory>(skb: *const u8, rx_sk: *const u8) -> (*const u8, u32) {
     let offset = config!(offsets.sock_net);
-    // SAFETY: as in `read`; a socket of any kind starts with `struct sock_common`, which has the namespace.
-    unsafe {
-        if !rx_sk.is_null() {
-            return M::load_if_present::<usize>(rx_sk, offset) as *const u8;
-        }
-        let sk = kernel_pointer(M::load_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8);
-        if sk.is_null() { sk } else { M::load_if_present::<usize>(sk, offset) as *const u8 }
+    if offset == ABSENT {
+        return UNKNOWN_NET;
     }
+    // SAFETY: the helper fails on addresses that cannot be read; a socket of any kind starts with `struct sock_common`,
+    // which holds the namespace.
+    unsafe {
+        let receiver: u64 = Probe::load(rx_sk, offset);
+        if receiver >= kernel_space() {
+            return checked_net(receiver);
+        }
+        let owner = M::load_if_present::<u64>(skb, config!(offsets.skb_sk));
+        if owner < kernel_space() { UNKNOWN_NET } else { checked_net(Probe::load(owner as *const u8, offset)) }
+    }
+}
+
+/// No namespace is known.
+const UNKNOWN_NET: (*const u8, u32) = (core::ptr::null(), 0);
+
+/// The namespace at `net` and its inode number; [`UNKNOWN_NET`] where no namespace can be there.
+///
+/// # Safety
+/// The helper fails on addresses that cannot be read; userspace rules it out where the kernel refuses it.
+#[inline(always)]
+unsafe fn checked_net(net: u64) -> (*const u8, u32) {
+    let offset = config!(offsets.net_inum);
+    if offset == ABSENT || net < kernel_space() {
+        return UNKNOWN_NET;
+    }
+    // SAFETY: the caller's.
+    let number: u32 = unsafe { Probe::load(net as *const u8, offset) };
+    if number < LEAST_NAMESPACE_INUM { UNKNOWN_NET } else { (net as *const u8, number) }
 }
 
 /// Flags in the lowest bits of `_skb_refdst` (`SKB_DST_NOREF`, `include/linux/skbuff.h`).
 const SKB_DST_FLAGS: u64 = 7;
-/// The least inode number of a namespace (`PROC_DYNAMIC_FIRST`, `fs/proc/generic.c`).
-const FIRST_NAMESPACE: u32 = 0xf000_0000;
+/// The least inode number that a namespace has: the initial namespaces have fixed numbers just below
+/// `PROC_DYNAMIC_FIRST` (0xf0000000) on newer kernels (`include/linux/proc_ns.h`, `fs/proc/generic.c`).
+const LEAST_NAMESPACE_INUM: u32 = 0xefff_ff00;
 
-/// The namespace of a received packet's route, and its number; NULL and 0 when it has none. For TCP on kernels whose
-/// tracepoint has no `rx_sk`.
+/// The network namespace of a received packet's route, and its inode number. For TCP on kernels whose tracepoint has no
+/// `rx_sk`.
 ///
 /// # Safety
 /// As [`Dropped::read`].
 #[inline(always)]
 unsafe fn net_of_route<M: Memory>(skb: *const u8) -> (*const u8, u32) {
-    const NOWHERE: (*const u8, u32) = (core::ptr::null(), 0);
-    if config!(offsets.dst_dev) == ABSENT || config!(offsets.dev_net) == ABSENT || config!(offsets.net_inum) == ABSENT {
-        return NOWHERE;
+    if config!(offsets.dst_dev) == ABSENT || config!(offsets.dev_net) == ABSENT {
+        return UNKNOWN_NET;
     }
     // SAFETY: as in `read`; the route is a number to the verifier, so what it points to is read by the helper, which
-    // fails on addresses that cannot be read.
+    // fails on addresses that cannot be read. `_skb_refdst` shares its storage with links of lists, which lead to other
+    // things: hence the check of the namespace.
     unsafe {
         let route = M::load_if_present::<u64>(skb, config!(offsets.skb_refdst)) & !SKB_DST_FLAGS;
         if route < kernel_space() {
-            return NOWHERE;
+            return UNKNOWN_NET;
         }
         let device: u64 = Probe::load(route as *const u8, config!(offsets.dst_dev));
-        let net: u64 = Probe::load(device as *const u8, config!(offsets.dev_net));
-        let number: u32 = Probe::load(net as *const u8, config!(offsets.net_inum));
-        // The field shares its storage with links of lists, which lead to other things.
-        if number < FIRST_NAMESPACE { NOWHERE } else { (net as *const u8, number) }
+        checked_net(Probe::load(device as *const u8, config!(offsets.dev_net)))
     }
 }

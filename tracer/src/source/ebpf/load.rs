@@ -29,8 +29,9 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result
     let events = options.events.as_ref();
     let mut offsets = btf.offsets()?;
     if !options.by_address {
-        // The program then leaves out what it would read so, and the verifier never sees the helper.
-        (offsets.net_dev_index_head, offsets.dst_dev) = (ABSENT, ABSENT);
+        // The program then leaves out what it would read through the helper, which the verifier never sees: sockets too,
+        // because plain loads through them can crash the kernel.
+        (offsets.net_dev_index_head, offsets.dst_dev, offsets.sock_net) = (ABSENT, ABSENT, ABSENT);
     }
     let value_of = |enumeration, name| {
         let values = btf.enumerators(enumeration).into_iter();
