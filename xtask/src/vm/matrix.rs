@@ -31,18 +31,20 @@ const BOTH_SOURCES: [&str; 3] = ["6.1", "6.12", "7.3"];
 #[derive(clap::Args)]
 pub(crate) struct MatrixArgs {
     /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
-    #[arg(long, default_value = "default")]
-    kernels: Selection,
+    ///
+    /// Without this option no other kernel is tested on.
+    #[arg(long)]
+    pub(crate) kernels: Option<Selection>,
     #[command(flatten)]
-    source: Source,
+    pub(crate) source: Source,
     /// Seconds that a machine may take, from its start to its last test
     #[arg(long, default_value_t = TIME_LIMIT, value_name = "SECONDS")]
-    time_limit: u64,
+    pub(crate) time_limit: u64,
 }
 
 impl Default for MatrixArgs {
     fn default() -> Self {
-        Self { kernels: Selection::Default, source: Source::default(), time_limit: TIME_LIMIT }
+        Self { kernels: None, source: Source::default(), time_limit: TIME_LIMIT }
     }
 }
 
@@ -83,8 +85,8 @@ impl FromStr for Selection {
 }
 
 /// Runs the tests on every kernel selected, adding to the tally; what cannot be had here is skipped.
-pub(crate) fn run(args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
-    let MatrixArgs { kernels: selection, source, time_limit } = args;
+pub(crate) fn run(selection: &Selection, args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
+    let MatrixArgs { source, time_limit, .. } = args;
     if *selection == Selection::None && source.image.is_none() {
         return Ok(());
     }
