@@ -5,12 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use flate2::read::GzDecoder;
 
-/// How long a request may be on its way; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::patience;
 
 /// The answer of an endpoint that takes all.
 pub const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
@@ -72,7 +70,7 @@ impl Collector {
 
     /// The next request.
     pub fn next(&self) -> Option<Request> {
-        self.requests.recv_timeout(PATIENCE).ok()
+        self.requests.recv_timeout(patience()).ok()
     }
 }
 

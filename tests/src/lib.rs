@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod monitor;
 pub mod netdevsim;
 pub mod netns;
+pub mod pace;
 pub mod packet;
 pub mod prometheus;
 pub mod storm;
@@ -28,13 +29,25 @@ pub mod wire;
 pub mod witness;
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
-/// How long anything may take that needs no waiting at all; only a hang reaches it.
+use crate::pace::Deadline;
+
+/// How long anything may take on the reference machine of [`pace`] that needs no waiting at all; only a hang reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// [`PATIENCE`] for this machine.
+pub fn patience() -> Duration {
+    pace::scaled(PATIENCE)
+}
+
+/// Sleeps for a time that is given for the reference machine of [`pace`]. Only for work that shows no event to wait for.
+pub fn pause(time: Duration) {
+    thread::sleep(pace::scaled(time));
+}
 
 /// Runs `work` on a thread that stays on one processor: what it sends is received there too.
 pub fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
@@ -50,12 +63,12 @@ pub fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T>
 /// Waits until `condition` holds.
 ///
 /// # Errors
-/// When it does not within [`PATIENCE`], naming `what`.
+/// When it does not within [`PATIENCE`] as scaled by [`pace`], naming `what`.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
+    let deadline = Deadline::after(PATIENCE);
     while !condition()? {
-        if started.elapsed() > PATIENCE {
-            bail!("still waiting for {what} after {PATIENCE:?}");
+        if deadline.has_passed() {
+            bail!("still waiting for {what} after {:?}", deadline.elapsed());
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -14,8 +14,9 @@ use super::{Ground, Source, out_of_tree};
 use crate::support::process::announce;
 use crate::support::tally::Tally;
 
-/// Seconds after which a machine hangs for certain: most take less than a quarter of it where little else runs.
-const TIME_LIMIT: u64 = 300;
+/// Seconds without a word after which a machine hangs for certain: no single test takes a quarter of it where little
+/// else runs.
+const SILENCE_LIMIT: u64 = 300;
 /// Machines at a time: tests wait for their kernel more than they work.
 const MACHINES: usize = 2;
 /// Datagrams of one of the tests that count a great many: an emulated machine drops fewer in a second.
@@ -37,14 +38,14 @@ pub(crate) struct MatrixArgs {
     pub(crate) kernels: Option<Selection>,
     #[command(flatten)]
     pub(crate) source: Source,
-    /// Seconds that a machine may take, from its start to its last test
-    #[arg(long, default_value_t = TIME_LIMIT, value_name = "SECONDS")]
-    pub(crate) time_limit: u64,
+    /// Seconds that a machine may take between one line of output and the next; more where this machine is slow
+    #[arg(long, default_value_t = SILENCE_LIMIT, value_name = "SECONDS")]
+    pub(crate) silence_limit: u64,
 }
 
 impl Default for MatrixArgs {
     fn default() -> Self {
-        Self { kernels: None, source: Source::default(), time_limit: TIME_LIMIT }
+        Self { kernels: None, source: Source::default(), silence_limit: SILENCE_LIMIT }
     }
 }
 
@@ -86,7 +87,7 @@ impl FromStr for Selection {
 
 /// Runs the tests on every kernel selected, adding to the tally; what cannot be had here is skipped.
 pub(crate) fn run(selection: &Selection, args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
-    let MatrixArgs { source, time_limit, .. } = args;
+    let MatrixArgs { source, silence_limit, .. } = args;
     if *selection == Selection::None && source.image.is_none() {
         return Ok(());
     }
@@ -104,7 +105,7 @@ pub(crate) fn run(selection: &Selection, args: &MatrixArgs, tally: &mut Tally) -
     let workshop = ground.workshop()?;
     let runs: Vec<_> =
         kernels.iter().flat_map(|(series, kernel)| plans(series).into_iter().map(move |run| (kernel, run))).collect();
-    for outcome in side_by_side(&runs, |(kernel, run)| start(&workshop, kernel, run, *time_limit))? {
+    for outcome in side_by_side(&runs, |(kernel, run)| start(&workshop, kernel, run, *silence_limit))? {
         tally.add(outcome?);
     }
     Ok(())
@@ -127,11 +128,11 @@ fn side_by_side<W: Sync, R: Send>(work: &[W], run: impl Fn(&W) -> R + Sync) -> R
 }
 
 /// Starts one machine, and waits for its end.
-fn start(workshop: &Workshop, kernel: &Kernel, run: &Run, time_limit: u64) -> Result<Tally> {
+fn start(workshop: &Workshop, kernel: &Kernel, run: &Run, silence_limit: u64) -> Result<Tally> {
     let title = format!("{}{}", kernel.release, run.title);
     announce(format_args!("tests on {title}"));
-    let time_limit = Some(Duration::from_secs(time_limit));
-    let plan = Plan { name: run.name, append: run.append, jobs: &run.jobs, time_limit };
+    let silence_limit = Some(Duration::from_secs(silence_limit));
+    let plan = Plan { name: run.name, append: run.append, jobs: &run.jobs, silence_limit };
     let mut outcome = workshop.run(kernel, &plan).with_context(|| format!("tests on {title}"))?;
     // At one go, for machines run side by side.
     print!("{}", outcome.output);
