@@ -32,7 +32,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::pace::Deadline;
 
@@ -49,12 +49,23 @@ pub fn pause(time: Duration) {
     thread::sleep(pace::scaled(time));
 }
 
+/// The processors that this process may use.
+pub fn cpus() -> Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
+}
+
 /// Runs `work` on a thread that stays on one processor: what it sends is received there too.
 pub fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_cpu(sched_getcpu(), work)
+}
+
+/// As [`on_one_cpu`], on this processor.
+pub fn on_cpu<T: Send>(cpu: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let pinned = || {
-        let mut cpu = CpuSet::new();
-        cpu.set(sched_getcpu());
-        sched_setaffinity(None, &cpu)?;
+        let mut set = CpuSet::new();
+        set.set(cpu);
+        sched_setaffinity(None, &set)?;
         work()
     };
     thread::scope(|scope| scope.spawn(pinned).join().map_err(|_| anyhow!("the pinned thread panicked"))?)
