@@ -179,6 +179,12 @@ impl Droptrace {
         }
     }
 
+    /// Whether it has said by now that it is attached.
+    pub fn is_attached(&mut self) -> bool {
+        self.said.extend(self.stderr.try_iter());
+        self.said.iter().any(|line| line.contains(ATTACHED))
+    }
+
     /// Waits until the lines that it has printed so far satisfy `condition`.
     ///
     /// # Errors
