@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::guest::Job;
-use super::kernels::{DEFAULT, Kernel};
+use super::kernels::{DEFAULT, Flavour, Kernel, Series};
 use super::machine::{Plan, Workshop};
 use super::{Ground, Source, out_of_tree};
 use crate::support::process::announce;
@@ -22,16 +22,18 @@ const MACHINES: usize = 2;
 /// Datagrams of one of the tests that count a great many: an emulated machine drops fewer in a second.
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
-const LOCKED_DOWN: &str = "6.12";
+const LOCKED_DOWN: Series = Series::cloud(6, 12);
 /// The series on which the benchmark is tested, for its contestants that need the drop monitor.
-const MEASURED: &str = "6.12";
+const MEASURED: Series = Series::cloud(6, 12);
 /// The series on which both sources are tested at once, in a machine of their own.
-const BOTH_SOURCES: [&str; 3] = ["6.1", "6.12", "7.3"];
+const BOTH_SOURCES: [Series; 3] = [Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
+/// The tests that count drops, in the order in which they run.
+const COUNTING: [&str; 4] = ["drops", "nothing_lost", "exact", "storms"];
 
 /// The kernels to test on.
 #[derive(clap::Args)]
 pub(crate) struct MatrixArgs {
-    /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
+    /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12-rt`
     ///
     /// Without this option no other kernel is tested on.
     #[arg(long)]
@@ -59,28 +61,21 @@ pub(crate) enum Selection {
     /// Each series of the archive.
     All,
     /// These series.
-    Series(Vec<String>),
+    Series(Vec<Series>),
 }
 
 impl FromStr for Selection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let is_series = |text: &&str| {
-            text.split_once('.')
-                .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
-        };
         match text {
             "default" => Ok(Self::Default),
             "none" => Ok(Self::None),
             "all" => Ok(Self::All),
-            list => {
-                let series: Vec<&str> = list.split(',').collect();
-                if let Some(odd) = series.iter().find(|text| !is_series(text)) {
-                    return Err(format!("`{odd}` is none of default, none, all, nor a series such as 6.12"));
-                }
-                Ok(Self::Series(series.into_iter().map(str::to_owned).collect()))
-            }
+            list => match list.split(',').map(str::parse).collect() {
+                Ok(series) => Ok(Self::Series(series)),
+                Err(error) => Err(format!("none of default, none, all, and {error}")),
+            },
         }
     }
 }
@@ -104,7 +99,7 @@ pub(crate) fn run(selection: &Selection, args: &MatrixArgs, tally: &mut Tally) -
     }
     let workshop = ground.workshop()?;
     let runs: Vec<_> =
-        kernels.iter().flat_map(|(series, kernel)| plans(series).into_iter().map(move |run| (kernel, run))).collect();
+        kernels.iter().flat_map(|(series, kernel)| plans(*series).into_iter().map(move |run| (kernel, run))).collect();
     for outcome in side_by_side(&runs, |(kernel, run)| start(&workshop, kernel, run, *silence_limit))? {
         tally.add(outcome?);
     }
@@ -146,37 +141,48 @@ fn start(workshop: &Workshop, kernel: &Kernel, run: &Run, silence_limit: u64) ->
     Ok(outcome.tally)
 }
 
-fn kernels(ground: &mut Ground, selection: &Selection, source: &Source, tally: &mut Tally) -> Vec<(String, Kernel)> {
-    let mut found: Vec<(String, Kernel)> = Vec::new();
-    let wanted = if source.image.is_some() {
-        vec![String::new()]
-    } else {
-        match selection {
-            Selection::None => vec![],
-            Selection::Default => DEFAULT.map(str::to_owned).to_vec(),
-            Selection::Series(series) => series.clone(),
-            Selection::All => match ground.kernels.series() {
-                Ok(series) => series,
-                Err(error) => {
-                    tally.skip("all kernels", &format!("{error:#}"));
-                    vec![]
-                }
-            },
-        }
-    };
-    for series in wanted {
-        match ground.kernel(&series, source) {
+/// The kernels, and the series that each was selected by; none for a kernel that was given as a file.
+fn kernels(
+    ground: &mut Ground,
+    selection: &Selection,
+    source: &Source,
+    tally: &mut Tally,
+) -> Vec<(Option<Series>, Kernel)> {
+    if let Some(given) = ground.given(source) {
+        return match given {
+            Ok(kernel) => vec![(None, kernel)],
+            Err(error) => {
+                tally.fail(format!("{error:#}"));
+                vec![]
+            }
+        };
+    }
+    let mut found: Vec<(Option<Series>, Kernel)> = Vec::new();
+    for series in wanted(ground, selection, tally) {
+        match ground.of_series(series) {
             Ok(kernel) if found.iter().any(|(_, other)| other.release == kernel.release) => {}
             Ok(kernel) => {
                 if series == out_of_tree::SERIES {
                     skip_missing_modules(out_of_tree::add(&kernel, &ground.folder, &ground.busybox), tally);
                 }
-                found.push((series, kernel));
+                found.push((Some(series), kernel));
             }
-            Err(error) => tally.skip(&series, &format!("{error:#}")),
+            Err(error) => tally.skip(&series.to_string(), &format!("{error:#}")),
         }
     }
     found
+}
+
+fn wanted(ground: &mut Ground, selection: &Selection, tally: &mut Tally) -> Vec<Series> {
+    match selection {
+        Selection::None => vec![],
+        Selection::Default => DEFAULT.to_vec(),
+        Selection::Series(series) => series.clone(),
+        Selection::All => ground.kernels.series().unwrap_or_else(|error| {
+            tally.skip("all kernels", &format!("{error:#}"));
+            vec![]
+        }),
+    }
 }
 
 /// Tests that want these modules will not run.
@@ -195,14 +201,19 @@ struct Run {
     jobs: Vec<Job>,
 }
 
-fn plans(series: &str) -> Vec<Run> {
-    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+/// The runs on a kernel. One that was given as a file has those that run on every kernel.
+fn plans(series: Option<Series>) -> Vec<Run> {
+    if series.is_some_and(|series| series.flavour == Flavour::Realtime) {
+        let jobs = COUNTING.map(job).to_vec();
+        return vec![Run { name: "counting", title: " with PREEMPT_RT", append: "", jobs }];
+    }
+    let tests = ["doctor", "fallback"].into_iter().chain(COUNTING).map(job).collect();
     let mut by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
     let mut netlink = vec![job("netlink")];
-    if BOTH_SOURCES.contains(&series) {
+    if BOTH_SOURCES.map(Some).contains(&series) {
         netlink.push(job("both"));
     }
-    if series == out_of_tree::SERIES {
+    if series == Some(out_of_tree::SERIES) {
         // It needs a simulated device.
         by_monitor.push(job("hardware"));
     }
@@ -211,11 +222,11 @@ fn plans(series: &str) -> Vec<Run> {
         Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
         Run { name: "netlink", title: " by netlink", append: "", jobs: netlink },
     ];
-    if series == MEASURED {
+    if series == Some(MEASURED) {
         let jobs = vec![job("bench")];
         plans.push(Run { name: "bench", title: " by the benchmark", append: "", jobs });
     }
-    if series == LOCKED_DOWN {
+    if series == Some(LOCKED_DOWN) {
         let append = "lockdown=confidentiality";
         plans.push(Run {
             name: "lockdown",
@@ -243,8 +254,9 @@ mod tests {
     #[test]
     fn kernels_are_selected_by_series() {
         assert_eq!("default".parse(), Ok(Selection::Default));
-        assert_eq!("6.1,6.12".parse(), Ok(Selection::Series(vec!["6.1".to_owned(), "6.12".to_owned()])));
-        assert!("6.1,newest".parse::<Selection>().unwrap_err().starts_with("`newest` is none of"));
+        let series = vec![Series::cloud(6, 1), Series::realtime(6, 12)];
+        assert_eq!("6.1,6.12-rt".parse(), Ok(Selection::Series(series)));
+        assert!("6.1,newest".parse::<Selection>().unwrap_err().contains("`newest` is no series"));
         assert!("".parse::<Selection>().is_err());
     }
 
@@ -255,8 +267,15 @@ mod tests {
     }
 
     #[test]
+    fn realtime_kernels_have_the_tests_that_count() {
+        let [run] = &plans(Some(Series::realtime(6, 12)))[..] else { panic!("more than one run") };
+        assert_eq!(run.jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>(), COUNTING);
+    }
+
+    #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("5.10").len(), 3);
-        assert!(plans(LOCKED_DOWN).iter().any(|run| run.append == "lockdown=confidentiality"));
+        assert_eq!(plans(Some(Series::cloud(5, 10))).len(), 3);
+        assert_eq!(plans(None).len(), 3);
+        assert!(plans(Some(LOCKED_DOWN)).iter().any(|run| run.append == "lockdown=confidentiality"));
     }
 }
