@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::droptrace::{Droptrace, Finished, command};
-use crate::{PATIENCE, eventually};
+use crate::{eventually, patience};
 
 /// The agent; killed with its handle.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ impl Agent {
     /// A connection to it.
     pub fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.address).context("connecting to the agent")?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
         Ok(stream)
     }
 

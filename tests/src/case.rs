@@ -1,5 +1,6 @@
 //! A provoked drop and what must be counted of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,8 +29,6 @@ pub enum Interface {
     /// As [`Interface::Named`], of a packet whose socket alone tells the namespace: TCP has taken device and route away.
     /// Kernels before 6.11 do not tell the socket; then the namespace is unknown, and only the index is known.
     OfSocket(&'static str),
-    /// Its name and index, or nothing: kernels differ in when they give the packet its device.
-    Perhaps(&'static str),
     /// Nothing: the packet never had a device.
     Unset,
 }
@@ -37,7 +36,7 @@ pub enum Interface {
 impl Interface {
     fn index(self, host: &Netns) -> Result<u64> {
         match self {
-            Self::Named(name) | Self::OfSocket(name) | Self::Perhaps(name) => Ok(host.ifindex(name)?.into()),
+            Self::Named(name) | Self::OfSocket(name) => Ok(host.ifindex(name)?.into()),
             Self::Unset => Ok(0),
         }
     }
@@ -49,8 +48,36 @@ impl Interface {
         match self {
             Self::Named(expected) => is_there(Some(expected)),
             Self::OfSocket(expected) => is_there((drop.netns != 0).then_some(expected)),
-            Self::Perhaps(expected) => is_nowhere || is_there(Some(expected)),
             Self::Unset => is_nowhere,
+        }
+    }
+}
+
+/// Drops beside those of the case that its provocation causes by nature, in the same namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// The kernel's reason, without prefix.
+    pub reason: &'static str,
+    /// How many of them.
+    pub count: Count,
+    /// Why they cannot be avoided.
+    pub because: &'static str,
+}
+
+/// A number of drops.
+#[derive(Clone, Copy, Debug)]
+pub enum Count {
+    /// This many on each kernel.
+    Exactly(u64),
+    /// Any number, none included.
+    Any,
+}
+
+impl Count {
+    fn fits(self, packets: u64) -> bool {
+        match self {
+            Self::Exactly(count) => packets == count,
+            Self::Any => true,
         }
     }
 }
@@ -68,8 +95,10 @@ pub struct Case {
     pub interface: Interface,
     /// The protocol; none where the kernel has not set it yet.
     pub protocol: Option<&'static str>,
-    /// How many drops exactly.
+    /// How many drops exactly. The namespace has no others.
     pub count: u64,
+    /// The exceptions to that.
+    pub allowed: &'static [Allowance],
     /// The kernel's own counter, which must rise by `count`; none where there is none.
     pub witness: Option<Witness>,
     /// Sets the stage and provokes the drops within [`Case::watch`].
@@ -89,11 +118,16 @@ impl Case {
         let _alone = (netns == 0).then(|| ALONE.lock());
         let inum = netns.to_string();
         let filter = if netns == 0 { vec![] } else { vec!["--netns", &inum] };
+        let mut settled = Ok(());
         let stat = Stat::during(&filter, || {
             provocation()?;
-            self.settle(host, before)
+            settled = self.settle(host, before);
+            Ok(())
         })?;
+        // Where the kernel's counter never gets there, the comparison tells more.
         self.compare(host, netns, &stat)?;
+        self.no_others(host, netns, &stat)?;
+        settled?;
         if let (Some(before), Some(after)) = (before, self.witnessed(host)?) {
             let risen = after - before;
             ensure!(risen == self.count, "{:?} rose by {risen}, not {}", self.witness, self.count);
@@ -114,8 +148,8 @@ impl Case {
     /// Waits until the kernel is done with what was sent.
     fn settle(&self, host: &Netns, before: Option<u64>) -> Result<()> {
         if let Some(before) = before {
-            // Where it never gets there, the comparison tells it better.
-            let _ = eventually("the witness", || Ok(self.witnessed(host)? >= Some(before + self.count)));
+            let what = format!("{:?} to rise by {}", self.witness, self.count);
+            eventually(&what, || Ok(self.witnessed(host)? >= Some(before + self.count)))?;
         }
         drained()
     }
@@ -133,6 +167,28 @@ impl Case {
         let ifindex = self.interface.index(host)?;
         let stray = drops.iter().find(|drop| !self.fits(ifindex, drop));
         ensure!(stray.is_none(), "not as told in the case: {stray:#?}");
+        Ok(())
+    }
+
+    /// The namespace of the case has no drops but those of the case and those that are allowed. `netns` is the number
+    /// that the case's own drops show: where they show none, they are not among the namespace's.
+    fn no_others(&self, host: &Netns, netns: u64, stat: &Stat) -> Result<()> {
+        let inum = u64::from(host.inum());
+        let known = kernel::reason(self.reason)?;
+        if known == Known::NoReasons && !self.allowed.is_empty() {
+            // This kernel does not tell an allowed drop from another.
+            return Ok(());
+        }
+        let is_own = |drop: &Drops| netns == inum && drop.reason.as_deref() == known.shown() && self.is_placed(drop);
+        let mut others = BTreeMap::<Option<String>, u64>::new();
+        for drop in stat.drops()?.into_iter().filter(|drop| drop.netns == inum && !is_own(drop)) {
+            *others.entry(drop.reason).or_default() += drop.packets;
+        }
+        for Allowance { reason, count, because } in self.allowed {
+            let packets = others.remove(&Some((*reason).to_owned())).unwrap_or(0);
+            ensure!(count.fits(packets), "{packets} drops of {reason}, not {count:?} ({because})");
+        }
+        ensure!(others.is_empty(), "drops that nobody expects: {others:?}; all drops: {:#?}", stat.drops());
         Ok(())
     }
 

@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod monitor;
 pub mod netdevsim;
 pub mod netns;
+pub mod pace;
 pub mod packet;
 pub mod prometheus;
 pub mod storm;
@@ -28,20 +29,43 @@ pub mod wire;
 pub mod witness;
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// How long anything may take that needs no waiting at all; only a hang reaches it.
+use crate::pace::Deadline;
+
+/// How long anything may take on the reference machine of [`pace`] that needs no waiting at all; only a hang reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// [`PATIENCE`] for this machine.
+pub fn patience() -> Duration {
+    pace::scaled(PATIENCE)
+}
+
+/// Sleeps for a time that is given for the reference machine of [`pace`]. Only for work that shows no event to wait for.
+pub fn pause(time: Duration) {
+    thread::sleep(pace::scaled(time));
+}
+
+/// The processors that this process may use.
+pub fn cpus() -> Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
+}
 
 /// Runs `work` on a thread that stays on one processor: what it sends is received there too.
 pub fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_cpu(sched_getcpu(), work)
+}
+
+/// As [`on_one_cpu`], on this processor.
+pub fn on_cpu<T: Send>(cpu: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let pinned = || {
-        let mut cpu = CpuSet::new();
-        cpu.set(sched_getcpu());
-        sched_setaffinity(None, &cpu)?;
+        let mut set = CpuSet::new();
+        set.set(cpu);
+        sched_setaffinity(None, &set)?;
         work()
     };
     thread::scope(|scope| scope.spawn(pinned).join().map_err(|_| anyhow!("the pinned thread panicked"))?)
@@ -50,12 +74,12 @@ pub fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T>
 /// Waits until `condition` holds.
 ///
 /// # Errors
-/// When it does not within [`PATIENCE`], naming `what`.
+/// When it does not within [`PATIENCE`] as scaled by [`pace`], naming `what`.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
+    let deadline = Deadline::after(PATIENCE);
     while !condition()? {
-        if started.elapsed() > PATIENCE {
-            bail!("still waiting for {what} after {PATIENCE:?}");
+        if deadline.has_passed() {
+            bail!("still waiting for {what} after {:?}", deadline.elapsed());
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::eventually;
 use crate::trials::Unable;
+use crate::{eventually, pause};
 
 /// The one device of this process.
 const DEVICE: &str = "netdevsim/netdevsim1";
@@ -74,13 +73,13 @@ impl Device {
         let interface = self.interface()?;
         run("ip", &["link", "set", &interface, "up"])?;
         eventually("packets in all traps", || {
-            thread::sleep(REST);
+            pause(REST);
             Ok(self.traps()?.values().all(|trap| trap.packets >= packets))
         })?;
         run("ip", &["link", "set", &interface, "down"])?;
         let mut before = self.traps()?;
         eventually("the device to rest", || {
-            thread::sleep(REST);
+            pause(REST);
             let after = self.traps()?;
             let rests = after == before;
             before = after;

@@ -8,7 +8,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 use crate::netns::Netns;
-use crate::{PATIENCE, sys};
+use crate::{patience, sys};
 
 /// Every `EtherType`.
 pub const ALL_PROTOCOLS: u16 = 0x0003;
@@ -31,7 +31,7 @@ impl PacketSocket {
             address[2..4].copy_from_slice(&protocol.to_be_bytes());
             address[4..8].copy_from_slice(&index.to_ne_bytes());
             sys::bind(&socket, &address).with_context(|| format!("binding to {interface}"))?;
-            set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+            set_socket_timeout(&socket, Timeout::Recv, Some(patience()))?;
             Ok(Self(socket))
         })
     }

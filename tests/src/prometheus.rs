@@ -13,7 +13,7 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::trials::Unable;
-use crate::{PATIENCE, eventually};
+use crate::{eventually, patience};
 
 /// What it says before the address that it listens on.
 const LISTENING: &str = "msg=\"Listening on\" address=";
@@ -183,7 +183,7 @@ fn listening(stderr: impl std::io::Read + Send + 'static) -> Result<String> {
         }
         _ = sender.send(Err(said.join("; ")));
     });
-    match receiver.recv_timeout(PATIENCE) {
+    match receiver.recv_timeout(patience()) {
         Ok(Ok(address)) => Ok(address),
         Ok(Err(said)) => bail!("Prometheus ended before it listened: {said}"),
         Err(_) => bail!("Prometheus does not say that it listens"),

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -97,21 +97,35 @@ fn endings() -> Vec<Trial> {
     ]
 }
 
+/// Runs that were attached when the signal came.
+const ATTACHED: usize = 3;
+
+/// Signals runs later and later after their start, until enough of them were attached by then. Their start takes as
+/// long as the machine needs: it is measured, and divided into steps.
 fn at_any_moment(arguments: &[&str], signal: Signal) -> Result<()> {
-    for delay in (0..160).step_by(8) {
-        let droptrace = Droptrace::spawn(&mut command(arguments)?)?;
-        thread::sleep(Duration::from_millis(delay));
+    const STEPS: u32 = 8;
+    let started = Instant::now();
+    let droptrace = Droptrace::start(arguments)?;
+    let step = started.elapsed() / STEPS;
+    droptrace.finish()?;
+    let (mut attached, mut delay) = (0, Duration::ZERO);
+    while attached < ATTACHED {
+        let mut droptrace = Droptrace::spawn(&mut command(arguments)?)?;
+        thread::sleep(delay);
+        attached += usize::from(droptrace.is_attached());
         droptrace.signal(signal)?;
-        let finished = droptrace.wait().with_context(|| format!("after {delay} ms"))?;
-        in_order(&finished, signal).with_context(|| format!("after {delay} ms"))?;
+        let finished = droptrace.wait().with_context(|| format!("after {delay:?}"))?;
+        in_order(&finished, signal).with_context(|| format!("after {delay:?}"))?;
+        delay += step;
     }
     Ok(())
 }
 
-/// Either the signal came before the program could catch it, or there is a whole result.
+/// Either the signal came before the program could catch it, or there is a whole result. A program that is attached
+/// catches it.
 fn in_order(finished: &Finished, signal: Signal) -> Result<()> {
     let Finished { status, stdout, stderr } = finished;
-    if status.signal() == Some(signal.as_raw()) {
+    if status.signal() == Some(signal.as_raw()) && !finished.was_attached() {
         ensure!(stdout.is_empty(), "killed while it printed: {stdout}");
         return Ok(());
     }

@@ -1,12 +1,12 @@
 //! A storm of drops, a million of them on an ordinary machine, counted to the last one.
 
 use std::process::ExitCode;
-use std::time::Instant;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use tests::PATIENCE;
 use tests::droptrace::{Droptrace, Stat};
+use tests::pace::Deadline;
 use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, trial_as_root};
 
@@ -28,11 +28,11 @@ fn main() -> ExitCode {
 /// Sends datagrams, and more of them until `is_enough`; the kernel's count of drops.
 fn send(storm: &Storm, mut is_enough: impl FnMut() -> Result<bool>) -> Result<u64> {
     let least = datagrams(DATAGRAMS)?;
-    let (mut sent, started) = (0, Instant::now());
+    let (mut sent, deadline) = (0, Deadline::after(PATIENCE));
     while sent < least || !is_enough()? {
         storm.send(PART)?;
         sent += PART;
-        ensure!(sent < least || started.elapsed() < PATIENCE, "still not enough after {sent} datagrams");
+        ensure!(sent < least || !deadline.has_passed(), "still not enough after {sent} datagrams");
     }
     let (dropped, received) = (storm.dropped()?, storm.received()?);
     ensure!(dropped + received == sent, "{dropped} dropped and {received} received are not {sent}");

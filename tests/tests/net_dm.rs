@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +14,7 @@ use tests::eventually;
 use tests::kernel;
 use tests::monitor::{self, Dropwatch};
 use tests::netns::Netns;
+use tests::pace::Deadline;
 use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, Unable, trial_as_root};
 use tracer::source::net_dm::AlertMode;
@@ -142,9 +142,9 @@ fn the_stop_of_others_is_noticed() -> Result<()> {
     let storm = Storm::new()?;
     let droptrace = listen(&["--net-dm-mode", "packet"])?;
     monitor::stop_by_others()?;
-    // Short of what is promised.
-    thread::sleep(Duration::from_millis(1900));
-    ensure!(monitor::state()? == Some(AlertMode::Packet), "nobody has started it again");
+    let promised = Deadline::after(Duration::from_secs(2));
+    eventually("the drop monitor to run again", || Ok(monitor::state()? == Some(AlertMode::Packet)))?;
+    ensure!(!promised.has_passed(), "it took {:?}", promised.elapsed());
     storm.send(1000)?;
     let finished = droptrace.finish()?;
     said(&finished, &["somebody stopped the drop monitor: it runs again"])?;
@@ -242,7 +242,7 @@ fn hidden_types(arguments: &[&str]) -> Result<Finished> {
 /// The family's numbers change, and whoever listened to the old module does not hear the new one.
 fn the_module_is_loaded_anew() -> Result<()> {
     let _alone = monitor::exclusively()?;
-    let droptrace = listen(&["--net-dm-mode", "packet"])?;
+    let mut droptrace = listen(&["--net-dm-mode", "packet"])?;
     // The module cannot be taken out while it monitors, which droptrace lets it do again soon.
     let mut removed = false;
     for _ in 0..ATTEMPTS {
@@ -254,7 +254,7 @@ fn the_module_is_loaded_anew() -> Result<()> {
     }
     ensure!(removed, Unable("drop_monitor is no module here, or is in use".to_owned()));
     loads(&["drop_monitor"])?;
-    thread::sleep(Duration::from_millis(1500));
+    droptrace.await_said("module was loaded anew")?;
     droptrace.signal(Signal::INT)?;
     let finished = droptrace.wait()?;
     said(&finished, &["module was loaded anew", "start droptrace again"])?;

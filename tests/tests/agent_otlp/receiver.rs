@@ -3,16 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::eventually;
 use tests::prometheus::{self, Folder, Server};
 use tests::trials::Unable;
-
-/// Only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
+use tests::{eventually, patience};
 
 /// An address that nobody listens on.
 pub(super) fn free_address() -> Result<String> {
@@ -73,7 +69,7 @@ impl Receiver {
     }
 
     fn new(url: &str, otlp: &str, folder: Folder) -> Self {
-        let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+        let agent = ureq::Agent::config_builder().timeout_global(Some(patience())).http_status_as_error(false).build();
         let (api, otlp) = (format!("{url}/api/v1/query"), format!("{url}{otlp}"));
         Self { prometheus: None, victoria_metrics: None, api, otlp, agent: agent.into(), _folder: folder }
     }

@@ -17,6 +17,7 @@ use tests::droptrace::{Droptrace, Finished};
 use tests::heard::{Heard, Listener, Split};
 use tests::kernel::{self, Known};
 use tests::monitor;
+use tests::pause;
 use tests::trials::{self, Unable, trial_as_root};
 
 /// Reasons that must have been heard exactly.
@@ -61,7 +62,7 @@ fn told(arguments: &[&str], rows: (&str, &str), told: Told) -> Result<(Finished,
     let listener = Listener::start()?;
     let droptrace = Droptrace::start(arguments)?;
     let provoked = provoke();
-    thread::sleep(AFTERMATH);
+    pause(AFTERMATH);
     droptrace.signal(Signal::INT)?;
     let finished = droptrace.wait()?;
     let heard = listener.finish()?;

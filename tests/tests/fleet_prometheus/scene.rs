@@ -2,18 +2,19 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use tests::droptrace::{Droptrace, binary, command};
 use tests::netns::Netns;
+use tests::pace::Deadline;
 use tests::prometheus::{Folder, Server, program};
 use tests::storm::Storm;
 use tests::wire::udp;
 use tests::witness::Witness;
 
-/// How long anything may take that Prometheus has to hear of first.
+/// How long anything may take on the reference machine of [`tests::pace`] that Prometheus has to scrape first.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A host and its agent.
@@ -139,9 +140,9 @@ impl Scene {
 
     /// Waits until Prometheus has heard of something.
     pub(crate) fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
-        let started = Instant::now();
+        let deadline = Deadline::after(PATIENCE);
         while !condition(self)? {
-            ensure!(started.elapsed() < PATIENCE, "still waiting for {what} after {PATIENCE:?}");
+            ensure!(!deadline.has_passed(), "still waiting for {what} after {:?}", deadline.elapsed());
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())

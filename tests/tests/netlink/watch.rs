@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -22,9 +20,6 @@ const FLOOD: usize = 50;
 const SMALL: &str = "4096";
 const LARGE: &str = "4194304";
 
-/// The time that messages have to be read in.
-const PAUSE: Duration = Duration::from_millis(500);
-
 /// The family netdev tells of new interfaces (6.3 and later).
 pub(crate) fn new_interfaces_and_an_overrun_in_order() -> Result<()> {
     let host = Netns::new()?;
@@ -41,7 +36,7 @@ pub(crate) fn new_interfaces_and_an_overrun_in_order() -> Result<()> {
         fs::remove_file(&file)?;
         flood.map(drop)
     };
-    watchers.provoke(|| one("first"), flood, || one("last"))?;
+    watchers.provoke(2, || one("first"), flood, || one("last"))?;
     watchers.finish(2 * (FLOOD + 2))
 }
 
@@ -54,7 +49,7 @@ pub(crate) fn alerts_and_an_overrun_in_order() -> Result<()> {
     let send = |datagrams| (0..datagrams).try_for_each(|_| socket.send_to(b"x", (Ipv4Addr::LOCALHOST, 9)).map(drop));
     let watchers = Watchers::start("NET_DM", "events")?;
     let monitor = Droptrace::start(&["trace", "--source", "net-dm", "--net-dm-mode", "packet"])?;
-    watchers.provoke(|| Ok(send(1)?), || Ok(send(FLOOD)?), || Ok(send(1)?))?;
+    watchers.provoke(1, || Ok(send(1)?), || Ok(send(FLOOD)?), || Ok(send(1)?))?;
     monitor.finish()?;
     watchers.finish(FLOOD + 2)
 }
@@ -75,25 +70,38 @@ impl Watchers {
         Ok(Self { hasty: start(SMALL)?, patient: start(LARGE)? })
     }
 
-    /// Lets one thing happen, then many while the hasty one sleeps, then one more.
+    /// Lets one thing happen, then many while the hasty one is stopped, then one more. The kernel reports each thing
+    /// in so many messages.
     fn provoke(
         &self,
+        messages: usize,
         first: impl FnOnce() -> Result<()>,
         flood: impl FnOnce() -> Result<()>,
         last: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         first()?;
-        thread::sleep(PAUSE);
+        self.await_both("the first messages", messages)?;
         self.hasty.signal(Signal::STOP)?;
-        let flooded = flood();
-        // So that the kernel has told all of it before anybody reads.
-        thread::sleep(PAUSE);
+        // The kernel has reported all of it before the hasty one reads: it sends to both at the same time.
+        let sent = messages * (FLOOD + 1);
+        let flooded = flood().and_then(|()| {
+            self.patient.await_printed("all messages of the flood", |text| Ok(lines(text)?.len() >= sent))
+        });
         self.hasty.signal(Signal::CONT)?;
         flooded?;
-        thread::sleep(PAUSE);
+        self.await_both("the overrun, and the messages before it", sent)?;
         last()?;
-        thread::sleep(PAUSE);
-        Ok(())
+        self.await_both("the last messages", sent + messages)
+    }
+
+    /// Waits until both have printed or counted as lost so many messages, or more, and as many as one another.
+    fn await_both(&self, what: &str, messages: usize) -> Result<()> {
+        let mut all = 0;
+        self.patient.await_printed(what, |text| {
+            all = lines(text)?.len();
+            Ok(all >= messages)
+        })?;
+        self.hasty.await_printed(what, |text| Ok(lines(text)?.iter().map(told).sum::<usize>() >= all))
     }
 
     /// The overrun stands between messages, and with what it says was lost they are all there were: `least` or more.
@@ -111,6 +119,12 @@ impl Watchers {
         ensure!(lost > 0 && lost + messages as u64 == sent as u64, "{lost} lost and {messages} shown of {sent}");
         Ok(())
     }
+}
+
+/// Messages that a line stands for: one, or those that an overrun lost.
+fn told(line: &Value) -> usize {
+    let lost = line["dropped"].as_u64().and_then(|lost| usize::try_from(lost).ok());
+    if line["event"] == "overrun" { lost.unwrap_or(0) } else { 1 }
 }
 
 fn lines(text: &str) -> Result<Vec<Value>> {

@@ -2,6 +2,10 @@
 
 pub(crate) mod apt;
 pub(crate) mod cargo;
+// The tests' own, which scale their time limits in the same way.
+#[expect(unreachable_pub, reason = "the file is a public module of the tests' library")]
+#[path = "../../../tests/src/pace.rs"]
+pub(crate) mod pace;
 pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod prometheus;

@@ -1,9 +1,10 @@
 //! Kernels to test on: Debian's, or any other.
 
-use std::cmp::Reverse;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
@@ -14,12 +15,87 @@ use crate::support::process::{self, announce};
 /// Debian's suites that hold kernels of all series from 5.10 on.
 pub(super) const SUITES: [&str; 4] = ["bullseye", "bookworm", "bookworm-backports", "trixie-backports"];
 
-/// The least set: the oldest without a drop reason, two long-term ones, the one before `qdisc_drop`, the newest.
-pub(crate) const DEFAULT: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+/// The least set: the oldest without a drop reason, two long-term ones, the one before `qdisc_drop`, the newest, and one
+/// with `PREEMPT_RT`.
+pub(crate) const DEFAULT: [Series; 6] = [
+    Series::cloud(5, 10),
+    Series::cloud(6, 1),
+    Series::cloud(6, 12),
+    Series::cloud(6, 18),
+    Series::cloud(7, 3),
+    Series::realtime(6, 12),
+];
 
-/// What Debian's packages are called: small kernels for virtual machines, with type information.
+/// How the names of Debian's packages start.
 const PREFIX: &str = "linux-image-";
-const FLAVOUR: &str = "-cloud-amd64";
+
+/// A way in which Debian builds a kernel. All of them have type information.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Flavour {
+    /// Small, for virtual machines.
+    Cloud,
+    /// With `PREEMPT_RT`.
+    Realtime,
+}
+
+impl Flavour {
+    const ALL: [Self; 2] = [Self::Cloud, Self::Realtime];
+
+    /// How its releases end.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Cloud => "-cloud-amd64",
+            Self::Realtime => "-rt-amd64",
+        }
+    }
+
+    /// How a series of it is typed, after the numbers.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Cloud => "",
+            Self::Realtime => "-rt",
+        }
+    }
+}
+
+/// A series of kernels in one flavour, typed as `6.12` or `6.12-rt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Series {
+    numbers: (u32, u32),
+    pub(crate) flavour: Flavour,
+}
+
+impl Series {
+    pub(crate) const fn cloud(major: u32, minor: u32) -> Self {
+        Self { numbers: (major, minor), flavour: Flavour::Cloud }
+    }
+
+    pub(crate) const fn realtime(major: u32, minor: u32) -> Self {
+        Self { numbers: (major, minor), flavour: Flavour::Realtime }
+    }
+}
+
+impl FromStr for Series {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (numbers, flavour) = match text.strip_suffix(Flavour::Realtime.suffix()) {
+            Some(numbers) => (numbers, Flavour::Realtime),
+            None => (text, Flavour::Cloud),
+        };
+        let parsed =
+            numbers.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let numbers = parsed.ok_or_else(|| format!("`{text}` is no series of kernels, as 6.12 and 6.12-rt are"))?;
+        Ok(Self { numbers, flavour })
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor) = self.numbers;
+        write!(formatter, "{major}.{minor}{}", self.flavour.suffix())
+    }
+}
 
 /// A kernel that can be started.
 #[derive(Clone, Debug)]
@@ -63,17 +139,16 @@ impl Kernels {
     }
 
     /// The archive's series, oldest first.
-    pub(crate) fn series(&mut self) -> Result<Vec<String>> {
+    pub(crate) fn series(&mut self) -> Result<Vec<Series>> {
         let mut series: Vec<_> = self.archive()?.1.iter().map(Version::series).collect();
         series.sort_unstable();
         series.dedup();
-        Ok(series.into_iter().map(|(major, minor)| format!("{major}.{minor}")).collect())
+        Ok(series)
     }
 
-    /// The newest kernel of a series (`6.12`), fetched unless one is there already. Where the archive has no such
-    /// series: the next newer one, else the next older one.
-    pub(crate) fn of_series(&mut self, wanted: &str, busybox: &Path) -> Result<Kernel> {
-        let series = parse_series(wanted).with_context(|| format!("{wanted} is no series of kernels, as 6.12 is"))?;
+    /// The newest kernel of a series, fetched unless one is there already. Where the archive has no such series: the next
+    /// newer one of the same flavour, else the next older one.
+    pub(crate) fn of_series(&mut self, series: Series, busybox: &Path) -> Result<Kernel> {
         let there = versions(
             fs::read_dir(&self.folder)
                 .into_iter()
@@ -86,7 +161,7 @@ impl Kernels {
         let (_, offered) = self.archive()?;
         let nearest = nearest(offered, series).context("the archive has no kernels")?;
         if nearest != series {
-            announce(format_args!("the archive has no {wanted}: taking {}.{} instead", nearest.0, nearest.1));
+            announce(format_args!("the archive has no {series}: taking {nearest} instead"));
         }
         let version = newest_of(offered, nearest).context("the archive has no kernels")?.clone();
         self.fetch(&version, busybox)?;
@@ -166,42 +241,44 @@ fn packages(release: &str, offered: &[String]) -> Result<Vec<String>> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Version {
     numbers: Vec<u32>,
+    flavour: Flavour,
     release: String,
 }
 
 impl Version {
-    fn series(&self) -> (u32, u32) {
-        (self.numbers[0], self.numbers[1])
+    fn series(&self) -> Series {
+        Series { numbers: (self.numbers[0], self.numbers[1]), flavour: self.flavour }
     }
 }
 
 /// Reads releases such as `6.12.95+deb12-cloud-amd64`; others are left out.
 fn versions(releases: impl Iterator<Item = String>) -> Vec<Version> {
     let read = |release: String| {
-        let numbers = release.strip_suffix(FLAVOUR)?.split(|c: char| !c.is_ascii_digit());
+        let stem = |flavour: Flavour| Some((flavour, release.strip_suffix(flavour.ending())?));
+        let (flavour, numbers) = Flavour::ALL.into_iter().find_map(stem)?;
+        let numbers = numbers.split(|c: char| !c.is_ascii_digit());
         let numbers: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
-        (numbers.len() >= 2).then_some(Version { numbers, release })
+        (numbers.len() >= 2).then_some(Version { numbers, flavour, release })
     };
     releases.filter_map(read).collect()
 }
 
-fn parse_series(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-fn newest_of(versions: &[Version], series: (u32, u32)) -> Option<&Version> {
+fn newest_of(versions: &[Version], series: Series) -> Option<&Version> {
     versions.iter().filter(|version| version.series() == series).max_by_key(|version| &version.numbers)
 }
 
-fn nearest(versions: &[Version], series: (u32, u32)) -> Option<(u32, u32)> {
-    let newer = versions.iter().map(Version::series).filter(|other| *other >= series).min();
-    newer.or_else(|| versions.iter().map(Version::series).min_by_key(|other| Reverse(*other)))
+fn nearest(versions: &[Version], series: Series) -> Option<Series> {
+    let same = || versions.iter().map(Version::series).filter(|other| other.flavour == series.flavour);
+    same().filter(|other| *other >= series).min().or_else(|| same().max())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn series(text: &str) -> Series {
+        text.parse().unwrap()
+    }
 
     fn archive() -> Vec<Version> {
         let releases = [
@@ -212,16 +289,19 @@ mod tests {
             "6.12.90+deb12.1-cloud-amd64",
             "6.12.95+deb12-cloud-amd64-unsigned",
             "6.12.95+deb12-amd64",
+            "6.12.94+deb12-rt-amd64",
+            "6.12.96+deb12-rt-amd64-unsigned",
         ];
         versions(releases.into_iter().map(str::to_owned))
     }
 
     #[test]
     fn the_newest_of_a_series_is_taken() {
-        let newest = |series| newest_of(&archive(), series).map(|version| version.release.clone());
-        assert_eq!(newest((5, 10)).as_deref(), Some("5.10.0-32-cloud-amd64"));
-        assert_eq!(newest((6, 12)).as_deref(), Some("6.12.90+deb12.1-cloud-amd64"));
-        assert_eq!(newest((6, 1)), None);
+        let newest = |text| newest_of(&archive(), series(text)).map(|version| version.release.clone());
+        assert_eq!(newest("5.10").as_deref(), Some("5.10.0-32-cloud-amd64"));
+        assert_eq!(newest("6.12").as_deref(), Some("6.12.90+deb12.1-cloud-amd64"));
+        assert_eq!(newest("6.12-rt").as_deref(), Some("6.12.94+deb12-rt-amd64"));
+        assert_eq!(newest("6.1"), None);
     }
 
     #[test]
@@ -236,11 +316,12 @@ mod tests {
 
     #[test]
     fn a_series_that_is_not_there_has_a_neighbour() {
-        let nearest = |text| nearest(&archive(), parse_series(text).unwrap());
-        assert_eq!(nearest("6.12"), Some((6, 12)));
-        assert_eq!(nearest("6.1"), Some((6, 12)));
-        assert_eq!(nearest("7.3"), Some((6, 12)));
-        assert_eq!(super::nearest(&[], (6, 1)), None);
-        assert_eq!(parse_series("six"), None);
+        let nearest = |text| nearest(&archive(), series(text)).map(|series| series.to_string());
+        assert_eq!(nearest("6.12").as_deref(), Some("6.12"));
+        assert_eq!(nearest("6.1").as_deref(), Some("6.12"));
+        assert_eq!(nearest("7.3").as_deref(), Some("6.12"));
+        assert_eq!(nearest("5.10-rt").as_deref(), Some("6.12-rt"));
+        assert_eq!(super::nearest(&[], series("6.1")), None);
+        assert!("six".parse::<Series>().is_err() && "6.12-cloud".parse::<Series>().is_err());
     }
 }

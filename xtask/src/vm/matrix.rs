@@ -8,41 +8,46 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::guest::Job;
-use super::kernels::{DEFAULT, Kernel};
+use super::kernels::{DEFAULT, Flavour, Kernel, Series};
 use super::machine::{Plan, Workshop};
 use super::{Ground, Source, out_of_tree};
 use crate::support::process::announce;
 use crate::support::tally::Tally;
 
-/// Seconds after which a machine hangs for certain: most take less than a quarter of it where little else runs.
-const TIME_LIMIT: u64 = 300;
+/// Seconds without a word after which a machine hangs for certain: no single test takes a quarter of it where little
+/// else runs.
+const SILENCE_LIMIT: u64 = 300;
 /// Machines at a time: tests wait for their kernel more than they work.
 const MACHINES: usize = 2;
 /// Datagrams of one of the tests that count a great many: an emulated machine drops fewer in a second.
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
-const LOCKED_DOWN: &str = "6.12";
+const LOCKED_DOWN: Series = Series::cloud(6, 12);
 /// The series on which the benchmark is tested, for its contestants that need the drop monitor.
-const MEASURED: &str = "6.12";
+const MEASURED: Series = Series::cloud(6, 12);
 /// The series on which both sources are tested at once, in a machine of their own.
-const BOTH_SOURCES: [&str; 3] = ["6.1", "6.12", "7.3"];
+const BOTH_SOURCES: [Series; 3] = [Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
+/// The tests that count drops, in the order in which they run.
+const COUNTING: [&str; 4] = ["drops", "nothing_lost", "exact", "storms"];
 
 /// The kernels to test on.
 #[derive(clap::Args)]
 pub(crate) struct MatrixArgs {
-    /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12`
-    #[arg(long, default_value = "default")]
-    kernels: Selection,
+    /// Other kernels to test on under QEMU: `default`, `none`, `all` that Debian has, or series such as `6.1,6.12-rt`
+    ///
+    /// Without this option no other kernel is tested on.
+    #[arg(long)]
+    pub(crate) kernels: Option<Selection>,
     #[command(flatten)]
-    source: Source,
-    /// Seconds that a machine may take, from its start to its last test
-    #[arg(long, default_value_t = TIME_LIMIT, value_name = "SECONDS")]
-    time_limit: u64,
+    pub(crate) source: Source,
+    /// Seconds that a machine may take between one line of output and the next; more where this machine is slow
+    #[arg(long, default_value_t = SILENCE_LIMIT, value_name = "SECONDS")]
+    pub(crate) silence_limit: u64,
 }
 
 impl Default for MatrixArgs {
     fn default() -> Self {
-        Self { kernels: Selection::Default, source: Source::default(), time_limit: TIME_LIMIT }
+        Self { kernels: None, source: Source::default(), silence_limit: SILENCE_LIMIT }
     }
 }
 
@@ -56,35 +61,28 @@ pub(crate) enum Selection {
     /// Each series of the archive.
     All,
     /// These series.
-    Series(Vec<String>),
+    Series(Vec<Series>),
 }
 
 impl FromStr for Selection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let is_series = |text: &&str| {
-            text.split_once('.')
-                .is_some_and(|(major, minor)| major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok())
-        };
         match text {
             "default" => Ok(Self::Default),
             "none" => Ok(Self::None),
             "all" => Ok(Self::All),
-            list => {
-                let series: Vec<&str> = list.split(',').collect();
-                if let Some(odd) = series.iter().find(|text| !is_series(text)) {
-                    return Err(format!("`{odd}` is none of default, none, all, nor a series such as 6.12"));
-                }
-                Ok(Self::Series(series.into_iter().map(str::to_owned).collect()))
-            }
+            list => match list.split(',').map(str::parse).collect() {
+                Ok(series) => Ok(Self::Series(series)),
+                Err(error) => Err(format!("none of default, none, all, and {error}")),
+            },
         }
     }
 }
 
 /// Runs the tests on every kernel selected, adding to the tally; what cannot be had here is skipped.
-pub(crate) fn run(args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
-    let MatrixArgs { kernels: selection, source, time_limit } = args;
+pub(crate) fn run(selection: &Selection, args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
+    let MatrixArgs { source, silence_limit, .. } = args;
     if *selection == Selection::None && source.image.is_none() {
         return Ok(());
     }
@@ -101,8 +99,8 @@ pub(crate) fn run(args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
     }
     let workshop = ground.workshop()?;
     let runs: Vec<_> =
-        kernels.iter().flat_map(|(series, kernel)| plans(series).into_iter().map(move |run| (kernel, run))).collect();
-    for outcome in side_by_side(&runs, |(kernel, run)| start(&workshop, kernel, run, *time_limit))? {
+        kernels.iter().flat_map(|(series, kernel)| plans(*series).into_iter().map(move |run| (kernel, run))).collect();
+    for outcome in side_by_side(&runs, |(kernel, run)| start(&workshop, kernel, run, *silence_limit))? {
         tally.add(outcome?);
     }
     Ok(())
@@ -125,11 +123,11 @@ fn side_by_side<W: Sync, R: Send>(work: &[W], run: impl Fn(&W) -> R + Sync) -> R
 }
 
 /// Starts one machine, and waits for its end.
-fn start(workshop: &Workshop, kernel: &Kernel, run: &Run, time_limit: u64) -> Result<Tally> {
+fn start(workshop: &Workshop, kernel: &Kernel, run: &Run, silence_limit: u64) -> Result<Tally> {
     let title = format!("{}{}", kernel.release, run.title);
     announce(format_args!("tests on {title}"));
-    let time_limit = Some(Duration::from_secs(time_limit));
-    let plan = Plan { name: run.name, append: run.append, jobs: &run.jobs, time_limit };
+    let silence_limit = Some(Duration::from_secs(silence_limit));
+    let plan = Plan { name: run.name, append: run.append, jobs: &run.jobs, silence_limit };
     let mut outcome = workshop.run(kernel, &plan).with_context(|| format!("tests on {title}"))?;
     // At one go, for machines run side by side.
     print!("{}", outcome.output);
@@ -143,37 +141,48 @@ fn start(workshop: &Workshop, kernel: &Kernel, run: &Run, time_limit: u64) -> Re
     Ok(outcome.tally)
 }
 
-fn kernels(ground: &mut Ground, selection: &Selection, source: &Source, tally: &mut Tally) -> Vec<(String, Kernel)> {
-    let mut found: Vec<(String, Kernel)> = Vec::new();
-    let wanted = if source.image.is_some() {
-        vec![String::new()]
-    } else {
-        match selection {
-            Selection::None => vec![],
-            Selection::Default => DEFAULT.map(str::to_owned).to_vec(),
-            Selection::Series(series) => series.clone(),
-            Selection::All => match ground.kernels.series() {
-                Ok(series) => series,
-                Err(error) => {
-                    tally.skip("all kernels", &format!("{error:#}"));
-                    vec![]
-                }
-            },
-        }
-    };
-    for series in wanted {
-        match ground.kernel(&series, source) {
+/// The kernels, and the series that each was selected by; none for a kernel that was given as a file.
+fn kernels(
+    ground: &mut Ground,
+    selection: &Selection,
+    source: &Source,
+    tally: &mut Tally,
+) -> Vec<(Option<Series>, Kernel)> {
+    if let Some(given) = ground.given(source) {
+        return match given {
+            Ok(kernel) => vec![(None, kernel)],
+            Err(error) => {
+                tally.fail(format!("{error:#}"));
+                vec![]
+            }
+        };
+    }
+    let mut found: Vec<(Option<Series>, Kernel)> = Vec::new();
+    for series in wanted(ground, selection, tally) {
+        match ground.of_series(series) {
             Ok(kernel) if found.iter().any(|(_, other)| other.release == kernel.release) => {}
             Ok(kernel) => {
                 if series == out_of_tree::SERIES {
                     skip_missing_modules(out_of_tree::add(&kernel, &ground.folder, &ground.busybox), tally);
                 }
-                found.push((series, kernel));
+                found.push((Some(series), kernel));
             }
-            Err(error) => tally.skip(&series, &format!("{error:#}")),
+            Err(error) => tally.skip(&series.to_string(), &format!("{error:#}")),
         }
     }
     found
+}
+
+fn wanted(ground: &mut Ground, selection: &Selection, tally: &mut Tally) -> Vec<Series> {
+    match selection {
+        Selection::None => vec![],
+        Selection::Default => DEFAULT.to_vec(),
+        Selection::Series(series) => series.clone(),
+        Selection::All => ground.kernels.series().unwrap_or_else(|error| {
+            tally.skip("all kernels", &format!("{error:#}"));
+            vec![]
+        }),
+    }
 }
 
 /// Tests that want these modules will not run.
@@ -192,14 +201,19 @@ struct Run {
     jobs: Vec<Job>,
 }
 
-fn plans(series: &str) -> Vec<Run> {
-    let tests = ["doctor", "fallback", "drops", "nothing_lost", "exact"].map(job).to_vec();
+/// The runs on a kernel. One that was given as a file has those that run on every kernel.
+fn plans(series: Option<Series>) -> Vec<Run> {
+    if series.is_some_and(|series| series.flavour == Flavour::Realtime) {
+        let jobs = COUNTING.map(job).to_vec();
+        return vec![Run { name: "counting", title: " with PREEMPT_RT", append: "", jobs }];
+    }
+    let tests = ["doctor", "fallback"].into_iter().chain(COUNTING).map(job).collect();
     let mut by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
     let mut netlink = vec![job("netlink")];
-    if BOTH_SOURCES.contains(&series) {
+    if BOTH_SOURCES.map(Some).contains(&series) {
         netlink.push(job("both"));
     }
-    if series == out_of_tree::SERIES {
+    if series == Some(out_of_tree::SERIES) {
         // It needs a simulated device.
         by_monitor.push(job("hardware"));
     }
@@ -208,11 +222,11 @@ fn plans(series: &str) -> Vec<Run> {
         Run { name: "net_dm", title: " by its drop monitor", append: "", jobs: by_monitor },
         Run { name: "netlink", title: " by netlink", append: "", jobs: netlink },
     ];
-    if series == MEASURED {
+    if series == Some(MEASURED) {
         let jobs = vec![job("bench")];
         plans.push(Run { name: "bench", title: " by the benchmark", append: "", jobs });
     }
-    if series == LOCKED_DOWN {
+    if series == Some(LOCKED_DOWN) {
         let append = "lockdown=confidentiality";
         plans.push(Run {
             name: "lockdown",
@@ -240,8 +254,9 @@ mod tests {
     #[test]
     fn kernels_are_selected_by_series() {
         assert_eq!("default".parse(), Ok(Selection::Default));
-        assert_eq!("6.1,6.12".parse(), Ok(Selection::Series(vec!["6.1".to_owned(), "6.12".to_owned()])));
-        assert!("6.1,newest".parse::<Selection>().unwrap_err().starts_with("`newest` is none of"));
+        let series = vec![Series::cloud(6, 1), Series::realtime(6, 12)];
+        assert_eq!("6.1,6.12-rt".parse(), Ok(Selection::Series(series)));
+        assert!("6.1,newest".parse::<Selection>().unwrap_err().contains("`newest` is no series"));
         assert!("".parse::<Selection>().is_err());
     }
 
@@ -252,8 +267,15 @@ mod tests {
     }
 
     #[test]
+    fn realtime_kernels_have_the_tests_that_count() {
+        let [run] = &plans(Some(Series::realtime(6, 12)))[..] else { panic!("more than one run") };
+        assert_eq!(run.jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>(), COUNTING);
+    }
+
+    #[test]
     fn one_series_is_tested_locked_down_too() {
-        assert_eq!(plans("5.10").len(), 3);
-        assert!(plans(LOCKED_DOWN).iter().any(|run| run.append == "lockdown=confidentiality"));
+        assert_eq!(plans(Some(Series::cloud(5, 10))).len(), 3);
+        assert_eq!(plans(None).len(), 3);
+        assert!(plans(Some(LOCKED_DOWN)).iter().any(|run| run.append == "lockdown=confidentiality"));
     }
 }

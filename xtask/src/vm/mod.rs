@@ -17,11 +17,11 @@ mod verdict;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::support::cargo;
 use guest::Guest;
-use kernels::{Kernel, Kernels};
+use kernels::{Kernel, Kernels, Series};
 use machine::Workshop;
 use qemu::Qemu;
 
@@ -32,9 +32,9 @@ use qemu::Qemu;
 /// `cargo xtask vm --kernel 6.1 -- droptrace stat --duration 5s` passes the command's output and exit status on.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Series of the kernel; the newest of it is taken
+    /// Series of the kernel, such as 6.12, or 6.12-rt for a real-time kernel; the newest of it is taken
     #[arg(long, default_value = "6.12", conflicts_with = "image")]
-    kernel: String,
+    kernel: Series,
     #[command(flatten)]
     source: Source,
     /// Build the modules that Debian leaves out, as netdevsim, and those of tests/modules first (6.1 only)
@@ -61,7 +61,8 @@ pub(crate) struct Source {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut ground = Ground::prepare()?;
-    let kernel = ground.kernel(&args.kernel, &args.source)?;
+    let given = ground.given(&args.source);
+    let kernel = given.unwrap_or_else(|| ground.of_series(args.kernel))?;
     if args.extra_modules {
         let failed = out_of_tree::add(&kernel, &ground.folder, &ground.busybox);
         if let Some((name, reason)) = failed.first() {
@@ -88,12 +89,18 @@ impl Ground {
         Ok(Self { folder, qemu, busybox, kernels })
     }
 
-    fn kernel(&mut self, series: &str, source: &Source) -> Result<Kernel> {
-        let Some(image) = &source.image else { return self.kernels.of_series(series, &self.busybox) };
+    /// Debian's newest kernel of a series.
+    fn of_series(&mut self, series: Series) -> Result<Kernel> {
+        self.kernels.of_series(series, &self.busybox)
+    }
+
+    /// A kernel that is not Debian's, if one was named.
+    fn given(&self, source: &Source) -> Option<Result<Kernel>> {
+        let image = source.image.as_ref()?;
         if !image.is_file() {
-            bail!("{} is no file", image.display());
+            return Some(Err(anyhow!("{} is no file", image.display())));
         }
-        Kernel::given(image, source.modules.as_deref(), &self.folder, &self.busybox)
+        Some(Kernel::given(image, source.modules.as_deref(), &self.folder, &self.busybox))
     }
 
     fn workshop(self) -> Result<Workshop> {
@@ -115,7 +122,8 @@ impl BareMachine {
 
     pub(crate) fn prepare(series: &str, init: &Path, droptrace: &Path) -> Result<Self> {
         let mut ground = Ground::prepare()?;
-        let kernel = Kernel { modules: None, ..ground.kernel(series, &Source::default())? };
+        let series = series.parse().map_err(anyhow::Error::msg)?;
+        let kernel = Kernel { modules: None, ..ground.of_series(series)? };
         let guest = Guest::bare(init, droptrace)?;
         Ok(Self { workshop: Workshop { folder: ground.folder, qemu: ground.qemu, guest }, kernel })
     }

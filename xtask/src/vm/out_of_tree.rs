@@ -11,14 +11,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::kernels::{Kernel, SUITES};
+use super::kernels::{Kernel, SUITES, Series};
 use super::modules;
 use crate::support::apt::{self, PrivateApt};
 use crate::support::cargo;
 use crate::support::process::{self, announce};
 
 /// The series that they are built for: the compiler of this machine's release need not be able to build others.
-pub(super) const SERIES: &str = "6.1";
+pub(super) const SERIES: Series = Series::cloud(6, 1);
 
 /// One module, and where its source is.
 struct Module {

@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Nft),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -41,6 +42,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Xfrm("XfrmInPolBlock")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -56,6 +58,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Qdisc("host0", "clsact")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -73,6 +76,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Qdisc("host0", "clsact")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -94,6 +98,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -110,6 +115,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -126,6 +132,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;

@@ -23,6 +23,7 @@ pub(crate) const INPUT: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("IpExt", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -37,6 +38,7 @@ pub(crate) const INPUT: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Ip", "InHdrErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -51,6 +53,7 @@ pub(crate) const INPUT: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("IpExt", "InTruncatedPkts")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -65,6 +68,7 @@ pub(crate) const INPUT: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("host0", "rx", "otherhost")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -81,6 +85,7 @@ pub(crate) const INPUT: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Ip", "InUnknownProtos")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -95,6 +100,7 @@ pub(crate) const INPUT: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -113,6 +119,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "IPReversePathFilter")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -128,6 +135,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -142,6 +150,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -156,6 +165,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -170,6 +180,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -184,6 +195,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Ip", "InAddrErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -198,6 +210,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Ip", "InHdrErrors")),
         provoke: |case| {
             let wire = router()?;
@@ -212,6 +225,7 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Ip", "FragFails")),
         provoke: |case| {
             let wire = router()?;
@@ -227,15 +241,17 @@ pub(crate) const ROUTING: &[Case] = &[
         interface: Interface::Unset,
         protocol: None,
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Ip", "OutNoRoutes")),
         provoke: |case| {
             let wire = Wire::new()?;
             let _listener = tcp::listener(&wire.host)?;
             let peer = Peer::connect(&wire, 40000)?;
             wire.host.command("ip route del 10.0.0.0/24 dev host0")?;
-            // A segment that leaves a gap is acknowledged at once, and the acknowledgement finds no route.
-            let ahead = peer.segment(b"x", |tcp| tcp.sequence_number += 1)?;
-            case.watch(&wire.host, || wire.repeat(case.count, &ahead))
+            // A segment that leaves a gap is acknowledged at once, and the acknowledgement finds no route. Each leaves
+            // another gap: the same data twice is a drop of its own.
+            let ahead = |gap: u32| peer.segment(b"x", |tcp| tcp.sequence_number += 2 * gap + 1);
+            case.watch(&wire.host, || (0..u32::try_from(case.count)?).try_for_each(|gap| wire.send(&ahead(gap)?)))
         },
     },
 ];
@@ -256,6 +272,7 @@ pub(crate) const FRAGMENTS: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -271,6 +288,7 @@ pub(crate) const FRAGMENTS: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Ip", "ReasmTimeout")),
         provoke: |case| {
             let wire = Wire::new()?;

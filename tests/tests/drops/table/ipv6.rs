@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp6("Ip6InDiscards")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -34,6 +35,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp6("Ip6InNoRoutes")),
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -49,6 +51,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp6("Ip6InTooBigErrors")),
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -65,6 +68,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -83,6 +87,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -97,6 +102,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -111,6 +117,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;

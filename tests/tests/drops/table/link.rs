@@ -32,6 +32,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("host0", "rx", "dropped")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -45,6 +46,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             // The bridge gives its reasons since it has this one.
@@ -62,6 +64,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = bridge("")?;
@@ -77,6 +80,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             // With the spanning tree protocol a new port only listens, for 15 seconds.
@@ -91,6 +95,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Qdisc("host0", "bfifo")),
         provoke: |case| {
             let reason = kernel::first_reason(&["QDISC_DROP_GENERIC", "QDISC_DROP"])?;
@@ -104,6 +109,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Qdisc("host0", "fq")),
         provoke: |case| {
             let reason = kernel::first_reason(&["QDISC_DROP_BAND_LIMIT", "FQ_BAND_LIMIT", "QDISC_DROP"])?;
@@ -117,6 +123,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("tap0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, tap, socket) = tap()?;
@@ -131,6 +138,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("tap0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, tap, socket) = tap()?;
@@ -145,6 +153,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("tap0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, tap, socket) = tap()?;
@@ -159,6 +168,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("tap0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, _tap, socket) = tap()?;
@@ -174,6 +184,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("tap0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("tap0", "rx", "dropped")),
         provoke: |case| {
             let host = Netns::new()?;
@@ -186,9 +197,11 @@ pub(crate) const CASES: &[Case] = &[
         // The kernel gives no better one.
         reason: "NOT_SPECIFIED",
         symbols: &["tun_get_user"],
-        interface: Interface::Perhaps("tun0"),
+        // The device is set once the packet is known to be IP.
+        interface: Interface::Unset,
         protocol: None,
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("tun0", "rx", "dropped")),
         provoke: |case| {
             let host = Netns::new()?;
@@ -204,6 +217,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;

@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Unset,
         protocol: None,
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let host = Netns::new()?;
@@ -43,6 +44,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -62,6 +64,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Unset,
         protocol: None,
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let host = Netns::new()?;

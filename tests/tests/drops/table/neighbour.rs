@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -38,6 +39,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;

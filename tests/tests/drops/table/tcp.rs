@@ -21,6 +21,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Tcp", "OutRsts")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -34,6 +35,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Tcp", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -48,6 +50,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             kernel::tells_tcp_drops()?;
@@ -64,6 +67,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "TCPMinTTLDrop")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -80,6 +84,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "ListenOverflows")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -101,6 +106,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "TCPMD5Unexpected")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -123,6 +129,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::OfSocket("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "DelayedACKLost")),
         provoke: |case| {
             with_connection(case, |wire, peer| {
@@ -139,6 +146,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "DelayedACKLost")),
         provoke: |case| {
             with_connection(case, |wire, peer| {
@@ -156,6 +164,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             with_connection(case, |_, peer| {
@@ -171,6 +180,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| with_connection(case, |_, peer| peer.segment(b"x", |tcp| tcp.ack = false)),
     },
@@ -181,6 +191,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "TCPSYNChallenge")),
         provoke: |case| with_connection(case, |_, peer| peer.segment(b"", |tcp| tcp.syn = true)),
     },
@@ -191,6 +202,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| with_connection(case, |_, peer| peer.segment(b"x", |tcp| tcp.acknowledgment_number += 1000)),
     },
@@ -201,6 +213,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             with_connection(case, |_, peer| {
@@ -216,6 +229,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::OfSocket("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "TCPOFOMerge")),
         provoke: |case| {
             with_connection(case, |wire, peer| {
@@ -232,6 +246,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "PAWSEstab")),
         provoke: |case| {
             kernel::tells_tcp_drops()?;
@@ -251,6 +266,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             // Only the very next sequence number would be believed, and a reset that is believed is no drop.
@@ -269,6 +285,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "TCPAbortOnData")),
         provoke: |case| {
             let wire = Wire::new()?;

@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -36,6 +37,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -50,6 +52,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("vxlan0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -65,6 +68,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("vxlan0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("vxlan0", "rx", "frame_errors")),
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -80,6 +84,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("vxlan0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Link("vxlan0", "tx", "dropped")),
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -95,6 +100,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("vxlan0"),
         protocol: Some("0x88b5"),
         count: 20,
+        allowed: &[],
         witness: None,
         provoke: |case| {
             let wire = vxlan("external")?;

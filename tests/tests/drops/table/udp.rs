@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Udp", "NoPorts")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -31,6 +32,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv6"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp6("Udp6NoPorts")),
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -44,6 +46,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 500,
+        allowed: &[],
         witness: Some(RECEIVE_BUFFER_ERRORS),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -61,6 +64,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Udp", "InErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -76,6 +80,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Udp", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -90,6 +95,7 @@ pub(crate) const CASES: &[Case] = &[
         interface: Interface::Named("host0"),
         protocol: Some("ipv4"),
         count: 20,
+        allowed: &[],
         witness: Some(Witness::Snmp("Icmp", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
