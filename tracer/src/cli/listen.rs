@@ -85,6 +85,7 @@ pub(super) struct Target {
 /// Resolves what was typed. An interface by name is one of a namespace, which is this process's own unless typed.
 pub(super) fn resolve(args: &CommonArgs) -> Result<Target> {
     let wanted = args.netns.as_deref().map(netns::parse_target).transpose().context("--netns")?;
+    let wanted = wanted.map(|target| target.inum);
     match args.interface.as_deref() {
         None => Ok(Target { netns: wanted.unwrap_or(0), ifindex: 0 }),
         Some(name) => interface(wanted, name),
