@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::case::drained;
 use tests::droptrace::{Droptrace, Stat};
-use tests::frame::{ethernet, icmp6, ip4, udp};
+use tests::frame::{NETWORK, ethernet, icmp6, ip4, patched, udp, udp6};
 use tests::storm::{REASON, Storm, datagrams};
 use tests::tcp::Peer;
 use tests::trials::{self, trial_as_root};
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         trial_as_root("every_drop_through_a_ring_of_one_page", every_drop_through_a_ring_of_one_page),
         trial_as_root("records_within_bounds", records_within_bounds),
         trial_as_root("records_say_what_was_dropped", records_say_what_was_dropped),
+        trial_as_root("transport_behind_a_cut_header_is_not_named", transport_behind_a_cut_header_is_not_named),
     ])
 }
 
@@ -156,6 +157,52 @@ fn records_say_what_was_dropped() -> Result<()> {
         };
         let found = trace.drops.iter().filter(fits).count();
         ensure!(found == 1, "{found} records of the {transport} packet in {:#?}", trace.drops);
+    }
+    Ok(())
+}
+
+/// UDP over IPv6 behind some destination options headers of 8 bytes each.
+fn udp6_behind_options(headers: u8) -> Result<Vec<u8>> {
+    const OPTIONS: u8 = 60;
+    const UDP: u8 = 17;
+    let frame = udp6(9)?;
+    let (head, payload) = frame.split_at(NETWORK + 40);
+    let mut frame = head.to_vec();
+    for header in 1..=headers {
+        // Six bytes of padding: an option of type 1, and its length.
+        frame.extend([if header == headers { UDP } else { OPTIONS }, 0, 1, 4, 0, 0, 0, 0]);
+    }
+    frame.extend(payload);
+    let length = u16::try_from(frame.len() - NETWORK - 40)?.to_be_bytes();
+    Ok(patched(frame, NETWORK + 4, &[length[0], length[1], OPTIONS]))
+}
+
+fn transport_behind_a_cut_header_is_not_named() -> Result<()> {
+    let wire = Wire::with_ipv6()?;
+    let inum = wire.host.inum().to_string();
+    let frame = udp6_behind_options(6)?;
+    let traced = |snaplen: &str| {
+        Trace::during(&["--netns", &inum, "--all", "--snaplen", snaplen], || {
+            wire.send(&frame)?;
+            drained()
+        })
+    };
+    let cases = [
+        // Within the sixth header, within the ports, and behind all headers.
+        ("100", "fd00::1", "fd00::2", Value::Null),
+        ("104", "fd00::1", "fd00::2", "udp".into()),
+        ("110", "[fd00::1]:40000", "[fd00::2]:9", "udp".into()),
+    ];
+    for (snaplen, source, destination, transport) in cases {
+        let trace = traced(snaplen)?;
+        let fits = |drop: &&Value| {
+            drop["length"] == frame.len()
+                && drop["source"] == source
+                && drop["destination"] == destination
+                && drop["transport"] == transport
+        };
+        let found = trace.drops.iter().filter(fits).count();
+        ensure!(found == 1, "{found} fitting records with --snaplen {snaplen} in {:#?}", trace.drops);
     }
     Ok(())
 }

@@ -1,7 +1,11 @@
 //! The leading bytes of a dropped packet, decoded as far as they go: addresses, ports and what else tells one drop from
 //! another. Nothing is allocated, and nothing that a sender writes can make it panic.
 
+mod bytes;
+#[cfg(test)]
+mod cut_tests;
 mod decode;
+mod ip;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -93,12 +97,15 @@ pub struct IpPacket {
     pub source: IpAddr,
     /// Address of the receiver.
     pub destination: IpAddr,
-    /// IP protocol number of `transport`, behind extension headers.
-    pub protocol: u8,
-    /// None when the packet is whole.
+    /// IP protocol number of `transport`, behind extension headers; none where the bytes end within these, and in a
+    /// fragment that has them in its payload.
+    pub protocol: Option<u8>,
+    /// None when the packet is whole, and when the bytes end before this is told.
     pub fragment: Option<Fragment>,
     /// What it carries.
     pub transport: Transport,
+    /// The bytes end within a header: IPv4 options, an extension header, or the transport's own.
+    pub cut: bool,
 }
 
 /// The place of a fragment in its packet.
@@ -110,6 +117,18 @@ pub struct Fragment {
     pub offset: u16,
     /// More fragments follow.
     pub more: bool,
+}
+
+impl Fragment {
+    /// False for a header that says: here is the whole packet.
+    const fn is_part(self) -> bool {
+        self.offset > 0 || self.more
+    }
+
+    /// It starts in the middle of the payload, so no header is at its beginning.
+    const fn is_later(self) -> bool {
+        self.offset > 0
+    }
 }
 
 /// The head of what an IP packet carries.
@@ -125,7 +144,7 @@ pub enum Transport {
     Icmpv6(Icmp),
     /// A protocol that is told by number only, or a fragment other than the first.
     Opaque,
-    /// The bytes end before it, or within its head.
+    /// The bytes end before it, or so early within it that nothing of it is known.
     Short,
 }
 
@@ -255,10 +274,10 @@ impl Decoded {
         }
     }
 
-    /// What the packet carries above IP, or `arp`.
+    /// What the packet carries above IP, or `arp`; none where the bytes do not tell.
     pub const fn transport(&self) -> Option<TransportName> {
         match &self.content {
-            Content::Ip(ip) => Some(TransportName::Ip(ip.protocol)),
+            Content::Ip(IpPacket { protocol: Some(protocol), .. }) => Some(TransportName::Ip(*protocol)),
             Content::Arp(_) => Some(TransportName::Arp),
             _ => None,
         }

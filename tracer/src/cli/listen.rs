@@ -86,22 +86,22 @@ pub(super) struct Target {
 pub(super) fn resolve(args: &CommonArgs) -> Result<Target> {
     let wanted = args.netns.as_deref().map(netns::parse_target).transpose().context("--netns")?;
     match args.interface.as_deref() {
-        None => Ok(Target { netns: wanted.unwrap_or(0), ifindex: 0 }),
+        None => Ok(Target { netns: wanted.map_or(0, |wanted| wanted.inum), ifindex: 0 }),
         Some(name) => interface(wanted, name),
     }
 }
 
-fn interface(wanted: Option<u32>, name: &str) -> Result<Target> {
-    let own = || netns::own().context("cannot tell this process's network namespace");
-    let netns = wanted.map_or_else(own, Ok)?;
-    let ifindex = match interfaces::index(netns, name) {
+fn interface(wanted: Option<netns::Target>, name: &str) -> Result<Target> {
+    let own = || netns::Target::own().context("cannot tell this process's network namespace");
+    let within = wanted.map_or_else(own, Ok)?;
+    let ifindex = match within.namespace().and_then(|namespace| interfaces::index(namespace, name)) {
         Ok(ifindex) => ifindex,
         Err(error) => match name.parse() {
             Ok(ifindex) if ifindex > 0 => ifindex,
             _ => return Err(explain(error)).with_context(|| format!("--interface {name}")),
         },
     };
-    Ok(Target { netns, ifindex })
+    Ok(Target { netns: within.inum, ifindex })
 }
 
 fn explain(error: io::Error) -> anyhow::Error {

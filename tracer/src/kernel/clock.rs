@@ -2,15 +2,17 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::timens::ClockOffsets;
 use crate::event::Timestamp;
 
 /// A reading may be interrupted between its two clocks: the narrowest of these counts.
 const READINGS: usize = 8;
 
-/// Maps `CLOCK_MONOTONIC`, which the kernel program stamps drops with, to real time.
+/// Maps the kernel's monotonic clock, which the kernel program stamps drops with (`bpf_ktime_get_ns`), to real time.
+/// In a time namespace, this process's `CLOCK_MONOTONIC` is another clock: see [`ClockOffsets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// Real time less monotonic time, nanoseconds.
+    /// Real time less the kernel's monotonic time, nanoseconds.
     offset_ns: i128,
 }
 
@@ -23,12 +25,10 @@ impl Default for Clock {
 impl Clock {
     /// Measures how far the two clocks are apart: within half the time that a reading takes, under 1 µs.
     pub fn new() -> Self {
-        let now = |clock| nanoseconds(clock_gettime(clock));
-        Self::measure(|| Reading {
-            before: now(ClockId::Monotonic),
-            real: now(ClockId::Realtime),
-            after: now(ClockId::Monotonic),
-        })
+        let shift = ClockOffsets::own().monotonic_ns;
+        let monotonic = || nanoseconds(clock_gettime(ClockId::Monotonic)) - shift;
+        let real = || nanoseconds(clock_gettime(ClockId::Realtime));
+        Self::measure(|| Reading { before: monotonic(), real: real(), after: monotonic() })
     }
 
     fn measure(read: impl FnMut() -> Reading) -> Self {
@@ -41,7 +41,7 @@ impl Clock {
         *self = Self::new();
     }
 
-    /// Real time at `monotonic_ns`, by the last measurement. Times before 1970 become 1970, those beyond 2554 the last
+    /// Real time at `monotonic_ns` of the kernel's clock, by the last measurement. Times before 1970 become 1970, those beyond 2554 the last
     /// that a [`Timestamp`] holds.
     pub fn real(&self, monotonic_ns: u64) -> Timestamp {
         let real = i128::from(monotonic_ns).saturating_add(self.offset_ns).max(0);
@@ -105,7 +105,8 @@ mod tests {
         let mut clock = Clock::new();
         clock.refresh();
         let before = Clock::now();
-        let mapped = clock.real(u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap());
+        let monotonic = nanoseconds(clock_gettime(ClockId::Monotonic)) - ClockOffsets::own().monotonic_ns;
+        let mapped = clock.real(u64::try_from(monotonic).unwrap());
         let after = Clock::now();
         // The clocks run at one rate, but for what NTP sets in between.
         let slack = 1_000_000;

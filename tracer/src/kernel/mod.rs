@@ -14,3 +14,4 @@ pub mod privileges;
 pub mod reasons;
 pub mod support;
 pub mod symbols;
+pub mod timens;

@@ -1,11 +1,10 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
-use etherparse::{
-    ArpHardwareId, ArpPacketSlice, Ipv4HeaderSlice, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, LaxIpPayloadSlice,
-    LaxIpv4Slice, LaxIpv6Slice, SingleVlanSlice, err, ether_type, ip_number,
-};
+use etherparse::{ArpHardwareId, ArpPacketSlice, Ipv4HeaderSlice, SingleVlanSlice, err, ether_type};
 
-use super::{Arp, Content, Decoded, Fragment, Icmp, IpPacket, Ports, Tcp, TcpFlags, Transport, Undecoded, Vlans};
+use super::bytes::be16;
+use super::ip::{ipv4, ipv6};
+use super::{Arp, Content, Decoded, Undecoded, Vlans};
 use crate::event::PacketStart;
 
 const ETHERNET_HEADER: usize = 14;
@@ -58,13 +57,13 @@ fn link(protocol: u16, bytes: &[u8]) -> Link {
     };
     let Some(ether_type) = be16(rest, 0) else { return if bare { Link::BareIp } else { Link::Short } };
     let ethernet = Link::Ethernet { ether_type, source: *source, destination: *destination };
-    match (agrees(ether_type, &rest[2..], protocol), bare) {
-        // A bare IPv4 packet from 8.0.0.0/16 has Ethernet's 0x0800 where the type would stand; a frame to a MAC
-        // address that starts with 0x46 looks like an IPv4 header. Only one of them has a right checksum.
-        (true, true) if protocol == IPV4 && has_right_checksum(bytes) => Link::BareIp,
-        (true, _) => ethernet,
-        (false, true) => Link::BareIp,
-        (false, false) => Link::Unknown,
+    match (agreement(ether_type, &rest[2..], protocol), bare) {
+        (Agreement::Content(content), true) => ethernet_or_bare_ip(ethernet, bytes, protocol, content),
+        // Behind tags that are cut, nothing tells them apart.
+        (Agreement::CutTags, true) => Link::Short,
+        (Agreement::Contradiction, true) => Link::BareIp,
+        (Agreement::Contradiction, false) => Link::Unknown,
+        (Agreement::Content(_) | Agreement::CutTags, false) => ethernet,
     }
 }
 
@@ -77,29 +76,63 @@ fn looks_like_bare_ip(protocol: u16, bytes: &[u8]) -> bool {
     }
 }
 
-fn has_right_checksum(bytes: &[u8]) -> bool {
-    Ipv4HeaderSlice::from_slice(bytes)
-        .is_ok_and(|header| header.header_checksum() == header.to_header().calc_header_checksum())
+/// A bare IPv4 packet from 8.0.0.0/16 has Ethernet's 0x0800 where the type would stand, as IPv6 packets have 0x86dd there
+/// from some addresses; a frame to a MAC address that starts with 0x46 looks like an IPv4 header. Only one of them has a
+/// right checksum, and of IPv6 the version's place has to tell. `content` is what an Ethernet header would be followed by.
+fn ethernet_or_bare_ip(ethernet: Link, bytes: &[u8], protocol: u16, content: &[u8]) -> Link {
+    if protocol == IPV6 {
+        return match content.first().map(|first| first >> 4) {
+            None => Link::Short,
+            Some(6) => ethernet,
+            Some(_) => Link::BareIp,
+        };
+    }
+    match has_right_checksum(bytes) {
+        Some(true) => Link::BareIp,
+        None if has_right_checksum(content) != Some(true) => Link::Short,
+        _ => ethernet,
+    }
+}
+
+/// None when the bytes end within the IPv4 header.
+fn has_right_checksum(bytes: &[u8]) -> Option<bool> {
+    match Ipv4HeaderSlice::from_slice(bytes) {
+        Ok(header) => Some(header.header_checksum() == header.to_header().calc_header_checksum()),
+        Err(err::ipv4::HeaderSliceError::Len(_)) => None,
+        Err(err::ipv4::HeaderSliceError::Content(_)) => Some(false),
+    }
+}
+
+/// How an Ethernet header goes together with the packet's protocol.
+enum Agreement<'a> {
+    /// They contradict each other.
+    Contradiction,
+    /// The bytes end within VLAN tags, and nothing speaks against it.
+    CutTags,
+    /// They agree; what follows the header and its tags.
+    Content(&'a [u8]),
 }
 
 /// Whether an Ethernet header with this type may belong to a packet of `protocol`, which is the type of the frame or,
 /// where the kernel has looked behind VLAN tags, that of their content.
-fn agrees(outer: u16, payload: &[u8], protocol: u16) -> bool {
+fn agreement(outer: u16, payload: &[u8], protocol: u16) -> Agreement<'_> {
+    let agrees = |agrees: bool, content| if agrees { Agreement::Content(content) } else { Agreement::Contradiction };
     if protocol == 0 {
+        let first = payload.first().copied().unwrap_or_default();
         return match outer {
-            IPV4 => payload.first().is_some_and(|first| first >> 4 == 4),
-            IPV6 => payload.first().is_some_and(|first| first >> 4 == 6),
-            ARP => be16(payload, 0) == Some(ArpHardwareId::ETHERNET.0),
-            _ => false,
+            IPV4 => agrees(first >> 4 == 4, payload),
+            IPV6 => agrees(first >> 4 == 6, payload),
+            ARP => agrees(be16(payload, 0) == Some(ArpHardwareId::ETHERNET.0), payload),
+            _ => Agreement::Contradiction,
         };
     }
     let (mut ether_type, mut rest) = (outer, payload);
     while ether_type != protocol && is_vlan_tag(ether_type) {
-        // Cut within the tags: nothing speaks against it.
-        let Some(inner) = be16(rest, 2) else { return true };
+        let Some(inner) = be16(rest, 2) else { return Agreement::CutTags };
         (ether_type, rest) = (inner, &rest[4..]);
     }
-    ether_type == protocol || ether_type < MIN_ETHER_TYPE && LENGTH_PROTOCOLS.contains(&protocol)
+    let is_length = ether_type < MIN_ETHER_TYPE && LENGTH_PROTOCOLS.contains(&protocol);
+    agrees(ether_type == protocol || is_length, rest)
 }
 
 const fn is_vlan_tag(ether_type: u16) -> bool {
@@ -132,81 +165,6 @@ fn network(mut ether_type: u16, mut bytes: &[u8], frame: Option<Content>) -> Dec
     Decoded { vlans, ether_type, content }
 }
 
-fn ipv4(bytes: &[u8]) -> Result<Content, Undecoded> {
-    let (packet, _) = LaxIpv4Slice::from_slice(bytes).map_err(|error| match error {
-        err::ipv4::HeaderSliceError::Len(_) => Undecoded::Short,
-        err::ipv4::HeaderSliceError::Content(_) => Undecoded::Malformed,
-    })?;
-    let header = packet.header();
-    let fragment = header.is_fragmenting_payload().then(|| Fragment {
-        id: header.identification().into(),
-        offset: header.fragments_offset().byte_offset(),
-        more: header.more_fragments(),
-    });
-    Ok(ip(IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()), fragment, packet.payload()))
-}
-
-fn ipv6(bytes: &[u8]) -> Result<Content, Undecoded> {
-    let (packet, _) = LaxIpv6Slice::from_slice(bytes).map_err(|error| match error {
-        err::ipv6::HeaderSliceError::Len(_) => Undecoded::Short,
-        err::ipv6::HeaderSliceError::Content(_) => Undecoded::Malformed,
-    })?;
-    let header = packet.header();
-    let (source, destination) = (header.source_addr(), header.destination_addr());
-    Ok(ip(IpAddr::V6(source), IpAddr::V6(destination), ipv6_fragment(packet.extensions()), packet.payload()))
-}
-
-fn ipv6_fragment(extensions: &Ipv6ExtensionsSlice<'_>) -> Option<Fragment> {
-    extensions.clone().into_iter().find_map(|extension| match extension {
-        Ipv6ExtensionSlice::Fragment(header) if header.is_fragmenting_payload() => Some(Fragment {
-            id: header.identification(),
-            offset: header.fragment_offset().byte_offset(),
-            more: header.more_fragments(),
-        }),
-        _ => None,
-    })
-}
-
-fn ip(source: IpAddr, destination: IpAddr, fragment: Option<Fragment>, payload: &LaxIpPayloadSlice<'_>) -> Content {
-    let transport = if fragment.is_some_and(|fragment| fragment.offset > 0) {
-        Transport::Opaque
-    } else {
-        transport(payload).unwrap_or(Transport::Short)
-    };
-    Content::Ip(IpPacket { source, destination, protocol: payload.ip_number.0, fragment, transport })
-}
-
-/// None when the bytes end too early. Read field by field, for a header that is cut still tells its ports.
-fn transport(payload: &LaxIpPayloadSlice<'_>) -> Option<Transport> {
-    let bytes = payload.payload;
-    Some(match payload.ip_number {
-        ip_number::UDP => Transport::Udp(ports(bytes)?),
-        ip_number::TCP => Transport::Tcp(ports(bytes)?, tcp(bytes)),
-        ip_number::ICMP => Transport::Icmp(icmp(bytes, &[0, 8])?),
-        ip_number::IPV6_ICMP => Transport::Icmpv6(icmp(bytes, &[128, 129])?),
-        _ => Transport::Opaque,
-    })
-}
-
-fn ports(bytes: &[u8]) -> Option<Ports> {
-    Some(Ports { source: be16(bytes, 0)?, destination: be16(bytes, 2)? })
-}
-
-fn tcp(bytes: &[u8]) -> Option<Tcp> {
-    Some(Tcp {
-        sequence: be32(bytes, 4)?,
-        acknowledgment: be32(bytes, 8)?,
-        flags: TcpFlags(*bytes.get(13)?),
-        window: be16(bytes, 14)?,
-    })
-}
-
-fn icmp(bytes: &[u8], echo_kinds: &[u8]) -> Option<Icmp> {
-    let (kind, code) = (*bytes.first()?, *bytes.get(1)?);
-    let echo = echo_kinds.contains(&kind).then(|| Some((be16(bytes, 4)?, be16(bytes, 6)?))).flatten();
-    Some(Icmp { kind, code, echo })
-}
-
 fn arp(bytes: &[u8]) -> Result<Content, Undecoded> {
     let packet = ArpPacketSlice::from_slice(bytes).map_err(|_| Undecoded::Short)?;
     let ipv4 = |address: &[u8]| <[u8; 4]>::try_from(address).map(Ipv4Addr::from).map_err(|_| Undecoded::Malformed);
@@ -216,12 +174,4 @@ fn arp(bytes: &[u8]) -> Result<Content, Undecoded> {
         sender: ipv4(packet.sender_protocol_addr())?,
         target: ipv4(packet.target_protocol_addr())?,
     }))
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -185,7 +185,7 @@ fn only_the_first_fragment_has_ports() {
 
     let middle = ip(&ipv6_fragment(), IPV6);
     assert_eq!(middle.fragment, Some(Fragment { id: 0xdead_beef, offset: 1448, more: true }));
-    assert_eq!((middle.transport, middle.protocol), (Transport::Opaque, 17));
+    assert_eq!((middle.transport, middle.protocol), (Transport::Opaque, Some(17)));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn extension_headers_are_walked() {
     bytes.extend([58, 0, 5, 2, 0, 0, 1, 0]); // hop-by-hop: router alert
     bytes.extend([143, 0, 0, 0, 0, 0, 0, 0]); // multicast listener report
     let Content::Ip(ip) = decode(Network, IPV6, &bytes).content else { panic!("not IP") };
-    assert_eq!((ip.protocol, ip.transport), (58, Transport::Icmpv6(Icmp { kind: 143, code: 0, echo: None })));
+    assert_eq!((ip.protocol, ip.transport), (Some(58), Transport::Icmpv6(Icmp { kind: 143, code: 0, echo: None })));
 }
 
 /// Frames to MAC addresses that start like an IP header, and bare packets whose address reads as Ethernet's type.

@@ -42,15 +42,20 @@ fn ip(f: &mut fmt::Formatter<'_>, packet: &IpPacket) -> fmt::Result {
         Transport::Tcp(..) => f.write_str("TCP")?,
         Transport::Icmp(_) => f.write_str("ICMP")?,
         Transport::Icmpv6(_) => f.write_str("ICMPv6")?,
-        Transport::Opaque | Transport::Short => write!(f, "{}", TransportName::Ip(packet.protocol))?,
+        Transport::Opaque | Transport::Short => match packet.protocol {
+            Some(protocol) => write!(f, "{}", TransportName::Ip(protocol))?,
+            None => f.write_str(if packet.source.is_ipv4() { "ipv4" } else { "ipv6" })?,
+        },
     }
     write!(f, " {} > {}", packet.source(), packet.destination())?;
     match packet.transport {
         Transport::Tcp(_, Some(header)) => tcp(f, header)?,
-        Transport::Tcp(_, None) | Transport::Short => f.write_str(" (cut)")?,
         Transport::Icmp(message) => icmp(f, message, icmp_name(message))?,
         Transport::Icmpv6(message) => icmp(f, message, icmpv6_name(message))?,
-        Transport::Udp(_) | Transport::Opaque => {}
+        Transport::Udp(_) | Transport::Tcp(_, None) | Transport::Opaque | Transport::Short => {}
+    }
+    if packet.cut {
+        f.write_str(" (cut)")?;
     }
     packet.fragment.map_or(Ok(()), |fragment| fragmented(f, fragment))
 }

@@ -239,6 +239,8 @@ fn trace_cases() -> Vec<Case> {
     let lldp = Place { protocol: 0x88cc, ..place() };
     let long = Place { location: location(&"long_".repeat(14), 5, Some("nf_tables")), ..place() };
     let cut = udp_packet()[..26].to_vec();
+    let extended = [&[0x60, 0, 0, 0, 0, 80, 60, 64][..], &[0xfd; 16], &[0xfe; 16], &[17, 3, 0]].concat();
+    let by_bare_ip = Place { protocol: 0x86dd, ..place() };
     vec![
         Case::new(place(), udp_packet()),
         Case::new(ipv6, tcp_packet()),
@@ -248,6 +250,8 @@ fn trace_cases() -> Vec<Case> {
         Case::new(lldp, [&[4; 6][..], &[2; 6], &[0x88, 0xcc, 1]].concat()),
         Case::new(long, udp_packet()),
         Case::new(place(), udp_packet()),
+        Case { length: 120, ..Case::new(by_bare_ip, extended) },
+        Case { length: 90, ..Case::new(place(), udp_packet()[..38].to_vec()) },
     ]
 }
 

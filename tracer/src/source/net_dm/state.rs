@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::request::{Config, Drops};
+use crate::kernel::timens::ClockOffsets;
 
 /// Where the note is; gone with the next boot.
 const PATH: &str = "/run/droptrace/net_dm.state";
@@ -29,7 +30,7 @@ pub(super) struct Note {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     pid: u32,
-    /// When it started, in clock ticks since boot (`/proc/PID/stat`).
+    /// When it started, in clock ticks since boot, as `/proc/PID/stat` shows it outside of time namespaces.
     start_time: u64,
     /// `/proc/sys/kernel/random/boot_id`
     boot_id: String,
@@ -50,13 +51,24 @@ impl Process {
 
     /// Whether it still runs. Processes of another PID namespace cannot be seen, and count as gone.
     pub(super) fn is_alive(&self) -> bool {
-        start_time(self.pid).is_ok_and(|start_time| start_time == self.start_time)
+        // An offset of a time namespace that is no whole number of ticks makes the start differ by one. A number is not
+        // given to a second process that soon.
+        start_time(self.pid).is_ok_and(|start_time| start_time.abs_diff(self.start_time) <= 1)
     }
 }
 
 fn start_time(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_start_time(&stat).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat makes no sense"))
+    let shown = parse_start_time(&stat);
+    let start_time = shown.and_then(|ticks| without_offset(ticks, ClockOffsets::own().boottime_ns));
+    start_time.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat makes no sense"))
+}
+
+/// The kernel adds to each start time what it adds to the reader's own `CLOCK_BOOTTIME` (`do_task_stat`,
+/// fs/proc/array.c), and two readers in different time namespaces must find the same start.
+fn without_offset(ticks: u64, boottime_ns: i128) -> Option<u64> {
+    let tick_ns = 1_000_000_000 / i128::from(rustix::param::clock_ticks_per_second());
+    u64::try_from(i128::from(ticks) - boottime_ns.div_euclid(tick_ns)).ok()
 }
 
 /// The 22nd field. The second is the process's name in brackets, which may hold spaces and brackets itself.
@@ -176,7 +188,7 @@ mod tests {
     fn processes_are_told_apart() {
         let current = Process::current().unwrap();
         assert!(current.is_alive() && current.is_of_the_boot_of(&current));
-        let before = Process { start_time: current.start_time - 1, ..current.clone() };
+        let before = Process { start_time: current.start_time - 2, ..current.clone() };
         assert!(!before.is_alive(), "another process had this number");
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let sleeper = Process { pid: child.id(), start_time: start_time(child.id()).unwrap(), ..current.clone() };
@@ -185,6 +197,15 @@ mod tests {
         child.wait().unwrap();
         assert!(!sleeper.is_alive());
         assert!(!Process { boot_id: "another".into(), ..current.clone() }.is_of_the_boot_of(&current));
+    }
+
+    #[test]
+    fn start_times_are_free_of_the_readers_time_namespace() {
+        let ticks = rustix::param::clock_ticks_per_second();
+        assert_eq!(without_offset(10_000, 0), Some(10_000));
+        assert_eq!(without_offset(10_000 + 5 * ticks, 5_000_000_000), Some(10_000));
+        assert_eq!(without_offset(10_000 - 5 * ticks, -5_000_000_000), Some(10_000));
+        assert_eq!(without_offset(1, 5_000_000_000), None);
     }
 
     #[test]

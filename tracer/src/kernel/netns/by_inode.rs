@@ -1,0 +1,77 @@
+//! Names by inode number, for those who know no more: a name belongs to a number as of now.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{FOLDERS, inode_of};
+
+/// A flood of unknown numbers must not read the folders each time.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Names under `/run/netns` by inode number. The folders are read again when a number is unknown, once a second at most;
+/// a name is forgotten when its file is gone or stands for another number.
+#[derive(Debug)]
+pub struct Namespaces {
+    folders: Vec<PathBuf>,
+    names: HashMap<u32, (PathBuf, Arc<str>)>,
+    read_at: Option<Instant>,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Namespaces {
+    /// Reads nothing yet.
+    pub fn new() -> Self {
+        Self::of(FOLDERS.map(PathBuf::from).to_vec())
+    }
+
+    pub(super) fn of(folders: Vec<PathBuf>) -> Self {
+        Self { folders, names: HashMap::new(), read_at: None }
+    }
+
+    /// The name; none for namespaces without one, such as those of most containers.
+    pub fn name(&mut self, inum: u32) -> Option<Arc<str>> {
+        self.name_at(inum, Instant::now())
+    }
+
+    pub(super) fn name_at(&mut self, inum: u32, now: Instant) -> Option<Arc<str>> {
+        let is_gone = |(path, _): &(PathBuf, Arc<str>)| !stands_for(path, inum);
+        if self.names.get(&inum).is_none_or(is_gone) {
+            self.names.remove(&inum);
+            self.refresh(now);
+        }
+        self.names.get(&inum).map(|(_, name)| Arc::clone(name))
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        if self.read_at.is_some_and(|at| now.saturating_duration_since(at) < REFRESH_INTERVAL) {
+            return;
+        }
+        self.read_at = Some(now);
+        self.names.clear();
+        // Without such a folder no namespace has a name.
+        for entry in self.folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
+            let path = entry.path();
+            // A name whose namespace is gone stands for an empty file.
+            if let (Some(name), Ok(Some(inum))) = (entry.file_name().to_str(), inode_of(&path)) {
+                self.names.entry(inum).or_insert_with(|| (path, name.into()));
+            }
+        }
+    }
+}
+
+/// Where the file cannot be asked any more, as when rights were given up, the name is kept.
+fn stands_for(path: &Path, inum: u32) -> bool {
+    match std::fs::metadata(path) {
+        Ok(metadata) => metadata.ino() == u64::from(inum),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}

@@ -1,0 +1,222 @@
+//! A thread that notes the names of namespaces as they appear.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::folder::Folders;
+use super::{FOLDERS, Identify, Names};
+
+/// The folders are read at this interval, for whatever no event told; less often where that would take this thread more
+/// than a hundredth of a processor, as of ten thousand names.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+const SHARE_OF_A_PROCESSOR: u32 = 100;
+/// Bytes of events that are taken at once: one with the longest name takes 272.
+const EVENTS: usize = 4096;
+
+/// Notes the names under `/run/netns` in [`Names`] until it is dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Readable when the thread shall end.
+    stop: Arc<OwnedFd>,
+}
+
+impl Watcher {
+    /// Starts the thread, which has the capabilities of the one that calls: they should be given up before. The names that
+    /// there are already are known soon after.
+    ///
+    /// # Errors
+    /// Those of `eventfd` and of starting a thread. Where inotify is not available, the folders are only read at an
+    /// interval.
+    pub fn start(names: Arc<Names>, identify: impl Identify + Send + 'static) -> io::Result<Self> {
+        Self::of(FOLDERS.map(PathBuf::from).to_vec(), names, identify)
+    }
+
+    pub(super) fn of(
+        folders: Vec<PathBuf>,
+        names: Arc<Names>,
+        identify: impl Identify + Send + 'static,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let stopped = Arc::clone(&stop);
+        let folders = Folders::new(folders, identify);
+        Builder::new().name("netns-names".into()).spawn(move || Watch { folders, names, stopped }.run())?;
+        Ok(Self { stop })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // A counter that was never written to takes a 1. The thread ends by itself: whoever drops this does not wait.
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+}
+
+struct Watch<I> {
+    folders: Folders<I>,
+    names: Arc<Names>,
+    stopped: Arc<OwnedFd>,
+}
+
+impl<I: Identify> Watch<I> {
+    fn run(mut self) {
+        let mut events = Events::new();
+        let mut next_reading = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= next_reading {
+                // First the watches: what appears in between is then told by both.
+                events.watch(self.folders.paths());
+                let before = processor_time();
+                self.folders.read(&self.names);
+                let taken = processor_time().saturating_sub(before);
+                next_reading = now + READ_INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
+            }
+            self.folders.look_again(&self.names, now);
+            let until = self.folders.next_look().map_or(next_reading, |look| look.min(next_reading));
+            match wait(&self.stopped, events.descriptor(), until.saturating_duration_since(Instant::now())) {
+                Ok(Wake::Stopped) => return,
+                Ok(Wake::Time) | Err(Errno::INTR) => {}
+                Ok(Wake::Events) => {
+                    if self.take(&mut events) {
+                        next_reading = Instant::now();
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("names of network namespaces are watched no longer: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes the events; whether the folders are to be read, because one of them is new or events were lost.
+    fn take(&mut self, events: &mut Events) -> bool {
+        let mut must_read = false;
+        events.take(|change| match change {
+            Change::Appeared(folder, name) => self.folders.appeared(folder, name, &self.names, Instant::now()),
+            Change::Disappeared(folder, name) => self.folders.disappeared(folder, name),
+            Change::Unknown => must_read = true,
+        });
+        must_read
+    }
+}
+
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+#[derive(Debug)]
+enum Wake {
+    Stopped,
+    Events,
+    Time,
+}
+
+fn wait(stopped: &OwnedFd, events: Option<&OwnedFd>, time: Duration) -> Result<Wake, Errno> {
+    let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+    let stop = PollFd::new(stopped, PollFlags::IN);
+    match events {
+        None => {
+            let mut files = [stop];
+            poll(&mut files, Some(&time))?;
+            Ok(if files[0].revents().is_empty() { Wake::Time } else { Wake::Stopped })
+        }
+        Some(events) => {
+            let mut files = [stop, PollFd::new(events, PollFlags::IN)];
+            poll(&mut files, Some(&time))?;
+            Ok(match (files[0].revents().is_empty(), files[1].revents().is_empty()) {
+                (false, _) => Wake::Stopped,
+                (true, false) => Wake::Events,
+                (true, true) => Wake::Time,
+            })
+        }
+    }
+}
+
+/// What happened in a folder.
+enum Change<'e> {
+    Appeared(&'e Path, &'e OsStr),
+    Disappeared(&'e Path, &'e OsStr),
+    /// Something that only a reading of the folders tells.
+    Unknown,
+}
+
+/// The events of inotify, if it is available.
+struct Events {
+    inotify: Option<OwnedFd>,
+    /// Descriptors of watches on folders of names.
+    folders: Vec<(i32, PathBuf)>,
+    /// Those on parents of folders that do not exist yet, with the name that is awaited.
+    parents: Vec<(i32, OsString)>,
+}
+
+impl Events {
+    fn new() -> Self {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .inspect_err(|error| tracing::debug!("inotify: {error}; folders of namespaces are read at an interval"));
+        Self { inotify: inotify.ok(), folders: Vec::new(), parents: Vec::new() }
+    }
+
+    fn descriptor(&self) -> Option<&OwnedFd> {
+        self.inotify.as_ref()
+    }
+
+    /// Watches each folder, and the parent of one that does not exist. To watch a folder again changes nothing.
+    fn watch(&mut self, folders: &[PathBuf]) {
+        let Some(inotify) = &self.inotify else { return };
+        let appear = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        let changes = appear | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
+        let mut parents = Vec::new();
+        self.folders.clear();
+        for folder in folders {
+            // Where two folders are the same, so are the descriptors, and the first path counts.
+            if let Ok(watch) = inotify::add_watch(inotify, folder, changes) {
+                self.folders.push((watch, folder.clone()));
+            } else if let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) {
+                let watch = inotify::add_watch(inotify, parent, appear);
+                parents.extend(watch.map(|watch| (watch, name.to_owned())));
+            }
+        }
+        for (watch, _) in self.parents.iter().filter(|(watch, _)| parents.iter().all(|(kept, _)| kept != watch)) {
+            // Fails when the parent is gone, and its watch with it.
+            let _ = inotify::remove_watch(inotify, *watch);
+        }
+        self.parents = parents;
+    }
+
+    /// Tells the events of one reading. What came in the meantime is told by the next one.
+    fn take(&mut self, mut change: impl FnMut(Change<'_>)) {
+        let Some(inotify) = &self.inotify else { return };
+        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let mut reader = inotify::Reader::new(inotify.as_fd(), &mut buffer);
+        while let Ok(event) = reader.next() {
+            let folder = self.folders.iter().find(|(watch, _)| *watch == event.wd());
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            match (folder, name) {
+                (Some((_, folder)), Some(name)) => {
+                    let is_new = event.events().intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
+                    change(if is_new { Change::Appeared(folder, name) } else { Change::Disappeared(folder, name) });
+                }
+                // Of a parent, other names than the awaited one do not matter.
+                (None, Some(name)) if self.parents.iter().all(|(_, awaited)| awaited != name) => {}
+                _ => change(Change::Unknown),
+            }
+            if reader.is_buffer_empty() {
+                return;
+            }
+        }
+    }
+}
