@@ -250,9 +250,8 @@ impl Stat {
     /// Reads what `stat` printed, and checks its account, in which nothing is lost.
     pub fn parse(stdout: &str) -> Result<Self> {
         let stat = Self::parse_with_losses(stdout)?;
-        if kernel::tells_missed_runs()? {
-            ensure!(stat.lost()? == Some(0), "{:?} lost", stat.lost());
-        }
+        let lost = stat.lost()?;
+        ensure!(lost == 0, "{lost} lost");
         Ok(stat)
     }
 
@@ -275,12 +274,12 @@ impl Stat {
         sources.iter().find(|source| source["source"] == "ebpf").context("no source ebpf")
     }
 
-    /// Drops that the eBPF source could not count; none where this kernel does not tell.
-    pub fn lost(&self) -> Result<Option<u64>> {
-        let lost = &self.source()?["ledger"]["lost"];
-        ensure!(lost.is_null() || lost.is_u64(), "lost is no count: {lost}");
-        ensure!(lost.is_u64() || !kernel::tells_missed_runs()?, "it is not told how many were lost");
-        Ok(lost.as_u64())
+    /// Drops that the eBPF source could not count.
+    pub fn lost(&self) -> Result<u64> {
+        let [lost, nested, missed] = ["lost", "nested", "missed"].map(|field| self.ledger(field));
+        let (lost, nested, missed) = (lost?, nested?, missed?);
+        ensure!(lost == nested + missed, "{lost} lost != {nested} + {missed}");
+        Ok(lost)
     }
 
     /// A field of the eBPF source's ledger.
@@ -293,13 +292,7 @@ impl Stat {
         let [hits, accounted, overflow, filtered] =
             ["hits", "accounted", "overflow", "filtered"].map(|field| self.ledger(field));
         let (hits, accounted, overflow, filtered) = (hits?, accounted?, overflow?, filtered?);
-        // Before the end, drops may come between the reading of a count and of the sum.
-        let unread = &self.source()?["ledger"]["unread"];
-        let unread = if self.0["final"] == true || unread.is_null() { 0 } else { self.ledger("unread")? };
-        ensure!(
-            hits == accounted + overflow + filtered + unread,
-            "{hits} hits != {accounted} + {overflow} + {filtered} + {unread}"
-        );
+        ensure!(hits == accounted + overflow + filtered, "{hits} hits != {accounted} + {overflow} + {filtered}");
         let untaken = &self.source()?["ledger"]["qdisc_untaken"];
         ensure!(untaken.is_null() || *untaken == 0, "{untaken} exact reasons of qdiscs got lost");
         let shown: u64 = self.drops()?.iter().map(|drop| drop.packets).sum();
@@ -307,9 +300,11 @@ impl Stat {
         Ok(())
     }
 
-    /// The drops.
+    /// The drops of packets, then what is no packet of a network.
     pub fn drops(&self) -> Result<Vec<Drops>> {
-        self.0["drops"].as_array().context("no drops")?.iter().map(Drops::parse).collect()
+        let rows = ["drops", "not_packets"].map(|list| self.0[list].as_array().with_context(|| format!("no {list}")));
+        let [packets, others] = rows;
+        packets?.iter().chain(others?).map(Drops::parse).collect()
     }
 
     /// The drops of one reason; all where this kernel gives none.

@@ -54,10 +54,11 @@ impl Listener {
             mode: Mode::TpBtf,
             map_entries: 8192,
             events: Some(events),
-            netns: 0,
+            netns: None,
             ifindex: 0,
             kernel_log: false,
-            by_address: true,
+            max_rows: 1 << 16,
+            may_probe: true,
         };
         let (source, ring) = EbpfSource::start(&options, &KernelBtf::load()?)?;
         drop(context);
@@ -77,9 +78,9 @@ impl Listener {
             }
             Ok::<_, std::convert::Infallible>(())
         });
-        let ledger = self.source.ledger(&self.source.totals()?, drained);
+        let ledger = self.source.ledger(drained);
         let events = ledger.events.context("no records")?;
         ensure!(events.submitted == ledger.hits && drained.delivered == ledger.hits, "records are missing: {ledger:?}");
-        Ok(Heard { drops, withheld: ledger.missed.unwrap_or(0) })
+        Ok(Heard { drops, withheld: ledger.lost() })
     }
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use memchr::memmem;
 use tracer::kernel::btf::KernelBtf;
 
-use crate::bpf;
 use crate::trials::Unable;
 
 /// What the kernel tells of a reason.
@@ -90,13 +88,6 @@ fn reasons_in(types: &[u8]) -> BTreeSet<String> {
         std::str::from_utf8(&rest[..end]).ok().map(str::to_owned)
     };
     memmem::find_iter(types, PREFIX).filter_map(name).collect()
-}
-
-/// Whether the kernel tells how often a program did not run because it was running already (5.12 and later).
-pub fn tells_missed_runs() -> Result<bool> {
-    let program = bpf::socket_refuse_all().context("loading a BPF program")?;
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
-    Ok(info.contains("recursion_misses:"))
 }
 
 /// Whether the tracepoint tells the socket that was to receive the packet (6.11 and later).

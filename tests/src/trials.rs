@@ -54,8 +54,17 @@ fn skipped(name: &str, reason: &str) -> Completion {
 
 /// Runs all, in the way the command line asks for, and tells the exit code.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
+    run_by(THREADS, trials)
+}
+
+/// As [`run`], one at a time.
+pub fn run_one_by_one(trials: Vec<Trial>) -> ExitCode {
+    run_by(1, trials)
+}
+
+fn run_by(threads: usize, trials: Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
+    arguments.test_threads.get_or_insert(threads);
     let conclusion = libtest_mimic::run(&arguments, trials);
     for line in SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         println!("{line}");

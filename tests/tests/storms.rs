@@ -36,7 +36,8 @@ const READINGS: usize = 5;
 const BATCH: usize = 250;
 
 fn main() -> ExitCode {
-    trials::run(vec![
+    // One after another: what one of them loses is lost to the others, too.
+    trials::run_one_by_one(vec![
         trial_as_root("each_cpu_has_its_own_keys", || {
             let counts = storm(&[], |sender| keys(sender * KEYS, KEYS))?;
             counts.each_key_is_exact(1)
@@ -208,7 +209,7 @@ fn is_whole(stat: &Stat, reason: &'static str, dropped: u64) -> Result<()> {
     let lost = stat.lost()?;
     ensure!(counted <= dropped, "{counted} drops of {reason} counted, the kernel counts {dropped}");
     let missing = dropped - counted;
-    ensure!(missing == 0 || lost != Some(0), "{missing} drops of {reason} are missing, and none is reported as lost");
-    println!("{reason}: {missing} of {dropped} missing, {lost:?} lost on the whole host");
+    ensure!(missing == 0 || lost > 0, "{missing} drops of {reason} are missing, and none is reported as lost");
+    println!("{reason}: {missing} of {dropped} missing, {lost} lost on the whole host");
     Ok(())
 }

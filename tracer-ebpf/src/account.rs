@@ -1,14 +1,13 @@
 //! The accounting plane: every drop is counted, in the first of three places that has room: the slot of the cache,
 //! the hash, the overflow by reason.
 
-use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_jiffies64};
-use aya_log_ebpf::debug;
-use tracer_common::{CacheSlot, CpuState, DropCount, DropKey, InterfaceKey, overflow_slot, slot_of};
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use tracer_common::{CacheSlot, DropCount, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of};
 
 use crate::config::config;
-use crate::maps::{DROPS, INTERFACES, OVERFLOW};
+use crate::guard::Held;
+use crate::maps::{DROPS_0, DROPS_1, OVERFLOW, PLACES_0, PLACES_1};
 use crate::memory::Memory;
 use crate::skb::Dropped;
 
@@ -19,60 +18,54 @@ pub(crate) fn ticks() -> u64 {
     unsafe { bpf_jiffies64() }
 }
 
-/// The counts of a first drop, but for `packets`.
+/// Counts `dropped`. False when it found no room and is the first such drop on this CPU in this generation.
 #[inline(always)]
-fn first_count(length: u32) -> DropCount {
+pub(crate) fn count<M: Memory>(held: &Held, dropped: &Dropped) -> bool {
     let now = ticks();
-    // SAFETY: no arguments.
-    let first_ns = unsafe { bpf_ktime_get_ns() };
-    DropCount { packets: 0, bytes: u64::from(length), first_ns, first_ticks: now, last_ticks: now }
-}
-
-/// Counts `dropped`.
-///
-/// # Safety
-/// `state` must be the element of `CPU_STATE`.
-#[inline(always)]
-pub(crate) unsafe fn count<M: Memory>(ctx: &impl EbpfContext, state: *mut CpuState, dropped: &Dropped) {
-    // SAFETY: `slot_of` is less than the number of slots.
-    let slot = unsafe { (&raw mut (*state).slots).cast::<CacheSlot>().add(slot_of(&dropped.key, config!(cache_mask))) };
-    // SAFETY: `slot` lies in the element, which only this CPU writes.
+    // SAFETY: all elements are this CPU's own; `slot_of` is less than the number of slots.
     unsafe {
+        (*held.counts).counters.ticks = now;
+        let slots = (&raw mut (*held.counts).slots).cast::<CacheSlot>();
+        let slot = slots.add(slot_of(&dropped.key, config!(cache_mask)));
         if (*slot).count.packets == 0 {
-            take_slot::<M>(slot, dropped);
+            (*slot).key = dropped.key;
+            (*slot).count = first(dropped.length, now);
+            remember::<M>(held, dropped);
         } else if (*slot).key == dropped.key {
-            add(&raw mut (*slot).count, dropped.length);
-        } else if !count_in_hash::<M>(dropped) {
-            count_overflow(ctx, state, dropped);
+            add(&raw mut (*slot).count, dropped.length, now);
+        } else if !count_in_hash::<M>(held, dropped, now) {
+            return count_overflow(held, dropped);
         }
     }
+    true
 }
 
-/// Makes the key the owner of a free slot; `packets` is written last, for a reader takes it as the sign.
-///
-/// # Safety
-/// `slot` must be of this CPU.
+/// The counts of a first drop.
 #[inline(always)]
-unsafe fn take_slot<M: Memory>(slot: *mut CacheSlot, dropped: &Dropped) {
-    // SAFETY: the caller's; volatile keeps the order.
-    unsafe {
-        (*slot).key = dropped.key;
-        (*slot).count = first_count(dropped.length);
-        core::ptr::write_volatile(&raw mut (*slot).count.packets, 1);
-    }
-    remember_interface::<M>(dropped);
+fn first(length: u32, now: u64) -> DropCount {
+    DropCount { packets: 1, bytes: u64::from(length), first_ticks: now as u32, last_ticks: now as u32 }
 }
 
 /// # Safety
 /// `count` must be of this CPU.
 #[inline(always)]
-unsafe fn add(count: *mut DropCount, length: u32) {
+unsafe fn add(count: *mut DropCount, length: u32, now: u64) {
     // SAFETY: the caller's.
     unsafe {
         (*count).packets += 1;
         (*count).bytes += u64::from(length);
-        (*count).last_ticks = ticks();
+        (*count).last_ticks = now as u32;
     }
+}
+
+/// As [`add`], for counts that may still be zeros.
+///
+/// # Safety
+/// `count` must be of this CPU.
+#[inline(always)]
+unsafe fn add_or_start(count: *mut DropCount, length: u32, now: u64) {
+    // SAFETY: the caller's.
+    unsafe { if (*count).packets == 0 { *count = first(length, now) } else { add(count, length, now) } }
 }
 
 /// False when the hash has no room for a new key.
@@ -80,70 +73,51 @@ unsafe fn add(count: *mut DropCount, length: u32) {
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
 #[inline(always)]
-unsafe fn count_in_hash<M: Memory>(dropped: &Dropped) -> bool {
-    if let Some(count) = DROPS.get_ptr_mut(dropped.key) {
+unsafe fn count_in_hash<M: Memory>(held: &Held, dropped: &Dropped, now: u64) -> bool {
+    let drops = if held.generation == 0 { &DROPS_0 } else { &DROPS_1 };
+    if let Some(count) = drops.get_ptr_mut(dropped.key) {
         // SAFETY: the element is this CPU's own.
-        unsafe { add_or_start(count, dropped.length) };
+        unsafe { add_or_start(count, dropped.length, now) };
         return true;
     }
-    let first = DropCount { packets: 1, ..first_count(dropped.length) };
-    if DROPS.insert(dropped.key, first, BPF_NOEXIST.into()).is_ok() {
-        remember_interface::<M>(dropped);
+    if drops.insert(dropped.key, first(dropped.length, now), BPF_NOEXIST.into()).is_ok() {
+        remember::<M>(held, dropped);
         return true;
     }
     // Another CPU may have been first; this CPU's counts are zeros then.
-    match DROPS.get_ptr_mut(dropped.key) {
+    match drops.get_ptr_mut(dropped.key) {
         Some(count) => {
             // SAFETY: the element is this CPU's own.
-            unsafe { add_or_start(count, dropped.length) };
+            unsafe { add_or_start(count, dropped.length, now) };
             true
         }
         None => false,
     }
 }
 
-/// Counts before the first drop.
-pub(crate) const NOTHING: DropCount = DropCount { packets: 0, bytes: 0, first_ns: 0, first_ticks: 0, last_ticks: 0 };
-
-/// As [`add`], for counts that may still be zeros.
+/// False for the first one.
 ///
 /// # Safety
-/// `count` must be of this CPU.
+/// All elements are this CPU's own.
 #[inline(always)]
-pub(crate) unsafe fn add_or_start(count: *mut DropCount, length: u32) {
+unsafe fn count_overflow(held: &Held, dropped: &Dropped) -> bool {
     // SAFETY: the caller's.
     unsafe {
-        if (*count).packets == 0 {
-            *count = DropCount { packets: 1, ..first_count(length) };
-        } else {
-            add(count, length);
-        }
-    }
-}
-
-/// # Safety
-/// `state` must be the element of `CPU_STATE`.
-#[inline(always)]
-unsafe fn count_overflow(ctx: &impl EbpfContext, state: *mut CpuState, dropped: &Dropped) {
-    // SAFETY: both elements are this CPU's own.
-    unsafe {
-        if (*state).counters.overflow == 0 {
-            debug!(ctx, "no room for a new place: from now on counted by reason only");
-        }
-        (*state).counters.overflow += 1;
-        if let Some(count) = OVERFLOW.get_ptr_mut(overflow_slot(dropped.key.reason)) {
+        (*held.counts).counters.overflow += 1;
+        let slot = held.generation * OVERFLOW_SLOTS + overflow_slot(dropped.key.reason);
+        if let Some(count) = OVERFLOW.get_ptr_mut(slot) {
             (*count).packets += 1;
             (*count).bytes += u64::from(dropped.length);
         }
+        (*held.counts).counters.overflow != 1
     }
 }
 
-/// Keeps the name of the interface of a new key. No room: the name is unknown, the count is not touched.
+/// Keeps the names that belong to a new key. No room: they are unknown, the count is not touched.
 #[inline(always)]
-pub(crate) fn remember_interface<M: Memory>(dropped: &Dropped) {
-    let DropKey { netns, ifindex, .. } = dropped.key;
-    let name = dropped.interface_name::<M>();
-    if name[0] != 0 {
-        let _ = INTERFACES.insert(InterfaceKey { netns, ifindex }, name, BPF_ANY.into());
-    }
+fn remember<M: Memory>(held: &Held, dropped: &Dropped) {
+    let names = PlaceNames { interface: dropped.interface_name::<M>(), netns_inum: dropped.net.inum, padding: 0 };
+    let places = if held.generation == 0 { &PLACES_0 } else { &PLACES_1 };
+    // The first CPU's drop of the key decides.
+    let _ = places.insert(dropped.key, names, BPF_NOEXIST.into());
 }

@@ -1,30 +1,31 @@
-//! droptrace's kernel program on the `skb:kfree_skb` tracepoint (`include/trace/events/skb.h`).
+//! droptrace's kernel program.
 //!
-//! One drop goes through [`kfree_skb`]: read the fields ([`skb`]), count ([`account`]), and, when asked for, send a
-//! record ([`record`]). What differs between the two ways to attach is only how memory is read ([`memory`]).
-//!
-//! Two programs beside it are attached where the kernel has their tracepoints: [`qdisc`] tells the exact reason of what
-//! queueing disciplines drop, [`trap`] counts what devices drop.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+//! Each file in [`probe`] is one tracepoint. A drop goes through [`probe`]: enter under the guard of this CPU
+//! ([`guard`]), read the fields ([`skb`]), count ([`account`]), and, when asked for, send a record ([`record`]) that the
+//! sampler lets pass ([`sampler`]). How memory is read differs by kernel and by the way to attach ([`memory`]).
+//! [`namespace`] is attached to nothing: userspace runs it to ask which namespace a file stands for.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod account;
 #[cfg(target_arch = "bpf")]
 mod config;
 #[cfg(target_arch = "bpf")]
-mod kfree_skb;
+mod guard;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod memory;
 #[cfg(target_arch = "bpf")]
-mod qdisc;
+mod namespace;
+#[cfg(target_arch = "bpf")]
+mod probe;
 #[cfg(target_arch = "bpf")]
 mod record;
 #[cfg(target_arch = "bpf")]
-mod skb;
+mod sampler;
 #[cfg(target_arch = "bpf")]
-mod trap;
+mod skb;
 
 /// The program only exists for the kernel; on the host there is nothing to run.
 #[cfg(not(target_arch = "bpf"))]

@@ -1,40 +1,62 @@
 //! The maps. Userspace sets the sizes that depend on options before loading.
+//!
+//! The accounting plane exists in two generations: elements 0 and 1 of [`COUNTS`], halves of [`OVERFLOW`], and the pairs
+//! of hashes. [`GENERATION`] says which one is counted into. Userspace changes it, waits until no program can still use
+//! the other one, and then reads and clears that one.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use tracer_common::{
-    Bucket, BucketKey, CpuState, DropCount, DropKey, HardwareState, InterfaceKey, InterfaceName, OVERFLOW_SLOTS,
-    OverflowCount, TrapKey,
+    Counts, CpuState, DropCount, DropKey, FlowBucket, FlowKey, GENERATIONS, NamespaceAnswer, OVERFLOW_SLOTS,
+    OverflowCount, PlaceNames, SiteBucket, SiteKey, TrapNames,
 };
 
-/// Counters and cache of each CPU: one element.
+/// What each CPU keeps: one element.
 #[map]
 pub(crate) static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 
+/// The generation that is counted into: one element, 0 or 1.
+#[map]
+pub(crate) static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Counters and cache of each CPU: one element for each generation.
+#[map]
+pub(crate) static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(GENERATIONS, 0);
+
 /// Counts of the keys that found their slot of the cache taken.
 #[map]
-pub(crate) static DROPS: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(8192, 0);
-
-/// Counts by reason of the keys that found [`DROPS`] full.
+pub(crate) static DROPS_0: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(8192, 0);
+/// As [`DROPS_0`], of the other generation.
 #[map]
-pub(crate) static OVERFLOW: PerCpuArray<OverflowCount> = PerCpuArray::with_max_entries(OVERFLOW_SLOTS, 0);
+pub(crate) static DROPS_1: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(8192, 0);
 
-/// Counts of hardware drops.
+/// Names that belong to a key, taken at its first drop in the generation.
 #[map]
-pub(crate) static TRAPS: PerCpuHashMap<TrapKey, DropCount> = PerCpuHashMap::with_max_entries(1024, 0);
+pub(crate) static PLACES_0: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
+/// As [`PLACES_0`], of the other generation.
+#[map]
+pub(crate) static PLACES_1: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
 
-/// Counters of hardware drops of each CPU: one element.
+/// Counts by reason of the keys that found the hash full: the slots of one generation, then those of the other.
 #[map]
-pub(crate) static HARDWARE: PerCpuArray<HardwareState> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static OVERFLOW: PerCpuArray<OverflowCount> = PerCpuArray::with_max_entries(GENERATIONS * OVERFLOW_SLOTS, 0);
 
-/// Names of the interfaces that dropped, taken at their first drop: they may be gone when somebody asks.
+/// Names of devlink traps, by the address of the trap's name.
 #[map]
-pub(crate) static INTERFACES: HashMap<InterfaceKey, InterfaceName> = HashMap::with_max_entries(1024, 0);
+pub(crate) static TRAP_NAMES: HashMap<u64, TrapNames> = HashMap::with_max_entries(1024, 0);
 
-/// Bounds on records for each place and reason; the least used make room.
+/// Bounds on the records of each site; the least used make room.
 #[map]
-pub(crate) static BUCKETS: LruPerCpuHashMap<BucketKey, Bucket> = LruPerCpuHashMap::with_max_entries(1024, 0);
+pub(crate) static SITES: LruPerCpuHashMap<SiteKey, SiteBucket> = LruPerCpuHashMap::with_max_entries(1024, 0);
+
+/// Bounds on the records of each flow at a site; the least used make room.
+#[map]
+pub(crate) static FLOWS: LruPerCpuHashMap<FlowKey, FlowBucket> = LruPerCpuHashMap::with_max_entries(4096, 0);
 
 /// Records of single drops.
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// What [`crate::namespace`] answers: one element.
+#[map]
+pub(crate) static NAMESPACE: Array<NamespaceAnswer> = Array::with_max_entries(1, 0);

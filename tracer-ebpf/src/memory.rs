@@ -1,51 +1,146 @@
-//! The two ways to read kernel memory.
+//! The ways to read kernel memory.
+//!
+//! One rule keeps the host safe: **only the tracepoint's `skb` is read by loads through a trusted pointer.** It is never
+//! NULL and always a live `sk_buff`. What lies beyond it is read so that a wrong address yields 0 and no fault: by loads
+//! through pointers that the verifier does not trust, or by the helper. The verifier turns loads through untrusted
+//! pointers into loads with an entry in the exception table (`BPF_PROBE_MEM`, `convert_ctx_accesses`,
+//! `kernel/bpf/verifier.c`); those through trusted and RCU pointers, such as the argument `rx_sk` and the field `skb->sk`,
+//! stay plain loads, and from 6.5 on a NULL check of a trusted pointer is deleted as redundant.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use tracer_common::ABSENT;
+use tracer_common::{ABSENT, CALL_RDONLY_CAST, READ_CAST, READ_PROBE};
+
+use crate::config::config;
 
 /// Reads fields of kernel structures.
 pub(crate) trait Memory {
-    /// Reads the `T` that stands `offset` bytes from `base`; 0 where that cannot be read.
+    /// Reads a field of the tracepoint's `sk_buff`.
     ///
     /// # Safety
-    /// `base` must be a pointer that the program was given or has read as one; `T` must be a plain number or pointer.
+    /// `skb` must be the tracepoint's; `T` must be a plain number or pointer.
+    unsafe fn field<T: Copy + Default>(skb: *const u8, offset: u32) -> T;
+
+    /// As [`Memory::field`], and 0 for a field that this kernel does not have.
+    ///
+    /// # Safety
+    /// As [`Memory::field`].
+    #[inline(always)]
+    unsafe fn field_if_present<T: Copy + Default>(skb: *const u8, offset: u32) -> T {
+        // SAFETY: the caller's.
+        if offset == ABSENT { T::default() } else { unsafe { Self::field(skb, offset) } }
+    }
+
+    /// A pointer that was read out of the `sk_buff` or given as an argument, made fit for [`Memory::load`].
+    /// `type_id` is the BTF id of the structure that it should point to.
+    fn root(pointer: *const u8, type_id: u32) -> *const u8;
+
+    /// Reads a field through a root, or through a pointer that was loaded through one; 0 where it cannot be read, and for
+    /// a field that this kernel does not have.
+    ///
+    /// # Safety
+    /// `base` must come from [`Memory::root`] or [`Memory::load`]; `T` must be a plain number or pointer.
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T;
 
-    /// As [`Memory::load`], and 0 for a field that this kernel does not have.
+    /// Reads a field of a structure whose address is a mere number to the verifier; 0 where it cannot be read, and for a
+    /// field that this kernel does not have. The result is a mere number as well.
     ///
     /// # Safety
-    /// As [`Memory::load`].
-    #[inline(always)]
-    unsafe fn load_if_present<T: Copy + Default>(base: *const u8, offset: u32) -> T {
-        if offset == ABSENT {
-            T::default()
-        } else {
-            // SAFETY: the caller's.
-            unsafe { Self::load(base, offset) }
-        }
-    }
+    /// `T` must be a plain number.
+    unsafe fn chase<T: Copy + Default>(address: u64, offset: u32) -> T;
 }
 
-/// Plain loads. The verifier knows the type of the pointer and, the offset being constant, checks the access as one
-/// of a field. A load that faults reads 0 (`ex_handler_bpf`, `arch/x86/net/bpf_jit_comp.c`), unless the pointer is one that
-/// the verifier trusts, such as an argument of the tracepoint: so of those only `skb`, which is never NULL, is read so.
-pub(crate) struct Direct;
+/// For programs whose arguments have types (`tp_btf`).
+pub(crate) struct Typed;
 
-impl Memory for Direct {
+impl Memory for Typed {
+    #[inline(always)]
+    unsafe fn field<T: Copy + Default>(skb: *const u8, offset: u32) -> T {
+        // SAFETY: the verifier checks the access as one of a field.
+        unsafe { plain(skb, offset) }
+    }
+
+    #[inline(always)]
+    fn root(pointer: *const u8, type_id: u32) -> *const u8 {
+        if config!(reads) == READ_CAST { rdonly_cast(pointer, type_id) } else { pointer }
+    }
+
     #[inline(always)]
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T {
-        // SAFETY: checked by the verifier; volatile, so that the compiler leaves each load as it stands.
-        unsafe { core::ptr::read_volatile(base.wrapping_add(offset as usize).cast()) }
+        if offset == ABSENT {
+            return T::default();
+        }
+        // SAFETY: the verifier checks the access, and makes it fault-tolerant, because the pointer is not trusted.
+        if config!(reads) == READ_PROBE { unsafe { probe(base, offset) } } else { unsafe { plain(base, offset) } }
+    }
+
+    #[inline(always)]
+    unsafe fn chase<T: Copy + Default>(address: u64, offset: u32) -> T {
+        if offset == ABSENT {
+            return T::default();
+        }
+        if config!(reads) == READ_CAST {
+            let field = address.wrapping_add(u64::from(offset)) as *const u8;
+            // SAFETY: as in `load`.
+            return unsafe { plain(rdonly_cast(field, config!(types.in6_addr)), 0) };
+        }
+        if config!(may_probe) != 0 {
+            // SAFETY: the helper fails on addresses that cannot be read.
+            return unsafe { probe(address as *const u8, offset) };
+        }
+        T::default()
     }
 }
 
-/// The helper, for programs whose pointers have no type.
+/// The helper for everything, for programs whose arguments are numbers (raw tracepoints).
 pub(crate) struct Probe;
 
 impl Memory for Probe {
     #[inline(always)]
-    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T {
+    unsafe fn field<T: Copy + Default>(skb: *const u8, offset: u32) -> T {
         // SAFETY: the helper fails on addresses that cannot be read.
-        unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast()) }.unwrap_or_default()
+        unsafe { probe(skb, offset) }
     }
+
+    #[inline(always)]
+    fn root(pointer: *const u8, _: u32) -> *const u8 {
+        pointer
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T {
+        // SAFETY: as in `field`.
+        if offset == ABSENT { T::default() } else { unsafe { probe(base, offset) } }
+    }
+
+    #[inline(always)]
+    unsafe fn chase<T: Copy + Default>(address: u64, offset: u32) -> T {
+        // SAFETY: as in `field`.
+        unsafe { Self::load(address as *const u8, offset) }
+    }
+}
+
+/// # Safety
+/// The verifier checks the access; volatile, so that the compiler leaves each load as it stands.
+#[inline(always)]
+unsafe fn plain<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: the caller's.
+    unsafe { core::ptr::read_volatile(base.wrapping_add(offset as usize).cast()) }
+}
+
+/// # Safety
+/// `T` must be a plain number or pointer.
+#[inline(always)]
+unsafe fn probe<T: Copy + Default>(base: *const u8, offset: u32) -> T {
+    // SAFETY: the helper fails on addresses that cannot be read.
+    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast()) }.unwrap_or_default()
+}
+
+/// The kernel function `bpf_rdonly_cast` (`kernel/bpf/helpers.c`): any number as an untrusted pointer to a structure.
+/// The verifier makes a move between registers of it.
+#[inline(always)]
+pub(crate) fn rdonly_cast(pointer: *const u8, type_id: u32) -> *const u8 {
+    type Cast = unsafe extern "C" fn(*const u8, u32) -> *const u8;
+    // SAFETY: userspace replaces the call of this number before loading; the function only changes what the verifier
+    // knows.
+    unsafe { core::mem::transmute::<usize, Cast>(CALL_RDONLY_CAST as usize)(pointer, type_id) }
 }

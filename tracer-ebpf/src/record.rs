@@ -1,121 +1,155 @@
 //! The event plane: records of single drops, bounded, with a counter for each one that is not sent.
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
-use tracer_common::{Bucket, BucketKey, Counters, RECORD_SKB, RECORD_TRAP, RecordHeader, START_NONE, TrapNames};
+use tracer_common::{
+    ABSENT, BYTES_CAST, BYTES_NONE, MAX_SNAPLEN, RecordHeader, SECTION_DEVICE, SECTION_VLAN, START_NONE,
+};
 
-use crate::account::ticks;
 use crate::config::config;
-use crate::maps::{BUCKETS, RECORDS};
-use crate::memory::Memory;
+use crate::guard::Held;
+use crate::maps::RECORDS;
+use crate::memory::{Memory, Typed};
+use crate::sampler;
 use crate::skb::Dropped;
 
-const SECOND: u64 = 1_000_000_000;
 const HEADER: usize = size_of::<RecordHeader>();
+/// Bytes that are read at a time where the helper is refused.
+const CHUNK: usize = 8;
 
-/// Sends a record of `dropped`, of a hardware drop with its names, or counts why not.
-///
-/// # Safety
-/// `counters` must be this CPU's own.
+/// Sends a record of `dropped`, or counts why not.
 #[inline(always)]
-pub(crate) unsafe fn send<M: Memory>(counters: *mut Counters, dropped: &Dropped, names: Option<&TrapNames>) {
-    let (kind, head) = match names {
-        None => (RECORD_SKB, HEADER),
-        Some(_) => (RECORD_TRAP, HEADER + size_of::<TrapNames>()),
-    };
-    // SAFETY: the caller's.
+pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
+    // SAFETY: the elements are this CPU's own.
     unsafe {
+        let counters = &raw mut (*held.counts).counters;
         (*counters).offered += 1;
-        if !within_rate(dropped) {
+        if !sampler::lets_pass(held.state, dropped) {
             (*counters).suppressed += 1;
             return;
         }
-        let size = head + config!(snaplen) as usize;
+        let size = HEADER + config!(snaplen) as usize;
         let Some(mut entry) = RECORDS.reserve_bytes(size, 0) else {
             (*counters).ring_full += 1;
             return;
         };
         let record = entry.as_mut_ptr();
-        if let Some(names) = names {
-            record.add(HEADER).cast::<TrapNames>().write(*names);
-        }
-        let (captured, start) = capture(record.add(head), dropped);
+        let captured = capture(record.add(HEADER), dropped);
         if captured == 0 && config!(snaplen) != 0 {
             (*counters).unreadable += 1;
         }
-        record.cast::<RecordHeader>().write(RecordHeader {
+        let header = record.cast::<RecordHeader>();
+        header.write(RecordHeader {
             timestamp_ns: bpf_ktime_get_ns(),
             key: dropped.key,
             length: dropped.length,
             captured,
-            start,
-            kind,
+            start: dropped.start_kind,
+            sections: 0,
             interface: dropped.device_name::<M>(),
+            netns_inum: dropped.net.inum,
+            cpu: bpf_get_smp_processor_id(),
+            vlan_tci: 0,
+            vlan_proto: 0,
+            mark: M::field_if_present(skb, config!(offsets.skb_mark)),
+            mtu: 0,
+            queue: M::field_if_present(skb, config!(offsets.skb_queue)),
+            mac: [0; 6],
+            padding: 0,
         });
+        (*header).sections = vlan::<M>(header, skb) | device::<M>(header, dropped);
         (*counters).submitted += 1;
         entry.submit(wakeup_flags(size as u64));
     }
 }
 
-/// Copies the packet's leading bytes to `to`, which has room for `snaplen`; how many, and what they start with or
-/// would start with.
+/// The VLAN tag that the kernel took out of the bytes (`__vlan_hwaccel_put_tag`, `include/linux/if_vlan.h`). Before 6.2 a
+/// bit says whether there is one; then the protocol does, which is cleared with it.
+///
+/// # Safety
+/// `header` must be a record's; `skb` the tracepoint's.
+#[inline(always)]
+unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
+    let (tci, proto, present) =
+        (config!(offsets.skb_vlan_tci), config!(offsets.skb_vlan_proto), config!(offsets.skb_vlan_present));
+    if tci == ABSENT || proto == ABSENT {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        if present != ABSENT && u32::from(M::field::<u8>(skb, present)) & config!(vlan_present_mask) == 0 {
+            return 0;
+        }
+        let protocol = u16::from_be(M::field(skb, proto));
+        if protocol == 0 {
+            return 0;
+        }
+        (*header).vlan_proto = protocol;
+        (*header).vlan_tci = M::field(skb, tci);
+    }
+    SECTION_VLAN
+}
+
+/// What the packet's device is like.
+///
+/// # Safety
+/// `header` must be a record's.
+#[inline(always)]
+unsafe fn device<M: Memory>(header: *mut RecordHeader, dropped: &Dropped) -> u8 {
+    if dropped.device.pointer.is_null() {
+        return 0;
+    }
+    // SAFETY: the pointer is the device's; an address of six bytes stands in an array of at least eight.
+    unsafe {
+        (*header).mtu = M::load(dropped.device.pointer, config!(offsets.dev_mtu));
+        let address: usize = M::load(dropped.device.pointer, config!(offsets.dev_addr));
+        let bytes = M::chase::<u64>(address as u64, 0).to_ne_bytes();
+        (*header).mac = [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]];
+    }
+    SECTION_DEVICE
+}
+
+/// Copies the packet's leading bytes to `to`, which has room for `snaplen`; how many.
 ///
 /// # Safety
 /// `to` must have room for `snaplen` bytes.
 #[inline(always)]
-unsafe fn capture(to: *mut u8, dropped: &Dropped) -> (u16, u8) {
+unsafe fn capture(to: *mut u8, dropped: &Dropped) -> u16 {
     let snaplen = config!(snaplen);
-    if snaplen == 0 || dropped.start_kind == START_NONE {
-        return (0, dropped.start_kind);
+    if snaplen == 0 || config!(bytes) == BYTES_NONE || dropped.start_kind == START_NONE {
+        return 0;
     }
     let mut size = u64::from(snaplen);
     if dropped.linear < size {
         size = dropped.linear;
     }
+    if config!(bytes) == BYTES_CAST {
+        // SAFETY: the caller's.
+        return unsafe { capture_by_cast(to, dropped.start, size) };
+    }
     // SAFETY: `size` is at most `snaplen`; the helper fails on addresses that cannot be read.
     let result = unsafe { bpf_probe_read_kernel(to.cast(), size as u32, dropped.start as *const _) };
-    (if result == 0 { size as u16 } else { 0 }, dropped.start_kind)
+    if result == 0 { size as u16 } else { 0 }
 }
 
-/// Takes a token from the bucket of the place and reason on this CPU. True also when there is no bound.
+/// As [`capture`], without the helper. Userspace makes `snaplen` a multiple of [`CHUNK`] for it.
+///
+/// # Safety
+/// As [`capture`].
 #[inline(always)]
-fn within_rate(dropped: &Dropped) -> bool {
-    let rate = u64::from(config!(rate));
-    if rate == 0 {
-        return true;
+unsafe fn capture_by_cast(to: *mut u8, start: u64, size: u64) -> u16 {
+    let snaplen = config!(snaplen) as usize;
+    let mut at = 0;
+    for _ in 0..MAX_SNAPLEN as usize / CHUNK {
+        if at + CHUNK > snaplen || at as u64 >= size {
+            break;
+        }
+        // SAFETY: within `snaplen`; what cannot be read is 0.
+        unsafe { to.add(at).cast::<u64>().write_unaligned(Typed::chase(start.wrapping_add(at as u64), 0)) };
+        at += CHUNK;
     }
-    let now = ticks();
-    let key = BucketKey { location: dropped.key.location, reason: dropped.key.reason, padding: 0 };
-    let Some(bucket) = BUCKETS.get_ptr_mut(key) else {
-        // Should there be no room, the ring still bounds what is sent.
-        let _ = BUCKETS.insert(key, Bucket { since_ticks: now, tokens: rate - 1 }, BPF_ANY.into());
-        return true;
-    };
-    // SAFETY: the element is this CPU's own.
-    let bucket = unsafe { &mut *bucket };
-    refill(bucket, rate, now);
-    if bucket.tokens == 0 {
-        return false;
-    }
-    bucket.tokens -= 1;
-    true
-}
-
-/// Adds the tokens that came since the last time, up to one second's.
-#[inline(always)]
-fn refill(bucket: &mut Bucket, rate: u64, now: u64) {
-    let tick = u64::from(config!(tick_ns));
-    let elapsed = now.wrapping_sub(bucket.since_ticks) * tick;
-    if elapsed >= SECOND {
-        *bucket = Bucket { since_ticks: now, tokens: rate };
-        return;
-    }
-    let gained = elapsed * rate / SECOND;
-    if gained > 0 {
-        // The fraction of a token that this gives away is less than a tick's.
-        bucket.since_ticks = now;
-        bucket.tokens = if bucket.tokens + gained < rate { bucket.tokens + gained } else { rate };
-    }
+    size as u16
 }
 
 /// Wakes the reader by the one record that lifts the waiting bytes over the mark. It looks by itself every few

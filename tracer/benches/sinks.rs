@@ -8,19 +8,21 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
-use tracer::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use tracer::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
 use tracer::packet::decode;
 use tracer::sink::{DropSink, TraceJson, TraceText, TraceTextOptions};
 
 fn place() -> Place {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: None };
     Place {
+        kind: Kind::Packet,
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
         location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
         netns: 4_026_531_833,
+        netns_cookie: 1,
         netns_name: None,
     }
 }
@@ -44,6 +46,8 @@ fn one_drop(criterion: &mut Criterion) {
             length: 106,
             start: PacketStart::Mac,
             bytes: &bytes,
+            vlan: None,
+            device_mac: None,
         };
         sink.event(black_box(&event)).expect("a sink of zeros takes all");
     };

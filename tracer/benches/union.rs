@@ -8,6 +8,7 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tracer::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
 use tracer::kernel::clock::Clock;
+use tracer::kernel::netns::Names;
 use tracer::kernel::reasons::ReasonNames;
 use tracer::pipeline::dedupe::Moment;
 use tracer::pipeline::normalise::Normaliser;
@@ -37,13 +38,13 @@ struct Run {
 fn record(index: u64, bytes: &[u8]) -> Record<'_> {
     let key = DropKey { location: 0xffff_ffff_8204_5927 + index % PLACES * 64, reason: 2, ..DropKey::default() };
     let header = RecordHeader { timestamp_ns: index * SPACING_NS, key, length: 106, ..RecordHeader::default() };
-    Record { header, start: PacketStart::Mac, bytes, trap: None }
+    Record { header, start: PacketStart::Mac, bytes }
 }
 
 impl Run {
     fn begun(kept: usize) -> Self {
-        let mut normaliser = Normaliser::new(ReasonNames::without_types());
-        let place = |index| normaliser.event(&record(index, &[]), |_, _| None, |event| Arc::clone(event.place));
+        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true);
+        let place = |index| normaliser.event(&record(index, &[]), |_| None, |event| Arc::clone(event.place));
         let told = (0..PLACES).map(place).collect();
         let union = Union::new(UnionOptions::of_bytes(128, kept));
         let mut run = Self { union, normaliser, clock: Clock::new(), told, bytes: [0x5a; 128], next: 0 };
@@ -62,12 +63,21 @@ impl Run {
             // Where TCP has its sequence number.
             bytes[34..42].copy_from_slice(&index.to_be_bytes());
             let hear = |event: &DropEvent<'_>| union.hear(now, Origin::Ebpf, event, &mut show);
-            joined = joined.and(normaliser.event(&record(index, bytes), |_, _| None, hear));
+            joined = joined.and(normaliser.event(&record(index, bytes), |_| None, hear));
             let Some(late) = index.checked_sub(IN_FLIGHT) else { continue };
             bytes[34..42].copy_from_slice(&late.to_be_bytes());
             let place = &told[usize::try_from(late % PLACES).unwrap_or(0)];
             let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
-            let event = DropEvent { timestamp, place, seen_by: &[Origin::NetDm], length: 106, start, bytes };
+            let event = DropEvent {
+                vlan: None,
+                device_mac: None,
+                timestamp,
+                place,
+                seen_by: &[Origin::NetDm],
+                length: 106,
+                start,
+                bytes,
+            };
             joined = joined.and(union.hear(now, Origin::NetDm, &event, &mut show));
         }
         joined.and_then(|()| union.advance(Moment(*next * SPACING_NS), &mut show)).expect("nothing is written");

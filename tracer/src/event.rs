@@ -83,9 +83,54 @@ pub struct Symbol {
     pub module: Option<Arc<str>>,
 }
 
+/// What was freed: the tracepoint also shows things that are no packets of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A packet of a network.
+    #[default]
+    Packet,
+    /// A packet that a device dropped and its driver reported by a devlink trap.
+    Hardware,
+    /// A frame that an XDP program or a redirect dropped before it became a packet of the network stack.
+    Xdp,
+    /// A message between Unix sockets of this host.
+    Unix,
+    /// A netlink message of this host.
+    Netlink,
+    /// An empty buffer without headers, such as the one with which the kernel tries out a device that comes up.
+    Empty,
+}
+
+impl Kind {
+    /// The name in JSON and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Packet => "packet",
+            Self::Hardware => "hardware",
+            Self::Xdp => "xdp",
+            Self::Unix => "unix",
+            Self::Netlink => "netlink",
+            Self::Empty => "empty",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        const ALL: [Kind; 6] = [Kind::Packet, Kind::Hardware, Kind::Xdp, Kind::Unix, Kind::Netlink, Kind::Empty];
+        ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether something of a network was lost.
+    pub const fn is_packet(self) -> bool {
+        matches!(self, Self::Packet | Self::Hardware | Self::Xdp)
+    }
+}
+
 /// What drops are told apart by, with names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
+    /// What was freed.
+    pub kind: Kind,
     /// Why.
     pub reason: Arc<Reason>,
     /// Where in the kernel.
@@ -96,8 +141,11 @@ pub struct Place {
     pub interface: Option<Arc<str>>,
     /// 0 when the packet had no device.
     pub ifindex: u32,
-    /// Inode number of the network namespace; 0 when unknown.
+    /// Inode number of the network namespace; 0 when unknown. Numbers are used again as soon as a namespace is gone.
     pub netns: u32,
+    /// Cookie of the network namespace (`net->net_cookie`), which is never used again within a boot; 0 when unknown and on
+    /// kernels without cookies (before 5.12).
+    pub netns_cookie: u64,
     /// Name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
 }
@@ -105,8 +153,14 @@ pub struct Place {
 impl Place {
     /// Whether it is messages to listeners of netlink that are dropped here, and not packets of a network.
     pub fn is_netlink_message(&self) -> bool {
-        let symbol = self.location.symbol.as_ref();
-        self.ifindex == 0 && symbol.is_some_and(|symbol| own_netlink::is_netlink_delivery(&symbol.name))
+        self.kind == Kind::Netlink
+    }
+
+    /// As [`Place::kind`], also where only the function tells that a netlink message was to be delivered.
+    pub fn kind_of(kind: Kind, ifindex: u32, location: &Location) -> Kind {
+        let symbol = location.symbol.as_ref();
+        let delivers = ifindex == 0 && symbol.is_some_and(|symbol| own_netlink::is_netlink_delivery(&symbol.name));
+        if delivers && kind == Kind::Packet { Kind::Netlink } else { kind }
     }
 }
 
@@ -153,4 +207,32 @@ pub struct DropEvent<'a> {
     pub start: PacketStart,
     /// Leading bytes of the packet.
     pub bytes: &'a [u8],
+    /// The VLAN tag that the kernel took out of the bytes.
+    pub vlan: Option<VlanTag>,
+    /// The link address of the packet's device; none where it is unknown or the device has none.
+    pub device_mac: Option<[u8; 6]>,
+}
+
+impl DropEvent<'_> {
+    /// Whether the frame was sent to the device's own link address; none where either is unknown.
+    pub fn is_to_device(&self) -> Option<bool> {
+        let destination = self.bytes.first_chunk::<6>().filter(|_| self.start == PacketStart::Mac)?;
+        Some(self.device_mac? == *destination)
+    }
+}
+
+/// A VLAN tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VlanTag {
+    /// `EtherType` of the tag: 0x8100, or 0x88a8 of a service tag.
+    pub protocol: u16,
+    /// Tag control information: priority, drop eligibility, and the VLAN identifier in the low 12 bits.
+    pub tci: u16,
+}
+
+impl VlanTag {
+    /// The VLAN identifier.
+    pub const fn id(self) -> u16 {
+        self.tci & 0x0fff
+    }
 }

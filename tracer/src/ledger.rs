@@ -46,8 +46,7 @@ impl Ledger {
 
 /// The account of the eBPF source.
 ///
-/// Once the program is detached, `hits = accounted + overflow + filtered`; before, drops that came while the maps were
-/// read stand in [`EbpfLedger::unread`].
+/// `hits = accounted + overflow + filtered`, in each reading; `lost = nested + missed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EbpfLedger {
     /// Runs of the kernel programs: drops seen, in hardware too.
@@ -58,9 +57,13 @@ pub struct EbpfLedger {
     pub overflow: u64,
     /// Drops that a filter left out.
     pub filtered: u64,
-    /// Drops that the kernel did not show to the program, which was running on that CPU already
-    /// (`recursion_misses`, `kernel/trace/bpf_trace.c`); none where the kernel does not tell.
-    pub missed: Option<u64>,
+    /// Drops among those accounted whose network namespace is unknown, so that a filter could not decide on them.
+    pub unknown_netns: u64,
+    /// Drops that were not counted, because one of the programs was running already on that CPU.
+    pub nested: u64,
+    /// Drops that the kernel did not show to the program, which was running on that CPU already (`recursion_misses`,
+    /// `kernel/trace/bpf_trace.c`).
+    pub missed: u64,
     /// Exact reasons that queueing disciplines told and no drop took up: the drops, if they were any, have the general
     /// reason `QDISC_DROP`. None where the kernel has no such tracepoint.
     pub qdisc_untaken: Option<u64>,
@@ -69,9 +72,13 @@ pub struct EbpfLedger {
 }
 
 impl EbpfLedger {
-    /// Drops that were seen but are in none of the counts. While the program runs, those that came during the
-    /// reading; afterwards 0, or the account is wrong.
-    pub const fn unread(&self) -> i128 {
+    /// Drops that are in none of the counts.
+    pub const fn lost(&self) -> u64 {
+        self.nested + self.missed
+    }
+
+    /// What the sum is off by: 0, or the account is wrong.
+    pub const fn mismatch(&self) -> i128 {
         self.hits as i128 - self.accounted as i128 - self.overflow as i128 - self.filtered as i128
     }
 }

@@ -22,12 +22,23 @@ pub const MAX_VLANS: usize = 3;
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// VLAN tags that stand in the bytes. A tag that the network card took out is not among them.
+    /// VLAN tags: that which the kernel took out of the bytes, where it is known, then those that stand there.
     pub vlans: Vlans,
     /// `EtherType` of the content; 0 when it is not known.
     pub ether_type: u16,
     /// What is inside.
     pub content: Content,
+}
+
+impl Decoded {
+    /// With the tag that the kernel took out of the bytes, which was the outermost.
+    #[must_use]
+    pub fn with_tag(mut self, id: Option<u16>) -> Self {
+        if let Some(id) = id {
+            self.vlans.prepend(id);
+        }
+        self
+    }
 }
 
 /// Ids of VLAN tags, outermost first.
@@ -41,6 +52,14 @@ impl Vlans {
     /// The ids, outermost first.
     pub fn ids(&self) -> &[u16] {
         self.ids.get(..self.length).unwrap_or_default()
+    }
+
+    /// Puts a tag that the kernel took out of the bytes before those that stand there. The innermost gives way when there
+    /// is no room.
+    fn prepend(&mut self, id: u16) {
+        self.ids.rotate_right(1);
+        self.ids[0] = id;
+        self.length = (self.length + 1).min(MAX_VLANS);
     }
 
     /// False when there is no room.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counting::measured;
-use tracer::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
+use tracer::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Timestamp};
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, UniqueDrop};
 use tracer::pipeline::union::{Union, UnionOptions};
@@ -89,6 +89,8 @@ fn the_steady_state_allocates_nothing() {
 fn drops_with_their_bytes_are_joined_without_allocating() {
     let reason = Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() };
     let place = Arc::new(Place {
+        kind: Kind::Packet,
+        netns_cookie: 0,
         reason: reason.into(),
         location: Location { address: 7, symbol: None, trap_group: None }.into(),
         protocol: 0x800,
@@ -112,7 +114,16 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
                 bytes[34..42].copy_from_slice(&number.to_be_bytes());
                 let (timestamp, seen_by) = (Timestamp(moment(number).0), origin.alone());
                 let (length, start) = (128, PacketStart::Mac);
-                let event = DropEvent { timestamp, place: &place, seen_by, length, start, bytes: &bytes };
+                let event = DropEvent {
+                    timestamp,
+                    place: &place,
+                    seen_by,
+                    length,
+                    start,
+                    bytes: &bytes,
+                    vlan: None,
+                    device_mac: None,
+                };
                 union.advance(now, &mut show).unwrap();
                 union.hear(now, origin, &event, &mut show).unwrap();
             }

@@ -12,6 +12,8 @@ use tracer::sink::{DropSink as _, TraceJson};
 fn a_line_of_json_allocates_nothing() {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("udp".into()) };
     let place = Place {
+        kind: tracer::event::Kind::Packet,
+        netns_cookie: 0,
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
         location: Location { address: u64::MAX, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x86dd,
@@ -24,6 +26,8 @@ fn a_line_of_json_allocates_nothing() {
     let mut bytes = [0xab; 48];
     bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 17, 64]);
     let event = DropEvent {
+        vlan: None,
+        device_mac: None,
         timestamp: Timestamp(1_767_225_600_000_000_000),
         place: &place.into(),
         seen_by: &[Origin::Ebpf],

@@ -57,7 +57,7 @@ fn is_told_well(scrape: &Scrape, labels: &[(&str, &str)]) -> Result<()> {
     }
     let lost = scrape.sum("droptrace_ledger_drops_total", &[("account", "lost")]);
     let is_unknown = scrape.sum("droptrace_loss_unknown", &[]) == 1;
-    ensure!(lost == 0 && is_unknown != kernel::tells_missed_runs()?, "{lost} lost, unknown: {is_unknown}");
+    ensure!(lost == 0 && !is_unknown, "{lost} lost, unknown: {is_unknown}");
     Ok(())
 }
 
@@ -91,7 +91,10 @@ fn what_has_no_series_is_in_the_one_for_others() -> Result<()> {
     }
     let others = own.settled()?.sum("droptrace_drops_total", &[("reason", "other"), ("netns", "other")]);
     let dropped = storms[0].dropped()?;
-    ensure!(others == dropped, "{others} in the one for others, the kernel dropped {dropped}");
+    // Drops whose namespace is unknown may be those of other tests.
+    let unknown = own.scrape()?.sum("droptrace_ledger_drops_total", &[("account", "unknown_netns")]);
+    let is_right = (dropped..=dropped + unknown).contains(&others);
+    ensure!(is_right, "{others} in the one for others, the kernel dropped {dropped}, {unknown} of unknown namespaces");
     let filtered = own.scrape()?.sum("droptrace_ledger_drops_total", &[("account", "filtered")]);
     ensure!(filtered >= storms[1].dropped()?, "{filtered} filtered out");
     Ok(())

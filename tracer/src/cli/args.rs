@@ -31,6 +31,9 @@ use super::units;
 use crate::sink::Sort;
 use crate::source::net_dm::AlertMode;
 
+/// Rows that are kept in memory unless asked for otherwise.
+pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
+
 const EXAMPLES: &str = "\
 Examples:
   droptrace                              show drops as they happen, by reason and place
@@ -54,9 +57,9 @@ Examples:
   droptrace trace --count 20             show the next 20 drops
   droptrace trace --all --format json -o drops.jsonl
 
-Without --all, a flood at one place does not hide the rare drops of others: each place and reason \
-may show so many records a second on each CPU (--rate). What is held back is still counted, and told \
-at the end.
+Without --all, a flood does not hide the rare drops of others: on each CPU, each flow at a function and for a reason \
+may show so many records a second (--rate), all flows there together ten times as many, and flows that have not shown \
+for a second have a share of their own. What is held back is still counted, and reported at the end.
 
 Rights, exit status and Ctrl-C are as in `droptrace --help`.";
 
@@ -181,10 +184,15 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     pub mode: Mode,
 
-    /// Places that the kernel tells apart; drops at more of them are counted by reason only
+    /// Keys that the kernel tells apart between two readings; drops of more of them are counted by reason only
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
+
+    /// Rows that are kept in memory; drops of further keys are counted by reason only
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ROWS, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(hide_short_help = true)]
+    pub max_rows: u32,
 }
 
 /// Options of `stat`.
@@ -261,7 +269,8 @@ pub struct TraceArgs {
     #[arg(long, conflicts_with = "count")]
     pub raw: bool,
 
-    /// Records a second for each place, reason and CPU; no bound with --source both
+    /// Records a second for each flow at a function and reason, on each CPU; ten times that for all flows there together.
+    /// No bound with --source both
     #[arg(long, value_name = "N", default_value = "100")]
     pub rate: NonZeroU32,
 
@@ -280,7 +289,7 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// Records a second for each place, reason and CPU; none without a bound. The drop monitor knows none, so where both
+    /// Records a second for each flow, function, reason and CPU; none without a bound. The drop monitor knows none, so where both
     /// sources tell, both tell all.
     pub fn bound(&self) -> Option<NonZeroU32> {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;

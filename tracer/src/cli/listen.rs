@@ -1,6 +1,7 @@
 //! What a session is to do, from what was typed: who may listen, and to which drops.
 
 use std::io;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -20,7 +21,8 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let Target { netns, ifindex } = resolve(args)?;
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
-    Ok(Options { steps: steps(args), events, netns, ifindex, map_entries, kernel_log, join })
+    let max_rows = usize::try_from(args.max_rows)?;
+    Ok(Options { steps: steps(args), events, netns, ifindex, map_entries, max_rows, kernel_log, join })
 }
 
 /// Listens until the end; what is heard only counts.
@@ -75,10 +77,12 @@ fn both(mode: Option<Mode>, alerts: Option<AlertMode>) -> Vec<Step> {
     modes.into_iter().map(|mode| Step::Both(mode, alerts.unwrap_or(AlertMode::Packet))).collect()
 }
 
-/// What the kernel program compares with; 0 for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the kernel program compares with.
+#[derive(Clone, Debug)]
 pub(super) struct Target {
-    pub(super) netns: u32,
+    /// None for all.
+    pub(super) netns: Option<Arc<netns::Target>>,
+    /// 0 for all.
     pub(super) ifindex: u32,
 }
 
@@ -86,7 +90,7 @@ pub(super) struct Target {
 pub(super) fn resolve(args: &CommonArgs) -> Result<Target> {
     let wanted = args.netns.as_deref().map(netns::parse_target).transpose().context("--netns")?;
     match args.interface.as_deref() {
-        None => Ok(Target { netns: wanted.map_or(0, |wanted| wanted.inum), ifindex: 0 }),
+        None => Ok(Target { netns: wanted.map(Arc::new), ifindex: 0 }),
         Some(name) => interface(wanted, name),
     }
 }
@@ -101,7 +105,7 @@ fn interface(wanted: Option<netns::Target>, name: &str) -> Result<Target> {
             _ => return Err(explain(error)).with_context(|| format!("--interface {name}")),
         },
     };
-    Ok(Target { netns: within.inum, ifindex })
+    Ok(Target { netns: Some(Arc::new(within)), ifindex })
 }
 
 fn explain(error: io::Error) -> anyhow::Error {

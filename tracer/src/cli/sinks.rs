@@ -104,6 +104,8 @@ mod tests {
                 let mut sink = trace(args, output, 0, 128);
                 sink.start(&host(), Timestamp(0))?;
                 let place = Place {
+                    kind: crate::event::Kind::Packet,
+                    netns_cookie: 0,
                     reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
                     location: Location { address: 1, symbol: None, trap_group: None }.into(),
                     protocol: 0,
@@ -113,6 +115,8 @@ mod tests {
                     netns_name: None,
                 };
                 sink.event(&DropEvent {
+                    vlan: None,
+                    device_mac: None,
                     timestamp: Timestamp(0),
                     place: &place.into(),
                     seen_by: &[Origin::Ebpf],

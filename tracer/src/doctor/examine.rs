@@ -179,10 +179,11 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> anyh
         mode,
         map_entries: 1,
         events: None,
-        netns: 0,
+        netns: None,
         ifindex: 0,
         kernel_log: false,
-        by_address: facts.lockdown != Lockdown::Confidentiality,
+        max_rows: 1,
+        may_probe: facts.lockdown != Lockdown::Confidentiality,
     };
     let (mut source, _) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
     Ok(source.detach()?)

@@ -12,10 +12,14 @@ pub(crate) struct Ebpf {
     overflow: u64,
     filtered: u64,
     #[serde(skip_deserializing)]
-    lost: Option<u64>,
+    lost: u64,
+    /// `null` in the first recordings of kernels that withhold no drop (before 5.12).
     missed: Option<u64>,
-    #[serde(skip_deserializing)]
-    unread: i128,
+    /// The first recordings do not have the next two.
+    #[serde(default)]
+    nested: u64,
+    #[serde(default)]
+    unknown_netns: u64,
     events: Option<Events>,
     qdisc_untaken: Option<u64>,
 }
@@ -55,16 +59,20 @@ pub(crate) struct NetDm {
 
 impl From<EbpfLedger> for Ebpf {
     fn from(ledger: EbpfLedger) -> Self {
-        let EbpfLedger { hits, accounted, overflow, filtered, missed, events, qdisc_untaken } = ledger;
-        let (unread, events) = (ledger.unread(), events.map(Events::from));
-        Self { hits, accounted, overflow, filtered, lost: missed, missed, unread, events, qdisc_untaken }
+        let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, nested, missed, .. } = ledger;
+        let EbpfLedger { events, qdisc_untaken, .. } = ledger;
+        let (lost, events) = (ledger.lost(), events.map(Events::from));
+        let missed = Some(missed);
+        Self { hits, accounted, overflow, filtered, lost, missed, nested, unknown_netns, events, qdisc_untaken }
     }
 }
 
 impl From<Ebpf> for EbpfLedger {
     fn from(ledger: Ebpf) -> Self {
-        let Ebpf { hits, accounted, overflow, filtered, missed, events, qdisc_untaken, .. } = ledger;
-        Self { hits, accounted, overflow, filtered, missed, events: events.map(EventLedger::from), qdisc_untaken }
+        let Ebpf { hits, accounted, overflow, filtered, lost: _, missed, nested, unknown_netns, .. } = ledger;
+        let (events, qdisc_untaken) = (ledger.events.map(EventLedger::from), ledger.qdisc_untaken);
+        let missed = missed.unwrap_or(0);
+        Self { hits, accounted, overflow, filtered, unknown_netns, nested, missed, qdisc_untaken, events }
     }
 }
 

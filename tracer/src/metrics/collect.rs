@@ -1,6 +1,7 @@
 //! The agent's state: what was read so far, as figures.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::figures::{Family, Figures, Kind, Sample, Value};
@@ -52,6 +53,7 @@ pub struct Collector {
     /// The way that was taken, and each source's name and mode.
     step: Option<Step>,
     sources: Vec<(&'static str, &'static str)>,
+    not_packets: NotPackets,
 }
 
 impl Collector {
@@ -64,6 +66,7 @@ impl Collector {
             accounts: Accounts::default(),
             step: None,
             sources: vec![],
+            not_packets: NotPackets::default(),
         }
     }
 
@@ -78,6 +81,7 @@ impl Collector {
     fn take(&mut self, report: &StatReport, step: Step) {
         let Self { surroundings, series, .. } = self;
         let mut reading = series.reading();
+        self.not_packets.take(&report.drops);
         for total in most_first(&report.drops) {
             let sum = Sum { packets: total.packets, bytes: total.bytes };
             reading.add(Spot::from(&*total.place), sum, || surroundings.labels(&total.place));
@@ -95,7 +99,8 @@ impl Collector {
     /// All that is told.
     pub fn figures(&self, work: &Work) -> Figures {
         let families = self.drops().into_iter().chain(self.accounts.families());
-        let families = families.chain(self.ways()).chain(self.facts()).chain(self.bound());
+        let families =
+            families.chain(self.not_packets.family()).chain(self.ways()).chain(self.facts()).chain(self.bound());
         let families = families.chain(of_work(work)).chain(process::families(self.facts.started_at));
         Figures { families: families.collect() }
     }
@@ -175,9 +180,37 @@ impl Collector {
     }
 }
 
+/// What passes the tracepoint and is no packet of a network, by kind.
+#[derive(Debug, Default)]
+struct NotPackets(BTreeMap<&'static str, u64>);
+
+impl NotPackets {
+    fn take(&mut self, drops: &[DropTotal]) {
+        let mut now: BTreeMap<&str, u64> = BTreeMap::new();
+        for total in drops.iter().filter(|total| !total.place.kind.is_packet()) {
+            *now.entry(total.place.kind.name()).or_default() += total.packets;
+        }
+        for (kind, count) in now {
+            let sum = self.0.entry(kind).or_default();
+            *sum = count.max(*sum);
+        }
+    }
+
+    fn family(&self) -> Option<Family> {
+        let samples = self.0.iter().map(|(kind, count)| Sample::new([("kind", *kind)], *count)).collect();
+        (!self.0.is_empty()).then_some(Family {
+            name: "droptrace_not_packets",
+            help: "Freed buffers that are not packets of a network: messages of Unix sockets, of netlink, empty buffers",
+            unit: None,
+            kind: Kind::Counter,
+            samples,
+        })
+    }
+}
+
 /// So that the first reading gives series to what drops most.
 fn most_first(totals: &[DropTotal]) -> Vec<&DropTotal> {
-    let mut totals: Vec<_> = totals.iter().collect();
+    let mut totals: Vec<_> = totals.iter().filter(|total| total.place.kind.is_packet()).collect();
     totals.sort_by_key(|total| Reverse(total.packets));
     totals
 }

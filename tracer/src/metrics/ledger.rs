@@ -39,7 +39,8 @@ impl Accounts {
         [
             family(
                 "droptrace_ledger_drops",
-                "Drops that the source saw: accounted by place, in overflow by reason only, filtered out, or lost",
+                "Drops that the source saw: accounted by place (unknown_netns: those among them whose network namespace is \
+                 unknown), in overflow by reason only, filtered out, or lost",
                 &self.drops,
             ),
             family("droptrace_ledger_events", "Single drops, and what became of them", &self.events),
@@ -68,13 +69,18 @@ fn rise(
 }
 
 /// None where the number cannot be known.
-fn drops(ledger: &Ledger) -> [(&'static str, Option<u64>); 4] {
+fn drops(ledger: &Ledger) -> [(&'static str, Option<u64>); 5] {
     let (accounted, overflow, lost) = match ledger {
-        Ledger::Ebpf(ledger) => (ledger.accounted, ledger.overflow, ledger.missed),
+        Ledger::Ebpf(ledger) => (ledger.accounted, ledger.overflow, Some(ledger.lost())),
         Ledger::NetDm(ledger) => (ledger.accounted, ledger.overflow, ledger.lost()),
         Ledger::Counters(ledger) => (ledger.counted, 0, None),
     };
+    let unknown_netns = match ledger {
+        Ledger::Ebpf(ledger) => Some(ledger.unknown_netns),
+        Ledger::NetDm(_) | Ledger::Counters(_) => None,
+    };
     [
+        ("unknown_netns", unknown_netns),
         ("accounted", Some(accounted)),
         ("overflow", Some(overflow)),
         ("filtered", Some(ledger.filtered())),
@@ -115,11 +121,12 @@ mod tests {
     #[test]
     fn each_source_has_the_same_accounts() {
         let mut accounts = Accounts::default();
-        let ebpf =
-            EbpfLedger { hits: 6, accounted: 1, overflow: 2, filtered: 3, missed: Some(4), ..EbpfLedger::default() };
+        let ebpf = EbpfLedger { hits: 6, accounted: 1, overflow: 2, filtered: 3, missed: 4, ..EbpfLedger::default() };
         accounts.take(&report(Ledger::Ebpf(ebpf)));
-        let expected = ["accounted Count(1)", "filtered Count(3)", "lost Count(4)", "overflow Count(2)"];
-        assert_eq!(told(&accounts, "droptrace_ledger_drops"), expected.map(|line| format!("ebpf {line}")));
+        let counts = ["accounted Count(1)", "filtered Count(3)", "lost Count(4)", "overflow Count(2)"];
+        let expected = [&counts[..], &["unknown_netns Count(0)"]].concat();
+        let expected: Vec<_> = expected.iter().map(|line| format!("ebpf {line}")).collect();
+        assert_eq!(told(&accounts, "droptrace_ledger_drops"), expected);
         assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["ebpf Count(0)"]);
         assert!(told(&accounts, "droptrace_ledger_events").is_empty());
         accounts = Accounts::default();

@@ -18,7 +18,8 @@ pub(super) enum Spot {
         trap_group: Option<Arc<str>>,
         protocol: u16,
         ifindex: u32,
-        netns: u32,
+        /// Cookie, and inode number.
+        netns: (u64, u32),
         /// Where only the name tells interfaces apart.
         interface: Option<Arc<str>>,
     },
@@ -34,7 +35,7 @@ impl From<&Place> for Spot {
             trap_group: place.location.trap_group.clone(),
             protocol: place.protocol,
             ifindex: place.ifindex,
-            netns: place.netns,
+            netns: (place.netns_cookie, place.netns),
             interface: place.interface.clone().filter(|_| place.ifindex == 0),
         }
     }
@@ -128,6 +129,8 @@ mod tests {
     fn place() -> Place {
         let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
         Place {
+            kind: crate::event::Kind::Packet,
+            netns_cookie: 0,
             reason: Reason { value: Some(5), subsystem: "core".into(), name: "NO_SOCKET".into() }.into(),
             location: Location { address: 4711, symbol: Some(symbol), trap_group: None }.into(),
             protocol: 0x0800,
@@ -153,6 +156,8 @@ mod tests {
         let reason = Reason { value: Some(REASON_ABSENT), subsystem: "?".into(), name: "?".into() };
         let location = Location { address: 4711, symbol: None, trap_group: None };
         let unknown = Place {
+            kind: crate::event::Kind::Packet,
+            netns_cookie: 0,
             reason: reason.into(),
             location: location.into(),
             protocol: 0,
@@ -187,7 +192,8 @@ mod tests {
     fn messages_to_listeners_are_no_packets() {
         let symbol = Symbol { name: "netlink_broadcast_filtered".into(), offset: 1, module: None };
         let location = Location { address: 1, symbol: Some(symbol), trap_group: None };
-        let told = labels(&Place { location: location.into(), interface: None, ifindex: 0, ..place() });
+        let kind = crate::event::Kind::Netlink;
+        let told = labels(&Place { kind, location: location.into(), interface: None, ifindex: 0, ..place() });
         assert_eq!((&*told[5], &*told[7]), ("", "netlink"));
     }
 }

@@ -1,19 +1,19 @@
 //! Gives names to what sources count by number: reasons, places in the kernel, interfaces, namespaces, times.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use tracer_common::{DropKey, TrapKey};
+use tracer_common::{DropKey, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, TrapNames};
 
-use crate::event::{DropEvent, DropTotal, Origin, Place};
+use crate::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason, VlanTag};
 use crate::kernel::clock::Clock;
-use crate::kernel::interfaces;
-use crate::kernel::netns::{self, Namespaces};
+use crate::kernel::netns::{Names, NetnsId};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
 use crate::report::OverflowTotal;
-use crate::source::ebpf::{Count, Record, Totals};
+use crate::source::ebpf::{Count, Record, Totals, interface_name};
 use crate::source::net_dm;
 
 mod hardware;
@@ -26,34 +26,35 @@ const MAX_PLACES: usize = 1 << 16;
 pub struct Normaliser {
     reasons: ReasonNames,
     symbols: Symbols,
-    namespaces: Namespaces,
+    namespaces: Arc<Names>,
     clock: Clock,
-    own_netns: u32,
-    places: HashMap<DropKey, Arc<Place>, RandomState>,
-    trapped: HashMap<TrapKey, Arc<Place>, RandomState>,
+    /// With the names that were known at the drop: an interface may be renamed.
+    places: HashMap<(DropKey, PlaceNames), Arc<Place>, RandomState>,
+    /// Namespaces are told apart by cookies.
+    has_cookies: bool,
     /// Of the drop monitor, whose keys are its own.
     told: HashMap<net_dm::Key, Arc<Place>, RandomState>,
 }
 
 impl Normaliser {
-    /// With the kernel's names for reasons; all else is read when it is first needed.
-    pub fn new(reasons: ReasonNames) -> Self {
+    /// With the kernel's names for reasons, and the names of namespaces that are known by now and later. Namespaces of the
+    /// kernel program's keys are cookies where the kernel has them, else inode numbers.
+    pub fn new(reasons: ReasonNames, namespaces: Arc<Names>, has_cookies: bool) -> Self {
         Self {
             reasons,
             symbols: Symbols::new(),
-            namespaces: Namespaces::new(),
+            namespaces,
             clock: Clock::new(),
-            // 0, which no namespace has, when it cannot be told.
-            own_netns: netns::own().unwrap_or(0),
             places: HashMap::default(),
-            trapped: HashMap::default(),
+            has_cookies,
             told: HashMap::default(),
         }
     }
 
-    /// Follows steps of real time. To be called once an interval.
-    pub fn refresh_clock(&mut self) {
+    /// Follows steps of real time, and names that namespaces got since. To be called once an interval.
+    pub fn refresh(&mut self) {
         self.clock.refresh();
+        self.places.retain(|_, place| place.netns_name.is_some() || place.netns == 0);
     }
 
     /// Whether this process may not see the kernel's addresses, so that places have no symbols.
@@ -61,15 +62,11 @@ impl Normaliser {
         self.symbols.hidden().unwrap_or(true)
     }
 
-    /// Totals by place. `interface` tells the name that an interface had, by namespace and index.
-    pub fn totals(&mut self, totals: &Totals, interface: impl Fn(u32, u32) -> Option<String>) -> Vec<DropTotal> {
-        let mut all = Vec::with_capacity(totals.counts.len() + totals.traps.len());
+    /// Totals by place.
+    pub fn totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
+        let mut all = Vec::with_capacity(totals.counts.len());
         for (key, count) in &totals.counts {
-            let place = self.place(key, || interface(key.netns, key.ifindex));
-            all.push(self.total(place, count));
-        }
-        for (key, count) in &totals.traps {
-            let place = self.trapped(key, || interface(key.netns, key.ifindex));
+            let place = self.place(key, count.names, |location| totals.traps.get(&location).copied());
             all.push(self.total(place, count));
         }
         all
@@ -86,7 +83,7 @@ impl Normaliser {
         }
     }
 
-    /// Totals of what only the reason is known of.
+    /// Totals of the drops of which only the reason is known.
     pub fn overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
         let named = totals.overflow.iter().map(|(reason, count)| OverflowTotal {
             reason: reason.map(|reason| self.reasons.resolve(reason)),
@@ -96,25 +93,14 @@ impl Normaliser {
         named.collect()
     }
 
-    /// One drop, shown to `visit`. `interface` tells what the record does not.
+    /// One drop, shown to `visit`. `trap` gives the names of a devlink trap by its location.
     pub fn event<T>(
         &mut self,
         record: &Record<'_>,
-        interface: impl Fn(u32, u32) -> Option<String>,
+        trap: impl FnOnce(u64) -> Option<TrapNames>,
         visit: impl FnOnce(&DropEvent<'_>) -> T,
     ) -> T {
-        let key = &record.header.key;
-        let name = record.interface();
-        let lookup = || name.map(str::to_owned).or_else(|| interface(key.netns, key.ifindex));
-        let mut place = match record.trap_key() {
-            None => self.place(key, lookup),
-            Some(key) => self.trapped(&key, lookup),
-        };
-        if record.trap.is_none() && name.is_some() && place.interface.as_deref() != name {
-            // Renamed, or another interface with the number of one that is gone.
-            self.places.remove(key);
-            place = self.place(key, lookup);
-        }
+        let place = self.place(&record.header.key, record.names(), trap);
         visit(&DropEvent {
             timestamp: self.clock.real(record.header.timestamp_ns),
             place: &place,
@@ -122,34 +108,56 @@ impl Normaliser {
             length: record.header.length,
             start: record.start,
             bytes: record.bytes,
+            vlan: record.vlan().map(|(protocol, tci)| VlanTag { protocol, tci }),
+            device_mac: record.device_mac(),
         })
     }
 
-    /// The name that the kernel program saw, else what the interface is called now, if it is one of this namespace.
-    fn interface(&self, netns: u32, ifindex: u32, seen: impl FnOnce() -> Option<String>) -> Option<String> {
-        if ifindex == 0 {
-            return None;
-        }
-        seen().or_else(|| if netns == self.own_netns { interfaces::name(ifindex) } else { None })
-    }
-
-    fn place(&mut self, key: &DropKey, interface: impl FnOnce() -> Option<String>) -> Arc<Place> {
-        if let Some(place) = self.places.get(key) {
+    fn place(&mut self, key: &DropKey, names: PlaceNames, trap: impl FnOnce(u64) -> Option<TrapNames>) -> Arc<Place> {
+        if let Some(place) = self.places.get(&(*key, names)) {
             return Arc::clone(place);
         }
+        let (reason, location) = self.reason_and_location(key, trap);
+        let cookie = if self.has_cookies { key.netns } else { 0 };
+        let namespace = NetnsId { cookie: NonZeroU64::new(cookie), inum: names.netns_inum };
         let place = Arc::new(Place {
-            reason: self.reasons.resolve(key.reason),
-            location: self.symbols.resolve(key.location),
+            kind: Place::kind_of(kind(key.kind), key.ifindex, &location),
+            reason,
+            location,
             protocol: key.protocol,
-            interface: self.interface(key.netns, key.ifindex, interface).map(Arc::from),
+            interface: interface_name(&names.interface).filter(|_| key.ifindex != 0).map(Arc::from),
             ifindex: key.ifindex,
-            netns: key.netns,
-            netns_name: self.namespaces.name(key.netns),
+            netns: names.netns_inum,
+            netns_cookie: cookie,
+            netns_name: if names.netns_inum == 0 { None } else { self.namespaces.name(namespace) },
         });
         if self.places.len() >= MAX_PLACES {
             self.places.clear();
         }
-        self.places.insert(*key, Arc::clone(&place));
+        self.places.insert((*key, names), Arc::clone(&place));
         place
+    }
+
+    fn reason_and_location(
+        &mut self,
+        key: &DropKey,
+        trap: impl FnOnce(u64) -> Option<TrapNames>,
+    ) -> (Arc<Reason>, Arc<Location>) {
+        if key.kind == KIND_TRAP {
+            hardware::names(trap(key.location))
+        } else {
+            (self.reasons.resolve(key.reason), self.symbols.resolve(key.location))
+        }
+    }
+}
+
+fn kind(kind: u8) -> Kind {
+    match kind {
+        KIND_EMPTY => Kind::Empty,
+        KIND_UNIX => Kind::Unix,
+        KIND_NETLINK => Kind::Netlink,
+        KIND_TRAP => Kind::Hardware,
+        KIND_XDP => Kind::Xdp,
+        _ => Kind::Packet,
     }
 }

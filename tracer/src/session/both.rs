@@ -5,13 +5,12 @@ use std::io;
 use anyhow::Result;
 
 use super::{EbpfEar, Session};
-use crate::event::{DropEvent, DropTotal, Origin};
+use crate::event::{DropEvent, Origin};
 use crate::kernel::own_netlink;
 use crate::pipeline::compare::{Material, NetDmMode};
 use crate::pipeline::dedupe::{DedupeLedger, Moment};
-use crate::pipeline::normalise::Normaliser;
 use crate::pipeline::union::Union;
-use crate::source::ebpf::{EbpfSource, Totals};
+use crate::source::ebpf::Totals;
 use crate::source::net_dm::AlertMode;
 
 /// What `origin` tells at `now` goes to the union, or straight to `show` where there is none.
@@ -47,16 +46,16 @@ impl Session {
     pub fn comparable(&mut self) -> Result<Option<Material>> {
         let Self { ebpf, net_dm, normaliser, opening, closing, .. } = self;
         let (Some(EbpfEar { source, drained, .. }), Some(monitor)) = (ebpf, net_dm) else { return Ok(None) };
-        normaliser.refresh_clock();
-        let totals = source.totals()?;
-        let mut snapshot =
-            |taken: &Option<Totals>| taken.as_ref().map_or(vec![], |taken| named(normaliser, source, taken));
+        normaliser.refresh();
+        let mut named = |taken: &Option<Totals>| taken.as_ref().map_or(vec![], |taken| normaliser.totals(taken));
+        let (opening, closing) = (named(opening), named(closing));
+        let ebpf = normaliser.totals(source.totals()?);
         Ok(Some(Material {
-            opening: snapshot(opening),
-            closing: snapshot(closing),
-            ebpf: named(normaliser, source, &totals),
+            opening,
+            closing,
+            ebpf,
             net_dm: normaliser.told_totals(monitor.totals()),
-            ebpf_ledger: source.ledger(&totals, *drained),
+            ebpf_ledger: source.ledger(*drained),
             net_dm_ledger: monitor.ledger(),
             mode: match monitor.mode() {
                 AlertMode::Packet => NetDmMode::Packet,
@@ -96,12 +95,8 @@ impl Session {
 
     /// Notes what the kernel program has counted before the drop monitor is stopped.
     pub(super) fn mark_closing(&mut self) {
-        if let (Some(ear), Some(_)) = (&self.ebpf, &self.net_dm) {
-            self.closing = ear.source.totals().ok();
+        if let (Some(ear), Some(_)) = (&mut self.ebpf, &self.net_dm) {
+            self.closing = ear.source.totals().ok().cloned();
         }
     }
-}
-
-fn named(normaliser: &mut Normaliser, source: &EbpfSource, totals: &Totals) -> Vec<DropTotal> {
-    normaliser.totals(totals, |netns, ifindex| source.interface_name(netns, ifindex))
 }

@@ -16,6 +16,7 @@ pub use start::Options;
 pub(crate) use start::explained;
 
 use crate::event::{DropEvent, Origin, Timestamp};
+use crate::kernel::netns::Watcher;
 use crate::kernel::own_netlink;
 use crate::pipeline::dedupe::Moment;
 use crate::pipeline::normalise::Normaliser;
@@ -46,6 +47,8 @@ pub struct Session {
     /// What it had counted when the drop monitor was about to be stopped.
     closing: Option<ebpf::Totals>,
     normaliser: Normaliser,
+    /// Ends with the session.
+    _namespaces: Option<Watcher>,
     host: Host,
     started_at: Timestamp,
     started: Instant,
@@ -56,7 +59,7 @@ pub struct Session {
 
 /// The kernel program, and its records if they were asked for.
 struct EbpfEar {
-    source: EbpfSource,
+    source: Box<EbpfSource>,
     ring: Option<RingReader>,
     drained: Drained,
     /// Leading bytes of packets that records have; 0 where the kernel does not let them be read.
@@ -156,7 +159,7 @@ impl Session {
                 }
             }
             Wake::Clock => {
-                self.normaliser.refresh_clock();
+                self.normaliser.refresh();
                 if let Some(counters) = &mut self.counters {
                     counters.read()?;
                 }
@@ -193,10 +196,8 @@ impl Session {
         let Self { ebpf, normaliser, union, .. } = self;
         let Some(EbpfEar { source, ring: Some(ring), drained, has_more, .. }) = ebpf else { return Ok(0) };
         let mut hear = heard(union, now, Origin::Ebpf, &mut show);
-        let (batch, result) = ring.drain(limit, |record| {
-            let interface = |netns, ifindex| source.interface_name(netns, ifindex);
-            normaliser.event(record, interface, &mut hear)
-        });
+        let (batch, result) =
+            ring.drain(limit, |record| normaliser.event(record, |location| source.trap(location), &mut hear));
         let taken = batch.delivered + batch.undecodable;
         *has_more = taken == limit;
         drained.delivered += batch.delivered;
@@ -241,13 +242,13 @@ impl Session {
     /// The totals so far.
     pub fn stat_report(&mut self) -> Result<StatReport> {
         let (mut sources, mut drops, mut overflow) = (vec![], vec![], vec![]);
-        self.normaliser.refresh_clock();
+        self.normaliser.refresh();
         let Self { ebpf, net_dm, counters, normaliser, .. } = self;
         if let Some(EbpfEar { source, drained, .. }) = ebpf {
             let totals = source.totals()?;
-            sources.push(source.report(&totals, *drained));
-            drops.extend(normaliser.totals(&totals, |netns, ifindex| source.interface_name(netns, ifindex)));
-            overflow.extend(normaliser.overflow(&totals));
+            drops.extend(normaliser.totals(totals));
+            overflow.extend(normaliser.overflow(totals));
+            sources.push(source.report(*drained));
         }
         if let Some(source) = net_dm {
             sources.push(source.report());
@@ -277,10 +278,11 @@ impl Session {
     }
 
     /// The accounts of the sources.
-    pub fn source_reports(&self) -> Result<Vec<SourceReport>> {
+    pub fn source_reports(&mut self) -> Result<Vec<SourceReport>> {
         let mut reports = vec![];
-        if let Some(EbpfEar { source, drained, .. }) = &self.ebpf {
-            reports.push(source.report(&source.totals()?, *drained));
+        if let Some(EbpfEar { source, drained, .. }) = &mut self.ebpf {
+            source.totals()?;
+            reports.push(source.report(*drained));
         }
         reports.extend(self.net_dm.as_ref().map(NetDmSource::report));
         reports.extend(self.counters.as_ref().map(Counters::report));

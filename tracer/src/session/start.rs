@@ -1,5 +1,6 @@
 //! Starts a session by the best way that works, and says why a better one does not.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -8,9 +9,10 @@ use super::ladder::{NoWay, Refusal, Refusals, Step};
 use super::{EbpfEar, Session, clock_ticks, host};
 use crate::kernel::btf::{BtfError, KernelBtf};
 use crate::kernel::clock::Clock;
+use crate::kernel::netns::{self, Names, Watcher};
+use crate::kernel::privileges;
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::support::{Facts, Lockdown};
-use crate::kernel::{netns, privileges};
 use crate::netlink;
 use crate::netlink::absence::{self, Surroundings};
 use crate::pipeline::normalise::Normaliser;
@@ -26,12 +28,14 @@ pub struct Options {
     pub steps: Vec<Step>,
     /// Tell single drops; none for totals only.
     pub events: Option<EventOptions>,
-    /// Count only this network namespace (inode number); 0 for all.
-    pub netns: u32,
+    /// Count only this network namespace; none for all.
+    pub netns: Option<Arc<netns::Target>>,
     /// Count only this interface; 0 for all.
     pub ifindex: u32,
-    /// Room for places.
+    /// Room for keys in the kernel, for the time between two readings.
     pub map_entries: u32,
+    /// Rows that are kept in this process's memory.
+    pub max_rows: usize,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources tell single drops: how long a drop waits for the other one before it is shown; none to show
@@ -72,6 +76,11 @@ impl Session {
         }
         let union = ears.union(options);
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
+        let names = Arc::new(Names::new());
+        let (has_cookies, namespaces) = match &ears.ebpf {
+            Some(ear) if ear.source.has_cookies() => (true, watch(&names, &ear.source)),
+            _ => (false, None),
+        };
         Self {
             step,
             refusals: Refusals::default(),
@@ -82,7 +91,8 @@ impl Session {
             looked: <[_; 2]>::default(),
             opening: ears.opening,
             closing: None,
-            normaliser: Normaliser::new(reasons),
+            normaliser: Normaliser::new(reasons, names, has_cookies),
+            _namespaces: namespaces,
             host: host(),
             started_at,
             started,
@@ -90,6 +100,13 @@ impl Session {
             clock: clock_ticks(),
         }
     }
+}
+
+/// Learns the names of namespaces while they last. To be called when capabilities are given up: the thread has those of
+/// its maker.
+fn watch(names: &Arc<Names>, source: &EbpfSource) -> Option<Watcher> {
+    let watcher = Watcher::start(Arc::clone(names), source.namespace_question());
+    watcher.inspect_err(|error| tracing::warn!("network namespaces are shown without names: {error}")).ok()
 }
 
 fn warn_of(refusals: &Refusals, taken: Step) {
@@ -118,14 +135,14 @@ impl Ears {
             Step::Counters => ears.counters = Some(start_counters(options)?),
             Step::Both(mode, alerts) => {
                 ensure!(
-                    options.netns == 0 && options.ifindex == 0,
+                    options.netns.is_none() && options.ifindex == 0,
                     "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a \
                      packet came in; --source ebpf can filter"
                 );
-                let ebpf = start_ebpf(mode, options, ground)?;
+                let mut ebpf = start_ebpf(mode, options, ground)?;
                 // Later than the kernel program, and stopped earlier or after a last look: it hears no more than that.
                 ears.net_dm = Some(start_net_dm(alerts, options).await?);
-                ears.opening = Some(ebpf.source.totals()?);
+                ears.opening = Some(ebpf.source.totals()?.clone());
                 ears.ebpf = Some(ebpf);
             }
         }
@@ -150,23 +167,23 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
         return Err(obstacle.into());
     }
     let btf = btf.as_ref().map_err(|error| anyhow!("{error}"))?;
-    let by_address = facts.lockdown != Lockdown::Confidentiality;
-    let Options { map_entries, netns, ifindex, kernel_log, .. } = *options;
-    let events = options.events.clone();
-    let captured = events.as_ref().filter(|_| by_address).map_or(0, |events| events.snaplen as usize);
-    let has_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
-    let options = ebpf::Options { mode, map_entries, events, netns, ifindex, kernel_log, by_address };
+    let may_probe = facts.lockdown != Lockdown::Confidentiality;
+    let Options { map_entries, ifindex, max_rows, kernel_log, .. } = *options;
+    let (events, netns) = (options.events.clone(), options.netns.clone());
+    let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
+    let options = ebpf::Options { mode, map_entries, events, netns, ifindex, max_rows, kernel_log, may_probe };
     let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
-    if !by_address && has_bytes {
+    let captured = source.captured() as usize;
+    if wants_bytes && captured == 0 {
         tracing::warn!(
             "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"
         );
     }
-    Ok(EbpfEar { source, ring, drained: Drained::default(), captured, has_more: false })
+    Ok(EbpfEar { source: Box::new(source), ring, drained: Drained::default(), captured, has_more: false })
 }
 
 async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDmSource> {
-    if options.netns != 0 {
+    if options.netns.is_some() {
         bail!("--netns: the drop monitor does not tell network namespaces; --source ebpf does");
     }
     if options.ifindex != 0 && mode == AlertMode::Summary {
@@ -201,7 +218,7 @@ pub(crate) fn explained(error: net_dm::Error) -> anyhow::Error {
 
 fn start_counters(options: &Options) -> Result<Counters> {
     let own = netns::own().unwrap_or(0);
-    if options.netns != 0 && options.netns != own {
+    if options.netns.as_ref().is_some_and(|netns| netns.inum != own) {
         bail!("--netns: the kernel's own counters are told only of the namespace that droptrace runs in");
     }
     if options.ifindex != 0 {

@@ -44,13 +44,13 @@ pub struct Ranking {
 }
 
 /// What makes a place one place, whatever names it has by now.
-type Identity = (u64, Option<u32>, Option<Arc<str>>, u32, u32, u16);
+type Identity = (u64, Option<u32>, Option<Arc<str>>, (u64, u32), u32, u16);
 
 fn identity(place: &Place) -> Identity {
     let Reason { value, name, .. } = &*place.reason;
     // The name may get better with time: it counts only where there is no number.
     let name = if value.is_none() { Some(Arc::clone(name)) } else { None };
-    (place.location.address, *value, name, place.netns, place.ifindex, place.protocol)
+    (place.location.address, *value, name, (place.netns_cookie, place.netns), place.ifindex, place.protocol)
 }
 
 impl Ranking {
@@ -59,7 +59,7 @@ impl Ranking {
         Self { sort, ..Self::default() }
     }
 
-    /// The rows in order, and the time that the rates are over: since the last report, but for the first and for the
+    /// The rows of packets in order, and the time that the rates are over: since the last report, but for the first and for the
     /// final one, whose rates are over the whole run.
     pub fn rank<'r>(&mut self, report: &'r StatReport) -> (Vec<Rank<'r>>, Duration) {
         let since = if report.is_final { Duration::ZERO } else { self.duration };
@@ -67,6 +67,7 @@ impl Ranking {
         let mut ranks: Vec<_> = report
             .drops
             .iter()
+            .filter(|total| total.place.kind.is_packet())
             .map(|total| {
                 let before = self.packets.get(&identity(&total.place)).filter(|_| !since.is_zero());
                 let grown = total.packets.saturating_sub(before.copied().unwrap_or_default());

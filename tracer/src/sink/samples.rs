@@ -32,6 +32,8 @@ pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<L
 
 pub(crate) fn place() -> Place {
     Place {
+        kind: crate::event::Kind::Packet,
+        netns_cookie: 0,
         reason: reason(6, "core", "SOCKET_RCVBUFF"),
         location: location("udp_queue_rcv_one_skb", 0x1a7, None),
         protocol: 0x0800,
@@ -138,12 +140,14 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
     let accounted = drops.iter().map(|total| total.packets).sum();
     let without_place = overflow.iter().map(|total| total.packets).sum();
     let ledger = EbpfLedger {
+        nested: 0,
+        unknown_netns: 0,
         hits: accounted + without_place,
         accounted,
         overflow: without_place,
         filtered: 0,
         qdisc_untaken: None,
-        missed: Some(0),
+        missed: 0,
         events: None,
     };
     StatReport {
@@ -173,7 +177,7 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
         hits: 1_007,
         accounted: 1_000,
         filtered: 7,
-        missed: Some(0),
+        missed: 0,
         events: Some(events),
         ..EbpfLedger::default()
     };

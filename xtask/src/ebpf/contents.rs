@@ -9,16 +9,31 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the kind and what to attach to.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
     ("kfree_skb_none", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
     ("qdisc_drop", "raw_tp/qdisc_drop"),
     ("devlink_trap_report", "raw_tp/devlink_trap_report"),
+    ("namespace_of_file", "raw_tp/kfree_skb"),
 ];
 /// The maps.
-const MAPS: [&str; 9] =
-    ["CPU_STATE", "DROPS", "OVERFLOW", "TRAPS", "HARDWARE", "INTERFACES", "BUCKETS", "RECORDS", "AYA_LOGS"];
+const MAPS: [&str; 14] = [
+    "CPU_STATE",
+    "GENERATION",
+    "COUNTS",
+    "DROPS_0",
+    "DROPS_1",
+    "PLACES_0",
+    "PLACES_1",
+    "OVERFLOW",
+    "TRAP_NAMES",
+    "SITES",
+    "FLOWS",
+    "RECORDS",
+    "NAMESPACE",
+    "AYA_LOGS",
+];
 /// What userspace sets before loading: constants of the read-only section.
 const GLOBALS: [&str; 2] = ["CONFIG", "AYA_LOG_LEVEL"];
 /// Sections that maps are declared in, by the old and the new way.
@@ -183,8 +198,8 @@ mod tests {
 
     #[test]
     fn all_that_is_amiss_is_told_at_once() {
-        let problems = problems(&Sample::default().without_symbol("DROPS").without_section("license"));
-        assert!(problems.contains("map DROPS is missing") && problems.contains("section license is missing"));
+        let problems = problems(&Sample::default().without_symbol("COUNTS").without_section("license"));
+        assert!(problems.contains("map COUNTS is missing") && problems.contains("section license is missing"));
     }
 
     #[test]

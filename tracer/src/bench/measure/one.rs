@@ -149,10 +149,11 @@ impl Empty {
             mode: Mode::Nothing,
             map_entries: 1,
             events: None,
-            netns: 0,
+            netns: None,
             ifindex: 0,
             kernel_log: false,
-            by_address: true,
+            max_rows: 1 << 16,
+            may_probe: true,
         };
         let (source, _) = EbpfSource::start(&options, &KernelBtf::load()?)?;
         Ok(Self(source))

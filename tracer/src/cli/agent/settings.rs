@@ -113,6 +113,7 @@ impl Settings {
             net_dm_mode: None,
             mode: Mode::Auto,
             map_entries: self.map_entries,
+            max_rows: crate::cli::args::DEFAULT_MAX_ROWS,
         }
     }
 }

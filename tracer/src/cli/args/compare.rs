@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ColorChoice, CommonArgs, Format, Mode, NetDmMode, Source, units};
+use super::{ColorChoice, CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, NetDmMode, Source, units};
 
 pub(super) const NOTES: &str = "\
 Each place and reason is a row: what both counted, and why they differ as far as counters tell. What no counter \
@@ -75,6 +75,7 @@ impl CompareArgs {
             net_dm_mode: Some(self.net_dm_mode),
             mode: self.mode,
             map_entries: self.map_entries,
+            max_rows: DEFAULT_MAX_ROWS,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ColorChoice, CommonArgs, Format, Mode, Source, units};
+use super::{ColorChoice, CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, Source, units};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -55,6 +55,7 @@ impl SnapshotArgs {
             net_dm_mode: None,
             mode: Mode::Auto,
             map_entries: self.map_entries,
+            max_rows: DEFAULT_MAX_ROWS,
         }
     }
 }

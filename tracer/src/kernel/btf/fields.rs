@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use btf_rs::{BtfType, Member, Type};
 use tracer_common::{ABSENT, IFNAMSIZ, Offsets};
 
-use Shape::{Bytes, Integer, Pointer};
+use Shape::{Any, Bytes, Integer, Pointer};
 
 use super::{BtfError, KernelBtf, MAX_MODIFIERS};
 
@@ -24,6 +24,8 @@ pub(super) enum Shape {
     Pointer,
     /// An array of so many bytes.
     Bytes(u64),
+    /// Anything: only the place matters.
+    Any,
 }
 
 impl Shape {
@@ -32,6 +34,7 @@ impl Shape {
             Self::Integer(size) | Self::Bytes(size) => size,
             // The kernels that we run on have 64 bits, as has their BPF machine.
             Self::Pointer => 8,
+            Self::Any => 0,
         }
     }
 }
@@ -40,14 +43,15 @@ impl Shape {
 pub(super) struct Structure(Vec<Type>);
 
 impl KernelBtf {
-    /// Offsets of the fields that the kernel programs read, in bytes from the start of `sk_buff`, `net_device`, `sock`,
-    /// `net` and `devlink_trap_metadata`.
+    /// Offsets of the fields that the kernel programs read, in bytes from the start of their structures.
     ///
     /// Fails when a field is missing without which nothing works; others become [`ABSENT`]. A field of another size
     /// or kind than expected, or a bit field, counts as missing.
     pub fn offsets(&self) -> Result<Offsets, BtfError> {
         let (skb, device) = (self.structure("sk_buff"), self.structure("net_device"));
         let (sock, net) = (self.structure("sock"), self.structure("net"));
+        let (task, files) = (self.structure("task_struct"), self.structure("files_struct"));
+        let (table, file) = (self.structure("fdtable"), self.structure("file"));
         let metadata = self.structure("devlink_trap_metadata");
         let optional = |structure, path, shape| self.offset(structure, path, shape).unwrap_or(ABSENT);
         let required =
@@ -63,19 +67,37 @@ impl KernelBtf {
             skb_data: required("data", Pointer)?,
             skb_mac_header: required("mac_header", Integer(2))?,
             skb_network_header: required("network_header", Integer(2))?,
+            skb_refdst: optional(&skb, "_skb_refdst", Integer(8)),
+            skb_vlan_tci: optional(&skb, "vlan_tci", Integer(2)),
+            skb_vlan_proto: optional(&skb, "vlan_proto", Integer(2)),
+            skb_vlan_present: self.flag(&skb, "vlan_present").map_or(ABSENT, |(offset, _)| offset),
+            skb_mark: optional(&skb, "mark", Integer(4)),
+            skb_queue: optional(&skb, "queue_mapping", Integer(2)),
             dev_ifindex: optional(&device, "ifindex", Integer(4)),
             dev_name: optional(&device, "name", Bytes(IFNAMSIZ as u64)),
             dev_net: optional(&device, "nd_net.net", Pointer),
-            sock_net: optional(&sock, "__sk_common.skc_net.net", Pointer),
-            net_inum: optional(&net, "ns.inum", Integer(4)),
-            net_dev_index_head: optional(&net, "dev_index_head", Pointer),
             dev_index_hlist: optional(&device, "index_hlist.next", Pointer),
-            skb_refdst: optional(&skb, "_skb_refdst", Integer(8)),
+            dev_mtu: optional(&device, "mtu", Integer(4)),
+            dev_addr: optional(&device, "dev_addr", Pointer),
+            dev_xdp_prog: optional(&device, "xdp_prog", Pointer),
+            sock_net: optional(&sock, "__sk_common.skc_net.net", Pointer),
+            sock_family: optional(&sock, "__sk_common.skc_family", Integer(2)),
+            net_inum: optional(&net, "ns.inum", Integer(4)),
+            net_ops: optional(&net, "ns.ops", Pointer),
+            net_cookie: optional(&net, "net_cookie", Integer(8)),
+            net_ns: optional(&net, "ns", Any),
+            net_dev_index_head: optional(&net, "dev_index_head", Pointer),
             dst_dev: optional(&self.structure("dst_entry"), "dev", Pointer),
             trap_name: optional(&metadata, "trap_name", Pointer),
             trap_group_name: optional(&metadata, "trap_group_name", Pointer),
             trap_input_dev: optional(&metadata, "input_dev", Pointer),
             trap_type: optional(&metadata, "trap_type", Integer(4)),
+            task_files: optional(&task, "files", Pointer),
+            files_fdt: optional(&files, "fdt", Pointer),
+            fdt_fd: optional(&table, "fd", Pointer),
+            fdt_max_fds: optional(&table, "max_fds", Integer(4)),
+            file_inode: optional(&file, "f_inode", Pointer),
+            inode_private: optional(&self.structure("inode"), "i_private", Pointer),
         })
     }
 
@@ -110,6 +132,20 @@ impl KernelBtf {
         u32::try_from(bytes).ok().filter(|_| usable)
     }
 
+    /// A bit field of one bit: the byte that it lies in, and the bit there.
+    pub(super) fn flag(&self, structure: &Structure, name: &str) -> Option<(u32, u32)> {
+        let found = structure.0.iter().find_map(|found| {
+            let (bits, member) = Search { btf: self, name, left: MAX_MEMBERS }.find(found)?;
+            (member.bitfield_size() == Some(1)).then_some(bits)
+        })?;
+        Some((u32::try_from(found / 8).ok()?, 1 << (found % 8)))
+    }
+
+    /// The bit of `sk_buff.vlan_present` in its byte; 0 where there is no such field (6.2 and later).
+    pub fn vlan_present_mask(&self) -> u32 {
+        self.flag(&self.structure("sk_buff"), "vlan_present").map_or(0, |(_, mask)| mask)
+    }
+
     fn has_shape(&self, found: &Type, shape: Shape) -> bool {
         match shape {
             Integer(size) => match found {
@@ -117,6 +153,7 @@ impl KernelBtf {
                 _ => false,
             },
             Pointer => matches!(found, Type::Ptr(_)),
+            Any => true,
             Bytes(size) => matches!(found, Type::Array(_)) && self.size(found) == Some(size),
         }
     }

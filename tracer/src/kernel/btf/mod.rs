@@ -115,6 +115,26 @@ impl KernelBtf {
             .collect()
     }
 
+    /// The id of a structure, by which `bpf_rdonly_cast` names its type.
+    pub fn structure_id(&self, name: &str) -> Option<u32> {
+        self.id_of(name, |found| matches!(found, Type::Struct(_)))
+    }
+
+    /// The id of a function: of one that programs may call, if it is.
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        self.id_of(name, |found| matches!(found, Type::Func(_)))
+    }
+
+    /// Whether the verifier tells trusted pointers apart, loads through which are not fault-tolerant (6.2 and later).
+    pub fn trusts_pointers(&self) -> bool {
+        self.enumerators("bpf_type_flag").iter().any(|(name, _)| name == "PTR_TRUSTED")
+    }
+
+    fn id_of(&self, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u32> {
+        let ids = self.btf.resolve_ids_by_name(name).ok()?;
+        ids.into_iter().find(|id| self.btf.resolve_type_by_id(*id).is_ok_and(|found| is_wanted(&found)))
+    }
+
     fn name_of(&self, found: &Type) -> Option<String> {
         match found {
             Type::Enum(found) => self.btf.resolve_name(found).ok(),

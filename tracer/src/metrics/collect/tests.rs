@@ -25,6 +25,8 @@ fn reason(name: &str) -> Arc<Reason> {
 fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
     let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 16, module: None };
     let place = Place {
+        kind: crate::event::Kind::Packet,
+        netns_cookie: 0,
         reason: reason(name),
         location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
@@ -45,8 +47,7 @@ fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
 
 fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
     let accounted = drops.iter().map(|total| total.packets).sum();
-    let ledger =
-        EbpfLedger { hits: accounted + overflow, accounted, overflow, missed: Some(0), ..EbpfLedger::default() };
+    let ledger = EbpfLedger { hits: accounted + overflow, accounted, overflow, missed: 0, ..EbpfLedger::default() };
     StatReport {
         host: facts().host,
         started_at: Timestamp(0),

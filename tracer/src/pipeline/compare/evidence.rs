@@ -108,8 +108,8 @@ pub struct Evidence<K> {
     pub alerts: u64,
     /// Drops that the kernel program counted by reason only.
     pub ebpf_overflow: u64,
-    /// Runs of the kernel program that the kernel skipped; none where it does not tell.
-    pub ebpf_missed: Option<u64>,
+    /// Drops that the kernel program did not count because it was running already.
+    pub ebpf_missed: u64,
 }
 
 impl<K> Default for Evidence<K> {
@@ -127,7 +127,7 @@ impl<K> Default for Evidence<K> {
             full_alerts: 0,
             alerts: 0,
             ebpf_overflow: 0,
-            ebpf_missed: Some(0),
+            ebpf_missed: 0,
         }
     }
 }
@@ -171,8 +171,8 @@ impl<K: Eq + Hash> Evidence<K> {
 
     pub(super) fn missing_from_ebpf(&self) -> Clues {
         Clues {
-            shared: vec![(Cause::EbpfOverflow, self.ebpf_overflow), (Cause::EbpfMissed, self.ebpf_missed.unwrap_or(0))],
-            unsized_causes: if self.ebpf_missed.is_none() { vec![Cause::EbpfMissed] } else { Vec::new() },
+            shared: vec![(Cause::EbpfOverflow, self.ebpf_overflow), (Cause::EbpfMissed, self.ebpf_missed)],
+            unsized_causes: Vec::new(),
         }
     }
 }

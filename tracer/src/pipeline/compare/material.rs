@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::evidence::{Evidence, NetDmMode, SiteEvidence, Uncovered};
 use super::{Comparison, Counts, compare, side_by_side};
-use crate::event::{DropEvent, DropTotal, Location, Place, Reason};
+use crate::event::{DropEvent, DropTotal, Kind, Location, Place, Reason};
 use crate::ledger::{EbpfLedger, NetDmLedger};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::pipeline::union::{Union, tells_reasons, told_name};
@@ -140,7 +140,7 @@ impl Material {
             alerts: net_dm_ledger.received,
             net_dm_overflow: net_dm_ledger.overflow,
             ebpf_overflow: ebpf_ledger.overflow,
-            ebpf_missed: ebpf_ledger.missed,
+            ebpf_missed: ebpf_ledger.lost(),
             ..Evidence::default()
         }
     }
@@ -162,12 +162,14 @@ fn since(now: Vec<(Spot, u64)>, before: Vec<(Spot, u64)>) -> impl Iterator<Item 
 
 fn nowhere(address: u64) -> Arc<Place> {
     Arc::new(Place {
+        kind: Kind::Packet,
         reason: Reason { value: None, subsystem: "core".into(), name: "NOT_SPECIFIED".into() }.into(),
         location: Location { address, symbol: None, trap_group: None }.into(),
         protocol: 0,
         interface: None,
         ifindex: 0,
         netns: 0,
+        netns_cookie: 0,
         netns_name: None,
     })
 }

@@ -9,6 +9,8 @@ use crate::pipeline::union::UnionOptions;
 
 fn place(pc: u64, subsystem: &str, name: &str) -> Arc<Place> {
     Arc::new(Place {
+        kind: crate::event::Kind::Packet,
+        netns_cookie: 0,
         reason: Reason { value: Some(3), subsystem: subsystem.into(), name: name.into() }.into(),
         location: Location { address: pc, symbol: None, trap_group: None }.into(),
         protocol: 0,
@@ -28,7 +30,7 @@ fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
     let told: u64 = ebpf.iter().map(|total| total.packets).sum();
     let events = EventLedger { delivered: told, ..EventLedger::default() };
     Material {
-        ebpf_ledger: EbpfLedger { accounted: told, missed: Some(0), events: Some(events), ..EbpfLedger::default() },
+        ebpf_ledger: EbpfLedger { accounted: told, missed: 0, events: Some(events), ..EbpfLedger::default() },
         net_dm_ledger: NetDmLedger { tail_drops: Some(0), unheard: Some(0), ..NetDmLedger::default() },
         opening: vec![],
         closing: ebpf.clone(),
@@ -40,7 +42,16 @@ fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
 }
 
 fn event<'a>(place: &'a Arc<Place>, start: PacketStart, bytes: &'a [u8]) -> DropEvent<'a> {
-    DropEvent { timestamp: Timestamp(5), place, seen_by: &[Origin::NetDm], length: 100, start, bytes }
+    DropEvent {
+        vlan: None,
+        device_mac: None,
+        timestamp: Timestamp(5),
+        place,
+        seen_by: &[Origin::NetDm],
+        length: 100,
+        start,
+        bytes,
+    }
 }
 
 fn union(events: &[(Origin, DropEvent<'_>)]) -> Union {
@@ -151,6 +162,7 @@ fn hardware_drops_are_not_covered_where_no_record_tells_them() {
 fn messages_to_our_own_sockets_are_ours() {
     let symbol = Symbol { name: "netlink_unicast".into(), offset: 9, module: None };
     let delivery = Arc::new(Place {
+        kind: crate::event::Kind::Netlink,
         location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
         ..(*place(1, "core", "NOT_SPECIFIED")).clone()
     });

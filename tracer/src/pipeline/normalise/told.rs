@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracer_common::REASON_ABSENT;
 
 use super::{MAX_PLACES, Normaliser, hardware};
-use crate::event::{DropEvent, DropTotal, Origin, PacketStart, Place, Reason, Timestamp};
+use crate::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Place, Reason, Timestamp};
 use crate::report::OverflowTotal;
 use crate::source::net_dm::{Cause, Heard, Key, Totals};
 
@@ -43,6 +43,8 @@ impl Normaliser {
             length: heard.alert.length,
             start: PacketStart::Mac,
             bytes: heard.alert.payload,
+            vlan: None,
+            device_mac: None,
         })
     }
 
@@ -51,16 +53,19 @@ impl Normaliser {
         if let Some(place) = self.told.get(&key) {
             return Arc::clone(place);
         }
+        let (kind, location) = match key.cause {
+            Cause::Trap { group, .. } => (Kind::Hardware, hardware::location(group.map(|number| totals.name(number)))),
+            _ => (Kind::Packet, self.symbols.resolve(key.pc)),
+        };
         let place = Arc::new(Place {
+            kind: Place::kind_of(kind, key.ifindex, &location),
             reason: self.cause(key.cause, totals),
-            location: match key.cause {
-                Cause::Trap { group, .. } => hardware::location(group.map(|number| totals.name(number))),
-                _ => self.symbols.resolve(key.pc),
-            },
+            location,
             protocol: key.protocol,
             interface: interface.map(Arc::from),
             ifindex: key.ifindex,
             netns: 0,
+            netns_cookie: 0,
             netns_name: None,
         });
         if self.told.len() >= MAX_PLACES {

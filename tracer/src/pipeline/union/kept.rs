@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::event::{DropEvent, PacketStart, Place};
+use crate::event::{DropEvent, PacketStart, Place, VlanTag};
 use crate::pipeline::dedupe::UniqueDrop;
 
 /// Where a drop is kept.
@@ -15,6 +15,8 @@ struct Entry {
     place: Arc<Place>,
     start: PacketStart,
     captured: usize,
+    vlan: Option<VlanTag>,
+    device_mac: Option<[u8; 6]>,
 }
 
 /// As many drops as wait, each with room for the same number of bytes.
@@ -33,7 +35,8 @@ impl Kept {
 
     pub(super) fn keep(&mut self, event: &DropEvent<'_>) -> Slot {
         let captured = event.bytes.len().min(self.room);
-        let entry = Entry { place: Arc::clone(event.place), start: event.start, captured };
+        let DropEvent { start, vlan, device_mac, .. } = *event;
+        let entry = Entry { place: Arc::clone(event.place), start, captured, vlan, device_mac };
         let slot = self.free.pop().unwrap_or_else(|| self.grow());
         let index = slot.0 as usize;
         self.entries[index] = Some(entry);
@@ -63,6 +66,8 @@ impl Kept {
             length: drop.drop.length,
             start,
             bytes,
+            vlan: entry.vlan,
+            device_mac: entry.device_mac,
         };
         show(&event)
     }

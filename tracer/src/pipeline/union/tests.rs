@@ -14,6 +14,8 @@ fn reason(subsystem: &str, name: &str) -> Reason {
 
 fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
     Arc::new(Place {
+        kind: crate::event::Kind::Packet,
+        netns_cookie: 0,
         reason: reason.into(),
         location: Location { address: pc, symbol: None, trap_group: None }.into(),
         protocol: 0x0800,
@@ -26,7 +28,7 @@ fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
 
 fn event<'a>(place: &'a Arc<Place>, timestamp: u64, bytes: &'a [u8]) -> DropEvent<'a> {
     let (timestamp, start) = (Timestamp(timestamp), PacketStart::Mac);
-    DropEvent { timestamp, place, seen_by: &[], length: 100, start, bytes }
+    DropEvent { vlan: None, device_mac: None, timestamp, place, seen_by: &[], length: 100, start, bytes }
 }
 
 /// Who heard a drop, when, in which namespace, and how many bytes are shown.

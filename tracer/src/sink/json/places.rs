@@ -40,6 +40,7 @@ impl Places {
 /// A place's members.
 #[derive(Serialize)]
 pub(super) struct Members<'p> {
+    kind: &'static str,
     reason: Option<&'p str>,
     subsystem: Option<&'p str>,
     symbol: Option<&'p str>,
@@ -51,6 +52,7 @@ pub(super) struct Members<'p> {
     ifindex: Option<u32>,
     netns: Option<u32>,
     netns_name: Option<&'p str>,
+    netns_cookie: Option<u64>,
     protocol: Option<Shown<ProtocolName>>,
 }
 
@@ -59,6 +61,7 @@ impl<'p> From<&'p Place> for Members<'p> {
         let (symbol, offset, module) = symbol_of(&place.location);
         let reason = told_reason(&place.reason);
         Self {
+            kind: place.kind.name(),
             reason,
             subsystem: reason.map(|_| &*place.reason.subsystem),
             symbol,
@@ -70,6 +73,7 @@ impl<'p> From<&'p Place> for Members<'p> {
             ifindex: told(place.ifindex),
             netns: told(place.netns),
             netns_name: place.netns_name.as_deref(),
+            netns_cookie: Some(place.netns_cookie).filter(|cookie| *cookie != 0),
             protocol: protocol_of(place.protocol),
         }
     }

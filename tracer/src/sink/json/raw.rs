@@ -114,6 +114,11 @@ struct Line<'r> {
     length: u32,
     start: Option<&'static str>,
     bytes: Shown<Hex<'r>>,
+    kind: &'static str,
+    netns_cookie: Option<u64>,
+    vlan_protocol: Option<u16>,
+    vlan_tci: Option<u16>,
+    device_mac: Option<Shown<Mac>>,
 }
 
 impl<'r> Line<'r> {
@@ -147,7 +152,21 @@ impl<'r> Line<'r> {
                 PacketStart::Network => Some("network"),
             },
             bytes: Shown(Hex(event.bytes)),
+            kind: place.kind.name(),
+            netns_cookie: Some(place.netns_cookie).filter(|cookie| *cookie != 0),
+            vlan_protocol: event.vlan.map(|tag| tag.protocol),
+            vlan_tci: event.vlan.map(|tag| tag.tci),
+            device_mac: event.device_mac.map(|mac| Shown(Mac(mac))),
         }
+    }
+}
+
+/// A link address as six pairs of hexadecimal digits.
+struct Mac([u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Hex(&self.0).fmt(f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `droptrace.stat.v1`.
 
+use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -37,6 +38,7 @@ impl<W: Write> StatSink for StatJson<W> {
             duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
             sources: report.sources.iter().map(Account::from).collect(),
             drops: ranks.iter().map(|rank| Row::from(rank.total)).collect(),
+            not_packets: not_packets(&report.drops),
             overflow: report.overflow.iter().map(Overflow::from).collect(),
             r#final: report.is_final,
             own_netlink_drops: report.own_netlink_drops,
@@ -56,9 +58,18 @@ struct Document<'r> {
     duration_ns: u64,
     sources: Vec<Account>,
     drops: Vec<Row<'r>>,
+    /// What passes the tracepoint and is no packet of a network.
+    not_packets: Vec<Row<'r>>,
     overflow: Vec<Overflow<'r>>,
     r#final: bool,
     own_netlink_drops: Option<u64>,
+}
+
+/// The most first.
+fn not_packets(drops: &[DropTotal]) -> Vec<Row<'_>> {
+    let mut found: Vec<_> = drops.iter().filter(|total| !total.place.kind.is_packet()).collect();
+    found.sort_by_key(|total| (Reverse(total.packets), total.place.location.address));
+    found.into_iter().map(Row::from).collect()
 }
 
 #[derive(Serialize)]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::Shown;
 use super::ledger::LedgerLine;
 use super::places::{Members, Places};
-use crate::event::{DropEvent, Origin};
+use crate::event::{DropEvent, Origin, VlanTag};
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
@@ -33,7 +33,7 @@ impl<W: Write> TraceJson<W> {
 impl<W: Write> DropSink for TraceJson<W> {
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         let Self { out, line, places } = self;
-        let decoded = decode(event.start, event.place.protocol, event.bytes);
+        let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.vlan.map(VlanTag::id));
         line.clear();
         serde_json::to_writer(&mut *line, &Head::from(event))?;
         // One object of the three: what closes one and opens the next becomes a comma.
@@ -60,7 +60,7 @@ impl<W: Write> DropSink for TraceJson<W> {
 
 /// A drop's fields as they stand in its line, null where something is not known.
 pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
-    let decoded = decode(event.start, event.place.protocol, event.bytes);
+    let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
     let place = serde_json::to_value(Members::from(&**event.place));
     let packet = serde_json::to_value(Packet::new(event, &decoded));
@@ -95,6 +95,7 @@ struct Packet<'a> {
     destination: Option<Shown<Endpoint>>,
     transport: Option<Shown<TransportName>>,
     vlans: &'a [u16],
+    to_device: Option<bool>,
     tcp_flags: Option<Shown<TcpFlags>>,
     icmp_type: Option<u8>,
     icmp_code: Option<u8>,
@@ -116,6 +117,7 @@ impl<'a> Packet<'a> {
             destination: packet.destination().map(Shown),
             transport: packet.transport().map(Shown),
             vlans: packet.vlans.ids(),
+            to_device: event.is_to_device(),
             tcp_flags: tcp_flags.map(Shown),
             icmp_type: icmp.map(|message| message.kind),
             icmp_code: icmp.map(|message| message.code),

@@ -52,7 +52,7 @@ impl<W: Write> CompareSink for CompareText<W> {
             verdict(total.verdict),
         );
         self.line(&text, style)?;
-        let lines = ledger::accounting(&report.sources, true).into_iter().chain(ledger::events(&report.sources));
+        let lines = ledger::accounting(&report.sources).into_iter().chain(ledger::events(&report.sources));
         for line in lines.chain(report.union.as_ref().map(ledger::union)) {
             self.line(&line.text, if line.healthy { Style::Plain } else { Style::Alarm })?;
         }

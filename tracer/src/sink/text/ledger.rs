@@ -14,11 +14,11 @@ pub(super) struct LedgerLine {
 }
 
 /// One line for each source.
-pub(super) fn accounting(sources: &[SourceReport], is_final: bool) -> Vec<LedgerLine> {
+pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
     let lines = sources.iter().map(|source| {
         let mut text = named("ledger", sources, source);
         let healthy = match &source.ledger {
-            Ledger::Ebpf(ledger) => ebpf(&mut text, ledger, is_final),
+            Ledger::Ebpf(ledger) => ebpf(&mut text, ledger),
             Ledger::NetDm(ledger) => net_dm(&mut text, ledger),
             Ledger::Counters(CountersLedger { counted }) => {
                 _ = write!(text, "counters rose by {} in all, some of them for the same packet; ", Grouped(*counted));
@@ -33,32 +33,33 @@ pub(super) fn accounting(sources: &[SourceReport], is_final: bool) -> Vec<Ledger
 
 /// `10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
 ///
-/// While the program runs, drops that came during the reading are a term of their own; afterwards there are none, or
-/// the line says that the account is wrong.
-fn ebpf(text: &mut String, ledger: &EbpfLedger, is_final: bool) -> bool {
-    let EbpfLedger { hits, accounted, overflow, filtered, missed, qdisc_untaken, .. } = *ledger;
+/// Where the sum does not add up, the line says that the account is wrong.
+fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
+    let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, qdisc_untaken, .. } = *ledger;
     _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
     _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
-    let unread = ledger.unread();
-    if unread != 0 && !is_final {
-        _ = write!(text, " + {unread} unread");
-    }
     text.push_str("; ");
-    match missed {
-        Some(0) => text.push_str("nothing lost"),
-        Some(lost) => {
+    match ledger.lost() {
+        0 => text.push_str("nothing lost"),
+        lost => {
             _ = write!(text, "lost {} (the kernel program was running on that CPU already)", Grouped(lost));
         }
-        None => text.push_str("lost: unknown (this kernel does not tell)"),
+    }
+    if unknown_netns > 0 {
+        _ = write!(
+            text,
+            "; {} of the accounted have an unknown network namespace, so the filter could not decide on them",
+            Grouped(unknown_netns)
+        );
     }
     if let Some(untaken) = qdisc_untaken.filter(|untaken| *untaken > 0) {
         _ = write!(text, "; up to {} qdisc drops without their exact reason", Grouped(untaken));
     }
-    let balanced = unread == 0 || !is_final;
-    if !balanced {
-        _ = write!(text, "; THE SUM IS OFF BY {unread}: a fault of droptrace");
+    let mismatch = ledger.mismatch();
+    if mismatch != 0 {
+        _ = write!(text, "; ledger mismatch: the sum is off by {mismatch}, a fault of droptrace");
     }
-    balanced && missed == Some(0)
+    mismatch == 0 && ledger.lost() == 0
 }
 
 /// `10 drops = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
@@ -165,12 +166,12 @@ mod tests {
     use super::*;
     use crate::sink::samples::net_dm_source;
 
-    fn line(ledger: EbpfLedger, is_final: bool) -> (String, bool) {
-        one(SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }, is_final)
+    fn line(ledger: EbpfLedger) -> (String, bool) {
+        one(SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) })
     }
 
-    fn one(source: SourceReport, is_final: bool) -> (String, bool) {
-        let mut lines = accounting(&[source], is_final);
+    fn one(source: SourceReport) -> (String, bool) {
+        let mut lines = accounting(&[source]);
         assert_eq!(lines.len(), 1);
         let line = lines.remove(0);
         (line.text, line.healthy)
@@ -181,7 +182,9 @@ mod tests {
         accounted: 999_990,
         overflow: 7,
         filtered: 3,
-        missed: Some(0),
+        unknown_netns: 0,
+        nested: 0,
+        missed: 0,
         qdisc_untaken: None,
         events: None,
     };
@@ -189,28 +192,30 @@ mod tests {
     #[test]
     fn nothing_lost() {
         let expected = "ledger: 1,000,000 hits = 999,990 accounted + 7 overflow + 3 filtered; nothing lost";
-        assert_eq!(line(SOUND, true), (expected.into(), true));
+        assert_eq!(line(SOUND), (expected.into(), true));
     }
 
     #[test]
-    fn lost_and_unknown() {
-        let lost = line(EbpfLedger { missed: Some(12), ..SOUND }, true);
-        assert!(lost.0.ends_with("; lost 12 (the kernel program was running on that CPU already)"), "{}", lost.0);
-        assert!(!lost.1);
-        let unknown = line(EbpfLedger { missed: None, ..SOUND }, true);
-        assert!(unknown.0.ends_with("; lost: unknown (this kernel does not tell)"), "{}", unknown.0);
-        assert!(!unknown.1);
+    fn nested_and_missed_drops_are_lost() {
+        let (text, is_healthy) = line(EbpfLedger { missed: 8, nested: 4, ..SOUND });
+        assert!(text.ends_with("; lost 12 (the kernel program was running on that CPU already)"), "{text}");
+        assert!(!is_healthy);
     }
 
     #[test]
-    fn unread_is_a_term_while_running_and_a_fault_at_the_end() {
-        let behind = EbpfLedger { accounted: 999_980, ..SOUND };
-        let running = line(behind, false);
-        assert!(running.0.contains("+ 3 filtered + 10 unread; nothing lost"), "{}", running.0);
-        assert!(running.1);
-        let ended = line(behind, true);
-        assert!(ended.0.ends_with("nothing lost; THE SUM IS OFF BY 10: a fault of droptrace"), "{}", ended.0);
-        assert!(!ended.1);
+    fn drops_that_a_filter_could_not_decide_on_are_reported() {
+        let (text, is_healthy) = line(EbpfLedger { unknown_netns: 10, ..SOUND });
+        let expected =
+            "; 10 of the accounted have an unknown network namespace, so the filter could not decide on them";
+        assert!(text.ends_with(expected), "{text}");
+        assert!(is_healthy);
+    }
+
+    #[test]
+    fn a_sum_that_does_not_add_up_is_a_fault() {
+        let (text, is_healthy) = line(EbpfLedger { accounted: 999_980, ..SOUND });
+        assert!(text.ends_with("nothing lost; ledger mismatch: the sum is off by 10, a fault of droptrace"), "{text}");
+        assert!(!is_healthy);
     }
 
     #[test]
@@ -218,10 +223,10 @@ mod tests {
         let mut source = net_dm_source();
         let expected = "ledger: 1,000 drops = 990 accounted + 6 overflow + 4 filtered; lost 123 = \
                         20 the kernel's queue was full + 100 the socket was full + 3 undecodable";
-        assert_eq!(one(source.clone(), true), (expected.into(), false));
+        assert_eq!(one(source.clone()), (expected.into(), false));
         let Ledger::NetDm(ledger) = &mut source.ledger else { panic!("a sample of the drop monitor") };
         *ledger = NetDmLedger { counts_losses: false, at_limit: 3, interruptions: 1, ..*ledger };
-        let unknown = one(source, true);
+        let unknown = one(source);
         assert!(unknown.0.contains("; lost: unknown (summary mode leaves out hits"), "{}", unknown.0);
         assert!(
             unknown.0.contains("; 3 summaries had room for no more places; the socket overran 2 times;"),

@@ -2,25 +2,39 @@
 
 use std::fmt;
 
-use crate::event::DropEvent;
+use crate::event::{DropEvent, Kind, VlanTag};
 use crate::packet::{
     Arp, Content, Decoded, Fragment, Icmp, IpPacket, ProtocolName, Tcp, Transport, TransportName, Undecoded, decode,
 };
+
+/// The reason of frames that are not for this host.
+const OTHERHOST: &str = "OTHERHOST";
 
 /// `UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`.
 pub(super) struct Described {
     decoded: Decoded,
     length: u32,
+    kind: Kind,
+    /// A frame for another host, although it was sent to the device's own address: its VLAN is none of this host's.
+    has_unknown_vlan: bool,
 }
 
 impl Described {
     pub(super) fn new(event: &DropEvent<'_>) -> Self {
-        Self { decoded: decode(event.start, event.place.protocol, event.bytes), length: event.length }
+        let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.vlan.map(VlanTag::id));
+        let kind = event.place.kind;
+        let has_unknown_vlan = &*event.place.reason.name == OTHERHOST && event.is_to_device() == Some(true);
+        Self { decoded, length: event.length, kind, has_unknown_vlan }
     }
 }
 
 impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Empty => return f.write_str("no packet: an empty buffer"),
+            Kind::Unix => return write!(f, "Unix socket message len {}", self.length),
+            _ => {}
+        }
         for id in self.decoded.vlans.ids() {
             write!(f, "vlan {id} ")?;
         }
@@ -31,6 +45,9 @@ impl fmt::Display for Described {
                 write!(f, "{} {} > {}", ProtocolName(self.decoded.ether_type), Mac(source), Mac(destination))?;
             }
             Content::Undecoded { why, captured } => undecoded(f, &self.decoded, *why, *captured)?,
+        }
+        if self.has_unknown_vlan {
+            f.write_str(" to this device's own address (a VLAN without a device here)")?;
         }
         write!(f, " len {}", self.length)
     }

@@ -9,7 +9,7 @@ use super::number::{Grouped, seconds};
 use super::paint::{Painted, Style};
 use super::table::{Columns, Extra, Row};
 use super::{Size, fit, ledger};
-use crate::event::Origin;
+use crate::event::{Kind, Origin};
 use crate::ledger::Ledger;
 use crate::report::{SourceReport, StatReport};
 use crate::sink::StatSink;
@@ -114,9 +114,10 @@ struct View<'r> {
 impl View<'_> {
     fn lines(&self) -> Vec<Line> {
         let head = Line { text: self.head(), style: Style::Plain };
-        let tail: Vec<_> = ledger::accounting(&self.report.sources, self.report.is_final)
+        let tail: Vec<_> = ledger::accounting(&self.report.sources)
             .into_iter()
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
+            .chain(self.not_packets())
             .chain(self.own())
             .chain(self.filled())
             .collect();
@@ -127,6 +128,23 @@ impl View<'_> {
             body.truncate(height.saturating_sub(around + 1));
         }
         std::iter::once(head).chain(body).chain(tail).collect()
+    }
+
+    /// What passes the tracepoint and is no packet of a network, by kind.
+    fn not_packets(&self) -> Option<Line> {
+        const WORDS: [(Kind, &str); 3] = [
+            (Kind::Unix, "messages of Unix sockets"),
+            (Kind::Netlink, "netlink messages"),
+            (Kind::Empty, "empty buffers (no packet)"),
+        ];
+        let count = |kind: Kind| {
+            let rows = self.report.drops.iter().filter(move |total| total.place.kind == kind);
+            rows.map(|total| total.packets).sum::<u64>()
+        };
+        let counted = WORDS.map(|(kind, words)| (count(kind), words)).into_iter().filter(|(count, _)| *count > 0);
+        let words: Vec<_> = counted.map(|(count, words)| format!("{} {words}", Grouped(count))).collect();
+        let text = format!("not packets of a network, and not in the table: {}", words.join(", "));
+        (!words.is_empty()).then_some(Line { text, style: Style::Plain })
     }
 
     /// What of the drops is of our own making.

@@ -127,7 +127,7 @@ impl<W: Write> DropSink for TraceText<W> {
     }
 
     fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
-        let lines = ledger::accounting(sources, true).into_iter().chain(ledger::events(sources));
+        let lines = ledger::accounting(sources).into_iter().chain(ledger::events(sources));
         for line in lines.chain(union.map(ledger::union)) {
             self.line = line.text;
             self.write_line(if line.healthy { Style::Plain } else { Style::Alarm })?;

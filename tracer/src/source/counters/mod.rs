@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::event::{DropTotal, Location, Place, Reason, Timestamp};
+use crate::event::{DropTotal, Kind, Location, Place, Reason, Timestamp};
 use crate::kernel::clock::Clock;
 use crate::ledger::{CountersLedger, Ledger};
 use crate::report::SourceReport;
@@ -96,6 +96,7 @@ impl Counters {
 fn place(counter: &Counter, netns: u32) -> Place {
     let reason = Reason { value: None, subsystem: counter.file.into(), name: counter.name.into() };
     Place {
+        kind: Kind::Packet,
         reason: reason.into(),
         location: Location { address: 0, symbol: None, trap_group: None }.into(),
         protocol: 0,
@@ -103,6 +104,7 @@ fn place(counter: &Counter, netns: u32) -> Place {
         ifindex: 0,
         // The backlog of a CPU is that of all namespaces.
         netns: if counter.file == files::SOFTNET { 0 } else { netns },
+        netns_cookie: 0,
         netns_name: None,
     }
 }

@@ -7,13 +7,19 @@ use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use tracer_common::{ABSENT, CACHE_SLOTS, Config};
+use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_CAST};
 use zerocopy::IntoBytes;
 
+use super::feature::Features;
+use super::identify::NamespaceQuestion;
+use super::object::{self, Fitting};
 use super::{Error, Mode, Options};
 use crate::kernel::btf::KernelBtf;
 
 const TRACEPOINT: &str = "kfree_skb";
+/// The ring buffer of records, and that of the program's own log.
+const RECORDS: &str = "RECORDS";
+const LOG: &str = "AYA_LOGS";
 
 /// No pointer of the kernel is below this, with four or five levels of page tables alike; a pointer that another
 /// member of its union shows through is (`dev_scratch` is small, `arch/x86/include/asm/page_64_types.h`).
@@ -23,16 +29,10 @@ const KERNEL_SPACE: u64 = 0xff00_0000_0000_0000;
 const LOG_NOTHING: u8 = 0;
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 
-/// What userspace tells the program.
-pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result<Config, Error> {
+/// What userspace writes into the program.
+pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, tick_ns: u32) -> Result<Config, Error> {
     let tracepoint = btf.tracepoint()?;
     let events = options.events.as_ref();
-    let mut offsets = btf.offsets()?;
-    if !options.by_address {
-        // The program then leaves out what it would read through the helper, which the verifier never sees: sockets too,
-        // because plain loads through them can crash the kernel.
-        (offsets.net_dev_index_head, offsets.dst_dev, offsets.sock_net) = (ABSENT, ABSENT, ABSENT);
-    }
     let value_of = |enumeration, name| {
         let values = btf.enumerators(enumeration).into_iter();
         values.filter(|(known, _)| known == name).find_map(|(_, value)| u32::try_from(value).ok())
@@ -41,43 +41,94 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, tick_ns: u32) -> Result
         if btf.tells_qdisc_drops() { value_of("skb_drop_reason", "SKB_DROP_REASON_QDISC_DROP") } else { None };
     Ok(Config {
         kernel_space: KERNEL_SPACE,
-        offsets,
+        offsets: btf.offsets()?,
+        types: features.types,
+        reads: features.reads().ok_or(Error::Unreadable)?,
+        bytes: features.bytes(),
+        may_probe: features.may_probe.into(),
         has_reason: tracepoint.has_reason.into(),
         has_rx_sk: tracepoint.has_rx_sk.into(),
         tick_ns,
         events: events.is_some().into(),
-        snaplen: events.filter(|_| options.by_address).map_or(0, |events| events.snaplen),
+        snaplen: captured(options, features),
         rate: events.map_or(0, |events| events.rate),
         // A quarter leaves the reader time to come while the rest fills.
         wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),
-        netns: options.netns,
+        filters_netns: options.netns.is_some().into(),
         ifindex: options.ifindex,
         cache_mask: cache_slots(options.map_entries) - 1,
         qdisc_reason: general.unwrap_or(0),
         // No type has the greatest number.
         trap_control: value_of("devlink_trap_type", "DEVLINK_TRAP_TYPE_CONTROL").unwrap_or(u32::MAX),
+        vlan_present_mask: btf.vlan_present_mask(),
         padding: 0,
     })
 }
 
-/// Slots of the cache that are used with so much room for places: few where few are wanted.
+/// Leading bytes of each packet: without the helper they are read by words.
+fn captured(options: &Options, features: &Features) -> u32 {
+    let snaplen = options.events.as_ref().map_or(0, |events| events.snaplen);
+    match features.bytes() {
+        BYTES_NONE => 0,
+        BYTES_CAST => snaplen.next_multiple_of(8).min(MAX_SNAPLEN),
+        _ => snaplen,
+    }
+}
+
+/// Slots of the cache that are used with so much room for keys: few where few are wanted.
 fn cache_slots(map_entries: u32) -> u32 {
     let most = u32::try_from(CACHE_SLOTS).unwrap_or(u32::MAX);
     map_entries.checked_ilog2().map_or(1, |bits| 1 << bits).min(most)
 }
 
 /// Creates the maps and prepares the programs; nothing is attached yet.
-pub(super) fn load_object(options: &Options, config: &Config, trap_entries: u32) -> Result<Ebpf, Error> {
+pub(super) fn load_object(options: &Options, config: &Config, features: &Features) -> Result<Ebpf, Error> {
     let log_level = if options.kernel_log { LOG_DEBUG } else { LOG_NOTHING };
-    let ring_size = options.events.as_ref().map_or(page_size(), |events| events.ring_size);
-    EbpfLoader::new()
+    let events = options.events.as_ref();
+    let mut unused_rings = Vec::new();
+    if events.is_none() {
+        unused_rings.push(RECORDS);
+    }
+    if !options.kernel_log {
+        unused_rings.push(LOG);
+    }
+    let rdonly_cast = features.rdonly_cast.filter(|_| config.reads == READ_CAST || config.bytes == BYTES_CAST);
+    let object = object::fitted(tracer_ebpf::OBJECT, &Fitting { rdonly_cast, unused_rings: &unused_rings })?;
+    // Keys that found their slot of a CPU's cache free are in no hash, but have names.
+    let places = options.map_entries.saturating_add(config.cache_mask + 1);
+    let mut loader = EbpfLoader::new();
+    loader
         .override_global("CONFIG", config.as_bytes(), true)
         .override_global("AYA_LOG_LEVEL", &log_level, true)
-        .map_max_entries("DROPS", options.map_entries)
-        .map_max_entries("TRAPS", trap_entries)
-        .map_max_entries("RECORDS", ring_size)
-        .load(tracer_ebpf::OBJECT)
-        .map_err(|source| Error::Load { source: Box::new(source) })
+        .map_max_entries("DROPS_0", options.map_entries)
+        .map_max_entries("DROPS_1", options.map_entries)
+        .map_max_entries("PLACES_0", places)
+        .map_max_entries("PLACES_1", places);
+    if let Some(events) = events {
+        loader.map_max_entries(RECORDS, events.ring_size);
+    } else {
+        // Nothing is sampled.
+        loader.map_max_entries("SITES", 1).map_max_entries("FLOWS", 1);
+    }
+    loader.load(&object).map_err(|source| Error::Load { source: Box::new(source) })
+}
+
+/// Loads the program that says which namespace a file stands for.
+pub(super) fn namespace_question(ebpf: &mut Ebpf) -> Result<NamespaceQuestion, Error> {
+    const NAME: &str = "namespace_of_file";
+    let answer = map_fd(ebpf, "NAMESPACE")?;
+    let mut load = || {
+        let program = extra_mut(ebpf, NAME)?;
+        program.load()?;
+        Ok(program.fd()?.as_fd().try_clone_to_owned()?)
+    };
+    let program = load().map_err(|source: ProgramError| {
+        if let ProgramError::LoadError { verifier_log, .. } = &source {
+            tracing::debug!("verifier log of {NAME}:\n{verifier_log}");
+        }
+        Error::Attach { mode: Mode::RawTracepoint, source: Box::new(source) }
+    })?;
+    Ok(NamespaceQuestion::new(program, answer))
 }
 
 /// The size of a page, which is the least that a ring buffer has.
@@ -156,7 +207,8 @@ pub(super) fn program_fd(ebpf: &Ebpf, mode: Mode) -> Result<OwnedFd, Error> {
 
 /// A handle on a map of counts.
 pub(super) fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, Error> {
-    let Some(Map::PerCpuArray(map) | Map::PerCpuHashMap(map) | Map::HashMap(map)) = ebpf.map(name) else {
+    let Some(Map::Array(map) | Map::PerCpuArray(map) | Map::PerCpuHashMap(map) | Map::HashMap(map)) = ebpf.map(name)
+    else {
         return Err(Error::Missing { what: name });
     };
     map.fd().as_fd().try_clone_to_owned().map_err(|source| Error::Read { what: name, source })
@@ -164,8 +216,8 @@ pub(super) fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, Error> 
 
 /// The ring buffer of records.
 pub(super) fn take_ring(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, Error> {
-    let map = ebpf.take_map("RECORDS").ok_or(Error::Missing { what: "RECORDS" })?;
-    RingBuf::try_from(map).map_err(|source| Error::Map { what: "RECORDS", source: Box::new(source) })
+    let map = ebpf.take_map(RECORDS).ok_or(Error::Missing { what: RECORDS })?;
+    RingBuf::try_from(map).map_err(|source| Error::Map { what: RECORDS, source: Box::new(source) })
 }
 
 /// The program's own log.

@@ -1,34 +1,40 @@
 //! The eBPF source: the kernel program on `kfree_skb`, its counts and its records.
 
-mod hardware;
+mod error;
+mod feature;
+mod generations;
+mod identify;
 mod load;
+mod object;
 mod record;
 mod ring;
 mod sys;
 mod totals;
 
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
+use aya::Ebpf;
 use aya::programs::ProgramError;
-use aya::{Ebpf, EbpfError};
 use aya_log::EbpfLogger;
-use thiserror::Error;
-use tracer_common::{ABSENT, Config, InterfaceKey, InterfaceName};
-use zerocopy::IntoBytes;
+use tracer_common::{ABSENT, Config, TrapNames};
 
+pub use error::Error;
 pub use load::{ProgramStats, page_size};
 pub use record::{Record, interface_name, text};
 pub use ring::{Drained, RingReader};
 pub use totals::{Count, Totals};
 
-use crate::kernel::btf::{BtfError, KernelBtf};
-use crate::kernel::support::Facts;
+use crate::kernel::btf::KernelBtf;
+use crate::kernel::netns::{BySocket, Identify, Target};
 use crate::ledger::{EbpfLedger, EventLedger, Ledger};
 use crate::report::SourceReport;
-use sys::MapReader;
-use totals::TotalsReader;
+use feature::Features;
+use generations::Generations;
+pub use identify::NamespaceQuestion;
+use totals::Ticks;
 
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +75,16 @@ pub struct Options {
     pub map_entries: u32,
     /// Send records; none to count only.
     pub events: Option<EventOptions>,
-    /// Count only this network namespace (inode number); 0 for all.
-    pub netns: u32,
+    /// Count only this network namespace; none for all.
+    pub netns: Option<Arc<Target>>,
     /// Count only this interface; 0 for all.
     pub ifindex: u32,
+    /// Rows that are kept in this process's memory; drops of further keys are counted by reason.
+    pub max_rows: usize,
     /// Let the kernel program log.
     pub kernel_log: bool,
-    /// The kernel lets programs read its memory by address. Else records have no bytes, and an interface that a packet
-    /// has left is told by its index.
-    pub by_address: bool,
+    /// The kernel lets programs call `bpf_probe_read_kernel`; false under `lockdown=confidentiality`.
+    pub may_probe: bool,
 }
 
 /// What records are to be like.
@@ -89,97 +96,6 @@ pub struct EventOptions {
     pub rate: u32,
     /// Bytes of the ring buffer: a power of two, and at least a page.
     pub ring_size: u32,
-}
-
-/// Why the source cannot work.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The kernel's types could not be read.
-    #[error(transparent)]
-    Btf(#[from] BtfError),
-    /// As [`Error::Btf`], when attaching.
-    #[error("cannot read the kernel's types from /sys/kernel/btf/vmlinux")]
-    AyaBtf {
-        /// What aya says.
-        source: Box<aya::BtfError>,
-    },
-    /// The maps could not be created.
-    #[error("cannot create the kernel program's maps")]
-    Load {
-        /// What aya says.
-        source: Box<EbpfError>,
-    },
-    /// The verifier or a check of rights refused the program.
-    #[error("the kernel refused the program for {} (its verifier's log is shown with -vv)", .mode.name())]
-    Refused {
-        /// Which program.
-        mode: Mode,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// The program was taken but could not be attached.
-    #[error("cannot attach to the tracepoint kfree_skb as {}", .mode.name())]
-    Attach {
-        /// Which program.
-        mode: Mode,
-        /// What aya says.
-        source: Box<aya::programs::ProgramError>,
-    },
-    /// A program could not be detached.
-    #[error("cannot detach from the tracepoint {what}")]
-    Detach {
-        /// The tracepoint.
-        what: &'static str,
-        /// What aya says.
-        source: Box<aya::programs::ProgramError>,
-    },
-    /// The built object lacks a part; it does not fit this binary.
-    #[error("the kernel program's object has no {what}")]
-    Missing {
-        /// Name of the map or program.
-        what: &'static str,
-    },
-    /// A map is not what it should be.
-    #[error("cannot open the map {what}")]
-    Map {
-        /// Name of the map.
-        what: &'static str,
-        /// What aya says.
-        source: Box<aya::maps::MapError>,
-    },
-    /// Something that was loaded could not be read.
-    #[error("cannot read {what}")]
-    Read {
-        /// What was to be read.
-        what: &'static str,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-}
-
-impl Error {
-    /// The number of the error that the kernel answered with, if it was the kernel that refused.
-    pub fn errno(&self) -> Option<i32> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = cause {
-            if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-                return Some(errno);
-            }
-            cause = error.source();
-        }
-        None
-    }
-
-    /// What went wrong, and what can be done about it where that is known.
-    pub fn explained(self, facts: &Facts) -> anyhow::Error {
-        let obstacles = facts.explain_refusal(self.errno());
-        let error = anyhow::Error::from(self);
-        if obstacles.is_empty() {
-            return error;
-        }
-        let advice: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{error:#}\n{}", advice.join("\n"))
-    }
 }
 
 /// Tells the exact reason of what queueing disciplines drop.
@@ -195,9 +111,13 @@ pub struct EbpfSource {
     /// The programs on [`QDISC_DROP`] and [`TRAP_REPORT`], where they are attached.
     qdisc: Option<OwnedFd>,
     hardware: Option<OwnedFd>,
-    totals: TotalsReader,
-    interfaces: MapReader,
+    generations: Generations,
+    totals: Totals,
+    is_detached: bool,
     has_events: bool,
+    has_cookies: bool,
+    captured: u32,
+    question: Arc<NamespaceQuestion>,
 }
 
 impl EbpfSource {
@@ -205,11 +125,10 @@ impl EbpfSource {
     ///
     /// Must be called within a tokio runtime.
     pub fn start(options: &Options, btf: &KernelBtf) -> Result<(Self, Option<RingReader>), Error> {
+        let features = Features::ask(btf, options.may_probe);
         let tick_ns = load::tick_ns()?;
-        let config = load::config(options, btf, tick_ns)?;
-        let hears_hardware = hears_hardware(options, btf, &config);
-        let trap_entries = if hears_hardware { hardware::ENTRIES.min(options.map_entries) } else { 1 };
-        let mut ebpf = load::load_object(options, &config, trap_entries)?;
+        let config = load::config(options, btf, &features, tick_ns)?;
+        let mut ebpf = load::load_object(options, &config, &features)?;
         if options.kernel_log
             && let Some(log) = load::take_log(&mut ebpf)
         {
@@ -222,19 +141,39 @@ impl EbpfSource {
             ),
             None => None,
         };
+        let question = load::namespace_question(&mut ebpf)?;
+        let own = ask_own(&question)?;
+        let clock = Ticks { jiffies: own.ticks, ns: own.now_ns, tick_ns };
         let cpus = aya::util::nr_cpus().map_err(|(what, source)| Error::Read { what, source })?;
-        let fd = |name| load::map_fd(&ebpf, name);
-        let totals = TotalsReader::open(fd, hears_hardware, cpus, tick_ns)?;
-        let interfaces = MapReader::new(fd("INTERFACES")?, size_of::<InterfaceKey>(), size_of::<InterfaceName>());
+        let generations = Generations::open(|name| load::map_fd(&ebpf, name), cpus, clock, options.max_rows)?;
+        let has_cookies = config.offsets.net_cookie != ABSENT;
+        let wanted = options.netns.as_ref().map_or(Ok(0), |wanted| cookie_of(wanted, &question, has_cookies))?;
+        generations
+            .set_namespaces(own.ops, wanted)
+            .map_err(|source| Error::Read { what: "the kernel program's state", source })?;
         let mode = options.mode;
         load::attach(&mut ebpf, mode)?;
         let program = load::program_fd(&ebpf, mode)?;
         // Behind the other one, so that it finds nobody's notes but takes all.
-        let tells_qdisc = config.qdisc_reason != 0 && mode != Mode::Nothing;
-        let qdisc = if tells_qdisc { attach_extra(&mut ebpf, QDISC_DROP, "exact reasons of qdiscs") } else { None };
-        let hardware = if hears_hardware { attach_extra(&mut ebpf, TRAP_REPORT, "hardware drops") } else { None };
-        let has_events = ring.is_some();
-        Ok((Self { ebpf, mode, program, qdisc, hardware, totals, interfaces, has_events }, ring))
+        let has_qdisc = config.qdisc_reason != 0 && mode != Mode::Nothing;
+        let qdisc = if has_qdisc { attach_extra(&mut ebpf, QDISC_DROP, "exact reasons of qdiscs") } else { None };
+        let has_traps = sees_traps(options, btf, &config);
+        let hardware = if has_traps { attach_extra(&mut ebpf, TRAP_REPORT, "hardware drops") } else { None };
+        let source = Self {
+            ebpf,
+            mode,
+            program,
+            qdisc,
+            hardware,
+            generations,
+            totals: Totals::default(),
+            is_detached: false,
+            has_events: ring.is_some(),
+            has_cookies,
+            captured: config.snaplen,
+            question: Arc::new(question),
+        };
+        Ok((source, ring))
     }
 
     /// How the program is attached.
@@ -242,28 +181,49 @@ impl EbpfSource {
         self.mode
     }
 
-    /// What was counted so far.
-    pub fn totals(&self) -> Result<Totals, Error> {
-        self.totals.read().map_err(|source| Error::Read { what: "the kernel program's counts", source })
+    /// Whether namespaces are told apart by cookies, which are never reused; else by inode numbers, which are.
+    pub const fn has_cookies(&self) -> bool {
+        self.has_cookies
     }
 
-    /// The name that an interface had at its first drop.
-    pub fn interface_name(&self, netns: u32, ifindex: u32) -> Option<String> {
-        let mut name = InterfaceName::default();
-        let found = self.interfaces.lookup(InterfaceKey { netns, ifindex }.as_bytes(), &mut name);
-        found.is_ok_and(|found| found).then(|| interface_name(&name).map(str::to_owned)).flatten()
+    /// Tells which namespace an open file stands for, for as long as anybody keeps it.
+    pub fn namespace_question(&self) -> Arc<NamespaceQuestion> {
+        Arc::clone(&self.question)
     }
 
-    /// The account, given what was read of it.
-    pub fn ledger(&self, totals: &Totals, drained: Drained) -> EbpfLedger {
-        let counters = &totals.counters;
+    /// Leading bytes of packets that records have.
+    pub const fn captured(&self) -> u32 {
+        self.captured
+    }
+
+    /// All that was counted up to now. Each reading is exact: nothing is counted twice or left out while drops go on.
+    /// Takes a grace period of the kernel, some milliseconds.
+    pub fn totals(&mut self) -> Result<&Totals, Error> {
+        if !self.is_detached {
+            self.generations
+                .read_into(&mut self.totals)
+                .map_err(|source| Error::Read { what: "the kernel program's counts", source })?;
+        }
+        Ok(&self.totals)
+    }
+
+    /// The names of a devlink trap, by [`tracer_common::DropKey::location`].
+    pub fn trap(&self, location: u64) -> Option<TrapNames> {
+        self.totals.traps.get(&location).copied().or_else(|| self.generations.trap(location))
+    }
+
+    /// The account, as of the last reading of the totals, given what was read of the records.
+    pub fn ledger(&self, drained: Drained) -> EbpfLedger {
+        let counters = &self.totals.counters;
         EbpfLedger {
             hits: counters.hits,
-            accounted: totals.accounted(),
+            accounted: self.totals.accounted(),
             overflow: counters.overflow,
             filtered: counters.filtered,
+            unknown_netns: counters.unknown_netns,
+            nested: self.totals.nested,
             missed: self.missed(),
-            qdisc_untaken: self.qdisc.as_ref().map(|_| totals.qdisc_untaken),
+            qdisc_untaken: self.qdisc.as_ref().map(|_| self.totals.qdisc_unmatched),
             events: self.has_events.then_some(EventLedger {
                 offered: counters.offered,
                 submitted: counters.submitted,
@@ -276,16 +236,17 @@ impl EbpfSource {
         }
     }
 
-    /// The account with the source's name, for sinks.
-    pub fn report(&self, totals: &Totals, drained: Drained) -> SourceReport {
-        let ledger = Ledger::Ebpf(self.ledger(totals, drained));
-        SourceReport { mode: self.mode.name(), ledger }
+    /// The account with the source's name, for sinks, as of the last reading of the totals.
+    pub fn report(&self, drained: Drained) -> SourceReport {
+        SourceReport { mode: self.mode.name(), ledger: Ledger::Ebpf(self.ledger(drained)) }
     }
 
-    /// Drops that the kernel did not show to the programs that count them.
-    fn missed(&self) -> Option<u64> {
+    /// Drops that the kernel did not show to the programs that count them, because the same program was running already on
+    /// that CPU. Kernels before 6.1 always show them, and the ones that count report 0 or nothing
+    /// (`__bpf_trace_run`, `kernel/trace/bpf_trace.c`).
+    fn missed(&self) -> u64 {
         let programs = [Some(&self.program), self.hardware.as_ref()].into_iter().flatten();
-        programs.map(|program| ProgramStats::read(program).ok()?.recursion_misses).sum()
+        programs.filter_map(|program| ProgramStats::read(program).ok()?.recursion_misses).sum()
     }
 
     /// What the kernel knows of the program on `kfree_skb`.
@@ -293,8 +254,11 @@ impl EbpfSource {
         ProgramStats::read(&self.program)
     }
 
-    /// Detaches the program and waits for its last runs: what is read afterwards is final.
+    /// Detaches the programs, waits for their last runs, and reads what they counted: that is final.
     pub fn detach(&mut self) -> Result<(), Error> {
+        if self.is_detached {
+            return Ok(());
+        }
         // The one that takes the other's notes is the last.
         for (name, _) in
             [(QDISC_DROP, &self.qdisc), (TRAP_REPORT, &self.hardware)].iter().filter(|(_, fd)| fd.is_some())
@@ -303,29 +267,50 @@ impl EbpfSource {
                 .map_err(|source| Error::Detach { what: name, source: Box::new(source) })?;
         }
         load::detach(&mut self.ebpf, self.mode)?;
-        if let Err(error) = sys::wait_for_running_programs() {
-            // A seccomp filter, or nohz_full CPUs. A run takes microseconds.
-            tracing::debug!("membarrier: {error}; waiting instead");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        self.is_detached = true;
+        self.generations
+            .read_last_into(&mut self.totals)
+            .map_err(|source| Error::Read { what: "the kernel program's counts", source })
     }
 }
 
-/// Whether what devices drop can be heard here: their traps' names are read by address.
-fn hears_hardware(options: &Options, btf: &KernelBtf, config: &Config) -> bool {
-    let is_told = btf.tells_hardware_drops() && config.offsets.trap_name != ABSENT && options.mode != Mode::Nothing;
-    if is_told && !options.by_address {
+/// What the kernel answers of this process's own namespace, and its clocks.
+fn ask_own(question: &NamespaceQuestion) -> Result<tracer_common::NamespaceAnswer, Error> {
+    let ask = || question.ask(File::open("/proc/self/ns/net")?.as_fd());
+    ask().map_err(|source| Error::Read { what: "this process's network namespace", source })
+}
+
+/// What the kernel program compares with: the cookie, or the inode number on kernels without cookies.
+fn cookie_of(wanted: &Target, question: &NamespaceQuestion, has_cookies: bool) -> Result<u64, Error> {
+    if !has_cookies {
+        return Ok(wanted.inum.into());
+    }
+    let unknown = || io::Error::other("the kernel does not give it");
+    let ask = || {
+        let namespace = wanted.namespace()?;
+        match question.identify(namespace)?.cookie {
+            Some(cookie) => Ok(cookie),
+            // The program may read nothing (lockdown before 6.2): the namespace is entered to ask there.
+            None => BySocket.identify(namespace)?.cookie.ok_or_else(unknown),
+        }
+    };
+    Ok(ask().map_err(|source| Error::Read { what: "the cookie of the wanted network namespace", source })?.get())
+}
+
+/// Whether what devices drop can be seen here: their traps' names are read by the helper.
+fn sees_traps(options: &Options, btf: &KernelBtf, config: &Config) -> bool {
+    let has_traps = btf.tells_hardware_drops() && config.offsets.trap_name != ABSENT && options.mode != Mode::Nothing;
+    if has_traps && !options.may_probe {
         tracing::warn!("the kernel is locked down (confidentiality): what network devices drop is not counted");
     }
-    is_told && options.by_address
+    has_traps && options.may_probe
 }
 
 /// Attaches a program that the account can do without.
 fn attach_extra(ebpf: &mut Ebpf, name: &'static str, what: &str) -> Option<OwnedFd> {
     load::attach_extra(ebpf, name)
         .inspect_err(|error| {
-            tracing::warn!("{what} are not told: cannot attach to the tracepoint {name}: {error}");
+            tracing::warn!("{what} are not reported: cannot attach to the tracepoint {name}: {error}");
             if let ProgramError::LoadError { verifier_log, .. } = error {
                 tracing::debug!("verifier log of {name}:\n{verifier_log}");
             }

@@ -1,7 +1,7 @@
 //! Reads the bytes of one record of the ring buffer.
 
 use tracer_common::{
-    IFNAMSIZ, RECORD_SKB, RECORD_TRAP, RecordHeader, START_MAC, START_NETWORK, START_NONE, TrapKey, TrapNames,
+    IFNAMSIZ, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_VLAN, START_MAC, START_NETWORK, START_NONE,
 };
 use zerocopy::FromBytes;
 
@@ -12,8 +12,6 @@ use crate::event::PacketStart;
 pub struct Record<'a> {
     /// What the kernel program wrote.
     pub header: RecordHeader,
-    /// Of a hardware drop, why.
-    pub trap: Option<TrapNames>,
     /// What `bytes` start with.
     pub start: PacketStart,
     /// Leading bytes of the packet.
@@ -30,22 +28,23 @@ impl<'a> Record<'a> {
             START_NETWORK => PacketStart::Network,
             _ => return None,
         };
-        let (trap, rest) = match header.kind {
-            RECORD_SKB => (None, rest),
-            RECORD_TRAP => {
-                let (names, rest) = TrapNames::read_from_prefix(rest).ok()?;
-                (Some(names), rest)
-            }
-            _ => return None,
-        };
-        Some(Self { header, trap, start, bytes: rest.get(..header.captured.into())? })
+        Some(Self { header, start, bytes: rest.get(..header.captured.into())? })
     }
 
-    /// What a hardware drop is counted by; none of others.
-    pub fn trap_key(&self) -> Option<TrapKey> {
-        let key = &self.header.key;
-        let names = self.trap?;
-        Some(TrapKey { names, netns: key.netns, ifindex: key.ifindex, protocol: key.protocol, padding: [0; 3] })
+    /// What was known of whose packet it was.
+    pub const fn names(&self) -> PlaceNames {
+        PlaceNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }
+    }
+
+    /// The VLAN tag that the kernel took out of the bytes: `EtherType` and tag control information.
+    pub fn vlan(&self) -> Option<(u16, u16)> {
+        let header = &self.header;
+        (header.sections & SECTION_VLAN != 0).then_some((header.vlan_proto, header.vlan_tci))
+    }
+
+    /// The link address of the packet's device.
+    pub fn device_mac(&self) -> Option<[u8; 6]> {
+        (self.header.sections & SECTION_DEVICE != 0).then_some(self.header.mac).filter(|mac| *mac != [0; 6])
     }
 
     /// The interface's name at the drop, if it had one.
@@ -94,18 +93,6 @@ mod tests {
         let header = RecordHeader { start: 3, ..RecordHeader::default() };
         assert_eq!(Record::parse(&bytes_of(header, b"abcdef")), None);
         assert_eq!(Record::parse(&header.as_bytes()[1..]), None);
-    }
-
-    #[test]
-    fn names_of_a_trap_stand_before_the_bytes() {
-        let names = TrapNames { trap: [b't'; 48], group: [b'g'; 32] };
-        let header = RecordHeader { captured: 3, start: START_MAC, kind: RECORD_TRAP, ..RecordHeader::default() };
-        let bytes = bytes_of(header, &[names.as_bytes(), b"abcdef"].concat());
-        let record = Record::parse(&bytes).unwrap();
-        assert_eq!((record.trap, record.bytes), (Some(names), &b"abc"[..]));
-        assert_eq!(record.trap_key().unwrap().names, names);
-        assert_eq!(Record::parse(&bytes[..size_of::<RecordHeader>() + 79]), None);
-        assert_eq!(Record::parse(&bytes_of(RecordHeader { kind: 2, ..header }, b"abcdef")), None);
     }
 
     #[test]

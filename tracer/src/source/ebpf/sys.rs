@@ -1,21 +1,22 @@
-//! The door to the system calls that no library has: reading maps as bytes, in batches, and waiting for the kernel.
+//! The door to the system calls that no library has: maps as bytes and in batches, programs run by hand, tiny programs
+//! that ask what the verifier takes, and waiting for the kernel.
 #![expect(unsafe_code, reason = "raw system calls; the only place in this source")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use aya_obj::generated::{bpf_attr, bpf_cmd};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// A map of the kernel program: keys and values are bytes whose lengths were fixed when it was made.
-pub(super) struct MapReader {
+pub(super) struct RawMap {
     fd: OwnedFd,
     key_size: usize,
     value_size: usize,
 }
 
-impl MapReader {
+impl RawMap {
     /// `value_size` is what a look-up yields: for per-CPU maps the value, padded to 8 bytes, times the possible CPUs.
     pub(super) const fn new(fd: OwnedFd, key_size: usize, value_size: usize) -> Self {
         Self { fd, key_size, value_size }
@@ -24,30 +25,43 @@ impl MapReader {
     /// Reads the value of `key` into `value`; false when there is none.
     pub(super) fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
         assert!(key.len() == self.key_size && value.len() == self.value_size, "sizes are the map's");
-        let mut attr = zeroed_attr();
-        // SAFETY: writing a union's `Copy` fields.
-        let elem = unsafe { &mut attr.__bindgen_anon_2 };
-        elem.map_fd = self.raw_fd();
-        elem.key = key.as_ptr() as u64;
-        elem.__bindgen_anon_1.value = value.as_mut_ptr() as u64;
+        let mut attr = self.element(key, value.as_mut_ptr());
         // SAFETY: key and value have the map's sizes, asserted above.
         match unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) } {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Calls `visit` with the bytes of each element.
+    /// Writes the value of `key`, of all CPUs in per-CPU maps.
+    pub(super) fn update(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        assert!(key.len() == self.key_size && value.len() == self.value_size, "sizes are the map's");
+        let mut attr = self.element(key, value.as_ptr().cast_mut());
+        // SAFETY: key and value have the map's sizes, asserted above; the kernel only reads them.
+        unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+
+    fn element(&self, key: &[u8], value: *mut u8) -> bpf_attr {
+        let mut attr = zeroed_attr();
+        // SAFETY: writing a union's `Copy` fields.
+        let elem = unsafe { &mut attr.__bindgen_anon_2 };
+        elem.map_fd = self.raw_fd();
+        elem.key = key.as_ptr() as u64;
+        elem.__bindgen_anon_1.value = value as u64;
+        attr
+    }
+
+    /// Takes all elements out of a hash that no program uses any more, and shows their bytes to `visit`.
     ///
-    /// Elements that are added meanwhile may be missed. Fails as `BPF_MAP_LOOKUP_BATCH` does (since Linux 5.6).
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    /// Fails as `BPF_MAP_LOOKUP_AND_DELETE_BATCH` does (since Linux 5.6).
+    pub(super) fn drain(&self, mut visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         // A batch holds whole buckets, so this is far more than any bucket of the hash has; doubled should it not be.
-        let mut batch = 512_u32;
+        let mut batch = 256_u32;
         let mut buffers = Buffers::new(self, batch);
         let mut position = None;
         loop {
-            match self.lookup_batch(position, batch, &mut buffers) {
+            match self.drain_batch(position, batch, &mut buffers) {
                 Ok(read) => {
                     buffers.visit(self, read.elements, &mut visit);
                     if read.is_last {
@@ -64,7 +78,7 @@ impl MapReader {
         }
     }
 
-    fn lookup_batch(&self, position: Option<u32>, count: u32, buffers: &mut Buffers) -> io::Result<Batch> {
+    fn drain_batch(&self, position: Option<u32>, count: u32, buffers: &mut Buffers) -> io::Result<Batch> {
         let (mut next, previous) = (0_u32, position.unwrap_or_default());
         let mut attr = zeroed_attr();
         // SAFETY: writing a union's `Copy` field.
@@ -77,9 +91,9 @@ impl MapReader {
         batch.count = count;
         // SAFETY: the buffers have room for `count` keys and values of the map's sizes; a position is a u32
         // (`__htab_map_lookup_and_delete_batch`, kernel/bpf/hashtab.c).
-        let result = unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr) };
+        let result = unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr) };
         let is_last = match result {
-            Ok(()) => false,
+            Ok(_) => false,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => return Err(error),
         };
@@ -105,24 +119,83 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn new(map: &MapReader, count: u32) -> Self {
+    fn new(map: &RawMap, count: u32) -> Self {
         let count = count as usize;
         Self { keys: vec![0; count * map.key_size], values: vec![0; count * map.value_size] }
     }
 
-    fn visit(&self, map: &MapReader, elements: u32, visit: &mut impl FnMut(&[u8], &[u8])) {
+    fn visit(&self, map: &RawMap, elements: u32, visit: &mut impl FnMut(&[u8], &[u8])) {
         let (keys, values) = (self.keys.chunks_exact(map.key_size), self.values.chunks_exact(map.value_size));
         keys.zip(values).take(elements as usize).for_each(|(key, value)| visit(key, value));
     }
 }
 
-/// Waits until every run of a program that had begun before the call has ended (`synchronize_rcu`).
+/// Waits until every run of a program that had begun has ended.
 ///
-/// A detached program may still be running on another CPU; after this its counts are final.
-pub(super) fn wait_for_running_programs() -> io::Result<()> {
-    // SAFETY: the call takes no pointers.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// The kernel does so before an update of a map of maps returns (`maybe_wait_bpf_programs`, `kernel/bpf/syscall.c`:
+/// `synchronize_rcu`), also on `PREEMPT_RT` and with `nohz_full` CPUs, where `membarrier` fails. The maps serve nothing else.
+pub(super) struct GracePeriod {
+    inner: OwnedFd,
+    outer: OwnedFd,
+}
+
+impl GracePeriod {
+    pub(super) fn new() -> io::Result<Self> {
+        let inner = create_map(bpf_map_type::BPF_MAP_TYPE_ARRAY, None)?;
+        let outer = create_map(bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS, Some(inner.as_fd()))?;
+        Ok(Self { inner, outer })
+    }
+
+    /// Takes some milliseconds.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        let (key, value) = (0_u32, self.inner.as_raw_fd());
+        let mut attr = zeroed_attr();
+        // SAFETY: writing a union's `Copy` fields.
+        let elem = unsafe { &mut attr.__bindgen_anon_2 };
+        elem.map_fd = self.outer.as_raw_fd().cast_unsigned();
+        elem.key = &raw const key as u64;
+        elem.__bindgen_anon_1.value = &raw const value as u64;
+        // SAFETY: key and value are of four bytes, as both maps have them.
+        unsafe { bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+    }
+}
+
+/// A map of one element of four bytes.
+fn create_map(kind: bpf_map_type, inner: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing a union's `Copy` fields.
+    let map = unsafe { &mut attr.__bindgen_anon_1 };
+    map.map_type = kind as u32;
+    (map.key_size, map.value_size, map.max_entries) = (4, 4, 1);
+    map.inner_map_fd = inner.map_or(0, |inner| inner.as_raw_fd().cast_unsigned());
+    // SAFETY: no pointers.
+    unsafe { new_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr) }
+}
+
+/// Loads a raw tracepoint program of a few instructions, to ask whether this kernel takes them.
+pub(super) fn load_program(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let license = c"GPL";
+    let mut attr = zeroed_attr();
+    // SAFETY: writing a union's `Copy` fields.
+    let program = unsafe { &mut attr.__bindgen_anon_3 };
+    program.prog_type = bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT as u32;
+    program.insn_cnt = u32::try_from(instructions.len()).map_err(io::Error::other)?;
+    program.insns = instructions.as_ptr() as u64;
+    program.license = license.as_ptr() as u64;
+    // SAFETY: both pointers are valid for the call.
+    unsafe { new_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr) }
+}
+
+/// Runs a raw tracepoint program once, in this process, with one argument (since Linux 5.10).
+pub(super) fn run_program(program: BorrowedFd<'_>, argument: u64) -> io::Result<()> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing a union's `Copy` fields.
+    let test = unsafe { &mut attr.test };
+    test.prog_fd = program.as_raw_fd().cast_unsigned();
+    test.ctx_in = &raw const argument as u64;
+    test.ctx_size_in = 8;
+    // SAFETY: the argument is valid for the call.
+    unsafe { bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr) }.map(drop)
 }
 
 /// Lets the runtime tell when `fd` can be read. Must be called within a tokio runtime.
@@ -138,9 +211,19 @@ fn zeroed_attr() -> bpf_attr {
 }
 
 /// # Safety
+/// As [`bpf`]; `command` must answer with a new descriptor.
+unsafe fn new_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's; nobody else has the new descriptor.
+    unsafe {
+        let fd = bpf(command, attr)?;
+        Ok(OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?))
+    }
+}
+
+/// # Safety
 /// Pointers in `attr` must be valid for what `command` reads and writes.
-unsafe fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
+unsafe fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: the caller's.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<bpf_attr>()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

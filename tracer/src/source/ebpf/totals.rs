@@ -1,15 +1,8 @@
-//! Reads the accounting plane: the counts of all CPUs, merged.
+//! What the kernel program has counted since its start: the sums over generations and CPUs.
 
 use std::collections::HashMap;
-use std::io;
-use std::os::fd::OwnedFd;
 
-use tracer_common::{Counters, CpuState, DropCount, DropKey, OVERFLOW_SLOTS, OverflowCount, TrapKey, overflow_reason};
-use zerocopy::FromBytes;
-
-use super::Error;
-use super::hardware::HardwareReader;
-use super::sys::MapReader;
+use tracer_common::{Counters, DropCount, DropKey, OverflowCount, PlaceNames, TrapNames};
 
 /// Counts of one key over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,24 +11,23 @@ pub struct Count {
     pub packets: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// First drop, nanoseconds of `CLOCK_MONOTONIC`.
+    /// First drop, nanoseconds of the kernel's `CLOCK_MONOTONIC`, to one tick of its timer.
     pub first_ns: u64,
-    /// Last drop, likewise, to one tick of the kernel's timer.
+    /// Last drop, likewise.
     pub last_ns: u64,
+    /// What was known at the first drop.
+    pub names: PlaceNames,
 }
 
 impl Count {
-    pub(super) fn of_cpu(count: &DropCount, tick_ns: u32) -> Self {
-        let ticks = count.last_ticks.saturating_sub(count.first_ticks);
-        let last_ns = count.first_ns.saturating_add(ticks.saturating_mul(tick_ns.into()));
-        Self { packets: count.packets, bytes: count.bytes, first_ns: count.first_ns, last_ns }
-    }
-
-    pub(super) fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
         self.first_ns = self.first_ns.min(other.first_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
+        if self.names.netns_inum == 0 {
+            self.names.netns_inum = other.names.netns_inum;
+        }
     }
 }
 
@@ -44,155 +36,135 @@ impl Count {
 pub struct Totals {
     /// By key.
     pub counts: HashMap<DropKey, Count>,
-    /// Hardware drops by key.
-    pub traps: HashMap<TrapKey, Count>,
-    /// By reason, of the keys that found no room; none for reasons that the map does not tell apart, and devlink traps.
-    pub overflow: Vec<(Option<u32>, OverflowCount)>,
-    /// Sums of the counters of all CPUs.
+    /// Names of devlink traps, by [`DropKey::location`].
+    pub traps: HashMap<u64, TrapNames>,
+    /// By reason, of the keys that found no room in the kernel's map or here; none for the reasons that the map of the
+    /// kernel does not tell apart.
+    pub overflow: HashMap<Option<u32>, OverflowCount>,
+    /// Sums of the counters of all CPUs. `overflow` is that of [`Totals::overflow`].
     pub counters: Counters,
-    /// Exact reasons of queueing disciplines that were told and not taken up ([`tracer_common::QdiscNote::untaken`]).
-    pub qdisc_untaken: u64,
+    /// Drops that were not counted, because a program was running already on that CPU.
+    pub nested: u64,
+    /// Exact reasons of queueing disciplines that no drop took up ([`tracer_common::QdiscNote::unmatched`]).
+    pub qdisc_unmatched: u64,
 }
 
 impl Totals {
     /// Drops counted by key.
     pub fn accounted(&self) -> u64 {
-        self.counts.values().chain(self.traps.values()).map(|count| count.packets).sum()
+        self.counts.values().map(|count| count.packets).sum()
     }
 
-    fn add(&mut self, key: DropKey, count: &DropCount, tick_ns: u32) {
+    /// Adds the counts of one key on one CPU in one generation. Beyond `max_rows` keys, new ones are counted by reason.
+    pub(super) fn add(&mut self, key: DropKey, count: Count, max_rows: usize) {
+        if let Some(sum) = self.counts.get_mut(&key) {
+            sum.merge(&count);
+        } else if self.counts.len() < max_rows {
+            self.counts.insert(key, count);
+        } else {
+            let reason = Some(key.reason).filter(|reason| *reason != tracer_common::REASON_ABSENT);
+            self.add_overflow(reason, OverflowCount { packets: count.packets, bytes: count.bytes });
+        }
+    }
+
+    pub(super) fn add_overflow(&mut self, reason: Option<u32>, count: OverflowCount) {
         if count.packets == 0 {
             return;
         }
-        let count = Count::of_cpu(count, tick_ns);
-        self.counts.entry(key).and_modify(|sum| sum.merge(&count)).or_insert(count);
+        let sum = self.overflow.entry(reason).or_default();
+        sum.packets += count.packets;
+        sum.bytes += count.bytes;
+        self.counters.overflow += count.packets;
+    }
+
+    /// Adds one CPU's counters but for `overflow`, which [`Totals::add_overflow`] counts by reason.
+    pub(super) fn add_counters(&mut self, cpu: &Counters) {
+        let sum = &mut self.counters;
+        let Counters { hits, filtered, unknown_netns, overflow: _, offered, .. } = cpu;
+        let Counters { submitted, suppressed, ring_full, unreadable, ticks, .. } = cpu;
+        sum.hits += hits;
+        sum.filtered += filtered;
+        sum.unknown_netns += unknown_netns;
+        sum.offered += offered;
+        sum.submitted += submitted;
+        sum.suppressed += suppressed;
+        sum.ring_full += ring_full;
+        sum.unreadable += unreadable;
+        sum.ticks = sum.ticks.max(*ticks);
     }
 }
 
-/// The maps of the accounting plane.
-pub(super) struct TotalsReader {
-    state: MapReader,
-    drops: MapReader,
-    overflow: MapReader,
-    /// None where no program listens to devices.
-    hardware: Option<HardwareReader>,
-    cpus: usize,
-    tick_ns: u32,
+/// The kernel's timer against its monotonic clock, read at one point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticks {
+    /// `jiffies64`.
+    pub(super) jiffies: u64,
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub(super) ns: u64,
+    /// Nanoseconds of a tick.
+    pub(super) tick_ns: u32,
 }
 
-impl TotalsReader {
-    /// `map` tells the map of a name.
-    pub(super) fn open(
-        map: impl Fn(&'static str) -> Result<OwnedFd, Error>,
-        hears_hardware: bool,
-        cpus: usize,
-        tick_ns: u32,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            state: MapReader::new(map("CPU_STATE")?, size_of::<u32>(), size_of::<CpuState>() * cpus),
-            drops: MapReader::new(map("DROPS")?, size_of::<DropKey>(), size_of::<DropCount>() * cpus),
-            overflow: MapReader::new(map("OVERFLOW")?, size_of::<u32>(), size_of::<OverflowCount>() * cpus),
-            hardware: if hears_hardware { Some(HardwareReader::open(map, cpus, tick_ns)?) } else { None },
-            cpus,
-            tick_ns,
-        })
+impl Ticks {
+    /// The time of the low 32 bits `ticks`, which are not after `latest`: of one CPU and one generation, which is short.
+    fn at(&self, ticks: u32, latest: u64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+        let before = (latest as u32).wrapping_sub(ticks);
+        let behind = i128::from(self.jiffies) - (i128::from(latest) - i128::from(before));
+        let ns = i128::from(self.ns) - behind * i128::from(self.tick_ns);
+        u64::try_from(ns.max(0)).unwrap_or(u64::MAX)
     }
 
-    /// Reads all counts. While the program runs, `hits` is at least the sum of the others, for it is read last, and
-    /// `overflow` is what is told by reason.
-    pub(super) fn read(&self) -> io::Result<Totals> {
-        let mut totals = Totals::default();
-        self.drops.for_each(|key, values| {
-            if let Ok(key) = DropKey::read_from_bytes(key) {
-                per_cpu::<DropCount>(values).for_each(|count| totals.add(key, &count, self.tick_ns));
-            }
-        })?;
-        let mut states = self.states()?;
-        if per_cpu::<CpuState>(&states).any(|state| state.counters.overflow > 0) {
-            totals.overflow = self.read_overflow()?;
-            states = self.states()?;
+    /// The count of one CPU with times; `latest` is [`Counters::ticks`] of that CPU.
+    pub(super) fn dated(&self, count: &DropCount, latest: u64, names: PlaceNames) -> Count {
+        Count {
+            packets: count.packets,
+            bytes: count.bytes,
+            first_ns: self.at(count.first_ticks, latest),
+            last_ns: self.at(count.last_ticks, latest),
+            names,
         }
-        self.add_states(&states, &mut totals);
-        if let Some(hardware) = &self.hardware {
-            hardware.read(&mut totals)?;
-        }
-        Ok(totals)
     }
-
-    /// The states of all CPUs, as a look-up yields them.
-    fn states(&self) -> io::Result<Vec<u8>> {
-        let mut states = vec![0; size_of::<CpuState>() * self.cpus];
-        self.state.lookup(&0_u32.to_ne_bytes(), &mut states)?;
-        Ok(states)
-    }
-
-    fn add_states(&self, states: &[u8], totals: &mut Totals) {
-        for state in per_cpu::<CpuState>(states) {
-            for slot in &state.slots {
-                totals.add(slot.key, &slot.count, self.tick_ns);
-            }
-            add_counters(&mut totals.counters, &state.counters);
-            totals.qdisc_untaken += state.qdisc.untaken;
-        }
-        // What came since is not among those told by reason.
-        totals.counters.overflow = totals.overflow.iter().map(|(_, count)| count.packets).sum();
-    }
-
-    fn read_overflow(&self) -> io::Result<Vec<(Option<u32>, OverflowCount)>> {
-        let mut overflow = Vec::new();
-        let mut values = vec![0; size_of::<OverflowCount>() * self.cpus];
-        for slot in 0..OVERFLOW_SLOTS {
-            self.overflow.lookup(&slot.to_ne_bytes(), &mut values)?;
-            let sum = per_cpu::<OverflowCount>(&values).fold(OverflowCount::default(), |sum, count| OverflowCount {
-                packets: sum.packets + count.packets,
-                bytes: sum.bytes + count.bytes,
-            });
-            if sum.packets > 0 {
-                overflow.push((overflow_reason(slot), sum));
-            }
-        }
-        Ok(overflow)
-    }
-}
-
-/// The values of all CPUs in what a look-up of a per-CPU map yields.
-pub(super) fn per_cpu<T: FromBytes>(values: &[u8]) -> impl Iterator<Item = T> {
-    const { assert!(size_of::<T>().is_multiple_of(8), "the kernel pads the values of a per-CPU map to 8 bytes") };
-    values.chunks_exact(size_of::<T>()).filter_map(|value| T::read_from_bytes(value).ok())
-}
-
-pub(super) fn add_counters(sum: &mut Counters, cpu: &Counters) {
-    let Counters { hits, filtered, overflow, offered, submitted, suppressed, ring_full, unreadable } = cpu;
-    sum.hits += hits;
-    sum.filtered += filtered;
-    sum.overflow += overflow;
-    sum.offered += offered;
-    sum.submitted += submitted;
-    sum.suppressed += suppressed;
-    sum.ring_full += ring_full;
-    sum.unreadable += unreadable;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const CLOCK: Ticks = Ticks { jiffies: 0x1_0000_0010, ns: 1_000_000, tick_ns: 100 };
+
+    fn count(packets: u64, first_ns: u64, last_ns: u64) -> Count {
+        Count { packets, bytes: packets * 10, first_ns, last_ns, names: PlaceNames::default() }
+    }
+
     #[test]
     fn counts_of_cpus_are_merged() {
         let key = DropKey { location: 1, ..DropKey::default() };
         let mut totals = Totals::default();
-        totals.add(key, &DropCount { packets: 2, bytes: 20, first_ns: 500, first_ticks: 10, last_ticks: 12 }, 100);
-        totals.add(key, &DropCount { packets: 1, bytes: 5, first_ns: 400, first_ticks: 9, last_ticks: 9 }, 100);
-        totals.add(key, &DropCount::default(), 100);
-        assert_eq!(totals.counts[&key], Count { packets: 3, bytes: 25, first_ns: 400, last_ns: 700 });
+        totals.add(key, count(2, 500, 700), 10);
+        totals.add(key, count(1, 400, 400), 10);
+        assert_eq!(totals.counts[&key], count(3, 400, 700));
         assert_eq!(totals.accounted(), 3);
     }
 
     #[test]
-    fn ticks_that_run_backwards_or_overflow_do_no_harm() {
-        let backwards = DropCount { packets: 1, bytes: 0, first_ns: 7, first_ticks: 5, last_ticks: 1 };
-        assert_eq!(Count::of_cpu(&backwards, 4_000_000).last_ns, 7);
-        let huge = DropCount { packets: 1, bytes: 0, first_ns: 7, first_ticks: 0, last_ticks: u64::MAX };
-        assert_eq!(Count::of_cpu(&huge, 4_000_000).last_ns, u64::MAX);
+    fn beyond_the_most_rows_the_sum_by_reason_is_exact() {
+        let mut totals = Totals::default();
+        for location in 0..5 {
+            totals.add(DropKey { location, reason: 6, ..DropKey::default() }, count(2, 1, 1), 3);
+        }
+        totals.add(DropKey { location: 0, reason: 6, ..DropKey::default() }, count(7, 1, 1), 3);
+        assert_eq!(totals.accounted(), 13);
+        assert_eq!(totals.overflow[&Some(6)], OverflowCount { packets: 4, bytes: 40 });
+        assert_eq!(totals.counters.overflow, 4);
+    }
+
+    #[test]
+    fn ticks_are_dated_across_the_wrap_of_their_low_bits() {
+        assert_eq!(CLOCK.at(0x10, 0x1_0000_0010), 1_000_000);
+        assert_eq!(CLOCK.at(0x0e, 0x1_0000_0010), 999_800);
+        assert_eq!(CLOCK.at(0xffff_ffff, 0x1_0000_0010), 1_000_000 - 17 * 100);
+        assert_eq!(CLOCK.at(0x12, 0x1_0000_0012), 1_000_200);
+        assert_eq!(Ticks { ns: 5, ..CLOCK }.at(0, 0x1_0000_0010), 0);
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracer_common::REASON_ABSENT;
 
 use super::{SCHEMA, ledger};
-use crate::event::{Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use crate::event::{Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp, VlanTag};
 use crate::report::{Host, SourceReport};
 
 /// The schema of a recording's last line.
@@ -72,6 +72,10 @@ pub struct RawDrop {
     pub start: PacketStart,
     /// Leading bytes of the packet.
     pub bytes: Vec<u8>,
+    /// As in [`crate::event::DropEvent`].
+    pub vlan: Option<VlanTag>,
+    /// As in [`crate::event::DropEvent`].
+    pub device_mac: Option<[u8; 6]>,
 }
 
 /// What a line tells.
@@ -86,7 +90,7 @@ pub enum Entry {
 }
 
 #[derive(Deserialize)]
-struct Kind<'l> {
+struct LineKind<'l> {
     #[serde(borrow)]
     schema: Cow<'l, str>,
     #[serde(borrow)]
@@ -95,7 +99,7 @@ struct Kind<'l> {
 
 /// Reads a line.
 pub(super) fn parse(line: &[u8]) -> Result<Entry, Refused> {
-    let Kind { schema, source } = serde_json::from_slice(line)?;
+    let LineKind { schema, source } = serde_json::from_slice(line)?;
     match (&*schema, source) {
         (LEDGER, _) => Ok(Entry::Ledger(ledger::parse(line)?)),
         (SCHEMA, None) => Ok(Entry::Start(serde_json::from_slice::<StartLine>(line)?.into_start()?)),
@@ -150,6 +154,13 @@ struct DropLine<'l> {
     start: Option<Cow<'l, str>>,
     #[serde(borrow)]
     bytes: Cow<'l, str>,
+    #[serde(borrow)]
+    kind: Option<Cow<'l, str>>,
+    netns_cookie: Option<u64>,
+    vlan_protocol: Option<u16>,
+    vlan_tci: Option<u16>,
+    #[serde(borrow)]
+    device_mac: Option<Cow<'l, str>>,
 }
 
 impl DropLine<'_> {
@@ -169,6 +180,8 @@ impl DropLine<'_> {
             length: self.length,
             start,
             bytes: bytes(&self.bytes).ok_or(Refused::Field("`bytes` are not hexadecimal"))?,
+            vlan: self.vlan_protocol.zip(self.vlan_tci).map(|(protocol, tci)| VlanTag { protocol, tci }),
+            device_mac: self.device_mac.as_deref().map(mac).transpose()?,
             place: self.place()?,
         })
     }
@@ -189,13 +202,22 @@ impl DropLine<'_> {
             }
             _ => Reason { value: Some(REASON_ABSENT), subsystem: "core".into(), name: "NOT_SPECIFIED".into() },
         };
+        let location = Location { address, symbol, trap_group: text(self.trap_group) };
+        let ifindex = self.ifindex.unwrap_or(0);
+        let kind = match self.kind.as_deref() {
+            // The first recordings do not have it.
+            None => Place::kind_of(Kind::Packet, ifindex, &location),
+            Some(name) => Kind::of_name(name).ok_or(Refused::Field("`kind` is unknown"))?,
+        };
         Ok(Place {
+            kind,
             reason: reason.into(),
-            location: Location { address, symbol, trap_group: text(self.trap_group) }.into(),
+            location: location.into(),
             protocol: self.ethertype,
             interface: text(self.interface),
-            ifindex: self.ifindex.unwrap_or(0),
+            ifindex,
             netns: self.netns.unwrap_or(0),
+            netns_cookie: self.netns_cookie.unwrap_or(0),
             netns_name: text(self.netns_name),
         })
     }
@@ -206,6 +228,11 @@ fn time(text: &str) -> Result<Timestamp, Refused> {
     let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     let nanoseconds = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
     nanoseconds.map(Timestamp).ok_or(Refused::Field("a time is none of RFC 3339 from 1970 to 2554"))
+}
+
+fn mac(text: &str) -> Result<[u8; 6], Refused> {
+    let bytes = bytes(text).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or(Refused::Field("`device_mac` is not six bytes in hexadecimal"))
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {

@@ -18,6 +18,8 @@ fn host() -> Host {
 fn place(name: &str) -> Place {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("ip\"v4".into()) };
     Place {
+        kind: crate::event::Kind::Packet,
+        netns_cookie: 0,
         reason: Reason { value: Some(6), subsystem: "core".into(), name: name.into() }.into(),
         location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
@@ -30,7 +32,7 @@ fn place(name: &str) -> Place {
 
 fn sources() -> Vec<SourceReport> {
     let events = EventLedger { offered: 3, submitted: 2, suppressed: 1, delivered: 2, ..EventLedger::default() };
-    let ebpf = EbpfLedger { hits: 3, accounted: 3, missed: Some(0), events: Some(events), ..EbpfLedger::default() };
+    let ebpf = EbpfLedger { hits: 3, accounted: 3, missed: 0, events: Some(events), ..EbpfLedger::default() };
     let counted = NetDmLedger {
         counts_losses: true,
         received: 3,
@@ -54,6 +56,8 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
     sink.start(&host(), STARTED).unwrap();
     for drop in drops {
         let event = DropEvent {
+            vlan: None,
+            device_mac: None,
             timestamp: drop.timestamp,
             place: &drop.place.clone().into(),
             seen_by: drop.origin.alone(),
@@ -70,6 +74,8 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
 
 fn some_drop() -> RawDrop {
     RawDrop {
+        vlan: None,
+        device_mac: None,
         origin: Origin::NetDm,
         timestamp: Timestamp(STARTED.0 + 5),
         heard_ns: 9,
@@ -176,7 +182,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let [reason, subsystem, symbol] = names;
-        let place = Place {
+        let place = Place { kind: crate::event::Kind::Packet, netns_cookie: 0,
             reason: Reason { value: number, subsystem: subsystem.into(), name: reason.into() }.into(),
             location: Location {
                 address,
@@ -188,7 +194,7 @@ proptest! {
         let origin = if is_ebpf { Origin::Ebpf } else { Origin::NetDm };
         let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Network };
         let drop =
-            RawDrop { origin, timestamp: Timestamp(timestamp), heard_ns: 1, settled_ns: 0, place, length, start, bytes };
+            RawDrop { vlan: None, device_mac: None, origin, timestamp: Timestamp(timestamp), heard_ns: 1, settled_ns: 0, place, length, start, bytes };
         let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
         prop_assert_eq!(malformed.first, None);
         let Some(Entry::Drop(again)) = entries.into_iter().next() else { return Err(TestCaseError::fail("no drop")) };

@@ -98,5 +98,14 @@ impl Run {
 
 fn event<'e>(place: &'e Arc<Place>, bytes: &'e [u8], length: u32) -> DropEvent<'e> {
     let timestamp = Timestamp(NEW_YEAR.0 + u64::from(length));
-    DropEvent { timestamp, place, seen_by: Origin::Ebpf.alone(), length, start: PacketStart::Mac, bytes }
+    DropEvent {
+        vlan: None,
+        device_mac: None,
+        timestamp,
+        place,
+        seen_by: Origin::Ebpf.alone(),
+        length,
+        start: PacketStart::Mac,
+        bytes,
+    }
 }

@@ -1,10 +1,10 @@
-//! The exact reasons of queueing disciplines, which newer kernels tell by a tracepoint of its own.
+//! `qdisc:qdisc_drop`: the exact reasons of queueing disciplines, which newer kernels report by a tracepoint of its own.
 //!
 //! `__tcf_kfree_skb_list` (`net/sched/sch_generic.c`) fires `qdisc_drop` with the exact reason, and in the next
 //! statement frees the packet for `SKB_DROP_REASON_QDISC_DROP`. So the reason is noted on this CPU until `kfree_skb`
-//! comes for the same packet, which alone counts the drop. A note that it does not come for (it was missed, or the packet
-//! has other holders and is no drop) is replaced by the next one, and counted: no drop is counted twice or not at all by
-//! that, at worst it has the general reason.
+//! comes for the same packet, which alone counts the drop. A note that no drop takes up (`kfree_skb` was missed, or the
+//! packet has other holders and is no drop) is replaced by the next one, and counted: no drop is counted twice or not at
+//! all by that, at worst it has the general reason.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -20,8 +20,13 @@ pub fn qdisc_drop(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the element is this CPU's own; `kfree_skb` may come in between, but only for another packet.
     unsafe {
         let note = &raw mut (*state).qdisc;
+        if (*state).busy != 0 {
+            // The program that was interrupted may be taking up a note.
+            (*note).unmatched += 1;
+            return 0;
+        }
         if (*note).skb != 0 {
-            (*note).untaken += 1;
+            (*note).unmatched += 1;
         }
         (*note).reason = ctx.arg(4);
         (*note).skb = ctx.arg(3);
@@ -35,7 +40,7 @@ pub fn qdisc_drop(ctx: RawTracePointContext) -> i32 {
 /// # Safety
 /// `state` must be the element of `CPU_STATE`.
 #[inline(always)]
-pub(crate) unsafe fn exact_reason(state: *mut CpuState, skb: *const u8, reason: u32) -> u32 {
+pub(super) unsafe fn exact_reason(state: *mut CpuState, skb: *const u8, reason: u32) -> u32 {
     let general = config!(qdisc_reason);
     if general == 0 || reason != general {
         return reason;

@@ -1,0 +1,246 @@
+//! The accounting plane: every drop is counted, by key, in the generation that is current.
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Generations of the accounting plane: one is counted into while the other one is read and cleared.
+pub const GENERATIONS: u32 = 2;
+
+/// [`DropKey::kind`]: a packet of a network.
+pub const KIND_PACKET: u8 = 0;
+/// [`DropKey::kind`]: an empty buffer without headers that the kernel freed, such as the one with which
+/// `napi_get_frags_check` (`net/core/dev.c`) tries out a device that comes up. No packet was lost.
+pub const KIND_EMPTY: u8 = 1;
+/// [`DropKey::kind`]: a message between Unix sockets of this host.
+pub const KIND_UNIX: u8 = 2;
+/// [`DropKey::kind`]: a netlink message of this host.
+pub const KIND_NETLINK: u8 = 3;
+/// [`DropKey::kind`]: a packet that a device dropped and reported by a devlink trap. [`DropKey::location`] is the address
+/// of the trap's name, which stands in [`crate::TrapNames`].
+pub const KIND_TRAP: u8 = 4;
+/// [`DropKey::kind`]: a frame that an XDP program or a redirect dropped before it became an `sk_buff`.
+/// [`DropKey::reason`] is the action (`enum xdp_action`), or the error of a redirect with the highest bit set.
+pub const KIND_XDP: u8 = 5;
+
+/// The reason on kernels whose tracepoint does not give one. No kernel uses this subsystem.
+pub const REASON_ABSENT: u32 = u32::MAX;
+
+/// What drops are counted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct DropKey {
+    /// The tracepoint's `location`: the address that the freeing call returns to.
+    pub location: u64,
+    /// `net->net_cookie` of the network namespace, which is never reused within a boot; the inode number on kernels
+    /// without a cookie (before 5.12); 0 when the namespace is unknown.
+    pub netns: u64,
+    /// The control group of the packet's socket; 0 when it was not asked for or is unknown.
+    pub cgroup_id: u64,
+    /// Interface index within the namespace; 0 when there is none.
+    pub ifindex: u32,
+    /// `enum skb_drop_reason`, subsystem in the high 16 bits; [`REASON_ABSENT`] on kernels without it.
+    pub reason: u32,
+    /// `EtherType` in the host's byte order; 0 when not set.
+    pub protocol: u16,
+    /// One of the `KIND_*` values.
+    pub kind: u8,
+    /// Always 0.
+    pub padding: [u8; 5],
+}
+
+/// Counts of one [`DropKey`] on one CPU in one generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct DropCount {
+    /// Calls of the tracepoint, one for each buffer (a GSO buffer holds several packets of the wire).
+    pub packets: u64,
+    /// Bytes from the MAC header, else from the network header, else what was left.
+    pub bytes: u64,
+    /// First drop, the low 32 bits of the kernel's timer ticks (`jiffies64`). They advance with `CLOCK_MONOTONIC`
+    /// (`tick_do_update_jiffies64`, `kernel/time/tick-sched.c`) and cost a load, where the clock costs 20 ns.
+    pub first_ticks: u32,
+    /// Last drop, likewise.
+    pub last_ticks: u32,
+}
+
+/// Slots of the cache in front of the hash. A power of two.
+pub const CACHE_SLOTS: usize = 256;
+
+/// One slot of the cache, one cache line: owned by the first key that hashed to it in this generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct CacheSlot {
+    /// Counts of `key` on this CPU; `packets` is 0 while the slot is free.
+    pub count: DropCount,
+    /// The owner.
+    pub key: DropKey,
+}
+
+/// What the kernel program did on one CPU in one generation. `hits = Σ packets of all keys + overflow + filtered`, and
+/// `offered = submitted + suppressed + ring_full`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct Counters {
+    /// Drops that the programs saw.
+    pub hits: u64,
+    /// Drops outside the wanted namespace or interface.
+    pub filtered: u64,
+    /// Drops among those counted whose namespace is unknown, so that a filter could not decide on them.
+    pub unknown_netns: u64,
+    /// Drops whose key found no room in the hash; counted by reason in the overflow map.
+    pub overflow: u64,
+    /// Drops that the event plane looked at.
+    pub offered: u64,
+    /// Records in the ring buffer.
+    pub submitted: u64,
+    /// Records held back by the sampler.
+    pub suppressed: u64,
+    /// Records that found the ring buffer full.
+    pub ring_full: u64,
+    /// Records without leading bytes, because the bytes could not be read.
+    pub unreadable: u64,
+    /// `jiffies64` at the last drop, which dates the 32-bit ticks of all counts.
+    pub ticks: u64,
+}
+
+/// The counts of one CPU in one generation: one look-up gives the kernel program all that it needs for a known key.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct Counts {
+    /// Direct-mapped by [`slot_of`].
+    pub slots: [CacheSlot; CACHE_SLOTS],
+    /// What this CPU did.
+    pub counters: Counters,
+    /// Always 0.
+    pub padding: [u64; 6],
+}
+
+/// The exact reason of the drop that is under way on one CPU, from `qdisc_drop` until `kfree_skb` takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct QdiscNote {
+    /// Address of the packet's `struct sk_buff`; 0 when there is no note.
+    pub skb: u64,
+    /// `enum qdisc_drop_reason`.
+    pub reason: u32,
+    /// Always 0.
+    pub padding: u32,
+    /// Notes that no drop took up: another note took their place, or came while a program was running.
+    pub unmatched: u64,
+}
+
+/// Bytes of a packet's network and transport header that the sampler looks at.
+pub const SCRATCH_LEN: usize = 64;
+
+/// What one CPU keeps beyond generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct CpuState {
+    /// Not 0 while one of the programs runs on this CPU: another one that interrupts it counts itself as nested.
+    pub busy: u64,
+    /// Drops that were not counted because a program was running already on this CPU.
+    pub nested: u64,
+    /// `net.ns.ops` of this process's own namespace, by which namespaces are recognised; 0 while it is not known.
+    pub netns_ops: u64,
+    /// The only namespace to count, as [`DropKey::netns`].
+    pub wanted_netns: u64,
+    /// The reason of what this CPU is about to drop.
+    pub qdisc: QdiscNote,
+    /// Room for a packet's headers.
+    pub scratch: [u8; SCRATCH_LEN],
+}
+
+/// The slot of a key, of the `mask + 1` in use.
+#[inline(always)]
+#[must_use]
+pub const fn slot_of(key: &DropKey, mask: u32) -> usize {
+    let mixed = key.location
+        ^ ((key.reason as u64) << 32)
+        ^ (key.netns << 16)
+        ^ key.cgroup_id
+        ^ ((key.ifindex as u64) << 40)
+        ^ ((key.protocol as u64) << 48)
+        ^ ((key.kind as u64) << 24);
+    // Fibonacci hashing: the upper bits of the product are the well-mixed ones.
+    ((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u32 & mask) as usize
+}
+
+/// Subsystems with counters of their own in the overflow map.
+pub const OVERFLOW_SUBSYSTEMS: u32 = 8;
+/// Reasons of each subsystem with counters of their own.
+pub const OVERFLOW_REASONS: u32 = 256;
+/// Slots of one generation of the overflow map; the last takes every reason beyond the bounds.
+pub const OVERFLOW_SLOTS: u32 = OVERFLOW_SUBSYSTEMS * OVERFLOW_REASONS + 1;
+
+/// The slot of a reason in the overflow map.
+#[inline(always)]
+#[must_use]
+pub const fn overflow_slot(reason: u32) -> u32 {
+    let (subsystem, value) = (reason >> 16, reason & 0xffff);
+    if subsystem < OVERFLOW_SUBSYSTEMS && value < OVERFLOW_REASONS {
+        subsystem * OVERFLOW_REASONS + value
+    } else {
+        OVERFLOW_SLOTS - 1
+    }
+}
+
+/// The reason of a slot of the overflow map; none for the last.
+#[must_use]
+pub const fn overflow_reason(slot: u32) -> Option<u32> {
+    if slot < OVERFLOW_SLOTS - 1 { Some((slot / OVERFLOW_REASONS) << 16 | (slot % OVERFLOW_REASONS)) } else { None }
+}
+
+/// Drops of one reason whose key found no room, on one CPU in one generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct OverflowCount {
+    /// As [`DropCount::packets`].
+    pub packets: u64,
+    /// As [`DropCount::bytes`].
+    pub bytes: u64,
+}
+
+const _: () = {
+    assert!(size_of::<DropKey>() == 40);
+    assert!(size_of::<DropCount>() == 24);
+    assert!(size_of::<CacheSlot>() == 64);
+    assert!(size_of::<Counters>() == 80);
+    assert!(size_of::<Counts>() == CACHE_SLOTS * 64 + 128);
+    // The kernel bounds one value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
+    assert!(size_of::<Counts>() <= 32 * 1024);
+    assert!(size_of::<QdiscNote>() == 24);
+    assert!(size_of::<CpuState>() == 56 + SCRATCH_LEN);
+    assert!(size_of::<OverflowCount>() == 16);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overflow_slots_and_reasons_are_inverse() {
+        for reason in [0, 6, 255, 1 << 16, (7 << 16) | 255] {
+            assert_eq!(overflow_reason(overflow_slot(reason)), Some(reason));
+        }
+        for reason in [256, 8 << 16, REASON_ABSENT] {
+            assert_eq!(overflow_slot(reason), OVERFLOW_SLOTS - 1);
+            assert_eq!(overflow_reason(overflow_slot(reason)), None);
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_slot() {
+        let key = DropKey { location: u64::MAX, netns: u64::MAX, ifindex: 1, reason: u32::MAX, ..DropKey::default() };
+        assert!(slot_of(&key, 255) < CACHE_SLOTS);
+        assert!(slot_of(&key, 15) < 16);
+        assert_ne!(slot_of(&DropKey { ifindex: 2, ..key }, 255), slot_of(&key, 255));
+    }
+}

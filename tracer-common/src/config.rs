@@ -1,0 +1,186 @@
+//! What userspace writes into the kernel program before it is loaded.
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Offset of a structure's field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// [`Config::reads`]: what lies beyond the `sk_buff` is read by plain loads, which are fault-tolerant because this
+/// kernel's verifier trusts no pointer (before 6.2).
+pub const READ_PLAIN: u32 = 0;
+/// [`Config::reads`]: by plain loads from pointers that `bpf_rdonly_cast` has made untrusted (6.2 and later): a load that
+/// faults reads 0.
+pub const READ_CAST: u32 = 1;
+/// [`Config::reads`]: by the helper `bpf_probe_read_kernel`.
+pub const READ_PROBE: u32 = 2;
+
+/// [`Config::bytes`]: bytes of packets cannot be read here.
+pub const BYTES_NONE: u32 = 0;
+/// [`Config::bytes`]: bytes of packets are read by the helper `bpf_probe_read_kernel`.
+pub const BYTES_PROBE: u32 = 1;
+/// [`Config::bytes`]: bytes of packets are read through `bpf_rdonly_cast`, where the kernel refuses the helper
+/// (`lockdown=confidentiality`).
+pub const BYTES_CAST: u32 = 2;
+
+/// The call that stands in the object for the kernel function `bpf_rdonly_cast`. No helper has this number. Userspace
+/// replaces each such call before loading: by a call of the function, or by a NULL result where the kernel lacks it.
+pub const CALL_RDONLY_CAST: u32 = 0x6472_6f70;
+
+/// Byte offsets of kernel fields, from BTF. [`ABSENT`] where this kernel has no such field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct Offsets {
+    /// `sk_buff.len`: bytes of data from `data` on, paged part included.
+    pub skb_len: u32,
+    /// `sk_buff.data_len`: the paged part of `len`.
+    pub skb_data_len: u32,
+    /// `sk_buff.protocol`: `EtherType`, big-endian.
+    pub skb_protocol: u32,
+    /// `sk_buff.dev`, in a union with `dev_scratch` and with links of trees and lists: not always a device.
+    pub skb_dev: u32,
+    /// `sk_buff.skb_iif`: ifindex of the interface that the packet came in by, 0 if none.
+    pub skb_iif: u32,
+    /// `sk_buff.sk`: the socket that owns the packet, or none; in a union with `ip_defrag_offset`.
+    pub skb_sk: u32,
+    /// `sk_buff.head`: start of the buffer, which `mac_header` and `network_header` count from.
+    pub skb_head: u32,
+    /// `sk_buff.data`: start of what is left of the packet.
+    pub skb_data: u32,
+    /// `sk_buff.mac_header`: 0xffff when not set.
+    pub skb_mac_header: u32,
+    /// `sk_buff.network_header`: 0 when not set.
+    pub skb_network_header: u32,
+    /// `sk_buff._skb_refdst`: the packet's route, with flags in the lowest bits; in a union with a list's links.
+    pub skb_refdst: u32,
+    /// `sk_buff.vlan_tci`: the VLAN tag that the kernel took out of the bytes.
+    pub skb_vlan_tci: u32,
+    /// `sk_buff.vlan_proto`: the `EtherType` of that tag, big-endian; 0 when there is none (6.2 and later).
+    pub skb_vlan_proto: u32,
+    /// The byte with the bit `sk_buff.vlan_present` (before 6.2).
+    pub skb_vlan_present: u32,
+    /// `sk_buff.mark`.
+    pub skb_mark: u32,
+    /// `sk_buff.queue_mapping`.
+    pub skb_queue: u32,
+    /// `net_device.ifindex`.
+    pub dev_ifindex: u32,
+    /// `net_device.name`: [`crate::IFNAMSIZ`] bytes.
+    pub dev_name: u32,
+    /// `net_device.nd_net.net`: the device's network namespace.
+    pub dev_net: u32,
+    /// `net_device.index_hlist`: an interface's link in its namespace's hash of interfaces.
+    pub dev_index_hlist: u32,
+    /// `net_device.mtu`.
+    pub dev_mtu: u32,
+    /// `net_device.dev_addr`: pointer to the device's link address.
+    pub dev_addr: u32,
+    /// `net_device.xdp_prog`: the generic XDP program.
+    pub dev_xdp_prog: u32,
+    /// `sock.__sk_common.skc_net.net`: the socket's network namespace.
+    pub sock_net: u32,
+    /// `sock.__sk_common.skc_family`.
+    pub sock_family: u32,
+    /// `net.ns.inum`: the namespace's inode number, as `/proc/PID/ns/net` shows it.
+    pub net_inum: u32,
+    /// `net.ns.ops`: the same pointer in every network namespace, by which one is recognised.
+    pub net_ops: u32,
+    /// `net.net_cookie`, an `u64` that is never reused (5.12 and later).
+    pub net_cookie: u32,
+    /// `net.ns`: the part that an nsfs inode points to.
+    pub net_ns: u32,
+    /// `net.dev_index_head`: the namespace's interfaces, hashed by index.
+    pub net_dev_index_head: u32,
+    /// `dst_entry.dev`: the route's device.
+    pub dst_dev: u32,
+    /// `devlink_trap_metadata.trap_name`: a pointer to text.
+    pub trap_name: u32,
+    /// `devlink_trap_metadata.trap_group_name`, likewise.
+    pub trap_group_name: u32,
+    /// `devlink_trap_metadata.input_dev`: the device that the packet came in by, or none.
+    pub trap_input_dev: u32,
+    /// `devlink_trap_metadata.trap_type`: `enum devlink_trap_type`.
+    pub trap_type: u32,
+    /// `task_struct.files`.
+    pub task_files: u32,
+    /// `files_struct.fdt`.
+    pub files_fdt: u32,
+    /// `fdtable.fd`: the array of open files.
+    pub fdt_fd: u32,
+    /// `fdtable.max_fds`.
+    pub fdt_max_fds: u32,
+    /// `file.f_inode`.
+    pub file_inode: u32,
+    /// `inode.i_private`.
+    pub inode_private: u32,
+}
+
+/// BTF ids of the types that `bpf_rdonly_cast` casts to; 0 where it is not used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct TypeIds {
+    /// `struct net_device`.
+    pub net_device: u32,
+    /// `struct sock`.
+    pub sock: u32,
+    /// `struct net`.
+    pub net: u32,
+    /// `struct in6_addr`: sixteen bytes that are nothing but bytes, to read plain numbers through.
+    pub in6_addr: u32,
+}
+
+/// What userspace tells the kernel program before it is loaded. The verifier sees constants and drops dead branches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct Config {
+    /// Pointers below this are not kernel pointers (another member of a union shows through).
+    pub kernel_space: u64,
+    /// Where this kernel keeps its fields.
+    pub offsets: Offsets,
+    /// What casts name their types by.
+    pub types: TypeIds,
+    /// How the program attached as `tp_btf` reads what lies beyond the `sk_buff`: one of the `READ_*` values.
+    pub reads: u32,
+    /// How bytes of packets are read: one of the `BYTES_*` values.
+    pub bytes: u32,
+    /// Not 0: the kernel lets programs call `bpf_probe_read_kernel`.
+    pub may_probe: u32,
+    /// Not 0: the tracepoint has a third argument, `reason` (5.17 and later, and backports).
+    pub has_reason: u32,
+    /// Not 0: the tracepoint has a fourth argument, `rx_sk` (6.11 and later); it may be NULL.
+    pub has_rx_sk: u32,
+    /// Nanoseconds of a tick of the kernel's timer (`TICK_NSEC`).
+    pub tick_ns: u32,
+    /// Not 0: send records to the ring buffer.
+    pub events: u32,
+    /// Leading bytes of the packet in each record, at most [`crate::MAX_SNAPLEN`].
+    pub snaplen: u32,
+    /// Records a second for each flow at a site and CPU; 0 = no bound.
+    pub rate: u32,
+    /// Bytes waiting in the ring buffer from which the reader is woken; below, it comes by itself.
+    pub wakeup_bytes: u32,
+    /// Not 0: count only the network namespace in [`crate::CpuState::wanted_netns`].
+    pub filters_netns: u32,
+    /// Count only this interface; 0 = all.
+    pub ifindex: u32,
+    /// Slots of the cache in use, less one: one of the powers of two up to [`crate::CACHE_SLOTS`].
+    pub cache_mask: u32,
+    /// The general reason (`SKB_DROP_REASON_QDISC_DROP`) of packets whose exact one `qdisc_drop` has reported just
+    /// before; 0 where the kernel has no such tracepoint.
+    pub qdisc_reason: u32,
+    /// The type of devlink traps whose packets are not dropped (`DEVLINK_TRAP_TYPE_CONTROL`).
+    pub trap_control: u32,
+    /// The bit of `sk_buff.vlan_present` in its byte (before 6.2).
+    pub vlan_present_mask: u32,
+    /// Always 0.
+    pub padding: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Offsets>() == 41 * 4);
+    assert!(size_of::<TypeIds>() == 16);
+    assert!(size_of::<Config>() == 256);
+};

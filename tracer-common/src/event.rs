@@ -1,0 +1,127 @@
+//! The event plane: records of single drops, and the sampler that bounds them.
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{DropKey, InterfaceName};
+
+/// The greatest settable number of leading bytes in a record.
+pub const MAX_SNAPLEN: u32 = 4096;
+
+/// [`RecordHeader::start`]: no header is set, and no bytes follow.
+pub const START_NONE: u8 = 0;
+/// [`RecordHeader::start`]: what bytes follow are from the MAC header on.
+pub const START_MAC: u8 = 1;
+/// [`RecordHeader::start`]: what bytes follow are from the network header on.
+pub const START_NETWORK: u8 = 2;
+
+/// [`RecordHeader::sections`]: `vlan_tci` and `vlan_proto` hold a tag that the kernel took out of the bytes.
+pub const SECTION_VLAN: u8 = 1;
+/// [`RecordHeader::sections`]: `mtu` and `mac` are those of the packet's device.
+pub const SECTION_DEVICE: u8 = 2;
+
+/// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` mean something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct RecordHeader {
+    /// Nanoseconds of the kernel's `CLOCK_MONOTONIC`.
+    pub timestamp_ns: u64,
+    /// What it is counted by.
+    pub key: DropKey,
+    /// As in [`crate::DropCount::bytes`].
+    pub length: u32,
+    /// Leading bytes that follow.
+    pub captured: u16,
+    /// One of the `START_*` values.
+    pub start: u8,
+    /// The optional fields that are set: `SECTION_*` bits.
+    pub sections: u8,
+    /// The interface's name at the drop; zeros when there is none.
+    pub interface: InterfaceName,
+    /// Inode number of the network namespace; 0 when unknown.
+    pub netns_inum: u32,
+    /// The CPU that dropped the packet.
+    pub cpu: u32,
+    /// The tag: priority, drop eligibility and VLAN identifier.
+    pub vlan_tci: u16,
+    /// `EtherType` of the tag in the host's byte order.
+    pub vlan_proto: u16,
+    /// The packet's mark (`sk_buff.mark`).
+    pub mark: u32,
+    /// MTU of the packet's device, bytes.
+    pub mtu: u32,
+    /// Queue of the packet's device (`sk_buff.queue_mapping`).
+    pub queue: u16,
+    /// Link address of the packet's device; zeros where it has none.
+    pub mac: [u8; 6],
+    /// Always 0.
+    pub padding: u32,
+}
+
+/// What a second's records of one site may be, on one CPU, as a multiple of [`crate::Config::rate`].
+pub const SITE_FACTOR: u64 = 10;
+
+/// Key of a site's bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct SiteKey {
+    /// As [`DropKey::location`].
+    pub location: u64,
+    /// As [`DropKey::reason`].
+    pub reason: u32,
+    /// As [`DropKey::kind`].
+    pub kind: u32,
+}
+
+/// A site's records on one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct SiteBucket {
+    /// Ticks of the kernel's timer up to which tokens were added.
+    pub since_ticks: u64,
+    /// Records that may be sent: [`SITE_FACTOR`] times the rate a second.
+    pub tokens: u64,
+    /// Records that may be sent of flows that have not shown for a second: the rate a second.
+    pub newcomers: u64,
+    /// Records held back.
+    pub suppressed: u64,
+}
+
+/// Key of a flow's bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct FlowKey {
+    /// Hash of addresses, ports and protocol.
+    pub flow: u64,
+    /// As [`DropKey::location`].
+    pub location: u64,
+    /// As [`DropKey::reason`].
+    pub reason: u32,
+    /// As [`DropKey::kind`].
+    pub kind: u32,
+}
+
+/// A flow's records at one site on one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct FlowBucket {
+    /// Ticks of the kernel's timer up to which tokens were added.
+    pub since_ticks: u64,
+    /// Ticks at the flow's last record.
+    pub shown_ticks: u64,
+    /// Records that may be sent.
+    pub tokens: u64,
+}
+
+const _: () = {
+    assert!(size_of::<RecordHeader>() == 104);
+    assert!(size_of::<SiteKey>() == 16);
+    assert!(size_of::<SiteBucket>() == 32);
+    assert!(size_of::<FlowKey>() == 24);
+    assert!(size_of::<FlowBucket>() == 24);
+};

@@ -1,0 +1,59 @@
+//! Which network namespace does an open file stand for?
+//!
+//! Names of namespaces are files on nsfs, and their inode numbers are used again as soon as a namespace is gone. Userspace
+//! opens such a file, runs this program on its own behalf (`BPF_PROG_TEST_RUN`), which looks the descriptor up in the
+//! caller's table and reads the cookie, and closes the file. That needs no privilege to enter namespaces.
+
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use tracer_common::{ABSENT, NamespaceAnswer};
+
+use crate::account::ticks;
+use crate::config::{config, kernel_space};
+use crate::maps::NAMESPACE;
+use crate::memory::{Memory, Typed};
+
+/// Never attached. Its argument is a file descriptor of an nsfs file of a network namespace.
+#[raw_tracepoint(tracepoint = "kfree_skb")]
+pub fn namespace_of_file(ctx: RawTracePointContext) -> i32 {
+    let Some(answer) = NAMESPACE.get_ptr_mut(0) else { return 0 };
+    let mut found = find(ctx.arg::<u64>(0));
+    found.ticks = ticks();
+    // SAFETY: no arguments; the element has room for the answer.
+    unsafe {
+        found.now_ns = bpf_ktime_get_ns();
+        *answer = found;
+    }
+    0
+}
+
+#[inline(always)]
+fn find(descriptor: u64) -> NamespaceAnswer {
+    const NOTHING: NamespaceAnswer = NamespaceAnswer { cookie: 0, ops: 0, inum: 0, found: 0, now_ns: 0, ticks: 0 };
+    // SAFETY: all that is read are numbers; what cannot be read is 0, and each step leads on to 0 then.
+    unsafe {
+        let task = bpf_get_current_task();
+        let files: u64 = Typed::chase(task, config!(offsets.task_files));
+        let table: u64 = Typed::chase(files, config!(offsets.files_fdt));
+        let size: u32 = Typed::chase(table, config!(offsets.fdt_max_fds));
+        if descriptor >= u64::from(size) {
+            return NOTHING;
+        }
+        let entries: u64 = Typed::chase(table, config!(offsets.fdt_fd));
+        let file: u64 = Typed::chase(entries.wrapping_add(descriptor * size_of::<u64>() as u64), 0);
+        let inode: u64 = Typed::chase(file, config!(offsets.file_inode));
+        let common: u64 = Typed::chase(inode, config!(offsets.inode_private));
+        if common < kernel_space() || config!(offsets.net_ns) == ABSENT {
+            return NOTHING;
+        }
+        let net = common.wrapping_sub(u64::from(config!(offsets.net_ns)));
+        NamespaceAnswer {
+            cookie: Typed::chase(net, config!(offsets.net_cookie)),
+            ops: Typed::chase(net, config!(offsets.net_ops)),
+            inum: Typed::chase(net, config!(offsets.net_inum)),
+            found: 1,
+            ..NOTHING
+        }
+    }
+}

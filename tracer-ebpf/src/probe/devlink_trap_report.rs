@@ -1,0 +1,71 @@
+//! `devlink:devlink_trap_report`: packets that a device dropped and its driver reports by devlink traps
+//! (`net/devlink/trap.c`).
+//!
+//! They never pass `kfree_skb`: drivers free the copy that they report by `consume_skb`.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use tracer_common::{ABSENT, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
+
+use super::take;
+use crate::config::config;
+use crate::guard;
+use crate::maps::TRAP_NAMES;
+use crate::memory::{Memory, Probe};
+use crate::skb::Dropped;
+
+/// Attached where the kernel has the tracepoint and allows `bpf_probe_read_kernel`.
+#[raw_tracepoint(tracepoint = "devlink_trap_report")]
+pub fn devlink_trap_report(ctx: RawTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's arguments.
+    unsafe { report(&ctx, ctx.arg(1), ctx.arg(2)) };
+    0
+}
+
+/// Counts one drop.
+///
+/// # Safety
+/// The arguments must be the tracepoint's: `struct sk_buff` and `struct devlink_trap_metadata`.
+#[inline(always)]
+unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
+    // SAFETY: the helper fails on addresses that cannot be read.
+    let kind: u32 = unsafe { Probe::load(metadata, config!(offsets.trap_type)) };
+    if config!(offsets.trap_type) != ABSENT && kind == config!(trap_control) {
+        return;
+    }
+    guard::exclusively(|held| {
+        // SAFETY: as above; the state is this CPU's own.
+        let dropped = unsafe {
+            let name: u64 = Probe::load(metadata, config!(offsets.trap_name));
+            let device = Probe::load::<usize>(metadata, config!(offsets.trap_input_dev)) as *const u8;
+            remember_names(metadata, name);
+            Dropped::trapped(skb, name, device, (*held.state).netns_ops)
+        };
+        take::<Probe>(ctx, held, skb, &dropped);
+    });
+}
+
+/// Keeps the names of a trap by the address of its name. A driver that is loaded again may have others there.
+///
+/// # Safety
+/// As [`report`].
+#[inline(always)]
+unsafe fn remember_names(metadata: *const u8, name: u64) {
+    let mut names = TrapNames { trap: [0; TRAP_NAME_LEN], group: [0; TRAP_GROUP_LEN] };
+    // SAFETY: the buffers have room for as many bytes; the helper fails on addresses that cannot be read, which leaves
+    // zeros.
+    unsafe {
+        bpf_probe_read_kernel_str((&raw mut names.trap).cast(), TRAP_NAME_LEN as u32, name as *const _);
+        if let Some(known) = TRAP_NAMES.get(name)
+            && known.trap == names.trap
+        {
+            return;
+        }
+        let group: u64 = Probe::load(metadata, config!(offsets.trap_group_name));
+        bpf_probe_read_kernel_str((&raw mut names.group).cast(), TRAP_GROUP_LEN as u32, group as *const _);
+    }
+    let _ = TRAP_NAMES.insert(name, names, BPF_ANY.into());
+}

@@ -1,0 +1,38 @@
+//! The probes: one file for each tracepoint, all counted into one key space.
+
+mod devlink_trap_report;
+mod kfree_skb;
+mod qdisc_drop;
+
+use aya_ebpf::EbpfContext;
+use aya_log_ebpf::debug;
+
+use crate::config::config;
+use crate::guard::Held;
+use crate::memory::Memory;
+use crate::skb::{Dropped, Verdict};
+use crate::{account, record};
+
+/// Counts one drop and, when asked for, sends a record of it. `skb` is the packet.
+#[inline(always)]
+pub(crate) fn take<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &Dropped) {
+    // SAFETY: the elements are this CPU's own.
+    unsafe {
+        let counters = &raw mut (*held.counts).counters;
+        (*counters).hits += 1;
+        match dropped.verdict((*held.state).wanted_netns) {
+            Verdict::Filtered => {
+                (*counters).filtered += 1;
+                return;
+            }
+            Verdict::Undecided => (*counters).unknown_netns += 1,
+            Verdict::Counted => {}
+        }
+    }
+    if !account::count::<M>(held, dropped) {
+        debug!(ctx, "no room for a new key: such drops are counted by reason only");
+    }
+    if config!(events) != 0 {
+        record::send::<M>(held, skb, dropped);
+    }
+}

@@ -1,0 +1,206 @@
+//! Which drops become records.
+//!
+//! Each site (function and reason) may send [`SITE_FACTOR`] times the rate on a CPU each second, and each flow there no
+//! more than the rate, so that a flood of one flow does not hide the others. A flow that has not shown for a second passes
+//! first: a further share of the rate is kept for such flows alone.
+
+use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use tracer_common::{
+    BYTES_CAST, BYTES_NONE, BYTES_PROBE, CpuState, FlowBucket, FlowKey, SCRATCH_LEN, SITE_FACTOR, SiteBucket, SiteKey,
+};
+
+use crate::account::ticks;
+use crate::config::config;
+use crate::maps::{FLOWS, SITES};
+use crate::memory::{Memory, Typed};
+use crate::skb::Dropped;
+
+const SECOND: u64 = 1_000_000_000;
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;
+
+/// Whether a record of this drop may be sent. True also when there is no bound.
+///
+/// # Safety
+/// `state` must be the element of `CPU_STATE`.
+#[inline(always)]
+pub(crate) unsafe fn lets_pass(state: *mut CpuState, dropped: &Dropped) -> bool {
+    let rate = u64::from(config!(rate));
+    if rate == 0 {
+        return true;
+    }
+    let now = ticks();
+    let (location, reason, kind) = (dropped.key.location, dropped.key.reason, u32::from(dropped.key.kind));
+    let site = SiteKey { location, reason, kind };
+    let mut bucket = SITES.get_ptr_mut(site);
+    if bucket.is_none() {
+        let full = SiteBucket { since_ticks: now, tokens: rate * SITE_FACTOR, newcomers: rate, suppressed: 0 };
+        let _ = SITES.insert(site, full, BPF_ANY.into());
+        bucket = SITES.get_ptr_mut(site);
+    }
+    // Should there be no room, the ring still bounds what is sent.
+    let Some(bucket) = bucket else { return true };
+    // SAFETY: the elements are this CPU's own.
+    unsafe {
+        refill_site(bucket, rate, now);
+        let passes = ((*bucket).tokens != 0 || (*bucket).newcomers != 0) && {
+            let flow = flow_of(state, dropped);
+            flow_passes(bucket, FlowKey { flow, location, reason, kind }, rate, now)
+        };
+        if !passes {
+            (*bucket).suppressed += 1;
+        }
+        passes
+    }
+}
+
+/// Takes a token of the flow and one of the site.
+///
+/// # Safety
+/// `site` must be this CPU's own.
+#[inline(always)]
+unsafe fn flow_passes(site: *mut SiteBucket, key: FlowKey, rate: u64, now: u64) -> bool {
+    let Some(flow) = FLOWS.get_ptr_mut(key) else {
+        // SAFETY: the caller's.
+        unsafe { take_for_newcomer(site) };
+        let bucket = FlowBucket { since_ticks: now, shown_ticks: now, tokens: rate - 1 };
+        let _ = FLOWS.insert(key, bucket, BPF_ANY.into());
+        return true;
+    };
+    // SAFETY: the elements are this CPU's own.
+    unsafe {
+        let is_newcomer = elapsed_ns(now, (*flow).shown_ticks) >= SECOND;
+        let gained = gain(rate, (*flow).since_ticks, now);
+        if gained != 0 {
+            (*flow).since_ticks = now;
+            (*flow).tokens = at_most((*flow).tokens + gained, rate);
+        }
+        if is_newcomer {
+            take_for_newcomer(site);
+        } else if (*flow).tokens != 0 && (*site).tokens != 0 {
+            (*site).tokens -= 1;
+        } else {
+            return false;
+        }
+        (*flow).shown_ticks = now;
+        if (*flow).tokens != 0 {
+            (*flow).tokens -= 1;
+        }
+    }
+    true
+}
+
+/// One of the two has a token.
+///
+/// # Safety
+/// `site` must be this CPU's own.
+#[inline(always)]
+unsafe fn take_for_newcomer(site: *mut SiteBucket) {
+    // SAFETY: the caller's.
+    unsafe {
+        if (*site).newcomers != 0 {
+            (*site).newcomers -= 1;
+        } else {
+            (*site).tokens -= 1;
+        }
+    }
+}
+
+/// # Safety
+/// `site` must be this CPU's own.
+#[inline(always)]
+unsafe fn refill_site(site: *mut SiteBucket, rate: u64, now: u64) {
+    // SAFETY: the caller's.
+    unsafe {
+        let since = (*site).since_ticks;
+        let gained = gain(rate, since, now);
+        // Both shares gain together, so that they need one point in time: the smaller one decides.
+        if gained != 0 {
+            (*site).since_ticks = now;
+            (*site).newcomers = at_most((*site).newcomers + gained, rate);
+            (*site).tokens = at_most((*site).tokens + gain(rate * SITE_FACTOR, since, now), rate * SITE_FACTOR);
+        }
+    }
+}
+
+/// Tokens that came since `since`, at most one second's. The fraction of a token that is given away is less than a tick's.
+#[inline(always)]
+fn gain(rate: u64, since: u64, now: u64) -> u64 {
+    let elapsed = elapsed_ns(now, since);
+    if elapsed >= SECOND { rate } else { elapsed * rate / SECOND }
+}
+
+#[inline(always)]
+const fn at_most(tokens: u64, bound: u64) -> u64 {
+    if tokens < bound { tokens } else { bound }
+}
+
+#[inline(always)]
+fn elapsed_ns(now: u64, since: u64) -> u64 {
+    now.wrapping_sub(since).wrapping_mul(u64::from(config!(tick_ns)))
+}
+
+/// A hash of addresses, ports and protocol; 0 for what is no IP or cannot be read.
+///
+/// # Safety
+/// `state` must be the element of `CPU_STATE`.
+#[inline(always)]
+unsafe fn flow_of(state: *mut CpuState, dropped: &Dropped) -> u64 {
+    let protocol = dropped.key.protocol;
+    if config!(bytes) == BYTES_NONE || dropped.network == 0 || (protocol != ETH_P_IP && protocol != ETH_P_IPV6) {
+        return 0;
+    }
+    // SAFETY: the scratch is this CPU's own.
+    unsafe {
+        let header = &raw mut (*state).scratch;
+        if config!(bytes) == BYTES_PROBE {
+            let read = bpf_probe_read_kernel(header.cast(), SCRATCH_LEN as u32, dropped.network as *const _);
+            if read != 0 {
+                return 0;
+            }
+        } else if config!(bytes) == BYTES_CAST {
+            for word in 0..SCRATCH_LEN / 8 {
+                let address = dropped.network.wrapping_add(word as u64 * 8);
+                header.cast::<u64>().add(word).write(Typed::chase(address, 0));
+            }
+        }
+        if protocol == ETH_P_IP { ipv4_flow(header.cast()) } else { ipv6_flow(header.cast()) }
+    }
+}
+
+/// # Safety
+/// `header` must have [`SCRATCH_LEN`] bytes.
+#[inline(always)]
+unsafe fn ipv4_flow(header: *const u8) -> u64 {
+    // SAFETY: the header's length is at most 60 bytes, so that the ports end at byte 64.
+    unsafe {
+        let length = usize::from(*header & 0xf) * 4;
+        let addresses = header.add(12).cast::<u64>().read_unaligned();
+        let is_first = (header.add(6).cast::<u16>().read_unaligned() & 0xff1f) == 0;
+        let ports = if is_first { header.add(length).cast::<u32>().read_unaligned() } else { 0 };
+        mixed(mixed(addresses) ^ u64::from(ports) ^ u64::from(*header.add(9)) << 32)
+    }
+}
+
+/// The ports are those behind a header without extensions; with extensions, two flows of the same addresses are one.
+///
+/// # Safety
+/// `header` must have [`SCRATCH_LEN`] bytes.
+#[inline(always)]
+unsafe fn ipv6_flow(header: *const u8) -> u64 {
+    // SAFETY: all within 44 bytes.
+    unsafe {
+        let word = |at: usize| header.add(at).cast::<u64>().read_unaligned();
+        let ports = header.add(40).cast::<u32>().read_unaligned();
+        let addresses = mixed(word(8)) ^ word(16).rotate_left(17) ^ mixed(word(24)).rotate_left(31) ^ word(32);
+        mixed(mixed(addresses) ^ u64::from(ports) ^ u64::from(*header.add(6)) << 32)
+    }
+}
+
+/// One round of Fibonacci hashing, with the upper bits brought down.
+#[inline(always)]
+const fn mixed(word: u64) -> u64 {
+    let product = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
+}

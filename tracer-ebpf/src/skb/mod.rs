@@ -1,0 +1,143 @@
+//! What a dropped `struct sk_buff` says (`include/linux/skbuff.h`).
+//!
+//! Fields that share their storage with others are believed only where something else bears them out; `docs/fields.md`
+//! has the rule for each.
+
+mod measure;
+mod name;
+mod owner;
+
+use tracer_common::{DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, REASON_ABSENT, START_NONE};
+
+use crate::config::{config, kernel_space};
+use crate::memory::{Memory, Probe};
+use owner::{Device, Net, Owner};
+
+/// Address families of sockets whose messages never leave this host (`include/linux/socket.h`).
+const AF_UNIX: u16 = 1;
+const AF_NETLINK: u16 = 16;
+
+/// A dropped packet.
+pub(crate) struct Dropped {
+    pub(crate) key: DropKey,
+    /// Bytes from `start` on.
+    pub(crate) length: u32,
+    /// Address of the first header that is set, and which one that is.
+    pub(crate) start: u64,
+    pub(crate) start_kind: u8,
+    /// Bytes from `start` on that lie in one piece.
+    pub(crate) linear: u64,
+    /// Address of the network header; 0 when it is not set.
+    pub(crate) network: u64,
+    /// The packet's device; unknown where `skb->dev` holds something else.
+    pub(crate) device: Device,
+    /// The namespace of `key.netns`.
+    pub(crate) net: Net,
+}
+
+impl Dropped {
+    /// Reads what accounting needs. `ops` is [`tracer_common::CpuState::netns_ops`].
+    ///
+    /// # Safety
+    /// `skb` must be the tracepoint's first argument, `rx_sk` its fourth or NULL.
+    #[inline(always)]
+    pub(crate) unsafe fn read<M: Memory>(
+        skb: *const u8,
+        location: u64,
+        reason: u32,
+        rx_sk: *const u8,
+        ops: u64,
+    ) -> Self {
+        // SAFETY: offsets are of the structures that the pointers point to, as BTF has it.
+        unsafe {
+            let protocol = u16::from_be(M::field(skb, config!(offsets.skb_protocol)));
+            let Owner { net, device, ifindex, family } = Owner::read::<M>(skb, rx_sk, ops);
+            let key = DropKey { location, netns: net.id, ifindex, reason, protocol, ..Self::key_of_kind(KIND_PACKET) };
+            let mut dropped =
+                Self { key, length: 0, start: 0, start_kind: START_NONE, linear: 0, network: 0, device, net };
+            dropped.measure::<M>(skb);
+            dropped.key.kind = dropped.kind(family);
+            dropped
+        }
+    }
+
+    #[inline(always)]
+    const fn key_of_kind(kind: u8) -> DropKey {
+        DropKey { location: 0, netns: 0, cgroup_id: 0, ifindex: 0, reason: 0, protocol: 0, kind, padding: [0; 5] }
+    }
+
+    /// What was freed: a packet of a network, or something else that passes the same tracepoint.
+    #[inline(always)]
+    const fn kind(&self, family: u16) -> u8 {
+        if self.length == 0 && self.key.protocol == 0 {
+            return KIND_EMPTY;
+        }
+        match family {
+            AF_UNIX => KIND_UNIX,
+            AF_NETLINK => KIND_NETLINK,
+            _ => KIND_PACKET,
+        }
+    }
+
+    /// What a device reports by a devlink trap: no layer has pulled anything, the bytes start with the MAC header, and
+    /// `device`, unless it is NULL, is the one that the packet came in by. So devlink counts it
+    /// (`devlink_trap_stats_update`). `name` is the address of the trap's name.
+    ///
+    /// # Safety
+    /// `skb` as in [`Dropped::read`]; `device` must be a `struct net_device` or NULL.
+    #[inline(always)]
+    pub(crate) unsafe fn trapped(skb: *const u8, name: u64, device: *const u8, ops: u64) -> Self {
+        // SAFETY: the helper fails on addresses that cannot be read.
+        unsafe {
+            let mut dropped = Self::read::<Probe>(skb, name, REASON_ABSENT, core::ptr::null(), ops);
+            dropped.key.kind = KIND_TRAP;
+            dropped.length = Probe::field(skb, config!(offsets.skb_len));
+            dropped.start = Probe::field(skb, config!(offsets.skb_data));
+            dropped.start_kind = tracer_common::START_MAC;
+            let paged: u32 = Probe::field_if_present(skb, config!(offsets.skb_data_len));
+            dropped.linear = u64::from(dropped.length.saturating_sub(paged));
+            let device = Device::at::<Probe>(device, ops);
+            if device.ifindex != 0 {
+                dropped.key.ifindex = device.ifindex;
+                dropped.key.netns = device.net.id;
+                dropped.net = device.net;
+                dropped.device = device;
+            }
+            dropped
+        }
+    }
+
+    /// What the filters say of it. `wanted` is [`tracer_common::CpuState::wanted_netns`].
+    #[inline(always)]
+    pub(crate) fn verdict(&self, wanted: u64) -> Verdict {
+        let (filters_netns, ifindex) = (config!(filters_netns) != 0, config!(ifindex));
+        if !filters_netns && ifindex == 0 {
+            return Verdict::Counted;
+        }
+        let DropKey { netns, ifindex: found, .. } = self.key;
+        let other_netns = filters_netns && netns != wanted;
+        if netns == 0 {
+            // The filter cannot decide, unless an interface is known and is another one.
+            let other_interface = ifindex != 0 && found != 0 && found != ifindex;
+            return if other_interface { Verdict::Filtered } else { Verdict::Undecided };
+        }
+        if other_netns || (ifindex != 0 && found != ifindex) { Verdict::Filtered } else { Verdict::Counted }
+    }
+}
+
+/// What filters say of a drop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is one of those that were asked for.
+    Counted,
+    /// Its namespace is unknown: it may be one of those.
+    Undecided,
+    /// It is none of those.
+    Filtered,
+}
+
+/// Whether an address can be one of the kernel's.
+#[inline(always)]
+fn is_kernel(address: u64) -> bool {
+    address >= kernel_space()
+}

@@ -1,0 +1,76 @@
+//! The name of the interface that a packet was dropped on.
+
+use tracer_common::{ABSENT, IFNAMSIZ, InterfaceName};
+
+use super::{Dropped, is_kernel};
+use crate::config::config;
+use crate::memory::Memory;
+
+/// Buckets of a namespace's hash of interfaces (`NETDEV_HASHBITS`, `include/net/net_namespace.h`).
+const NETDEV_HASHENTRIES: u32 = 1 << 8;
+/// Interfaces of one bucket that are looked at: enough for four thousand interfaces.
+const MAX_CHAIN: u32 = 16;
+
+impl Dropped {
+    /// The name of the packet's device; zeros when it has none.
+    #[inline(always)]
+    pub(crate) fn device_name<M: Memory>(&self) -> InterfaceName {
+        let offset = config!(offsets.dev_name);
+        if self.device.pointer.is_null() || offset == ABSENT {
+            return [0; IFNAMSIZ];
+        }
+        // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
+        let words =
+            unsafe { [M::load::<u64>(self.device.pointer, offset), M::load::<u64>(self.device.pointer, offset + 8)] };
+        joined(words)
+    }
+
+    /// As [`Dropped::device_name`], and for a packet that has lost its device (TCP takes it away) the name of the
+    /// interface that it came in by. For rare use: it walks the kernel's list.
+    #[inline(always)]
+    pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
+        if self.device.pointer.is_null() && !self.net.pointer.is_null() && self.key.ifindex != 0 {
+            // SAFETY: `net` is a `struct net`.
+            return unsafe { name_by_index::<M>(self.net.pointer, self.key.ifindex) };
+        }
+        self.device_name::<M>()
+    }
+}
+
+fn joined(words: [u64; 2]) -> InterfaceName {
+    let mut name = [0; IFNAMSIZ];
+    name[..8].copy_from_slice(&words[0].to_ne_bytes());
+    name[8..].copy_from_slice(&words[1].to_ne_bytes());
+    name
+}
+
+/// The name of an interface, by its index within a namespace; zeros when it is gone (`__dev_get_by_index`,
+/// `net/core/dev.c`).
+///
+/// # Safety
+/// `net` must be a `struct net`.
+#[inline(always)]
+unsafe fn name_by_index<M: Memory>(net: *const u8, ifindex: u32) -> InterfaceName {
+    let (head, link) = (config!(offsets.net_dev_index_head), config!(offsets.dev_index_hlist));
+    if head == ABSENT || link == ABSENT || config!(offsets.dev_name) == ABSENT {
+        return [0; IFNAMSIZ];
+    }
+    let bucket = u64::from(ifindex & (NETDEV_HASHENTRIES - 1)) * size_of::<u64>() as u64;
+    // SAFETY: what cannot be read is 0, which ends the walk.
+    unsafe {
+        let heads: u64 = M::chase(net as u64, head);
+        let mut entry: u64 = M::chase(heads.wrapping_add(bucket), 0);
+        for _ in 0..MAX_CHAIN {
+            if !is_kernel(entry) {
+                break;
+            }
+            let device = entry.wrapping_sub(u64::from(link));
+            if M::chase::<u32>(device, config!(offsets.dev_ifindex)) == ifindex {
+                let offset = config!(offsets.dev_name);
+                return joined([M::chase(device, offset), M::chase(device, offset + 8)]);
+            }
+            entry = M::chase(entry, 0);
+        }
+    }
+    [0; IFNAMSIZ]
+}

@@ -1,0 +1,115 @@
+//! What this kernel's verifier takes, found by loading programs of a few instructions, never by version.
+
+use std::io;
+
+use tracer_common::{BYTES_CAST, BYTES_NONE, BYTES_PROBE, READ_CAST, READ_PLAIN, READ_PROBE, TypeIds};
+
+use super::sys;
+use crate::kernel::btf::KernelBtf;
+
+/// How the kernel program reads memory on this kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Features {
+    /// BTF id of `bpf_rdonly_cast`, where programs may call it.
+    pub(super) rdonly_cast: Option<u32>,
+    /// What casts name their types by.
+    pub(super) types: TypeIds,
+    /// The kernel lets programs call `bpf_probe_read_kernel`; false under `lockdown=confidentiality`.
+    pub(super) may_probe: bool,
+    /// The verifier tells trusted pointers apart, loads through which are not fault-tolerant.
+    pub(super) trusts_pointers: bool,
+}
+
+impl Features {
+    /// Asks the kernel: two programs are loaded and closed.
+    pub(super) fn ask(btf: &KernelBtf, may_probe: bool) -> Self {
+        let id = |name| btf.structure_id(name).unwrap_or(0);
+        let types =
+            TypeIds { net_device: id("net_device"), sock: id("sock"), net: id("net"), in6_addr: id("in6_addr") };
+        let has_types = [types.net_device, types.sock, types.net, types.in6_addr].iter().all(|id| *id != 0);
+        let function = btf.function_id("bpf_rdonly_cast").filter(|_| has_types);
+        Self {
+            rdonly_cast: function.filter(|id| takes_cast(*id, types.in6_addr).is_ok()),
+            types,
+            may_probe,
+            trusts_pointers: btf.trusts_pointers(),
+        }
+    }
+
+    /// One of the `READ_*` values: how the program attached as `tp_btf` reads what lies beyond the `sk_buff`; none where
+    /// no way is both allowed and safe.
+    pub(super) const fn reads(&self) -> Option<u32> {
+        if self.rdonly_cast.is_some() {
+            Some(READ_CAST)
+        } else if !self.trusts_pointers {
+            Some(READ_PLAIN)
+        } else if self.may_probe {
+            Some(READ_PROBE)
+        } else {
+            None
+        }
+    }
+
+    /// One of the `BYTES_*` values: how bytes of packets are read.
+    pub(super) const fn bytes(&self) -> u32 {
+        if self.may_probe {
+            BYTES_PROBE
+        } else if self.rdonly_cast.is_some() {
+            BYTES_CAST
+        } else {
+            BYTES_NONE
+        }
+    }
+}
+
+/// Loads `bpf_rdonly_cast(0, in6_addr)` and a load of eight bytes through the result.
+fn takes_cast(function: u32, in6_addr: u32) -> io::Result<()> {
+    let program = [
+        instruction(0xb7, 1, 0, 0),
+        instruction(0xb7, 2, 0, in6_addr),
+        instruction(0x85, 0, 2, function),
+        instruction(0x79, 1, 0, 0),
+        instruction(0xb7, 0, 0, 0),
+        instruction(0x95, 0, 0, 0),
+    ];
+    sys::load_program(&program).map(drop)
+}
+
+/// `struct bpf_insn` (`include/uapi/linux/bpf.h`) without an offset.
+const fn instruction(code: u8, destination: u8, source: u8, immediate: u32) -> u64 {
+    code as u64 | (destination as u64) << 8 | (source as u64) << 12 | (immediate as u64) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Features = Features {
+        rdonly_cast: None,
+        types: TypeIds { net_device: 0, sock: 0, net: 0, in6_addr: 0 },
+        may_probe: false,
+        trusts_pointers: true,
+    };
+
+    #[test]
+    fn no_plain_load_goes_through_a_trusted_pointer() {
+        assert_eq!(NOTHING.reads(), None);
+        assert_eq!(Features { may_probe: true, ..NOTHING }.reads(), Some(READ_PROBE));
+        assert_eq!(Features { rdonly_cast: Some(1), ..NOTHING }.reads(), Some(READ_CAST));
+        assert_eq!(Features { trusts_pointers: false, ..NOTHING }.reads(), Some(READ_PLAIN));
+        assert_eq!(Features { trusts_pointers: false, may_probe: true, ..NOTHING }.reads(), Some(READ_PLAIN));
+    }
+
+    #[test]
+    fn bytes_are_read_under_lockdown_where_casts_are_there() {
+        assert_eq!(NOTHING.bytes(), BYTES_NONE);
+        assert_eq!(Features { rdonly_cast: Some(1), ..NOTHING }.bytes(), BYTES_CAST);
+        assert_eq!(Features { rdonly_cast: Some(1), may_probe: true, ..NOTHING }.bytes(), BYTES_PROBE);
+    }
+
+    #[test]
+    fn instructions_are_as_the_kernel_has_them() {
+        assert_eq!(instruction(0x85, 0, 2, 0x0102_0304).to_le_bytes(), [0x85, 0x20, 0, 0, 4, 3, 2, 1]);
+        assert_eq!(instruction(0x79, 1, 0, 0).to_le_bytes(), [0x79, 1, 0, 0, 0, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,194 @@
+//! Reads the accounting plane: one generation is read and cleared while the programs count into the other one, so that
+//! each reading is exact while drops go on, and keys need room for the time between two readings only.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tracer_common::{
+    Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames, TrapNames,
+    overflow_reason,
+};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use super::Error;
+use super::sys::{GracePeriod, RawMap};
+use super::totals::{Ticks, Totals};
+
+/// The maps of one generation.
+struct Generation {
+    drops: RawMap,
+    places: RawMap,
+}
+
+/// The maps of the accounting plane.
+pub(super) struct Generations {
+    current: u32,
+    generation: RawMap,
+    state: RawMap,
+    counts: RawMap,
+    overflow: RawMap,
+    each: [Generation; GENERATIONS as usize],
+    traps: RawMap,
+    grace: GracePeriod,
+    cpus: usize,
+    clock: Ticks,
+    max_rows: usize,
+    /// What one look-up of all CPUs' counts yields; kept, because it is large.
+    buffer: Vec<u8>,
+}
+
+impl Generations {
+    /// `map` gives the map of a name.
+    pub(super) fn open(
+        map: impl Fn(&'static str) -> Result<OwnedFd, Error>,
+        cpus: usize,
+        clock: Ticks,
+        max_rows: usize,
+    ) -> Result<Self, Error> {
+        let each_cpu =
+            |name, key_size, value_size: usize| Ok::<_, Error>(RawMap::new(map(name)?, key_size, value_size * cpus));
+        let generation = |drops, places| {
+            Ok::<_, Error>(Generation {
+                drops: each_cpu(drops, size_of::<DropKey>(), size_of::<DropCount>())?,
+                places: RawMap::new(map(places)?, size_of::<DropKey>(), size_of::<PlaceNames>()),
+            })
+        };
+        Ok(Self {
+            current: 0,
+            generation: RawMap::new(map("GENERATION")?, size_of::<u32>(), size_of::<u32>()),
+            state: each_cpu("CPU_STATE", size_of::<u32>(), size_of::<CpuState>())?,
+            counts: each_cpu("COUNTS", size_of::<u32>(), size_of::<Counts>())?,
+            overflow: each_cpu("OVERFLOW", size_of::<u32>(), size_of::<OverflowCount>())?,
+            each: [generation("DROPS_0", "PLACES_0")?, generation("DROPS_1", "PLACES_1")?],
+            traps: RawMap::new(map("TRAP_NAMES")?, size_of::<u64>(), size_of::<TrapNames>()),
+            grace: GracePeriod::new().map_err(|source| Error::Read { what: "a map of maps", source })?,
+            cpus,
+            clock,
+            max_rows,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Adds all that was counted up to now. Takes as long as a grace period, some milliseconds, and the reading.
+    pub(super) fn read_into(&mut self, totals: &mut Totals) -> io::Result<()> {
+        let idle = self.current;
+        self.current = 1 - idle;
+        self.generation.update(&0_u32.to_ne_bytes(), &self.current.to_ne_bytes())?;
+        self.grace.wait()?;
+        self.drain(idle, totals)?;
+        self.read_state(totals)
+    }
+
+    /// As [`Generations::read_into`], for programs that are detached: their last runs end before the reading begins.
+    pub(super) fn read_last_into(&mut self, totals: &mut Totals) -> io::Result<()> {
+        self.grace.wait()?;
+        (0..GENERATIONS).try_for_each(|generation| self.drain(generation, totals))?;
+        self.read_state(totals)
+    }
+
+    /// Takes what one generation has, which no program uses.
+    fn drain(&mut self, index: u32, totals: &mut Totals) -> io::Result<()> {
+        let Self { each, counts, clock, max_rows, buffer, cpus, .. } = self;
+        let generation = &each[usize::from(index != 0)];
+        let mut names = HashMap::new();
+        generation.places.drain(|key, value| {
+            if let (Ok(key), Ok(value)) = (DropKey::read_from_bytes(key), PlaceNames::read_from_bytes(value)) {
+                names.insert(key, value);
+            }
+        })?;
+        let known_of = |key: &DropKey| names.get(key).copied().unwrap_or_default();
+        buffer.resize(size_of::<Counts>() * *cpus, 0);
+        counts.lookup(&index.to_ne_bytes(), buffer)?;
+        // Cleared before it is added up, so that nothing is added twice whatever fails below.
+        counts.update(&index.to_ne_bytes(), &vec![0; buffer.len()])?;
+        let mut latest = Vec::with_capacity(*cpus);
+        for bytes in buffer.chunks_exact(size_of::<Counts>()) {
+            let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
+            for slot in cpu.slots.iter().filter(|slot| slot.count.packets > 0) {
+                let count = clock.dated(&slot.count, cpu.counters.ticks, known_of(&slot.key));
+                totals.add(slot.key, count, *max_rows);
+            }
+            totals.add_counters(&cpu.counters);
+            latest.push((cpu.counters.ticks, cpu.counters.overflow));
+        }
+        generation.drops.drain(|key, values| {
+            let Ok(key) = DropKey::read_from_bytes(key) else { return };
+            for (count, (ticks, _)) in per_cpu::<DropCount>(values).zip(&latest) {
+                if count.packets > 0 {
+                    totals.add(key, clock.dated(&count, *ticks, known_of(&key)), *max_rows);
+                }
+            }
+        })?;
+        if latest.iter().any(|(_, overflow)| *overflow > 0) {
+            self.drain_overflow(index, totals)?;
+        }
+        Ok(())
+    }
+
+    fn drain_overflow(&self, generation: u32, totals: &mut Totals) -> io::Result<()> {
+        let zeros = vec![0; size_of::<OverflowCount>() * self.cpus];
+        let mut values = zeros.clone();
+        for slot in 0..OVERFLOW_SLOTS {
+            let key = (generation * OVERFLOW_SLOTS + slot).to_ne_bytes();
+            self.overflow.lookup(&key, &mut values)?;
+            let mut sum = OverflowCount::default();
+            for count in per_cpu::<OverflowCount>(&values) {
+                sum.packets += count.packets;
+                sum.bytes += count.bytes;
+            }
+            if sum.packets > 0 {
+                totals.add_overflow(overflow_reason(slot), sum);
+                self.overflow.update(&key, &zeros)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What belongs to no generation: it only grows.
+    fn read_state(&self, totals: &mut Totals) -> io::Result<()> {
+        let states = self.states()?;
+        totals.nested = per_cpu::<CpuState>(&states).map(|state| state.nested).sum();
+        totals.qdisc_unmatched = per_cpu::<CpuState>(&states).map(|state| state.qdisc.unmatched).sum();
+        let locations: Vec<u64> = totals
+            .counts
+            .keys()
+            .filter(|key| key.kind == tracer_common::KIND_TRAP && !totals.traps.contains_key(&key.location))
+            .map(|key| key.location)
+            .collect();
+        for location in locations {
+            let mut names = TrapNames::new_zeroed();
+            if self.traps.lookup(&location.to_ne_bytes(), names.as_mut_bytes())? {
+                totals.traps.insert(location, names);
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of a devlink trap.
+    pub(super) fn trap(&self, location: u64) -> Option<TrapNames> {
+        let mut names = TrapNames::new_zeroed();
+        self.traps.lookup(&location.to_ne_bytes(), names.as_mut_bytes()).ok()?.then_some(names)
+    }
+
+    fn states(&self) -> io::Result<Vec<u8>> {
+        let mut states = vec![0; size_of::<CpuState>() * self.cpus];
+        self.state.lookup(&0_u32.to_ne_bytes(), &mut states)?;
+        Ok(states)
+    }
+
+    /// Tells the programs, before they are attached, what namespaces are recognised by and which one is wanted.
+    pub(super) fn set_namespaces(&self, netns_ops: u64, wanted_netns: u64) -> io::Result<()> {
+        let mut states: Vec<CpuState> = per_cpu(&self.states()?).collect();
+        for state in &mut states {
+            (state.netns_ops, state.wanted_netns) = (netns_ops, wanted_netns);
+        }
+        self.state.update(&0_u32.to_ne_bytes(), states.as_bytes())
+    }
+}
+
+/// The values of all CPUs in what a look-up of a per-CPU map yields.
+fn per_cpu<T: FromBytes>(values: &[u8]) -> impl Iterator<Item = T> {
+    const { assert!(size_of::<T>().is_multiple_of(8), "the kernel pads the values of a per-CPU map to 8 bytes") };
+    values.chunks_exact(size_of::<T>()).filter_map(|value| T::read_from_bytes(value).ok())
+}
