@@ -49,6 +49,12 @@ impl KernelBtf {
         self.points_to(parameter(2), "sk_buff") && self.points_to(parameter(3), "devlink_trap_metadata")
     }
 
+    /// The id of the typedef by which a program with typed arguments names its tracepoint.
+    pub fn tracepoint_id(&self, name: &str) -> Result<u32, BtfError> {
+        let id = self.id_of(&format!("btf_trace_{name}"), |found| matches!(found, Type::Typedef(_)));
+        id.ok_or_else(|| BtfError::Tracepoint(format!("its type information does not have the typedef btf_trace_{name}")))
+    }
+
     /// The types of a tracepoint's parameters, of which the first is not an argument. The error says why there are none.
     fn tracepoint_parameters(&self, name: &str) -> Result<Vec<Option<Type>>, String> {
         let name = format!("btf_trace_{name}");

@@ -2,10 +2,8 @@
 
 use std::io;
 
-use aya::EbpfError;
 use thiserror::Error;
 
-use super::Mode;
 use crate::kernel::btf::BtfError;
 use crate::kernel::support::Facts;
 
@@ -15,23 +13,23 @@ pub enum Error {
     /// The kernel's types could not be read.
     #[error(transparent)]
     Btf(#[from] BtfError),
-    /// As [`Error::Btf`], when attaching.
-    #[error("cannot read the kernel's types from /sys/kernel/btf/vmlinux")]
-    AyaBtf {
-        /// What aya says.
-        source: Box<aya::BtfError>,
+    /// The built object makes no sense: it does not fit this binary.
+    #[error("the kernel program's object cannot be read")]
+    Object {
+        /// What the reader of objects says.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The maps could not be created.
     #[error("cannot create the kernel program's maps")]
     Load {
         /// What aya says.
-        source: Box<EbpfError>,
+        source: Box<aya::maps::MapError>,
     },
-    /// The verifier or a check of capabilities refused the program.
-    #[error("the kernel refused the program for {} (its verifier's log is shown with -vv)", .mode.name())]
+    /// The verifier or a check of capabilities refused a program.
+    #[error("the kernel refused the program {what} (its verifier's log is shown with -vv)")]
     Refused {
         /// Which program.
-        mode: Mode,
+        what: &'static str,
         /// What the kernel answered.
         source: io::Error,
     },
@@ -41,21 +39,15 @@ pub enum Error {
          memory cannot be read safely"
     )]
     Unreadable,
-    /// The program was taken but could not be attached.
-    #[error("cannot attach to the tracepoint kfree_skb as {}", .mode.name())]
+    /// A program was taken but could not be attached.
+    #[error("cannot attach the program {what} to the tracepoint {tracepoint}")]
     Attach {
         /// Which program.
-        mode: Mode,
-        /// What aya says.
-        source: Box<aya::programs::ProgramError>,
-    },
-    /// A program could not be detached.
-    #[error("cannot detach from the tracepoint {what}")]
-    Detach {
-        /// The tracepoint.
         what: &'static str,
-        /// What aya says.
-        source: Box<aya::programs::ProgramError>,
+        /// Where to.
+        tracepoint: &'static str,
+        /// What the kernel answered.
+        source: io::Error,
     },
     /// The built object lacks a part; it does not fit this binary.
     #[error("the kernel program's object has no {what}")]

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use aya_obj::generated::bpf_insn;
 use tracer_common::{BYTES_CAST, BYTES_NONE, BYTES_PROBE, READ_CAST, READ_PLAIN, READ_PROBE, TypeIds};
 
 use super::sys;
@@ -72,12 +73,19 @@ fn takes_cast(function: u32, in6_addr: u32) -> io::Result<()> {
         instruction(0xb7, 0, 0, 0),
         instruction(0x95, 0, 0, 0),
     ];
-    sys::load_program(&program).map(drop)
+    let program = sys::NewProgram { name: c"asks_for_cast", license: c"GPL", instructions: &program, typed: None };
+    sys::load_program(&program, None).map(drop)
 }
 
-/// `struct bpf_insn` (`include/uapi/linux/bpf.h`) without an offset.
-const fn instruction(code: u8, destination: u8, source: u8, immediate: u32) -> u64 {
-    code as u64 | (destination as u64) << 8 | (source as u64) << 12 | (immediate as u64) << 32
+/// An instruction without an offset.
+fn instruction(code: u8, destination: u8, source: u8, immediate: u32) -> bpf_insn {
+    bpf_insn {
+        code,
+        _bitfield_align_1: [],
+        _bitfield_1: bpf_insn::new_bitfield_1(destination, source),
+        off: 0,
+        imm: immediate.cast_signed(),
+    }
 }
 
 #[cfg(test)]
@@ -105,11 +113,5 @@ mod tests {
         assert_eq!(NOTHING.bytes(), BYTES_NONE);
         assert_eq!(Features { rdonly_cast: Some(1), ..NOTHING }.bytes(), BYTES_CAST);
         assert_eq!(Features { rdonly_cast: Some(1), may_probe: true, ..NOTHING }.bytes(), BYTES_PROBE);
-    }
-
-    #[test]
-    fn instructions_are_as_the_kernel_has_them() {
-        assert_eq!(instruction(0x85, 0, 2, 0x0102_0304).to_le_bytes(), [0x85, 0x20, 0, 0, 4, 3, 2, 1]);
-        assert_eq!(instruction(0x79, 1, 0, 0).to_le_bytes(), [0x79, 1, 0, 0, 0, 0, 0, 0]);
     }
 }

@@ -2,29 +2,30 @@
 
 mod error;
 mod feature;
+mod fit;
 mod generations;
 mod identify;
-mod load;
-mod object;
+mod loader;
+mod probe;
 mod record;
 mod ring;
+mod stats;
 mod sys;
 mod totals;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use aya::Ebpf;
-use aya::programs::ProgramError;
 use aya_log::EbpfLogger;
-use tracer_common::{ABSENT, Config, TrapNames};
+use tracer_common::{ABSENT, TrapNames};
 
 pub use error::Error;
-pub use load::{ProgramStats, page_size};
+pub use fit::page_size;
 pub use record::{Record, interface_name, text};
 pub use ring::{Drained, RingReader};
+pub use stats::ProgramStats;
 pub use totals::{Count, Totals};
 
 use crate::kernel::btf::KernelBtf;
@@ -34,6 +35,8 @@ use crate::report::SourceReport;
 use feature::Features;
 use generations::Generations;
 pub use identify::NamespaceQuestion;
+use loader::{Attachment, Loader};
+use probe::{Programs, QDISC_DROP};
 use totals::Ticks;
 
 /// How the program is attached.
@@ -98,22 +101,12 @@ pub struct EventOptions {
     pub ring_size: u32,
 }
 
-/// Tells the exact reason of what queueing disciplines drop.
-const QDISC_DROP: &str = "qdisc_drop";
-/// Tells what devices drop.
-const TRAP_REPORT: &str = "devlink_trap_report";
-
 /// The running source.
 pub struct EbpfSource {
-    ebpf: Ebpf,
     mode: Mode,
-    program: OwnedFd,
-    /// The programs on [`QDISC_DROP`] and [`TRAP_REPORT`], where they are attached.
-    qdisc: Option<OwnedFd>,
-    hardware: Option<OwnedFd>,
+    programs: Programs,
     generations: Generations,
     totals: Totals,
-    is_detached: bool,
     has_events: bool,
     has_cookies: bool,
     captured: u32,
@@ -126,48 +119,32 @@ impl EbpfSource {
     /// Must be called within a tokio runtime.
     pub fn start(options: &Options, btf: &KernelBtf) -> Result<(Self, Option<RingReader>), Error> {
         let features = Features::ask(btf, options.may_probe);
-        let tick_ns = load::tick_ns()?;
-        let config = load::config(options, btf, &features, tick_ns)?;
-        let mut ebpf = load::load_object(options, &config, &features)?;
-        if options.kernel_log
-            && let Some(log) = load::take_log(&mut ebpf)
-        {
-            forward_log(log);
-        }
-        let ring = match &options.events {
-            Some(_) => Some(
-                RingReader::new(load::take_ring(&mut ebpf)?)
-                    .map_err(|source| Error::Read { what: "RECORDS", source })?,
-            ),
-            None => None,
-        };
-        let question = load::namespace_question(&mut ebpf)?;
+        let tick_ns = fit::tick_ns()?;
+        let config = fit::config(options, btf, &features, tick_ns)?;
+        let mut loader = fit::loader(options, &config, &features)?;
+        let ring = options.events.as_ref().map(|_| reader(&mut loader)).transpose()?;
+        let question = namespace_question(&loader)?;
         let own = ask_own(&question)?;
         let clock = Ticks { jiffies: own.ticks, ns: own.now_ns, tick_ns };
         let cpus = aya::util::nr_cpus().map_err(|(what, source)| Error::Read { what, source })?;
-        let generations = Generations::open(|name| load::map_fd(&ebpf, name), cpus, clock, options.max_rows)?;
+        let generations = Generations::open(|name| loader.map_fd(name), cpus, clock, options.max_rows)?;
         let has_cookies = config.offsets.net_cookie != ABSENT;
         let wanted = options.netns.as_ref().map_or(Ok(0), |wanted| cookie_of(wanted, &question, has_cookies))?;
         generations
             .set_namespaces(own.ops, wanted)
             .map_err(|source| Error::Read { what: "the kernel program's state", source })?;
-        let mode = options.mode;
-        load::attach(&mut ebpf, mode)?;
-        let program = load::program_fd(&ebpf, mode)?;
-        // Behind the other one, so that it finds nobody's notes but takes all.
-        let has_qdisc = config.qdisc_reason != 0 && mode != Mode::Nothing;
-        let qdisc = if has_qdisc { attach_extra(&mut ebpf, QDISC_DROP, "exact reasons of qdiscs") } else { None };
-        let has_traps = sees_traps(options, btf, &config);
-        let hardware = if has_traps { attach_extra(&mut ebpf, TRAP_REPORT, "hardware drops") } else { None };
+        let mut programs = Programs::attach(&loader, options.mode, btf)?;
+        if options.kernel_log {
+            forward_log(programs.main());
+        }
+        if options.mode != Mode::Nothing {
+            programs.attach_others(&loader, btf, &config);
+        }
         let source = Self {
-            ebpf,
-            mode,
-            program,
-            qdisc,
-            hardware,
+            mode: options.mode,
+            programs,
             generations,
             totals: Totals::default(),
-            is_detached: false,
             has_events: ring.is_some(),
             has_cookies,
             captured: config.snaplen,
@@ -199,7 +176,7 @@ impl EbpfSource {
     /// All that was counted up to now. Each reading is exact: nothing is counted twice or left out while drops go on.
     /// Takes a grace period of the kernel, some milliseconds.
     pub fn totals(&mut self) -> Result<&Totals, Error> {
-        if !self.is_detached {
+        if self.programs.are_attached() {
             self.generations
                 .read_into(&mut self.totals)
                 .map_err(|source| Error::Read { what: "the kernel program's counts", source })?;
@@ -223,7 +200,7 @@ impl EbpfSource {
             unknown_netns: counters.unknown_netns,
             nested: self.totals.nested,
             missed: self.missed(),
-            qdisc_untaken: self.qdisc.as_ref().map(|_| self.totals.qdisc_unmatched),
+            qdisc_untaken: self.programs.have(&QDISC_DROP).then_some(self.totals.qdisc_unmatched),
             events: self.has_events.then_some(EventLedger {
                 offered: counters.offered,
                 submitted: counters.submitted,
@@ -245,29 +222,20 @@ impl EbpfSource {
     /// that CPU. Kernels before 6.1 always show them, and the ones that count report 0 or nothing
     /// (`__bpf_trace_run`, `kernel/trace/bpf_trace.c`).
     fn missed(&self) -> u64 {
-        let programs = [Some(&self.program), self.hardware.as_ref()].into_iter().flatten();
-        programs.filter_map(|program| ProgramStats::read(program).ok()?.recursion_misses).sum()
+        let stats = self.programs.counting().map(|program| ProgramStats::read(program.fd()));
+        stats.filter_map(|stats| stats.ok()?.recursion_misses).sum()
     }
 
     /// What the kernel knows of the program on `kfree_skb`.
     pub fn program_stats(&self) -> io::Result<ProgramStats> {
-        ProgramStats::read(&self.program)
+        ProgramStats::read(self.programs.main().fd())
     }
 
     /// Detaches the programs, waits for their last runs, and reads what they counted: that is final.
     pub fn detach(&mut self) -> Result<(), Error> {
-        if self.is_detached {
+        if !self.programs.detach() {
             return Ok(());
         }
-        // The one that takes the other's notes is the last.
-        for (name, _) in
-            [(QDISC_DROP, &self.qdisc), (TRAP_REPORT, &self.hardware)].iter().filter(|(_, fd)| fd.is_some())
-        {
-            load::detach_extra(&mut self.ebpf, name)
-                .map_err(|source| Error::Detach { what: name, source: Box::new(source) })?;
-        }
-        load::detach(&mut self.ebpf, self.mode)?;
-        self.is_detached = true;
         self.generations
             .read_last_into(&mut self.totals)
             .map_err(|source| Error::Read { what: "the kernel program's counts", source })
@@ -297,30 +265,29 @@ fn cookie_of(wanted: &Target, question: &NamespaceQuestion, has_cookies: bool) -
     Ok(ask().map_err(|source| Error::Read { what: "the cookie of the wanted network namespace", source })?.get())
 }
 
-/// Whether what devices drop can be seen here: their traps' names are read by the helper.
-fn sees_traps(options: &Options, btf: &KernelBtf, config: &Config) -> bool {
-    let has_traps = btf.tells_hardware_drops() && config.offsets.trap_name != ABSENT && options.mode != Mode::Nothing;
-    if has_traps && !options.may_probe {
-        tracing::warn!("the kernel is locked down (confidentiality): what network devices drop is not counted");
-    }
-    has_traps && options.may_probe
+/// The reading end of the ring buffer of records.
+fn reader(loader: &mut Loader) -> Result<RingReader, Error> {
+    let ring = loader.take_ring(fit::RECORDS)?;
+    RingReader::new(ring).map_err(|source| Error::Read { what: fit::RECORDS, source })
 }
 
-/// Attaches a program that the account can do without.
-fn attach_extra(ebpf: &mut Ebpf, name: &'static str, what: &str) -> Option<OwnedFd> {
-    load::attach_extra(ebpf, name)
-        .inspect_err(|error| {
-            tracing::warn!("{what} are not reported: cannot attach to the tracepoint {name}: {error}");
-            if let ProgramError::LoadError { verifier_log, .. } = error {
-                tracing::debug!("verifier log of {name}:\n{verifier_log}");
-            }
-        })
-        .ok()
+/// Loads the program that says which namespace a file stands for.
+fn namespace_question(loader: &Loader) -> Result<NamespaceQuestion, Error> {
+    let program = loader.load("namespace_of_file", Attachment::Raw)?;
+    Ok(NamespaceQuestion::new(program.into_fd(), loader.map_fd("NAMESPACE")?))
 }
 
-/// Prints what the kernel program logs, for as long as the runtime lives.
-fn forward_log(log: EbpfLogger<&'static dyn log::Log>) {
-    let Ok(mut log) = sys::watch(log) else { return };
+/// Prints what the kernel program logs, for as long as the runtime lives. aya-log finds the log by the program's number,
+/// which takes `CAP_SYS_ADMIN`.
+fn forward_log(program: &loader::Program) {
+    let log = ProgramStats::read(program.fd())
+        .map_err(anyhow::Error::from)
+        .and_then(|stats| Ok(EbpfLogger::init_from_id(stats.id)?))
+        .and_then(|log| Ok(sys::watch(log)?));
+    let mut log = match log {
+        Ok(log) => log,
+        Err(error) => return tracing::warn!("cannot read the kernel program's log: {error:#}"),
+    };
     tokio::spawn(async move {
         while let Ok(mut guard) = log.readable_mut().await {
             guard.get_inner_mut().flush();

@@ -1,11 +1,12 @@
-//! The door to the system calls that no library has: maps as bytes and in batches, programs run by hand, tiny programs
-//! that ask what the verifier takes, and waiting for the kernel.
+//! The door to the system calls that no library has: maps as bytes and in batches, programs loaded, attached and run
+//! by hand, and waiting for the kernel.
 #![expect(unsafe_code, reason = "raw system calls; the only place in this source")]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_map_type, bpf_prog_type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -172,18 +173,62 @@ fn create_map(kind: bpf_map_type, inner: Option<BorrowedFd<'_>>) -> io::Result<O
     unsafe { new_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr) }
 }
 
-/// Loads a raw tracepoint program of a few instructions, to ask whether this kernel takes them.
-pub(super) fn load_program(instructions: &[u64]) -> io::Result<OwnedFd> {
-    let license = c"GPL";
+/// A program for the kernel, of the types that this source has.
+pub(super) struct NewProgram<'a> {
+    pub(super) name: &'a CStr,
+    pub(super) license: &'a CStr,
+    pub(super) instructions: &'a [bpf_insn],
+    /// For a tracepoint with typed arguments the BTF id of its typedef; none for a raw tracepoint.
+    pub(super) typed: Option<u32>,
+}
+
+/// Loads a program; the verifier's words go to `log`, cut off where it ends.
+pub(super) fn load_program(new: &NewProgram<'_>, log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
     let mut attr = zeroed_attr();
     // SAFETY: writing a union's `Copy` fields.
     let program = unsafe { &mut attr.__bindgen_anon_3 };
-    program.prog_type = bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT as u32;
-    program.insn_cnt = u32::try_from(instructions.len()).map_err(io::Error::other)?;
-    program.insns = instructions.as_ptr() as u64;
-    program.license = license.as_ptr() as u64;
-    // SAFETY: both pointers are valid for the call.
+    program.prog_type = match new.typed {
+        None => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+        Some(_) => bpf_prog_type::BPF_PROG_TYPE_TRACING,
+    } as u32;
+    if let Some(typedef) = new.typed {
+        program.expected_attach_type = bpf_attach_type::BPF_TRACE_RAW_TP as u32;
+        program.attach_btf_id = typedef;
+    }
+    // The last byte stays 0.
+    let letters = program.prog_name.len() - 1;
+    for (to, from) in program.prog_name[..letters].iter_mut().zip(new.name.to_bytes()) {
+        *to = from.cast_signed();
+    }
+    program.insn_cnt = u32::try_from(new.instructions.len()).map_err(io::Error::other)?;
+    program.insns = new.instructions.as_ptr() as u64;
+    program.license = new.license.as_ptr() as u64;
+    if let Some(log) = log {
+        program.log_level = 1;
+        program.log_size = u32::try_from(log.len()).map_err(io::Error::other)?;
+        program.log_buf = log.as_mut_ptr() as u64;
+    }
+    // SAFETY: all pointers are valid for the call, the log's for the size given.
     unsafe { new_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr) }
+}
+
+/// Attaches a program to the raw tracepoint of a name, or to the one that it was loaded for, until the link is closed.
+pub(super) fn attach_program(program: BorrowedFd<'_>, tracepoint: Option<&CStr>) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing a union's `Copy` fields.
+    let link = unsafe { &mut attr.raw_tracepoint };
+    link.name = tracepoint.map_or(0, |name| name.as_ptr() as u64);
+    link.prog_fd = program.as_raw_fd().cast_unsigned();
+    // SAFETY: the name is valid for the call.
+    unsafe { new_fd(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr) }
+}
+
+/// Lets nobody but programs use a map from now on.
+pub(super) fn freeze_map(map: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = zeroed_attr();
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd().cast_unsigned();
+    // SAFETY: no pointers.
+    unsafe { bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr) }.map(drop)
 }
 
 /// Runs a raw tracepoint program once, in this process, with one argument (since Linux 5.10).

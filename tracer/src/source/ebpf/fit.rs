@@ -1,0 +1,139 @@
+//! What this kernel is like, written into the kernel program before it is loaded.
+
+use std::io;
+
+use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_CAST};
+use zerocopy::IntoBytes;
+
+use super::feature::Features;
+use super::loader::{Fitting, Loader};
+use super::{Error, Options};
+use crate::kernel::btf::KernelBtf;
+
+/// The ring buffer of records, and that of the program's own log.
+pub(super) const RECORDS: &str = "RECORDS";
+const LOG: &str = "AYA_LOGS";
+
+/// No pointer of the kernel is below this, with four or five levels of page tables alike; a pointer that another
+/// member of its union shows through is (`dev_scratch` is small, `arch/x86/include/asm/page_64_types.h`).
+const KERNEL_SPACE: u64 = 0xff00_0000_0000_0000;
+
+/// `aya-log`'s level for nothing and for all that the program says.
+const LOG_NOTHING: u8 = 0;
+const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
+
+/// What userspace writes into the program.
+pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, tick_ns: u32) -> Result<Config, Error> {
+    let tracepoint = btf.tracepoint()?;
+    let events = options.events.as_ref();
+    let value_of = |enumeration, name| {
+        let values = btf.enumerators(enumeration).into_iter();
+        values.filter(|(known, _)| known == name).find_map(|(_, value)| u32::try_from(value).ok())
+    };
+    let general =
+        if btf.tells_qdisc_drops() { value_of("skb_drop_reason", "SKB_DROP_REASON_QDISC_DROP") } else { None };
+    Ok(Config {
+        kernel_space: KERNEL_SPACE,
+        offsets: btf.offsets()?,
+        types: features.types,
+        reads: features.reads().ok_or(Error::Unreadable)?,
+        bytes: features.bytes(),
+        may_probe: features.may_probe.into(),
+        has_reason: tracepoint.has_reason.into(),
+        has_rx_sk: tracepoint.has_rx_sk.into(),
+        tick_ns,
+        events: events.is_some().into(),
+        snaplen: captured(options, features),
+        rate: events.map_or(0, |events| events.rate),
+        // A quarter leaves the reader time to come while the rest fills.
+        wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),
+        filters_netns: options.netns.is_some().into(),
+        ifindex: options.ifindex,
+        cache_mask: cache_slots(options.map_entries) - 1,
+        qdisc_reason: general.unwrap_or(0),
+        // No type has the greatest number.
+        trap_control: value_of("devlink_trap_type", "DEVLINK_TRAP_TYPE_CONTROL").unwrap_or(u32::MAX),
+        vlan_present_mask: btf.vlan_present_mask(),
+        padding: 0,
+    })
+}
+
+/// Leading bytes of each packet: without the helper they are read by words.
+fn captured(options: &Options, features: &Features) -> u32 {
+    let snaplen = options.events.as_ref().map_or(0, |events| events.snaplen);
+    match features.bytes() {
+        BYTES_NONE => 0,
+        BYTES_CAST => snaplen.next_multiple_of(8).min(MAX_SNAPLEN),
+        _ => snaplen,
+    }
+}
+
+/// Slots of the cache that are used with so much room for keys: few where few are wanted.
+fn cache_slots(map_entries: u32) -> u32 {
+    let most = u32::try_from(CACHE_SLOTS).unwrap_or(u32::MAX);
+    map_entries.checked_ilog2().map_or(1, |bits| 1 << bits).min(most)
+}
+
+/// Makes the maps, and makes ready to load the programs; nothing is attached yet.
+pub(super) fn loader(options: &Options, config: &Config, features: &Features) -> Result<Loader, Error> {
+    let log_level = if options.kernel_log { LOG_DEBUG } else { LOG_NOTHING };
+    let mut unused_rings = Vec::new();
+    if options.events.is_none() {
+        unused_rings.push(RECORDS);
+    }
+    if !options.kernel_log {
+        unused_rings.push(LOG);
+    }
+    // Keys that found their slot of a CPU's cache free are in no hash, but have names.
+    let places = options.map_entries.saturating_add(config.cache_mask + 1);
+    let mut max_entries = vec![
+        ("DROPS_0", options.map_entries),
+        ("DROPS_1", options.map_entries),
+        ("PLACES_0", places),
+        ("PLACES_1", places),
+    ];
+    match &options.events {
+        Some(events) => max_entries.push((RECORDS, events.ring_size)),
+        // Nothing is sampled.
+        None => max_entries.extend([("SITES", 1), ("FLOWS", 1)]),
+    }
+    let constants = [("CONFIG", config.as_bytes()), ("AYA_LOG_LEVEL", &[log_level][..])];
+    let rdonly_cast = features.rdonly_cast.filter(|_| config.reads == READ_CAST || config.bytes == BYTES_CAST);
+    let unused_rings = &unused_rings;
+    Loader::new(
+        tracer_ebpf::OBJECT,
+        &Fitting { constants: &constants, max_entries: &max_entries, rdonly_cast, unused_rings },
+    )
+}
+
+/// The size of a page, which is the least that a ring buffer has.
+pub fn page_size() -> u32 {
+    u32::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+/// Nanoseconds of a tick of the kernel's timer: what the coarse clocks can tell apart
+/// (`KTIME_LOW_RES`, `include/linux/hrtimer_defs.h`).
+pub(super) fn tick_ns() -> Result<u32, Error> {
+    let resolution = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    u32::try_from(resolution.tv_nsec).ok().filter(|ns| *ns > 0).ok_or_else(|| Error::Read {
+        what: "resolution of CLOCK_MONOTONIC_COARSE",
+        source: io::Error::other(format!("{resolution:?}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_has_no_more_slots_than_the_hash_has_room() {
+        let slots = [0, 1, 2, 17, 256, 8192].map(cache_slots);
+        assert_eq!(slots, [1, 1, 2, 16, 256, 256]);
+    }
+
+    #[test]
+    fn a_tick_is_a_tick() {
+        let tick = tick_ns().unwrap();
+        assert!((100_000..=10_000_000).contains(&tick), "CONFIG_HZ is between 100 and 1000 or so: {tick} ns");
+    }
+}

@@ -1,0 +1,271 @@
+//! The built object in the kernel: its maps are made at once, its programs are loaded one by one, as they are wanted.
+//!
+//! aya reads and relocates the object, and makes the maps. The loading is ours, because aya's parses all of the kernel's
+//! types at each start, of which one number is wanted.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use aya::maps::{Map, MapData, MapError, RingBuf};
+use aya_obj::generated::{bpf_insn, bpf_map_type};
+use aya_obj::{EbpfSectionKind, Map as Definition, Object};
+use tracer_common::CALL_RDONLY_CAST;
+
+use super::Error;
+use super::sys::{self, RawMap};
+
+/// `BPF_JMP | BPF_CALL`, and the source register that makes it a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
+const CALL: u8 = 0x85;
+const PSEUDO_KFUNC_CALL: u8 = 2;
+/// `BPF_ALU64 | BPF_MOV | BPF_K`: register 0 becomes the immediate.
+const MOVE_IMMEDIATE: u8 = 0xb7;
+
+/// What this kernel and this run need of the object.
+pub(super) struct Fitting<'a> {
+    /// Bytes of the program's constants, by name.
+    pub(super) constants: &'a [(&'static str, &'a [u8])],
+    /// Room in maps, by name.
+    pub(super) max_entries: &'a [(&'static str, u32)],
+    /// BTF id of the kernel function `bpf_rdonly_cast`; none where the program does not use it.
+    pub(super) rdonly_cast: Option<u32>,
+    /// Ring buffers that this run does not use, by name. They become arrays of one element, so that nothing is lost where
+    /// the kernel has no ring buffers.
+    pub(super) unused_rings: &'a [&'static str],
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attachment {
+    /// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
+    Raw,
+    /// `BPF_TRACE_RAW_TP`: the BTF id of the typedef `btf_trace_…` of its tracepoint.
+    Typed(u32),
+}
+
+/// The object with its maps made.
+pub(super) struct Loader {
+    object: Object,
+    maps: HashMap<String, MapData>,
+}
+
+/// A program in the kernel.
+pub(super) struct Program {
+    name: &'static str,
+    fd: OwnedFd,
+    attachment: Attachment,
+}
+
+impl Loader {
+    /// Makes the maps; no program is loaded yet.
+    pub(super) fn new(bytes: &[u8], fitting: &Fitting<'_>) -> Result<Self, Error> {
+        let mut object = fitted(bytes, fitting)?;
+        let maps = make_maps(&mut object)?;
+        let code: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        let of_map = |(name, (definition, map)): (&'_ String, &'_ (Definition, MapData))| {
+            (name.clone(), map.fd().as_fd().as_raw_fd(), definition.clone())
+        };
+        let relocations: Vec<_> = maps.iter().map(of_map).collect();
+        let relocations = relocations.iter().map(|(name, fd, definition)| (name.as_str(), *fd, definition));
+        object.relocate_maps(relocations, &code).map_err(malformed)?;
+        object.relocate_calls(&code).map_err(malformed)?;
+        Ok(Self { object, maps: maps.into_iter().map(|(name, (_, map))| (name, map)).collect() })
+    }
+
+    /// Loads a program. What the verifier says of one that it refuses goes to the debug log: it is for those who change
+    /// the program.
+    pub(super) fn load(&self, name: &'static str, attachment: Attachment) -> Result<Program, Error> {
+        let missing = Error::Missing { what: name };
+        let program = self.object.programs.get(name);
+        let Some(function) = program.and_then(|program| self.object.functions.get(&program.function_key())) else {
+            return Err(missing);
+        };
+        let load = |log: Option<&mut [u8]>| {
+            let name = c_string(name)?;
+            let program = sys::NewProgram {
+                name: &name,
+                license: &self.object.license,
+                instructions: &function.instructions,
+                typed: match attachment {
+                    Attachment::Raw => None,
+                    Attachment::Typed(id) => Some(id),
+                },
+            };
+            sys::load_program(&program, log)
+        };
+        match load(None) {
+            Ok(fd) => Ok(Program { name, fd, attachment }),
+            Err(source) => {
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    let mut log = vec![0; VERIFIER_LOG];
+                    _ = load(Some(&mut log));
+                    let text = CStr::from_bytes_until_nul(&log).unwrap_or_default();
+                    tracing::debug!("verifier log of {name}:\n{}", text.to_string_lossy());
+                }
+                Err(Error::Refused { what: name, source })
+            }
+        }
+    }
+
+    /// A handle on a map.
+    pub(super) fn map_fd(&self, name: &'static str) -> Result<OwnedFd, Error> {
+        let map = self.maps.get(name).ok_or(Error::Missing { what: name })?;
+        map.fd().as_fd().try_clone_to_owned().map_err(|source| Error::Read { what: name, source })
+    }
+
+    /// A ring buffer, which is read from nowhere else.
+    pub(super) fn take_ring(&mut self, name: &'static str) -> Result<RingBuf<MapData>, Error> {
+        let map = self.maps.remove(name).ok_or(Error::Missing { what: name })?;
+        RingBuf::try_from(Map::RingBuf(map)).map_err(|source| Error::Map { what: name, source: Box::new(source) })
+    }
+}
+
+/// Room for what the verifier says.
+const VERIFIER_LOG: usize = 4 << 20;
+
+impl Program {
+    pub(super) const fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// Attaches it to its tracepoint, for as long as what is returned lives.
+    pub(super) fn attach(&self, tracepoint: &'static str) -> Result<OwnedFd, Error> {
+        let attach = || match self.attachment {
+            Attachment::Raw => sys::attach_program(self.fd.as_fd(), Some(&c_string(tracepoint)?)),
+            // The type that it was loaded with tells the tracepoint.
+            Attachment::Typed(_) => sys::attach_program(self.fd.as_fd(), None),
+        };
+        attach().map_err(|source| Error::Attach { what: self.name, tracepoint, source })
+    }
+}
+
+fn c_string(name: &str) -> io::Result<CString> {
+    CString::new(name).map_err(io::Error::other)
+}
+
+fn malformed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Object { source: Box::new(error) }
+}
+
+/// The object for this kernel and this run.
+fn fitted(bytes: &[u8], fitting: &Fitting<'_>) -> Result<Object, Error> {
+    let mut object = Object::parse(bytes).map_err(malformed)?;
+    let constants = fitting.constants.iter().map(|(name, bytes)| (*name, (*bytes, true)));
+    object.patch_map_data(constants.collect()).map_err(malformed)?;
+    for (name, room) in fitting.max_entries {
+        definition(&mut object, name)?.set_max_entries(*room);
+    }
+    for name in fitting.unused_rings {
+        make_array(definition(&mut object, name)?);
+    }
+    let code = object.functions.values_mut().flat_map(|function| &mut function.instructions);
+    if code.filter_map(|instruction| replace_cast(instruction, fitting.rdonly_cast)).count() == 0 {
+        return Err(Error::Missing { what: "call of bpf_rdonly_cast" });
+    }
+    Ok(object)
+}
+
+fn definition<'o>(object: &'o mut Object, name: &'static str) -> Result<&'o mut Definition, Error> {
+    object.maps.get_mut(name).ok_or(Error::Missing { what: name })
+}
+
+fn make_array(map: &mut Definition) {
+    let Definition::Legacy(map) = map else { return };
+    map.def.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+    (map.def.key_size, map.def.value_size, map.def.max_entries) = (4, 8, 1);
+}
+
+fn replace_cast(instruction: &mut bpf_insn, function: Option<u32>) -> Option<()> {
+    let is_cast = instruction.code == CALL
+        && instruction.src_reg() == 0
+        && instruction.imm.cast_unsigned() == CALL_RDONLY_CAST;
+    match function.filter(|_| is_cast) {
+        Some(id) => {
+            instruction.set_src_reg(PSEUDO_KFUNC_CALL);
+            instruction.imm = id.cast_signed();
+        }
+        // Never reached: `Config::reads` rules it out.
+        None if is_cast => (instruction.code, instruction.imm) = (MOVE_IMMEDIATE, 0),
+        None => return None,
+    }
+    Some(())
+}
+
+/// Makes the maps, and fills those of constants.
+fn make_maps(object: &mut Object) -> Result<HashMap<String, (Definition, MapData)>, Error> {
+    let make = |(name, definition): (String, Definition)| {
+        let map = MapData::create(definition.clone(), &name, None)
+            .map_err(|source: MapError| Error::Load { source: Box::new(source) })?;
+        if !definition.data().is_empty() {
+            fill(&definition, &map).map_err(|source| Error::Read { what: "the kernel program's constants", source })?;
+        }
+        Ok((name, (definition, map)))
+    };
+    object.maps.drain().map(make).collect()
+}
+
+/// Writes a section's bytes into its map.
+fn fill(definition: &Definition, map: &MapData) -> io::Result<()> {
+    let fd = map.fd().as_fd();
+    RawMap::new(fd.try_clone_to_owned()?, size_of::<u32>(), definition.value_size() as usize)
+        .update(&0_u32.to_ne_bytes(), definition.data())?;
+    if definition.section_kind() == EbpfSectionKind::Rodata {
+        // The verifier takes the values of a frozen map for constants, and leaves out the code behind them.
+        sys::freeze_map(fd)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Fitting<'_> = Fitting { constants: &[], max_entries: &[], rdonly_cast: None, unused_rings: &[] };
+
+    fn calls(object: &Object, source: u8, immediate: u32) -> usize {
+        let code = object.functions.values().flat_map(|function| &function.instructions);
+        let is_wanted = |one: &&bpf_insn| {
+            one.code == CALL && one.src_reg() == source && one.imm.cast_unsigned() == immediate
+        };
+        code.filter(is_wanted).count()
+    }
+
+    #[test]
+    fn every_cast_calls_the_function_or_nothing() {
+        let placeholders = calls(&Object::parse(tracer_ebpf::OBJECT).unwrap(), 0, CALL_RDONLY_CAST);
+        assert!(placeholders > 10, "{placeholders}");
+        let with = fitted(tracer_ebpf::OBJECT, &Fitting { rdonly_cast: Some(77), ..NOTHING }).unwrap();
+        assert_eq!(calls(&with, PSEUDO_KFUNC_CALL, 77), placeholders);
+        assert_eq!(calls(&with, 0, CALL_RDONLY_CAST), 0);
+        let without = fitted(tracer_ebpf::OBJECT, &NOTHING).unwrap();
+        assert_eq!(calls(&without, 0, CALL_RDONLY_CAST), 0);
+        assert_eq!(calls(&without, PSEUDO_KFUNC_CALL, 77), 0);
+    }
+
+    #[test]
+    fn unused_rings_become_arrays_and_other_maps_stay() {
+        let shape = |object: &Object, name: &str| {
+            let map = &object.maps[name];
+            [map.map_type(), map.key_size(), map.value_size(), map.max_entries()]
+        };
+        let original = Object::parse(tracer_ebpf::OBJECT).unwrap();
+        let fitted = fitted(tracer_ebpf::OBJECT, &Fitting { unused_rings: &["RECORDS"], ..NOTHING }).unwrap();
+        assert_eq!(shape(&fitted, "RECORDS"), [bpf_map_type::BPF_MAP_TYPE_ARRAY as u32, 4, 8, 1]);
+        for other in ["AYA_LOGS", "COUNTS"] {
+            assert_eq!(shape(&fitted, other), shape(&original, other));
+        }
+    }
+
+    #[test]
+    fn what_the_object_lacks_is_told() {
+        let fitting = Fitting { max_entries: &[("NO_SUCH_MAP", 1)], ..NOTHING };
+        let error = fitted(tracer_ebpf::OBJECT, &fitting).err().unwrap();
+        assert_eq!(error.to_string(), "the kernel program's object has no NO_SUCH_MAP");
+        assert!(matches!(fitted(b"not ELF", &NOTHING), Err(Error::Object { .. })));
+    }
+}

@@ -1,0 +1,117 @@
+//! The kernel programs that sit on tracepoints: each is registered here once.
+
+use std::iter;
+use std::os::fd::OwnedFd;
+
+use tracer_common::{ABSENT, Config};
+
+use super::loader::{Attachment, Loader, Program};
+use super::{Error, Mode};
+use crate::kernel::btf::KernelBtf;
+
+/// A program beside the one on `kfree_skb`, which the account can do without.
+pub(super) struct Probe {
+    /// Name of the tracepoint, and of the program on it.
+    pub(super) name: &'static str,
+    /// What is not told without it.
+    pub(super) tells: &'static str,
+    /// Whether it counts drops of its own; else it only adds to those of another.
+    pub(super) counts: bool,
+    /// Whether it can work on this kernel.
+    is_useful: fn(&KernelBtf, &Config) -> bool,
+}
+
+/// Tells the exact reason of what queueing disciplines drop: attached behind the program on `kfree_skb`, it leaves notes
+/// that are all taken.
+pub(super) const QDISC_DROP: Probe = Probe {
+    name: "qdisc_drop",
+    tells: "exact reasons of qdiscs",
+    counts: false,
+    is_useful: |_, config| config.qdisc_reason != 0,
+};
+
+/// Tells what devices drop.
+pub(super) const TRAP_REPORT: Probe = Probe {
+    name: "devlink_trap_report",
+    tells: "hardware drops",
+    counts: true,
+    is_useful: sees_traps,
+};
+
+/// All of them, in the order in which they are attached and detached.
+const PROBES: [&Probe; 2] = [&QDISC_DROP, &TRAP_REPORT];
+
+/// Whether what devices drop can be seen here: their traps' names are read by the helper.
+fn sees_traps(btf: &KernelBtf, config: &Config) -> bool {
+    let has_traps = btf.tells_hardware_drops() && config.offsets.trap_name != ABSENT;
+    if has_traps && config.may_probe == 0 {
+        tracing::warn!("the kernel is locked down (confidentiality): what network devices drop is not counted");
+    }
+    has_traps && config.may_probe != 0
+}
+
+/// The programs on their tracepoints. Detached, they stay, so that their counters can be read.
+pub(super) struct Programs {
+    main: Program,
+    others: Vec<(&'static Probe, Program)>,
+    /// What keeps them attached, in the order of detaching: the program on `kfree_skb` is the last.
+    links: Vec<OwnedFd>,
+}
+
+impl Programs {
+    /// Loads the program on `kfree_skb`, and attaches it.
+    pub(super) fn attach(loader: &Loader, mode: Mode, btf: &KernelBtf) -> Result<Self, Error> {
+        const TRACEPOINT: &str = "kfree_skb";
+        let attachment = match mode {
+            Mode::TpBtf | Mode::Nothing => Attachment::Typed(btf.tracepoint_id(TRACEPOINT)?),
+            Mode::RawTracepoint => Attachment::Raw,
+        };
+        let main = loader.load(mode.program(), attachment)?;
+        let links = vec![main.attach(TRACEPOINT)?];
+        Ok(Self { main, others: Vec::new(), links })
+    }
+
+    /// Adds those of the other programs that can work here, and warns of those that should and do not.
+    pub(super) fn attach_others(&mut self, loader: &Loader, btf: &KernelBtf, config: &Config) {
+        for probe in PROBES.into_iter().filter(|probe| (probe.is_useful)(btf, config)) {
+            if let Err(error) = self.attach_other(loader, probe) {
+                tracing::warn!("{} are not reported: {:#}", probe.tells, anyhow::Error::from(error));
+            }
+        }
+    }
+
+    fn attach_other(&mut self, loader: &Loader, probe: &'static Probe) -> Result<(), Error> {
+        let program = loader.load(probe.name, Attachment::Raw)?;
+        let link = program.attach(probe.name)?;
+        self.others.push((probe, program));
+        self.links.insert(self.links.len() - 1, link);
+        Ok(())
+    }
+
+    /// Takes all off their tracepoints; false if they were off already.
+    pub(super) fn detach(&mut self) -> bool {
+        let was_attached = self.are_attached();
+        self.links.drain(..).for_each(drop);
+        was_attached
+    }
+
+    pub(super) const fn are_attached(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Whether this one was attached.
+    pub(super) fn have(&self, probe: &Probe) -> bool {
+        self.others.iter().any(|(other, _)| other.name == probe.name)
+    }
+
+    /// The one on `kfree_skb`.
+    pub(super) const fn main(&self) -> &Program {
+        &self.main
+    }
+
+    /// Those that count drops of their own.
+    pub(super) fn counting(&self) -> impl Iterator<Item = &Program> {
+        let others = self.others.iter().filter(|(probe, _)| probe.counts);
+        iter::once(&self.main).chain(others.map(|(_, program)| program))
+    }
+}
