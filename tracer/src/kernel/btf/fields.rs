@@ -101,9 +101,9 @@ impl KernelBtf {
         })
     }
 
-    /// Goes through all types for the name, so each structure is looked for once.
+    /// The structures of a name.
     pub(super) fn structure(&self, name: &str) -> Structure {
-        let mut types = self.btf.resolve_types_by_name(name).unwrap_or_default();
+        let mut types = self.types_of(name);
         types.retain(|found| matches!(found, Type::Struct(_)));
         types.truncate(MAX_NAMESAKES);
         Structure(types)

@@ -58,8 +58,7 @@ impl KernelBtf {
     /// The types of a tracepoint's parameters, of which the first is not an argument. The error says why there are none.
     fn tracepoint_parameters(&self, name: &str) -> Result<Vec<Option<Type>>, String> {
         let name = format!("btf_trace_{name}");
-        // A name that no type has is an error to the library.
-        let types = self.btf.resolve_types_by_name(&name).unwrap_or_default();
+        let types = self.types_of(&name);
         let typedef = types.iter().find_map(|found| match found {
             Type::Typedef(found) => found.get_type_id(),
             _ => None,
