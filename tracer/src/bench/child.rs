@@ -19,7 +19,7 @@ use super::{Absent, Interrupted, Stopped, sys};
 use crate::source::net_dm::NetDmSource;
 
 /// Starting takes less, even in an emulated machine.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+const START_PATIENCE: Duration = Duration::from_mins(2);
 /// Ending takes less; who takes longer is killed.
 const END_PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(1);
