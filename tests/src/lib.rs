@@ -23,6 +23,7 @@ pub mod prometheus;
 pub mod storm;
 pub mod sys;
 pub mod tcp;
+pub mod trace;
 pub mod trials;
 pub mod tun;
 pub mod wire;

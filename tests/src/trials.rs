@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -13,6 +14,11 @@ const THREADS: usize = 2;
 
 /// What could not run, told after all else.
 static SKIPPED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What took longer than this is named at the end, with its time.
+const LONG: Duration = Duration::from_secs(10);
+/// The tests that took long.
+static TOOK_LONG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Why a test cannot run on this machine. As a test's error it means: skipped, neither passed nor failed.
 #[derive(Debug)]
@@ -29,12 +35,17 @@ impl std::error::Error for Unable {}
 /// A named test.
 pub fn trial(name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
     let owned = name.to_owned();
-    Trial::ignorable_test(name, move || match run() {
-        Ok(()) => Ok(Completion::Completed),
-        Err(error) => match error.downcast_ref::<Unable>() {
-            Some(Unable(reason)) => Ok(skipped(&owned, reason)),
-            None => Err(Failed::from(format!("{error:#}"))),
-        },
+    Trial::ignorable_test(name, move || {
+        let started = Instant::now();
+        let result = run();
+        took(&owned, started.elapsed());
+        match result {
+            Ok(()) => Ok(Completion::Completed),
+            Err(error) => match error.downcast_ref::<Unable>() {
+                Some(Unable(reason)) => Ok(skipped(&owned, reason)),
+                None => Err(Failed::from(format!("{error:#}"))),
+            },
+        }
     })
 }
 
@@ -44,6 +55,13 @@ pub fn trial_as_root(name: &str, run: impl FnOnce() -> Result<()> + Send + 'stat
         ensure!(geteuid().is_root(), Unable("not root".to_owned()));
         run()
     })
+}
+
+fn took(name: &str, time: Duration) {
+    if time > LONG {
+        let line = format!("took {:.0} s: {name}", time.as_secs_f64());
+        TOOK_LONG.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
 }
 
 fn skipped(name: &str, reason: &str) -> Completion {
@@ -66,6 +84,9 @@ fn run_by(threads: usize, trials: Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(threads);
     let conclusion = libtest_mimic::run(&arguments, trials);
+    for line in TOOK_LONG.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("{line}");
+    }
     for line in SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         println!("{line}");
     }

@@ -11,6 +11,7 @@ use crate::sys;
 use crate::trials::Unable;
 
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+const TUNSETPERSIST: libc::c_ulong = 0x4004_54cb;
 const TUNSETTXFILTER: libc::c_ulong = 0x4004_54d1;
 const TUNSETFILTEREBPF: libc::c_ulong = 0x8004_54e1;
 const IFF_NO_PI: u16 = 0x1000;
@@ -46,6 +47,13 @@ impl Tun {
             sys::ioctl(&file, TUNSETIFF, &mut request).map_err(|error| Unable(format!("creating {name}: {error}")))?;
             Ok(Self(file))
         })
+    }
+
+    /// Leaves the device to its namespace, with which it ends (`TUNSETPERSIST`): the kernel takes many together, and each
+    /// by itself takes milliseconds.
+    pub fn leave(self) -> io::Result<()> {
+        // Anything but 0 says yes: the address of the word does.
+        sys::ioctl(&self.0, TUNSETPERSIST, &mut [1; 8])
     }
 
     /// Takes from the host only frames for this address (`TUNSETTXFILTER`).

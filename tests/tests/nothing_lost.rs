@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::case::drained;
-use tests::droptrace::{Droptrace, Stat};
+use tests::droptrace::Stat;
 use tests::frame::{NETWORK, ethernet, icmp6, ip4, patched, udp, udp6};
 use tests::storm::{REASON, Storm, datagrams};
 use tests::tcp::Peer;
+use tests::trace::Trace;
 use tests::trials::{self, trial_as_root};
 use tests::wire::{HOST, SENDER, Wire};
 use tests::witness::Witness;
@@ -54,54 +55,6 @@ fn overflow_of(stat: &Stat, reason: &'static str) -> Result<u64> {
     let shown = kernel::reason(reason)?.shown();
     let overflow = stat.0["overflow"].as_array().context("no overflow")?;
     Ok(overflow.iter().filter(|row| row["reason"].as_str() == shown).filter_map(|row| row["packets"].as_u64()).sum())
-}
-
-/// What `trace --format json` printed.
-struct Trace {
-    drops: Vec<Value>,
-    events: Value,
-    /// Drops whose namespace is unknown: a filter cannot decide on them, and they may be anybody's.
-    unknown_netns: u64,
-}
-
-impl Trace {
-    fn during(arguments: &[&str], provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
-        let droptrace = Droptrace::start(&[&["trace", "--format", "json"], arguments].concat())?;
-        provocation()?;
-        let stdout = droptrace.finish()?.stdout;
-        let mut lines = stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-        let ledger = lines.pop().context("trace printed nothing")?;
-        ensure!(ledger["schema"] == "droptrace.ledger.v1", "the last line is no ledger: {ledger}");
-        let other = lines.iter().find(|line| line["schema"] != "droptrace.drop.v1");
-        ensure!(other.is_none(), "a line that is no drop: {other:?}");
-        let sources = ledger["sources"].as_array().context("no sources")?;
-        let source = sources.iter().find(|source| source["source"] == "ebpf").context("no source ebpf")?;
-        let events = source["ledger"]["events"].clone();
-        let unknown_netns = source["ledger"]["unknown_netns"].as_u64().context("no unknown_netns")?;
-        let trace = Self { drops: lines, events, unknown_netns };
-        trace.check_ledger()?;
-        Ok(trace)
-    }
-
-    fn event(&self, field: &str) -> Result<u64> {
-        self.events[field].as_u64().with_context(|| format!("no {field} in {}", self.events))
-    }
-
-    fn check_ledger(&self) -> Result<()> {
-        let events = &self.events;
-        let [offered, submitted, suppressed] = ["offered", "submitted", "suppressed"].map(|field| self.event(field));
-        let (offered, submitted, suppressed) = (offered?, submitted?, suppressed?);
-        let (ring_full, delivered) = (self.event("ring_full")?, self.event("delivered")?);
-        ensure!(
-            offered == submitted + suppressed + ring_full,
-            "offered != submitted + suppressed + ring_full: {events}"
-        );
-        ensure!(submitted == delivered, "submitted != delivered: {events}");
-        ensure!(self.event("undecodable")? == 0, "undecodable records: {events}");
-        let shown = self.drops.len() as u64;
-        ensure!(shown == delivered, "{shown} lines, but delivered: {events}");
-        Ok(())
-    }
 }
 
 fn every_drop_through_a_ring_of_one_page() -> Result<()> {

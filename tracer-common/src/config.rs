@@ -64,6 +64,12 @@ pub struct Offsets {
     pub skb_mark: u32,
     /// `sk_buff.queue_mapping`.
     pub skb_queue: u32,
+    /// `sk_buff.end`: the end of the buffer as a distance from `head`, where `struct skb_shared_info` stands.
+    pub skb_end: u32,
+    /// `skb_shared_info.gso_size`.
+    pub shared_gso_size: u32,
+    /// `skb_shared_info.gso_segs`.
+    pub shared_gso_segments: u32,
     /// `net_device.ifindex`.
     pub dev_ifindex: u32,
     /// `net_device.name`: [`crate::IFNAMSIZ`] bytes.
@@ -82,6 +88,22 @@ pub struct Offsets {
     pub sock_net: u32,
     /// `sock.__sk_common.skc_family`.
     pub sock_family: u32,
+    /// `sock.__sk_common.skc_state`.
+    pub sock_state: u32,
+    /// `sock.__sk_common.skc_cookie.counter`.
+    pub sock_cookie: u32,
+    /// `sock.__sk_common.skc_num`.
+    pub sock_port: u32,
+    /// `sock.sk_uid.val`.
+    pub sock_uid: u32,
+    /// `sock.sk_rcvbuf`.
+    pub sock_receive_buffer: u32,
+    /// `sock.sk_backlog.rmem_alloc.counter`.
+    pub sock_receive_queued: u32,
+    /// `sock.sk_socket`: what user space has of the socket, or none.
+    pub sock_socket: u32,
+    /// The number of the inode beside that (`socket_alloc.vfs_inode.i_ino`).
+    pub socket_inode: u32,
     /// `net.ns.inum`: the namespace's inode number, as `/proc/PID/ns/net` shows it.
     pub net_inum: u32,
     /// `net.ns.ops`: the same pointer in every network namespace, by which one is recognised.
@@ -94,6 +116,8 @@ pub struct Offsets {
     pub net_dev_index_head: u32,
     /// `dst_entry.dev`: the route's device.
     pub dst_dev: u32,
+    /// `dst_entry._metrics`: a pointer to the route's metrics, with flags in the lowest bits.
+    pub dst_metrics: u32,
     /// `devlink_trap_metadata.trap_name`: a pointer to text.
     pub trap_name: u32,
     /// `devlink_trap_metadata.trap_group_name`, likewise.
@@ -180,7 +204,7 @@ pub struct Config {
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 41 * 4);
+    assert!(size_of::<Offsets>() == 53 * 4);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 256);
+    assert!(size_of::<Config>() == 304);
 };

@@ -19,6 +19,40 @@ pub const START_NETWORK: u8 = 2;
 pub const SECTION_VLAN: u8 = 1;
 /// [`RecordHeader::sections`]: `mtu` and `mac` are those of the packet's device.
 pub const SECTION_DEVICE: u8 = 2;
+/// [`RecordHeader::sections`]: `gso_size` and `gso_segments` are set: the buffer holds several packets of the wire.
+pub const SECTION_GSO: u8 = 4;
+/// [`RecordHeader::sections`]: `socket` is set.
+pub const SECTION_SOCKET: u8 = 8;
+
+/// [`SocketFacts::role`]: the socket that was to receive the packet, as the tracepoint tells it (6.11 and later).
+pub const SOCKET_RECEIVER: u8 = 1;
+/// [`SocketFacts::role`]: the socket that the packet belongs to (`skb->sk`): mostly the sender's, also on the receiving
+/// side of a virtual link; on input the receiver's, where the kernel looked for it early (`tcp_v4_early_demux`).
+pub const SOCKET_OWNER: u8 = 2;
+
+/// What is known of a packet's socket. Of a mini socket (`struct request_sock`, `struct inet_timewait_sock`) only what
+/// stands in `struct sock_common`: all else is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct SocketFacts {
+    /// `skc_cookie`, the socket's number for life; 0 while nobody has asked for it.
+    pub cookie: u64,
+    /// Inode number, as `/proc/PID/fd` shows it; 0 when it has none.
+    pub inode: u64,
+    /// `sk_uid`: the user who made it; `u32::MAX` when unknown.
+    pub uid: u32,
+    /// `sk_rcvbuf`: bytes of memory that its receive queue may use; 0 when unknown.
+    pub receive_buffer: u32,
+    /// `sk_rmem_alloc`: bytes of memory that its receive queue uses.
+    pub receive_queued: u32,
+    /// `skc_num`: local port; 0 when it has none.
+    pub port: u16,
+    /// One of the `SOCKET_*` values.
+    pub role: u8,
+    /// Always 0.
+    pub padding: u8,
+}
 
 /// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` mean something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,8 +89,16 @@ pub struct RecordHeader {
     pub queue: u16,
     /// Link address of the packet's device; zeros where it has none.
     pub mac: [u8; 6],
+    /// MTU of the packet's route, where a metric sets it; 0 when unknown.
+    pub route_mtu: u32,
+    /// Payload bytes of each packet of the wire that a GSO buffer holds.
+    pub gso_size: u16,
+    /// How many it holds; 0 when nobody has counted them yet.
+    pub gso_segments: u16,
     /// Always 0.
     pub padding: u32,
+    /// The packet's socket.
+    pub socket: SocketFacts,
 }
 
 /// What a second's records of one site may be, on one CPU, as a multiple of [`crate::Config::rate`].
@@ -119,7 +161,8 @@ pub struct FlowBucket {
 }
 
 const _: () = {
-    assert!(size_of::<RecordHeader>() == 104);
+    assert!(size_of::<SocketFacts>() == 32);
+    assert!(size_of::<RecordHeader>() == 144);
     assert!(size_of::<SiteKey>() == 16);
     assert!(size_of::<SiteBucket>() == 32);
     assert!(size_of::<FlowKey>() == 24);

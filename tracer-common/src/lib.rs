@@ -23,7 +23,7 @@ pub use config::{
     TypeIds,
 };
 pub use event::{
-    FlowBucket, FlowKey, MAX_SNAPLEN, RecordHeader, SECTION_DEVICE, SECTION_VLAN, SITE_FACTOR, START_MAC,
-    START_NETWORK, START_NONE, SiteBucket, SiteKey,
+    FlowBucket, FlowKey, MAX_SNAPLEN, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN,
+    SITE_FACTOR, SOCKET_OWNER, SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SiteBucket, SiteKey, SocketFacts,
 };
 pub use identity::{IFNAMSIZ, InterfaceName, NamespaceAnswer, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};

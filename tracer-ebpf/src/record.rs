@@ -3,15 +3,14 @@
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
-use tracer_common::{
-    ABSENT, BYTES_CAST, BYTES_NONE, MAX_SNAPLEN, RecordHeader, SECTION_DEVICE, SECTION_VLAN, START_NONE,
-};
+use tracer_common::{BYTES_CAST, BYTES_NONE, MAX_SNAPLEN, RecordHeader, START_NONE};
 
 use crate::config::config;
 use crate::guard::Held;
 use crate::maps::RECORDS;
 use crate::memory::{Memory, Typed};
 use crate::sampler;
+use crate::section::{self, NO_SOCKET};
 use crate::skb::Dropped;
 
 const HEADER: usize = size_of::<RecordHeader>();
@@ -53,61 +52,19 @@ pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
             vlan_tci: 0,
             vlan_proto: 0,
             mark: M::field_if_present(skb, config!(offsets.skb_mark)),
-            mtu: 0,
             queue: M::field_if_present(skb, config!(offsets.skb_queue)),
+            mtu: 0,
             mac: [0; 6],
+            route_mtu: 0,
+            gso_size: 0,
+            gso_segments: 0,
             padding: 0,
+            socket: NO_SOCKET,
         });
-        (*header).sections = vlan::<M>(header, skb) | device::<M>(header, dropped);
+        section::write::<M>(header, held, skb, dropped);
         (*counters).submitted += 1;
         entry.submit(wakeup_flags(size as u64));
     }
-}
-
-/// The VLAN tag that the kernel took out of the bytes (`__vlan_hwaccel_put_tag`, `include/linux/if_vlan.h`). Before 6.2 a
-/// bit says whether there is one; then the protocol does, which is cleared with it.
-///
-/// # Safety
-/// `header` must be a record's; `skb` the tracepoint's.
-#[inline(always)]
-unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
-    let (tci, proto, present) =
-        (config!(offsets.skb_vlan_tci), config!(offsets.skb_vlan_proto), config!(offsets.skb_vlan_present));
-    if tci == ABSENT || proto == ABSENT {
-        return 0;
-    }
-    // SAFETY: the caller's.
-    unsafe {
-        if present != ABSENT && u32::from(M::field::<u8>(skb, present)) & config!(vlan_present_mask) == 0 {
-            return 0;
-        }
-        let protocol = u16::from_be(M::field(skb, proto));
-        if protocol == 0 {
-            return 0;
-        }
-        (*header).vlan_proto = protocol;
-        (*header).vlan_tci = M::field(skb, tci);
-    }
-    SECTION_VLAN
-}
-
-/// What the packet's device is like.
-///
-/// # Safety
-/// `header` must be a record's.
-#[inline(always)]
-unsafe fn device<M: Memory>(header: *mut RecordHeader, dropped: &Dropped) -> u8 {
-    if dropped.device.pointer.is_null() {
-        return 0;
-    }
-    // SAFETY: the pointer is the device's; an address of six bytes stands in an array of at least eight.
-    unsafe {
-        (*header).mtu = M::load(dropped.device.pointer, config!(offsets.dev_mtu));
-        let address: usize = M::load(dropped.device.pointer, config!(offsets.dev_addr));
-        let bytes = M::chase::<u64>(address as u64, 0).to_ne_bytes();
-        (*header).mac = [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]];
-    }
-    SECTION_DEVICE
 }
 
 /// Copies the packet's leading bytes to `to`, which has room for `snaplen`; how many.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
 use tracer::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use tracer::facts::Facts;
 use tracer::packet::decode;
 use tracer::sink::{DropSink, TraceJson, TraceText, TraceTextOptions};
 
@@ -46,8 +47,7 @@ fn one_drop(criterion: &mut Criterion) {
             length: 106,
             start: PacketStart::Mac,
             bytes: &bytes,
-            vlan: None,
-            device_mac: None,
+            facts: Facts::default(),
         };
         sink.event(black_box(&event)).expect("a sink of zeros takes all");
     };

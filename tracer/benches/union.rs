@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tracer::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use tracer::facts::Facts;
 use tracer::kernel::clock::Clock;
 use tracer::kernel::netns::Names;
 use tracer::kernel::reasons::ReasonNames;
@@ -69,8 +70,7 @@ impl Run {
             let place = &told[usize::try_from(late % PLACES).unwrap_or(0)];
             let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
             let event = DropEvent {
-                vlan: None,
-                device_mac: None,
+                facts: Facts::default(),
                 timestamp,
                 place,
                 seen_by: &[Origin::NetDm],

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::facts::Facts;
 use crate::kernel::own_netlink;
 
 /// A point in real time: nanoseconds since the Unix epoch.
@@ -207,32 +208,14 @@ pub struct DropEvent<'a> {
     pub start: PacketStart,
     /// Leading bytes of the packet.
     pub bytes: &'a [u8],
-    /// The VLAN tag that the kernel took out of the bytes.
-    pub vlan: Option<VlanTag>,
-    /// The link address of the packet's device; none where it is unknown or the device has none.
-    pub device_mac: Option<[u8; 6]>,
+    /// What is known of it beyond its bytes.
+    pub facts: Facts,
 }
 
 impl DropEvent<'_> {
     /// Whether the frame was sent to the device's own link address; none where either is unknown.
     pub fn is_to_device(&self) -> Option<bool> {
         let destination = self.bytes.first_chunk::<6>().filter(|_| self.start == PacketStart::Mac)?;
-        Some(self.device_mac? == *destination)
-    }
-}
-
-/// A VLAN tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VlanTag {
-    /// `EtherType` of the tag: 0x8100, or 0x88a8 of a service tag.
-    pub protocol: u16,
-    /// Tag control information: priority, drop eligibility, and the VLAN identifier in the low 12 bits.
-    pub tci: u16,
-}
-
-impl VlanTag {
-    /// The VLAN identifier.
-    pub const fn id(self) -> u16 {
-        self.tci & 0x0fff
+        Some(self.facts.device_mac?.0 == *destination)
     }
 }

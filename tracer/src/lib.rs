@@ -10,6 +10,7 @@ pub mod cli;
 pub mod doctor;
 pub mod event;
 pub mod explain;
+pub mod facts;
 pub mod fleet;
 pub mod kernel;
 pub mod ledger;

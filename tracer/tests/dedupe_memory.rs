@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use counting::measured;
 use tracer::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Timestamp};
+use tracer::facts::Facts;
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, UniqueDrop};
 use tracer::pipeline::union::{Union, UnionOptions};
@@ -121,8 +122,7 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
                     length,
                     start,
                     bytes: &bytes,
-                    vlan: None,
-                    device_mac: None,
+                    facts: Facts::default(),
                 };
                 union.advance(now, &mut show).unwrap();
                 union.hear(now, origin, &event, &mut show).unwrap();

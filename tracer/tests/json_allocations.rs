@@ -6,6 +6,7 @@ use std::io;
 
 use counting::measured;
 use tracer::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use tracer::facts::Facts;
 use tracer::sink::{DropSink as _, TraceJson};
 
 #[test]
@@ -26,8 +27,7 @@ fn a_line_of_json_allocates_nothing() {
     let mut bytes = [0xab; 48];
     bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 17, 64]);
     let event = DropEvent {
-        vlan: None,
-        device_mac: None,
+        facts: Facts::default(),
         timestamp: Timestamp(1_767_225_600_000_000_000),
         place: &place.into(),
         seen_by: &[Origin::Ebpf],

@@ -12,6 +12,7 @@ use tracer_common::{DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, K
 use crate::config::{config, kernel_space};
 use crate::memory::{Memory, Probe};
 use owner::{Device, Net, Owner};
+pub(crate) use owner::{Route, Socket};
 
 /// Address families of sockets whose messages never leave this host (`include/linux/socket.h`).
 const AF_UNIX: u16 = 1;
@@ -33,6 +34,8 @@ pub(crate) struct Dropped {
     pub(crate) device: Device,
     /// The namespace of `key.netns`.
     pub(crate) net: Net,
+    /// The socket that was to receive it, as the tracepoint tells it; NULL when there is none.
+    pub(crate) receiver: *const u8,
 }
 
 impl Dropped {
@@ -53,8 +56,17 @@ impl Dropped {
             let protocol = u16::from_be(M::field(skb, config!(offsets.skb_protocol)));
             let Owner { net, device, ifindex, family } = Owner::read::<M>(skb, rx_sk, ops);
             let key = DropKey { location, netns: net.id, ifindex, reason, protocol, ..Self::key_of_kind(KIND_PACKET) };
-            let mut dropped =
-                Self { key, length: 0, start: 0, start_kind: START_NONE, linear: 0, network: 0, device, net };
+            let mut dropped = Self {
+                key,
+                length: 0,
+                start: 0,
+                start_kind: START_NONE,
+                linear: 0,
+                network: 0,
+                device,
+                net,
+                receiver: rx_sk,
+            };
             dropped.measure::<M>(skb);
             dropped.key.kind = dropped.kind(family);
             dropped
@@ -138,6 +150,6 @@ pub(crate) enum Verdict {
 
 /// Whether an address can be one of the kernel's.
 #[inline(always)]
-fn is_kernel(address: u64) -> bool {
+pub(crate) fn is_kernel(address: u64) -> bool {
     address >= kernel_space()
 }

@@ -112,10 +112,8 @@ impl Owner {
     pub(super) unsafe fn read<M: Memory>(skb: *const u8, rx_sk: *const u8, ops: u64) -> Self {
         // SAFETY: what is read out of the packet is proved before it is believed.
         unsafe {
-            let (mut net, mut family) = (Net::UNKNOWN, 0);
-            if is_kernel(rx_sk as u64) {
-                (net, family) = of_socket::<M>(rx_sk, ops);
-            }
+            let receiver = Socket::at::<M>(rx_sk, ops);
+            let (mut net, mut family) = (receiver.net, receiver.family::<M>());
             let device = Device::at::<M>(M::field_if_present::<usize>(skb, config!(offsets.skb_dev)) as *const u8, ops);
             if device.ifindex != 0 && (net.id == 0 || net.id == device.net.id) {
                 return Self { net: device.net, device, ifindex: device.ifindex, family: 0 };
@@ -127,9 +125,8 @@ impl Owner {
             }
             if net.id == 0 {
                 let owner = M::field_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8;
-                if is_kernel(owner as u64) {
-                    (net, family) = of_socket::<M>(owner, ops);
-                }
+                let owner = Socket::at::<M>(owner, ops);
+                (net, family) = (owner.net, owner.family::<M>());
             }
             if net.id == 0 {
                 net = of_route::<M>(skb, ops);
@@ -140,19 +137,38 @@ impl Owner {
     }
 }
 
-/// Namespace and address family of a socket. Sockets of any kind, mini sockets too, start with `struct sock_common`,
-/// which has both.
-///
-/// # Safety
-/// `socket` is any number.
-#[inline(always)]
-unsafe fn of_socket<M: Memory>(socket: *const u8, ops: u64) -> (Net, u16) {
-    let socket = M::root(socket, config!(types.sock));
-    // SAFETY: the pointer is a root.
-    unsafe {
-        let net = Net::at::<M>(M::load::<usize>(socket, config!(offsets.sock_net)) as *const u8, ops);
-        let family = if net.id == 0 { 0 } else { M::load(socket, config!(offsets.sock_family)) };
-        (net, family)
+/// A socket that is proved to be one by the namespace that it leads to.
+pub(crate) struct Socket {
+    /// A root, for [`Memory::load`].
+    pub(crate) pointer: *const u8,
+    pub(crate) net: Net,
+}
+
+impl Socket {
+    /// The socket at `pointer`, if one is there. Sockets of any kind, mini sockets too, start with `struct sock_common`,
+    /// which has the namespace.
+    ///
+    /// # Safety
+    /// `pointer` is any number.
+    #[inline(always)]
+    pub(crate) unsafe fn at<M: Memory>(pointer: *const u8, ops: u64) -> Self {
+        if !is_kernel(pointer as u64) {
+            return Self { pointer: core::ptr::null(), net: Net::UNKNOWN };
+        }
+        let pointer = M::root(pointer, config!(types.sock));
+        // SAFETY: the pointer is a root.
+        let net = unsafe { Net::at::<M>(M::load::<usize>(pointer, config!(offsets.sock_net)) as *const u8, ops) };
+        Self { pointer, net }
+    }
+
+    /// Its address family; 0 when it is none.
+    ///
+    /// # Safety
+    /// None: the pointer is a root.
+    #[inline(always)]
+    unsafe fn family<M: Memory>(&self) -> u16 {
+        // SAFETY: the pointer is a root.
+        if self.net.id == 0 { 0 } else { unsafe { M::load(self.pointer, config!(offsets.sock_family)) } }
     }
 }
 
@@ -162,21 +178,56 @@ unsafe fn of_socket<M: Memory>(socket: *const u8, ops: u64) -> (Net, u16) {
 /// As [`super::Dropped::read`].
 #[inline(always)]
 unsafe fn of_route<M: Memory>(skb: *const u8, ops: u64) -> Net {
-    if config!(offsets.dst_dev) == ABSENT || config!(offsets.dev_net) == ABSENT {
-        return Net::UNKNOWN;
+    // SAFETY: the caller's.
+    unsafe { Route::of::<M>(skb, ops) }.net
+}
+
+/// A packet's route that is proved to be one by the namespace that it leads to.
+pub(crate) struct Route {
+    address: u64,
+    net: Net,
+}
+
+impl Route {
+    /// `RTAX_MTU - 1` (`include/uapi/linux/rtnetlink.h`): where the metrics have the MTU.
+    const MTU: u32 = 1;
+    /// Flags in the lowest bits of `dst_entry._metrics` (`DST_METRICS_FLAGS`, `include/net/dst.h`).
+    const METRICS_FLAGS: u64 = 3;
+
+    /// # Safety
+    /// `skb` must be the tracepoint's.
+    #[inline(always)]
+    pub(crate) unsafe fn of<M: Memory>(skb: *const u8, ops: u64) -> Self {
+        const NONE: Route = Route { address: 0, net: Net::UNKNOWN };
+        if config!(offsets.dst_dev) == ABSENT || config!(offsets.dev_net) == ABSENT {
+            return NONE;
+        }
+        // SAFETY: each step is proved by the namespace that it must lead to.
+        unsafe {
+            let address = M::field_if_present::<u64>(skb, config!(offsets.skb_refdst)) & !SKB_DST_FLAGS;
+            if !is_kernel(address) {
+                return NONE;
+            }
+            let device: u64 = M::chase(address, config!(offsets.dst_dev));
+            if !is_kernel(device) {
+                return NONE;
+            }
+            let net: u64 = M::chase(device, config!(offsets.dev_net));
+            Self { address, net: numbered::<M>(net, ops) }
+        }
     }
-    // SAFETY: each step is proved by the namespace that it must lead to.
-    unsafe {
-        let route = M::field_if_present::<u64>(skb, config!(offsets.skb_refdst)) & !SKB_DST_FLAGS;
-        if !is_kernel(route) {
-            return Net::UNKNOWN;
+
+    /// The MTU that a metric of the route sets; 0 when none does, or when it is unknown.
+    #[inline(always)]
+    pub(crate) fn mtu<M: Memory>(&self) -> u32 {
+        if self.net.id == 0 || config!(offsets.dst_metrics) == ABSENT {
+            return 0;
         }
-        let device: u64 = M::chase(route, config!(offsets.dst_dev));
-        if !is_kernel(device) {
-            return Net::UNKNOWN;
+        // SAFETY: numbers are read.
+        unsafe {
+            let metrics = M::chase::<u64>(self.address, config!(offsets.dst_metrics)) & !Self::METRICS_FLAGS;
+            if is_kernel(metrics) { M::chase(metrics, Self::MTU * size_of::<u32>() as u32) } else { 0 }
         }
-        let net: u64 = M::chase(device, config!(offsets.dev_net));
-        numbered::<M>(net, ops)
     }
 }
 

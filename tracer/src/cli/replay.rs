@@ -104,12 +104,12 @@ impl Replay {
     }
 
     fn hear(&mut self, drop: RawDrop, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
-        let RawDrop { origin, timestamp, heard_ns, settled_ns, place, length, start, bytes, vlan, device_mac } = drop;
+        let RawDrop { origin, timestamp, heard_ns, settled_ns, place, length, start, bytes, facts } = drop;
         self.last_ns = self.last_ns.max(heard_ns);
         let place = self.place(place);
         let (place, bytes) = (&place, &*bytes);
         let seen_by = origin.alone();
-        let event = DropEvent { timestamp, place, seen_by, length, start, bytes, vlan, device_mac };
+        let event = DropEvent { timestamp, place, seen_by, length, start, bytes, facts };
         self.union.advance(Moment(settled_ns), show)?;
         self.union.hear(Moment(heard_ns), origin, &event, show)
     }

@@ -115,8 +115,7 @@ mod tests {
                     netns_name: None,
                 };
                 sink.event(&DropEvent {
-                    vlan: None,
-                    device_mac: None,
+                    facts: crate::facts::Facts::default(),
                     timestamp: Timestamp(0),
                     place: &place.into(),
                     seen_by: &[Origin::Ebpf],

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tracer_common::{DropKey, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, TrapNames};
 
-use crate::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason, VlanTag};
+use crate::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason};
 use crate::kernel::clock::Clock;
 use crate::kernel::netns::{Names, NetnsId};
 use crate::kernel::reasons::ReasonNames;
@@ -108,8 +108,7 @@ impl Normaliser {
             length: record.header.length,
             start: record.start,
             bytes: record.bytes,
-            vlan: record.vlan().map(|(protocol, tci)| VlanTag { protocol, tci }),
-            device_mac: record.device_mac(),
+            facts: record.facts(),
         })
     }
 

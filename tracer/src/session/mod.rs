@@ -27,7 +27,7 @@ use crate::source::ebpf::{self, Drained, EbpfSource, RingReader};
 use crate::source::net_dm::{self, AlertMode, NetDmSource};
 use both::heard;
 
-/// How often what moves slowly is looked after: steps of real time, and the kernel's own counters.
+/// How often what moves slowly is looked after: steps of real time, the kernel program's totals, the kernel's own counters.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Sources that listen, and what their numbers mean.
@@ -160,6 +160,10 @@ impl Session {
             }
             Wake::Clock => {
                 self.normaliser.refresh();
+                if let Some(EbpfEar { source, .. }) = &mut self.ebpf {
+                    // Frees the kernel program's room for keys, also where nobody looks at the totals before the end.
+                    source.totals()?;
+                }
                 if let Some(counters) = &mut self.counters {
                     counters.read()?;
                 }

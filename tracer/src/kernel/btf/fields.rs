@@ -52,6 +52,7 @@ impl KernelBtf {
         let (sock, net) = (self.structure("sock"), self.structure("net"));
         let (task, files) = (self.structure("task_struct"), self.structure("files_struct"));
         let (table, file) = (self.structure("fdtable"), self.structure("file"));
+        let (shared, route) = (self.structure("skb_shared_info"), self.structure("dst_entry"));
         let metadata = self.structure("devlink_trap_metadata");
         let optional = |structure, path, shape| self.offset(structure, path, shape).unwrap_or(ABSENT);
         let required =
@@ -73,6 +74,9 @@ impl KernelBtf {
             skb_vlan_present: self.flag(&skb, "vlan_present").map_or(ABSENT, |(offset, _)| offset),
             skb_mark: optional(&skb, "mark", Integer(4)),
             skb_queue: optional(&skb, "queue_mapping", Integer(2)),
+            skb_end: optional(&skb, "end", Integer(4)),
+            shared_gso_size: optional(&shared, "gso_size", Integer(2)),
+            shared_gso_segments: optional(&shared, "gso_segs", Integer(2)),
             dev_ifindex: optional(&device, "ifindex", Integer(4)),
             dev_name: optional(&device, "name", Bytes(IFNAMSIZ as u64)),
             dev_net: optional(&device, "nd_net.net", Pointer),
@@ -82,12 +86,21 @@ impl KernelBtf {
             dev_xdp_prog: optional(&device, "xdp_prog", Pointer),
             sock_net: optional(&sock, "__sk_common.skc_net.net", Pointer),
             sock_family: optional(&sock, "__sk_common.skc_family", Integer(2)),
+            sock_state: optional(&sock, "__sk_common.skc_state", Integer(1)),
+            sock_cookie: optional(&sock, "__sk_common.skc_cookie.counter", Integer(8)),
+            sock_port: optional(&sock, "__sk_common.skc_num", Integer(2)),
+            sock_uid: optional(&sock, "sk_uid.val", Integer(4)),
+            sock_receive_buffer: optional(&sock, "sk_rcvbuf", Integer(4)),
+            sock_receive_queued: optional(&sock, "sk_backlog.rmem_alloc.counter", Integer(4)),
+            sock_socket: optional(&sock, "sk_socket", Pointer),
+            socket_inode: optional(&self.structure("socket_alloc"), "vfs_inode.i_ino", Integer(8)),
             net_inum: optional(&net, "ns.inum", Integer(4)),
             net_ops: optional(&net, "ns.ops", Pointer),
             net_cookie: optional(&net, "net_cookie", Integer(8)),
             net_ns: optional(&net, "ns", Any),
             net_dev_index_head: optional(&net, "dev_index_head", Pointer),
-            dst_dev: optional(&self.structure("dst_entry"), "dev", Pointer),
+            dst_dev: optional(&route, "dev", Pointer),
+            dst_metrics: optional(&route, "_metrics", Integer(8)),
             trap_name: optional(&metadata, "trap_name", Pointer),
             trap_group_name: optional(&metadata, "trap_group_name", Pointer),
             trap_input_dev: optional(&metadata, "input_dev", Pointer),

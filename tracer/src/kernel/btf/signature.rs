@@ -52,7 +52,9 @@ impl KernelBtf {
     /// The id of the typedef by which a program with typed arguments names its tracepoint.
     pub fn tracepoint_id(&self, name: &str) -> Result<u32, BtfError> {
         let id = self.id_of(&format!("btf_trace_{name}"), |found| matches!(found, Type::Typedef(_)));
-        id.ok_or_else(|| BtfError::Tracepoint(format!("its type information does not have the typedef btf_trace_{name}")))
+        id.ok_or_else(|| {
+            BtfError::Tracepoint(format!("its type information does not have the typedef btf_trace_{name}"))
+        })
     }
 
     /// The types of a tracepoint's parameters, of which the first is not an argument. The error says why there are none.

@@ -2,6 +2,7 @@ use std::io;
 
 use super::*;
 use crate::event::{Location, Origin, PacketStart, Reason, Symbol, Timestamp};
+use crate::facts::Facts;
 use crate::ledger::EventLedger;
 use crate::pipeline::compare::{Cause, Verdict};
 use crate::pipeline::dedupe::Moment;
@@ -43,8 +44,7 @@ fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
 
 fn event<'a>(place: &'a Arc<Place>, start: PacketStart, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
-        vlan: None,
-        device_mac: None,
+        facts: Facts::default(),
         timestamp: Timestamp(5),
         place,
         seen_by: &[Origin::NetDm],

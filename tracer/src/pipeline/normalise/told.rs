@@ -6,6 +6,7 @@ use tracer_common::REASON_ABSENT;
 
 use super::{MAX_PLACES, Normaliser, hardware};
 use crate::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Place, Reason, Timestamp};
+use crate::facts::Facts;
 use crate::report::OverflowTotal;
 use crate::source::net_dm::{Cause, Heard, Key, Totals};
 
@@ -43,8 +44,7 @@ impl Normaliser {
             length: heard.alert.length,
             start: PacketStart::Mac,
             bytes: heard.alert.payload,
-            vlan: None,
-            device_mac: None,
+            facts: Facts::default(),
         })
     }
 

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::event::{DropEvent, PacketStart, Place, VlanTag};
+use crate::event::{DropEvent, PacketStart, Place};
+use crate::facts::Facts;
 use crate::pipeline::dedupe::UniqueDrop;
 
 /// Where a drop is kept.
@@ -15,8 +16,7 @@ struct Entry {
     place: Arc<Place>,
     start: PacketStart,
     captured: usize,
-    vlan: Option<VlanTag>,
-    device_mac: Option<[u8; 6]>,
+    facts: Facts,
 }
 
 /// As many drops as wait, each with room for the same number of bytes.
@@ -35,8 +35,8 @@ impl Kept {
 
     pub(super) fn keep(&mut self, event: &DropEvent<'_>) -> Slot {
         let captured = event.bytes.len().min(self.room);
-        let DropEvent { start, vlan, device_mac, .. } = *event;
-        let entry = Entry { place: Arc::clone(event.place), start, captured, vlan, device_mac };
+        let DropEvent { start, facts, .. } = *event;
+        let entry = Entry { place: Arc::clone(event.place), start, captured, facts };
         let slot = self.free.pop().unwrap_or_else(|| self.grow());
         let index = slot.0 as usize;
         self.entries[index] = Some(entry);
@@ -66,8 +66,7 @@ impl Kept {
             length: drop.drop.length,
             start,
             bytes,
-            vlan: entry.vlan,
-            device_mac: entry.device_mac,
+            facts: entry.facts,
         };
         show(&event)
     }

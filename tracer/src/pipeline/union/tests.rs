@@ -4,6 +4,7 @@ use tracer_common::REASON_ABSENT;
 
 use super::*;
 use crate::event::{DropTotal, Location, PacketStart, Place, Reason, Timestamp};
+use crate::facts::Facts;
 use crate::pipeline::dedupe::AloneLedger;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -28,7 +29,7 @@ fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
 
 fn event<'a>(place: &'a Arc<Place>, timestamp: u64, bytes: &'a [u8]) -> DropEvent<'a> {
     let (timestamp, start) = (Timestamp(timestamp), PacketStart::Mac);
-    DropEvent { vlan: None, device_mac: None, timestamp, place, seen_by: &[], length: 100, start, bytes }
+    DropEvent { facts: Facts::default(), timestamp, place, seen_by: &[], length: 100, start, bytes }
 }
 
 /// Who heard a drop, when, in which namespace, and how many bytes are shown.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::ledger::LedgerLine;
 use super::{Address, Shown, symbol_of, told, trap_group};
 use crate::event::{DropEvent, Origin, PacketStart, Timestamp};
+use crate::facts::Facts;
 use crate::pipeline::dedupe::{DedupeLedger, Moment};
 use crate::report::{Host, SourceReport};
 use crate::sink::time::TimeText;
@@ -116,9 +117,7 @@ struct Line<'r> {
     bytes: Shown<Hex<'r>>,
     kind: &'static str,
     netns_cookie: Option<u64>,
-    vlan_protocol: Option<u16>,
-    vlan_tci: Option<u16>,
-    device_mac: Option<Shown<Mac>>,
+    facts: Facts,
 }
 
 impl<'r> Line<'r> {
@@ -154,19 +153,8 @@ impl<'r> Line<'r> {
             bytes: Shown(Hex(event.bytes)),
             kind: place.kind.name(),
             netns_cookie: Some(place.netns_cookie).filter(|cookie| *cookie != 0),
-            vlan_protocol: event.vlan.map(|tag| tag.protocol),
-            vlan_tci: event.vlan.map(|tag| tag.tci),
-            device_mac: event.device_mac.map(|mac| Shown(Mac(mac))),
+            facts: event.facts,
         }
-    }
-}
-
-/// A link address as six pairs of hexadecimal digits.
-struct Mac([u8; 6]);
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(&self.0).fmt(f)
     }
 }
 

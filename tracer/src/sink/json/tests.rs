@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::facts::Facts;
 use crate::pipeline::dedupe::Moment;
 use crate::report::StatReport;
 use crate::sink::samples::{
@@ -20,8 +21,7 @@ fn stat(report: &StatReport) -> String {
 
 fn event<'a>(place: &'a Arc<Place>, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
-        vlan: None,
-        device_mac: None,
+        facts: Facts::default(),
         timestamp: Timestamp(NEW_YEAR.0 + 7),
         place,
         seen_by: &[Origin::Ebpf],

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::Shown;
 use super::ledger::LedgerLine;
 use super::places::{Members, Places};
-use crate::event::{DropEvent, Origin, VlanTag};
+use crate::event::{DropEvent, Origin};
+use crate::facts::{Facts, Gso, Socket, VlanTag};
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
@@ -33,7 +34,8 @@ impl<W: Write> TraceJson<W> {
 impl<W: Write> DropSink for TraceJson<W> {
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         let Self { out, line, places } = self;
-        let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.vlan.map(VlanTag::id));
+        let decoded =
+            decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
         line.clear();
         serde_json::to_writer(&mut *line, &Head::from(event))?;
         // One object of the three: what closes one and opens the next becomes a comma.
@@ -60,7 +62,7 @@ impl<W: Write> DropSink for TraceJson<W> {
 
 /// A drop's fields as they stand in its line, null where something is not known.
 pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
-    let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.vlan.map(VlanTag::id));
+    let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
     let place = serde_json::to_value(Members::from(&**event.place));
     let packet = serde_json::to_value(Packet::new(event, &decoded));
@@ -99,6 +101,13 @@ struct Packet<'a> {
     tcp_flags: Option<Shown<TcpFlags>>,
     icmp_type: Option<u8>,
     icmp_code: Option<u8>,
+    cpu: Option<u32>,
+    mark: Option<u32>,
+    queue: Option<u16>,
+    device_mtu: Option<u32>,
+    route_mtu: Option<u32>,
+    gso: Option<Gso>,
+    socket: Option<Socket>,
 }
 
 impl<'a> Packet<'a> {
@@ -111,6 +120,7 @@ impl<'a> Packet<'a> {
             },
             _ => (None, None),
         };
+        let Facts { cpu, mark, queue, device_mtu, route_mtu, gso, socket, vlan: _, device_mac: _ } = event.facts;
         Self {
             length: event.length,
             source: packet.source().map(Shown),
@@ -121,6 +131,13 @@ impl<'a> Packet<'a> {
             tcp_flags: tcp_flags.map(Shown),
             icmp_type: icmp.map(|message| message.kind),
             icmp_code: icmp.map(|message| message.code),
+            cpu,
+            mark,
+            queue,
+            device_mtu,
+            route_mtu,
+            gso,
+            socket,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::event::{DropEvent, Kind, VlanTag};
+use crate::event::{DropEvent, Kind};
+use crate::facts::VlanTag;
 use crate::packet::{
     Arp, Content, Decoded, Fragment, Icmp, IpPacket, ProtocolName, Tcp, Transport, TransportName, Undecoded, decode,
 };
@@ -21,7 +22,8 @@ pub(super) struct Described {
 
 impl Described {
     pub(super) fn new(event: &DropEvent<'_>) -> Self {
-        let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.vlan.map(VlanTag::id));
+        let decoded =
+            decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
         let kind = event.place.kind;
         let has_unknown_vlan = &*event.place.reason.name == OTHERHOST && event.is_to_device() == Some(true);
         Self { decoded, length: event.length, kind, has_unknown_vlan }

@@ -38,8 +38,7 @@ mod tests {
         let (place, bytes) = (Arc::new(place), udp_packet());
         let seen_by = Origin::Ebpf.alone();
         drop_sentence(&DropEvent {
-            vlan: None,
-            device_mac: None,
+            facts: crate::facts::Facts::default(),
             timestamp: NEW_YEAR,
             place: &place,
             seen_by,

@@ -6,6 +6,7 @@ use etherparse::PacketBuilder;
 use super::number::Grouped;
 use super::*;
 use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Timestamp};
+use crate::facts::Facts;
 use crate::report::StatReport;
 use crate::sink::rank::Sort;
 use crate::sink::samples::{
@@ -265,8 +266,7 @@ fn trace_lines() {
     sink.start(&host(), NEW_YEAR).unwrap();
     for (number, case) in trace_cases().iter().enumerate() {
         let event = DropEvent {
-            vlan: None,
-            device_mac: None,
+            facts: Facts::default(),
             timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
             place: &Arc::new(case.place.clone()),
             seen_by: &[Origin::Ebpf],
@@ -307,8 +307,7 @@ fn both_sources_are_told_where_both_listen() {
         let place = Arc::new(case.place);
         let (length, start, bytes) = (case.length, case.start, &case.bytes[..]);
         sink.event(&DropEvent {
-            vlan: None,
-            device_mac: None,
+            facts: Facts::default(),
             timestamp: NEW_YEAR,
             place: &place,
             seen_by,

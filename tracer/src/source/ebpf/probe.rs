@@ -31,12 +31,8 @@ pub(super) const QDISC_DROP: Probe = Probe {
 };
 
 /// Tells what devices drop.
-pub(super) const TRAP_REPORT: Probe = Probe {
-    name: "devlink_trap_report",
-    tells: "hardware drops",
-    counts: true,
-    is_useful: sees_traps,
-};
+pub(super) const TRAP_REPORT: Probe =
+    Probe { name: "devlink_trap_report", tells: "hardware drops", counts: true, is_useful: sees_traps };
 
 /// All of them, in the order in which they are attached and detached.
 const PROBES: [&Probe; 2] = [&QDISC_DROP, &TRAP_REPORT];

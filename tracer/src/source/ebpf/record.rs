@@ -1,11 +1,13 @@
 //! Reads the bytes of one record of the ring buffer.
 
 use tracer_common::{
-    IFNAMSIZ, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_VLAN, START_MAC, START_NETWORK, START_NONE,
+    IFNAMSIZ, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER,
+    SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SocketFacts,
 };
 use zerocopy::FromBytes;
 
 use crate::event::PacketStart;
+use crate::facts::{Facts, Gso, Mac, Role, Socket, VlanTag};
 
 /// A record of one drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,21 +38,49 @@ impl<'a> Record<'a> {
         PlaceNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }
     }
 
-    /// The VLAN tag that the kernel took out of the bytes: `EtherType` and tag control information.
-    pub fn vlan(&self) -> Option<(u16, u16)> {
+    /// What is known of the packet beyond its bytes.
+    pub fn facts(&self) -> Facts {
         let header = &self.header;
-        (header.sections & SECTION_VLAN != 0).then_some((header.vlan_proto, header.vlan_tci))
-    }
-
-    /// The link address of the packet's device.
-    pub fn device_mac(&self) -> Option<[u8; 6]> {
-        (self.header.sections & SECTION_DEVICE != 0).then_some(self.header.mac).filter(|mac| *mac != [0; 6])
+        let has = |section: u8| header.sections & section != 0;
+        Facts {
+            vlan: has(SECTION_VLAN).then_some(VlanTag { protocol: header.vlan_proto, tci: header.vlan_tci }),
+            cpu: Some(header.cpu),
+            mark: Some(header.mark).filter(|mark| *mark != 0),
+            queue: Some(header.queue),
+            device_mtu: has(SECTION_DEVICE).then_some(header.mtu).filter(|mtu| *mtu != 0),
+            device_mac: has(SECTION_DEVICE).then_some(Mac(header.mac)).filter(|mac| mac.0 != [0; 6]),
+            route_mtu: Some(header.route_mtu).filter(|mtu| *mtu != 0),
+            gso: has(SECTION_GSO).then_some(Gso {
+                size: header.gso_size,
+                segments: Some(header.gso_segments).filter(|segments| *segments != 0),
+            }),
+            socket: if has(SECTION_SOCKET) { socket(&header.socket) } else { None },
+        }
     }
 
     /// The interface's name at the drop, if it had one.
     pub fn interface(&self) -> Option<&str> {
         interface_name(&self.header.interface)
     }
+}
+
+/// None of a role that the kernel program cannot have written.
+fn socket(found: &SocketFacts) -> Option<Socket> {
+    let role = match found.role {
+        SOCKET_RECEIVER => Role::Receiver,
+        SOCKET_OWNER => Role::Owner,
+        _ => return None,
+    };
+    let receive_buffer = Some(found.receive_buffer).filter(|size| *size != 0);
+    Some(Socket {
+        role,
+        cookie: Some(found.cookie).filter(|cookie| *cookie != 0),
+        inode: Some(found.inode).filter(|inode| *inode != 0),
+        uid: Some(found.uid).filter(|uid| *uid != u32::MAX),
+        port: Some(found.port).filter(|port| *port != 0),
+        receive_buffer,
+        receive_queued: receive_buffer.map(|_| found.receive_queued),
+    })
 }
 
 /// The text of a name that the kernel pads with zeros; none for no name or one that is not text.

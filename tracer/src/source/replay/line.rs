@@ -9,7 +9,8 @@ use thiserror::Error;
 use tracer_common::REASON_ABSENT;
 
 use super::{SCHEMA, ledger};
-use crate::event::{Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp, VlanTag};
+use crate::event::{Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use crate::facts::Facts;
 use crate::report::{Host, SourceReport};
 
 /// The schema of a recording's last line.
@@ -73,9 +74,7 @@ pub struct RawDrop {
     /// Leading bytes of the packet.
     pub bytes: Vec<u8>,
     /// As in [`crate::event::DropEvent`].
-    pub vlan: Option<VlanTag>,
-    /// As in [`crate::event::DropEvent`].
-    pub device_mac: Option<[u8; 6]>,
+    pub facts: Facts,
 }
 
 /// What a line tells.
@@ -157,10 +156,8 @@ struct DropLine<'l> {
     #[serde(borrow)]
     kind: Option<Cow<'l, str>>,
     netns_cookie: Option<u64>,
-    vlan_protocol: Option<u16>,
-    vlan_tci: Option<u16>,
-    #[serde(borrow)]
-    device_mac: Option<Cow<'l, str>>,
+    #[serde(default)]
+    facts: Facts,
 }
 
 impl DropLine<'_> {
@@ -180,8 +177,7 @@ impl DropLine<'_> {
             length: self.length,
             start,
             bytes: bytes(&self.bytes).ok_or(Refused::Field("`bytes` are not hexadecimal"))?,
-            vlan: self.vlan_protocol.zip(self.vlan_tci).map(|(protocol, tci)| VlanTag { protocol, tci }),
-            device_mac: self.device_mac.as_deref().map(mac).transpose()?,
+            facts: self.facts,
             place: self.place()?,
         })
     }
@@ -228,11 +224,6 @@ fn time(text: &str) -> Result<Timestamp, Refused> {
     let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     let nanoseconds = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
     nanoseconds.map(Timestamp).ok_or(Refused::Field("a time is none of RFC 3339 from 1970 to 2554"))
-}
-
-fn mac(text: &str) -> Result<[u8; 6], Refused> {
-    let bytes = bytes(text).and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or(Refused::Field("`device_mac` is not six bytes in hexadecimal"))
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {

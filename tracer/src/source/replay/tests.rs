@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use crate::facts::Facts;
 use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::pipeline::dedupe::Moment;
 use crate::report::{Host, SourceReport};
@@ -56,8 +57,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
     sink.start(&host(), STARTED).unwrap();
     for drop in drops {
         let event = DropEvent {
-            vlan: None,
-            device_mac: None,
+            facts: Facts::default(),
             timestamp: drop.timestamp,
             place: &drop.place.clone().into(),
             seen_by: drop.origin.alone(),
@@ -74,8 +74,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
 
 fn some_drop() -> RawDrop {
     RawDrop {
-        vlan: None,
-        device_mac: None,
+        facts: Facts::default(),
         origin: Origin::NetDm,
         timestamp: Timestamp(STARTED.0 + 5),
         heard_ns: 9,
@@ -194,7 +193,7 @@ proptest! {
         let origin = if is_ebpf { Origin::Ebpf } else { Origin::NetDm };
         let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Network };
         let drop =
-            RawDrop { vlan: None, device_mac: None, origin, timestamp: Timestamp(timestamp), heard_ns: 1, settled_ns: 0, place, length, start, bytes };
+            RawDrop { facts: Facts::default(), origin, timestamp: Timestamp(timestamp), heard_ns: 1, settled_ns: 0, place, length, start, bytes };
         let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
         prop_assert_eq!(malformed.first, None);
         let Some(Entry::Drop(again)) = entries.into_iter().next() else { return Err(TestCaseError::fail("no drop")) };

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::answer::Outcome;
 use super::{Counts, Endpoint, Identity, Options, Push, Signal};
 use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::facts::Facts;
 use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
 use crate::sink::samples::{NEW_YEAR, place, udp_packet};
 
@@ -99,8 +100,7 @@ impl Run {
 fn event<'e>(place: &'e Arc<Place>, bytes: &'e [u8], length: u32) -> DropEvent<'e> {
     let timestamp = Timestamp(NEW_YEAR.0 + u64::from(length));
     DropEvent {
-        vlan: None,
-        device_mac: None,
+        facts: Facts::default(),
         timestamp,
         place,
         seen_by: Origin::Ebpf.alone(),

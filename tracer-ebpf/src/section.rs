@@ -1,0 +1,163 @@
+//! The optional sections of a record: what is known of a packet beyond its bytes.
+
+use tracer_common::{
+    ABSENT, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER, SOCKET_RECEIVER,
+    SocketFacts,
+};
+
+use crate::config::config;
+use crate::guard::Held;
+use crate::memory::Memory;
+use crate::skb::{Dropped, Route, Socket, is_kernel};
+
+/// States of mini sockets (`include/net/tcp_states.h`): `struct inet_timewait_sock` and `struct request_sock`, of which
+/// only `struct sock_common` is there.
+const TCP_TIME_WAIT: u8 = 6;
+const TCP_NEW_SYN_RECV: u8 = 12;
+
+/// What stands where nothing is known of a socket.
+pub(crate) const NO_SOCKET: SocketFacts = SocketFacts {
+    cookie: 0,
+    inode: 0,
+    uid: u32::MAX,
+    receive_buffer: 0,
+    receive_queued: 0,
+    port: 0,
+    role: 0,
+    padding: 0,
+};
+
+/// Writes all sections that are known, and which ones those are.
+///
+/// # Safety
+/// `header` must be a record's, filled in; `skb` the tracepoint's.
+#[inline(always)]
+pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: &Held, skb: *const u8, dropped: &Dropped) {
+    // SAFETY: the caller's; the state is this CPU's own.
+    unsafe {
+        let ops = (*held.state).netns_ops;
+        (*header).sections = vlan::<M>(header, skb)
+            | device::<M>(header, dropped)
+            | gso::<M>(header, skb)
+            | socket::<M>(header, skb, dropped, ops);
+        (*header).route_mtu = Route::of::<M>(skb, ops).mtu::<M>();
+    }
+}
+
+/// The VLAN tag that the kernel took out of the bytes (`__vlan_hwaccel_put_tag`, `include/linux/if_vlan.h`). Before 6.2 a
+/// bit says whether there is one; then the protocol does, which is cleared with it.
+///
+/// # Safety
+/// `header` must be a record's; `skb` the tracepoint's.
+#[inline(always)]
+unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
+    let (tci, proto, present) =
+        (config!(offsets.skb_vlan_tci), config!(offsets.skb_vlan_proto), config!(offsets.skb_vlan_present));
+    if tci == ABSENT || proto == ABSENT {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        if present != ABSENT && u32::from(M::field::<u8>(skb, present)) & config!(vlan_present_mask) == 0 {
+            return 0;
+        }
+        let protocol = u16::from_be(M::field(skb, proto));
+        if protocol == 0 {
+            return 0;
+        }
+        (*header).vlan_proto = protocol;
+        (*header).vlan_tci = M::field(skb, tci);
+    }
+    SECTION_VLAN
+}
+
+/// What the packet's device is like.
+///
+/// # Safety
+/// `header` must be a record's.
+#[inline(always)]
+unsafe fn device<M: Memory>(header: *mut RecordHeader, dropped: &Dropped) -> u8 {
+    if dropped.device.pointer.is_null() {
+        return 0;
+    }
+    // SAFETY: the pointer is the device's; an address of six bytes stands in an array of at least eight.
+    unsafe {
+        (*header).mtu = M::load(dropped.device.pointer, config!(offsets.dev_mtu));
+        let address: usize = M::load(dropped.device.pointer, config!(offsets.dev_addr));
+        let bytes = M::chase::<u64>(address as u64, 0).to_ne_bytes();
+        (*header).mac = [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]];
+    }
+    SECTION_DEVICE
+}
+
+/// How many packets of the wire a GSO buffer holds (`struct skb_shared_info`, `include/linux/skbuff.h`).
+///
+/// # Safety
+/// As [`write`].
+#[inline(always)]
+unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
+    let (size, segments) = (config!(offsets.shared_gso_size), config!(offsets.shared_gso_segments));
+    if config!(offsets.skb_end) == ABSENT || size == ABSENT || segments == ABSENT {
+        return 0;
+    }
+    // SAFETY: numbers are read.
+    unsafe {
+        let head = M::field::<usize>(skb, config!(offsets.skb_head)) as u64;
+        let shared = head.wrapping_add(u64::from(M::field::<u32>(skb, config!(offsets.skb_end))));
+        if !is_kernel(shared) {
+            return 0;
+        }
+        (*header).gso_size = M::chase(shared, size);
+        (*header).gso_segments = M::chase(shared, segments);
+        if (*header).gso_size == 0 { 0 } else { SECTION_GSO }
+    }
+}
+
+/// The socket: the receiver, where the tracepoint tells it, else the one that the packet belongs to.
+///
+/// # Safety
+/// As [`write`].
+#[inline(always)]
+unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &Dropped, ops: u64) -> u8 {
+    // SAFETY: the socket is proved to be one.
+    unsafe {
+        let (pointer, role) = if is_kernel(dropped.receiver as u64) {
+            (dropped.receiver, SOCKET_RECEIVER)
+        } else {
+            (M::field_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8, SOCKET_OWNER)
+        };
+        let socket = Socket::at::<M>(pointer, ops);
+        if socket.net.id == 0 {
+            return 0;
+        }
+        let facts = &raw mut (*header).socket;
+        (*facts).role = role;
+        (*facts).cookie = M::load(socket.pointer, config!(offsets.sock_cookie));
+        (*facts).port = M::load(socket.pointer, config!(offsets.sock_port));
+        let state: u8 = M::load(socket.pointer, config!(offsets.sock_state));
+        if state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV && config!(offsets.sock_state) != ABSENT {
+            full_socket::<M>(facts, socket.pointer);
+        }
+    }
+    SECTION_SOCKET
+}
+
+/// What stands beyond `struct sock_common`.
+///
+/// # Safety
+/// `facts` must be a record's; `socket` a root.
+#[inline(always)]
+unsafe fn full_socket<M: Memory>(facts: *mut SocketFacts, socket: *const u8) {
+    // SAFETY: the caller's; numbers are read.
+    unsafe {
+        if config!(offsets.sock_uid) != ABSENT {
+            (*facts).uid = M::load(socket, config!(offsets.sock_uid));
+        }
+        (*facts).receive_buffer = M::load(socket, config!(offsets.sock_receive_buffer));
+        (*facts).receive_queued = M::load(socket, config!(offsets.sock_receive_queued));
+        let file = M::load::<usize>(socket, config!(offsets.sock_socket)) as u64;
+        if is_kernel(file) {
+            (*facts).inode = M::chase(file, config!(offsets.socket_inode));
+        }
+    }
+}
