@@ -112,7 +112,8 @@ impl Serialize for Mac {
 impl<'de> Deserialize<'de> for Mac {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        let number = u64::from_str_radix(&text, 16).ok().filter(|_| text.len() == 12 && text.is_ascii());
+        let is_plain = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(&text, 16).ok().filter(|_| is_plain);
         let [_, _, bytes @ ..] =
             number.ok_or_else(|| de::Error::custom("a link address is not six bytes in hexadecimal"))?.to_be_bytes();
         Ok(Self(bytes))
