@@ -91,7 +91,7 @@ pub struct EventLedger {
     pub offered: u64,
     /// Records written.
     pub submitted: u64,
-    /// Records held back by the bound for each place and reason.
+    /// Records held back by the bounds.
     pub suppressed: u64,
     /// Records that found the ring full.
     pub ring_full: u64,
@@ -101,12 +101,20 @@ pub struct EventLedger {
     pub undecodable: u64,
     /// Records among those submitted that have no bytes of the packet, for no header was set or they could not be read.
     pub unreadable: u64,
+    /// The bound: records a second of each flow at a site, on each CPU; 0 for none.
+    pub rate: u32,
 }
 
 impl EventLedger {
     /// Records written and not read yet: 0 once the program is detached and the ring drained.
     pub const fn pending(&self) -> i128 {
         self.submitted as i128 - self.delivered as i128 - self.undecodable as i128
+    }
+
+    /// The bound on a site: records a second on each CPU, of which a share is kept for flows that have not shown for a
+    /// second; 0 for none.
+    pub const fn site_rate(&self) -> u64 {
+        self.rate as u64 * (tracer_common::SITE_FACTOR + 1)
     }
 
     /// Offered drops that are in none of the counts: 0, or the account is wrong.

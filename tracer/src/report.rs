@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{DropTotal, Place, Reason, Timestamp};
+use crate::event::{DropTotal, Location, Place, Reason, Timestamp};
 use crate::ledger::Ledger;
 use crate::pipeline::compare::Comparison;
 use crate::pipeline::dedupe::DedupeLedger;
@@ -24,6 +24,19 @@ pub struct SourceReport {
     pub mode: &'static str,
     /// Which source it is, and its account.
     pub ledger: Ledger,
+    /// Where records of single drops were held back, most first.
+    pub held_back: Vec<HeldBack>,
+}
+
+/// Records that the bounds held back at one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Why the packets were dropped.
+    pub reason: Arc<Reason>,
+    /// Where.
+    pub location: Arc<Location>,
+    /// Records.
+    pub records: u64,
 }
 
 /// Drops of one reason whose place found no room in the kernel's map.

@@ -35,6 +35,11 @@ pub(crate) struct Events {
     #[serde(skip_deserializing)]
     pending: i128,
     unreadable: u64,
+    /// The first recordings do not have it.
+    #[serde(default)]
+    rate: u32,
+    #[serde(skip_deserializing)]
+    site_rate: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,16 +83,17 @@ impl From<Ebpf> for EbpfLedger {
 
 impl From<EventLedger> for Events {
     fn from(ledger: EventLedger) -> Self {
-        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable } = ledger;
-        let pending = ledger.pending();
-        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending, unreadable }
+        let EventLedger { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable, rate } =
+            ledger;
+        let (pending, site_rate) = (ledger.pending(), ledger.site_rate());
+        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, pending, unreadable, rate, site_rate }
     }
 }
 
 impl From<Events> for EventLedger {
     fn from(events: Events) -> Self {
-        let Events { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable, .. } = events;
-        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable }
+        let Events { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable, rate, .. } = events;
+        Self { offered, submitted, suppressed, ring_full, delivered, undecodable, unreadable, rate }
     }
 }
 

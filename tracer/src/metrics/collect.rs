@@ -93,7 +93,8 @@ impl Collector {
         reading.finish();
         self.accounts.take(&report.sources);
         self.step = Some(step);
-        self.sources = report.sources.iter().map(|SourceReport { mode, ledger }| (ledger.source(), *mode)).collect();
+        self.sources =
+            report.sources.iter().map(|SourceReport { mode, ledger, .. }| (ledger.source(), *mode)).collect();
     }
 
     /// All that is told.

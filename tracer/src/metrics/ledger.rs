@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn report(ledger: Ledger) -> [SourceReport; 1] {
-        [SourceReport { mode: "mode", ledger }]
+        [SourceReport { mode: "mode", ledger, held_back: vec![] }]
     }
 
     #[test]

@@ -5,14 +5,16 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use tracer_common::{DropKey, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, TrapNames};
+use tracer_common::{
+    DropKey, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
+};
 
 use crate::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason};
 use crate::kernel::clock::Clock;
 use crate::kernel::netns::{Names, NetnsId};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
-use crate::report::OverflowTotal;
+use crate::report::{HeldBack, OverflowTotal};
 use crate::source::ebpf::{Count, Record, Totals, interface_name};
 use crate::source::net_dm;
 
@@ -89,6 +91,17 @@ impl Normaliser {
             reason: reason.map(|reason| self.reasons.resolve(reason)),
             packets: count.packets,
             bytes: Some(count.bytes),
+        });
+        named.collect()
+    }
+
+    /// What was held back, by site.
+    pub fn held_back(&mut self, sites: Vec<(SiteKey, u64)>, trap: impl Fn(u64) -> Option<TrapNames>) -> Vec<HeldBack> {
+        let named = sites.into_iter().map(|(site, records)| {
+            let kind = u8::try_from(site.kind).unwrap_or_default();
+            let key = DropKey { location: site.location, reason: site.reason, kind, ..DropKey::default() };
+            let (reason, location) = self.reason_and_location(&key, &trap);
+            HeldBack { reason, location, records }
         });
         named.collect()
     }

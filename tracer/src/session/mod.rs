@@ -286,7 +286,8 @@ impl Session {
         let mut reports = vec![];
         if let Some(EbpfEar { source, drained, .. }) = &mut self.ebpf {
             source.totals()?;
-            reports.push(source.report(*drained));
+            let held_back = self.normaliser.held_back(source.held_back()?, |location| source.trap(location));
+            reports.push(SourceReport { held_back, ..source.report(*drained) });
         }
         reports.extend(self.net_dm.as_ref().map(NetDmSource::report));
         reports.extend(self.counters.as_ref().map(Counters::report));

@@ -9,7 +9,7 @@ use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp
 use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::pipeline::compare::{Counts, Evidence, SiteEvidence, compare};
 use crate::pipeline::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
-use crate::report::{CompareReport, Host, OverflowTotal, SourceReport, StatReport};
+use crate::report::{CompareReport, HeldBack, Host, OverflowTotal, SourceReport, StatReport};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
@@ -155,7 +155,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         started_at: NEW_YEAR,
         duration: Duration::from_secs(10),
         is_final: true,
-        sources: vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }],
+        sources: vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger), held_back: vec![] }],
         drops,
         overflow,
         own_netlink_drops: Some(0),
@@ -172,6 +172,7 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
         delivered: 8,
         undecodable: 1,
         unreadable: 3,
+        rate: 100,
     };
     let ledger = EbpfLedger {
         hits: 1_007,
@@ -181,7 +182,9 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
         events: Some(events),
         ..EbpfLedger::default()
     };
-    vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) }]
+    let Place { reason, location, .. } = place();
+    let held_back = vec![HeldBack { reason, location, records: 989 }];
+    vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger), held_back }]
 }
 
 /// The account of a `NET_DM` source in packet mode that lost some.
@@ -200,7 +203,7 @@ pub(super) fn net_dm_source() -> SourceReport {
         overruns: 2,
         ..NetDmLedger::default()
     };
-    SourceReport { mode: "packet", ledger: Ledger::NetDm(ledger) }
+    SourceReport { mode: "packet", ledger: Ledger::NetDm(ledger), held_back: vec![] }
 }
 
 /// The kernel program's account within a report, to be changed.

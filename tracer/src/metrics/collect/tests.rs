@@ -53,7 +53,7 @@ fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
         started_at: Timestamp(0),
         duration: Duration::from_secs(1),
         is_final: false,
-        sources: vec![SourceReport { mode: "raw_tracepoint", ledger: Ledger::Ebpf(ledger) }],
+        sources: vec![SourceReport { mode: "raw_tracepoint", ledger: Ledger::Ebpf(ledger), held_back: vec![] }],
         drops,
         overflow: vec![OverflowTotal { reason: Some(reason("NO_SOCKET")), packets: overflow, bytes: Some(0) }],
         own_netlink_drops: None,

@@ -2,25 +2,59 @@
 
 use serde::Serialize;
 
+use super::symbol_of;
 use crate::ledger::wire::{Ebpf, NetDm};
 use crate::ledger::{CountersLedger, Ledger};
 use crate::pipeline::dedupe::DedupeLedger;
-use crate::report::SourceReport;
+use crate::report::{HeldBack, SourceReport};
+use crate::sink::told_reason;
 
 /// The schema of a run's last line.
 const LEDGER: &str = "droptrace.ledger.v1";
+
+/// Sites that held records back, of which so many are told; `suppressed` has all.
+const MOST_SITES: usize = 20;
 
 /// `droptrace.ledger.v1`.
 #[derive(Serialize)]
 pub(super) struct LedgerLine<'r> {
     schema: &'static str,
-    sources: Vec<Account>,
+    sources: Vec<WithRecords<'r>>,
     union: Option<&'r DedupeLedger>,
 }
 
 impl<'r> LedgerLine<'r> {
-    pub(super) fn new(sources: &[SourceReport], union: Option<&'r DedupeLedger>) -> Self {
-        Self { schema: LEDGER, sources: sources.iter().map(Account::from).collect(), union }
+    pub(super) fn new(sources: &'r [SourceReport], union: Option<&'r DedupeLedger>) -> Self {
+        Self { schema: LEDGER, sources: sources.iter().map(WithRecords::from).collect(), union }
+    }
+}
+
+/// The account of a source, and where records were held back.
+#[derive(Serialize)]
+struct WithRecords<'r> {
+    #[serde(flatten)]
+    account: Account,
+    held_back: Vec<Site<'r>>,
+}
+
+#[derive(Serialize)]
+struct Site<'r> {
+    reason: Option<&'r str>,
+    subsystem: Option<&'r str>,
+    symbol: Option<&'r str>,
+    offset: Option<u64>,
+    module: Option<&'r str>,
+    records: u64,
+}
+
+impl<'r> From<&'r SourceReport> for WithRecords<'r> {
+    fn from(report: &'r SourceReport) -> Self {
+        let sites = report.held_back.iter().take(MOST_SITES).map(|HeldBack { reason, location, records }| {
+            let (symbol, offset, module) = symbol_of(location);
+            let (name, records) = (told_reason(reason), *records);
+            Site { reason: name, subsystem: name.map(|_| &*reason.subsystem), symbol, offset, module, records }
+        });
+        Self { account: report.into(), held_back: sites.collect() }
     }
 }
 

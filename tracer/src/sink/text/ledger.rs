@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+use super::fit;
 use super::number::Grouped;
 use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::pipeline::dedupe::DedupeLedger;
-use crate::report::SourceReport;
+use crate::report::{HeldBack, SourceReport};
+
+/// Sites that held records back, of which so many are told.
+const MOST_SITES: usize = 3;
 
 /// A line, and whether all is well with it.
 pub(super) struct LedgerLine {
@@ -129,9 +133,30 @@ pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
         if unaccounted != 0 {
             _ = write!(text, "; THE SUM IS OFF BY {unaccounted}: a fault of droptrace");
         }
-        LedgerLine { text, healthy: undecodable == 0 && pending >= 0 && unaccounted == 0 }
+        let healthy = undecodable == 0 && pending >= 0 && unaccounted == 0;
+        let held_back = held_back(source, &ledger).map(|text| LedgerLine { text, healthy: true });
+        [Some(LedgerLine { text, healthy }), held_back]
     });
-    lines.collect()
+    lines.flatten().flatten().collect()
+}
+
+/// `held back: 10 at udp_queue_rcv_one_skb+0x437 (SOCKET_RCVBUFF); bound, for each CPU: 5 records a second of each flow, 55 of
+/// each function and reason`.
+fn held_back(source: &SourceReport, ledger: &EventLedger) -> Option<String> {
+    let (first, rest) = source.held_back.split_at_checked(MOST_SITES).unwrap_or((&source.held_back, &[]));
+    let sites: Vec<String> = first.iter().map(site).collect();
+    let shown: u64 = first.iter().map(|site| site.records).sum();
+    let mut text = format!("held back: {}", sites.join(", "));
+    if !rest.is_empty() {
+        _ = write!(text, ", {} elsewhere", Grouped(ledger.suppressed.saturating_sub(shown)));
+    }
+    _ = write!(text, "; bound, for each CPU: {} records a second of each flow", Grouped(ledger.rate.into()));
+    _ = write!(text, ", {} of each function and reason", Grouped(ledger.site_rate()));
+    (!source.held_back.is_empty()).then_some(text)
+}
+
+fn site(HeldBack { reason, location, records }: &HeldBack) -> String {
+    format!("{} at {} ({})", Grouped(*records), fit::location(location, usize::MAX), fit::reason(reason))
 }
 
 /// `union: 20 heard by ebpf + 18 by net_dm = 20 drops + 18 heard twice`.
@@ -167,7 +192,7 @@ mod tests {
     use crate::sink::samples::net_dm_source;
 
     fn line(ledger: EbpfLedger) -> (String, bool) {
-        one(SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger) })
+        one(SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger), held_back: vec![] })
     }
 
     fn one(source: SourceReport) -> (String, bool) {

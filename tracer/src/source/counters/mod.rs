@@ -89,7 +89,7 @@ impl Counters {
     pub fn report(&self) -> SourceReport {
         let counted = self.rises.values().map(|rise| rise.packets).sum();
         let ledger = Ledger::Counters(CountersLedger { counted });
-        SourceReport { mode: "procfs", ledger }
+        SourceReport { mode: "procfs", ledger, held_back: vec![] }
     }
 }
 

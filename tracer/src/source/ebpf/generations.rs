@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use tracer_common::{
-    Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames, TrapNames,
-    overflow_reason,
+    Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames, SiteBucket, SiteKey,
+    TrapNames, overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -30,6 +30,7 @@ pub(super) struct Generations {
     overflow: RawMap,
     each: [Generation; GENERATIONS as usize],
     traps: RawMap,
+    sites: RawMap,
     grace: GracePeriod,
     cpus: usize,
     clock: Ticks,
@@ -62,6 +63,7 @@ impl Generations {
             overflow: each_cpu("OVERFLOW", size_of::<u32>(), size_of::<OverflowCount>())?,
             each: [generation("DROPS_0", "PLACES_0")?, generation("DROPS_1", "PLACES_1")?],
             traps: RawMap::new(map("TRAP_NAMES")?, size_of::<u64>(), size_of::<TrapNames>()),
+            sites: each_cpu("SITES", size_of::<SiteKey>(), size_of::<SiteBucket>())?,
             grace: GracePeriod::new().map_err(|source| Error::Read { what: "a map of maps", source })?,
             cpus,
             clock,
@@ -143,6 +145,20 @@ impl Generations {
             }
         }
         Ok(())
+    }
+
+    /// Records held back by the sampler, by site, over all CPUs. The least used sites make room for new ones, and what was
+    /// held back there is forgotten.
+    pub(super) fn held_back(&self) -> io::Result<Vec<(SiteKey, u64)>> {
+        let mut sites = Vec::new();
+        self.sites.each(|key, values| {
+            let suppressed = per_cpu::<SiteBucket>(values).map(|bucket| bucket.suppressed).sum();
+            if let (Ok(key), 1..) = (SiteKey::read_from_bytes(key), suppressed) {
+                sites.push((key, suppressed));
+            }
+        })?;
+        sites.sort_unstable_by_key(|(_, suppressed)| std::cmp::Reverse(*suppressed));
+        Ok(sites)
     }
 
     /// What belongs to no generation: it only grows.

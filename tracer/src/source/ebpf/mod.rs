@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use aya_log::EbpfLogger;
-use tracer_common::{ABSENT, TrapNames};
+use tracer_common::{ABSENT, SiteKey, TrapNames};
 
 pub use error::Error;
 pub use fit::page_size;
@@ -108,6 +108,7 @@ pub struct EbpfSource {
     generations: Generations,
     totals: Totals,
     has_events: bool,
+    rate: u32,
     has_cookies: bool,
     captured: u32,
     question: Arc<NamespaceQuestion>,
@@ -146,6 +147,7 @@ impl EbpfSource {
             generations,
             totals: Totals::default(),
             has_events: ring.is_some(),
+            rate: config.rate,
             has_cookies,
             captured: config.snaplen,
             question: Arc::new(question),
@@ -209,13 +211,23 @@ impl EbpfSource {
                 delivered: drained.delivered,
                 undecodable: drained.undecodable,
                 unreadable: counters.unreadable,
+                rate: self.rate,
             }),
         }
     }
 
-    /// The account with the source's name, for sinks, as of the last reading of the totals.
+    /// The account with the source's name, for sinks, as of the last reading of the totals. What was held back has no names
+    /// yet: they are not this source's.
     pub fn report(&self, drained: Drained) -> SourceReport {
-        SourceReport { mode: self.mode.name(), ledger: Ledger::Ebpf(self.ledger(drained)) }
+        SourceReport { mode: self.mode.name(), ledger: Ledger::Ebpf(self.ledger(drained)), held_back: vec![] }
+    }
+
+    /// Records held back by the sampler, by site, most first.
+    pub fn held_back(&self) -> Result<Vec<(SiteKey, u64)>, Error> {
+        if !self.has_events {
+            return Ok(vec![]);
+        }
+        self.generations.held_back().map_err(|source| Error::Read { what: "what was held back", source })
     }
 
     /// Drops that the kernel did not show to the programs that count them, because the same program was running already on

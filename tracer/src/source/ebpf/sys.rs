@@ -56,13 +56,24 @@ impl RawMap {
     /// Takes all elements out of a hash that no program uses any more, and shows their bytes to `visit`.
     ///
     /// Fails as `BPF_MAP_LOOKUP_AND_DELETE_BATCH` does (since Linux 5.6).
-    pub(super) fn drain(&self, mut visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    pub(super) fn drain(&self, visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+        self.batches(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, visit)
+    }
+
+    /// Shows the bytes of all elements of a hash to `visit`; of one that is in use, as they were at some time while it ran.
+    ///
+    /// Fails as `BPF_MAP_LOOKUP_BATCH` does (since Linux 5.6).
+    pub(super) fn each(&self, visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+        self.batches(bpf_cmd::BPF_MAP_LOOKUP_BATCH, visit)
+    }
+
+    fn batches(&self, command: bpf_cmd, mut visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         // A batch holds whole buckets, so this is far more than any bucket of the hash has; doubled should it not be.
         let mut batch = 256_u32;
         let mut buffers = Buffers::new(self, batch);
         let mut position = None;
         loop {
-            match self.drain_batch(position, batch, &mut buffers) {
+            match self.batch(command, position, batch, &mut buffers) {
                 Ok(read) => {
                     buffers.visit(self, read.elements, &mut visit);
                     if read.is_last {
@@ -79,7 +90,7 @@ impl RawMap {
         }
     }
 
-    fn drain_batch(&self, position: Option<u32>, count: u32, buffers: &mut Buffers) -> io::Result<Batch> {
+    fn batch(&self, command: bpf_cmd, position: Option<u32>, count: u32, buffers: &mut Buffers) -> io::Result<Batch> {
         let (mut next, previous) = (0_u32, position.unwrap_or_default());
         let mut attr = zeroed_attr();
         // SAFETY: writing a union's `Copy` field.
@@ -92,7 +103,7 @@ impl RawMap {
         batch.count = count;
         // SAFETY: the buffers have room for `count` keys and values of the map's sizes; a position is a u32
         // (`__htab_map_lookup_and_delete_batch`, kernel/bpf/hashtab.c).
-        let result = unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr) };
+        let result = unsafe { bpf(command, &mut attr) };
         let is_last = match result {
             Ok(_) => false,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,

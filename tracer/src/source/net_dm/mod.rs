@@ -238,7 +238,7 @@ impl NetDmSource {
 
     /// The account with the source's name, for sinks.
     pub fn report(&self) -> SourceReport {
-        SourceReport { mode: self.mode().name(), ledger: Ledger::NetDm(self.ledger()) }
+        SourceReport { mode: self.mode().name(), ledger: Ledger::NetDm(self.ledger()), held_back: vec![] }
     }
 
     /// Waits until what was dropped by now has been told, stops what was started and puts the settings back: what is

@@ -36,5 +36,5 @@ fn report(account: Account) -> Result<SourceReport, Refused> {
         "net_dm" => Ledger::NetDm(from_value::<NetDm>(account.ledger)?.into()),
         _ => return Err(Refused::Field("`source` is neither ebpf nor net_dm")),
     };
-    Ok(SourceReport { mode, ledger })
+    Ok(SourceReport { mode, ledger, held_back: vec![] })
 }

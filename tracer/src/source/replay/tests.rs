@@ -45,8 +45,8 @@ fn sources() -> Vec<SourceReport> {
         ..NetDmLedger::default()
     };
     vec![
-        SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ebpf) },
-        SourceReport { mode: "packet", ledger: Ledger::NetDm(counted) },
+        SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ebpf), held_back: vec![] },
+        SourceReport { mode: "packet", ledger: Ledger::NetDm(counted), held_back: vec![] },
     ]
 }
 
