@@ -2,6 +2,7 @@
 //! ten times a second; and drops that interrupt one another.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             ensure!(counts.overflow > 0, "{} keys cannot fit into the map", SENDERS * KEYS);
             Ok(())
         }),
+        trial_as_root("all_places_on_all_cpus", all_places_on_all_cpus),
         trial_as_root("drops_that_interrupt_drops", drops_that_interrupt_drops),
     ])
 }
@@ -157,6 +159,72 @@ fn by_key(stat: &Stat) -> Result<BTreeMap<String, u64>> {
     Ok(packets)
 }
 
+/// As many places as there is room for, each dropped at on every processor: exact, and in bounded memory, however many
+/// processors there are.
+fn all_places_on_all_cpus() -> Result<()> {
+    const PLACES: Range<u16> = FIRST..FIRST + 8192;
+    // Bytes of the kernel's memory: what is there once, and for each processor; and of droptrace's own.
+    const SHARED_BOUND: u64 = 5 << 20;
+    const EACH_BOUND: u64 = 1 << 20;
+    const OWN_BOUND: u64 = 40 << 20;
+    let cpus = cpus()?;
+    let host = Netns::new()?;
+    let tap = Tun::create(&host, "tap0", Kind::Tap)?;
+    host.command("ip link set tap0 up")?;
+    let inum = host.inum().to_string();
+    let droptrace = Droptrace::start(&["stat", "--format", "json", "--netns", &inum, "--top", "0"])?;
+    thread::scope(|scope| {
+        let write = |cpu| {
+            let tap = &tap;
+            move || on_cpu(cpu, || PLACES.into_iter().try_for_each(|it| Ok(tap.write(&ethernet(it, &[0; 46]))?)))
+        };
+        let threads: Vec<_> = cpus.iter().map(|cpu| scope.spawn(write(*cpu))).collect();
+        threads.into_iter().try_for_each(|it| it.join().map_err(|_| anyhow!("a writer panicked"))?)
+    })?;
+    drained()?;
+    let (kernel, own) = (kernel_memory(droptrace.pid())?, most_resident(droptrace.pid())?);
+    let stat = Stat::parse(&droptrace.finish()?.stdout)?;
+    let by_key = by_key(&stat)?;
+    let each = cpus.len() as u64;
+    println!(
+        "{each} processors: {} KiB of the kernel's memory each, {} KiB resident",
+        kernel / each / 1024,
+        own / 1024
+    );
+    let (places, overflow) = (by_key.len(), stat.ledger("overflow")?);
+    ensure!(places == PLACES.len() && overflow == 0, "{places} places, {overflow} without room");
+    let odd = by_key.iter().find(|(_, packets)| **packets != each);
+    ensure!(odd.is_none(), "{odd:?} is not one for each of {each} processors");
+    ensure!(kernel <= SHARED_BOUND + EACH_BOUND * each, "{kernel} bytes of the kernel's memory");
+    ensure!(own <= OWN_BOUND, "{own} bytes resident");
+    Ok(())
+}
+
+/// Bytes of a process's BPF maps, as the kernel estimates them (`bpf_map_show_fdinfo`, `kernel/bpf/syscall.c`).
+fn kernel_memory(pid: u32) -> Result<u64> {
+    let mut maps = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // One that was closed meanwhile is none of its maps.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        if let (Some(map), Some(bytes)) = (number(&text, "map_id:"), number(&text, "memlock:")) {
+            maps.insert(map, bytes);
+        }
+    }
+    ensure!(!maps.is_empty(), "no maps");
+    Ok(maps.into_values().sum())
+}
+
+/// Bytes of memory that a process had at most.
+fn most_resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(number(&status, "VmHWM:").context("no VmHWM")? * 1024)
+}
+
+fn number(text: &str, field: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(field))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
 /// Process-context drops, which the softirq's drops of a delayed stream interrupt on the same processor: none is
 /// counted twice or under another key, and a loss is reported.
 fn drops_that_interrupt_drops() -> Result<()> {
@@ -210,6 +278,6 @@ fn is_whole(stat: &Stat, reason: &'static str, dropped: u64) -> Result<()> {
     ensure!(counted <= dropped, "{counted} drops of {reason} counted, the kernel counts {dropped}");
     let missing = dropped - counted;
     ensure!(missing == 0 || lost > 0, "{missing} drops of {reason} are missing, and none is reported as lost");
-    println!("{reason}: {missing} of {dropped} missing, {lost} lost on the whole host");
+    println!("{reason}: {missing} of {dropped} missing, {lost} lost on the whole host; {}", stat.0["sources"]);
     Ok(())
 }

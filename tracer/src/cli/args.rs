@@ -29,6 +29,7 @@ pub use snapshot::SnapshotArgs;
 
 use super::units;
 use crate::sink::Sort;
+use crate::source::ebpf::default_room;
 use crate::source::net_dm::AlertMode;
 
 /// Rows that are kept in memory unless asked for otherwise.
@@ -184,8 +185,9 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     pub mode: Mode,
 
-    /// Keys that the kernel tells apart between two readings; drops of more of them are counted by reason only
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    /// Keys that the kernel tells apart between two readings; drops of more of them are counted by reason only. Each takes
+    /// 48 bytes of memory for each CPU; hosts with more than 128 CPUs have less room by default
+    #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
 

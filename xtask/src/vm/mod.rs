@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Words added to the kernel's command line
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     append: String,
+    /// Processors that it has
+    #[arg(long, default_value_t = qemu::CPUS, value_parser = clap::value_parser!(u32).range(1..=255))]
+    cpus: u32,
     /// Command, and its arguments; a shell on this terminal when there is none
     #[arg(last = true)]
     command: Vec<String>,
@@ -61,6 +64,7 @@ pub(crate) struct Source {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut ground = Ground::prepare()?;
+    ground.qemu.cpus = args.cpus;
     let given = ground.given(&args.source);
     let kernel = given.unwrap_or_else(|| ground.of_series(args.kernel))?;
     if args.extra_modules {

@@ -14,6 +14,8 @@ use crate::support::process::{self, announce};
 const PROGRAM: &str = "qemu-system-x86_64";
 /// QEMU 7 crashes kernels at boot now and then, in its emulation of modified code.
 const LEAST_VERSION: u32 = 8;
+/// Processors of a machine that nobody asked for more of.
+pub(super) const CPUS: u32 = 2;
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
 
@@ -22,6 +24,8 @@ pub(super) struct Qemu {
     program: PathBuf,
     /// Where it was unpacked, when it is not installed.
     root: Option<PathBuf>,
+    /// Processors of its machines.
+    pub(super) cpus: u32,
 }
 
 impl Qemu {
@@ -31,8 +35,8 @@ impl Qemu {
             bail!("the kernels to test on are for x86_64, and this machine is {}", env::consts::ARCH);
         }
         let unpacked = folder.join("qemu");
-        let own = Self { program: unpacked.join("usr/bin").join(PROGRAM), root: Some(unpacked.clone()) };
-        let installed = process::find_program(PROGRAM).map(|program| Self { program, root: None });
+        let own = Self { program: unpacked.join("usr/bin").join(PROGRAM), root: Some(unpacked.clone()), cpus: CPUS };
+        let installed = process::find_program(PROGRAM).map(|program| Self { program, root: None, cpus: CPUS });
         if let Some(qemu) = installed.filter(Self::suffices) {
             return Ok(qemu);
         }
@@ -69,7 +73,8 @@ impl Qemu {
         file.push(console);
         let mut command = self.command();
         command
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2", "-m", "1G"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", &self.cpus.to_string()])
+            .args(["-m", if self.cpus > CPUS { "4G" } else { "1G" }])
             .args(["-display", "none", "-no-reboot", "-nodefaults", "-serial"])
             .arg(file)
             .args(["-serial", "mon:stdio", "-kernel"])

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::cli::args::{AgentArgs, ColorChoice, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
 use crate::metrics::web_config::WebConfig;
+use crate::source::ebpf::default_room;
 
 /// What was asked for, and else what is usual.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Settings {
             max_series: knobs.max_series.unwrap_or(500).into(),
             source: knobs.source.unwrap_or_default(),
             netns: knobs.netns,
-            map_entries: knobs.map_entries.unwrap_or(8192),
+            map_entries: knobs.map_entries.unwrap_or_else(default_room),
             otlp: knobs.otlp,
             verbose: args.verbose,
         })

@@ -78,7 +78,8 @@ pub struct Knobs {
     #[arg(long, value_name = "TARGET")]
     pub netns: Option<String>,
 
-    /// Places that the kernel tells apart; drops at more of them are counted by reason only [default: 8192]
+    /// Places that the kernel tells apart; drops at more of them are counted by reason only [default: 8192; less
+    /// with more than 128 CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: Option<u32>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{ColorChoice, CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, NetDmMode, Source, units};
+use crate::source::ebpf::default_room;
 
 pub(super) const NOTES: &str = "\
 Each place and reason is a row: what both counted, and why they differ as far as counters tell. What no counter \
@@ -50,7 +51,7 @@ pub struct CompareArgs {
     pub mode: Mode,
 
     /// Places that each source tells apart; drops at more of them are counted by reason only
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{ColorChoice, CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, Source, units};
+use crate::source::ebpf::default_room;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -35,7 +36,7 @@ pub struct SnapshotArgs {
     pub verbose: u8,
 
     /// Places that the kernel tells apart; drops at more of them are counted by reason only
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
 }

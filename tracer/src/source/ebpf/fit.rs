@@ -18,6 +18,10 @@ const LOG: &str = "AYA_LOGS";
 /// member of its union shows through is (`dev_scratch` is small, `arch/x86/include/asm/page_64_types.h`).
 const KERNEL_SPACE: u64 = 0xff00_0000_0000_0000;
 
+/// Bounds of the room for keys where nobody says otherwise.
+const MOST_ROOM: u32 = 8192;
+const LEAST_ROOM: u32 = 1024;
+
 /// `aya-log`'s level for nothing and for all that the program says.
 const LOG_NOTHING: u8 = 0;
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
@@ -106,6 +110,19 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     )
 }
 
+/// Room for keys where nobody says otherwise: less on hosts with many CPUs, for each CPU has counts of its own
+/// (48 bytes of a key and CPU, both generations together).
+pub fn default_room() -> u32 {
+    room_for(aya::util::nr_cpus().unwrap_or(1))
+}
+
+fn room_for(cpus: usize) -> u32 {
+    /// Up to so many CPUs there is room for the most keys.
+    const MANY: usize = 128;
+    let shrunk = MOST_ROOM >> cpus.div_ceil(MANY).next_power_of_two().ilog2();
+    shrunk.max(LEAST_ROOM)
+}
+
 /// The size of a page, which is the least that a ring buffer has.
 pub fn page_size() -> u32 {
     u32::try_from(rustix::param::page_size()).unwrap_or(4096)
@@ -129,6 +146,12 @@ mod tests {
     fn the_cache_has_no_more_slots_than_the_hash_has_room() {
         let slots = [0, 1, 2, 17, 256, 8192].map(cache_slots);
         assert_eq!(slots, [1, 1, 2, 16, 256, 256]);
+    }
+
+    #[test]
+    fn there_is_less_room_for_each_of_many_cpus() {
+        let rooms = [1, 64, 128, 129, 256, 512, 4096].map(room_for);
+        assert_eq!(rooms, [8192, 8192, 8192, 4096, 4096, 2048, 1024]);
     }
 
     #[test]

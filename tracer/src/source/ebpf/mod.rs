@@ -22,7 +22,7 @@ use aya_log::EbpfLogger;
 use tracer_common::{ABSENT, SiteKey, TrapNames};
 
 pub use error::Error;
-pub use fit::page_size;
+pub use fit::{default_room, page_size};
 pub use record::{Record, interface_name, text};
 pub use ring::{Drained, RingReader};
 pub use stats::ProgramStats;
