@@ -226,7 +226,7 @@ fn number(text: &str, field: &str) -> Option<u64> {
 }
 
 /// Process-context drops, which the softirq's drops of a delayed stream interrupt on the same processor: none is
-/// counted twice or under another key, and a loss is reported.
+/// counted twice or under another key, and what is not counted is reported.
 fn drops_that_interrupt_drops() -> Result<()> {
     const REFUSED: Witness = Witness::Link("tun0", "rx", "dropped");
     let storm = Storm::new()?;
@@ -257,8 +257,18 @@ fn drops_that_interrupt_drops() -> Result<()> {
     tests::eventually("the delayed datagrams", || Ok(ports.read(host)? >= sent))?;
     let (refused, unreachable) = (REFUSED.read(host)?, ports.read(host)?);
     let stat = Stat::parse_with_losses(&droptrace.finish()?.stdout)?;
-    is_whole(&stat, "NOT_SPECIFIED", refused)?;
-    is_whole(&stat, "NO_SOCKET", unreachable)
+    let missing = missing(&stat, "NOT_SPECIFIED", refused)? + missing(&stat, "NO_SOCKET", unreachable)?;
+    let (nested, missed) = (stat.ledger("nested")?, stat.ledger("missed")?);
+    println!("{missing} of {} drops missing, {nested} nested, {missed} missed", refused + unreachable);
+    if missed == 0 {
+        // The kernel withholds nothing, and what the guard turned away is counted to the last one.
+        ensure!(missing == nested, "{missing} drops are missing, {nested} are reported as nested");
+    } else {
+        // The kernel's own count. Linux 6.18 withholds more runs of a program than it counts (seen also with programs of
+        // others, beside `perf stat -e skb:kfree_skb`, which counts all of them).
+        ensure!(missing > 0, "{missed} reported as missed, and none is missing");
+    }
+    Ok(())
 }
 
 /// Datagrams to a port that nobody listens on.
@@ -270,14 +280,8 @@ fn trickle(host: &Netns, count: u64) -> Result<u64> {
     Ok(count)
 }
 
-/// No more drops than the kernel counted. If they are fewer, the ledger reports a loss; its size is the kernel's to
-/// count, and Linux 6.18 has been seen to count fewer runs as missed than there were.
-fn is_whole(stat: &Stat, reason: &'static str, dropped: u64) -> Result<()> {
+/// Drops of a reason that were not counted, of those that the kernel counted.
+fn missing(stat: &Stat, reason: &'static str, dropped: u64) -> Result<u64> {
     let counted: u64 = stat.drops_of(reason)?.iter().map(|drop| drop.packets).sum();
-    let lost = stat.lost()?;
-    ensure!(counted <= dropped, "{counted} drops of {reason} counted, the kernel counts {dropped}");
-    let missing = dropped - counted;
-    ensure!(missing == 0 || lost > 0, "{missing} drops of {reason} are missing, and none is reported as lost");
-    println!("{reason}: {missing} of {dropped} missing, {lost} lost on the whole host; {}", stat.0["sources"]);
-    Ok(())
+    dropped.checked_sub(counted).with_context(|| format!("{counted} drops of {reason}, the kernel counts {dropped}"))
 }

@@ -95,8 +95,11 @@ pub(crate) const HANDSHAKE: &[Case] = &[
                 Peer::connect(&wire, PORT + port)?;
             }
             let mut late: Vec<Peer> = (backlog..2 * backlog).map(|port| Peer::new(PORT + port)).collect();
-            late.iter_mut().try_for_each(|peer| peer.open(&wire))?;
-            case.watch(&wire.host, || late.iter().try_for_each(|peer| wire.send(&peer.segment(b"", |_| ())?)))
+            case.watch(&wire.host, || {
+                // The host forgets half-open connections of a busy listener within seconds (`reqsk_timer_handler`).
+                late.iter_mut().try_for_each(|peer| peer.open(&wire))?;
+                late.iter().try_for_each(|peer| wire.send(&peer.segment(b"", |_| ())?))
+            })
         },
     },
     Case {
