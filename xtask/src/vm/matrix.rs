@@ -304,7 +304,10 @@ mod tests {
     fn what_runs_here_is_not_emulated() {
         let plans = |here| plans(Some(Series::cloud(6, 18)), here);
         assert_eq!(names(&plans(Some(Series::cloud(6, 18)))[0]), ["doctor", "fallback"]);
-        assert_eq!(names(&plans(Some(Series::cloud(6, 12)))[0]), ["doctor", "fallback", "drops", "nothing_lost", "exact"]);
+        assert_eq!(
+            names(&plans(Some(Series::cloud(6, 12)))[0]),
+            ["doctor", "fallback", "drops", "nothing_lost", "exact"]
+        );
         assert!(running().is_some());
     }
 

@@ -181,9 +181,8 @@ fn make_array(map: &mut Definition) {
 }
 
 fn replace_cast(instruction: &mut bpf_insn, function: Option<u32>) -> Option<()> {
-    let is_cast = instruction.code == CALL
-        && instruction.src_reg() == 0
-        && instruction.imm.cast_unsigned() == CALL_RDONLY_CAST;
+    let is_cast =
+        instruction.code == CALL && instruction.src_reg() == 0 && instruction.imm.cast_unsigned() == CALL_RDONLY_CAST;
     match function.filter(|_| is_cast) {
         Some(id) => {
             instruction.set_src_reg(PSEUDO_KFUNC_CALL);
@@ -229,9 +228,8 @@ mod tests {
 
     fn calls(object: &Object, source: u8, immediate: u32) -> usize {
         let code = object.functions.values().flat_map(|function| &function.instructions);
-        let is_wanted = |one: &&bpf_insn| {
-            one.code == CALL && one.src_reg() == source && one.imm.cast_unsigned() == immediate
-        };
+        let is_wanted =
+            |one: &&bpf_insn| one.code == CALL && one.src_reg() == source && one.imm.cast_unsigned() == immediate;
         code.filter(is_wanted).count()
     }
 
