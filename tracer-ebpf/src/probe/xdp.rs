@@ -27,8 +27,9 @@ const BPF_XDP_CPUMAP: u32 = 35;
 const BPF_XDP_ENTITY: u32 = 16;
 /// Index of the driver's own program in `net_device.xdp_state` (`XDP_MODE_DRV`).
 const XDP_MODE_DRV: u32 = 1;
-/// The tracepoint and `kfree_skb` are a few instructions apart: at most one tick of the timer lies between them.
-const MOST_TICKS: u64 = 1;
+/// The tracepoint and `kfree_skb` are a few instructions apart, between which a virtual machine may have to wait for its
+/// processor: nanoseconds.
+const MOST_BETWEEN: u64 = 100_000_000;
 
 /// A program aborted, gave a verdict that does not exist, or its frame could not be sent back.
 #[raw_tracepoint(tracepoint = "xdp_exception")]
@@ -176,7 +177,7 @@ pub(super) unsafe fn settle<M: Memory>(held: &Held, dropped: &Dropped) {
         let is_general = reason == config!(unspecified_reason) || reason == config!(xdp_reason);
         let is_generic = (*note).from_generic != 0 && !own.is_null() && has_generic_program::<M>(own);
         let is_of = own as u64 == device || is_generic;
-        let is_next = account::ticks().wrapping_sub((*note).ticks) <= MOST_TICKS;
+        let is_next = is_recent((*note).ticks);
         if is_general && is_of && is_next && account::take_back(held, &(*note).key) {
             let hits = &raw mut (*held.counts).counters.hits;
             *hits = (*hits).wrapping_sub(1);
@@ -196,8 +197,14 @@ unsafe fn is_redirect_told(state: *mut CpuState, device: *const u8) -> bool {
         let note = &raw mut (*state).xdp;
         let is_same = (*note).redirect_device == device as u64;
         (*note).redirect_device = 0;
-        is_same && account::ticks().wrapping_sub((*note).redirect_ticks) <= MOST_TICKS
+        is_same && is_recent((*note).redirect_ticks)
     }
+}
+
+/// Whether so little time has passed since `ticks` that the kernel may still be at the same packet.
+#[inline(always)]
+fn is_recent(ticks: u64) -> bool {
+    account::ticks().wrapping_sub(ticks) * u64::from(config!(tick_ns)) <= MOST_BETWEEN
 }
 
 /// Whether a generic XDP program is attached, which runs on `sk_buff`s: a device cannot have one of its driver's at the
