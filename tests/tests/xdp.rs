@@ -2,13 +2,14 @@
 //! tracepoints of XDP.
 
 use std::os::fd::OwnedFd;
-use std::process::ExitCode;
-use std::{io, thread};
+use std::process::{self, ExitCode};
+use std::time::Duration;
+use std::{env, fs, io, thread};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::bpf::{self, Hook, Verdict};
-use tests::droptrace::{Droptrace, Stat};
+use tests::droptrace::{Droptrace, Stat, command};
 use tests::frame::udp4;
 use tests::netns::Netns;
 use tests::trials::{self, Unable, trial_as_root};
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         trial_as_root("tap_abort_of_frames_and_of_skbs", tap),
         trial_as_root("other_interfaces_are_filtered", other_interfaces_are_filtered),
         trial_as_root("single_frames_are_told", single_frames_are_told),
+        trial_as_root("recording_replays_frames", recording_replays_frames),
     ])
 }
 
@@ -160,7 +162,7 @@ fn send_slowly(wire: &Wire) -> Result<()> {
     let frame = udp4(PORT)?;
     for _ in 0..FRAMES / 50 {
         wire.repeat(50, &frame)?;
-        thread::sleep(std::time::Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }
@@ -238,5 +240,23 @@ fn single_frames_are_told() -> Result<()> {
     let drops: Vec<_> = lines.iter().filter(|line| line["schema"] == "droptrace.drop.v1").collect();
     let told = drops.iter().filter(|line| line["kind"] == "xdp" && line["length"].is_null()).count();
     ensure!(told as u64 == FRAMES && drops.len() == told, "{told} of {} drops: {:?}", drops.len(), drops.first());
+    Ok(())
+}
+
+fn recording_replays_frames() -> Result<()> {
+    let wire = Wire::new()?;
+    let (ifindex, inum) = (wire.host.ifindex("host0")?, wire.host.inum().to_string());
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
+    let droptrace = Droptrace::start(&["trace", "--raw", "--all", "--source", "ebpf", "--netns", &inum])?;
+    wire.repeat(FRAMES, &udp4(PORT)?)?;
+    case::drained()?;
+    let path = env::temp_dir().join(format!("droptrace-xdp-{}", process::id()));
+    fs::write(&path, droptrace.finish()?.stdout)?;
+    let name = path.to_str().context("a path that is not UTF-8")?;
+    let replayed = Droptrace::spawn(&mut command(&["replay", name, "--stat", "--format", "json"])?)?.wait();
+    fs::remove_file(&path)?;
+    let stat = Stat::parse(&replayed?.stdout)?;
+    let (found, reason) = (rows(&stat, &wire.host)?, "redirect failed: EINVAL (no such target)");
+    ensure!(found == [row(Some(reason), "host0", FRAMES)], "found {found:#?}");
     Ok(())
 }
