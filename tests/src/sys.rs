@@ -82,13 +82,18 @@ pub fn ioctl(file: impl AsFd, request: libc::c_ulong, argument: &mut [u8]) -> io
 
 /// `bpf(2)` for commands that answer with a file descriptor; `attributes` is its `union bpf_attr`.
 pub fn bpf(command: libc::c_int, attributes: &[u8]) -> io::Result<OwnedFd> {
-    #[expect(unsafe_code, reason = "no wrapper loads a hand-written program")]
-    // SAFETY: the kernel reads `attributes` up to its length; pointers in it point to live data of their told sizes.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), attributes.len()) };
-    let fd = checked(i32::try_from(result).map_err(io::Error::other)?)?;
+    let fd = bpf_command(command, attributes)?;
     #[expect(unsafe_code, reason = "takes ownership of the new descriptor")]
     // SAFETY: the kernel has just made it, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `bpf(2)` for commands that answer with a number.
+pub fn bpf_command(command: libc::c_int, attributes: &[u8]) -> io::Result<i32> {
+    #[expect(unsafe_code, reason = "no wrapper loads a hand-written program")]
+    // SAFETY: the kernel reads `attributes` up to its length; pointers in it point to live data of their told sizes.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), attributes.len()) };
+    checked(i32::try_from(result).map_err(io::Error::other)?)
 }
 
 fn checked(result: i32) -> io::Result<i32> {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, ensure};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::netns::Netns;
 use crate::sys;
@@ -67,6 +68,11 @@ impl Tun {
     /// Takes from the host only what a socket filter lets through (`TUNSETFILTEREBPF`).
     pub fn filter(&self, program: &OwnedFd) -> io::Result<()> {
         sys::ioctl(&self.0, TUNSETFILTEREBPF, &mut program.as_raw_fd().to_ne_bytes())
+    }
+
+    /// Makes writing fail rather than wait.
+    pub fn do_not_block(&self) -> io::Result<()> {
+        Ok(fcntl_setfl(&self.0, fcntl_getfl(&self.0)? | OFlags::NONBLOCK)?)
     }
 
     /// Writes one packet, which the kernel has dealt with when the call is back.

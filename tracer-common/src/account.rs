@@ -21,6 +21,8 @@ pub const KIND_TRAP: u8 = 4;
 /// [`DropKey::kind`]: a frame that an XDP program or a redirect dropped before it became an `sk_buff`.
 /// [`DropKey::reason`] is the action (`enum xdp_action`), or the error of a redirect with the highest bit set.
 pub const KIND_XDP: u8 = 5;
+/// [`DropKey::reason`] of [`KIND_XDP`]: this bit marks the error number of a redirect that failed.
+pub const XDP_REDIRECT_FAILED: u32 = 1 << 31;
 
 /// The reason on kernels whose tracepoint does not give one. No kernel uses this subsystem.
 pub const REASON_ABSENT: u32 = u32::MAX;
@@ -47,6 +49,16 @@ pub struct DropKey {
     pub kind: u8,
     /// Always 0.
     pub padding: [u8; 5],
+}
+
+impl DropKey {
+    /// The reason that the drop is counted by when its key finds no room: reasons of other kinds are no numbers of
+    /// `enum skb_drop_reason`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn overflow_reason(&self) -> u32 {
+        if self.kind == KIND_XDP { REASON_ABSENT } else { self.reason }
+    }
 }
 
 /// Counts of one [`DropKey`] on one CPU in one generation.
@@ -135,6 +147,28 @@ pub struct QdiscNote {
     pub unmatched: u64,
 }
 
+/// The last drop of an XDP program on one CPU that `kfree_skb` may report as well, as the next drop on that CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct XdpNote {
+    /// Address of the packet's `struct net_device`; 0 when there is no note.
+    pub device: u64,
+    /// `jiffies64` at that drop.
+    pub ticks: u64,
+    /// What it was counted by.
+    pub key: DropKey,
+    /// Not 0: the packet's device is not `device`, which is the target of a redirect, but one with a generic XDP program.
+    pub from_generic: u32,
+    /// Always 0.
+    pub padding: u32,
+    /// Address of the `struct net_device` of the last redirect that failed, which some drivers report a second time as
+    /// an exception; 0 when there is none.
+    pub redirect_device: u64,
+    /// `jiffies64` at that redirect.
+    pub redirect_ticks: u64,
+}
+
 /// Bytes of a packet's network and transport header that the sampler looks at.
 pub const SCRATCH_LEN: usize = 64;
 
@@ -151,6 +185,8 @@ pub struct CpuState {
     pub netns_ops: u64,
     /// The only namespace to count, as [`DropKey::netns`].
     pub wanted_netns: u64,
+    /// What an XDP program dropped just before. Looked at in each run.
+    pub xdp: XdpNote,
     /// The reason of what this CPU is about to drop.
     pub qdisc: QdiscNote,
     /// Room for a packet's headers.
@@ -217,7 +253,8 @@ const _: () = {
     // The kernel bounds one value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
-    assert!(size_of::<CpuState>() == 56 + SCRATCH_LEN);
+    assert!(size_of::<XdpNote>() == 80);
+    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

@@ -84,6 +84,14 @@ pub struct Offsets {
     pub dev_addr: u32,
     /// `net_device.xdp_prog`: the generic XDP program.
     pub dev_xdp_prog: u32,
+    /// `net_device.xdp_state`: an array of `struct bpf_xdp_entity`, by `enum bpf_xdp_mode` (5.9 and later).
+    pub dev_xdp_state: u32,
+    /// `net_device.rtnl_link_ops`: what kind of virtual device it is; NULL for other devices.
+    pub dev_rtnl_link_ops: u32,
+    /// `rtnl_link_ops.kind`: pointer to text, such as `veth`.
+    pub link_ops_kind: u32,
+    /// `bpf_prog.expected_attach_type`: `enum bpf_attach_type`.
+    pub prog_attach_type: u32,
     /// `sock.__sk_common.skc_net.net`: the socket's network namespace.
     pub sock_net: u32,
     /// `sock.__sk_common.skc_family`.
@@ -195,6 +203,10 @@ pub struct Config {
     /// The general reason (`SKB_DROP_REASON_QDISC_DROP`) of packets whose exact one `qdisc_drop` has reported just
     /// before; 0 where the kernel has no such tracepoint.
     pub qdisc_reason: u32,
+    /// `SKB_DROP_REASON_NOT_SPECIFIED`; [`crate::REASON_ABSENT`] where the kernel gives no reasons.
+    pub unspecified_reason: u32,
+    /// `SKB_DROP_REASON_XDP`; [`crate::REASON_ABSENT`] where the kernel has no such reason.
+    pub xdp_reason: u32,
     /// The type of devlink traps whose packets are not dropped (`DEVLINK_TRAP_TYPE_CONTROL`).
     pub trap_control: u32,
     /// The bit of `sk_buff.vlan_present` in its byte (before 6.2).
@@ -204,7 +216,7 @@ pub struct Config {
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 53 * 4);
+    assert!(size_of::<Offsets>() == 57 * 4);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 304);
+    assert!(size_of::<Config>() == 328);
 };

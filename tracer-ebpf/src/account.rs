@@ -3,7 +3,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use tracer_common::{CacheSlot, DropCount, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of};
+use tracer_common::{CacheSlot, DropCount, DropKey, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of};
 
 use crate::config::config;
 use crate::guard::Held;
@@ -38,6 +38,42 @@ pub(crate) fn count<M: Memory>(held: &Held, dropped: &Dropped) -> bool {
         }
     }
     true
+}
+
+/// Takes back one drop without bytes that was counted by `key` on this CPU, in this generation or the one before. A count
+/// then can be less than 0 in one generation: sums over generations wrap. False where there is no room.
+///
+/// # Safety
+/// All elements are this CPU's own.
+#[inline(never)]
+pub(crate) unsafe fn take_back(held: &Held, key: &DropKey) -> bool {
+    let now = ticks();
+    // SAFETY: the caller's; `slot_of` is less than the number of slots.
+    unsafe {
+        let slots = (&raw mut (*held.counts).slots).cast::<CacheSlot>();
+        let slot = slots.add(slot_of(key, config!(cache_mask)));
+        if (*slot).count.packets == 0 {
+            (*slot).key = *key;
+            (*slot).count = less_one(now);
+            return true;
+        }
+        if (*slot).key == *key {
+            (*slot).count.packets = (*slot).count.packets.wrapping_sub(1);
+            return true;
+        }
+        let drops = if held.generation == 0 { &DROPS_0 } else { &DROPS_1 };
+        if let Some(count) = drops.get_ptr_mut(*key) {
+            (*count).packets = (*count).packets.wrapping_sub(1);
+            return true;
+        }
+        drops.insert(*key, less_one(now), BPF_NOEXIST.into()).is_ok()
+    }
+}
+
+/// A count that takes one back from an earlier generation.
+#[inline(always)]
+fn less_one(now: u64) -> DropCount {
+    DropCount { packets: u64::MAX, ..first(0, now) }
 }
 
 /// The counts of a first drop.
@@ -104,7 +140,7 @@ unsafe fn count_overflow(held: &Held, dropped: &Dropped) -> bool {
     // SAFETY: the caller's.
     unsafe {
         (*held.counts).counters.overflow += 1;
-        let slot = held.generation * OVERFLOW_SLOTS + overflow_slot(dropped.key.reason);
+        let slot = held.generation * OVERFLOW_SLOTS + overflow_slot(dropped.key.overflow_reason());
         if let Some(count) = OVERFLOW.get_ptr_mut(slot) {
             (*count).packets += 1;
             (*count).bytes += u64::from(dropped.length);

@@ -49,6 +49,9 @@ impl Origin {
 /// Subsystem of the reasons that are names of devlink traps.
 pub const HARDWARE: &str = "hardware";
 
+/// Subsystem of the reasons of XDP programs and redirects.
+pub const XDP: &str = "xdp";
+
 /// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason {
@@ -56,7 +59,7 @@ pub struct Reason {
     /// types do not have.
     pub value: Option<u32>,
     /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name; [`HARDWARE`] of what
-    /// devices drop, which are no reasons of the kernel's.
+    /// devices drop and [`XDP`] of what XDP drops, which are no reasons of the kernel's.
     pub subsystem: Arc<str>,
     /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
     pub name: Arc<str>,
@@ -119,6 +122,11 @@ impl Kind {
     pub fn of_name(name: &str) -> Option<Self> {
         const ALL: [Kind; 6] = [Kind::Packet, Kind::Hardware, Kind::Xdp, Kind::Unix, Kind::Netlink, Kind::Empty];
         ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether the length is known: XDP's tracepoints do not tell that of the frame.
+    pub const fn has_length(self) -> bool {
+        !matches!(self, Self::Xdp)
     }
 
     /// Whether something of a network was lost.
@@ -202,7 +210,8 @@ pub struct DropEvent<'a> {
     pub place: &'a Arc<Place>,
     /// Who heard it.
     pub seen_by: &'a [Origin],
-    /// Length of the packet from the MAC header where it is set.
+    /// Length of the packet from the MAC header where it is set; 0 where the kind of the drop has no length
+    /// ([`Kind::has_length`]).
     pub length: u32,
     /// What `bytes` start with.
     pub start: PacketStart,

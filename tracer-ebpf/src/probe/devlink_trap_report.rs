@@ -39,6 +39,7 @@ unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
     guard::exclusively(|held| {
         // SAFETY: as above; the state is this CPU's own.
         let dropped = unsafe {
+            (*held.state).xdp.device = 0;
             let name: u64 = Probe::load(metadata, config!(offsets.trap_name));
             let device = Probe::load::<usize>(metadata, config!(offsets.trap_input_dev)) as *const u8;
             remember_names(metadata, name);

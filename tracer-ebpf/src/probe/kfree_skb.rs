@@ -6,7 +6,7 @@ use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 use tracer_common::REASON_ABSENT;
 
 use super::qdisc_drop::exact_reason;
-use super::take;
+use super::{take, xdp};
 use crate::config::config;
 use crate::guard;
 use crate::memory::{Memory, Probe, Typed};
@@ -50,6 +50,8 @@ unsafe fn kfree_skb<M: Memory>(ctx: &impl EbpfContext, skb: *const u8, location:
             let reason = exact_reason(held.state, skb, reason);
             Dropped::read::<M>(skb, location, reason, rx_sk, (*held.state).netns_ops)
         };
+        // SAFETY: as above.
+        unsafe { xdp::settle::<M>(held, &dropped) };
         take::<M>(ctx, held, skb, &dropped);
     });
 }

@@ -3,6 +3,7 @@
 mod devlink_trap_report;
 mod kfree_skb;
 mod qdisc_drop;
+mod xdp;
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
@@ -16,23 +17,30 @@ use crate::{account, record};
 /// Counts one drop and, when asked for, sends a record of it. `skb` is the packet.
 #[inline(always)]
 pub(crate) fn take<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &Dropped) {
+    if count::<M>(ctx, held, dropped) != Verdict::Filtered && config!(events) != 0 {
+        record::send::<M>(held, skb, dropped);
+    }
+}
+
+/// Counts one drop, if the filters want it.
+#[inline(always)]
+fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, dropped: &Dropped) -> Verdict {
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;
         (*counters).hits += 1;
-        match dropped.verdict((*held.state).wanted_netns) {
+        let verdict = dropped.verdict((*held.state).wanted_netns);
+        match verdict {
             Verdict::Filtered => {
                 (*counters).filtered += 1;
-                return;
+                return verdict;
             }
             Verdict::Undecided => (*counters).unknown_netns += 1,
             Verdict::Counted => {}
         }
-    }
-    if !account::count::<M>(held, dropped) {
-        debug!(ctx, "no room for a new key: such drops are counted by reason only");
-    }
-    if config!(events) != 0 {
-        record::send::<M>(held, skb, dropped);
+        if !account::count::<M>(held, dropped) {
+            debug!(ctx, "no room for a new key: such drops are counted by reason only");
+        }
+        verdict
     }
 }

@@ -7,7 +7,9 @@ mod measure;
 mod name;
 mod owner;
 
-use tracer_common::{DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, REASON_ABSENT, START_NONE};
+use tracer_common::{
+    DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT, START_NONE,
+};
 
 use crate::config::{config, kernel_space};
 use crate::memory::{Memory, Probe};
@@ -116,6 +118,29 @@ impl Dropped {
                 dropped.device = device;
             }
             dropped
+        }
+    }
+
+    /// A frame that was dropped on `device` before there was an `sk_buff`: its bytes are not known.
+    ///
+    /// # Safety
+    /// `device` must be a `struct net_device`.
+    #[inline(always)]
+    pub(crate) unsafe fn frame(device: *const u8, reason: u32, ops: u64) -> Self {
+        // SAFETY: the helper fails on addresses that cannot be read.
+        let device = unsafe { Device::at::<Probe>(device, ops) };
+        let (net, ifindex) = (device.net, device.ifindex);
+        let key = DropKey { netns: net.id, ifindex, reason, ..Self::key_of_kind(KIND_XDP) };
+        Self {
+            key,
+            length: 0,
+            start: 0,
+            start_kind: START_NONE,
+            linear: 0,
+            network: 0,
+            device,
+            net,
+            receiver: core::ptr::null(),
         }
     }
 

@@ -78,9 +78,12 @@ impl Explanations {
         toml::from_str(include_str!("../../data/reasons.toml")).map(Self)
     }
 
-    /// The reason of this name, in any case, with or without `SKB_DROP_REASON_` or `subsystem:` before it.
+    /// The reason of this name, in any case, with or without `SKB_DROP_REASON_` or `subsystem:` before it. What follows a
+    /// name of XDP's, such as `invalid action 7` and `redirect failed: ENETDOWN (target is down)`, makes no difference.
     pub fn get(&self, asked: &str) -> Option<(&str, &Explanation)> {
-        self.0.get_key_value(&canonical(asked)).map(|(name, explanation)| (name.as_str(), explanation))
+        let name = canonical(asked);
+        let found = self.0.get_key_value(&name).or_else(|| self.0.get_key_value(without_detail(&name)));
+        found.map(|(name, explanation)| (name.as_str(), explanation))
     }
 
     /// The known names that differ least from this one, nearest first; none where none is near.
@@ -103,6 +106,15 @@ impl Explanations {
 }
 
 fn canonical(asked: &str) -> String {
-    let name = asked.trim().rsplit(':').next().unwrap_or_default().to_uppercase();
+    let asked = asked.trim();
+    // Before a colon stands the subsystem, which is one word, or a name of several.
+    let name = asked.split_once(':').filter(|(before, _)| !before.contains(' ')).map_or(asked, |(_, name)| name);
+    let name = name.to_uppercase();
     name.strip_prefix(PREFIX).map_or_else(|| name.clone(), str::to_owned)
+}
+
+/// The name without the number of an action or the error of a redirect.
+fn without_detail(name: &str) -> &str {
+    let (name, _) = name.split_once(": ").unwrap_or((name, ""));
+    name.trim_end_matches(|digit: char| digit.is_ascii_digit()).trim_end()
 }

@@ -78,7 +78,7 @@ fn every_explanation_is_whole() {
     for (name, explanation) in built_in().iter() {
         let Explanation { subsystem, meaning, because, counters, causes, next, .. } = explanation;
         assert_eq!(canonical(name), name);
-        assert!(["core", "openvswitch", "qdisc"].contains(&subsystem.as_str()), "{name}: {subsystem}");
+        assert!(["core", "openvswitch", "qdisc", "xdp"].contains(&subsystem.as_str()), "{name}: {subsystem}");
         assert!(!causes.is_empty() && !next.is_empty(), "{name}");
         for sentence in [meaning, because].into_iter().chain(causes) {
             assert!(sentence.ends_with('.') && sentence.contains(char::is_alphabetic), "{name}: {sentence:?}");
@@ -144,7 +144,16 @@ fn a_name_is_found_however_it_is_written() {
         assert_eq!(explanations.get(asked).map(|(name, _)| name), Some("SOCKET_RCVBUFF"), "{asked}");
     }
     assert_eq!(explanations.get("openvswitch:OVS_DROP_METER").unwrap().1.subsystem, "openvswitch");
-    for asked in ["", ":", "SKB_DROP_REASON_", "SOCKET", "ſocket"] {
+    for (asked, expected) in [
+        ("xdp:XDP_ABORTED", "XDP_ABORTED"),
+        ("XDP_TX failed", "XDP_TX FAILED"),
+        ("xdp:invalid action 99", "INVALID ACTION"),
+        ("xdp:redirect failed: ENETDOWN (target is down)", "REDIRECT FAILED"),
+        ("redirect failed", "REDIRECT FAILED"),
+    ] {
+        assert_eq!(explanations.get(asked).map(|(name, _)| name), Some(expected), "{asked}");
+    }
+    for asked in ["", ":", "SKB_DROP_REASON_", "SOCKET", "SOCKET_RCVBUFF: 1", "ſocket"] {
         assert!(explanations.get(asked).is_none(), "{asked}");
     }
 }

@@ -20,6 +20,7 @@ use crate::source::net_dm;
 
 mod hardware;
 mod told;
+mod xdp;
 
 /// Places kept by name; more than a kernel has at work at any time. Beyond it they are looked up anew.
 const MAX_PLACES: usize = 1 << 16;
@@ -76,9 +77,9 @@ impl Normaliser {
 
     fn total(&self, place: Arc<Place>, count: &Count) -> DropTotal {
         DropTotal {
-            place,
             packets: count.packets,
-            bytes: Some(count.bytes),
+            bytes: place.kind.has_length().then_some(count.bytes),
+            place,
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
             seen_by: &[Origin::Ebpf],
@@ -155,10 +156,10 @@ impl Normaliser {
         key: &DropKey,
         trap: impl FnOnce(u64) -> Option<TrapNames>,
     ) -> (Arc<Reason>, Arc<Location>) {
-        if key.kind == KIND_TRAP {
-            hardware::names(trap(key.location))
-        } else {
-            (self.reasons.resolve(key.reason), self.symbols.resolve(key.location))
+        match key.kind {
+            KIND_TRAP => hardware::names(trap(key.location)),
+            KIND_XDP => xdp::names(key.reason),
+            _ => (self.reasons.resolve(key.reason), self.symbols.resolve(key.location)),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Tally {
             let total = DropTotal {
                 place: Arc::clone(event.place),
                 packets: 1,
-                bytes: Some(bytes),
+                bytes: event.place.kind.has_length().then_some(bytes),
                 first_seen: event.timestamp,
                 last_seen: event.timestamp,
                 seen_by: both(&[], event.seen_by),

@@ -9,12 +9,14 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the kind and what to attach to.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
     ("kfree_skb_none", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
     ("qdisc_drop", "raw_tp/qdisc_drop"),
     ("devlink_trap_report", "raw_tp/devlink_trap_report"),
+    ("xdp_exception", "raw_tp/xdp_exception"),
+    ("xdp_redirect_err", "raw_tp/xdp_redirect_err"),
     ("namespace_of_file", "raw_tp/kfree_skb"),
 ];
 /// The maps.

@@ -30,7 +30,7 @@ const MEASURES_NET_DM: &str = "the_drop_monitor_is_measured";
 /// The series on which both sources are tested at once, in a machine of their own.
 const BOTH_SOURCES: [Series; 3] = [Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
-const COUNTING: [&str; 4] = ["drops", "truth", "nothing_lost", "exact"];
+const COUNTING: [&str; 5] = ["drops", "truth", "xdp", "nothing_lost", "exact"];
 /// As these, with far more drops: where the kernel shows nested drops too, where it withholds them, and with `PREEMPT_RT`.
 const STORMS: &str = "storms";
 const STORMY: [Series; 2] = [Series::cloud(5, 10), Series::cloud(7, 3)];
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn realtime_kernels_have_the_tests_that_count() {
         let [run] = &plans(Some(Series::realtime(6, 12)), None)[..] else { panic!("more than one run") };
-        assert_eq!(names(run), ["drops", "truth", "nothing_lost", "exact", "storms"]);
+        assert_eq!(names(run), ["drops", "truth", "xdp", "nothing_lost", "exact", "storms"]);
     }
 
     fn names(run: &Run) -> Vec<&str> {
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(names(&plans(Some(Series::cloud(6, 18)))[0]), ["doctor", "fallback"]);
         assert_eq!(
             names(&plans(Some(Series::cloud(6, 12)))[0]),
-            ["doctor", "fallback", "drops", "truth", "nothing_lost", "exact"]
+            ["doctor", "fallback", "drops", "truth", "xdp", "nothing_lost", "exact"]
         );
         assert!(running().is_some());
     }

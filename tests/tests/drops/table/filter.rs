@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::UdpSocket;
 
 use anyhow::ensure;
-use tests::bpf::{self, Verdict};
+use tests::bpf::{self, Hook, Verdict};
 use tests::case::{Case, Interface};
 use tests::cgroup::ControlGroup;
 use tests::frame::udp4;
@@ -103,7 +103,7 @@ pub(crate) const CASES: &[Case] = &[
         provoke: |case| {
             let wire = Wire::new()?;
             let ifindex = wire.host.ifindex("host0")?;
-            let attached = wire.host.run(|| Ok(bpf::xdp(ifindex, Verdict::Drop)));
+            let attached = wire.host.run(|| Ok(bpf::xdp(ifindex, Verdict::Drop, Hook::Generic)));
             let _program = attached?.map_err(|error| Unable(format!("attaching XDP: {error}")))?;
             case.watch(&wire.host, || wire.repeat(case.count, &udp4(PORT)?))
         },
@@ -120,7 +120,7 @@ pub(crate) const CASES: &[Case] = &[
         provoke: |case| {
             let wire = Wire::new()?;
             let ifindex = wire.host.ifindex("host0")?;
-            let attached = wire.host.run(|| Ok(bpf::xdp(ifindex, Verdict::Redirect)));
+            let attached = wire.host.run(|| Ok(bpf::xdp(ifindex, Verdict::Redirect, Hook::Generic)));
             let _program = attached?.map_err(|error| Unable(format!("attaching XDP: {error}")))?;
             case.watch(&wire.host, || wire.repeat(case.count, &udp4(PORT)?))
         },

@@ -49,6 +49,29 @@ impl KernelBtf {
         self.points_to(parameter(2), "sk_buff") && self.points_to(parameter(3), "devlink_trap_metadata")
     }
 
+    /// Whether there is a tracepoint `xdp_exception` with the arguments `dev`, `xdp` and `act`
+    /// (`include/trace/events/xdp.h`, since Linux 4.10).
+    pub fn tells_xdp_exceptions(&self) -> bool {
+        let Ok(parameters) = self.tracepoint_parameters("xdp_exception") else { return false };
+        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
+        self.are_of_xdp(&parameters) && matches!(parameter(3), Some(Type::Int(_)))
+    }
+
+    /// Whether there is a tracepoint `xdp_redirect_err` with the arguments `dev`, `xdp`, `tgt` and `err`
+    /// (`include/trace/events/xdp.h`, since Linux 5.6 for redirects of all kinds).
+    pub fn tells_xdp_redirect_errors(&self) -> bool {
+        let Ok(parameters) = self.tracepoint_parameters("xdp_redirect_err") else { return false };
+        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
+        self.are_of_xdp(&parameters)
+            && matches!(parameter(3), Some(Type::Ptr(_)))
+            && matches!(parameter(4), Some(Type::Int(_)))
+    }
+
+    fn are_of_xdp(&self, parameters: &[Option<Type>]) -> bool {
+        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
+        self.points_to(parameter(1), "net_device") && self.points_to(parameter(2), "bpf_prog")
+    }
+
     /// The id of the typedef by which a program with typed arguments names its tracepoint.
     pub fn tracepoint_id(&self, name: &str) -> Result<u32, BtfError> {
         let id = self.id_of(&format!("btf_trace_{name}"), |found| matches!(found, Type::Typedef(_)));

@@ -280,6 +280,26 @@ fn hardware_drops_are_told_with_metadata() {
 }
 
 #[test]
+fn xdp_tracepoints_have_a_device_and_a_program() {
+    let told = |program: &str| {
+        let of_type = |name: &str, pointers: &[&str]| {
+            with_tracepoint(name, |w| {
+                let mut types: Vec<_> = pointers.iter().map(|name| pointer_to(w, name)).collect();
+                types.push(w.int("int", 4));
+                types
+            })
+        };
+        let exceptions = of_type("btf_trace_xdp_exception", &["net_device", program]);
+        let errors = of_type("btf_trace_xdp_redirect_err", &["net_device", program, "target"]);
+        (exceptions.tells_xdp_exceptions(), errors.tells_xdp_redirect_errors())
+    };
+    assert_eq!(told("bpf_prog"), (true, true));
+    assert_eq!(told("bpf_map"), (false, false));
+    let none = KernelBtf::from_bytes(&kernel(MODERN)).unwrap();
+    assert!(!none.tells_xdp_exceptions() && !none.tells_xdp_redirect_errors());
+}
+
+#[test]
 fn wide_enums_are_enums() {
     let mut w = Writer::new();
     w.enumeration64("wide", &[("ONE", 1), ("HIGH", 1 << 40)]);
@@ -340,6 +360,7 @@ fn a_copy_in_memory_tells_the_same_as_the_mapped_file() {
 fn ask_everything(bytes: &[u8]) {
     if let Ok(btf) = KernelBtf::from_bytes(bytes) {
         let _ = (btf.tells_qdisc_drops(), btf.tells_hardware_drops());
+        let _ = (btf.tells_xdp_exceptions(), btf.tells_xdp_redirect_errors());
         let _ = (btf.offsets(), btf.tracepoint(), btf.enumerators_by_suffix("_drop_reason"));
         let _ = btf.module_from_bytes(bytes).map(|module| module.enumerators_by_suffix("_drop_reason"));
     }

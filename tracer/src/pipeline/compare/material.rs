@@ -7,16 +7,10 @@ use foldhash::fast::RandomState;
 
 use super::evidence::{Evidence, NetDmMode, SiteEvidence, Uncovered};
 use super::{Comparison, Counts, compare, side_by_side};
-use crate::event::{DropEvent, DropTotal, Kind, Location, Place, Reason};
+use crate::event::{DropEvent, DropTotal, HARDWARE, Kind, Location, Place, Reason};
 use crate::ledger::{EbpfLedger, NetDmLedger};
 use crate::pipeline::dedupe::DedupeLedger;
-use crate::pipeline::union::{Union, tells_reasons, told_name};
-
-/// Where and why, as both sources tell it; no reason where one of them tells none.
-type Spot = (u64, Option<Arc<str>>);
-
-/// Subsystem of what devices drop.
-const HARDWARE: &str = "hardware";
+use crate::pipeline::union::{Spot, Union, spot as spot_of, tells_reasons, told_name};
 
 /// Drops by place and reason, which one source heard while the other no longer listened.
 #[derive(Debug, Default)]
@@ -57,7 +51,7 @@ impl Material {
     pub fn compare(&self, union: Option<&Union>, late: &Late) -> Comparison<Arc<Place>> {
         let by_reason = tells_reasons(&self.net_dm);
         let spot = |pc: u64, name: &str| (pc, by_reason.then(|| Arc::from(name)));
-        let of = |total: &DropTotal| spot(total.place.location.address, told_name(&total.place.reason));
+        let of = |total: &DropTotal| spot_of(&total.place, by_reason);
         let sums = |totals: &[DropTotal]| -> Vec<(Spot, u64)> {
             totals.iter().map(|total| (of(total), total.packets)).collect()
         };
@@ -121,6 +115,9 @@ impl Material {
             && self.ebpf.iter().all(|total| &*total.place.reason.subsystem != HARDWARE)
         {
             site.uncovered = Some(Uncovered::ByEbpf);
+        }
+        if place.kind == Kind::Xdp {
+            site.uncovered = Some(Uncovered::ByNetDm);
         }
         if place.is_netlink_message() {
             site.own_netlink = self.own_netlink_drops.unwrap_or(0);

@@ -159,6 +159,31 @@ fn hardware_drops_are_not_covered_where_no_record_tells_them() {
 }
 
 #[test]
+fn frames_of_xdp_are_not_covered_by_net_dm() {
+    let xdp = Arc::new(Place { kind: crate::event::Kind::Xdp, ..(*place(0, "xdp", "XDP_ABORTED")).clone() });
+    let trap = place(0, "hardware", "ttl_value_is_too_small");
+    for name in ["NOT_SPECIFIED", "ttl_value_is_too_small"] {
+        let mut told = (*trap).clone();
+        if name == "NOT_SPECIFIED" {
+            // As summary mode does, which tells no reasons.
+            let value = Some(tracer_common::REASON_ABSENT);
+            told.reason = Reason { value, subsystem: "core".into(), name: name.into() }.into();
+        }
+        let told = total(&Arc::new(told), 3);
+        let comparison = material(vec![total(&xdp, 5), total(&trap, 3)], vec![told]).compare(None, &Late::default());
+        assert_eq!(comparison.places.len(), 2, "{name}");
+        let explained: Vec<_> = comparison
+            .places
+            .iter()
+            .flat_map(|row| &row.not_by_net_dm.explained)
+            .map(|part| (part.cause, part.packets))
+            .collect();
+        assert_eq!(explained, [(Cause::NotCoveredByNetDm, 5)], "{name}");
+        assert_eq!(comparison.total.unexplained, 0, "{name}");
+    }
+}
+
+#[test]
 fn messages_to_our_own_sockets_are_ours() {
     let symbol = Symbol { name: "netlink_unicast".into(), offset: 9, module: None };
     let delivery = Arc::new(Place {

@@ -17,8 +17,8 @@ use crate::event::{DropEvent, Origin};
 use kept::{Kept, Slot};
 use reasons::Reasons;
 pub use reasons::told_name;
-pub(super) use totals::tells_reasons;
 pub use totals::unite;
+pub(super) use totals::{Spot, spot, tells_reasons};
 
 /// Bytes of packets that are kept at most while drops wait for the other source.
 const KEPT_BYTES: usize = 128 << 20;

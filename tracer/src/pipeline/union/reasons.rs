@@ -28,8 +28,8 @@ const QDISC_DROP: &str = "QDISC_DROP";
 pub fn told_name(reason: &Reason) -> &str {
     let name = &*reason.name;
     match &*reason.subsystem {
-        // Names of traps.
-        "hardware" => name,
+        // Names of traps, and XDP's, which `NET_DM` never tells.
+        "hardware" | "xdp" => name,
         "qdisc" => QDISC_DROP,
         "core" if name.len() <= MAX_LENGTH && !is_number(name) => name,
         _ => NOT_SPECIFIED,

@@ -198,3 +198,14 @@ fn summaries_are_joined_by_place_alone() {
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| row.seen_by == Origin::ALL));
 }
+
+#[test]
+fn frames_of_xdp_are_none_of_the_drop_monitor() {
+    let frames = total(0, reason("xdp", "XDP_ABORTED"), 5, Origin::Ebpf);
+    let frames =
+        DropTotal { place: Arc::new(Place { kind: crate::event::Kind::Xdp, ..(*frames.place).clone() }), ..frames };
+    let untold = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
+    let rows = unite(vec![frames], vec![total(0, untold, 3, Origin::NetDm)]);
+    let shown: Vec<_> = rows.iter().map(|row| (row.packets, row.seen_by)).collect();
+    assert_eq!(shown, [(5, Origin::Ebpf.alone()), (3, Origin::NetDm.alone())]);
+}

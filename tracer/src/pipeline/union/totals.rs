@@ -7,10 +7,16 @@ use foldhash::fast::RandomState;
 use tracer_common::REASON_ABSENT;
 
 use super::reasons::told_name;
-use crate::event::{DropTotal, Origin, Reason};
+use crate::event::{DropTotal, Kind, Origin, Place, Reason};
 
 /// Where and why, as both sources tell it; no reason where one of them tells none.
-type Spot = (u64, Option<Arc<str>>);
+pub(in crate::pipeline) type Spot = (u64, Option<Arc<str>>);
+
+/// The spot of a place. What XDP drops is at none of `NET_DM`'s, which has other drops without an address.
+pub(in crate::pipeline) fn spot(place: &Place, by_reason: bool) -> Spot {
+    let name = by_reason || place.kind == Kind::Xdp;
+    (place.location.address, name.then(|| told_name(&place.reason).into()))
+}
 
 /// What both counted at one spot.
 #[derive(Default)]
@@ -24,10 +30,7 @@ struct Sums {
 /// Where that is a part of what `NET_DM` counted, the bytes of the part are not known.
 pub fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
     let by_reason = tells_reasons(&net_dm);
-    let spot = |total: &DropTotal| {
-        let reason = &total.place.reason;
-        (total.place.location.address, by_reason.then(|| Arc::from(told_name(reason))))
-    };
+    let spot = |total: &DropTotal| spot(&total.place, by_reason);
     let mut sums: HashMap<Spot, Sums, RandomState> = HashMap::default();
     for total in &ebpf {
         sums.entry(spot(total)).or_default().ebpf += total.packets;

@@ -92,7 +92,7 @@ impl<'a> From<&DropEvent<'a>> for Head<'a> {
 /// What it ends with, behind the place.
 #[derive(Serialize)]
 struct Packet<'a> {
-    length: u32,
+    length: Option<u32>,
     source: Option<Shown<Endpoint>>,
     destination: Option<Shown<Endpoint>>,
     transport: Option<Shown<TransportName>>,
@@ -122,7 +122,7 @@ impl<'a> Packet<'a> {
         };
         let Facts { cpu, mark, queue, device_mtu, route_mtu, gso, socket, vlan: _, device_mac: _ } = event.facts;
         Self {
-            length: event.length,
+            length: event.place.kind.has_length().then_some(event.length),
             source: packet.source().map(Shown),
             destination: packet.destination().map(Shown),
             transport: packet.transport().map(Shown),

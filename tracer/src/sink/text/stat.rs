@@ -227,7 +227,8 @@ impl View<'_> {
     fn sum(&self) -> Row<'static> {
         let StatReport { drops, overflow, .. } = self.report;
         let packets = drops.iter().map(|total| total.packets).chain(overflow.iter().map(|total| total.packets)).sum();
-        let bytes = drops.iter().map(|total| total.bytes).chain(overflow.iter().map(|total| total.bytes)).sum();
+        let with_length = drops.iter().filter(|total| total.place.kind.has_length());
+        let bytes = with_length.map(|total| total.bytes).chain(overflow.iter().map(|total| total.bytes)).sum();
         // What has no place has no rate of an interval either: over the whole run the sum has all.
         let rate = if self.span == self.report.duration {
             per_second(packets, self.span)

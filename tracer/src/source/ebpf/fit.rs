@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_CAST};
+use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_CAST, REASON_ABSENT};
 use zerocopy::IntoBytes;
 
 use super::feature::Features;
@@ -36,6 +36,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
     };
     let general =
         if btf.tells_qdisc_drops() { value_of("skb_drop_reason", "SKB_DROP_REASON_QDISC_DROP") } else { None };
+    let reason = |name| value_of("skb_drop_reason", name).filter(|_| tracepoint.has_reason).unwrap_or(REASON_ABSENT);
     Ok(Config {
         kernel_space: KERNEL_SPACE,
         offsets: btf.offsets()?,
@@ -55,6 +56,8 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         ifindex: options.ifindex,
         cache_mask: cache_slots(options.map_entries) - 1,
         qdisc_reason: general.unwrap_or(0),
+        unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
+        xdp_reason: reason("SKB_DROP_REASON_XDP"),
         // No type has the greatest number.
         trap_control: value_of("devlink_trap_type", "DEVLINK_TRAP_TYPE_CONTROL").unwrap_or(u32::MAX),
         vlan_present_mask: btf.vlan_present_mask(),

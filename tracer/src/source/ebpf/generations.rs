@@ -79,6 +79,7 @@ impl Generations {
         self.generation.update(&0_u32.to_ne_bytes(), &self.current.to_ne_bytes())?;
         self.grace.wait()?;
         self.drain(idle, totals)?;
+        totals.settle();
         self.read_state(totals)
     }
 
@@ -86,6 +87,7 @@ impl Generations {
     pub(super) fn read_last_into(&mut self, totals: &mut Totals) -> io::Result<()> {
         self.grace.wait()?;
         (0..GENERATIONS).try_for_each(|generation| self.drain(generation, totals))?;
+        totals.settle();
         self.read_state(totals)
     }
 

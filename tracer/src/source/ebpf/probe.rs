@@ -3,7 +3,7 @@
 use std::iter;
 use std::os::fd::OwnedFd;
 
-use tracer_common::{ABSENT, Config};
+use tracer_common::{ABSENT, Config, Offsets};
 
 use super::loader::{Attachment, Loader, Program};
 use super::{Error, Mode};
@@ -34,8 +34,36 @@ pub(super) const QDISC_DROP: Probe = Probe {
 pub(super) const TRAP_REPORT: Probe =
     Probe { name: "devlink_trap_report", tells: "hardware drops", counts: true, is_useful: sees_traps };
 
+/// Tells what XDP programs abort, or cannot send back.
+const XDP_EXCEPTION: Probe = Probe {
+    name: "xdp_exception",
+    tells: "drops by faults of XDP programs",
+    counts: true,
+    is_useful: |btf, config| btf.tells_xdp_exceptions() && sees_frames(config, "what XDP programs abort"),
+};
+
+/// Tells what XDP programs redirect to where it cannot go.
+const XDP_REDIRECT_ERR: Probe = Probe {
+    name: "xdp_redirect_err",
+    tells: "drops by failed redirects of XDP",
+    counts: true,
+    is_useful: |btf, config| btf.tells_xdp_redirect_errors() && sees_frames(config, "what XDP fails to redirect"),
+};
+
 /// All of them, in the order in which they are attached and detached.
-const PROBES: [&Probe; 2] = [&QDISC_DROP, &TRAP_REPORT];
+const PROBES: [&Probe; 4] = [&QDISC_DROP, &TRAP_REPORT, &XDP_EXCEPTION, &XDP_REDIRECT_ERR];
+
+/// Whether XDP's drops can be told from those that `kfree_skb` tells again: devices and programs are read by the helper.
+fn sees_frames(config: &Config, tells: &str) -> bool {
+    let Offsets { dev_ifindex, dev_net, dev_xdp_prog, dev_xdp_state, .. } = config.offsets;
+    let Offsets { dev_rtnl_link_ops, link_ops_kind, prog_attach_type, skb_dev, .. } = config.offsets;
+    let devices = [dev_ifindex, dev_net, dev_xdp_prog, dev_xdp_state, dev_rtnl_link_ops, link_ops_kind];
+    let has_fields = !devices.contains(&ABSENT) && ![prog_attach_type, skb_dev].contains(&ABSENT);
+    if has_fields && config.may_probe == 0 {
+        tracing::warn!("the kernel is locked down (confidentiality): {tells} is not counted");
+    }
+    has_fields && config.may_probe != 0
+}
 
 /// Whether what devices drop can be seen here: their traps' names are read by the helper.
 fn sees_traps(btf: &KernelBtf, config: &Config) -> bool {

@@ -21,8 +21,8 @@ pub struct Count {
 
 impl Count {
     fn merge(&mut self, other: &Self) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
         self.first_ns = self.first_ns.min(other.first_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
         if self.names.netns_inum == 0 {
@@ -62,9 +62,24 @@ impl Totals {
         } else if self.counts.len() < max_rows {
             self.counts.insert(key, count);
         } else {
-            let reason = Some(key.reason).filter(|reason| *reason != tracer_common::REASON_ABSENT);
-            self.add_overflow(reason, OverflowCount { packets: count.packets, bytes: count.bytes });
+            self.add_beyond(&key, &count);
         }
+    }
+
+    /// To be called when a reading is complete. The kernel program takes back drops of XDP that `kfree_skb` counts
+    /// ([`tracer_common::XdpNote`]), by a count of less than 0 that may be in another generation: rows of which nothing is
+    /// left go, and those below 0, whose drops were counted by reason, are taken from there.
+    pub(super) fn settle(&mut self) {
+        let below_zero: Vec<_> =
+            self.counts.extract_if(|_, count| count.packets == 0 || count.packets.cast_signed() < 0).collect();
+        for (key, count) in below_zero {
+            self.add_beyond(&key, &count);
+        }
+    }
+
+    fn add_beyond(&mut self, key: &DropKey, count: &Count) {
+        let reason = Some(key.overflow_reason()).filter(|reason| *reason != tracer_common::REASON_ABSENT);
+        self.add_overflow(reason, OverflowCount { packets: count.packets, bytes: count.bytes });
     }
 
     pub(super) fn add_overflow(&mut self, reason: Option<u32>, count: OverflowCount) {
@@ -72,9 +87,12 @@ impl Totals {
             return;
         }
         let sum = self.overflow.entry(reason).or_default();
-        sum.packets += count.packets;
-        sum.bytes += count.bytes;
-        self.counters.overflow += count.packets;
+        sum.packets = sum.packets.wrapping_add(count.packets);
+        sum.bytes = sum.bytes.wrapping_add(count.bytes);
+        if sum.packets == 0 {
+            self.overflow.remove(&reason);
+        }
+        self.counters.overflow = self.counters.overflow.wrapping_add(count.packets);
     }
 
     /// Adds one CPU's counters but for `overflow`, which [`Totals::add_overflow`] counts by reason.
@@ -82,7 +100,8 @@ impl Totals {
         let sum = &mut self.counters;
         let Counters { hits, filtered, unknown_netns, overflow: _, offered, .. } = cpu;
         let Counters { submitted, suppressed, ring_full, unreadable, ticks, .. } = cpu;
-        sum.hits += hits;
+        // Less than 0 where more was taken back than counted.
+        sum.hits = sum.hits.wrapping_add(*hits);
         sum.filtered += filtered;
         sum.unknown_netns += unknown_netns;
         sum.offered += offered;
@@ -137,6 +156,11 @@ mod tests {
         Count { packets, bytes: packets * 10, first_ns, last_ns, names: PlaceNames::default() }
     }
 
+    /// Of XDP, which knows no bytes.
+    fn frames(packets: u64) -> Count {
+        Count { packets, ..count(0, 600, 600) }
+    }
+
     #[test]
     fn counts_of_cpus_are_merged() {
         let key = DropKey { location: 1, ..DropKey::default() };
@@ -157,6 +181,45 @@ mod tests {
         assert_eq!(totals.accounted(), 13);
         assert_eq!(totals.overflow[&Some(6)], OverflowCount { packets: 4, bytes: 40 });
         assert_eq!(totals.counters.overflow, 4);
+    }
+
+    #[test]
+    fn drops_taken_back_in_another_generation_leave_no_row() {
+        let key = DropKey { kind: tracer_common::KIND_XDP, ..DropKey::default() };
+        let mut totals = Totals::default();
+        let taken_back = frames(u64::MAX);
+        totals.add(key, frames(2), 10);
+        totals.add_counters(&Counters { hits: 2, ..Counters::default() });
+        totals.settle();
+        for left in [1, 0] {
+            totals.add(key, taken_back, 10);
+            totals.add_counters(&Counters { hits: u64::MAX, ..Counters::default() });
+            totals.settle();
+            assert_eq!((totals.accounted(), totals.counters.hits), (left, left));
+        }
+        assert_eq!((totals.counts.len(), totals.overflow.len()), (0, 0));
+    }
+
+    #[test]
+    fn drops_taken_back_in_one_reading_may_come_first() {
+        let key = DropKey { kind: tracer_common::KIND_XDP, ..DropKey::default() };
+        let mut totals = Totals::default();
+        totals.add(key, frames(u64::MAX), 10);
+        totals.add(key, frames(3), 10);
+        totals.settle();
+        assert_eq!(totals.accounted(), 2);
+    }
+
+    #[test]
+    fn drops_counted_by_reason_are_taken_back_there() {
+        let key = |ifindex| DropKey { kind: tracer_common::KIND_XDP, ifindex, ..DropKey::default() };
+        let mut totals = Totals::default();
+        totals.add(key(1), frames(1), 1);
+        totals.add(key(2), frames(2), 1);
+        totals.add(key(2), frames(u64::MAX), 1);
+        totals.settle();
+        assert_eq!(totals.overflow[&None], OverflowCount { packets: 1, bytes: 0 });
+        assert_eq!((totals.accounted(), totals.counters.overflow), (1, 1));
     }
 
     #[test]

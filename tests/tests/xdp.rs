@@ -1,0 +1,262 @@
+//! What XDP drops by a fault: each frame is counted once, by `kfree_skb` where there is an `sk_buff`, else by the
+//! tracepoints of XDP.
+
+use std::os::fd::OwnedFd;
+use std::process::{self, ExitCode};
+use std::time::Duration;
+use std::{env, fs, io, thread};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::bpf::{self, Hook, Verdict};
+use tests::droptrace::{Droptrace, Stat, command};
+use tests::frame::udp4;
+use tests::netns::Netns;
+use tests::trials::{self, Unable, trial_as_root};
+use tests::tun::{Kind, Tun};
+use tests::wire::Wire;
+use tests::{case, eventually};
+
+const PORT: u16 = 9;
+/// Frames that each case sends.
+const FRAMES: u64 = 500;
+/// No interface has this index.
+const NOWHERE: u32 = 0x00ff_fff0;
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial_as_root("generic_abort_is_one_drop", || on_skbs(Hook::Generic, Verdict::Aborted)),
+        trial_as_root("generic_invalid_action_is_one_drop", || on_skbs(Hook::Generic, Verdict::Invalid)),
+        trial_as_root("generic_redirect_to_nowhere_is_one_drop", generic_redirect_to_nowhere),
+        trial_as_root("generic_abort_on_the_way_out_is_one_drop", generic_abort_on_the_way_out),
+        trial_as_root("veth_abort_of_skbs_is_one_drop", || on_skbs(Hook::Native, Verdict::Aborted)),
+        trial_as_root("veth_invalid_action_on_skbs_is_one_drop", || on_skbs(Hook::Native, Verdict::Invalid)),
+        trial_as_root("veth_abort_of_skbs_in_many_readings", in_many_readings),
+        trial_as_root("veth_abort_of_frames", || on_frames(Verdict::Aborted, "XDP_ABORTED")),
+        trial_as_root("veth_invalid_action_on_frames", || on_frames(Verdict::Invalid, "invalid action 99")),
+        trial_as_root("native_redirect_to_nowhere", native_redirect_to_nowhere),
+        trial_as_root("native_redirect_to_closed_interface", native_redirect_to_closed_interface),
+        trial_as_root("native_abort_on_the_way_out", native_abort_on_the_way_out),
+        trial_as_root("tap_abort_of_frames_and_of_skbs", tap),
+        trial_as_root("other_interfaces_are_filtered", other_interfaces_are_filtered),
+        trial_as_root("single_frames_are_told", single_frames_are_told),
+        trial_as_root("recording_replays_frames", recording_replays_frames),
+    ])
+}
+
+/// A row of `droptrace stat`: the kind, the reason of XDP's rows, the interface, and how many.
+type Row = (String, Option<String>, Option<String>, u64);
+
+fn row(reason: Option<&str>, interface: &str, packets: u64) -> Row {
+    let kind = if reason.is_some() { "xdp" } else { "packet" };
+    (kind.to_owned(), reason.map(str::to_owned), Some(interface.to_owned()), packets)
+}
+
+/// All rows of a namespace.
+fn rows(stat: &Stat, netns: &Netns) -> Result<Vec<Row>> {
+    let drops = stat.0["drops"].as_array().context("no drops")?;
+    let of_netns = drops.iter().filter(|drop| drop["netns"] == netns.inum());
+    let parse = |drop: &Value| {
+        let text = |field: &str| drop[field].as_str().map(str::to_owned);
+        let kind = text("kind").context("no kind")?;
+        let is_xdp = kind == "xdp";
+        if is_xdp {
+            ensure!(drop["subsystem"] == "xdp" && drop["bytes"].is_null() && drop["address"].is_null(), "{drop}");
+        }
+        Ok((
+            kind,
+            text("reason").filter(|_| is_xdp),
+            text("interface"),
+            drop["packets"].as_u64().context("no packets")?,
+        ))
+    };
+    let mut rows = of_netns.map(parse).collect::<Result<Vec<Row>>>()?;
+    rows.sort();
+    Ok(rows)
+}
+
+/// Counts what `provocation` drops in the namespace, and compares.
+fn expect(netns: &Netns, expected: &[Row], provocation: impl FnOnce() -> Result<()>) -> Result<()> {
+    let inum = netns.inum().to_string();
+    let stat = Stat::during(&["--source", "ebpf", "--netns", &inum], || {
+        provocation()?;
+        case::drained()
+    })?;
+    let found = rows(&stat, netns)?;
+    ensure!(found == expected, "found {found:#?}, not {expected:#?}");
+    Ok(())
+}
+
+/// Attaches a program in a namespace, or says that it cannot be here.
+fn attached(netns: &Netns, attach: impl FnOnce() -> io::Result<OwnedFd> + Send) -> Result<OwnedFd> {
+    netns.run(|| Ok(attach()))?.map_err(|error| Unable(format!("attaching XDP: {error}")).into())
+}
+
+fn verdict(netns: &Netns, interface: &str, verdict: Verdict, hook: Hook) -> Result<OwnedFd> {
+    let ifindex = netns.ifindex(interface)?;
+    attached(netns, || bpf::xdp(ifindex, verdict, hook))
+}
+
+/// A wire, and in its host a pair of interfaces that leads nowhere else: `out0` and, at its other end, `end0`.
+fn wire_with_way_out() -> Result<Wire> {
+    let wire = Wire::new()?;
+    wire.host.commands(
+        "ip link add name out0 type veth peer name end0
+         ip link set out0 arp off up
+         ip link set end0 arp off up",
+    )?;
+    eventually("the way out", || Ok(wire.host.command("ip link show dev out0")?.contains("state UP")))?;
+    Ok(wire)
+}
+
+/// A program that runs on `sk_buff`s, which are then freed.
+fn on_skbs(hook: Hook, says: Verdict) -> Result<()> {
+    let wire = Wire::new()?;
+    let _program = verdict(&wire.host, "host0", says, hook)?;
+    expect(&wire.host, &[row(None, "host0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+}
+
+fn generic_redirect_to_nowhere() -> Result<()> {
+    let wire = Wire::new()?;
+    let ifindex = wire.host.ifindex("host0")?;
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Generic))?;
+    expect(&wire.host, &[row(None, "host0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+}
+
+/// The program on the way out runs on an `sk_buff`: the tracepoint gives the target, and the packet still has the
+/// interface that it came in by.
+fn generic_abort_on_the_way_out() -> Result<()> {
+    let wire = wire_with_way_out()?;
+    let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
+    let _program =
+        attached(&wire.host, || bpf::xdp_redirect_through(ifindex, target, Verdict::Aborted, Hook::Generic))?;
+    expect(&wire.host, &[row(None, "host0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+}
+
+/// While the generation that is counted into changes all the time.
+fn in_many_readings() -> Result<()> {
+    const MANY: u64 = 50_000;
+    let wire = Wire::new()?;
+    let _program = verdict(&wire.host, "host0", Verdict::Aborted, Hook::Native)?;
+    let inum = wire.host.inum().to_string();
+    let stat = Stat::during(&["--source", "ebpf", "--netns", &inum, "--interval", "10ms"], || {
+        wire.repeat(MANY, &udp4(PORT)?)?;
+        case::drained()
+    })?;
+    let (found, expected) = (rows(&stat, &wire.host)?, [row(None, "host0", MANY)]);
+    ensure!(found == expected, "found {found:#?}, not {expected:#?}");
+    Ok(())
+}
+
+/// Frames that come by a redirect, so that the driver has no `sk_buff`.
+fn on_frames(says: Verdict, reason: &str) -> Result<()> {
+    let wire = wire_with_way_out()?;
+    let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
+    let _end = verdict(&wire.host, "end0", says, Hook::Native)?;
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, target, Hook::Native))?;
+    expect(&wire.host, &[row(Some(reason), "end0", FRAMES)], || send_slowly(&wire))
+}
+
+/// The queue between the two ends of a pair holds 256 frames, and what finds it full is in no count of drops.
+fn send_slowly(wire: &Wire) -> Result<()> {
+    let frame = udp4(PORT)?;
+    for _ in 0..FRAMES / 50 {
+        wire.repeat(50, &frame)?;
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn native_redirect_to_nowhere() -> Result<()> {
+    let wire = Wire::new()?;
+    let ifindex = wire.host.ifindex("host0")?;
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
+    let expected = row(Some("redirect failed: EINVAL (no such target)"), "host0", FRAMES);
+    expect(&wire.host, &[expected], || wire.repeat(FRAMES, &udp4(PORT)?))
+}
+
+fn native_redirect_to_closed_interface() -> Result<()> {
+    let wire = wire_with_way_out()?;
+    let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
+    // With a program at its other end it could take frames, were it up.
+    let _end = verdict(&wire.host, "end0", Verdict::Pass, Hook::Native)?;
+    wire.host.command("ip link set out0 down")?;
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, target, Hook::Native))?;
+    let expected = row(Some("redirect failed: ENETDOWN (target is down)"), "host0", FRAMES);
+    expect(&wire.host, &[expected], || wire.repeat(FRAMES, &udp4(PORT)?))
+}
+
+/// The program on the way out of a native redirect runs on frames.
+fn native_abort_on_the_way_out() -> Result<()> {
+    let wire = wire_with_way_out()?;
+    let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
+    let _end = verdict(&wire.host, "end0", Verdict::Pass, Hook::Native)?;
+    let _program = attached(&wire.host, || bpf::xdp_redirect_through(ifindex, target, Verdict::Aborted, Hook::Native))?;
+    expect(&wire.host, &[row(Some("XDP_ABORTED"), "out0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+}
+
+/// The driver has no `sk_buff` for small frames of a writer that does not block, and one for those of more than a page
+/// (`tun_can_build_skb`, `drivers/net/tun.c`).
+fn tap() -> Result<()> {
+    let netns = Netns::new()?;
+    let tap = Tun::create(&netns, "tap0", Kind::Tap)?;
+    netns.commands("ip link set tap0 arp off up")?;
+    tap.do_not_block()?;
+    let _program = verdict(&netns, "tap0", Verdict::Aborted, Hook::Native)?;
+    let (small, large) = ([0x55; 100], [0x55; 6000]);
+    let expected = [row(None, "tap0", FRAMES), row(Some("XDP_ABORTED"), "tap0", FRAMES)];
+    expect(&netns, &expected, || {
+        for frame in [&small[..], &large[..]] {
+            (0..FRAMES).try_for_each(|_| tap.write(frame))?;
+        }
+        Ok(())
+    })
+}
+
+fn other_interfaces_are_filtered() -> Result<()> {
+    let wire = Wire::new()?;
+    let ifindex = wire.host.ifindex("host0")?;
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
+    let stat = Stat::during(&["--source", "ebpf", "--interface", "lo"], || {
+        wire.repeat(FRAMES, &udp4(PORT)?)?;
+        case::drained()
+    })?;
+    let (found, filtered) = (rows(&stat, &wire.host)?, stat.ledger("filtered")?);
+    ensure!(found.is_empty(), "drops of another interface: {found:#?}");
+    ensure!(filtered >= FRAMES, "{filtered} filtered");
+    Ok(())
+}
+
+fn single_frames_are_told() -> Result<()> {
+    let wire = Wire::new()?;
+    let (ifindex, inum) = (wire.host.ifindex("host0")?, wire.host.inum().to_string());
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
+    let arguments = ["trace", "--format", "json", "--all", "--source", "ebpf", "--netns", &inum];
+    let droptrace = Droptrace::start(&arguments)?;
+    wire.repeat(FRAMES, &udp4(PORT)?)?;
+    case::drained()?;
+    let finished = droptrace.finish()?;
+    let lines = finished.stdout.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    let drops: Vec<_> = lines.iter().filter(|line| line["schema"] == "droptrace.drop.v1").collect();
+    let told = drops.iter().filter(|line| line["kind"] == "xdp" && line["length"].is_null()).count();
+    ensure!(told as u64 == FRAMES && drops.len() == told, "{told} of {} drops: {:?}", drops.len(), drops.first());
+    Ok(())
+}
+
+fn recording_replays_frames() -> Result<()> {
+    let wire = Wire::new()?;
+    let (ifindex, inum) = (wire.host.ifindex("host0")?, wire.host.inum().to_string());
+    let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
+    let droptrace = Droptrace::start(&["trace", "--raw", "--all", "--source", "ebpf", "--netns", &inum])?;
+    wire.repeat(FRAMES, &udp4(PORT)?)?;
+    case::drained()?;
+    let path = env::temp_dir().join(format!("droptrace-xdp-{}", process::id()));
+    fs::write(&path, droptrace.finish()?.stdout)?;
+    let name = path.to_str().context("a path that is not UTF-8")?;
+    let replayed = Droptrace::spawn(&mut command(&["replay", name, "--stat", "--format", "json"])?)?.wait();
+    fs::remove_file(&path)?;
+    let stat = Stat::parse(&replayed?.stdout)?;
+    let (found, reason) = (rows(&stat, &wire.host)?, "redirect failed: EINVAL (no such target)");
+    ensure!(found == [row(Some(reason), "host0", FRAMES)], "found {found:#?}");
+    Ok(())
+}

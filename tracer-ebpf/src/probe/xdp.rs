@@ -1,0 +1,261 @@
+//! `xdp:xdp_exception` and `xdp:xdp_redirect_err` (`include/trace/events/xdp.h`): frames that XDP drops by a fault, before
+//! there is an `sk_buff` that `kfree_skb` could show.
+//!
+//! XDP also runs on `sk_buff`s: then the same tracepoints come first, and `kfree_skb` right after them. That drop is
+//! counted there alone, where more is known of it. `docs/fields.md` has the rules, with the functions of the kernel that
+//! they come from.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use tracer_common::{ABSENT, CpuState, XDP_REDIRECT_FAILED};
+
+use super::count;
+use crate::config::config;
+use crate::guard::{self, Held};
+use crate::memory::{Memory, Probe};
+use crate::skb::{Dropped, Verdict};
+use crate::{account, record};
+
+/// `enum xdp_action` (`include/uapi/linux/bpf.h`).
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+/// `enum bpf_attach_type` (`include/uapi/linux/bpf.h`).
+const BPF_XDP_DEVMAP: u32 = 33;
+const BPF_XDP_CPUMAP: u32 = 35;
+/// `struct bpf_xdp_entity` (`include/linux/netdevice.h`): program and link, of which one is set.
+const BPF_XDP_ENTITY: u32 = 16;
+/// Index of the driver's own program in `net_device.xdp_state` (`XDP_MODE_DRV`).
+const XDP_MODE_DRV: u32 = 1;
+/// The tracepoint and `kfree_skb` are a few instructions apart, between which a virtual machine may have to wait for its
+/// processor: nanoseconds.
+const MOST_BETWEEN: u64 = 100_000_000;
+
+/// A program aborted, gave a verdict that does not exist, or its frame could not be sent back.
+#[raw_tracepoint(tracepoint = "xdp_exception")]
+pub fn xdp_exception(ctx: RawTracePointContext) -> i32 {
+    let (device, program, action): (*const u8, *const u8, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    // SAFETY: the tracepoint's arguments.
+    let tells = unsafe { Tells::exception(device, program, action) };
+    report(&ctx, device, action, tells, |state| {
+        // SAFETY: the element is this CPU's own.
+        action == XDP_REDIRECT && unsafe { is_redirect_told(state, device) }
+    });
+    0
+}
+
+/// A frame could not be redirected.
+#[raw_tracepoint(tracepoint = "xdp_redirect_err")]
+pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
+    let (device, error): (*const u8, i32) = (ctx.arg(0), ctx.arg(3));
+    // SAFETY: the tracepoint's arguments.
+    let tells = unsafe { Tells::redirect(device) };
+    report(&ctx, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
+        // SAFETY: the element is this CPU's own.
+        unsafe {
+            (*state).xdp.redirect_device = device as u64;
+            (*state).xdp.redirect_ticks = account::ticks();
+        }
+        false
+    });
+    0
+}
+
+/// Whether `kfree_skb` reports the same packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    /// It does not: there is no `sk_buff`.
+    Never,
+    /// It does.
+    Surely,
+    /// It does if its next packet is one of the same device.
+    OfDevice,
+    /// It does if its next packet is one of a device with a generic XDP program.
+    OfGeneric,
+}
+
+impl Tells {
+    /// Of an exception.
+    ///
+    /// # Safety
+    /// The arguments must be the tracepoint's.
+    #[inline(always)]
+    unsafe fn exception(device: *const u8, program: *const u8, action: u32) -> Self {
+        // SAFETY: the helper fails on addresses that cannot be read.
+        unsafe {
+            match Probe::load(program, config!(offsets.prog_attach_type)) {
+                BPF_XDP_CPUMAP => return Self::Surely,
+                BPF_XDP_DEVMAP => return Self::OfGeneric,
+                _ => {}
+            }
+            if has_generic_program::<Probe>(device) {
+                return Self::Surely;
+            }
+            let runs_on_skbs = match kind(device) {
+                Kind::Tun => true,
+                // It frees the `sk_buff` by `consume_skb` before it sends the frame back.
+                Kind::Veth => action != XDP_TX,
+                Kind::Other => false,
+            };
+            // The target of a generic redirect, whose queue is stopped.
+            let is_target = action == XDP_TX && !has_own_program(device);
+            if runs_on_skbs || is_target { Self::OfDevice } else { Self::Never }
+        }
+    }
+
+    /// Of a redirect.
+    ///
+    /// # Safety
+    /// As [`Tells::exception`].
+    #[inline(always)]
+    unsafe fn redirect(device: *const u8) -> Self {
+        // SAFETY: the helper fails on addresses that cannot be read.
+        unsafe {
+            if has_generic_program::<Probe>(device) {
+                return Self::Surely;
+            }
+            // As above, veth has freed its `sk_buff` before.
+            if kind(device) == Kind::Tun { Self::OfDevice } else { Self::Never }
+        }
+    }
+}
+
+/// Counts one drop, unless `kfree_skb` is sure to, or `is_told` says that it was counted before.
+#[inline(always)]
+fn report(
+    ctx: &impl EbpfContext,
+    device: *const u8,
+    reason: u32,
+    tells: Tells,
+    is_told: impl FnOnce(*mut CpuState) -> bool,
+) {
+    if tells == Tells::Surely {
+        return;
+    }
+    guard::exclusively(|held| {
+        // SAFETY: the state is this CPU's own; the device is the tracepoint's.
+        unsafe {
+            let note = &raw mut (*held.state).xdp;
+            (*note).device = 0;
+            if is_told(held.state) {
+                return;
+            }
+            let dropped = Dropped::frame(device, reason, (*held.state).netns_ops);
+            let overflow = (*held.counts).counters.overflow;
+            let verdict = count::<Probe>(ctx, held, &dropped);
+            if tells == Tells::Never {
+                if verdict != Verdict::Filtered && config!(events) != 0 {
+                    record::send::<Probe>(held, core::ptr::null(), &dropped);
+                }
+            } else if verdict == Verdict::Counted && (*held.counts).counters.overflow == overflow {
+                // No record: it could not be taken back.
+                (*note).ticks = account::ticks();
+                (*note).key = dropped.key;
+                (*note).from_generic = (tells == Tells::OfGeneric).into();
+                (*note).device = device as u64;
+            }
+        }
+    });
+}
+
+/// Takes back what an XDP program was noted to have dropped, if `dropped`, the next drop on this CPU, is that packet.
+///
+/// # Safety
+/// All elements are this CPU's own.
+#[inline(always)]
+pub(super) unsafe fn settle<M: Memory>(held: &Held, dropped: &Dropped) {
+    // SAFETY: the caller's; the device was believed.
+    unsafe {
+        let note = &raw mut (*held.state).xdp;
+        let device = (*note).device;
+        if device == 0 {
+            return;
+        }
+        (*note).device = 0;
+        let reason = dropped.key.reason;
+        let own = dropped.device.pointer;
+        let is_general = reason == config!(unspecified_reason) || reason == config!(xdp_reason);
+        let is_generic = (*note).from_generic != 0 && !own.is_null() && has_generic_program::<M>(own);
+        let is_of = own as u64 == device || is_generic;
+        let is_next = is_recent((*note).ticks);
+        if is_general && is_of && is_next && account::take_back(held, &(*note).key) {
+            let hits = &raw mut (*held.counts).counters.hits;
+            *hits = (*hits).wrapping_sub(1);
+        }
+    }
+}
+
+/// Whether this frame's failed redirect was counted just before: some drivers report it as an exception too
+/// (`ixgbe_run_xdp`, `netvsc_run_xdp`).
+///
+/// # Safety
+/// `state` must be the element of `CPU_STATE`.
+#[inline(always)]
+unsafe fn is_redirect_told(state: *mut CpuState, device: *const u8) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        let note = &raw mut (*state).xdp;
+        let is_same = (*note).redirect_device == device as u64;
+        (*note).redirect_device = 0;
+        is_same && is_recent((*note).redirect_ticks)
+    }
+}
+
+/// Whether so little time has passed since `ticks` that the kernel may still be at the same packet.
+#[inline(always)]
+fn is_recent(ticks: u64) -> bool {
+    account::ticks().wrapping_sub(ticks) * u64::from(config!(tick_ns)) <= MOST_BETWEEN
+}
+
+/// Whether a generic XDP program is attached, which runs on `sk_buff`s: a device cannot have one of its driver's at the
+/// same time (`dev_xdp_attach`, `net/core/dev.c`).
+///
+/// # Safety
+/// `device` must be a `struct net_device`.
+#[inline(always)]
+unsafe fn has_generic_program<M: Memory>(device: *const u8) -> bool {
+    // SAFETY: the caller's.
+    unsafe { M::load::<usize>(device, config!(offsets.dev_xdp_prog)) != 0 }
+}
+
+/// Whether the driver runs a program of the device's own.
+///
+/// # Safety
+/// `device` must be a `struct net_device`.
+#[inline(always)]
+unsafe fn has_own_program(device: *const u8) -> bool {
+    let offset = config!(offsets.dev_xdp_state);
+    if offset == ABSENT {
+        return false;
+    }
+    let entity = offset + XDP_MODE_DRV * BPF_XDP_ENTITY;
+    // SAFETY: the caller's.
+    unsafe { Probe::load::<u64>(device, entity) | Probe::load::<u64>(device, entity + 8) != 0 }
+}
+
+/// The virtual devices whose drivers run XDP programs on `sk_buff`s as well.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Veth,
+    Tun,
+    Other,
+}
+
+/// # Safety
+/// `device` must be a `struct net_device`.
+#[inline(always)]
+unsafe fn kind(device: *const u8) -> Kind {
+    // SAFETY: the helper fails on addresses that cannot be read.
+    let (name, end) = unsafe {
+        let ops: u64 = Probe::load(device, config!(offsets.dev_rtnl_link_ops));
+        let kind: u64 = Probe::chase(ops, config!(offsets.link_ops_kind));
+        (Probe::chase::<[u8; 4]>(kind, 0), Probe::chase::<u8>(kind, 4))
+    };
+    if name == *b"tun\0" {
+        Kind::Tun
+    } else if name == *b"veth" && end == 0 {
+        Kind::Veth
+    } else {
+        Kind::Other
+    }
+}
