@@ -34,8 +34,11 @@ const COUNTING: [&str; 2] = ["drops", "exact"];
 /// As these, of single drops and of what is rare: they start the program with records, which emulated verifiers take long
 /// for.
 const DETAILED: [&str; 3] = ["truth", "xdp", "nothing_lost"];
-/// The series on which those run: one that reads by plain loads, and the newest.
-const DETAILED_ON: [Series; 2] = [Series::cloud(6, 1), Series::cloud(7, 3)];
+/// The series on which those run.
+const DETAILED_ON: [Series; 1] = [Series::cloud(7, 3)];
+/// The series on which the drop monitor is tested in summary mode too, over all provoked drops: the oldest and the newest.
+const SUMMARISED: [Series; 2] = [Series::cloud(5, 10), Series::cloud(7, 3)];
+const IN_PACKET_MODE: &str = "packet_mode_beside_the_kernel_program";
 /// As these, with far more drops: where the kernel shows nested drops too, where it withholds them, and with `PREEMPT_RT`.
 const STORMS: &str = "storms";
 const STORMY: [Series; 2] = [Series::cloud(5, 10), Series::cloud(7, 3)];
@@ -239,6 +242,9 @@ fn plans(series: Option<Series>, here: Option<Series>) -> Vec<Run> {
         tests.push(job(STORMS));
     }
     let mut by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    if series.is_some_and(|series| !SUMMARISED.contains(&series)) {
+        by_monitor[0].arguments.extend(["--exact", IN_PACKET_MODE].map(str::to_owned));
+    }
     let mut netlink = vec![job("netlink")];
     if BOTH_SOURCES.map(Some).contains(&series) {
         netlink.push(job("both"));
