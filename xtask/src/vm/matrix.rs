@@ -235,7 +235,7 @@ fn plans(series: Option<Series>, here: Option<Series>) -> Vec<Run> {
     if series.is_none() || series != here {
         tests.extend(COUNTING.map(job));
     }
-    if series.is_none() || series.is_some_and(|series| DETAILED_ON.contains(&series) && Some(series) != here) {
+    if series.is_none_or(|series| DETAILED_ON.contains(&series) && Some(series) != here) {
         tests.extend(DETAILED.map(job));
     }
     if series.is_some_and(|series| STORMY.contains(&series) && Some(series) != here) {
