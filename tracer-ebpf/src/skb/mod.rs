@@ -58,21 +58,17 @@ impl Dropped {
             let protocol = u16::from_be(M::field(skb, config!(offsets.skb_protocol)));
             let Owner { net, device, ifindex, family } = Owner::read::<M>(skb, rx_sk, ops);
             let key = DropKey { location, netns: net.id, ifindex, reason, protocol, ..Self::key_of_kind(KIND_PACKET) };
-            let mut dropped = Self {
-                key,
-                length: 0,
-                start: 0,
-                start_kind: START_NONE,
-                linear: 0,
-                network: 0,
-                device,
-                net,
-                receiver: rx_sk,
-            };
+            let mut dropped = Self::unmeasured(key, device, net, rx_sk);
             dropped.measure::<M>(skb);
             dropped.key.kind = dropped.kind(family);
             dropped
         }
+    }
+
+    /// A drop whose bytes have not been measured, or are not known.
+    #[inline(always)]
+    const fn unmeasured(key: DropKey, device: Device, net: Net, receiver: *const u8) -> Self {
+        Self { key, length: 0, start: 0, start_kind: START_NONE, linear: 0, network: 0, device, net, receiver }
     }
 
     #[inline(always)]
@@ -131,17 +127,7 @@ impl Dropped {
         let device = unsafe { Device::at::<Probe>(device, ops) };
         let (net, ifindex) = (device.net, device.ifindex);
         let key = DropKey { netns: net.id, ifindex, reason, ..Self::key_of_kind(KIND_XDP) };
-        Self {
-            key,
-            length: 0,
-            start: 0,
-            start_kind: START_NONE,
-            linear: 0,
-            network: 0,
-            device,
-            net,
-            receiver: core::ptr::null(),
-        }
+        Self::unmeasured(key, device, net, core::ptr::null())
     }
 
     /// What the filters say of it. `wanted` is [`tracer_common::CpuState::wanted_netns`].
