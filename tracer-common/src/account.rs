@@ -172,6 +172,31 @@ pub struct XdpNote {
 /// Bytes of a packet's network and transport header that the sampler looks at.
 pub const SCRATCH_LEN: usize = 64;
 
+/// What a record says of a drop, on its way to the ring. Addresses are 0 where there is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct DropFacts {
+    /// What it is counted by.
+    pub key: DropKey,
+    /// Address of the first header that is set.
+    pub start: u64,
+    /// Bytes from `start` on that lie in one piece.
+    pub linear: u64,
+    /// Address of the network header.
+    pub network: u64,
+    /// Address of the packet's `struct net_device`.
+    pub device: u64,
+    /// Address of the socket that was to receive it.
+    pub receiver: u64,
+    /// Bytes from `start` on.
+    pub length: u32,
+    /// Inode number of the namespace.
+    pub netns_inum: u32,
+    /// Which header `start` is: one of the `START_*` values.
+    pub start_kind: u64,
+}
+
 /// What one CPU keeps beyond generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -191,6 +216,8 @@ pub struct CpuState {
     pub qdisc: QdiscNote,
     /// Room for a packet's headers.
     pub scratch: [u8; SCRATCH_LEN],
+    /// Room for the drop that a record is made of.
+    pub dropped: DropFacts,
 }
 
 /// The slot of a key, of the `mask + 1` in use.
@@ -254,7 +281,8 @@ const _: () = {
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 80);
-    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN);
+    assert!(size_of::<DropFacts>() == 96);
+    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN + 96);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

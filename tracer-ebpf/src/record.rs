@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
-use tracer_common::{BYTES_CAST, BYTES_NONE, MAX_SNAPLEN, RecordHeader, START_NONE};
+use tracer_common::{BYTES_CAST, BYTES_NONE, DropFacts, IFNAMSIZ, MAX_SNAPLEN, RecordHeader, START_NONE};
 
 use crate::config::config;
 use crate::guard::Held;
@@ -20,6 +20,26 @@ const CHUNK: usize = 8;
 /// Sends a record of `dropped`, or counts why not.
 #[inline(always)]
 pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
+    // SAFETY: the element is this CPU's own.
+    let kept = unsafe {
+        let kept = &raw mut (*held.state).dropped;
+        dropped.keep(kept);
+        forget();
+        &*kept
+    };
+    send_kept::<M>(held, skb, kept);
+}
+
+/// Makes the compiler read again what it has just written to memory. The verifier knows nothing of what stands there, so
+/// that to it all ways to this point are one, and it checks once what follows.
+#[inline(always)]
+fn forget() {
+    // SAFETY: no instruction.
+    unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
+}
+
+#[inline(always)]
+fn send_kept<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;
@@ -44,10 +64,10 @@ pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
             key: dropped.key,
             length: dropped.length,
             captured,
-            start: dropped.start_kind,
+            start: dropped.start_kind as u8,
             sections: 0,
-            interface: dropped.device_name::<M>(),
-            netns_inum: dropped.net.inum,
+            interface: [0; IFNAMSIZ],
+            netns_inum: dropped.netns_inum,
             cpu: bpf_get_smp_processor_id(),
             vlan_tci: 0,
             vlan_proto: 0,
@@ -72,9 +92,9 @@ pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
 /// # Safety
 /// `to` must have room for `snaplen` bytes.
 #[inline(always)]
-unsafe fn capture(to: *mut u8, dropped: &Dropped) -> u16 {
+unsafe fn capture(to: *mut u8, dropped: &DropFacts) -> u16 {
     let snaplen = config!(snaplen);
-    if snaplen == 0 || config!(bytes) == BYTES_NONE || dropped.start_kind == START_NONE {
+    if snaplen == 0 || config!(bytes) == BYTES_NONE || dropped.start_kind == u64::from(START_NONE) {
         return 0;
     }
     let mut size = u64::from(snaplen);

@@ -8,12 +8,13 @@ mod name;
 mod owner;
 
 use tracer_common::{
-    DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT, START_NONE,
+    DropFacts, DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT, START_NONE,
 };
 
 use crate::config::{config, kernel_space};
 use crate::memory::{Memory, Probe};
 use owner::{Device, Net, Owner};
+pub(crate) use name::device_name;
 pub(crate) use owner::{Route, Socket};
 
 /// Address families of sockets whose messages never leave this host (`include/linux/socket.h`).
@@ -128,6 +129,27 @@ impl Dropped {
         let (net, ifindex) = (device.net, device.ifindex);
         let key = DropKey { netns: net.id, ifindex, reason, ..Self::key_of_kind(KIND_XDP) };
         Self::unmeasured(key, device, net, core::ptr::null())
+    }
+
+    /// Keeps what a record says of it in `to`.
+    ///
+    /// # Safety
+    /// `to` must be this CPU's own.
+    #[inline(always)]
+    pub(crate) unsafe fn keep(&self, to: *mut DropFacts) {
+        // SAFETY: the caller's. Field by field, for the program's stack is small.
+        unsafe {
+            (*to).key = self.key;
+            (*to).start = self.start;
+            (*to).linear = self.linear;
+            (*to).network = self.network;
+            (*to).device = self.device.pointer as u64;
+            // Only kernels that tell it have more than NULL, whose type differs.
+            (*to).receiver = if config!(has_rx_sk) != 0 { self.receiver as u64 } else { 0 };
+            (*to).length = self.length;
+            (*to).netns_inum = self.net.inum;
+            (*to).start_kind = self.start_kind.into();
+        }
     }
 
     /// What the filters say of it. `wanted` is [`tracer_common::CpuState::wanted_netns`].

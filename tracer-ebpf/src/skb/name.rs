@@ -12,20 +12,7 @@ const NETDEV_HASHENTRIES: u32 = 1 << 8;
 const MAX_CHAIN: u32 = 16;
 
 impl Dropped {
-    /// The name of the packet's device; zeros when it has none.
-    #[inline(always)]
-    pub(crate) fn device_name<M: Memory>(&self) -> InterfaceName {
-        let offset = config!(offsets.dev_name);
-        if self.device.pointer.is_null() || offset == ABSENT {
-            return [0; IFNAMSIZ];
-        }
-        // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
-        let words =
-            unsafe { [M::load::<u64>(self.device.pointer, offset), M::load::<u64>(self.device.pointer, offset + 8)] };
-        joined(words)
-    }
-
-    /// As [`Dropped::device_name`], and for a packet that has lost its device (TCP takes it away) the name of the
+    /// The name of the packet's device; for a packet that has lost its device (TCP takes it away) the name of the
     /// interface that it came in by. For rare use: it walks the kernel's list.
     #[inline(always)]
     pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
@@ -33,8 +20,23 @@ impl Dropped {
             // SAFETY: `net` is a `struct net`.
             return unsafe { name_by_index::<M>(self.net.pointer, self.key.ifindex) };
         }
-        self.device_name::<M>()
+        // SAFETY: the pointer is a root, or NULL.
+        unsafe { device_name::<M>(self.device.pointer) }
     }
+}
+
+/// The name of a device; zeros when it is NULL.
+///
+/// # Safety
+/// `device` must be a root or NULL.
+#[inline(always)]
+pub(crate) unsafe fn device_name<M: Memory>(device: *const u8) -> InterfaceName {
+    let offset = config!(offsets.dev_name);
+    if device.is_null() || offset == ABSENT {
+        return [0; IFNAMSIZ];
+    }
+    // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
+    joined(unsafe { [M::load::<u64>(device, offset), M::load::<u64>(device, offset + 8)] })
 }
 
 fn joined(words: [u64; 2]) -> InterfaceName {
