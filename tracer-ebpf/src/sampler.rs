@@ -7,7 +7,8 @@
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
-    BYTES_CAST, BYTES_NONE, BYTES_PROBE, CpuState, DropFacts, FlowBucket, FlowKey, SCRATCH_LEN, SITE_FACTOR, SiteBucket, SiteKey,
+    BYTES_CAST, BYTES_NONE, BYTES_PROBE, CpuState, DropFacts, FlowBucket, FlowKey, SCRATCH_LEN, SITE_FACTOR,
+    SiteBucket, SiteKey,
 };
 
 use crate::account::ticks;

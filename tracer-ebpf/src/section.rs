@@ -1,8 +1,8 @@
 //! The optional sections of a record: what is known of a packet beyond its bytes.
 
 use tracer_common::{
-    ABSENT, DropFacts, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER, SOCKET_RECEIVER,
-    SocketFacts,
+    ABSENT, DropFacts, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER,
+    SOCKET_RECEIVER, SocketFacts,
 };
 
 use crate::config::config;

@@ -8,13 +8,14 @@ mod name;
 mod owner;
 
 use tracer_common::{
-    DropFacts, DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT, START_NONE,
+    DropFacts, DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT,
+    START_NONE,
 };
 
 use crate::config::{config, kernel_space};
 use crate::memory::{Memory, Probe};
-use owner::{Device, Net, Owner};
 pub(crate) use name::device_name;
+use owner::{Device, Net, Owner};
 pub(crate) use owner::{Route, Socket};
 
 /// Address families of sockets whose messages never leave this host (`include/linux/socket.h`).
