@@ -194,7 +194,9 @@ pub struct DropFacts {
     /// Inode number of the namespace.
     pub netns_inum: u32,
     /// Which header `start` is: one of the `START_*` values.
-    pub start_kind: u64,
+    pub start_kind: u8,
+    /// Always zero.
+    pub padding: [u8; 7],
 }
 
 /// What one CPU keeps beyond generations.

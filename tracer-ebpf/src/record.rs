@@ -64,7 +64,7 @@ fn send_kept<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
             key: dropped.key,
             length: dropped.length,
             captured,
-            start: dropped.start_kind as u8,
+            start: dropped.start_kind,
             sections: 0,
             interface: [0; IFNAMSIZ],
             netns_inum: dropped.netns_inum,
@@ -94,7 +94,7 @@ fn send_kept<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
 #[inline(always)]
 unsafe fn capture(to: *mut u8, dropped: &DropFacts) -> u16 {
     let snaplen = config!(snaplen);
-    if snaplen == 0 || config!(bytes) == BYTES_NONE || dropped.start_kind == u64::from(START_NONE) {
+    if snaplen == 0 || config!(bytes) == BYTES_NONE || dropped.start_kind == START_NONE {
         return 0;
     }
     let mut size = u64::from(snaplen);

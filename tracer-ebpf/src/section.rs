@@ -139,7 +139,8 @@ unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
 unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &DropFacts, ops: u64) {
     // SAFETY: the socket is proved to be one.
     unsafe {
-        let (pointer, role) = if is_kernel(dropped.receiver) {
+        // Without the argument nothing leads there, and the verifier has no type for what a mere number points to.
+        let (pointer, role) = if config!(has_rx_sk) != 0 && is_kernel(dropped.receiver) {
             (dropped.receiver as *const u8, SOCKET_RECEIVER)
         } else {
             (M::field_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8, SOCKET_OWNER)

@@ -145,11 +145,10 @@ impl Dropped {
             (*to).linear = self.linear;
             (*to).network = self.network;
             (*to).device = self.device.pointer as u64;
-            // Only kernels that tell it have more than NULL, whose type differs.
-            (*to).receiver = if config!(has_rx_sk) != 0 { self.receiver as u64 } else { 0 };
+            (*to).receiver = self.receiver as u64;
             (*to).length = self.length;
             (*to).netns_inum = self.net.inum;
-            (*to).start_kind = self.start_kind.into();
+            (*to).start_kind = self.start_kind;
         }
     }
 

@@ -13,7 +13,7 @@ const MAX_CHAIN: u32 = 16;
 
 impl Dropped {
     /// The name of the packet's device; for a packet that has lost its device (TCP takes it away) the name of the
-    /// interface that it came in by. For rare use: it walks the kernel's list.
+    /// interface that it came in by; zeros where neither is known. For rare use: it walks the kernel's list.
     #[inline(always)]
     pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
         if self.device.pointer.is_null() && !self.net.pointer.is_null() && self.key.ifindex != 0 {
