@@ -18,9 +18,30 @@ pub(crate) fn ticks() -> u64 {
     unsafe { bpf_jiffies64() }
 }
 
-/// Counts `dropped`. False when it found no room and is the first such drop on this CPU in this generation.
+/// What became of a drop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// It was added to a count.
+    Added,
+    /// It is the first one of its key, on this CPU or on all.
+    First,
+    /// There was no room.
+    Overflow,
+}
+
+/// Counts `dropped`, and keeps the names that belong to a new key.
 #[inline(always)]
-pub(crate) fn count<M: Memory>(held: &Held, dropped: &Dropped) -> bool {
+pub(crate) fn count<M: Memory>(held: &Held, dropped: &Dropped) -> Counted {
+    let counted = add_up(held, dropped);
+    // At one place, so that the verifier walks the kernel's lists once.
+    if counted == Counted::First {
+        remember::<M>(held, dropped);
+    }
+    counted
+}
+
+#[inline(always)]
+fn add_up(held: &Held, dropped: &Dropped) -> Counted {
     let now = ticks();
     // SAFETY: all elements are this CPU's own; `slot_of` is less than the number of slots.
     unsafe {
@@ -30,14 +51,14 @@ pub(crate) fn count<M: Memory>(held: &Held, dropped: &Dropped) -> bool {
         if (*slot).count.packets == 0 {
             (*slot).key = dropped.key;
             (*slot).count = first(dropped.length, now);
-            remember::<M>(held, dropped);
-        } else if (*slot).key == dropped.key {
-            add(&raw mut (*slot).count, dropped.length, now);
-        } else if !count_in_hash::<M>(held, dropped, now) {
-            return count_overflow(held, dropped);
+            return Counted::First;
         }
+        if (*slot).key == dropped.key {
+            add(&raw mut (*slot).count, dropped.length, now);
+            return Counted::Added;
+        }
+        count_in_hash(held, dropped, now)
     }
-    true
 }
 
 /// Takes back one drop without bytes that was counted by `key` on this CPU, in this generation or the one before. A count
@@ -104,40 +125,34 @@ unsafe fn add_or_start(count: *mut DropCount, length: u32, now: u64) {
     unsafe { if (*count).packets == 0 { *count = first(length, now) } else { add(count, length, now) } }
 }
 
-/// False when the hash has no room for a new key.
+/// As [`add_up`], where the slot belongs to another key.
 ///
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
 #[inline(always)]
-unsafe fn count_in_hash<M: Memory>(held: &Held, dropped: &Dropped, now: u64) -> bool {
+unsafe fn count_in_hash(held: &Held, dropped: &Dropped, now: u64) -> Counted {
     let drops = if held.generation == 0 { &DROPS_0 } else { &DROPS_1 };
     if let Some(count) = drops.get_ptr_mut(dropped.key) {
         // SAFETY: the element is this CPU's own.
         unsafe { add_or_start(count, dropped.length, now) };
-        return true;
+        return Counted::Added;
     }
     if drops.insert(dropped.key, first(dropped.length, now), BPF_NOEXIST.into()).is_ok() {
-        remember::<M>(held, dropped);
-        return true;
+        return Counted::First;
     }
     // Another CPU may have been first; this CPU's counts are zeros then.
-    match drops.get_ptr_mut(dropped.key) {
-        Some(count) => {
-            // SAFETY: the element is this CPU's own.
-            unsafe { add_or_start(count, dropped.length, now) };
-            true
-        }
-        None => false,
+    if let Some(count) = drops.get_ptr_mut(dropped.key) {
+        // SAFETY: the element is this CPU's own.
+        unsafe { add_or_start(count, dropped.length, now) };
+        return Counted::Added;
     }
+    count_overflow(held, dropped);
+    Counted::Overflow
 }
 
-/// False for the first one.
-///
-/// # Safety
-/// All elements are this CPU's own.
 #[inline(always)]
-unsafe fn count_overflow(held: &Held, dropped: &Dropped) -> bool {
-    // SAFETY: the caller's.
+fn count_overflow(held: &Held, dropped: &Dropped) {
+    // SAFETY: all elements are this CPU's own.
     unsafe {
         (*held.counts).counters.overflow += 1;
         let slot = held.generation * OVERFLOW_SLOTS + overflow_slot(dropped.key.overflow_reason());
@@ -145,7 +160,6 @@ unsafe fn count_overflow(held: &Held, dropped: &Dropped) -> bool {
             (*count).packets += 1;
             (*count).bytes += u64::from(dropped.length);
         }
-        (*held.counts).counters.overflow != 1
     }
 }
 

@@ -30,6 +30,17 @@ pub(crate) trait Memory {
         if offset == ABSENT { T::default() } else { unsafe { Self::field(skb, offset) } }
     }
 
+    /// Reads a field of the tracepoint's `sk_buff` that is a pointer to a structure, for [`Memory::root`]; 0 for a field
+    /// that this kernel does not have.
+    ///
+    /// # Safety
+    /// As [`Memory::field`].
+    #[inline(always)]
+    unsafe fn pointer(skb: *const u8, offset: u32) -> *const u8 {
+        // SAFETY: the caller's.
+        unsafe { Self::field_if_present::<usize>(skb, offset) as *const u8 }
+    }
+
     /// A pointer that was read out of the `sk_buff` or given as an argument, made fit for [`Memory::load`].
     /// `type_id` is the BTF id of the structure that it should point to.
     fn root(pointer: *const u8, type_id: u32) -> *const u8;
@@ -63,6 +74,20 @@ impl Memory for Typed {
     unsafe fn field<T: Copy + Default>(skb: *const u8, offset: u32) -> T {
         // SAFETY: the verifier checks the access as one of a field.
         unsafe { plain(skb, offset) }
+    }
+
+    /// As a number where a cast gives it its type again: for a pointer with a type, read through one that is trusted, the
+    /// verifier searches all names of the kernel's BTF (`btf_nested_type_is_trusted`), a millisecond each time.
+    #[inline(always)]
+    unsafe fn pointer(skb: *const u8, offset: u32) -> *const u8 {
+        // SAFETY: the caller's.
+        unsafe {
+            if config!(reads) == READ_CAST {
+                Self::chase::<usize>(skb as u64, offset) as *const u8
+            } else {
+                Self::field_if_present::<usize>(skb, offset) as *const u8
+            }
+        }
     }
 
     #[inline(always)]

@@ -143,7 +143,7 @@ unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
         let (pointer, role) = if config!(has_rx_sk) != 0 && is_kernel(dropped.receiver) {
             (dropped.receiver as *const u8, SOCKET_RECEIVER)
         } else {
-            (M::field_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8, SOCKET_OWNER)
+            (M::pointer(skb, config!(offsets.skb_sk)), SOCKET_OWNER)
         };
         let socket = Socket::at::<M>(pointer, ops);
         if socket.net.id == 0 {

@@ -38,7 +38,8 @@ fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, dropped: &Dropped) -> V
             Verdict::Undecided => (*counters).unknown_netns += 1,
             Verdict::Counted => {}
         }
-        if !account::count::<M>(held, dropped) {
+        let is_overflow = account::count::<M>(held, dropped) == account::Counted::Overflow;
+        if is_overflow && (*counters).overflow == 1 {
             debug!(ctx, "no room for a new key: such drops are counted by reason only");
         }
         verdict

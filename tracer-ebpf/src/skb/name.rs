@@ -46,21 +46,36 @@ fn joined(words: [u64; 2]) -> InterfaceName {
     name
 }
 
-/// The name of an interface, by its index within a namespace; zeros when it is gone (`__dev_get_by_index`,
-/// `net/core/dev.c`).
+/// The name of an interface, by its index within a namespace; zeros when it is gone.
 ///
 /// # Safety
 /// `net` must be a `struct net`.
 #[inline(always)]
 unsafe fn name_by_index<M: Memory>(net: *const u8, ifindex: u32) -> InterfaceName {
-    let (head, link) = (config!(offsets.net_dev_index_head), config!(offsets.dev_index_hlist));
-    if head == ABSENT || link == ABSENT || config!(offsets.dev_name) == ABSENT {
+    let offset = config!(offsets.dev_name);
+    if offset == ABSENT {
         return [0; IFNAMSIZ];
+    }
+    let device = device_by_index::<M>(net as u64, ifindex);
+    if device == 0 {
+        return [0; IFNAMSIZ];
+    }
+    // SAFETY: as in `device_name`.
+    joined(unsafe { [M::chase(device, offset), M::chase(device, offset + 8)] })
+}
+
+/// The device of an index within a namespace; 0 when it is gone (`__dev_get_by_index`, `net/core/dev.c`). A
+/// function of its own, so that the verifier walks it only as often as it is called.
+#[inline(never)]
+fn device_by_index<M: Memory>(net: u64, ifindex: u32) -> u64 {
+    let (head, link) = (config!(offsets.net_dev_index_head), config!(offsets.dev_index_hlist));
+    if head == ABSENT || link == ABSENT {
+        return 0;
     }
     let bucket = u64::from(ifindex & (NETDEV_HASHENTRIES - 1)) * size_of::<u64>() as u64;
     // SAFETY: what cannot be read is 0, which ends the walk.
     unsafe {
-        let heads: u64 = M::chase(net as u64, head);
+        let heads: u64 = M::chase(net, head);
         let mut entry: u64 = M::chase(heads.wrapping_add(bucket), 0);
         for _ in 0..MAX_CHAIN {
             if !is_kernel(entry) {
@@ -68,11 +83,10 @@ unsafe fn name_by_index<M: Memory>(net: *const u8, ifindex: u32) -> InterfaceNam
             }
             let device = entry.wrapping_sub(u64::from(link));
             if M::chase::<u32>(device, config!(offsets.dev_ifindex)) == ifindex {
-                let offset = config!(offsets.dev_name);
-                return joined([M::chase(device, offset), M::chase(device, offset + 8)]);
+                return device;
             }
             entry = M::chase(entry, 0);
         }
     }
-    [0; IFNAMSIZ]
+    0
 }

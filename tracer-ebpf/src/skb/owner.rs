@@ -114,7 +114,7 @@ impl Owner {
         unsafe {
             let receiver = Socket::at::<M>(rx_sk, ops);
             let (mut net, mut family) = (receiver.net, receiver.family::<M>());
-            let device = Device::at::<M>(M::field_if_present::<usize>(skb, config!(offsets.skb_dev)) as *const u8, ops);
+            let device = Device::at::<M>(M::pointer(skb, config!(offsets.skb_dev)), ops);
             if device.ifindex != 0 && (net.id == 0 || net.id == device.net.id) {
                 return Self { net: device.net, device, ifindex: device.ifindex, family: 0 };
             }
@@ -124,7 +124,7 @@ impl Owner {
                 return Self { net, device: Device::UNKNOWN, ifindex: 0, family };
             }
             if net.id == 0 {
-                let owner = M::field_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8;
+                let owner = M::pointer(skb, config!(offsets.skb_sk));
                 let owner = Socket::at::<M>(owner, ops);
                 (net, family) = (owner.net, owner.family::<M>());
             }
