@@ -172,7 +172,7 @@ pub struct XdpNote {
 /// Bytes of a packet's network and transport header that the sampler looks at.
 pub const SCRATCH_LEN: usize = 64;
 
-/// What a record says of a drop, on its way to the ring. Addresses are 0 where there is nothing.
+/// What the kernel program has read of a drop. Addresses are 0 where there is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -187,6 +187,8 @@ pub struct DropFacts {
     pub network: u64,
     /// Address of the packet's `struct net_device`.
     pub device: u64,
+    /// Address of the `struct net` of `key.netns`.
+    pub net: u64,
     /// Address of the socket that was to receive it.
     pub receiver: u64,
     /// Bytes from `start` on.
@@ -218,7 +220,7 @@ pub struct CpuState {
     pub qdisc: QdiscNote,
     /// Room for a packet's headers.
     pub scratch: [u8; SCRATCH_LEN],
-    /// Room for the drop that a record is made of.
+    /// The drop at hand.
     pub dropped: DropFacts,
 }
 
@@ -283,8 +285,8 @@ const _: () = {
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 80);
-    assert!(size_of::<DropFacts>() == 96);
-    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN + 96);
+    assert!(size_of::<DropFacts>() == 104);
+    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN + 104);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

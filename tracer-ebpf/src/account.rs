@@ -3,13 +3,13 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use tracer_common::{CacheSlot, DropCount, DropKey, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of};
+use tracer_common::{CacheSlot, DropCount, DropFacts, DropKey, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of};
 
 use crate::config::config;
 use crate::guard::Held;
 use crate::maps::{DROPS_0, DROPS_1, OVERFLOW, PLACES_0, PLACES_1};
 use crate::memory::Memory;
-use crate::skb::Dropped;
+use crate::skb::interface_name;
 
 /// Now, in ticks of the kernel's timer. The verifier makes a plain load of it.
 #[inline(always)]
@@ -29,19 +29,19 @@ pub(crate) enum Counted {
     Overflow,
 }
 
-/// Counts `dropped`, and keeps the names that belong to a new key.
+/// Counts `dropped`, and keeps the names that belong to a new key. `skb` is the packet, or NULL where there is none.
 #[inline(always)]
-pub(crate) fn count<M: Memory>(held: &Held, dropped: &Dropped) -> Counted {
+pub(crate) fn count<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) -> Counted {
     let counted = add_up(held, dropped);
     // At one place, so that the verifier walks the kernel's lists once.
     if counted == Counted::First {
-        remember::<M>(held, dropped);
+        remember::<M>(held, skb, dropped);
     }
     counted
 }
 
 #[inline(always)]
-fn add_up(held: &Held, dropped: &Dropped) -> Counted {
+fn add_up(held: &Held, dropped: &DropFacts) -> Counted {
     let now = ticks();
     // SAFETY: all elements are this CPU's own; `slot_of` is less than the number of slots.
     unsafe {
@@ -130,7 +130,7 @@ unsafe fn add_or_start(count: *mut DropCount, length: u32, now: u64) {
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
 #[inline(always)]
-unsafe fn count_in_hash(held: &Held, dropped: &Dropped, now: u64) -> Counted {
+unsafe fn count_in_hash(held: &Held, dropped: &DropFacts, now: u64) -> Counted {
     let drops = if held.generation == 0 { &DROPS_0 } else { &DROPS_1 };
     if let Some(count) = drops.get_ptr_mut(dropped.key) {
         // SAFETY: the element is this CPU's own.
@@ -151,7 +151,7 @@ unsafe fn count_in_hash(held: &Held, dropped: &Dropped, now: u64) -> Counted {
 }
 
 #[inline(always)]
-fn count_overflow(held: &Held, dropped: &Dropped) {
+fn count_overflow(held: &Held, dropped: &DropFacts) {
     // SAFETY: all elements are this CPU's own.
     unsafe {
         (*held.counts).counters.overflow += 1;
@@ -165,8 +165,10 @@ fn count_overflow(held: &Held, dropped: &Dropped) {
 
 /// Keeps the names that belong to a new key. No room: they are unknown, the count is not touched.
 #[inline(always)]
-fn remember<M: Memory>(held: &Held, dropped: &Dropped) {
-    let names = PlaceNames { interface: dropped.interface_name::<M>(), netns_inum: dropped.net.inum, padding: 0 };
+fn remember<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
+    // SAFETY: the packet is the one of `dropped`.
+    let interface = unsafe { interface_name::<M>(skb, dropped) };
+    let names = PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 };
     let places = if held.generation == 0 { &PLACES_0 } else { &PLACES_1 };
     // The first CPU's drop of the key decides.
     let _ = places.insert(dropped.key, names, BPF_NOEXIST.into());

@@ -8,7 +8,7 @@
 //! stay plain loads, and from 6.5 on a NULL check of a trusted pointer is deleted as redundant.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use tracer_common::{ABSENT, CALL_RDONLY_CAST, READ_CAST, READ_PLAIN, READ_PROBE};
+use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST, READ_PLAIN, READ_PROBE};
 
 use crate::config::config;
 
@@ -45,11 +45,11 @@ pub(crate) trait Memory {
     /// `type_id` is the BTF id of the structure that it should point to.
     fn root(pointer: *const u8, type_id: u32) -> *const u8;
 
-    /// As [`Memory::root`], of the pointer that stands in a field of the `sk_buff` and was kept as a number, `address`.
+    /// The packet's device, as a root again: `dropped` has its address as a number.
     ///
     /// # Safety
-    /// As [`Memory::field`]; the field must be a pointer, and must not have changed.
-    unsafe fn root_again(skb: *const u8, offset: u32, address: u64, type_id: u32) -> *const u8;
+    /// `skb` must be the packet of `dropped`, which has a device, or NULL where there is none.
+    unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8;
 
     /// Reads a field through a root, or through a pointer that was loaded through one; 0 where it cannot be read, and for
     /// a field that this kernel does not have.
@@ -96,12 +96,12 @@ impl Memory for Typed {
     }
 
     #[inline(always)]
-    unsafe fn root_again(skb: *const u8, offset: u32, address: u64, type_id: u32) -> *const u8 {
+    unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8 {
         if config!(reads) == READ_PLAIN {
-            // SAFETY: the caller's. Only a pointer that comes from a field can be read through.
-            return unsafe { Self::field::<usize>(skb, offset) as *const u8 };
+            // SAFETY: the caller's. Only a pointer that comes from a field can be read through; it has not changed.
+            return unsafe { Self::pointer(skb, config!(offsets.skb_dev)) };
         }
-        Self::root(address as *const u8, type_id)
+        Self::root(dropped.device as *const u8, config!(types.net_device))
     }
 
     #[inline(always)]
@@ -147,8 +147,8 @@ impl Memory for Probe {
     }
 
     #[inline(always)]
-    unsafe fn root_again(_: *const u8, _: u32, address: u64, _: u32) -> *const u8 {
-        address as *const u8
+    unsafe fn device_of(_: *const u8, dropped: &DropFacts) -> *const u8 {
+        dropped.device as *const u8
     }
 
     #[inline(always)]

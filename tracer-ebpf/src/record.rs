@@ -11,7 +11,6 @@ use crate::maps::RECORDS;
 use crate::memory::{Memory, Typed};
 use crate::sampler;
 use crate::section::{self, NO_SOCKET};
-use crate::skb::Dropped;
 
 const HEADER: usize = size_of::<RecordHeader>();
 /// Bytes that are read at a time where the helper is refused.
@@ -19,27 +18,7 @@ const CHUNK: usize = 8;
 
 /// Sends a record of `dropped`, or counts why not.
 #[inline(always)]
-pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
-    // SAFETY: the element is this CPU's own.
-    let kept = unsafe {
-        let kept = &raw mut (*held.state).dropped;
-        dropped.keep(kept);
-        forget();
-        &*kept
-    };
-    send_kept::<M>(held, skb, kept);
-}
-
-/// Makes the compiler read again what it has just written to memory. The verifier knows nothing of what stands there, so
-/// that to it all ways to this point are one, and it checks once what follows.
-#[inline(always)]
-fn forget() {
-    // SAFETY: no instruction.
-    unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
-}
-
-#[inline(always)]
-fn send_kept<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
+pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;

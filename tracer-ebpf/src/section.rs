@@ -95,7 +95,7 @@ unsafe fn device<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
     }
     // SAFETY: the pointer is the device's; an address of six bytes stands in an array of at least eight.
     unsafe {
-        let device = M::root_again(skb, config!(offsets.skb_dev), dropped.device, config!(types.net_device));
+        let device = M::device_of(skb, dropped);
         (*header).interface = device_name::<M>(device);
         (*header).mtu = M::load(device, config!(offsets.dev_mtu));
         let address: usize = M::load(device, config!(offsets.dev_addr));

@@ -1,8 +1,8 @@
 //! The name of the interface that a packet was dropped on.
 
-use tracer_common::{ABSENT, IFNAMSIZ, InterfaceName};
+use tracer_common::{ABSENT, DropFacts, IFNAMSIZ, InterfaceName};
 
-use super::{Dropped, is_kernel};
+use super::is_kernel;
 use crate::config::config;
 use crate::memory::Memory;
 
@@ -11,28 +11,33 @@ const NETDEV_HASHENTRIES: u32 = 1 << 8;
 /// Interfaces of one bucket that are looked at: enough for four thousand interfaces.
 const MAX_CHAIN: u32 = 16;
 
-impl Dropped {
-    /// The name of the packet's device; for a packet that has lost its device (TCP takes it away) the name of the
-    /// interface that it came in by; zeros where neither is known. For rare use: it walks the kernel's list.
-    #[inline(always)]
-    pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
-        if self.device.pointer.is_null() && !self.net.pointer.is_null() && self.key.ifindex != 0 {
-            // SAFETY: `net` is a `struct net`.
-            return unsafe { name_by_index::<M>(self.net.pointer, self.key.ifindex) };
+/// The name of the packet's device; for a packet that has lost its device (TCP takes it away) the name of the interface
+/// that it came in by; zeros where neither is known. For rare use: it walks the kernel's list.
+///
+/// # Safety
+/// `skb` must be the packet of `dropped`, or NULL where there is none.
+#[inline(always)]
+pub(crate) unsafe fn interface_name<M: Memory>(skb: *const u8, dropped: &DropFacts) -> InterfaceName {
+    // SAFETY: `dropped` holds what was proved to be a device and a namespace.
+    unsafe {
+        if dropped.device != 0 {
+            return device_name::<M>(M::device_of(skb, dropped));
         }
-        // SAFETY: the pointer is a root, or NULL.
-        unsafe { device_name::<M>(self.device.pointer) }
+        if dropped.net == 0 || dropped.key.ifindex == 0 {
+            return [0; IFNAMSIZ];
+        }
+        name_by_index::<M>(dropped.net, dropped.key.ifindex)
     }
 }
 
-/// The name of a device; zeros when it is NULL.
+/// The name of a device.
 ///
 /// # Safety
-/// `device` must be a root or NULL.
+/// `device` must be a root.
 #[inline(always)]
 pub(crate) unsafe fn device_name<M: Memory>(device: *const u8) -> InterfaceName {
     let offset = config!(offsets.dev_name);
-    if device.is_null() || offset == ABSENT {
+    if offset == ABSENT {
         return [0; IFNAMSIZ];
     }
     // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
@@ -51,12 +56,12 @@ fn joined(words: [u64; 2]) -> InterfaceName {
 /// # Safety
 /// `net` must be a `struct net`.
 #[inline(always)]
-unsafe fn name_by_index<M: Memory>(net: *const u8, ifindex: u32) -> InterfaceName {
+unsafe fn name_by_index<M: Memory>(net: u64, ifindex: u32) -> InterfaceName {
     let offset = config!(offsets.dev_name);
     if offset == ABSENT {
         return [0; IFNAMSIZ];
     }
-    let device = device_by_index::<M>(net as u64, ifindex);
+    let device = device_by_index::<M>(net, ifindex);
     if device == 0 {
         return [0; IFNAMSIZ];
     }
