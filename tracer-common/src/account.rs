@@ -158,8 +158,8 @@ pub struct XdpNote {
     pub ticks: u64,
     /// What it was counted by.
     pub key: DropKey,
-    /// Not 0: the packet's device is not `device`, which is the target of a redirect, but one with a generic XDP program.
-    pub from_generic: u32,
+    /// Whether `kfree_skb` reports the packet: one of the program's own values.
+    pub tells: u32,
     /// Always 0.
     pub padding: u32,
     /// Address of the `struct net_device` of the last redirect that failed, which some drivers report a second time as

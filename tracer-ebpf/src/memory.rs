@@ -7,7 +7,9 @@
 //! `kernel/bpf/verifier.c`); those through trusted and RCU pointers, such as the argument `rx_sk` and the field `skb->sk`,
 //! stay plain loads, and from 6.5 on a NULL check of a trusted pointer is deleted as redundant.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST, READ_PLAIN, READ_PROBE};
 
 use crate::config::config;
@@ -172,12 +174,20 @@ unsafe fn plain<T: Copy>(base: *const u8, offset: u32) -> T {
     unsafe { core::ptr::read_volatile(base.wrapping_add(offset as usize).cast()) }
 }
 
+/// What the helper cannot read it fills with zeros (`bpf_probe_read_kernel_common`, `kernel/trace/bpf_trace.c`), so that
+/// its answer need not be looked at: a branch less for the verifier at each read.
+///
 /// # Safety
 /// `T` must be a plain number or pointer.
 #[inline(always)]
-unsafe fn probe<T: Copy + Default>(base: *const u8, offset: u32) -> T {
-    // SAFETY: the helper fails on addresses that cannot be read.
-    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast()) }.unwrap_or_default()
+unsafe fn probe<T: Copy>(base: *const u8, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let field = base.wrapping_add(offset as usize);
+    // SAFETY: there is room for `T`, and the helper has written it whatever its answer.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, field.cast());
+        value.assume_init()
+    }
 }
 
 /// The kernel function `bpf_rdonly_cast` (`kernel/bpf/helpers.c`): any number as an untrusted pointer to a structure.

@@ -64,9 +64,10 @@ pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
 
 /// Whether `kfree_skb` reports the same packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 enum Tells {
     /// It does not: there is no `sk_buff`.
-    Never,
+    Never = 1,
     /// It does.
     Surely,
     /// It does if its next packet is one of the same device.
@@ -142,10 +143,11 @@ fn report(
                 return;
             }
             let frame = Dropped::frame(device, reason, (*held.state).netns_ops);
+            (*note).tells = tells as u32;
             let (skb, dropped) = (core::ptr::null(), frame.kept(held));
             let overflow = (*held.counts).counters.overflow;
             let verdict = count::<Probe>(ctx, held, skb, dropped);
-            if tells == Tells::Never {
+            if (*note).tells == Tells::Never as u32 {
                 if verdict != Verdict::Filtered && config!(events) != 0 {
                     record::send::<Probe>(held, skb, dropped);
                 }
@@ -153,7 +155,6 @@ fn report(
                 // No record: it could not be taken back.
                 (*note).ticks = account::ticks();
                 (*note).key = dropped.key;
-                (*note).from_generic = (tells == Tells::OfGeneric).into();
                 (*note).device = device as u64;
             }
         }
@@ -176,8 +177,9 @@ pub(super) unsafe fn settle<M: Memory>(held: &Held, skb: *const u8, dropped: &Dr
         (*note).device = 0;
         let reason = dropped.key.reason;
         let is_general = reason == config!(unspecified_reason) || reason == config!(xdp_reason);
-        let is_generic =
-            (*note).from_generic != 0 && dropped.device != 0 && has_generic_program::<M>(M::device_of(skb, dropped));
+        let is_generic = (*note).tells == Tells::OfGeneric as u32
+            && dropped.device != 0
+            && has_generic_program::<M>(M::device_of(skb, dropped));
         let is_of = dropped.device == device || is_generic;
         let is_next = is_recent((*note).ticks);
         if is_general && is_of && is_next && account::take_back(held, &(*note).key) {
