@@ -30,12 +30,11 @@ const MEASURES_NET_DM: &str = "the_drop_monitor_is_measured";
 /// The series on which both sources are tested at once, in a machine of their own.
 const BOTH_SOURCES: [Series; 3] = [Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
-const COUNTING: [&str; 2] = ["drops", "exact"];
-/// As these, of single drops and of what is rare: they start the program with records, which emulated verifiers take long
-/// for.
+const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
+/// As these, of single drops and of what is rare.
 const DETAILED: [&str; 3] = ["truth", "xdp", "nothing_lost"];
-/// The series on which those run.
-const DETAILED_ON: [Series; 1] = [Series::cloud(7, 3)];
+/// The series on which those run: without types for trusted pointers, with reasons, with casts, the newest.
+const DETAILED_ON: [Series; 4] = [Series::cloud(5, 10), Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The series on which the drop monitor is tested in summary mode too, over all provoked drops: the oldest and the newest.
 const SUMMARISED: [Series; 2] = [Series::cloud(5, 10), Series::cloud(7, 3)];
 const IN_PACKET_MODE: &str = "packet_mode_beside_the_kernel_program";
@@ -307,7 +306,7 @@ mod tests {
     #[test]
     fn realtime_kernels_have_the_tests_that_count() {
         let [run] = &plans(Some(Series::realtime(6, 12)), None)[..] else { panic!("more than one run") };
-        assert_eq!(names(run), ["drops", "exact", "truth", "xdp", "nothing_lost", "storms"]);
+        assert_eq!(names(run), ["verifier", "drops", "exact", "truth", "xdp", "nothing_lost", "storms"]);
     }
 
     fn names(run: &Run) -> Vec<&str> {
@@ -318,7 +317,7 @@ mod tests {
     fn what_runs_here_is_not_emulated() {
         let plans = |here| plans(Some(Series::cloud(6, 18)), here);
         assert_eq!(names(&plans(Some(Series::cloud(6, 18)))[0]), ["doctor", "fallback"]);
-        assert_eq!(names(&plans(Some(Series::cloud(6, 12)))[0]), ["doctor", "fallback", "drops", "exact"]);
+        assert_eq!(names(&plans(Some(Series::cloud(6, 19)))[0]), ["doctor", "fallback", "verifier", "drops", "exact"]);
         assert!(running().is_some());
     }
 
