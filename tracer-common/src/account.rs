@@ -48,7 +48,9 @@ pub struct DropKey {
     /// One of the `KIND_*` values.
     pub kind: u8,
     /// Always 0.
-    pub padding: [u8; 5],
+    pub padding: u8,
+    /// Always 0. No array, which the kernel program would copy byte by byte.
+    pub padding_to_word: u32,
 }
 
 impl DropKey {

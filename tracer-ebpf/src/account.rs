@@ -53,7 +53,7 @@ fn add_up(held: &Held, dropped: &DropFacts) -> Counted {
             (*slot).count = first(dropped.length, now);
             return Counted::First;
         }
-        if (*slot).key == dropped.key {
+        if are_same(&raw const (*slot).key, &raw const dropped.key) {
             add(&raw mut (*slot).count, dropped.length, now);
             return Counted::Added;
         }
@@ -78,7 +78,7 @@ pub(crate) unsafe fn take_back(held: &Held, key: &DropKey) -> bool {
             (*slot).count = less_one(now);
             return true;
         }
-        if (*slot).key == *key {
+        if are_same(&raw const (*slot).key, key) {
             (*slot).count.packets = (*slot).count.packets.wrapping_sub(1);
             return true;
         }
@@ -123,6 +123,22 @@ unsafe fn add(count: *mut DropCount, length: u32, now: u64) {
 unsafe fn add_or_start(count: *mut DropCount, length: u32, now: u64) {
     // SAFETY: the caller's.
     unsafe { if (*count).packets == 0 { *count = first(length, now) } else { add(count, length, now) } }
+}
+
+/// Compares two keys a word at a time: a comparison field by field calls a function for the padding.
+///
+/// # Safety
+/// Both must be valid.
+#[inline(always)]
+unsafe fn are_same(one: *const DropKey, other: *const DropKey) -> bool {
+    const WORDS: usize = size_of::<DropKey>() / size_of::<u64>();
+    // SAFETY: the caller's; a key is whole words, aligned as such, without holes.
+    let (one, other) = unsafe { (&*one.cast::<[u64; WORDS]>(), &*other.cast::<[u64; WORDS]>()) };
+    let mut differ = 0;
+    for word in 0..WORDS {
+        differ |= one[word] ^ other[word];
+    }
+    differ == 0
 }
 
 /// As [`add_up`], where the slot belongs to another key.

@@ -76,7 +76,17 @@ impl Dropped {
 
     #[inline(always)]
     const fn key_of_kind(kind: u8) -> DropKey {
-        DropKey { location: 0, netns: 0, cgroup_id: 0, ifindex: 0, reason: 0, protocol: 0, kind, padding: [0; 5] }
+        DropKey {
+            location: 0,
+            netns: 0,
+            cgroup_id: 0,
+            ifindex: 0,
+            reason: 0,
+            protocol: 0,
+            kind,
+            padding: 0,
+            padding_to_word: 0,
+        }
     }
 
     /// What was freed: a packet of a network, or something else that passes the same tracepoint.
