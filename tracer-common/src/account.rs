@@ -101,6 +101,8 @@ pub struct CacheSlot {
 pub struct Counters {
     /// Drops that the programs saw.
     pub hits: u64,
+    /// `jiffies64` at the last drop, which dates the 32-bit ticks of all counts.
+    pub ticks: u64,
     /// Drops outside the wanted namespace or interface.
     pub filtered: u64,
     /// Drops among those counted whose namespace is unknown, so that a filter could not decide on them.
@@ -117,8 +119,6 @@ pub struct Counters {
     pub ring_full: u64,
     /// Records without leading bytes, because the bytes could not be read.
     pub unreadable: u64,
-    /// `jiffies64` at the last drop, which dates the 32-bit ticks of all counts.
-    pub ticks: u64,
 }
 
 /// The counts of one CPU in one generation: one look-up gives the kernel program all that it needs for a known key.
@@ -197,10 +197,28 @@ pub struct DropFacts {
     pub length: u32,
     /// Inode number of the namespace.
     pub netns_inum: u32,
+    /// Address family of the socket of a packet without a device; 0 when there is none.
+    pub family: u16,
     /// Which header `start` is: one of the `START_*` values.
     pub start_kind: u8,
-    /// Always zero.
-    pub padding: [u8; 7],
+    /// Always 0.
+    pub padding: [u8; 5],
+}
+
+/// A network namespace that was proved to be one. Its cookie is never used again, so that what has the same cookie at the
+/// same address is that namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct ProvedNet {
+    /// Address of its `struct net`; 0 when there is none.
+    pub address: u64,
+    /// `net->net_cookie`.
+    pub cookie: u64,
+    /// Its inode number.
+    pub inum: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 /// What one CPU keeps beyond generations.
@@ -216,6 +234,8 @@ pub struct CpuState {
     pub netns_ops: u64,
     /// The only namespace to count, as [`DropKey::netns`].
     pub wanted_netns: u64,
+    /// The namespace of the last drop that had one.
+    pub net: ProvedNet,
     /// What an XDP program dropped just before. Looked at in each run.
     pub xdp: XdpNote,
     /// The reason of what this CPU is about to drop.
@@ -226,19 +246,17 @@ pub struct CpuState {
     pub dropped: DropFacts,
 }
 
+/// A key's bytes, a word at a time.
+pub type KeyWords = [u64; size_of::<DropKey>() / size_of::<u64>()];
+
 /// The slot of a key, of the `mask + 1` in use.
 #[inline(always)]
 #[must_use]
-pub const fn slot_of(key: &DropKey, mask: u32) -> usize {
-    let mixed = key.location
-        ^ ((key.reason as u64) << 32)
-        ^ (key.netns << 16)
-        ^ key.cgroup_id
-        ^ ((key.ifindex as u64) << 40)
-        ^ ((key.protocol as u64) << 48)
-        ^ ((key.kind as u64) << 24);
+pub const fn slot_of(key: &KeyWords, mask: u32) -> usize {
+    let [location, netns, cgroup, interface_and_reason, rest] = *key;
+    let mixed = location ^ (netns << 16) ^ cgroup ^ (interface_and_reason << 8) ^ (rest << 24);
     // Fibonacci hashing: the upper bits of the product are the well-mixed ones.
-    ((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u32 & mask) as usize
+    ((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) & mask as u64) as usize
 }
 
 /// Subsystems with counters of their own in the overflow map.
@@ -288,7 +306,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 80);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN + 104);
+    assert!(size_of::<CpuState>() == 160 + SCRATCH_LEN + 104);
     assert!(size_of::<OverflowCount>() == 16);
 };
 
@@ -310,8 +328,9 @@ mod tests {
     #[test]
     fn every_key_has_a_slot() {
         let key = DropKey { location: u64::MAX, netns: u64::MAX, ifindex: 1, reason: u32::MAX, ..DropKey::default() };
-        assert!(slot_of(&key, 255) < CACHE_SLOTS);
-        assert!(slot_of(&key, 15) < 16);
-        assert_ne!(slot_of(&DropKey { ifindex: 2, ..key }, 255), slot_of(&key, 255));
+        let slot = |key: DropKey, mask| slot_of(&zerocopy::transmute!(key), mask);
+        assert!(slot(key, 255) < CACHE_SLOTS);
+        assert!(slot(key, 15) < 16);
+        assert_ne!(slot(DropKey { ifindex: 2, ..key }, 255), slot(key, 255));
     }
 }

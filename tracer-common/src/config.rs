@@ -27,6 +27,13 @@ pub const BYTES_CAST: u32 = 2;
 /// replaces each such call before loading: by a call of the function, or by a NULL result where the kernel lacks it.
 pub const CALL_RDONLY_CAST: u32 = 0x6472_6f70;
 
+/// The upper half of the number of an instruction that stands for one of [`Config`], whose offset is the lower half: a
+/// move of 32 bits, or one of 64 bits with it in both halves. Userspace replaces each before loading.
+pub const CONSTANT: u32 = 0x6472_0000;
+/// Added to the offset of a load that stands for one of a field: eight times its index in [`Offsets`], and how many words
+/// beyond. Nothing else is loaded from so far away. Userspace replaces each before loading.
+pub const FIELD: u16 = 0x7e00;
+
 /// Byte offsets of kernel fields, from BTF. [`ABSENT`] where this kernel has no such field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -217,6 +224,7 @@ pub struct Config {
 
 const _: () = {
     assert!(size_of::<Offsets>() == 57 * 4);
+    assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<TypeIds>() == 16);
     assert!(size_of::<Config>() == 328);
 };

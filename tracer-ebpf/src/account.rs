@@ -3,7 +3,9 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use tracer_common::{CacheSlot, DropCount, DropFacts, DropKey, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of};
+use tracer_common::{
+    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of,
+};
 
 use crate::config::config;
 use crate::guard::Held;
@@ -47,13 +49,14 @@ fn add_up(held: &Held, dropped: &DropFacts) -> Counted {
     unsafe {
         (*held.counts).counters.ticks = now;
         let slots = (&raw mut (*held.counts).slots).cast::<CacheSlot>();
-        let slot = slots.add(slot_of(&dropped.key, config!(cache_mask)));
+        let key = words(&raw const dropped.key);
+        let slot = slots.add(slot_of(&key, config!(cache_mask)));
         if (*slot).count.packets == 0 {
             (*slot).key = dropped.key;
             (*slot).count = first(dropped.length, now);
             return Counted::First;
         }
-        if are_same(&raw const (*slot).key, &raw const dropped.key) {
+        if is(&raw const (*slot).key, &key) {
             add(&raw mut (*slot).count, dropped.length, now);
             return Counted::Added;
         }
@@ -72,13 +75,14 @@ pub(crate) unsafe fn take_back(held: &Held, key: &DropKey) -> bool {
     // SAFETY: the caller's; `slot_of` is less than the number of slots.
     unsafe {
         let slots = (&raw mut (*held.counts).slots).cast::<CacheSlot>();
-        let slot = slots.add(slot_of(key, config!(cache_mask)));
+        let wanted = words(key);
+        let slot = slots.add(slot_of(&wanted, config!(cache_mask)));
         if (*slot).count.packets == 0 {
             (*slot).key = *key;
             (*slot).count = less_one(now);
             return true;
         }
-        if are_same(&raw const (*slot).key, key) {
+        if is(&raw const (*slot).key, &wanted) {
             (*slot).count.packets = (*slot).count.packets.wrapping_sub(1);
             return true;
         }
@@ -125,20 +129,26 @@ unsafe fn add_or_start(count: *mut DropCount, length: u32, now: u64) {
     unsafe { if (*count).packets == 0 { *count = first(length, now) } else { add(count, length, now) } }
 }
 
-/// Compares two keys a word at a time: a comparison field by field calls a function for the padding.
+/// A key a word at a time.
 ///
 /// # Safety
-/// Both must be valid.
+/// It must be valid.
 #[inline(always)]
-unsafe fn are_same(one: *const DropKey, other: *const DropKey) -> bool {
-    const WORDS: usize = size_of::<DropKey>() / size_of::<u64>();
+unsafe fn words(key: *const DropKey) -> KeyWords {
+    let words = key.cast::<u64>();
     // SAFETY: the caller's; a key is whole words, aligned as such, without holes.
-    let (one, other) = unsafe { (&*one.cast::<[u64; WORDS]>(), &*other.cast::<[u64; WORDS]>()) };
-    let mut differ = 0;
-    for word in 0..WORDS {
-        differ |= one[word] ^ other[word];
-    }
-    differ == 0
+    core::array::from_fn(|at| unsafe { words.add(at).read() })
+}
+
+/// Compares a key without a call: for `==` the compiler makes one of a function that goes byte by byte.
+///
+/// # Safety
+/// `key` must be valid.
+#[inline(always)]
+unsafe fn is(key: *const DropKey, wanted: &KeyWords) -> bool {
+    // SAFETY: the caller's.
+    let key = unsafe { words(key) };
+    (0..key.len()).fold(0, |differ, at| differ | (key[at] ^ wanted[at])) == 0
 }
 
 /// As [`add_up`], where the slot belongs to another key.

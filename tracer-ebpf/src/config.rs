@@ -1,31 +1,147 @@
-//! What userspace writes into the program before loading. Each read is of one field, so that the verifier, which knows
-//! the contents of frozen read-only maps, sees a constant and drops the branches that it rules out.
+//! What userspace writes into the program's instructions before loading: numbers of [`Config`] as immediates, and offsets
+//! of kernel fields as offsets of loads. So the verifier sees constants and drops the branches that they rule out, and
+//! at run time nothing has to be read.
 
-use aya_ebpf::Global;
-use tracer_common::Config;
+use core::arch::asm;
+use core::marker::PhantomData;
+use core::mem::offset_of;
 
-#[unsafe(no_mangle)]
-// SAFETY: all fields are numbers.
-static CONFIG: Global<Config> = Global::new(unsafe { core::mem::zeroed() });
+use tracer_common::{ABSENT, CONSTANT, Config, FIELD, Offsets};
 
-/// Reads one field of [`CONFIG`], all of which but `kernel_space` are `u32`, as the kernel has it now.
+/// One number of [`Config`], all of which but `kernel_space` are `u32`, as the kernel has it now.
 macro_rules! config {
     ($($field:tt)+) => {
-        $crate::config::read::<u32>(core::mem::offset_of!(tracer_common::Config, $($field)+))
+        $crate::config::constant::<{ core::mem::offset_of!(tracer_common::Config, $($field)+) }>()
     };
 }
 pub(crate) use config;
 
+/// A field of a kernel structure, by its name in [`Offsets`], or the word that is so many words beyond.
+macro_rules! at {
+    ($field:ident) => {
+        $crate::config::at!($field, 0)
+    };
+    ($field:ident, $word:expr) => {
+        $crate::config::Field::<{ core::mem::offset_of!(tracer_common::Offsets, $field) }, { $word }>::new()
+    };
+}
+pub(crate) use at;
+
+/// The number at an offset of [`Config`].
+macro_rules! constant {
+    ($at:expr) => {{
+        let value: u64;
+        // SAFETY: a move. Userspace replaces the number, which is one of 32 bits, by what it stands for.
+        unsafe {
+            asm!("{} = {}", lateout(reg) value, const CONSTANT | $at as u32, options(nomem, nostack, preserves_flags));
+            core::hint::assert_unchecked(value >> u32::BITS == 0);
+        }
+        value as u32
+    }};
+}
+
+/// The number at offset `AT` of [`Config`].
+#[inline(always)]
+pub(crate) fn constant<const AT: usize>() -> u32 {
+    constant!(AT)
+}
+
 /// The least address that is the kernel's.
 #[inline(always)]
 pub(crate) fn kernel_space() -> u64 {
-    read(core::mem::offset_of!(Config, kernel_space))
+    const MARK: u64 = (CONSTANT as u64) << 32 | (CONSTANT as u64) | offset_of!(Config, kernel_space) as u64;
+    let value: u64;
+    // SAFETY: as in `constant`; the number has 64 bits.
+    unsafe { asm!("{} = {} ll", lateout(reg) value, const MARK, options(nomem, nostack, preserves_flags)) };
+    value
 }
 
-/// Reads the field at `offset`, which must be the offset of a `T` in [`Config`].
+/// Where something stands in a structure.
+pub(crate) trait Place: Copy {
+    /// Its offset; [`tracer_common::ABSENT`] where this kernel has no such field.
+    fn offset(self) -> u32;
+
+    /// Loads it; 0 where this kernel has no such field.
+    ///
+    /// # Safety
+    /// The verifier checks the access.
+    unsafe fn load<T: Copy>(self, base: *const u8) -> T;
+}
+
+/// The field at offset `AT` of [`Offsets`], or the word that is `WORD` words beyond.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<const AT: usize, const WORD: usize>(PhantomData<()>);
+
+impl<const AT: usize, const WORD: usize> Field<AT, WORD> {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The bits of a number of `T`'s size.
+///
+/// # Safety
+/// `T` must be a plain number or pointer, and `value` have no bits beyond it.
 #[inline(always)]
-pub(crate) fn read<T: Copy>(offset: usize) -> T {
-    let config = (&raw const CONFIG).cast::<u8>();
-    // SAFETY: within the global; volatile, because the loader changes what the compiler believes to be constant.
-    unsafe { core::ptr::read_volatile(config.wrapping_add(offset).cast()) }
+unsafe fn narrow<T: Copy>(value: u64) -> T {
+    const { assert!(size_of::<T>() <= size_of::<u64>() && cfg!(target_endian = "little")) };
+    // SAFETY: the caller's; the lower bytes come first.
+    unsafe {
+        core::hint::assert_unchecked(size_of::<T>() == size_of::<u64>() || value >> (size_of::<T>() * 8) == 0);
+        core::mem::transmute_copy(&value)
+    }
+}
+
+impl<const AT: usize, const WORD: usize> Place for Field<AT, WORD> {
+    #[inline(always)]
+    fn offset(self) -> u32 {
+        let start = constant!(offset_of!(Config, offsets) + AT);
+        if WORD != 0 && start == ABSENT { ABSENT } else { start.wrapping_add((WORD * size_of::<u64>()) as u32) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(self, base: *const u8) -> T {
+        const { assert!(AT < size_of::<Offsets>() && WORD < 8) };
+        macro_rules! load {
+            ($instruction:literal) => {{
+                let value: u64;
+                // Userspace replaces the offset by what it stands for, or the load by 0.
+                asm!(
+                    $instruction,
+                    value = lateout(reg) value,
+                    base = in(reg) base,
+                    field = const FIELD + (AT / size_of::<u32>() * 8 + WORD) as u16,
+                    options(readonly, nostack, preserves_flags)
+                );
+                narrow(value)
+            }};
+        }
+        // SAFETY: the caller's; each instruction fills the register with zeros beyond what it loads.
+        unsafe {
+            match size_of::<T>() {
+                1 => load!("{value} = *(u8 *)({base} + {field})"),
+                2 => load!("{value} = *(u16 *)({base} + {field})"),
+                4 => load!("{value} = *(u32 *)({base} + {field})"),
+                _ => load!("{value} = *(u64 *)({base} + {field})"),
+            }
+        }
+    }
+}
+
+/// So many bytes from the start, on every kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes<const OFFSET: usize>;
+
+impl<const OFFSET: usize> Place for Bytes<OFFSET> {
+    #[inline(always)]
+    fn offset(self) -> u32 {
+        OFFSET as u32
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(self, base: *const u8) -> T {
+        // SAFETY: the caller's; volatile, so that the compiler leaves each load as it stands.
+        unsafe { core::ptr::read_volatile(base.wrapping_add(OFFSET).cast()) }
+    }
 }

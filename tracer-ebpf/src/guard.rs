@@ -34,11 +34,9 @@ pub(crate) fn exclusively(body: impl FnOnce(&Held)) {
         // Interrupts nest: one that comes between the two lines has cleared the mark by the time that it returns.
         write_volatile(busy, 1);
         barrier();
-        if let Some(generation) = GENERATION.get(0) {
-            let generation = read_volatile(generation) & 1;
-            if let Some(counts) = COUNTS.get_ptr_mut(generation) {
-                body(&Held { state, counts, generation });
-            }
+        let generation = GENERATION.read() & 1;
+        if let Some(counts) = COUNTS.get_ptr_mut(generation) {
+            body(&Held { state, counts, generation });
         }
         barrier();
         write_volatile(busy, 0);

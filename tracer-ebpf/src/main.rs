@@ -1,8 +1,9 @@
 //! droptrace's kernel program.
 //!
 //! Each file in [`probe`] is one tracepoint. A drop goes through [`probe`]: enter under the guard of this CPU
-//! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`]), and, when asked for, send a record ([`record`]) that the
-//! sampler lets pass ([`sampler`]). How memory is read differs by kernel and by the way to attach ([`memory`]).
+//! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`]), and, when asked for, send
+//! a record ([`record`]) that the sampler lets pass ([`sampler`]). How memory is read differs by kernel and by the way to
+//! attach ([`memory`]); [`config`] is what userspace completes before loading.
 //! [`namespace`] is attached to nothing: userspace runs it to ask which namespace a file stands for.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 

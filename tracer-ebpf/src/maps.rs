@@ -4,6 +4,8 @@
 //! of hashes. [`GENERATION`] says which one is counted into. Userspace changes it, waits until no program can still use
 //! the other one, and then reads and clears that one.
 
+use core::cell::UnsafeCell;
+
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use tracer_common::{
@@ -15,9 +17,24 @@ use tracer_common::{
 #[map]
 pub(crate) static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 
-/// The generation that is counted into: one element, 0 or 1.
-#[map]
-pub(crate) static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+/// The generation that is counted into, 0 or 1: the only variable of the section `.bss`, which the kernel has as a map. Its
+/// address stands in the program; nothing has to be looked up.
+#[unsafe(no_mangle)]
+pub(crate) static GENERATION: Variable = Variable(UnsafeCell::new(0));
+
+/// A number that userspace changes while programs run.
+pub(crate) struct Variable(UnsafeCell<u32>);
+
+// SAFETY: it is only read here, by one load.
+unsafe impl Sync for Variable {}
+
+impl Variable {
+    #[inline(always)]
+    pub(crate) fn read(&self) -> u32 {
+        // SAFETY: volatile, because it changes at any time.
+        unsafe { self.0.get().read_volatile() }
+    }
+}
 
 /// Counters and cache of each CPU: one element for each generation.
 #[map]

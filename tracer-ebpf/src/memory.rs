@@ -7,45 +7,38 @@
 //! `kernel/bpf/verifier.c`); those through trusted and RCU pointers, such as the argument `rx_sk` and the field `skb->sk`,
 //! stay plain loads, and from 6.5 on a NULL check of a trusted pointer is deleted as redundant.
 
+use core::arch::asm;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST, READ_PLAIN, READ_PROBE};
 
-use crate::config::config;
+use crate::config::{Bytes, Place, at, config};
 
-/// Reads fields of kernel structures.
+/// Reads fields of kernel structures: 0 for one that this kernel does not have.
 pub(crate) trait Memory {
     /// Reads a field of the tracepoint's `sk_buff`.
     ///
     /// # Safety
     /// `skb` must be the tracepoint's; `T` must be a plain number or pointer.
-    unsafe fn field<T: Copy + Default>(skb: *const u8, offset: u32) -> T;
+    unsafe fn field<T: Copy + Default>(skb: *const u8, place: impl Place) -> T;
 
-    /// As [`Memory::field`], and 0 for a field that this kernel does not have.
+    /// Reads a field of the tracepoint's `sk_buff` that is a pointer to a structure, for [`Memory::root`].
     ///
     /// # Safety
     /// As [`Memory::field`].
     #[inline(always)]
-    unsafe fn field_if_present<T: Copy + Default>(skb: *const u8, offset: u32) -> T {
+    unsafe fn pointer(skb: *const u8, place: impl Place) -> *const u8 {
         // SAFETY: the caller's.
-        if offset == ABSENT { T::default() } else { unsafe { Self::field(skb, offset) } }
-    }
-
-    /// Reads a field of the tracepoint's `sk_buff` that is a pointer to a structure, for [`Memory::root`]; 0 for a field
-    /// that this kernel does not have.
-    ///
-    /// # Safety
-    /// As [`Memory::field`].
-    #[inline(always)]
-    unsafe fn pointer(skb: *const u8, offset: u32) -> *const u8 {
-        // SAFETY: the caller's.
-        unsafe { Self::field_if_present::<usize>(skb, offset) as *const u8 }
+        unsafe { Self::field::<usize>(skb, place) as *const u8 }
     }
 
     /// A pointer that was read out of the `sk_buff` or given as an argument, made fit for [`Memory::load`].
     /// `type_id` is the BTF id of the structure that it should point to.
     fn root(pointer: *const u8, type_id: u32) -> *const u8;
+
+    /// Whether [`Memory::root`] takes an address that was kept as a number.
+    fn takes_numbers() -> bool;
 
     /// The packet's device, as a root again: `dropped` has its address as a number.
     ///
@@ -53,19 +46,18 @@ pub(crate) trait Memory {
     /// `skb` must be the packet of `dropped`, which has a device, or NULL where there is none.
     unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8;
 
-    /// Reads a field through a root, or through a pointer that was loaded through one; 0 where it cannot be read, and for
-    /// a field that this kernel does not have.
+    /// Reads a field through a root, or through a pointer that was loaded through one; 0 where it cannot be read.
     ///
     /// # Safety
     /// `base` must come from [`Memory::root`] or [`Memory::load`]; `T` must be a plain number or pointer.
-    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T;
+    unsafe fn load<T: Copy + Default>(base: *const u8, place: impl Place) -> T;
 
-    /// Reads a field of a structure whose address is a mere number to the verifier; 0 where it cannot be read, and for a
-    /// field that this kernel does not have. The result is a mere number as well.
+    /// Reads a field of a structure whose address is a mere number to the verifier; 0 where it cannot be read. The result
+    /// is a mere number as well.
     ///
     /// # Safety
     /// `T` must be a plain number.
-    unsafe fn chase<T: Copy + Default>(address: u64, offset: u32) -> T;
+    unsafe fn chase<T: Copy + Default>(address: u64, place: impl Place) -> T;
 }
 
 /// For programs whose arguments have types (`tp_btf`).
@@ -73,21 +65,21 @@ pub(crate) struct Typed;
 
 impl Memory for Typed {
     #[inline(always)]
-    unsafe fn field<T: Copy + Default>(skb: *const u8, offset: u32) -> T {
+    unsafe fn field<T: Copy + Default>(skb: *const u8, place: impl Place) -> T {
         // SAFETY: the verifier checks the access as one of a field.
-        unsafe { plain(skb, offset) }
+        unsafe { place.load(skb) }
     }
 
     /// As a number where a cast gives it its type again: for a pointer with a type, read through one that is trusted, the
     /// verifier searches all names of the kernel's BTF (`btf_nested_type_is_trusted`), a millisecond each time.
     #[inline(always)]
-    unsafe fn pointer(skb: *const u8, offset: u32) -> *const u8 {
+    unsafe fn pointer(skb: *const u8, place: impl Place) -> *const u8 {
         // SAFETY: the caller's.
         unsafe {
             if config!(reads) == READ_CAST {
-                Self::chase::<usize>(skb as u64, offset) as *const u8
+                Self::chase::<usize>(skb as u64, place) as *const u8
             } else {
-                Self::field_if_present::<usize>(skb, offset) as *const u8
+                Self::field::<usize>(skb, place) as *const u8
             }
         }
     }
@@ -98,36 +90,39 @@ impl Memory for Typed {
     }
 
     #[inline(always)]
+    fn takes_numbers() -> bool {
+        config!(reads) != READ_PLAIN
+    }
+
+    #[inline(always)]
     unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8 {
-        if config!(reads) == READ_PLAIN {
+        if !Self::takes_numbers() {
             // SAFETY: the caller's. Only a pointer that comes from a field can be read through; it has not changed.
-            return unsafe { Self::pointer(skb, config!(offsets.skb_dev)) };
+            return unsafe { Self::pointer(skb, at!(skb_dev)) };
         }
         Self::root(dropped.device as *const u8, config!(types.net_device))
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T {
-        if offset == ABSENT {
-            return T::default();
-        }
+    unsafe fn load<T: Copy + Default>(base: *const u8, place: impl Place) -> T {
         // SAFETY: the verifier checks the access, and makes it fault-tolerant, because the pointer is not trusted.
-        if config!(reads) == READ_PROBE { unsafe { probe(base, offset) } } else { unsafe { plain(base, offset) } }
+        if config!(reads) == READ_PROBE { unsafe { probe(base, place) } } else { unsafe { place.load(base) } }
     }
 
     #[inline(always)]
-    unsafe fn chase<T: Copy + Default>(address: u64, offset: u32) -> T {
-        if offset == ABSENT {
-            return T::default();
-        }
+    unsafe fn chase<T: Copy + Default>(address: u64, place: impl Place) -> T {
         if config!(reads) == READ_CAST {
+            let offset = place.offset();
+            if offset == ABSENT {
+                return T::default();
+            }
             let field = address.wrapping_add(u64::from(offset)) as *const u8;
             // SAFETY: as in `load`.
-            return unsafe { plain(rdonly_cast(field, config!(types.in6_addr)), 0) };
+            return unsafe { Bytes::<0>.load(rdonly_cast(field, config!(types.in6_addr))) };
         }
         if config!(may_probe) != 0 {
             // SAFETY: the helper fails on addresses that cannot be read.
-            return unsafe { probe(address as *const u8, offset) };
+            return unsafe { probe(address as *const u8, place) };
         }
         T::default()
     }
@@ -138,9 +133,9 @@ pub(crate) struct Probe;
 
 impl Memory for Probe {
     #[inline(always)]
-    unsafe fn field<T: Copy + Default>(skb: *const u8, offset: u32) -> T {
+    unsafe fn field<T: Copy + Default>(skb: *const u8, place: impl Place) -> T {
         // SAFETY: the helper fails on addresses that cannot be read.
-        unsafe { probe(skb, offset) }
+        unsafe { probe(skb, place) }
     }
 
     #[inline(always)]
@@ -149,38 +144,39 @@ impl Memory for Probe {
     }
 
     #[inline(always)]
+    fn takes_numbers() -> bool {
+        true
+    }
+
+    #[inline(always)]
     unsafe fn device_of(_: *const u8, dropped: &DropFacts) -> *const u8 {
         dropped.device as *const u8
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T {
+    unsafe fn load<T: Copy + Default>(base: *const u8, place: impl Place) -> T {
         // SAFETY: as in `field`.
-        if offset == ABSENT { T::default() } else { unsafe { probe(base, offset) } }
+        unsafe { probe(base, place) }
     }
 
     #[inline(always)]
-    unsafe fn chase<T: Copy + Default>(address: u64, offset: u32) -> T {
+    unsafe fn chase<T: Copy + Default>(address: u64, place: impl Place) -> T {
         // SAFETY: as in `field`.
-        unsafe { Self::load(address as *const u8, offset) }
+        unsafe { probe(address as *const u8, place) }
     }
 }
 
-/// # Safety
-/// The verifier checks the access; volatile, so that the compiler leaves each load as it stands.
-#[inline(always)]
-unsafe fn plain<T: Copy>(base: *const u8, offset: u32) -> T {
-    // SAFETY: the caller's.
-    unsafe { core::ptr::read_volatile(base.wrapping_add(offset as usize).cast()) }
-}
-
-/// What the helper cannot read it fills with zeros (`bpf_probe_read_kernel_common`, `kernel/trace/bpf_trace.c`), so that
-/// its answer need not be looked at: a branch less for the verifier at each read.
+/// What the helper cannot read it fills with zeros (`bpf_probe_read_kernel_common`, `kernel/trace/bpf_trace.c`, from 6.17 on
+/// `include/linux/bpf.h`), so that its answer need not be looked at: a branch less for the verifier at each read.
 ///
 /// # Safety
 /// `T` must be a plain number or pointer.
 #[inline(always)]
-unsafe fn probe<T: Copy>(base: *const u8, offset: u32) -> T {
+unsafe fn probe<T: Copy + Default>(base: *const u8, place: impl Place) -> T {
+    let offset = place.offset();
+    if offset == ABSENT {
+        return T::default();
+    }
     let mut value = MaybeUninit::<T>::uninit();
     let field = base.wrapping_add(offset as usize);
     // SAFETY: there is room for `T`, and the helper has written it whatever its answer.
@@ -188,6 +184,18 @@ unsafe fn probe<T: Copy>(base: *const u8, offset: u32) -> T {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, field.cast());
         value.assume_init()
     }
+}
+
+/// The address `distance` bytes beyond one that was read from a field whose type is a pointer to numbers, such as
+/// `skb->head`. The verifier of 6.17 and later adds to such a pointer, but of the sum of a number and such a pointer it
+/// keeps the bounds of the number alone (`adjust_ptr_min_max_vals`, `kernel/bpf/verifier.c`), and drops branches that are
+/// taken. So the pointer must stand on the left, which the compiler is not left to decide.
+#[inline(always)]
+pub(crate) fn beyond(address: u64, distance: u64) -> u64 {
+    let mut sum = address;
+    // SAFETY: an addition.
+    unsafe { asm!("{} += {}", inout(reg) sum, in(reg) distance, options(pure, nomem, nostack, preserves_flags)) };
+    sum
 }
 
 /// The kernel function `bpf_rdonly_cast` (`kernel/bpf/helpers.c`): any number as an untrusted pointer to a structure.

@@ -10,7 +10,7 @@ use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{ABSENT, NamespaceAnswer};
 
 use crate::account::ticks;
-use crate::config::{config, kernel_space};
+use crate::config::{Bytes, at, config, kernel_space};
 use crate::maps::NAMESPACE;
 use crate::memory::{Memory, Typed};
 
@@ -34,24 +34,24 @@ fn find(descriptor: u64) -> NamespaceAnswer {
     // SAFETY: all that is read are numbers; what cannot be read is 0, and each step leads on to 0 then.
     unsafe {
         let task = bpf_get_current_task();
-        let files: u64 = Typed::chase(task, config!(offsets.task_files));
-        let table: u64 = Typed::chase(files, config!(offsets.files_fdt));
-        let size: u32 = Typed::chase(table, config!(offsets.fdt_max_fds));
+        let files: u64 = Typed::chase(task, at!(task_files));
+        let table: u64 = Typed::chase(files, at!(files_fdt));
+        let size: u32 = Typed::chase(table, at!(fdt_max_fds));
         if descriptor >= u64::from(size) {
             return NOTHING;
         }
-        let entries: u64 = Typed::chase(table, config!(offsets.fdt_fd));
-        let file: u64 = Typed::chase(entries.wrapping_add(descriptor * size_of::<u64>() as u64), 0);
-        let inode: u64 = Typed::chase(file, config!(offsets.file_inode));
-        let common: u64 = Typed::chase(inode, config!(offsets.inode_private));
+        let entries: u64 = Typed::chase(table, at!(fdt_fd));
+        let file: u64 = Typed::chase(entries.wrapping_add(descriptor * size_of::<u64>() as u64), Bytes::<0>);
+        let inode: u64 = Typed::chase(file, at!(file_inode));
+        let common: u64 = Typed::chase(inode, at!(inode_private));
         if common < kernel_space() || config!(offsets.net_ns) == ABSENT {
             return NOTHING;
         }
         let net = common.wrapping_sub(u64::from(config!(offsets.net_ns)));
         NamespaceAnswer {
-            cookie: Typed::chase(net, config!(offsets.net_cookie)),
-            ops: Typed::chase(net, config!(offsets.net_ops)),
-            inum: Typed::chase(net, config!(offsets.net_inum)),
+            cookie: Typed::chase(net, at!(net_cookie)),
+            ops: Typed::chase(net, at!(net_ops)),
+            inum: Typed::chase(net, at!(net_inum)),
             found: 1,
             ..NOTHING
         }

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
 use tracer_common::{BYTES_CAST, BYTES_NONE, DropFacts, IFNAMSIZ, MAX_SNAPLEN, RecordHeader, START_NONE};
 
-use crate::config::config;
+use crate::config::{Bytes, at, config};
 use crate::guard::Held;
 use crate::maps::RECORDS;
 use crate::memory::{Memory, Typed};
@@ -50,8 +50,8 @@ pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) 
             cpu: bpf_get_smp_processor_id(),
             vlan_tci: 0,
             vlan_proto: 0,
-            mark: M::field_if_present(skb, config!(offsets.skb_mark)),
-            queue: M::field_if_present(skb, config!(offsets.skb_queue)),
+            mark: M::field(skb, at!(skb_mark)),
+            queue: M::field(skb, at!(skb_queue)),
             mtu: 0,
             mac: [0; 6],
             route_mtu: 0,
@@ -102,7 +102,7 @@ unsafe fn capture_by_cast(to: *mut u8, start: u64, size: u64) -> u16 {
             break;
         }
         // SAFETY: within `snaplen`; what cannot be read is 0.
-        unsafe { to.add(at).cast::<u64>().write_unaligned(Typed::chase(start.wrapping_add(at as u64), 0)) };
+        unsafe { to.add(at).cast::<u64>().write_unaligned(Typed::chase(start.wrapping_add(at as u64), Bytes::<0>)) };
         at += CHUNK;
     }
     size as u16

@@ -12,7 +12,7 @@ use tracer_common::{
 };
 
 use crate::account::ticks;
-use crate::config::config;
+use crate::config::{Bytes, config};
 use crate::maps::{FLOWS, SITES};
 use crate::memory::{Memory, Typed};
 
@@ -162,7 +162,7 @@ unsafe fn flow_of(state: *mut CpuState, dropped: &DropFacts) -> u64 {
         } else if config!(bytes) == BYTES_CAST {
             for word in 0..SCRATCH_LEN / 8 {
                 let address = dropped.network.wrapping_add(word as u64 * 8);
-                header.cast::<u64>().add(word).write(Typed::chase(address, 0));
+                header.cast::<u64>().add(word).write(Typed::chase(address, Bytes::<0>));
             }
         }
         if protocol == ETH_P_IP { ipv4_flow(header.cast()) } else { ipv6_flow(header.cast()) }

@@ -1,13 +1,13 @@
 //! The optional sections of a record: what is known of a packet beyond its bytes.
 
 use tracer_common::{
-    ABSENT, DropFacts, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER,
+    ABSENT, CpuState, DropFacts, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER,
     SOCKET_RECEIVER, SocketFacts,
 };
 
-use crate::config::config;
+use crate::config::{Bytes, at, config};
 use crate::guard::Held;
-use crate::memory::Memory;
+use crate::memory::{Memory, beyond};
 use crate::skb::{Route, Socket, device_name, is_kernel};
 
 /// States of mini sockets (`include/net/tcp_states.h`): `struct inet_timewait_sock` and `struct request_sock`, of which
@@ -39,7 +39,7 @@ pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: &Held, sk
         vlan::<M>(header, skb);
         device::<M>(header, skb, dropped);
         gso::<M>(header, skb);
-        socket::<M>(header, skb, dropped, ops);
+        socket::<M>(header, skb, dropped, held.state);
         (*header).route_mtu = Route::of::<M>(skb, ops).mtu::<M>();
     }
 }
@@ -64,22 +64,23 @@ unsafe fn mark(header: *mut RecordHeader, section: u8) {
 /// `header` must be a record's; `skb` the tracepoint's.
 #[inline(always)]
 unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
-    let (tci, proto, present) =
-        (config!(offsets.skb_vlan_tci), config!(offsets.skb_vlan_proto), config!(offsets.skb_vlan_present));
-    if tci == ABSENT || proto == ABSENT {
+    if config!(offsets.skb_vlan_tci) == ABSENT || config!(offsets.skb_vlan_proto) == ABSENT {
         return;
     }
     // SAFETY: the caller's.
     unsafe {
-        if present != ABSENT && u32::from(M::field::<u8>(skb, present)) & config!(vlan_present_mask) == 0 {
-            return;
+        if config!(offsets.skb_vlan_present) != ABSENT {
+            let flags: u8 = M::field(skb, at!(skb_vlan_present));
+            if u32::from(flags) & config!(vlan_present_mask) == 0 {
+                return;
+            }
         }
-        let protocol = u16::from_be(M::field(skb, proto));
+        let protocol = u16::from_be(M::field(skb, at!(skb_vlan_proto)));
         if protocol == 0 {
             return;
         }
         (*header).vlan_proto = protocol;
-        (*header).vlan_tci = M::field(skb, tci);
+        (*header).vlan_tci = M::field(skb, at!(skb_vlan_tci));
         mark(header, SECTION_VLAN);
     }
 }
@@ -97,9 +98,9 @@ unsafe fn device<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
     unsafe {
         let device = M::device_of(skb, dropped);
         (*header).interface = device_name::<M>(device);
-        (*header).mtu = M::load(device, config!(offsets.dev_mtu));
-        let address: usize = M::load(device, config!(offsets.dev_addr));
-        let bytes = M::chase::<u64>(address as u64, 0).to_ne_bytes();
+        (*header).mtu = M::load(device, at!(dev_mtu));
+        let address: usize = M::load(device, at!(dev_addr));
+        let bytes = M::chase::<u64>(address as u64, Bytes::<0>).to_ne_bytes();
         (*header).mac = [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]];
         mark(header, SECTION_DEVICE);
     }
@@ -111,20 +112,22 @@ unsafe fn device<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
 /// As [`write()`].
 #[inline(always)]
 unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
-    let (size, segments) = (config!(offsets.shared_gso_size), config!(offsets.shared_gso_segments));
-    if config!(offsets.skb_end) == ABSENT || size == ABSENT || segments == ABSENT {
+    if config!(offsets.skb_end) == ABSENT
+        || config!(offsets.shared_gso_size) == ABSENT
+        || config!(offsets.shared_gso_segments) == ABSENT
+    {
         return;
     }
     // SAFETY: numbers are read.
     unsafe {
-        let head = M::field::<usize>(skb, config!(offsets.skb_head)) as u64;
-        let shared = head.wrapping_add(u64::from(M::field::<u32>(skb, config!(offsets.skb_end))));
+        let end: u32 = M::field(skb, at!(skb_end));
+        let shared = beyond(M::field(skb, at!(skb_head)), end.into());
         if !is_kernel(shared) {
             return;
         }
-        let size: u16 = M::chase(shared, size);
+        let size: u16 = M::chase(shared, at!(shared_gso_size));
         (*header).gso_size = size;
-        (*header).gso_segments = M::chase(shared, segments);
+        (*header).gso_segments = M::chase(shared, at!(shared_gso_segments));
         if size != 0 {
             mark(header, SECTION_GSO);
         }
@@ -136,24 +139,25 @@ unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
 /// # Safety
 /// As [`write()`].
 #[inline(always)]
-unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &DropFacts, ops: u64) {
+unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &DropFacts, state: *mut CpuState) {
     // SAFETY: the socket is proved to be one.
     unsafe {
-        // Without the argument nothing leads there, and the verifier has no type for what a mere number points to.
-        let (pointer, role) = if config!(has_rx_sk) != 0 && is_kernel(dropped.receiver) {
+        // Without the argument nothing leads there. Where a mere number does not become a pointer again, no kernel tells
+        // the receiver but one that was patched to.
+        let (pointer, role) = if config!(has_rx_sk) != 0 && M::takes_numbers() && is_kernel(dropped.receiver) {
             (dropped.receiver as *const u8, SOCKET_RECEIVER)
         } else {
-            (M::pointer(skb, config!(offsets.skb_sk)), SOCKET_OWNER)
+            (M::pointer(skb, at!(skb_sk)), SOCKET_OWNER)
         };
-        let socket = Socket::at::<M>(pointer, ops);
+        let socket = Socket::at::<M>(pointer, state);
         if socket.net.id == 0 {
             return;
         }
         let facts = &raw mut (*header).socket;
         (*facts).role = role;
-        (*facts).cookie = M::load(socket.pointer, config!(offsets.sock_cookie));
-        (*facts).port = M::load(socket.pointer, config!(offsets.sock_port));
-        let state: u8 = M::load(socket.pointer, config!(offsets.sock_state));
+        (*facts).cookie = M::load(socket.pointer, at!(sock_cookie));
+        (*facts).port = M::load(socket.pointer, at!(sock_port));
+        let state: u8 = M::load(socket.pointer, at!(sock_state));
         if state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV && config!(offsets.sock_state) != ABSENT {
             full_socket::<M>(facts, socket.pointer);
         }
@@ -170,13 +174,13 @@ unsafe fn full_socket<M: Memory>(facts: *mut SocketFacts, socket: *const u8) {
     // SAFETY: the caller's; numbers are read.
     unsafe {
         if config!(offsets.sock_uid) != ABSENT {
-            (*facts).uid = M::load(socket, config!(offsets.sock_uid));
+            (*facts).uid = M::load(socket, at!(sock_uid));
         }
-        (*facts).receive_buffer = M::load(socket, config!(offsets.sock_receive_buffer));
-        (*facts).receive_queued = M::load(socket, config!(offsets.sock_receive_queued));
-        let file = M::load::<usize>(socket, config!(offsets.sock_socket)) as u64;
+        (*facts).receive_buffer = M::load(socket, at!(sock_receive_buffer));
+        (*facts).receive_queued = M::load(socket, at!(sock_receive_queued));
+        let file = M::load::<usize>(socket, at!(sock_socket)) as u64;
         if is_kernel(file) {
-            (*facts).inode = M::chase(file, config!(offsets.socket_inode));
+            (*facts).inode = M::chase(file, at!(socket_inode));
         }
     }
 }

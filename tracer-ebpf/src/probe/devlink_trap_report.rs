@@ -11,11 +11,11 @@ use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{ABSENT, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
 
 use super::take;
-use crate::config::config;
+use crate::config::{at, config};
 use crate::guard;
 use crate::maps::TRAP_NAMES;
 use crate::memory::{Memory, Probe};
-use crate::skb::Dropped;
+use crate::skb;
 
 /// Attached where the kernel has the tracepoint and allows `bpf_probe_read_kernel`.
 #[raw_tracepoint(tracepoint = "devlink_trap_report")]
@@ -32,7 +32,7 @@ pub fn devlink_trap_report(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
     // SAFETY: the helper fails on addresses that cannot be read.
-    let kind: u32 = unsafe { Probe::load(metadata, config!(offsets.trap_type)) };
+    let kind: u32 = unsafe { Probe::load(metadata, at!(trap_type)) };
     if config!(offsets.trap_type) != ABSENT && kind == config!(trap_control) {
         return;
     }
@@ -40,12 +40,12 @@ unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
         // SAFETY: as above; the state is this CPU's own.
         let dropped = unsafe {
             (*held.state).xdp.device = 0;
-            let name: u64 = Probe::load(metadata, config!(offsets.trap_name));
-            let device = Probe::load::<usize>(metadata, config!(offsets.trap_input_dev)) as *const u8;
+            let name: u64 = Probe::load(metadata, at!(trap_name));
+            let device = Probe::load::<usize>(metadata, at!(trap_input_dev)) as *const u8;
             remember_names(metadata, name);
-            Dropped::trapped(skb, name, device, (*held.state).netns_ops)
+            skb::read_trapped(held, skb, name, device)
         };
-        take::<Probe>(ctx, held, skb, dropped.kept(held));
+        take::<Probe>(ctx, held, skb, dropped);
     });
 }
 
@@ -65,7 +65,7 @@ unsafe fn remember_names(metadata: *const u8, name: u64) {
         {
             return;
         }
-        let group: u64 = Probe::load(metadata, config!(offsets.trap_group_name));
+        let group: u64 = Probe::load(metadata, at!(trap_group_name));
         bpf_probe_read_kernel_str((&raw mut names.group).cast(), TRAP_GROUP_LEN as u32, group as *const _);
     }
     let _ = TRAP_NAMES.insert(name, names, BPF_ANY.into());

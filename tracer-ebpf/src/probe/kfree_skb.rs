@@ -10,7 +10,7 @@ use super::{take, xdp};
 use crate::config::config;
 use crate::guard;
 use crate::memory::{Memory, Probe, Typed};
-use crate::skb::Dropped;
+use crate::skb;
 
 /// Attached as `tp_btf`: typed pointers, plain loads.
 #[btf_tracepoint(function = "kfree_skb")]
@@ -48,11 +48,10 @@ unsafe fn kfree_skb<M: Memory>(ctx: &impl EbpfContext, skb: *const u8, location:
         // SAFETY: the state is this CPU's own; the arguments are the caller's.
         let dropped = unsafe {
             let reason = exact_reason(held.state, skb, reason);
-            Dropped::read::<M>(skb, location, reason, rx_sk, (*held.state).netns_ops)
+            let dropped = skb::read::<M>(held, skb, location, reason, rx_sk);
+            xdp::settle::<M>(held, skb, dropped);
+            dropped
         };
-        let dropped = dropped.kept(held);
-        // SAFETY: as above.
-        unsafe { xdp::settle::<M>(held, skb, dropped) };
         take::<M>(ctx, held, skb, dropped);
     });
 }

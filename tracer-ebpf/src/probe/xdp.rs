@@ -8,14 +8,14 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_common::{ABSENT, CpuState, DropFacts, XDP_REDIRECT_FAILED};
+use tracer_common::{CpuState, DropFacts, XDP_REDIRECT_FAILED};
 
 use super::count;
-use crate::config::config;
+use crate::config::{Bytes, at, config};
 use crate::filter::Verdict;
 use crate::guard::{self, Held};
 use crate::memory::{Memory, Probe};
-use crate::skb::Dropped;
+use crate::skb;
 use crate::{account, record};
 
 /// `enum xdp_action` (`include/uapi/linux/bpf.h`).
@@ -24,10 +24,10 @@ const XDP_REDIRECT: u32 = 4;
 /// `enum bpf_attach_type` (`include/uapi/linux/bpf.h`).
 const BPF_XDP_DEVMAP: u32 = 33;
 const BPF_XDP_CPUMAP: u32 = 35;
-/// `struct bpf_xdp_entity` (`include/linux/netdevice.h`): program and link, of which one is set.
-const BPF_XDP_ENTITY: u32 = 16;
+/// Words of a `struct bpf_xdp_entity` (`include/linux/netdevice.h`): program and link, of which one is set.
+const BPF_XDP_ENTITY: usize = 2;
 /// Index of the driver's own program in `net_device.xdp_state` (`XDP_MODE_DRV`).
-const XDP_MODE_DRV: u32 = 1;
+const XDP_MODE_DRV: usize = 1;
 /// The tracepoint and `kfree_skb` are a few instructions apart, between which a virtual machine may have to wait for its
 /// processor: nanoseconds.
 const MOST_BETWEEN: u64 = 100_000_000;
@@ -85,7 +85,7 @@ impl Tells {
     unsafe fn exception(device: *const u8, program: *const u8, action: u32) -> Self {
         // SAFETY: the helper fails on addresses that cannot be read.
         unsafe {
-            match Probe::load(program, config!(offsets.prog_attach_type)) {
+            match Probe::load(program, at!(prog_attach_type)) {
                 BPF_XDP_CPUMAP => return Self::Surely,
                 BPF_XDP_DEVMAP => return Self::OfGeneric,
                 _ => {}
@@ -142,9 +142,8 @@ fn report(
             if is_told(held.state) {
                 return;
             }
-            let frame = Dropped::frame(device, reason, (*held.state).netns_ops);
             (*note).tells = tells as u32;
-            let (skb, dropped) = (core::ptr::null(), frame.kept(held));
+            let (skb, dropped) = (core::ptr::null(), skb::read_frame(held, device, reason));
             let overflow = (*held.counts).counters.overflow;
             let verdict = count::<Probe>(ctx, held, skb, dropped);
             if (*note).tells == Tells::Never as u32 {
@@ -219,7 +218,7 @@ fn is_recent(ticks: u64) -> bool {
 #[inline(always)]
 unsafe fn has_generic_program<M: Memory>(device: *const u8) -> bool {
     // SAFETY: the caller's.
-    unsafe { M::load::<usize>(device, config!(offsets.dev_xdp_prog)) != 0 }
+    unsafe { M::load::<usize>(device, at!(dev_xdp_prog)) != 0 }
 }
 
 /// Whether the driver runs a program of the device's own.
@@ -228,13 +227,14 @@ unsafe fn has_generic_program<M: Memory>(device: *const u8) -> bool {
 /// `device` must be a `struct net_device`.
 #[inline(always)]
 unsafe fn has_own_program(device: *const u8) -> bool {
-    let offset = config!(offsets.dev_xdp_state);
-    if offset == ABSENT {
-        return false;
-    }
-    let entity = offset + XDP_MODE_DRV * BPF_XDP_ENTITY;
     // SAFETY: the caller's.
-    unsafe { Probe::load::<u64>(device, entity) | Probe::load::<u64>(device, entity + 8) != 0 }
+    let entity: [u64; 2] = unsafe {
+        [
+            Probe::load(device, at!(dev_xdp_state, XDP_MODE_DRV * BPF_XDP_ENTITY)),
+            Probe::load(device, at!(dev_xdp_state, XDP_MODE_DRV * BPF_XDP_ENTITY + 1)),
+        ]
+    };
+    entity != [0; 2]
 }
 
 /// The virtual devices whose drivers run XDP programs on `sk_buff`s as well.
@@ -251,9 +251,9 @@ enum Kind {
 unsafe fn kind(device: *const u8) -> Kind {
     // SAFETY: the helper fails on addresses that cannot be read.
     let (name, end) = unsafe {
-        let ops: u64 = Probe::load(device, config!(offsets.dev_rtnl_link_ops));
-        let kind: u64 = Probe::chase(ops, config!(offsets.link_ops_kind));
-        (Probe::chase::<[u8; 4]>(kind, 0), Probe::chase::<u8>(kind, 4))
+        let ops: u64 = Probe::load(device, at!(dev_rtnl_link_ops));
+        let kind: u64 = Probe::chase(ops, at!(link_ops_kind));
+        (Probe::chase::<[u8; 4]>(kind, Bytes::<0>), Probe::chase::<u8>(kind, Bytes::<4>))
     };
     if name == *b"tun\0" {
         Kind::Tun

@@ -1,54 +1,48 @@
 //! How long a packet was, and where its headers are.
 
-use tracer_common::{START_MAC, START_NETWORK};
+use tracer_common::{DropFacts, START_MAC, START_NETWORK, START_NONE};
 
-use super::Dropped;
-use crate::config::config;
-use crate::memory::Memory;
+use crate::config::{at, config};
+use crate::memory::{Memory, beyond};
 
 /// `mac_header` while it is not set.
 const MAC_HEADER_UNSET: u16 = 0xffff;
 
-impl Dropped {
-    /// Finds the first header and the length from there on: `len` alone misses what the layers have pulled.
-    ///
-    /// # Safety
-    /// As [`Dropped::read`].
-    #[inline(always)]
-    pub(super) unsafe fn measure<M: Memory>(&mut self, skb: *const u8) {
-        // SAFETY: as in `read`.
-        let (len, data_len, data, head, mac, network) = unsafe {
-            (
-                M::field::<u32>(skb, config!(offsets.skb_len)),
-                M::field_if_present::<u32>(skb, config!(offsets.skb_data_len)),
-                M::field::<u64>(skb, config!(offsets.skb_data)),
-                M::field::<u64>(skb, config!(offsets.skb_head)),
-                M::field::<u16>(skb, config!(offsets.skb_mac_header)),
-                M::field::<u16>(skb, config!(offsets.skb_network_header)),
-            )
-        };
-        self.length = len;
-        if network != 0 {
-            self.network = head + u64::from(network);
-        }
-        let offset = if mac != MAC_HEADER_UNSET {
-            self.start_kind = START_MAC;
-            mac
+/// Finds the first header and the length from there on: `len` alone misses what the layers have pulled. Where the headers
+/// are is for records alone.
+///
+/// # Safety
+/// `to` must be this CPU's own; `skb` the tracepoint's.
+#[inline(always)]
+pub(super) unsafe fn measure<M: Memory>(to: *mut DropFacts, skb: *const u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        let head: u64 = M::field(skb, at!(skb_head));
+        let mac: u16 = M::field(skb, at!(skb_mac_header));
+        let network: u16 = M::field(skb, at!(skb_network_header));
+        let len: u32 = M::field(skb, at!(skb_len));
+        let (kind, offset) = if mac != MAC_HEADER_UNSET {
+            (START_MAC, mac)
         } else if network != 0 {
-            self.start_kind = START_NETWORK;
-            network
+            (START_NETWORK, network)
         } else {
-            return;
+            (START_NONE, 0)
         };
-        self.start = head + u64::from(offset);
-        let pulled = data.wrapping_sub(self.start);
-        let length = u64::from(len).wrapping_add(pulled);
+        let start = beyond(head, offset.into());
+        let pulled = M::field::<u64>(skb, at!(skb_data)).wrapping_sub(start);
+        let whole = u64::from(len).wrapping_add(pulled);
         // A header offset that was left over from an outer packet may lie beyond the data.
-        if length > u64::from(u32::MAX) {
+        let is_whole = kind != START_NONE && whole >> u32::BITS == 0;
+        let length = if is_whole { whole as u32 } else { len };
+        (*to).length = length;
+        if config!(events) == 0 {
             return;
         }
-        self.length = length as u32;
+        (*to).start_kind = kind;
+        (*to).start = if kind == START_NONE { 0 } else { start };
+        (*to).network = if network == 0 { 0 } else { beyond(head, network.into()) };
         // A paged part that is said to be longer than the packet leaves no linear bytes.
-        self.linear = length.saturating_sub(u64::from(data_len));
+        let paged: u32 = M::field(skb, at!(skb_data_len));
+        (*to).linear = if is_whole { length.saturating_sub(paged).into() } else { 0 };
     }
 }

@@ -5,10 +5,10 @@
 //! nothing that is read there is believed until it leads to a network namespace, which is recognised by a pointer that all
 //! network namespaces have and nothing else has at that offset: `net->ns.ops`.
 
-use tracer_common::ABSENT;
+use tracer_common::{ABSENT, CpuState, ProvedNet};
 
 use super::is_kernel;
-use crate::config::config;
+use crate::config::{Bytes, at, config};
 use crate::memory::Memory;
 
 /// Flags in the lowest bits of `_skb_refdst` (`SKB_DST_NOREF`, `include/linux/skbuff.h`).
@@ -36,24 +36,53 @@ impl Net {
     /// The namespace at `pointer`, if one is there.
     ///
     /// # Safety
-    /// `pointer` must come from [`Memory::root`] or [`Memory::load`].
+    /// `pointer` must come from [`Memory::root`] or [`Memory::load`]; `state` must be this CPU's own.
     #[inline(always)]
-    unsafe fn at<M: Memory>(pointer: *const u8, ops: u64) -> Self {
+    unsafe fn at<M: Memory>(pointer: *const u8, state: *mut CpuState) -> Self {
         if !is_kernel(pointer as u64) {
             return Self::UNKNOWN;
         }
         // SAFETY: the caller's.
         unsafe {
-            let inum: u32 = M::load(pointer, config!(offsets.net_inum));
-            let id = if config!(offsets.net_cookie) == ABSENT {
-                u64::from(inum)
-            } else {
-                M::load(pointer, config!(offsets.net_cookie))
-            };
-            let found: usize = M::load(pointer, config!(offsets.net_ops));
-            let is_other = ops != 0 && found as u64 != ops;
-            if is_other || inum < LEAST_INUM || id == 0 { Self::UNKNOWN } else { Self { pointer, id, inum } }
+            let cookie: u64 = M::load(pointer, at!(net_cookie));
+            let last = &raw mut (*state).net;
+            if (*last).address == pointer as u64 && (*last).cookie == cookie {
+                return Self { pointer, id: cookie, inum: (*last).inum };
+            }
+            let inum: u32 = M::load(pointer, at!(net_inum));
+            let ops: usize = M::load(pointer, at!(net_ops));
+            let net = Self::proved(pointer, inum, cookie, ops as u64, (*state).netns_ops);
+            if config!(offsets.net_cookie) != ABSENT && net.id != 0 {
+                *last = ProvedNet { address: pointer as u64, cookie, inum, padding: 0 };
+            }
+            net
         }
+    }
+
+    /// As [`Net::at`], of an address that is a mere number to the verifier.
+    ///
+    /// # Safety
+    /// `net` is any number.
+    #[inline(always)]
+    unsafe fn numbered<M: Memory>(net: u64, known_ops: u64) -> Self {
+        if !is_kernel(net) {
+            return Self::UNKNOWN;
+        }
+        // SAFETY: numbers are read.
+        unsafe {
+            let cookie: u64 = M::chase(net, at!(net_cookie));
+            let inum: u32 = M::chase(net, at!(net_inum));
+            let ops: u64 = M::chase(net, at!(net_ops));
+            Self::proved(net as *const u8, inum, cookie, ops, known_ops)
+        }
+    }
+
+    /// What was read at `pointer`, if it can be a namespace's.
+    #[inline(always)]
+    fn proved(pointer: *const u8, inum: u32, cookie: u64, ops: u64, known_ops: u64) -> Self {
+        let id = if config!(offsets.net_cookie) == ABSENT { u64::from(inum) } else { cookie };
+        let is_other = known_ops != 0 && ops != known_ops;
+        if is_other || inum < LEAST_INUM || id == 0 { Self::UNKNOWN } else { Self { pointer, id, inum } }
     }
 }
 
@@ -76,9 +105,9 @@ impl Device {
     /// # Safety
     /// `pointer` is any number.
     #[inline(always)]
-    pub(crate) unsafe fn at<M: Memory>(pointer: *const u8, ops: u64) -> Self {
+    pub(crate) unsafe fn at<M: Memory>(pointer: *const u8, state: *mut CpuState) -> Self {
         // SAFETY: the caller's.
-        unsafe { Self::in_net::<M>(pointer, Net::UNKNOWN, ops) }
+        unsafe { Self::in_net::<M>(pointer, Net::UNKNOWN, state) }
     }
 
     /// As [`Device::at`]; `known` is a namespace that is proved already, and likely to be the device's.
@@ -86,16 +115,16 @@ impl Device {
     /// # Safety
     /// As [`Device::at`].
     #[inline(always)]
-    unsafe fn in_net<M: Memory>(pointer: *const u8, known: Net, ops: u64) -> Self {
+    unsafe fn in_net<M: Memory>(pointer: *const u8, known: Net, state: *mut CpuState) -> Self {
         if !is_kernel(pointer as u64) {
             return Self::UNKNOWN;
         }
         let pointer = M::root(pointer, config!(types.net_device));
         // SAFETY: the pointer is a root.
         unsafe {
-            let ifindex: u32 = M::load(pointer, config!(offsets.dev_ifindex));
-            let net = M::load::<usize>(pointer, config!(offsets.dev_net)) as *const u8;
-            let net = if net as u64 == known.pointer as u64 { known } else { Net::at::<M>(net, ops) };
+            let ifindex: u32 = M::load(pointer, at!(dev_ifindex));
+            let net = M::load::<usize>(pointer, at!(dev_net)) as *const u8;
+            let net = if net as u64 == known.pointer as u64 { known } else { Net::at::<M>(net, state) };
             if net.id == 0 || ifindex == 0 || ifindex > MOST_IFINDEX {
                 return Self::UNKNOWN;
             }
@@ -115,33 +144,39 @@ pub(super) struct Owner {
 }
 
 impl Owner {
+    /// What a device alone tells.
+    #[inline(always)]
+    pub(super) const fn of_device(device: Device) -> Self {
+        Self { net: device.net, device, ifindex: device.ifindex, family: 0 }
+    }
+
     /// Reads it in the order of trust: the receiving socket, the device, the socket that owns the packet, the route.
     ///
     /// # Safety
-    /// As [`super::Dropped::read`].
+    /// As [`super::read`].
     #[inline(always)]
-    pub(super) unsafe fn read<M: Memory>(skb: *const u8, rx_sk: *const u8, ops: u64) -> Self {
+    pub(super) unsafe fn read<M: Memory>(skb: *const u8, rx_sk: *const u8, state: *mut CpuState) -> Self {
         // SAFETY: what is read out of the packet is proved before it is believed.
         unsafe {
-            let receiver = Socket::at::<M>(rx_sk, ops);
+            let receiver = Socket::at::<M>(rx_sk, state);
             let mut net = receiver.net;
-            let device = Device::in_net::<M>(M::pointer(skb, config!(offsets.skb_dev)), net, ops);
+            let device = Device::in_net::<M>(M::pointer(skb, at!(skb_dev)), net, state);
             if device.ifindex != 0 && (net.id == 0 || net.id == device.net.id) {
-                return Self { net: device.net, device, ifindex: device.ifindex, family: 0 };
+                return Self::of_device(device);
             }
             let mut family = receiver.family::<M>();
-            let came_by: u32 = M::field_if_present(skb, config!(offsets.skb_iif));
+            let came_by: u32 = M::field(skb, at!(skb_iif));
             if device.ifindex != 0 {
                 // The socket's namespace is not the device's: neither index belongs to it.
                 return Self { net, device: Device::UNKNOWN, ifindex: 0, family };
             }
             if net.id == 0 {
-                let owner = M::pointer(skb, config!(offsets.skb_sk));
-                let owner = Socket::at::<M>(owner, ops);
+                let owner = M::pointer(skb, at!(skb_sk));
+                let owner = Socket::at::<M>(owner, state);
                 (net, family) = (owner.net, owner.family::<M>());
             }
             if net.id == 0 {
-                net = of_route::<M>(skb, ops);
+                net = of_route::<M>(skb, (*state).netns_ops);
             }
             let ifindex = if came_by > MOST_IFINDEX { 0 } else { came_by };
             Self { net, device, ifindex, family }
@@ -163,13 +198,13 @@ impl Socket {
     /// # Safety
     /// `pointer` is any number.
     #[inline(always)]
-    pub(crate) unsafe fn at<M: Memory>(pointer: *const u8, ops: u64) -> Self {
+    pub(crate) unsafe fn at<M: Memory>(pointer: *const u8, state: *mut CpuState) -> Self {
         if !is_kernel(pointer as u64) {
             return Self { pointer: core::ptr::null(), net: Net::UNKNOWN };
         }
         let pointer = M::root(pointer, config!(types.sock));
         // SAFETY: the pointer is a root.
-        let net = unsafe { Net::at::<M>(M::load::<usize>(pointer, config!(offsets.sock_net)) as *const u8, ops) };
+        let net = unsafe { Net::at::<M>(M::load::<usize>(pointer, at!(sock_net)) as *const u8, state) };
         Self { pointer, net }
     }
 
@@ -180,14 +215,14 @@ impl Socket {
     #[inline(always)]
     unsafe fn family<M: Memory>(&self) -> u16 {
         // SAFETY: the pointer is a root.
-        if self.net.id == 0 { 0 } else { unsafe { M::load(self.pointer, config!(offsets.sock_family)) } }
+        if self.net.id == 0 { 0 } else { unsafe { M::load(self.pointer, at!(sock_family)) } }
     }
 }
 
 /// The namespace of a received packet's route: of TCP on kernels whose tracepoint has no `rx_sk`, for example.
 ///
 /// # Safety
-/// As [`super::Dropped::read`].
+/// As [`super::read`].
 #[inline(always)]
 unsafe fn of_route<M: Memory>(skb: *const u8, ops: u64) -> Net {
     // SAFETY: the caller's.
@@ -202,7 +237,7 @@ pub(crate) struct Route {
 
 impl Route {
     /// `RTAX_MTU - 1` (`include/uapi/linux/rtnetlink.h`): where the metrics have the MTU.
-    const MTU: u32 = 1;
+    const MTU: usize = 1;
     /// Flags in the lowest bits of `dst_entry._metrics` (`DST_METRICS_FLAGS`, `include/net/dst.h`).
     const METRICS_FLAGS: u64 = 3;
 
@@ -216,16 +251,16 @@ impl Route {
         }
         // SAFETY: each step is proved by the namespace that it must lead to.
         unsafe {
-            let address = M::field_if_present::<u64>(skb, config!(offsets.skb_refdst)) & !SKB_DST_FLAGS;
+            let address = M::field::<u64>(skb, at!(skb_refdst)) & !SKB_DST_FLAGS;
             if !is_kernel(address) {
                 return NONE;
             }
-            let device: u64 = M::chase(address, config!(offsets.dst_dev));
+            let device: u64 = M::chase(address, at!(dst_dev));
             if !is_kernel(device) {
                 return NONE;
             }
-            let net: u64 = M::chase(device, config!(offsets.dev_net));
-            Self { address, net: numbered::<M>(net, ops) }
+            let net: u64 = M::chase(device, at!(dev_net));
+            Self { address, net: Net::numbered::<M>(net, ops) }
         }
     }
 
@@ -237,34 +272,8 @@ impl Route {
         }
         // SAFETY: numbers are read.
         unsafe {
-            let metrics = M::chase::<u64>(self.address, config!(offsets.dst_metrics)) & !Self::METRICS_FLAGS;
-            if is_kernel(metrics) { M::chase(metrics, Self::MTU * size_of::<u32>() as u32) } else { 0 }
+            let metrics = M::chase::<u64>(self.address, at!(dst_metrics)) & !Self::METRICS_FLAGS;
+            if is_kernel(metrics) { M::chase(metrics, Bytes::<{ Self::MTU * size_of::<u32>() }>) } else { 0 }
         }
-    }
-}
-
-/// As [`Net::at`], of a namespace whose address is a mere number to the verifier.
-///
-/// # Safety
-/// `net` is any number.
-#[inline(always)]
-unsafe fn numbered<M: Memory>(net: u64, ops: u64) -> Net {
-    if !is_kernel(net) {
-        return Net::UNKNOWN;
-    }
-    // SAFETY: numbers are read.
-    unsafe {
-        let inum: u32 = M::chase(net, config!(offsets.net_inum));
-        let id = if config!(offsets.net_cookie) == ABSENT {
-            u64::from(inum)
-        } else {
-            M::chase(net, config!(offsets.net_cookie))
-        };
-        let found: u64 = M::chase(net, config!(offsets.net_ops));
-        let is_other = ops != 0 && found != ops;
-        if is_other || inum < LEAST_INUM || id == 0 {
-            return Net::UNKNOWN;
-        }
-        Net { pointer: net as *const u8, id, inum }
     }
 }

@@ -38,7 +38,7 @@ impl Default for Sample {
         for name in MAPS {
             sample = sample.with_map(name);
         }
-        sample.symbols.extend(GLOBALS.map(|name| (".rodata".to_owned(), name.to_owned())));
+        sample.symbols.extend(GLOBALS.map(|(name, section)| (section.to_owned(), name.to_owned())));
         sample
     }
 }

@@ -3,7 +3,6 @@
 use std::io;
 
 use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_CAST, REASON_ABSENT};
-use zerocopy::IntoBytes;
 
 use super::feature::Features;
 use super::loader::{Fitting, Loader};
@@ -104,12 +103,11 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
         // Nothing is sampled.
         None => max_entries.extend([("SITES", 1), ("FLOWS", 1)]),
     }
-    let constants = [("CONFIG", config.as_bytes()), ("AYA_LOG_LEVEL", &[log_level][..])];
     let rdonly_cast = features.rdonly_cast.filter(|_| config.reads == READ_CAST || config.bytes == BYTES_CAST);
     let unused_rings = &unused_rings;
     Loader::new(
         tracer_ebpf::OBJECT,
-        &Fitting { constants: &constants, max_entries: &max_entries, rdonly_cast, unused_rings },
+        &Fitting { config, log_level, max_entries: &max_entries, rdonly_cast, unused_rings },
     )
 }
 

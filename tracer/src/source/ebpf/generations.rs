@@ -57,7 +57,7 @@ impl Generations {
         };
         Ok(Self {
             current: 0,
-            generation: RawMap::new(map("GENERATION")?, size_of::<u32>(), size_of::<u32>()),
+            generation: RawMap::new(map(".bss")?, size_of::<u32>(), size_of::<u32>()),
             state: each_cpu("CPU_STATE", size_of::<u32>(), size_of::<CpuState>())?,
             counts: each_cpu("COUNTS", size_of::<u32>(), size_of::<Counts>())?,
             overflow: each_cpu("OVERFLOW", size_of::<u32>(), size_of::<OverflowCount>())?,

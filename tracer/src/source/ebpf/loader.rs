@@ -11,10 +11,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya_obj::generated::{bpf_insn, bpf_map_type};
 use aya_obj::{EbpfSectionKind, Map as Definition, Object};
-use tracer_common::CALL_RDONLY_CAST;
+use tracer_common::{CALL_RDONLY_CAST, Config};
 
-use super::Error;
 use super::sys::{self, RawMap};
+use super::{Error, constants};
 
 /// `BPF_JMP | BPF_CALL`, and the source register that makes it a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const CALL: u8 = 0x85;
@@ -24,8 +24,10 @@ const MOVE_IMMEDIATE: u8 = 0xb7;
 
 /// What this kernel and this run need of the object.
 pub(super) struct Fitting<'a> {
-    /// Bytes of the program's constants, by name.
-    pub(super) constants: &'a [(&'static str, &'a [u8])],
+    /// The program's numbers.
+    pub(super) config: &'a Config,
+    /// How much of the program's own log is wanted: a level of aya's.
+    pub(super) log_level: u8,
     /// Room in maps, by name.
     pub(super) max_entries: &'a [(&'static str, u32)],
     /// BTF id of the kernel function `bpf_rdonly_cast`; none where the program does not use it.
@@ -155,8 +157,11 @@ fn malformed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 /// The object for this kernel and this run.
 fn fitted(bytes: &[u8], fitting: &Fitting<'_>) -> Result<Object, Error> {
     let mut object = Object::parse(bytes).map_err(malformed)?;
-    let constants = fitting.constants.iter().map(|(name, bytes)| (*name, (*bytes, true)));
-    object.patch_map_data(constants.collect()).map_err(malformed)?;
+    let log_level = [fitting.log_level];
+    object.patch_map_data(HashMap::from([("AYA_LOG_LEVEL", (&log_level[..], true))])).map_err(malformed)?;
+    if constants::write(&mut object, fitting.config).map_err(malformed)? == 0 {
+        return Err(Error::Missing { what: "number that it leaves open" });
+    }
     for (name, room) in fitting.max_entries {
         definition(&mut object, name)?.set_max_entries(*room);
     }
@@ -222,9 +227,17 @@ fn fill(definition: &Definition, map: &MapData) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use zerocopy::FromZeros;
+
     use super::*;
 
-    const NOTHING: Fitting<'_> = Fitting { constants: &[], max_entries: &[], rdonly_cast: None, unused_rings: &[] };
+    static CONFIG: LazyLock<Config> = LazyLock::new(Config::new_zeroed);
+
+    fn nothing() -> Fitting<'static> {
+        Fitting { config: &CONFIG, log_level: 0, max_entries: &[], rdonly_cast: None, unused_rings: &[] }
+    }
 
     fn calls(object: &Object, source: u8, immediate: u32) -> usize {
         let code = object.functions.values().flat_map(|function| &function.instructions);
@@ -237,10 +250,10 @@ mod tests {
     fn every_cast_calls_the_function_or_nothing() {
         let placeholders = calls(&Object::parse(tracer_ebpf::OBJECT).unwrap(), 0, CALL_RDONLY_CAST);
         assert!(placeholders > 10, "{placeholders}");
-        let with = fitted(tracer_ebpf::OBJECT, &Fitting { rdonly_cast: Some(77), ..NOTHING }).unwrap();
+        let with = fitted(tracer_ebpf::OBJECT, &Fitting { rdonly_cast: Some(77), ..nothing() }).unwrap();
         assert_eq!(calls(&with, PSEUDO_KFUNC_CALL, 77), placeholders);
         assert_eq!(calls(&with, 0, CALL_RDONLY_CAST), 0);
-        let without = fitted(tracer_ebpf::OBJECT, &NOTHING).unwrap();
+        let without = fitted(tracer_ebpf::OBJECT, &nothing()).unwrap();
         assert_eq!(calls(&without, 0, CALL_RDONLY_CAST), 0);
         assert_eq!(calls(&without, PSEUDO_KFUNC_CALL, 77), 0);
     }
@@ -252,7 +265,7 @@ mod tests {
             [map.map_type(), map.key_size(), map.value_size(), map.max_entries()]
         };
         let original = Object::parse(tracer_ebpf::OBJECT).unwrap();
-        let fitted = fitted(tracer_ebpf::OBJECT, &Fitting { unused_rings: &["RECORDS"], ..NOTHING }).unwrap();
+        let fitted = fitted(tracer_ebpf::OBJECT, &Fitting { unused_rings: &["RECORDS"], ..nothing() }).unwrap();
         assert_eq!(shape(&fitted, "RECORDS"), [bpf_map_type::BPF_MAP_TYPE_ARRAY as u32, 4, 8, 1]);
         for other in ["AYA_LOGS", "COUNTS"] {
             assert_eq!(shape(&fitted, other), shape(&original, other));
@@ -261,9 +274,9 @@ mod tests {
 
     #[test]
     fn what_the_object_lacks_is_told() {
-        let fitting = Fitting { max_entries: &[("NO_SUCH_MAP", 1)], ..NOTHING };
+        let fitting = Fitting { max_entries: &[("NO_SUCH_MAP", 1)], ..nothing() };
         let error = fitted(tracer_ebpf::OBJECT, &fitting).err().unwrap();
         assert_eq!(error.to_string(), "the kernel program's object has no NO_SUCH_MAP");
-        assert!(matches!(fitted(b"not ELF", &NOTHING), Err(Error::Object { .. })));
+        assert!(matches!(fitted(b"not ELF", &nothing()), Err(Error::Object { .. })));
     }
 }

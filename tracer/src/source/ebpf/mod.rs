@@ -1,5 +1,6 @@
 //! The eBPF source: the kernel program on `kfree_skb`, its counts and its records.
 
+mod constants;
 mod error;
 mod feature;
 mod fit;
