@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod event;
 pub mod explain;
 pub mod facts;
+pub mod files;
 pub mod fleet;
 pub mod kernel;
 pub mod ledger;

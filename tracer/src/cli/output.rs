@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::args::ColorChoice;
+use crate::files;
 use crate::sink::Size;
 use writer::Writer;
 
@@ -32,6 +33,14 @@ pub enum OutputError {
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
+    },
+    /// It is a file that is read, too, or that something else is written to.
+    #[error("{} and {} are one file: writing would destroy it", path.display(), other.display())]
+    Occupied {
+        /// Where results should go.
+        path: PathBuf,
+        /// The other name of it.
+        other: PathBuf,
     },
     /// Writing failed, as on a full disk. What was written before may be there in part.
     #[error("writing to {target} failed")]
@@ -81,6 +90,15 @@ impl Output {
         };
         file.and_then(|file| Self::from_file(file, path.map(Path::to_owned)))
             .map_err(|source| OutputError::Open { path: path.unwrap_or(Path::new("stdout")).to_owned(), source })
+    }
+
+    /// As [`Output::open`], unless the path leads to one of `others`, which are read or written as well.
+    pub fn open_apart(path: Option<&Path>, others: &[&Path]) -> Result<Self, OutputError> {
+        let occupied = path.and_then(|path| Some((path, others.iter().find(|other| files::are_one(path, other))?)));
+        if let Some((path, other)) = occupied {
+            return Err(OutputError::Occupied { path: path.to_owned(), other: (*other).to_owned() });
+        }
+        Self::open(path)
     }
 
     pub(super) fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {

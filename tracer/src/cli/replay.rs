@@ -27,7 +27,7 @@ const KEPT: usize = 4096;
 /// Shows the recording, and what is wrong with it.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut recording = Recording::open(&args.file)?;
-    let output = Output::open(args.output.as_deref())?;
+    let output = Output::open_apart(args.output.as_deref(), &[&args.file])?;
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
     let ended = if args.stat {

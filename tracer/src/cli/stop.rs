@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What ends a run: Ctrl-C, a request to terminate, or the time that it was given.
+/// What ends a run: Ctrl-C, a request to terminate, a terminal that is closed, or the time that it was given.
 pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    /// None where the caller has other use for it, or whoever started the run wants it ignored (`nohup`).
+    hangup: Option<Signal>,
     deadline: Option<tokio::time::Instant>,
     duration: Option<Duration>,
 }
@@ -20,9 +22,15 @@ impl Stop {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
+            hangup: if is_ignored(SignalKind::hangup()) { None } else { Some(catch(SignalKind::hangup())?) },
             deadline: None,
             duration,
         })
+    }
+
+    /// Leaves SIGHUP to the caller.
+    pub(super) fn without_hangup(self) -> Self {
+        Self { hangup: None, ..self }
     }
 
     pub(super) fn start_clock(&mut self) {
@@ -39,10 +47,24 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
+        let hangup = async {
+            match &mut self.hangup {
+                Some(signal) => _ = signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = hangup => {}
             () = elapsed => {}
         }
     }
+}
+
+/// Whether this process was started with the signal ignored (`SigIgn` in `/proc/PID/status`: a mask in hexadecimal).
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (kind.as_raw_value() - 1)) != 0)
 }

@@ -1,6 +1,5 @@
 //! Encryption: `tls_server_config`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use serde::de::IgnoredAny;
 use tokio_rustls::TlsAcceptor;
 
 use super::refuse;
+use crate::files::{self, MAX_SETTINGS};
 
 /// What it may hold.
 #[derive(Debug, Deserialize)]
@@ -118,7 +118,7 @@ fn pem(name: &str, inline: Option<String>, file: Option<PathBuf>, folder: &Path)
         (None, Some(path)) => {
             let path = folder.join(path);
             let from = format!("{name}_file {}", path.display());
-            let text = fs::read(&path).with_context(|| from.clone())?;
+            let text = files::read(&path, MAX_SETTINGS).with_context(|| from.clone())?;
             Ok(Some((text, from)))
         }
         (None, None) => Ok(None),
