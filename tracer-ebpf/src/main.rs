@@ -24,6 +24,7 @@ mod probe;
 mod record;
 #[cfg(target_arch = "bpf")]
 mod sampler;
+#[cfg(target_arch = "bpf")]
 mod section;
 #[cfg(target_arch = "bpf")]
 mod skb;

@@ -93,7 +93,7 @@ unsafe fn device<M: Memory>(header: *mut RecordHeader, dropped: &Dropped) -> u8 
 /// How many packets of the wire a GSO buffer holds (`struct skb_shared_info`, `include/linux/skbuff.h`).
 ///
 /// # Safety
-/// As [`write`].
+/// As [`write()`].
 #[inline(always)]
 unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
     let (size, segments) = (config!(offsets.shared_gso_size), config!(offsets.shared_gso_segments));
@@ -116,7 +116,7 @@ unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
 /// The socket: the receiver, where the tracepoint tells it, else the one that the packet belongs to.
 ///
 /// # Safety
-/// As [`write`].
+/// As [`write()`].
 #[inline(always)]
 unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &Dropped, ops: u64) -> u8 {
     // SAFETY: the socket is proved to be one.
