@@ -16,7 +16,10 @@ pub fn read(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {}, not a regular file", kind(&metadata))));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("it is {}, not a regular file", kind(&metadata)),
+        ));
     }
     read_up_to(file, bound)
 }
@@ -55,6 +58,49 @@ pub fn are_one(one: &Path, other: &Path) -> bool {
     number(one).is_some_and(|found| Some(found) == number(other))
 }
 
+/// JSON from elsewhere whose strings have a bound. A parser keeps a string whole, so that one without an end would take all
+/// memory, however the whole is read.
+pub struct ShortStrings<R> {
+    inner: R,
+    bound: usize,
+    /// Bytes of the string that is being read; none between strings.
+    length: Option<usize>,
+    is_escaped: bool,
+}
+
+impl<R> ShortStrings<R> {
+    /// Fails with [`io::ErrorKind::FileTooLarge`] within a string of more than `bound` bytes.
+    pub const fn new(inner: R, bound: usize) -> Self {
+        Self { inner, bound, length: None, is_escaped: false }
+    }
+
+    /// Whether there is a string that is too long within these bytes.
+    fn passes(&mut self, byte: u8) -> bool {
+        match (&mut self.length, byte) {
+            (None, b'"') => self.length = Some(0),
+            (None, _) => {}
+            (Some(_), b'"') if !self.is_escaped => self.length = None,
+            (Some(length), _) => {
+                *length += 1;
+                self.is_escaped = byte == b'\\' && !self.is_escaped;
+                return *length <= self.bound;
+            }
+        }
+        true
+    }
+}
+
+impl<R: Read> Read for ShortStrings<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if buffer[..read].iter().all(|byte| self.passes(*byte)) {
+            return Ok(read);
+        }
+        let what = format!("a text in it is longer than {} bytes", self.bound);
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, what))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -85,6 +131,18 @@ mod tests {
         assert_eq!(read(&file, 9).unwrap_err().to_string(), "it is longer than 9 bytes");
         fs::remove_file(file).unwrap();
         assert_eq!(read(Path::new("/proc/self/status"), 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn strings_have_a_bound_and_nothing_else_has() {
+        let read = |text: &str, bound| {
+            let mut out = String::new();
+            ShortStrings::new(text.as_bytes(), bound).read_to_string(&mut out).map(|_| out)
+        };
+        let text = r#"{"abc":[1234567890,"a\"c","",true],"abc":"\\"}"#;
+        assert_eq!(read(text, 4).unwrap(), text);
+        assert_eq!(read(text, 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read("\"abcde", 4).unwrap_err().to_string(), "a text in it is longer than 4 bytes");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -111,6 +111,11 @@ impl Output {
     /// Hands all of it to the system, and ends what is compressed. Nothing may be written afterwards.
     pub fn finish(&self) -> io::Result<()> {
         self.writer.borrow_mut().finish().map_err(|error| self.explain(error))
+    }
+
+    /// A second handle on where results go.
+    pub(super) fn handle(&self) -> io::Result<OwnedFd> {
+        self.file.as_fd().try_clone_to_owned()
     }
 
     /// Somebody is looking at it.

@@ -13,7 +13,7 @@ use crate::snapshot::{self, Facts};
 /// Counts for the time that was typed, then writes the document.
 pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
-    let mut stop = Stop::new(Some(args.duration))?;
+    let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
     let mut session = Session::start(&listen::options(&args.common(), None)?).await?;
     stop.start_clock();
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.step()));

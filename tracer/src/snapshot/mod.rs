@@ -4,6 +4,7 @@
 //!
 //! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
 
+mod ledger;
 mod moment;
 mod read;
 mod take;
@@ -98,7 +99,7 @@ pub struct Source {
 }
 
 /// The account of a source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ledger {
     /// Drops counted by place.
     pub accounted: u64,

@@ -34,8 +34,7 @@ impl Settings {
         let mut knobs = args.knobs.clone();
         if let Some(path) = &args.config {
             let of_file = || format!("--config {}", path.display());
-            let mut file =
-                files::read_text(path, MAX_SETTINGS)
+            let mut file = files::read_text(path, MAX_SETTINGS)
                 .map_err(Into::into)
                 .and_then(|text| parse(&text))
                 .with_context(of_file)?;

@@ -16,7 +16,7 @@ use crate::fleet::report::Input;
 pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     log_to_stderr(args.verbose);
     // A bad path is known before the work.
-    let show = Show::open(&args.show)?;
+    let show = Show::open(&args.show, &[])?;
     let (engine, scope) = prepare(args)?;
     let question = Question {
         at: args.at,

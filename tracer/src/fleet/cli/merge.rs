@@ -1,7 +1,7 @@
 //! `droptrace-fleet merge`: the fleet as snapshots tell it.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -10,7 +10,7 @@ use super::NAME;
 use super::args::MergeArgs;
 use super::progress::Progress;
 use super::show::Show;
-use crate::fleet::merge::{Loaded, load};
+use crate::fleet::merge::{Files, Loaded, load};
 use crate::fleet::report::{Input, Refused};
 
 /// What cannot be read is told one by one up to so many; the results have them all.
@@ -18,11 +18,14 @@ const TOLD: usize = 20;
 
 /// Reads, looks, shows.
 pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
+    // Found before anything is written, so that no result is among them.
+    let (snapshots, baseline) = (Files::find(&args.snapshots), Files::find(&args.baseline));
+    let inputs: Vec<&Path> = snapshots.paths().chain(baseline.paths()).collect();
     // A bad path is known before the work.
-    let show = Show::open(&args.show)?;
-    let Loaded { mut fleet, mut input } = read(&args.snapshots, "snapshots")?;
+    let show = Show::open(&args.show, &inputs)?;
+    let Loaded { mut fleet, mut input } = read(snapshots, "snapshots")?;
     if !args.baseline.is_empty() {
-        let Loaded { fleet: baseline, input: of_baseline } = read(&args.baseline, "snapshots of the baseline")?;
+        let Loaded { fleet: baseline, input: of_baseline } = read(baseline, "snapshots of the baseline")?;
         fleet.baseline = Some(Box::new(baseline));
         let Input { read, refused, .. } = of_baseline;
         (input.baseline_read, input.baseline_refused) = (read, refused);
@@ -30,9 +33,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
     show.fleet(&fleet, input)
 }
 
-fn read(paths: &[PathBuf], what: &str) -> Result<Loaded> {
+fn read(files: Files, what: &str) -> Result<Loaded> {
     let mut progress = Progress::new(what);
-    let loaded = load(paths, &mut |read, all| progress.show(read, all));
+    let loaded = load(files, &mut |read, all| progress.show(read, all));
     drop(progress);
     tell(&loaded.input.refused);
     if loaded.input.read == 0 {

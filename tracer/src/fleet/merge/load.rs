@@ -24,9 +24,9 @@ pub struct Loaded {
     pub input: Input,
 }
 
-/// Reads files, and those in folders. `progress` is told how many of how many files have been read.
-pub fn load(paths: &[PathBuf], progress: &mut dyn FnMut(usize, usize)) -> Loaded {
-    let Files { found: files, passed_over, refused } = Files::find(paths);
+/// Reads files. `progress` is told how many of how many have been read.
+pub fn load(files: Files, progress: &mut dyn FnMut(usize, usize)) -> Loaded {
+    let Files { found: files, passed_over, refused } = files;
     let mut input = Input { refused, passed_over, ..Input::of_snapshots() };
     let mut merge = Merge::default();
     thread::scope(|scope| {

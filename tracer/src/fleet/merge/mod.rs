@@ -9,6 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+pub use files::Files;
 pub use load::{Loaded, load};
 
 use super::analyse::Options;

@@ -103,7 +103,9 @@ impl Access {
     fn secret(&self, of: &str, written: Option<&str>, file: Option<&Path>) -> Result<String, EngineError> {
         match (written, file) {
             (Some(secret), None) => Ok(secret.to_owned()),
-            (None, Some(file)) => Ok(self.file(file, |path| files::read_text(path, MAX_SETTINGS))?.trim_end().to_owned()),
+            (None, Some(file)) => {
+                Ok(self.file(file, |path| files::read_text(&path, MAX_SETTINGS))?.trim_end().to_owned())
+            }
             _ => Err(EngineError::Settings(format!("{of} takes its secret either as it is or from a file"))),
         }
     }
@@ -116,7 +118,7 @@ impl Access {
     /// Whom to believe: the file's certificates, else the system's.
     pub(super) fn tls(&self) -> Result<TlsConfig, EngineError> {
         let roots: Vec<Certificate<'static>> = match &self.tls_config.ca_file {
-            Some(file) => certificates(&self.file(file, |path| files::read(path, MAX_SETTINGS))?)
+            Some(file) => certificates(&self.file(file, |path| files::read(&path, MAX_SETTINGS))?)
                 .map_err(|source| EngineError::File { path: self.folder.join(file), source })?,
             // What of it cannot be read is of no use, and shows when an engine is not believed.
             None => rustls_native_certs::load_native_certs()
