@@ -14,9 +14,9 @@ use serde_json::Value;
 use tests::agent::Agent;
 use tests::droptrace::{Droptrace, Finished, binary, command, fleet_command};
 use tests::netns::Netns;
+use tests::pause;
 use tests::trials::{self, trial, trial_as_root};
 use tests::wire::udp;
-use tests::pause;
 
 fn main() -> ExitCode {
     trials::run([signals(), files(), agents()].into_iter().flatten().collect())

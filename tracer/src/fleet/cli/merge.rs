@@ -23,9 +23,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
     let inputs: Vec<&Path> = snapshots.paths().chain(baseline.paths()).collect();
     // A bad path is known before the work.
     let show = Show::open(&args.show, &inputs)?;
-    let Loaded { mut fleet, mut input } = read(snapshots, "snapshots")?;
+    let Loaded { mut fleet, mut input } = read(snapshots, args, "snapshots")?;
     if !args.baseline.is_empty() {
-        let Loaded { fleet: baseline, input: of_baseline } = read(baseline, "snapshots of the baseline")?;
+        let Loaded { fleet: baseline, input: of_baseline } = read(baseline, args, "snapshots of the baseline")?;
         fleet.baseline = Some(Box::new(baseline));
         let Input { read, refused, .. } = of_baseline;
         (input.baseline_read, input.baseline_refused) = (read, refused);
@@ -33,9 +33,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
     show.fleet(&fleet, input)
 }
 
-fn read(files: Files, what: &str) -> Result<Loaded> {
+fn read(files: Files, args: &MergeArgs, what: &str) -> Result<Loaded> {
     let mut progress = Progress::new(what);
-    let loaded = load(files, &mut |read, all| progress.show(read, all));
+    let loaded = load(files, args.show.options().storm_rate, &mut |read, all| progress.show(read, all));
     drop(progress);
     tell(&loaded.input.refused);
     if loaded.input.read == 0 {

@@ -24,11 +24,12 @@ pub struct Loaded {
     pub input: Input,
 }
 
-/// Reads files. `progress` is told how many of how many have been read.
-pub fn load(files: Files, progress: &mut dyn FnMut(usize, usize)) -> Loaded {
+/// Reads files, and keeps bursts of at least `storm_rate` packets a second. `progress` is told how many of how many files have
+/// been read.
+pub fn load(files: Files, storm_rate: f64, progress: &mut dyn FnMut(usize, usize)) -> Loaded {
     let Files { found: files, passed_over, refused } = files;
     let mut input = Input { refused, passed_over, ..Input::of_snapshots() };
-    let mut merge = Merge::default();
+    let mut merge = Merge::with_storms_from(storm_rate);
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS).map(|first| reader(scope, &files, first)).collect();
         for (at, file) in files.iter().enumerate() {

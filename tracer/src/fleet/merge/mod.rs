@@ -7,7 +7,6 @@ mod load;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 
 pub use files::Files;
 pub use load::{Loaded, load};
@@ -29,14 +28,26 @@ pub struct Overlap {
 }
 
 /// The sum so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Merge {
     fleet: Fleet,
-    /// Times that are counted, in nanoseconds since the Unix epoch.
-    times: HashMap<HostId, Vec<Range<u64>>>,
+    /// Times that are counted, in nanoseconds since the Unix epoch: from when to when. No two of a host overlap.
+    times: HashMap<HostId, BTreeMap<u64, u64>>,
+    storm_rate: f64,
+}
+
+impl Default for Merge {
+    fn default() -> Self {
+        Self::with_storms_from(Options::default().storm_rate)
+    }
 }
 
 impl Merge {
+    /// Keeps bursts of at least so many packets a second ([`Options::storm_rate`]).
+    pub fn with_storms_from(storm_rate: f64) -> Self {
+        Self { fleet: Fleet::default(), times: HashMap::default(), storm_rate }
+    }
+
     /// What came of it.
     pub fn into_fleet(self) -> Fleet {
         self.fleet
@@ -69,13 +80,14 @@ impl Merge {
         let time = start..start.saturating_add(snapshot.duration_ns.max(1));
         let host = self.fleet.host(&snapshot.host);
         let times = self.times.entry(host).or_default();
-        if times.iter().any(|other| other.start < time.end && time.start < other.end) {
+        // Of those that begin before its end, the last one ends last.
+        if times.range(..time.end).next_back().is_some_and(|(_, end)| *end > time.start) {
             return Err(Overlap { host: snapshot.host.clone() });
         }
         let (start, end) = (Timestamp(time.start), Timestamp(time.end));
         let all = self.fleet.time.get_or_insert(start..end);
         *all = all.start.min(start)..all.end.max(end);
-        times.push(time);
+        times.insert(time.start, time.end);
         Ok(host)
     }
 
@@ -97,7 +109,7 @@ impl Merge {
         let span = float(row.last_seen.0.saturating_sub(row.first_seen.0)) / 1e9;
         let (span, whole) = (span.max(SHORTEST), float(duration_ns) / 1e9);
         let rate = packets / span;
-        if span < whole && rate >= Options::default().storm_rate {
+        if span < whole && rate >= self.storm_rate {
             self.fleet.bursts.push(Burst { host, place, rate, seconds: span, at: Some(row.first_seen) });
         }
     }

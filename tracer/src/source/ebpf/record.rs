@@ -1,8 +1,8 @@
 //! Reads the bytes of one record of the ring buffer.
 
 use tracer_common::{
-    IFNAMSIZ, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER,
-    SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SocketFacts,
+    IFNAMSIZ, KIND_XDP, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN,
+    SOCKET_OWNER, SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SocketFacts,
 };
 use zerocopy::FromBytes;
 
@@ -42,11 +42,13 @@ impl<'a> Record<'a> {
     pub fn facts(&self) -> Facts {
         let header = &self.header;
         let has = |section: u8| header.sections & section != 0;
+        // A frame of XDP has no `sk_buff` that could tell them.
+        let is_packet = header.key.kind != KIND_XDP;
         Facts {
             vlan: has(SECTION_VLAN).then_some(VlanTag { protocol: header.vlan_proto, tci: header.vlan_tci }),
             cpu: Some(header.cpu),
             mark: Some(header.mark).filter(|mark| *mark != 0),
-            queue: Some(header.queue),
+            queue: is_packet.then_some(header.queue),
             device_mtu: has(SECTION_DEVICE).then_some(header.mtu).filter(|mtu| *mtu != 0),
             device_mac: has(SECTION_DEVICE).then_some(Mac(header.mac)).filter(|mac| mac.0 != [0; 6]),
             route_mtu: Some(header.route_mtu).filter(|mtu| *mtu != 0),
