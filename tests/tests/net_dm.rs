@@ -162,6 +162,10 @@ fn what_a_killed_run_left_is_repaired() -> Result<()> {
     droptrace.signal(Signal::KILL)?;
     let killed = droptrace.wait()?;
     ensure!(!killed.status.success() && monitor::state()?.is_some(), "the monitor went off by itself");
+    let examined = run(&["doctor"])?;
+    let is_told =
+        ["that was killed left it changed", "doctor --repair"].iter().all(|words| examined.stdout.contains(words));
+    ensure!(is_told, "doctor does not know whose it is: {examined:?}");
     let finished = run(&["stat", "--source", "net-dm", "--format", "json", "--duration", "300ms"])?;
     said(&finished, &["had left the kernel's drop monitor changed: put right"])?;
     ensure!(counted(&finished)?["sources"][0]["mode"] == "packet", "{}", finished.stdout);
