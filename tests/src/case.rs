@@ -31,12 +31,14 @@ pub enum Interface {
     OfSocket(&'static str),
     /// Nothing: the packet never had a device.
     Unset,
+    /// Nothing, or its name and index, where newer kernels set the device before the drop.
+    Perhaps(&'static str),
 }
 
 impl Interface {
     fn index(self, host: &Netns) -> Result<u64> {
         match self {
-            Self::Named(name) | Self::OfSocket(name) => Ok(host.ifindex(name)?.into()),
+            Self::Named(name) | Self::OfSocket(name) | Self::Perhaps(name) => Ok(host.ifindex(name)?.into()),
             Self::Unset => Ok(0),
         }
     }
@@ -49,6 +51,7 @@ impl Interface {
             Self::Named(expected) => is_there(Some(expected)),
             Self::OfSocket(expected) => is_there((drop.netns != 0).then_some(expected)),
             Self::Unset => is_nowhere,
+            Self::Perhaps(expected) => is_nowhere || is_there(Some(expected)),
         }
     }
 }

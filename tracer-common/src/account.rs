@@ -48,7 +48,9 @@ pub struct DropKey {
     /// One of the `KIND_*` values.
     pub kind: u8,
     /// Always 0.
-    pub padding: [u8; 5],
+    pub padding: u8,
+    /// Always 0. No array, which the kernel program would copy byte by byte.
+    pub padding_to_word: u32,
 }
 
 impl DropKey {
@@ -158,8 +160,8 @@ pub struct XdpNote {
     pub ticks: u64,
     /// What it was counted by.
     pub key: DropKey,
-    /// Not 0: the packet's device is not `device`, which is the target of a redirect, but one with a generic XDP program.
-    pub from_generic: u32,
+    /// Whether `kfree_skb` reports the packet: one of the program's own values.
+    pub tells: u32,
     /// Always 0.
     pub padding: u32,
     /// Address of the `struct net_device` of the last redirect that failed, which some drivers report a second time as
@@ -171,6 +173,35 @@ pub struct XdpNote {
 
 /// Bytes of a packet's network and transport header that the sampler looks at.
 pub const SCRATCH_LEN: usize = 64;
+
+/// What the kernel program has read of a drop. Addresses are 0 where there is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct DropFacts {
+    /// What it is counted by.
+    pub key: DropKey,
+    /// Address of the first header that is set.
+    pub start: u64,
+    /// Bytes from `start` on that lie in one piece.
+    pub linear: u64,
+    /// Address of the network header.
+    pub network: u64,
+    /// Address of the packet's `struct net_device`.
+    pub device: u64,
+    /// Address of the `struct net` of `key.netns`.
+    pub net: u64,
+    /// Address of the socket that was to receive it.
+    pub receiver: u64,
+    /// Bytes from `start` on.
+    pub length: u32,
+    /// Inode number of the namespace.
+    pub netns_inum: u32,
+    /// Which header `start` is: one of the `START_*` values.
+    pub start_kind: u8,
+    /// Always zero.
+    pub padding: [u8; 7],
+}
 
 /// What one CPU keeps beyond generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +222,8 @@ pub struct CpuState {
     pub qdisc: QdiscNote,
     /// Room for a packet's headers.
     pub scratch: [u8; SCRATCH_LEN],
+    /// The drop at hand.
+    pub dropped: DropFacts,
 }
 
 /// The slot of a key, of the `mask + 1` in use.
@@ -254,7 +287,8 @@ const _: () = {
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 80);
-    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN);
+    assert!(size_of::<DropFacts>() == 104);
+    assert!(size_of::<CpuState>() == 136 + SCRATCH_LEN + 104);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

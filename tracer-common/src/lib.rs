@@ -14,9 +14,10 @@ mod event;
 mod identity;
 
 pub use account::{
-    CACHE_SLOTS, CacheSlot, Counters, Counts, CpuState, DropCount, DropKey, GENERATIONS, KIND_EMPTY, KIND_NETLINK,
-    KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, OVERFLOW_REASONS, OVERFLOW_SLOTS, OVERFLOW_SUBSYSTEMS, OverflowCount,
-    QdiscNote, REASON_ABSENT, SCRATCH_LEN, XDP_REDIRECT_FAILED, XdpNote, overflow_reason, overflow_slot, slot_of,
+    CACHE_SLOTS, CacheSlot, Counters, Counts, CpuState, DropCount, DropFacts, DropKey, GENERATIONS, KIND_EMPTY,
+    KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, OVERFLOW_REASONS, OVERFLOW_SLOTS, OVERFLOW_SUBSYSTEMS,
+    OverflowCount, QdiscNote, REASON_ABSENT, SCRATCH_LEN, XDP_REDIRECT_FAILED, XdpNote, overflow_reason, overflow_slot,
+    slot_of,
 };
 pub use config::{
     ABSENT, BYTES_CAST, BYTES_NONE, BYTES_PROBE, CALL_RDONLY_CAST, Config, Offsets, READ_CAST, READ_PLAIN, READ_PROBE,

@@ -57,7 +57,7 @@ unsafe fn add_atomically(counter: *mut u64) {
 
 /// Keeps the compiler from moving loads and stores across. The processor needs no more: only this CPU looks.
 #[inline(always)]
-fn barrier() {
+pub(crate) fn barrier() {
     // SAFETY: no instruction.
     unsafe { asm!("", options(nostack, preserves_flags)) };
 }

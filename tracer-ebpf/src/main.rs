@@ -1,7 +1,7 @@
 //! droptrace's kernel program.
 //!
 //! Each file in [`probe`] is one tracepoint. A drop goes through [`probe`]: enter under the guard of this CPU
-//! ([`guard`]), read the fields ([`skb`]), count ([`account`]), and, when asked for, send a record ([`record`]) that the
+//! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`]), and, when asked for, send a record ([`record`]) that the
 //! sampler lets pass ([`sampler`]). How memory is read differs by kernel and by the way to attach ([`memory`]).
 //! [`namespace`] is attached to nothing: userspace runs it to ask which namespace a file stands for.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
@@ -10,6 +10,8 @@
 mod account;
 #[cfg(target_arch = "bpf")]
 mod config;
+#[cfg(target_arch = "bpf")]
+mod filter;
 #[cfg(target_arch = "bpf")]
 mod guard;
 #[cfg(target_arch = "bpf")]

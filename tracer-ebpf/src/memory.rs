@@ -7,8 +7,10 @@
 //! `kernel/bpf/verifier.c`); those through trusted and RCU pointers, such as the argument `rx_sk` and the field `skb->sk`,
 //! stay plain loads, and from 6.5 on a NULL check of a trusted pointer is deleted as redundant.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
-use tracer_common::{ABSENT, CALL_RDONLY_CAST, READ_CAST, READ_PROBE};
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST, READ_PLAIN, READ_PROBE};
 
 use crate::config::config;
 
@@ -30,9 +32,26 @@ pub(crate) trait Memory {
         if offset == ABSENT { T::default() } else { unsafe { Self::field(skb, offset) } }
     }
 
+    /// Reads a field of the tracepoint's `sk_buff` that is a pointer to a structure, for [`Memory::root`]; 0 for a field
+    /// that this kernel does not have.
+    ///
+    /// # Safety
+    /// As [`Memory::field`].
+    #[inline(always)]
+    unsafe fn pointer(skb: *const u8, offset: u32) -> *const u8 {
+        // SAFETY: the caller's.
+        unsafe { Self::field_if_present::<usize>(skb, offset) as *const u8 }
+    }
+
     /// A pointer that was read out of the `sk_buff` or given as an argument, made fit for [`Memory::load`].
     /// `type_id` is the BTF id of the structure that it should point to.
     fn root(pointer: *const u8, type_id: u32) -> *const u8;
+
+    /// The packet's device, as a root again: `dropped` has its address as a number.
+    ///
+    /// # Safety
+    /// `skb` must be the packet of `dropped`, which has a device, or NULL where there is none.
+    unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8;
 
     /// Reads a field through a root, or through a pointer that was loaded through one; 0 where it cannot be read, and for
     /// a field that this kernel does not have.
@@ -59,9 +78,32 @@ impl Memory for Typed {
         unsafe { plain(skb, offset) }
     }
 
+    /// As a number where a cast gives it its type again: for a pointer with a type, read through one that is trusted, the
+    /// verifier searches all names of the kernel's BTF (`btf_nested_type_is_trusted`), a millisecond each time.
+    #[inline(always)]
+    unsafe fn pointer(skb: *const u8, offset: u32) -> *const u8 {
+        // SAFETY: the caller's.
+        unsafe {
+            if config!(reads) == READ_CAST {
+                Self::chase::<usize>(skb as u64, offset) as *const u8
+            } else {
+                Self::field_if_present::<usize>(skb, offset) as *const u8
+            }
+        }
+    }
+
     #[inline(always)]
     fn root(pointer: *const u8, type_id: u32) -> *const u8 {
         if config!(reads) == READ_CAST { rdonly_cast(pointer, type_id) } else { pointer }
+    }
+
+    #[inline(always)]
+    unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8 {
+        if config!(reads) == READ_PLAIN {
+            // SAFETY: the caller's. Only a pointer that comes from a field can be read through; it has not changed.
+            return unsafe { Self::pointer(skb, config!(offsets.skb_dev)) };
+        }
+        Self::root(dropped.device as *const u8, config!(types.net_device))
     }
 
     #[inline(always)]
@@ -107,6 +149,11 @@ impl Memory for Probe {
     }
 
     #[inline(always)]
+    unsafe fn device_of(_: *const u8, dropped: &DropFacts) -> *const u8 {
+        dropped.device as *const u8
+    }
+
+    #[inline(always)]
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u32) -> T {
         // SAFETY: as in `field`.
         if offset == ABSENT { T::default() } else { unsafe { probe(base, offset) } }
@@ -127,12 +174,20 @@ unsafe fn plain<T: Copy>(base: *const u8, offset: u32) -> T {
     unsafe { core::ptr::read_volatile(base.wrapping_add(offset as usize).cast()) }
 }
 
+/// What the helper cannot read it fills with zeros (`bpf_probe_read_kernel_common`, `kernel/trace/bpf_trace.c`), so that
+/// its answer need not be looked at: a branch less for the verifier at each read.
+///
 /// # Safety
 /// `T` must be a plain number or pointer.
 #[inline(always)]
-unsafe fn probe<T: Copy + Default>(base: *const u8, offset: u32) -> T {
-    // SAFETY: the helper fails on addresses that cannot be read.
-    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast()) }.unwrap_or_default()
+unsafe fn probe<T: Copy>(base: *const u8, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let field = base.wrapping_add(offset as usize);
+    // SAFETY: there is room for `T`, and the helper has written it whatever its answer.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, field.cast());
+        value.assume_init()
+    }
 }
 
 /// The kernel function `bpf_rdonly_cast` (`kernel/bpf/helpers.c`): any number as an untrusted pointer to a structure.

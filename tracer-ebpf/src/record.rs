@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
-use tracer_common::{BYTES_CAST, BYTES_NONE, MAX_SNAPLEN, RecordHeader, START_NONE};
+use tracer_common::{BYTES_CAST, BYTES_NONE, DropFacts, IFNAMSIZ, MAX_SNAPLEN, RecordHeader, START_NONE};
 
 use crate::config::config;
 use crate::guard::Held;
@@ -11,7 +11,6 @@ use crate::maps::RECORDS;
 use crate::memory::{Memory, Typed};
 use crate::sampler;
 use crate::section::{self, NO_SOCKET};
-use crate::skb::Dropped;
 
 const HEADER: usize = size_of::<RecordHeader>();
 /// Bytes that are read at a time where the helper is refused.
@@ -19,7 +18,7 @@ const CHUNK: usize = 8;
 
 /// Sends a record of `dropped`, or counts why not.
 #[inline(always)]
-pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
+pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;
@@ -46,8 +45,8 @@ pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
             captured,
             start: dropped.start_kind,
             sections: 0,
-            interface: dropped.device_name::<M>(),
-            netns_inum: dropped.net.inum,
+            interface: [0; IFNAMSIZ],
+            netns_inum: dropped.netns_inum,
             cpu: bpf_get_smp_processor_id(),
             vlan_tci: 0,
             vlan_proto: 0,
@@ -72,7 +71,7 @@ pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &Dropped) {
 /// # Safety
 /// `to` must have room for `snaplen` bytes.
 #[inline(always)]
-unsafe fn capture(to: *mut u8, dropped: &Dropped) -> u16 {
+unsafe fn capture(to: *mut u8, dropped: &DropFacts) -> u16 {
     let snaplen = config!(snaplen);
     if snaplen == 0 || config!(bytes) == BYTES_NONE || dropped.start_kind == START_NONE {
         return 0;

@@ -7,14 +7,14 @@
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
-    BYTES_CAST, BYTES_NONE, BYTES_PROBE, CpuState, FlowBucket, FlowKey, SCRATCH_LEN, SITE_FACTOR, SiteBucket, SiteKey,
+    BYTES_CAST, BYTES_NONE, BYTES_PROBE, CpuState, DropFacts, FlowBucket, FlowKey, SCRATCH_LEN, SITE_FACTOR,
+    SiteBucket, SiteKey,
 };
 
 use crate::account::ticks;
 use crate::config::config;
 use crate::maps::{FLOWS, SITES};
 use crate::memory::{Memory, Typed};
-use crate::skb::Dropped;
 
 const SECOND: u64 = 1_000_000_000;
 const ETH_P_IP: u16 = 0x0800;
@@ -25,7 +25,7 @@ const ETH_P_IPV6: u16 = 0x86dd;
 /// # Safety
 /// `state` must be the element of `CPU_STATE`.
 #[inline(always)]
-pub(crate) unsafe fn lets_pass(state: *mut CpuState, dropped: &Dropped) -> bool {
+pub(crate) unsafe fn lets_pass(state: *mut CpuState, dropped: &DropFacts) -> bool {
     let rate = u64::from(config!(rate));
     if rate == 0 {
         return true;
@@ -146,7 +146,7 @@ fn elapsed_ns(now: u64, since: u64) -> u64 {
 /// # Safety
 /// `state` must be the element of `CPU_STATE`.
 #[inline(always)]
-unsafe fn flow_of(state: *mut CpuState, dropped: &Dropped) -> u64 {
+unsafe fn flow_of(state: *mut CpuState, dropped: &DropFacts) -> u64 {
     let protocol = dropped.key.protocol;
     if config!(bytes) == BYTES_NONE || dropped.network == 0 || (protocol != ETH_P_IP && protocol != ETH_P_IPV6) {
         return 0;

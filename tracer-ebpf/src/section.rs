@@ -1,14 +1,14 @@
 //! The optional sections of a record: what is known of a packet beyond its bytes.
 
 use tracer_common::{
-    ABSENT, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER, SOCKET_RECEIVER,
-    SocketFacts,
+    ABSENT, DropFacts, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER,
+    SOCKET_RECEIVER, SocketFacts,
 };
 
 use crate::config::config;
 use crate::guard::Held;
 use crate::memory::Memory;
-use crate::skb::{Dropped, Route, Socket, is_kernel};
+use crate::skb::{Route, Socket, device_name, is_kernel};
 
 /// States of mini sockets (`include/net/tcp_states.h`): `struct inet_timewait_sock` and `struct request_sock`, of which
 /// only `struct sock_common` is there.
@@ -32,15 +32,28 @@ pub(crate) const NO_SOCKET: SocketFacts = SocketFacts {
 /// # Safety
 /// `header` must be a record's, filled in; `skb` the tracepoint's.
 #[inline(always)]
-pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: &Held, skb: *const u8, dropped: &Dropped) {
+pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: &Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the caller's; the state is this CPU's own.
     unsafe {
         let ops = (*held.state).netns_ops;
-        (*header).sections = vlan::<M>(header, skb)
-            | device::<M>(header, dropped)
-            | gso::<M>(header, skb)
-            | socket::<M>(header, skb, dropped, ops);
+        vlan::<M>(header, skb);
+        device::<M>(header, skb, dropped);
+        gso::<M>(header, skb);
+        socket::<M>(header, skb, dropped, ops);
         (*header).route_mtu = Route::of::<M>(skb, ops).mtu::<M>();
+    }
+}
+
+/// Says that a section is known. Written at once, so that the verifier need not remember which ones are.
+///
+/// # Safety
+/// `header` must be a record's.
+#[inline(always)]
+unsafe fn mark(header: *mut RecordHeader, section: u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        let sections = &raw mut (*header).sections;
+        sections.write_volatile(sections.read_volatile() | section);
     }
 }
 
@@ -50,25 +63,25 @@ pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: &Held, sk
 /// # Safety
 /// `header` must be a record's; `skb` the tracepoint's.
 #[inline(always)]
-unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
+unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
     let (tci, proto, present) =
         (config!(offsets.skb_vlan_tci), config!(offsets.skb_vlan_proto), config!(offsets.skb_vlan_present));
     if tci == ABSENT || proto == ABSENT {
-        return 0;
+        return;
     }
     // SAFETY: the caller's.
     unsafe {
         if present != ABSENT && u32::from(M::field::<u8>(skb, present)) & config!(vlan_present_mask) == 0 {
-            return 0;
+            return;
         }
         let protocol = u16::from_be(M::field(skb, proto));
         if protocol == 0 {
-            return 0;
+            return;
         }
         (*header).vlan_proto = protocol;
         (*header).vlan_tci = M::field(skb, tci);
+        mark(header, SECTION_VLAN);
     }
-    SECTION_VLAN
 }
 
 /// What the packet's device is like.
@@ -76,18 +89,20 @@ unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
 /// # Safety
 /// `header` must be a record's.
 #[inline(always)]
-unsafe fn device<M: Memory>(header: *mut RecordHeader, dropped: &Dropped) -> u8 {
-    if dropped.device.pointer.is_null() {
-        return 0;
+unsafe fn device<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &DropFacts) {
+    if dropped.device == 0 {
+        return;
     }
     // SAFETY: the pointer is the device's; an address of six bytes stands in an array of at least eight.
     unsafe {
-        (*header).mtu = M::load(dropped.device.pointer, config!(offsets.dev_mtu));
-        let address: usize = M::load(dropped.device.pointer, config!(offsets.dev_addr));
+        let device = M::device_of(skb, dropped);
+        (*header).interface = device_name::<M>(device);
+        (*header).mtu = M::load(device, config!(offsets.dev_mtu));
+        let address: usize = M::load(device, config!(offsets.dev_addr));
         let bytes = M::chase::<u64>(address as u64, 0).to_ne_bytes();
         (*header).mac = [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]];
+        mark(header, SECTION_DEVICE);
     }
-    SECTION_DEVICE
 }
 
 /// How many packets of the wire a GSO buffer holds (`struct skb_shared_info`, `include/linux/skbuff.h`).
@@ -95,21 +110,24 @@ unsafe fn device<M: Memory>(header: *mut RecordHeader, dropped: &Dropped) -> u8 
 /// # Safety
 /// As [`write()`].
 #[inline(always)]
-unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
+unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
     let (size, segments) = (config!(offsets.shared_gso_size), config!(offsets.shared_gso_segments));
     if config!(offsets.skb_end) == ABSENT || size == ABSENT || segments == ABSENT {
-        return 0;
+        return;
     }
     // SAFETY: numbers are read.
     unsafe {
         let head = M::field::<usize>(skb, config!(offsets.skb_head)) as u64;
         let shared = head.wrapping_add(u64::from(M::field::<u32>(skb, config!(offsets.skb_end))));
         if !is_kernel(shared) {
-            return 0;
+            return;
         }
-        (*header).gso_size = M::chase(shared, size);
+        let size: u16 = M::chase(shared, size);
+        (*header).gso_size = size;
         (*header).gso_segments = M::chase(shared, segments);
-        if (*header).gso_size == 0 { 0 } else { SECTION_GSO }
+        if size != 0 {
+            mark(header, SECTION_GSO);
+        }
     }
 }
 
@@ -118,17 +136,18 @@ unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) -> u8 {
 /// # Safety
 /// As [`write()`].
 #[inline(always)]
-unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &Dropped, ops: u64) -> u8 {
+unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &DropFacts, ops: u64) {
     // SAFETY: the socket is proved to be one.
     unsafe {
-        let (pointer, role) = if is_kernel(dropped.receiver as u64) {
-            (dropped.receiver, SOCKET_RECEIVER)
+        // Without the argument nothing leads there, and the verifier has no type for what a mere number points to.
+        let (pointer, role) = if config!(has_rx_sk) != 0 && is_kernel(dropped.receiver) {
+            (dropped.receiver as *const u8, SOCKET_RECEIVER)
         } else {
-            (M::field_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8, SOCKET_OWNER)
+            (M::pointer(skb, config!(offsets.skb_sk)), SOCKET_OWNER)
         };
         let socket = Socket::at::<M>(pointer, ops);
         if socket.net.id == 0 {
-            return 0;
+            return;
         }
         let facts = &raw mut (*header).socket;
         (*facts).role = role;
@@ -138,8 +157,8 @@ unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
         if state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV && config!(offsets.sock_state) != ABSENT {
             full_socket::<M>(facts, socket.pointer);
         }
+        mark(header, SECTION_SOCKET);
     }
-    SECTION_SOCKET
 }
 
 /// What stands beyond `struct sock_common`.

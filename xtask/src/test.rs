@@ -21,7 +21,7 @@ const PROGRAMS: [(&str, &str); 4] =
 
 /// Says how to run the tests that were not asked for.
 const REST: &str = "Nothing ran on other kernels. `cargo xtask test --kernels default` runs the tests on them as well, \
-                    under QEMU, and takes about half an hour longer.";
+                    under QEMU, whose emulation takes much longer.";
 
 /// Runs the tests on the running kernel: unit tests, documentation tests and kernel tests.
 ///

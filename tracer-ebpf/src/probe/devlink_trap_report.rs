@@ -45,7 +45,7 @@ unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
             remember_names(metadata, name);
             Dropped::trapped(skb, name, device, (*held.state).netns_ops)
         };
-        take::<Probe>(ctx, held, skb, &dropped);
+        take::<Probe>(ctx, held, skb, dropped.kept(held));
     });
 }
 

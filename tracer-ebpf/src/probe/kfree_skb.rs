@@ -50,8 +50,9 @@ unsafe fn kfree_skb<M: Memory>(ctx: &impl EbpfContext, skb: *const u8, location:
             let reason = exact_reason(held.state, skb, reason);
             Dropped::read::<M>(skb, location, reason, rx_sk, (*held.state).netns_ops)
         };
+        let dropped = dropped.kept(held);
         // SAFETY: as above.
-        unsafe { xdp::settle::<M>(held, &dropped) };
-        take::<M>(ctx, held, skb, &dropped);
+        unsafe { xdp::settle::<M>(held, skb, dropped) };
+        take::<M>(ctx, held, skb, dropped);
     });
 }

@@ -7,29 +7,30 @@ mod xdp;
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
+use tracer_common::DropFacts;
 
 use crate::config::config;
+use crate::filter::{self, Verdict};
 use crate::guard::Held;
 use crate::memory::Memory;
-use crate::skb::{Dropped, Verdict};
 use crate::{account, record};
 
-/// Counts one drop and, when asked for, sends a record of it. `skb` is the packet.
+/// Counts one drop and, when asked for, sends a record of it. `skb` is the packet, or NULL where there is none.
 #[inline(always)]
-pub(crate) fn take<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &Dropped) {
-    if count::<M>(ctx, held, dropped) != Verdict::Filtered && config!(events) != 0 {
+pub(crate) fn take<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &DropFacts) {
+    if count::<M>(ctx, held, skb, dropped) != Verdict::Filtered && config!(events) != 0 {
         record::send::<M>(held, skb, dropped);
     }
 }
 
 /// Counts one drop, if the filters want it.
 #[inline(always)]
-fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, dropped: &Dropped) -> Verdict {
+fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &DropFacts) -> Verdict {
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;
         (*counters).hits += 1;
-        let verdict = dropped.verdict((*held.state).wanted_netns);
+        let verdict = filter::verdict(dropped, (*held.state).wanted_netns);
         match verdict {
             Verdict::Filtered => {
                 (*counters).filtered += 1;
@@ -38,7 +39,8 @@ fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, dropped: &Dropped) -> V
             Verdict::Undecided => (*counters).unknown_netns += 1,
             Verdict::Counted => {}
         }
-        if !account::count::<M>(held, dropped) {
+        let is_overflow = account::count::<M>(held, skb, dropped) == account::Counted::Overflow;
+        if is_overflow && (*counters).overflow == 1 {
             debug!(ctx, "no room for a new key: such drops are counted by reason only");
         }
         verdict

@@ -8,13 +8,14 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_common::{ABSENT, CpuState, XDP_REDIRECT_FAILED};
+use tracer_common::{ABSENT, CpuState, DropFacts, XDP_REDIRECT_FAILED};
 
 use super::count;
 use crate::config::config;
+use crate::filter::Verdict;
 use crate::guard::{self, Held};
 use crate::memory::{Memory, Probe};
-use crate::skb::{Dropped, Verdict};
+use crate::skb::Dropped;
 use crate::{account, record};
 
 /// `enum xdp_action` (`include/uapi/linux/bpf.h`).
@@ -63,9 +64,10 @@ pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
 
 /// Whether `kfree_skb` reports the same packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 enum Tells {
     /// It does not: there is no `sk_buff`.
-    Never,
+    Never = 1,
     /// It does.
     Surely,
     /// It does if its next packet is one of the same device.
@@ -140,18 +142,19 @@ fn report(
             if is_told(held.state) {
                 return;
             }
-            let dropped = Dropped::frame(device, reason, (*held.state).netns_ops);
+            let frame = Dropped::frame(device, reason, (*held.state).netns_ops);
+            (*note).tells = tells as u32;
+            let (skb, dropped) = (core::ptr::null(), frame.kept(held));
             let overflow = (*held.counts).counters.overflow;
-            let verdict = count::<Probe>(ctx, held, &dropped);
-            if tells == Tells::Never {
+            let verdict = count::<Probe>(ctx, held, skb, dropped);
+            if (*note).tells == Tells::Never as u32 {
                 if verdict != Verdict::Filtered && config!(events) != 0 {
-                    record::send::<Probe>(held, core::ptr::null(), &dropped);
+                    record::send::<Probe>(held, skb, dropped);
                 }
             } else if verdict == Verdict::Counted && (*held.counts).counters.overflow == overflow {
                 // No record: it could not be taken back.
                 (*note).ticks = account::ticks();
                 (*note).key = dropped.key;
-                (*note).from_generic = (tells == Tells::OfGeneric).into();
                 (*note).device = device as u64;
             }
         }
@@ -161,9 +164,9 @@ fn report(
 /// Takes back what an XDP program was noted to have dropped, if `dropped`, the next drop on this CPU, is that packet.
 ///
 /// # Safety
-/// All elements are this CPU's own.
+/// All elements are this CPU's own; `skb` is the packet of `dropped`.
 #[inline(always)]
-pub(super) unsafe fn settle<M: Memory>(held: &Held, dropped: &Dropped) {
+pub(super) unsafe fn settle<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the caller's; the device was believed.
     unsafe {
         let note = &raw mut (*held.state).xdp;
@@ -173,10 +176,11 @@ pub(super) unsafe fn settle<M: Memory>(held: &Held, dropped: &Dropped) {
         }
         (*note).device = 0;
         let reason = dropped.key.reason;
-        let own = dropped.device.pointer;
         let is_general = reason == config!(unspecified_reason) || reason == config!(xdp_reason);
-        let is_generic = (*note).from_generic != 0 && !own.is_null() && has_generic_program::<M>(own);
-        let is_of = own as u64 == device || is_generic;
+        let is_generic = (*note).tells == Tells::OfGeneric as u32
+            && dropped.device != 0
+            && has_generic_program::<M>(M::device_of(skb, dropped));
+        let is_of = dropped.device == device || is_generic;
         let is_next = is_recent((*note).ticks);
         if is_general && is_of && is_next && account::take_back(held, &(*note).key) {
             let hits = &raw mut (*held.counts).counters.hits;

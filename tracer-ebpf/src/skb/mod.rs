@@ -8,11 +8,14 @@ mod name;
 mod owner;
 
 use tracer_common::{
-    DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT, START_NONE,
+    DropFacts, DropKey, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT,
+    START_NONE,
 };
 
 use crate::config::{config, kernel_space};
+use crate::guard::{Held, barrier};
 use crate::memory::{Memory, Probe};
+pub(crate) use name::{device_name, interface_name};
 use owner::{Device, Net, Owner};
 pub(crate) use owner::{Route, Socket};
 
@@ -20,24 +23,24 @@ pub(crate) use owner::{Route, Socket};
 const AF_UNIX: u16 = 1;
 const AF_NETLINK: u16 = 16;
 
-/// A dropped packet.
+/// A dropped packet, while it is read.
 pub(crate) struct Dropped {
-    pub(crate) key: DropKey,
+    key: DropKey,
     /// Bytes from `start` on.
-    pub(crate) length: u32,
+    length: u32,
     /// Address of the first header that is set, and which one that is.
-    pub(crate) start: u64,
-    pub(crate) start_kind: u8,
+    start: u64,
+    start_kind: u8,
     /// Bytes from `start` on that lie in one piece.
-    pub(crate) linear: u64,
+    linear: u64,
     /// Address of the network header; 0 when it is not set.
-    pub(crate) network: u64,
+    network: u64,
     /// The packet's device; unknown where `skb->dev` holds something else.
-    pub(crate) device: Device,
+    device: Device,
     /// The namespace of `key.netns`.
-    pub(crate) net: Net,
+    net: Net,
     /// The socket that was to receive it, as the tracepoint tells it; NULL when there is none.
-    pub(crate) receiver: *const u8,
+    receiver: *const u8,
 }
 
 impl Dropped {
@@ -58,26 +61,32 @@ impl Dropped {
             let protocol = u16::from_be(M::field(skb, config!(offsets.skb_protocol)));
             let Owner { net, device, ifindex, family } = Owner::read::<M>(skb, rx_sk, ops);
             let key = DropKey { location, netns: net.id, ifindex, reason, protocol, ..Self::key_of_kind(KIND_PACKET) };
-            let mut dropped = Self {
-                key,
-                length: 0,
-                start: 0,
-                start_kind: START_NONE,
-                linear: 0,
-                network: 0,
-                device,
-                net,
-                receiver: rx_sk,
-            };
+            let mut dropped = Self::unmeasured(key, device, net, rx_sk);
             dropped.measure::<M>(skb);
             dropped.key.kind = dropped.kind(family);
             dropped
         }
     }
 
+    /// A drop whose bytes have not been measured, or are not known.
+    #[inline(always)]
+    const fn unmeasured(key: DropKey, device: Device, net: Net, receiver: *const u8) -> Self {
+        Self { key, length: 0, start: 0, start_kind: START_NONE, linear: 0, network: 0, device, net, receiver }
+    }
+
     #[inline(always)]
     const fn key_of_kind(kind: u8) -> DropKey {
-        DropKey { location: 0, netns: 0, cgroup_id: 0, ifindex: 0, reason: 0, protocol: 0, kind, padding: [0; 5] }
+        DropKey {
+            location: 0,
+            netns: 0,
+            cgroup_id: 0,
+            ifindex: 0,
+            reason: 0,
+            protocol: 0,
+            kind,
+            padding: 0,
+            padding_to_word: 0,
+        }
     }
 
     /// What was freed: a packet of a network, or something else that passes the same tracepoint.
@@ -131,46 +140,30 @@ impl Dropped {
         let device = unsafe { Device::at::<Probe>(device, ops) };
         let (net, ifindex) = (device.net, device.ifindex);
         let key = DropKey { netns: net.id, ifindex, reason, ..Self::key_of_kind(KIND_XDP) };
-        Self {
-            key,
-            length: 0,
-            start: 0,
-            start_kind: START_NONE,
-            linear: 0,
-            network: 0,
-            device,
-            net,
-            receiver: core::ptr::null(),
-        }
+        Self::unmeasured(key, device, net, core::ptr::null())
     }
 
-    /// What the filters say of it. `wanted` is [`tracer_common::CpuState::wanted_netns`].
+    /// Moves it to this CPU's memory. The compiler is made to read it again from there, of which the verifier knows
+    /// nothing: to that all ways to this point are one, and it checks once what follows.
     #[inline(always)]
-    pub(crate) fn verdict(&self, wanted: u64) -> Verdict {
-        let (filters_netns, ifindex) = (config!(filters_netns) != 0, config!(ifindex));
-        if !filters_netns && ifindex == 0 {
-            return Verdict::Counted;
+    pub(crate) fn kept<'a>(&self, held: &'a Held) -> &'a DropFacts {
+        // SAFETY: the state is this CPU's own. Field by field, for the program's stack is small.
+        unsafe {
+            let to = &raw mut (*held.state).dropped;
+            (*to).key = self.key;
+            (*to).start = self.start;
+            (*to).linear = self.linear;
+            (*to).network = self.network;
+            (*to).device = self.device.pointer as u64;
+            (*to).net = self.net.pointer as u64;
+            (*to).receiver = self.receiver as u64;
+            (*to).length = self.length;
+            (*to).netns_inum = self.net.inum;
+            (*to).start_kind = self.start_kind;
+            barrier();
+            &*to
         }
-        let DropKey { netns, ifindex: found, .. } = self.key;
-        let other_netns = filters_netns && netns != wanted;
-        if netns == 0 {
-            // The filter cannot decide, unless an interface is known and is another one.
-            let other_interface = ifindex != 0 && found != 0 && found != ifindex;
-            return if other_interface { Verdict::Filtered } else { Verdict::Undecided };
-        }
-        if other_netns || (ifindex != 0 && found != ifindex) { Verdict::Filtered } else { Verdict::Counted }
     }
-}
-
-/// What filters say of a drop.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It is one of those that were asked for.
-    Counted,
-    /// Its namespace is unknown: it may be one of those.
-    Undecided,
-    /// It is none of those.
-    Filtered,
 }
 
 /// Whether an address can be one of the kernel's.

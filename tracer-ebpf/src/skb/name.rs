@@ -1,8 +1,8 @@
 //! The name of the interface that a packet was dropped on.
 
-use tracer_common::{ABSENT, IFNAMSIZ, InterfaceName};
+use tracer_common::{ABSENT, DropFacts, IFNAMSIZ, InterfaceName};
 
-use super::{Dropped, is_kernel};
+use super::is_kernel;
 use crate::config::config;
 use crate::memory::Memory;
 
@@ -11,30 +11,37 @@ const NETDEV_HASHENTRIES: u32 = 1 << 8;
 /// Interfaces of one bucket that are looked at: enough for four thousand interfaces.
 const MAX_CHAIN: u32 = 16;
 
-impl Dropped {
-    /// The name of the packet's device; zeros when it has none.
-    #[inline(always)]
-    pub(crate) fn device_name<M: Memory>(&self) -> InterfaceName {
-        let offset = config!(offsets.dev_name);
-        if self.device.pointer.is_null() || offset == ABSENT {
+/// The name of the packet's device; for a packet that has lost its device (TCP takes it away) the name of the interface
+/// that it came in by; zeros where neither is known. For rare use: it walks the kernel's list.
+///
+/// # Safety
+/// `skb` must be the packet of `dropped`, or NULL where there is none.
+#[inline(always)]
+pub(crate) unsafe fn interface_name<M: Memory>(skb: *const u8, dropped: &DropFacts) -> InterfaceName {
+    // SAFETY: `dropped` holds what was proved to be a device and a namespace.
+    unsafe {
+        if dropped.device != 0 {
+            return device_name::<M>(M::device_of(skb, dropped));
+        }
+        if dropped.net == 0 || dropped.key.ifindex == 0 {
             return [0; IFNAMSIZ];
         }
-        // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
-        let words =
-            unsafe { [M::load::<u64>(self.device.pointer, offset), M::load::<u64>(self.device.pointer, offset + 8)] };
-        joined(words)
+        name_by_index::<M>(dropped.net, dropped.key.ifindex)
     }
+}
 
-    /// As [`Dropped::device_name`], and for a packet that has lost its device (TCP takes it away) the name of the
-    /// interface that it came in by. For rare use: it walks the kernel's list.
-    #[inline(always)]
-    pub(crate) fn interface_name<M: Memory>(&self) -> InterfaceName {
-        if self.device.pointer.is_null() && !self.net.pointer.is_null() && self.key.ifindex != 0 {
-            // SAFETY: `net` is a `struct net`.
-            return unsafe { name_by_index::<M>(self.net.pointer, self.key.ifindex) };
-        }
-        self.device_name::<M>()
+/// The name of a device.
+///
+/// # Safety
+/// `device` must be a root.
+#[inline(always)]
+pub(crate) unsafe fn device_name<M: Memory>(device: *const u8) -> InterfaceName {
+    let offset = config!(offsets.dev_name);
+    if offset == ABSENT {
+        return [0; IFNAMSIZ];
     }
+    // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
+    joined(unsafe { [M::load::<u64>(device, offset), M::load::<u64>(device, offset + 8)] })
 }
 
 fn joined(words: [u64; 2]) -> InterfaceName {
@@ -44,21 +51,36 @@ fn joined(words: [u64; 2]) -> InterfaceName {
     name
 }
 
-/// The name of an interface, by its index within a namespace; zeros when it is gone (`__dev_get_by_index`,
-/// `net/core/dev.c`).
+/// The name of an interface, by its index within a namespace; zeros when it is gone.
 ///
 /// # Safety
 /// `net` must be a `struct net`.
 #[inline(always)]
-unsafe fn name_by_index<M: Memory>(net: *const u8, ifindex: u32) -> InterfaceName {
-    let (head, link) = (config!(offsets.net_dev_index_head), config!(offsets.dev_index_hlist));
-    if head == ABSENT || link == ABSENT || config!(offsets.dev_name) == ABSENT {
+unsafe fn name_by_index<M: Memory>(net: u64, ifindex: u32) -> InterfaceName {
+    let offset = config!(offsets.dev_name);
+    if offset == ABSENT {
         return [0; IFNAMSIZ];
+    }
+    let device = device_by_index::<M>(net, ifindex);
+    if device == 0 {
+        return [0; IFNAMSIZ];
+    }
+    // SAFETY: as in `device_name`.
+    joined(unsafe { [M::chase(device, offset), M::chase(device, offset + 8)] })
+}
+
+/// The device of an index within a namespace; 0 when it is gone (`__dev_get_by_index`, `net/core/dev.c`). A
+/// function of its own, so that the verifier walks it only as often as it is called.
+#[inline(never)]
+fn device_by_index<M: Memory>(net: u64, ifindex: u32) -> u64 {
+    let (head, link) = (config!(offsets.net_dev_index_head), config!(offsets.dev_index_hlist));
+    if head == ABSENT || link == ABSENT {
+        return 0;
     }
     let bucket = u64::from(ifindex & (NETDEV_HASHENTRIES - 1)) * size_of::<u64>() as u64;
     // SAFETY: what cannot be read is 0, which ends the walk.
     unsafe {
-        let heads: u64 = M::chase(net as u64, head);
+        let heads: u64 = M::chase(net, head);
         let mut entry: u64 = M::chase(heads.wrapping_add(bucket), 0);
         for _ in 0..MAX_CHAIN {
             if !is_kernel(entry) {
@@ -66,11 +88,10 @@ unsafe fn name_by_index<M: Memory>(net: *const u8, ifindex: u32) -> InterfaceNam
             }
             let device = entry.wrapping_sub(u64::from(link));
             if M::chase::<u32>(device, config!(offsets.dev_ifindex)) == ifindex {
-                let offset = config!(offsets.dev_name);
-                return joined([M::chase(device, offset), M::chase(device, offset + 8)]);
+                return device;
             }
             entry = M::chase(entry, 0);
         }
     }
-    [0; IFNAMSIZ]
+    0
 }

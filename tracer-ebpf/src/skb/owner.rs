@@ -77,6 +77,16 @@ impl Device {
     /// `pointer` is any number.
     #[inline(always)]
     pub(crate) unsafe fn at<M: Memory>(pointer: *const u8, ops: u64) -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self::in_net::<M>(pointer, Net::UNKNOWN, ops) }
+    }
+
+    /// As [`Device::at`]; `known` is a namespace that is proved already, and likely to be the device's.
+    ///
+    /// # Safety
+    /// As [`Device::at`].
+    #[inline(always)]
+    unsafe fn in_net<M: Memory>(pointer: *const u8, known: Net, ops: u64) -> Self {
         if !is_kernel(pointer as u64) {
             return Self::UNKNOWN;
         }
@@ -84,7 +94,8 @@ impl Device {
         // SAFETY: the pointer is a root.
         unsafe {
             let ifindex: u32 = M::load(pointer, config!(offsets.dev_ifindex));
-            let net = Net::at::<M>(M::load::<usize>(pointer, config!(offsets.dev_net)) as *const u8, ops);
+            let net = M::load::<usize>(pointer, config!(offsets.dev_net)) as *const u8;
+            let net = if net as u64 == known.pointer as u64 { known } else { Net::at::<M>(net, ops) };
             if net.id == 0 || ifindex == 0 || ifindex > MOST_IFINDEX {
                 return Self::UNKNOWN;
             }
@@ -113,18 +124,19 @@ impl Owner {
         // SAFETY: what is read out of the packet is proved before it is believed.
         unsafe {
             let receiver = Socket::at::<M>(rx_sk, ops);
-            let (mut net, mut family) = (receiver.net, receiver.family::<M>());
-            let device = Device::at::<M>(M::field_if_present::<usize>(skb, config!(offsets.skb_dev)) as *const u8, ops);
+            let mut net = receiver.net;
+            let device = Device::in_net::<M>(M::pointer(skb, config!(offsets.skb_dev)), net, ops);
             if device.ifindex != 0 && (net.id == 0 || net.id == device.net.id) {
                 return Self { net: device.net, device, ifindex: device.ifindex, family: 0 };
             }
+            let mut family = receiver.family::<M>();
             let came_by: u32 = M::field_if_present(skb, config!(offsets.skb_iif));
             if device.ifindex != 0 {
                 // The socket's namespace is not the device's: neither index belongs to it.
                 return Self { net, device: Device::UNKNOWN, ifindex: 0, family };
             }
             if net.id == 0 {
-                let owner = M::field_if_present::<usize>(skb, config!(offsets.skb_sk)) as *const u8;
+                let owner = M::pointer(skb, config!(offsets.skb_sk));
                 let owner = Socket::at::<M>(owner, ops);
                 (net, family) = (owner.net, owner.family::<M>());
             }

@@ -30,7 +30,14 @@ const MEASURES_NET_DM: &str = "the_drop_monitor_is_measured";
 /// The series on which both sources are tested at once, in a machine of their own.
 const BOTH_SOURCES: [Series; 3] = [Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
-const COUNTING: [&str; 5] = ["drops", "truth", "xdp", "nothing_lost", "exact"];
+const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
+/// As these, of single drops and of what is rare.
+const DETAILED: [&str; 3] = ["truth", "xdp", "nothing_lost"];
+/// The series on which those run: without types for trusted pointers, with reasons, with casts, the newest.
+const DETAILED_ON: [Series; 4] = [Series::cloud(5, 10), Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
+/// The series on which the drop monitor is tested in summary mode too, over all provoked drops: the oldest and the newest.
+const SUMMARISED: [Series; 2] = [Series::cloud(5, 10), Series::cloud(7, 3)];
+const IN_PACKET_MODE: &str = "packet_mode_beside_the_kernel_program";
 /// As these, with far more drops: where the kernel shows nested drops too, where it withholds them, and with `PREEMPT_RT`.
 const STORMS: &str = "storms";
 const STORMY: [Series; 2] = [Series::cloud(5, 10), Series::cloud(7, 3)];
@@ -220,17 +227,23 @@ fn running() -> Option<Series> {
 /// lack. One that was given as a file has those that run on every kernel.
 fn plans(series: Option<Series>, here: Option<Series>) -> Vec<Run> {
     if series.is_some_and(|series| series.flavour == Flavour::Realtime) {
-        let jobs = COUNTING.into_iter().chain([STORMS]).map(job).collect();
+        let jobs = COUNTING.into_iter().chain(DETAILED).chain([STORMS]).map(job).collect();
         return vec![Run { name: "counting", title: " with PREEMPT_RT", append: "", jobs }];
     }
     let mut tests: Vec<_> = ["doctor", "fallback"].map(job).to_vec();
     if series.is_none() || series != here {
         tests.extend(COUNTING.map(job));
     }
+    if series.is_none_or(|series| DETAILED_ON.contains(&series) && Some(series) != here) {
+        tests.extend(DETAILED.map(job));
+    }
     if series.is_some_and(|series| STORMY.contains(&series) && Some(series) != here) {
         tests.push(job(STORMS));
     }
     let mut by_monitor = ["drops_net_dm", "net_dm"].map(job).to_vec();
+    if series.is_some_and(|series| !SUMMARISED.contains(&series)) {
+        by_monitor[0].arguments.extend(["--exact", IN_PACKET_MODE].map(str::to_owned));
+    }
     let mut netlink = vec![job("netlink")];
     if BOTH_SOURCES.map(Some).contains(&series) {
         netlink.push(job("both"));
@@ -293,7 +306,7 @@ mod tests {
     #[test]
     fn realtime_kernels_have_the_tests_that_count() {
         let [run] = &plans(Some(Series::realtime(6, 12)), None)[..] else { panic!("more than one run") };
-        assert_eq!(names(run), ["drops", "truth", "xdp", "nothing_lost", "exact", "storms"]);
+        assert_eq!(names(run), ["verifier", "drops", "exact", "truth", "xdp", "nothing_lost", "storms"]);
     }
 
     fn names(run: &Run) -> Vec<&str> {
@@ -304,10 +317,7 @@ mod tests {
     fn what_runs_here_is_not_emulated() {
         let plans = |here| plans(Some(Series::cloud(6, 18)), here);
         assert_eq!(names(&plans(Some(Series::cloud(6, 18)))[0]), ["doctor", "fallback"]);
-        assert_eq!(
-            names(&plans(Some(Series::cloud(6, 12)))[0]),
-            ["doctor", "fallback", "drops", "truth", "xdp", "nothing_lost", "exact"]
-        );
+        assert_eq!(names(&plans(Some(Series::cloud(6, 19)))[0]), ["doctor", "fallback", "verifier", "drops", "exact"]);
         assert!(running().is_some());
     }
 

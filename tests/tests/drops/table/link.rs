@@ -197,8 +197,8 @@ pub(crate) const CASES: &[Case] = &[
         // The kernel gives no better one.
         reason: "NOT_SPECIFIED",
         symbols: &["tun_get_user"],
-        // The device is set once the packet is known to be IP.
-        interface: Interface::Unset,
+        // The device is set once the packet is known to be IP, on newer kernels (7.3) before.
+        interface: Interface::Perhaps("tun0"),
         protocol: None,
         count: 20,
         allowed: &[],

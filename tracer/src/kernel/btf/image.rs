@@ -6,9 +6,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use btf_rs::{Backend, Btf};
+use memmap2::Mmap;
 use rustix::fs::MemfdFlags;
 
 use super::BtfError;
+use super::names::Names;
 
 /// `struct btf_header` (`include/uapi/linux/btf.h`), as far as every kernel has it.
 const HEADER_LEN: usize = 24;
@@ -18,7 +20,7 @@ const MAGIC: u16 = 0xeb9f;
 const MAX_LEN: u64 = 256 << 20;
 
 /// Opens the type information of the kernel's image.
-pub(super) fn open(path: &Path) -> Result<Btf, BtfError> {
+pub(super) fn open(path: &Path) -> Result<(Btf, Option<Names>), BtfError> {
     open_by(path, map)
 }
 
@@ -26,8 +28,16 @@ fn map(path: &Path) -> btf_rs::Result<Btf> {
     Btf::from_file_with_backend(path, Backend::Mmap)
 }
 
+/// The names of a file that can be mapped.
+#[expect(unsafe_code, reason = "to map a file")]
+fn names_of(file: &File) -> Option<Names> {
+    // SAFETY: the kernel never changes its type information, and the mapping ends with this function.
+    let bytes = unsafe { Mmap::map(file) }.ok()?;
+    Names::of(&bytes)
+}
+
 /// Opens by `map`, or a copy where that cannot be done.
-fn open_by(path: &Path, map: impl FnOnce(&Path) -> btf_rs::Result<Btf>) -> Result<Btf, BtfError> {
+fn open_by(path: &Path, map: impl FnOnce(&Path) -> btf_rs::Result<Btf>) -> Result<(Btf, Option<Names>), BtfError> {
     let read_error = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => BtfError::Absent { path: path.to_owned() },
         _ => BtfError::Read { path: path.to_owned(), source },
@@ -43,16 +53,16 @@ fn open_by(path: &Path, map: impl FnOnce(&Path) -> btf_rs::Result<Btf>) -> Resul
             file.take(MAX_LEN).read_to_end(&mut bytes).map_err(read_error)?;
             from_bytes(&bytes)
         }
-        other => Ok(other?),
+        other => Ok((other?, names_of(&file))),
     }
 }
 
 /// Type information from bytes, by way of a file in memory: only a mapped file is spared the parsing of everything.
-pub(super) fn from_bytes(bytes: &[u8]) -> Result<Btf, BtfError> {
+pub(super) fn from_bytes(bytes: &[u8]) -> Result<(Btf, Option<Names>), BtfError> {
     check(bytes)?;
     let copy = in_memory(bytes).map_err(|source| BtfError::Read { path: "memfd:btf".into(), source })?;
     let path = format!("/proc/self/fd/{}", copy.as_fd().as_raw_fd());
-    Ok(map(path.as_ref())?)
+    Ok((map(path.as_ref())?, Names::of(bytes)))
 }
 
 fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
@@ -105,7 +115,7 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let opened = open_by(&path, |_| Err(io::Error::from_raw_os_error(libc::ENODEV).into()));
         std::fs::remove_file(&path).unwrap();
-        opened
+        opened.map(|(btf, _)| btf)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod fields;
 mod image;
+mod names;
 mod signature;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -15,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use btf_rs::{Btf, BtfType, Type};
 
 pub use signature::KfreeSkb;
+
+use names::Names;
 
 /// Where the kernel shows its own type information (`kernel/bpf/sysfs_btf.c`).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -72,7 +75,9 @@ impl From<btf_rs::Error> for BtfError {
 #[derive(Clone)]
 pub struct KernelBtf {
     btf: Arc<Btf>,
-    /// The ids of the names that were looked for: each search goes through all types, in 0.6 ms.
+    /// Where types stand by their names; none for a module's, and where that is not known.
+    names: Option<Arc<Names>>,
+    /// The ids of the names that were looked for: without `names` each search goes through all types.
     found: Arc<Mutex<HashMap<String, Vec<u32>>>>,
 }
 
@@ -86,8 +91,8 @@ impl KernelBtf {
         Self::load_from(Path::new(VMLINUX))
     }
 
-    fn of(btf: Btf) -> Self {
-        Self { btf: Arc::new(btf), found: Arc::default() }
+    fn of((btf, names): (Btf, Option<Names>)) -> Self {
+        Self { btf: Arc::new(btf), names: names.map(Arc::new), found: Arc::default() }
     }
 
     fn load_from(path: &Path) -> Result<Self, BtfError> {
@@ -102,7 +107,7 @@ impl KernelBtf {
     /// A module's type information on top of this one, from the bytes of `/sys/kernel/btf/MODULE`.
     pub fn module_from_bytes(&self, bytes: &[u8]) -> Result<Self, BtfError> {
         image::check(bytes)?;
-        Ok(Self::of(Btf::from_split_bytes(bytes, &self.btf)?))
+        Ok(Self::of((Btf::from_split_bytes(bytes, &self.btf)?, None)))
     }
 
     /// Names and values of an enum, in its order; empty where there is no such enum.
@@ -147,9 +152,21 @@ impl KernelBtf {
         if let Some(ids) = found.get(name) {
             return ids.clone();
         }
-        let ids = self.btf.resolve_ids_by_name(name).unwrap_or_default();
+        let ids = self.search(name);
         found.insert(name.to_owned(), ids.clone());
         ids
+    }
+
+    fn search(&self, name: &str) -> Vec<u32> {
+        let has_name = |id: &u32| {
+            let found = self.btf.resolve_type_by_id(*id).ok();
+            let found = found.as_ref().and_then(Type::as_btf_type);
+            found.and_then(|found| self.btf.resolve_name(found).ok()).is_some_and(|found| found == name)
+        };
+        match &self.names {
+            Some(names) => names.candidates(name).filter(has_name).collect(),
+            None => self.btf.resolve_ids_by_name(name).unwrap_or_default(),
+        }
     }
 
     fn types_of(&self, name: &str) -> Vec<Type> {

@@ -356,6 +356,17 @@ fn a_copy_in_memory_tells_the_same_as_the_mapped_file() {
     assert_eq!(copied.enumerators("skb_drop_reason"), mapped.enumerators("skb_drop_reason"));
 }
 
+#[test]
+fn the_index_of_names_tells_the_same_as_a_search() {
+    let Some(btf) = running_kernel("the_index_of_names_tells_the_same_as_a_search") else { return };
+    assert!(btf.names.is_some(), "a type of a kind that is not known");
+    // Structures, enums, functions, typedefs; several types of a name; none.
+    for name in ["sk_buff", "skb_drop_reason", "kfree_skb_reason", "u64", "list_head", "bpf_prog", "no_such_type"] {
+        assert_eq!(btf.search(name), btf.btf.resolve_ids_by_name(name).unwrap_or_default(), "{name}");
+    }
+    assert_eq!((btf.search("sk_buff").is_empty(), btf.search("no_such_type").is_empty()), (false, true));
+}
+
 /// Asks everything; what it answers is of no interest, that it answers is.
 fn ask_everything(bytes: &[u8]) {
     if let Ok(btf) = KernelBtf::from_bytes(bytes) {

@@ -42,7 +42,7 @@ impl<'a> Record<'a> {
     pub fn facts(&self) -> Facts {
         let header = &self.header;
         let has = |section: u8| header.sections & section != 0;
-        // A frame of XDP has no `sk_buff` that could tell them.
+        // A frame of XDP has no `sk_buff` that could tell its queue.
         let is_packet = header.key.kind != KIND_XDP;
         Facts {
             vlan: has(SECTION_VLAN).then_some(VlanTag { protocol: header.vlan_proto, tci: header.vlan_tci }),

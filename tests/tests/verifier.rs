@@ -1,0 +1,45 @@
+//! The kernel's verifier has little to do: what it must look through delays each start, and is what a kernel with a lower
+//! bound, or none of today's short cuts, refuses first.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use tests::droptrace::Droptrace;
+use tests::trials::{self, Unable, trial_as_root};
+
+/// Instructions that the verifier goes through for one program, at most. Twice what is usual; one loop too many, or one
+/// set of values that it tracks along all ways, is ten times that.
+const MOST: u64 = 15_000;
+
+fn main() -> ExitCode {
+    let ways =
+        ["tp_btf", "raw_tracepoint"].into_iter().flat_map(|mode| ["stat", "trace"].map(|command| (command, mode)));
+    trials::run(
+        ways.map(|(command, mode)| trial_as_root(&format!("{command}_by_{mode}"), move || few(command, mode)))
+            .collect(),
+    )
+}
+
+fn few(command: &str, mode: &str) -> Result<()> {
+    let droptrace = Droptrace::start(&[command, "--mode", mode])?;
+    let verified = verified(droptrace.pid())?;
+    droptrace.finish()?;
+    ensure!(!verified.is_empty(), Unable("this kernel does not tell what was verified (5.16)".to_owned()));
+    let most = verified.iter().max().context("no programs")?;
+    ensure!(*most > 100, "no program of any size: {verified:?}");
+    ensure!(*most <= MOST, "{verified:?} instructions were verified");
+    Ok(())
+}
+
+/// Instructions verified for each program that the process holds (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
+fn verified(pid: u32) -> Result<Vec<u64>> {
+    let mut found = vec![];
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A file may be closed meanwhile.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let number = text.lines().find_map(|line| line.strip_prefix("verified_insns:"));
+        found.extend(number.map(|number| number.trim().parse::<u64>()).transpose()?);
+    }
+    Ok(found)
+}

@@ -1,0 +1,64 @@
+//! Finds types by their names: one walk over all types, in place of one for each name that is looked for.
+
+/// Bytes of a type's head: name, kind and number of members, size or type (`struct btf_type`, `include/uapi/linux/btf.h`).
+const HEAD_LEN: usize = 12;
+
+/// A hash of each type's name, by the type's id. A found hash is a candidate: the caller compares the name.
+pub(super) struct Names(Vec<u32>);
+
+impl Names {
+    /// Of a whole image's bytes, whose header has been checked; none where a type is of a kind that is not known here.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        let header_len = word(bytes, 4)?;
+        let section = |at| {
+            let start = header_len.checked_add(word(bytes, at)?)?;
+            bytes.get(start..start.checked_add(word(bytes, at + 4)?)?)
+        };
+        let (mut types, strings) = (section(8)?, section(16)?);
+        // Id 0 is `void`, which stands nowhere.
+        let mut hashes = vec![0];
+        while !types.is_empty() {
+            hashes.push(hash(until_nul(strings.get(word(types, 0)?..)?)));
+            types = types.get(HEAD_LEN + tail_len(word(types, 4)?)?..)?;
+        }
+        Some(Self(hashes))
+    }
+
+    /// Ids of the types that may have the name.
+    pub(super) fn candidates(&self, name: &str) -> impl Iterator<Item = u32> {
+        let wanted = hash(name.as_bytes());
+        self.0.iter().zip(0..).filter_map(move |(hash, id)| (*hash == wanted).then_some(id))
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = bytes.get(at..at + 4)?.first_chunk()?;
+    usize::try_from(u32::from_ne_bytes(*word)).ok()
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// FNV-1a.
+fn hash(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Bytes that follow the head, by the kind (`BTF_KIND_*`).
+fn tail_len(info: usize) -> Option<usize> {
+    let (kind, members) = ((info >> 24) & 0x1f, info & 0xffff);
+    Some(match kind {
+        // Pointers, forward declarations, typedefs, qualifiers, functions, floats, type tags.
+        2 | 7..=12 | 16 | 18 => 0,
+        // Integers, variables, declaration tags.
+        1 | 14 | 17 => 4,
+        // Arrays.
+        3 => 12,
+        // Structures, unions, sections of data, 64-bit enums.
+        4 | 5 | 15 | 19 => 12 * members,
+        // Enums, prototypes of functions.
+        6 | 13 => 8 * members,
+        _ => return None,
+    })
+}
