@@ -10,7 +10,7 @@ use crate::kernel::symbols::Symbols;
 use crate::report::Host;
 use crate::source::counters::Counters;
 use crate::source::ebpf::{EbpfSource, Mode, Options};
-use crate::source::net_dm::{self, AlertMode, Found, NetDmSource};
+use crate::source::net_dm::{self, Found, NetDmSource};
 use crate::{netlink, session};
 
 /// Examines the host. Attaches and detaches each kind of program once. Must be called within a tokio runtime.

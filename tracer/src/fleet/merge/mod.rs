@@ -57,7 +57,7 @@ impl Merge {
     /// time.
     pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), Overlap> {
         let host = self.enter(snapshot)?;
-        let is_latest = self.times[&host].iter().all(|time| time.start <= snapshot.started_at.0);
+        let is_latest = self.times[&host].last_key_value().is_none_or(|(start, _)| *start <= snapshot.started_at.0);
         let told = self.fleet.host_mut(host);
         add_up(told, snapshot);
         if is_latest {
