@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::droptrace::{Drops, Stat};
 use crate::eventually;
@@ -222,9 +223,12 @@ pub fn provoke(case: &Case) -> Result<()> {
     (case.provoke)(case)
 }
 
-/// Waits until the kernel has taken up all that the interfaces received.
+/// Waits until the kernel is done with all that the interfaces received.
 pub fn drained() -> Result<()> {
-    eventually("the receive queues to drain", || Ok(queued_packets()? == 0))
+    eventually("the receive queues to drain", || Ok(queued_packets()? == 0))?;
+    // What was just taken out of a queue may still be under way on another processor. That is an RCU read section,
+    // and this command is `synchronize_rcu` (kernel/sched/membarrier.c).
+    membarrier(MembarrierCommand::Global).context("waiting for a grace period of RCU")
 }
 
 /// Packets that wait in all processors' receive queues.

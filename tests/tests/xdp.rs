@@ -3,8 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::process::{self, ExitCode};
-use std::time::Duration;
-use std::{env, fs, io, thread};
+use std::{env, fs, io};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -113,14 +112,14 @@ fn wire_with_way_out() -> Result<Wire> {
 fn on_skbs(hook: Hook, says: Verdict) -> Result<()> {
     let wire = Wire::new()?;
     let _program = verdict(&wire.host, "host0", says, hook)?;
-    expect(&wire.host, &[row(None, "host0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+    expect(&wire.host, &[row(None, "host0", FRAMES)], || send(&wire, FRAMES, "host0"))
 }
 
 fn generic_redirect_to_nowhere() -> Result<()> {
     let wire = Wire::new()?;
     let ifindex = wire.host.ifindex("host0")?;
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Generic))?;
-    expect(&wire.host, &[row(None, "host0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+    expect(&wire.host, &[row(None, "host0", FRAMES)], || send(&wire, FRAMES, "host0"))
 }
 
 /// The program on the way out runs on an `sk_buff`: the tracepoint gives the target, and the packet still has the
@@ -130,7 +129,7 @@ fn generic_abort_on_the_way_out() -> Result<()> {
     let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
     let _program =
         attached(&wire.host, || bpf::xdp_redirect_through(ifindex, target, Verdict::Aborted, Hook::Generic))?;
-    expect(&wire.host, &[row(None, "host0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+    expect(&wire.host, &[row(None, "host0", FRAMES)], || send(&wire, FRAMES, "host0"))
 }
 
 /// While the generation that is counted into changes all the time.
@@ -140,7 +139,7 @@ fn in_many_readings() -> Result<()> {
     let _program = verdict(&wire.host, "host0", Verdict::Aborted, Hook::Native)?;
     let inum = wire.host.inum().to_string();
     let stat = Stat::during(&["--source", "ebpf", "--netns", &inum, "--interval", "10ms"], || {
-        wire.repeat(MANY, &udp4(PORT)?)?;
+        send(&wire, MANY, "host0")?;
         case::drained()
     })?;
     let (found, expected) = (rows(&stat, &wire.host)?, [row(None, "host0", MANY)]);
@@ -154,17 +153,30 @@ fn on_frames(says: Verdict, reason: &str) -> Result<()> {
     let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
     let _end = verdict(&wire.host, "end0", says, Hook::Native)?;
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, target, Hook::Native))?;
-    expect(&wire.host, &[row(Some(reason), "end0", FRAMES)], || send_slowly(&wire))
+    expect(&wire.host, &[row(Some(reason), "end0", FRAMES)], || send(&wire, FRAMES, "end0"))
 }
 
-/// The queue between the two ends of a pair holds 256 frames, and what finds it full is in no count of drops.
-fn send_slowly(wire: &Wire) -> Result<()> {
+/// Sends frames in bursts, and after each waits until `interface` has received as many.
+///
+/// The queue between the two ends of a pair holds 256 frames (`VETH_RING_SIZE`, drivers/net/veth.c), and what finds it
+/// full is in no count of drops.
+fn send(wire: &Wire, frames: u64, interface: &str) -> Result<()> {
+    const BURST: u64 = 125;
     let frame = udp4(PORT)?;
-    for _ in 0..FRAMES / 50 {
-        wire.repeat(50, &frame)?;
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
+    ensure!(frames.is_multiple_of(BURST), "{frames} frames are not sent by {BURST}");
+    let before = received(&wire.host, interface)?;
+    (1..=frames / BURST).try_for_each(|burst| {
+        wire.repeat(BURST, &frame)?;
+        eventually("the frames to arrive", || Ok(received(&wire.host, interface)? >= before + burst * BURST))
+    })
+}
+
+/// Frames that an interface has received, by the kernel's own count.
+fn received(netns: &Netns, interface: &str) -> Result<u64> {
+    let interfaces = netns.run(|| fs::read_to_string("/proc/thread-self/net/dev").context("reading net/dev"))?;
+    let counters = interfaces.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'));
+    let packets = counters.and_then(|counters| counters.split_whitespace().nth(1)).context("no such interface")?;
+    Ok(packets.parse()?)
 }
 
 fn native_redirect_to_nowhere() -> Result<()> {
@@ -172,7 +184,7 @@ fn native_redirect_to_nowhere() -> Result<()> {
     let ifindex = wire.host.ifindex("host0")?;
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
     let expected = row(Some("redirect failed: EINVAL (no such target)"), "host0", FRAMES);
-    expect(&wire.host, &[expected], || wire.repeat(FRAMES, &udp4(PORT)?))
+    expect(&wire.host, &[expected], || send(&wire, FRAMES, "host0"))
 }
 
 fn native_redirect_to_closed_interface() -> Result<()> {
@@ -183,7 +195,7 @@ fn native_redirect_to_closed_interface() -> Result<()> {
     wire.host.command("ip link set out0 down")?;
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, target, Hook::Native))?;
     let expected = row(Some("redirect failed: ENETDOWN (target is down)"), "host0", FRAMES);
-    expect(&wire.host, &[expected], || wire.repeat(FRAMES, &udp4(PORT)?))
+    expect(&wire.host, &[expected], || send(&wire, FRAMES, "host0"))
 }
 
 /// The program on the way out of a native redirect runs on frames.
@@ -192,7 +204,7 @@ fn native_abort_on_the_way_out() -> Result<()> {
     let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
     let _end = verdict(&wire.host, "end0", Verdict::Pass, Hook::Native)?;
     let _program = attached(&wire.host, || bpf::xdp_redirect_through(ifindex, target, Verdict::Aborted, Hook::Native))?;
-    expect(&wire.host, &[row(Some("XDP_ABORTED"), "out0", FRAMES)], || wire.repeat(FRAMES, &udp4(PORT)?))
+    expect(&wire.host, &[row(Some("XDP_ABORTED"), "out0", FRAMES)], || send(&wire, FRAMES, "host0"))
 }
 
 /// The driver has no `sk_buff` for small frames of a writer that does not block, and one for those of more than a page
@@ -218,7 +230,7 @@ fn other_interfaces_are_filtered() -> Result<()> {
     let ifindex = wire.host.ifindex("host0")?;
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
     let stat = Stat::during(&["--source", "ebpf", "--interface", "lo"], || {
-        wire.repeat(FRAMES, &udp4(PORT)?)?;
+        send(&wire, FRAMES, "host0")?;
         case::drained()
     })?;
     let (found, filtered) = (rows(&stat, &wire.host)?, stat.ledger("filtered")?);
@@ -233,7 +245,7 @@ fn single_frames_are_told() -> Result<()> {
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
     let arguments = ["trace", "--format", "json", "--all", "--source", "ebpf", "--netns", &inum];
     let droptrace = Droptrace::start(&arguments)?;
-    wire.repeat(FRAMES, &udp4(PORT)?)?;
+    send(&wire, FRAMES, "host0")?;
     case::drained()?;
     let finished = droptrace.finish()?;
     let lines = finished.stdout.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
@@ -248,7 +260,7 @@ fn recording_replays_frames() -> Result<()> {
     let (ifindex, inum) = (wire.host.ifindex("host0")?, wire.host.inum().to_string());
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;
     let droptrace = Droptrace::start(&["trace", "--raw", "--all", "--source", "ebpf", "--netns", &inum])?;
-    wire.repeat(FRAMES, &udp4(PORT)?)?;
+    send(&wire, FRAMES, "host0")?;
     case::drained()?;
     let path = env::temp_dir().join(format!("droptrace-xdp-{}", process::id()));
     fs::write(&path, droptrace.finish()?.stdout)?;

@@ -246,7 +246,8 @@ fn queued(case: &Case, qdisc: &str) -> Result<()> {
 /// The host's interface is a port of a bridge.
 fn bridge(options: &str) -> Result<Wire> {
     let wire = Wire::new()?;
-    wire.host.probe(&format!("ip link add name bridge0 type bridge {options}"))?;
+    // With snooping the bridge joins a group, and its report may find the bridge without a port that forwards.
+    wire.host.probe(&format!("ip link add name bridge0 type bridge mcast_snooping 0 {options}"))?;
     wire.host.commands("ip link set bridge0 up\nip link set host0 master bridge0")?;
     Ok(wire)
 }

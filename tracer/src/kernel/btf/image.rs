@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use btf_rs::{Backend, Btf};
-use memmap2::Mmap;
+use memmap2::MmapOptions;
 use rustix::fs::MemfdFlags;
 
 use super::BtfError;
@@ -31,8 +31,9 @@ fn map(path: &Path) -> btf_rs::Result<Btf> {
 /// The names of a file that can be mapped.
 #[expect(unsafe_code, reason = "to map a file")]
 fn names_of(file: &File) -> Option<Names> {
+    // Private, for the kernel refuses a shared mapping (`btf_sysfs_vmlinux_mmap`, `kernel/bpf/sysfs_btf.c`).
     // SAFETY: the kernel never changes its type information, and the mapping ends with this function.
-    let bytes = unsafe { Mmap::map(file) }.ok()?;
+    let bytes = unsafe { MmapOptions::new().map_copy_read_only(file) }.ok()?;
     Names::of(&bytes)
 }
 

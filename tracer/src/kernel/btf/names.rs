@@ -3,11 +3,14 @@
 /// Bytes of a type's head: name, kind and number of members, size or type (`struct btf_type`, `include/uapi/linux/btf.h`).
 const HEAD_LEN: usize = 12;
 
+/// Bytes of a name that are looked at: more than any has (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`).
+const MAX_NAME: usize = 512;
+
 /// A hash of each type's name, by the type's id. A found hash is a candidate: the caller compares the name.
 pub(super) struct Names(Vec<u32>);
 
 impl Names {
-    /// Of a whole image's bytes, whose header has been checked; none where a type is of a kind that is not known here.
+    /// Of a whole image's bytes, whose header has been checked; none where its types make no sense.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let header_len = word(bytes, 4)?;
         let section = |at| {
@@ -26,7 +29,7 @@ impl Names {
 
     /// Ids of the types that may have the name.
     pub(super) fn candidates(&self, name: &str) -> impl Iterator<Item = u32> {
-        let wanted = hash(name.as_bytes());
+        let wanted = hash(until_nul(name.as_bytes()));
         self.0.iter().zip(0..).filter_map(move |(hash, id)| (*hash == wanted).then_some(id))
     }
 }
@@ -37,7 +40,7 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    bytes[..bytes.len().min(MAX_NAME)].split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// FNV-1a.

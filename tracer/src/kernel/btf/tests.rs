@@ -359,7 +359,7 @@ fn a_copy_in_memory_tells_the_same_as_the_mapped_file() {
 #[test]
 fn the_index_of_names_tells_the_same_as_a_search() {
     let Some(btf) = running_kernel("the_index_of_names_tells_the_same_as_a_search") else { return };
-    assert!(btf.names.is_some(), "a type of a kind that is not known");
+    assert!(btf.names.is_some(), "the names could not be read");
     // Structures, enums, functions, typedefs; several types of a name; none.
     for name in ["sk_buff", "skb_drop_reason", "kfree_skb_reason", "u64", "list_head", "bpf_prog", "no_such_type"] {
         assert_eq!(btf.search(name), btf.btf.resolve_ids_by_name(name).unwrap_or_default(), "{name}");
