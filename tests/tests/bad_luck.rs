@@ -82,7 +82,9 @@ fn drops(host: &Netns, count: usize) -> Result<()> {
 fn closed_terminal(arguments: &[&str], word: &str) -> Result<()> {
     let (folder, host) = (Folder::new(arguments[0])?, Netns::new()?);
     let (inum, out) = (host.inum().to_string(), folder.path("out"));
-    let droptrace = Droptrace::start(&[arguments, &["--netns", &inum, "--output", &out]].concat())?;
+    // A snapshot is one of the whole host.
+    let only: &[&str] = if arguments[0] == "snapshot" { &[] } else { &["--netns", &inum] };
+    let droptrace = Droptrace::start(&[arguments, only, &["--output", &out]].concat())?;
     drops(&host, 7)?;
     droptrace.signal(Signal::HUP)?;
     let finished = droptrace.wait()?;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
@@ -201,10 +201,10 @@ impl Agent<'_> {
     /// Reads the files anew, on a thread of their own: a file system that hangs delays neither a scrape nor the end.
     fn read_files(&self) -> oneshot::Receiver<Result<Reloaded>> {
         let (args, before, identity) = (self.args.clone(), self.settings.clone(), self.identity.clone());
-        let was_closed = self.web.borrow().users.is_some();
+        let web = self.web.borrow().clone();
         let (sender, receiver) = oneshot::channel();
         // Nobody waits for it any more where a later one was asked for.
-        std::thread::spawn(move || _ = sender.send(reloaded(&args, &before, was_closed, &identity)));
+        std::thread::spawn(move || _ = sender.send(reloaded(&args, &before, &web, &identity)));
         receiver
     }
 
@@ -236,7 +236,7 @@ async fn answer(reading: &mut Option<oneshot::Receiver<Result<Reloaded>>>) -> Re
 }
 
 /// Reads what was named before, and again.
-fn reloaded(args: &AgentArgs, before: &Settings, was_closed: bool, identity: &Identity) -> Result<Reloaded> {
+fn reloaded(args: &AgentArgs, before: &Settings, web_before: &WebConfig, identity: &Identity) -> Result<Reloaded> {
     let settings = Settings::of(args)?;
     let fixed = settings.fixed(before);
     if !fixed.is_empty() {
@@ -244,10 +244,9 @@ fn reloaded(args: &AgentArgs, before: &Settings, was_closed: bool, identity: &Id
     }
     let settings = before.reloaded(settings);
     let web = settings.web()?;
-    ensure!(
-        web.users.is_some() || !was_closed,
-        "basic_auth_users is gone, so that everybody could scrape; start droptrace anew if that is meant"
-    );
+    if let Some(section) = web.lost_since(web_before) {
+        bail!("{section} is gone, so that others could scrape or listen; start droptrace anew if that is meant");
+    }
     let pushes = otlp::options(&settings.otlp, identity)?;
     Ok((settings, web, pushes))
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::kernel::btf::tests::running_kernel;
 
 /// First words of commands that may be told.
-const TOOLS: [&str; 21] = [
+const TOOLS: [&str; 22] = [
     "ausearch",
     "bpftool",
     "bridge",
@@ -18,6 +18,7 @@ const TOOLS: [&str; 21] = [
     "ip",
     "iptables-save",
     "journalctl",
+    "lnstat",
     "nft",
     "nstat",
     "ovs-appctl",

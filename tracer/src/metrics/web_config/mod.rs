@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +24,8 @@ use crate::files::{self, MAX_SETTINGS};
 pub struct WebConfig {
     /// Encrypts; none for clear text.
     pub tls: Option<TlsAcceptor>,
+    /// Only those may scrape who have a certificate of an authority that is named.
+    pub asks_for_certificate: bool,
     /// Those who may scrape; none for all.
     pub users: Option<Arc<Users>>,
 }
@@ -47,9 +49,27 @@ impl WebConfig {
         refuse("rate_limit", rate_limit.as_ref())?;
         refuse("http_server_config: headers", http_server_config.and_then(|http| http.headers).as_ref())?;
         let tls = tls_server_config.map(|tls| tls::acceptor(tls, folder).context("tls_server_config"));
-        let users = basic_auth_users.filter(|users| !users.is_empty());
-        let users = users.map(|users| Users::new(users).context("basic_auth_users"));
-        Ok(Self { tls: tls.transpose()?, users: users.transpose()?.map(Arc::new) })
+        ensure!(
+            basic_auth_users.as_ref().is_none_or(|users| !users.is_empty()),
+            "basic_auth_users is empty: leave it out where everybody may scrape"
+        );
+        let users = basic_auth_users.map(|users| Users::new(users).context("basic_auth_users"));
+        let (tls, asks_for_certificate) = tls.transpose()?.unzip();
+        let users = users.transpose()?.map(Arc::new);
+        Ok(Self { tls, asks_for_certificate: asks_for_certificate.unwrap_or_default(), users })
+    }
+
+    /// What protects by `before`, and no longer does by this: it may have been cut.
+    pub fn lost_since(&self, before: &Self) -> Option<&'static str> {
+        if before.users.is_some() && self.users.is_none() {
+            Some("basic_auth_users")
+        } else if before.asks_for_certificate && !self.asks_for_certificate {
+            Some("client_auth_type")
+        } else if before.tls.is_some() && self.tls.is_none() {
+            Some("tls_server_config")
+        } else {
+            None
+        }
     }
 }
 
