@@ -153,6 +153,8 @@ mod tests {
         fs::hard_link(&file, &link).unwrap();
         assert!(are_one(&file, &link) && are_one(&file, &file));
         assert!(!are_one(&file, &other) && !are_one(&named("none"), &named("none")));
-        [file, link, other].iter().for_each(|path| fs::remove_file(path).unwrap());
+        for path in [file, link, other] {
+            fs::remove_file(path).unwrap();
+        }
     }
 }

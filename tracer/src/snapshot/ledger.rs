@@ -10,6 +10,8 @@ use super::Ledger;
 
 /// Members of an account, and of an object within it; those of ours have about 20.
 const MOST_MEMBERS: usize = 64;
+/// 2^53, which is also what 2^53 + 1 becomes as a float.
+const FIRST_ROUNDED: f64 = 9_007_199_254_740_992.0;
 /// Bytes of a name or a text.
 const LONGEST: usize = 256;
 
@@ -89,7 +91,11 @@ impl<'de> Visitor<'de> for Member {
         Ok(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        // As which whole numbers are read that are larger than any count.
+        if value.abs() >= FIRST_ROUNDED {
+            return Err(E::custom(format_args!("an account has a number beyond 2^64 - 1: {value}")));
+        }
         Ok(value.into())
     }
 
@@ -139,6 +145,8 @@ mod tests {
         assert!(with(&format!(r#""text":"{}""#, "x".repeat(300))).contains("longer than 256 bytes"));
         let many: Vec<String> = (0..70).map(|it| format!(r#""{it}":0"#)).collect();
         assert!(with(&many.join(",")).contains("more than 64 members"));
+        assert!(with(r#""hits":18446744073709551616"#).contains("a number beyond 2^64 - 1"));
+        assert!(read(r#"{"accounted":18446744073709551616,"overflow":0,"filtered":0}"#).is_err());
         assert!(read(r#"{"accounted":-1,"overflow":0,"filtered":0}"#).unwrap_err().contains("`accounted` is no count"));
         assert!(read("{}").unwrap_err().contains("missing field `accounted`"));
     }

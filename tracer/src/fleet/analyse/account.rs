@@ -56,7 +56,7 @@ pub(super) fn ledgers(view: &View<'_>) -> Vec<Finding> {
 
 fn lost(view: &View<'_>) -> Option<Finding> {
     let lost: Vec<_> =
-        by_id(view).filter_map(|(id, host)| Some((id, host.lost?))).filter(|host| host.1 > 0.0).collect();
+        by_id(view).filter_map(|(id, host)| Some((id, host.lost?.float()))).filter(|host| host.1 > 0.0).collect();
     if lost.is_empty() {
         return None;
     }

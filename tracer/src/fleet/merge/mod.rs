@@ -19,12 +19,21 @@ use crate::snapshot::{Row, Snapshot, Source};
 /// Shorter bursts than this are not told: a few packets at once would be a high rate.
 const SHORTEST: f64 = 1.0;
 
-/// A snapshot counts what another one of the same host has counted already; it was not added.
+/// Why a snapshot was not added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{host} is told of twice for the same time: these drops are counted already")]
-pub struct Overlap {
-    /// The host.
-    pub host: String,
+pub enum NotAdded {
+    /// It counts what another one of the same host has counted already.
+    #[error("{host} is told of twice for the same time: these drops are counted already")]
+    Overlap {
+        /// The host.
+        host: String,
+    },
+    /// With it the sum of the fleet would be rounded.
+    #[error("{host} tells of so many drops that those of the fleet add up to more than 2^64 - 1")]
+    TooMany {
+        /// The host.
+        host: String,
+    },
 }
 
 /// The sum so far.
@@ -34,6 +43,8 @@ pub struct Merge {
     /// Times that are counted, in nanoseconds since the Unix epoch: from when to when. No two of a host overlap.
     times: HashMap<HostId, BTreeMap<u64, u64>>,
     storm_rate: f64,
+    /// All drops so far, also lost ones: no sum exceeds it.
+    counted: u64,
 }
 
 impl Default for Merge {
@@ -45,7 +56,7 @@ impl Default for Merge {
 impl Merge {
     /// Keeps bursts of at least so many packets a second ([`Options::storm_rate`]).
     pub fn with_storms_from(storm_rate: f64) -> Self {
-        Self { fleet: Fleet::default(), times: HashMap::default(), storm_rate }
+        Self { fleet: Fleet::default(), times: HashMap::default(), storm_rate, counted: 0 }
     }
 
     /// What came of it.
@@ -55,8 +66,10 @@ impl Merge {
 
     /// Adds a snapshot, with what else is known of its host. Two of the same host add up, unless they tell of the same
     /// time.
-    pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), Overlap> {
+    pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), NotAdded> {
+        let counted = self.counted_with(snapshot)?;
         let host = self.enter(snapshot)?;
+        self.counted = counted;
         let is_latest = self.times[&host].last_key_value().is_none_or(|(start, _)| *start <= snapshot.started_at.0);
         let told = self.fleet.host_mut(host);
         add_up(told, snapshot);
@@ -69,12 +82,19 @@ impl Merge {
         for row in &snapshot.overflow {
             let (reason, subsystem) = (row.reason.as_deref(), row.subsystem.as_deref());
             let place = self.fleet.place(Place { reason, subsystem, ..Place::default() });
-            self.fleet.add(host, place, float(row.packets));
+            self.fleet.add(host, place, row.packets);
         }
         Ok(())
     }
 
-    fn enter(&mut self, snapshot: &Snapshot) -> Result<HostId, Overlap> {
+    fn counted_with(&self, snapshot: &Snapshot) -> Result<u64, NotAdded> {
+        let rows = snapshot.drops.iter().map(|row| row.packets);
+        let others = snapshot.overflow.iter().map(|row| row.packets).chain(lost(&snapshot.sources));
+        let sum = rows.chain(others).try_fold(self.counted, u64::checked_add);
+        sum.ok_or_else(|| NotAdded::TooMany { host: snapshot.host.clone() })
+    }
+
+    fn enter(&mut self, snapshot: &Snapshot) -> Result<HostId, NotAdded> {
         let start = snapshot.started_at.0;
         // Not empty even where no time has passed, so that the same one twice is noticed.
         let time = start..start.saturating_add(snapshot.duration_ns.max(1));
@@ -82,7 +102,7 @@ impl Merge {
         let times = self.times.entry(host).or_default();
         // Of those that begin before its end, the last one ends last.
         if times.range(..time.end).next_back().is_some_and(|(_, end)| *end > time.start) {
-            return Err(Overlap { host: snapshot.host.clone() });
+            return Err(NotAdded::Overlap { host: snapshot.host.clone() });
         }
         let (start, end) = (Timestamp(time.start), Timestamp(time.end));
         let all = self.fleet.time.get_or_insert(start..end);
@@ -103,12 +123,11 @@ impl Merge {
             netlink: row.netlink,
             other: false,
         });
-        let packets = float(row.packets);
-        self.fleet.add(host, place, packets);
+        self.fleet.add(host, place, row.packets);
         // All drops of a row came between its first and its last one.
         let span = float(row.last_seen.0.saturating_sub(row.first_seen.0)) / 1e9;
         let (span, whole) = (span.max(SHORTEST), float(duration_ns) / 1e9);
-        let rate = packets / span;
+        let rate = float(row.packets) / span;
         if span < whole && rate >= self.storm_rate {
             self.fleet.bursts.push(Burst { host, place, rate, seconds: span, at: Some(row.first_seen) });
         }
@@ -124,7 +143,7 @@ fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
 
 fn add_up(host: &mut Host, snapshot: &Snapshot) {
     host.seconds += float(snapshot.duration_ns) / 1e9;
-    host.lost = host.lost.zip(lost(&snapshot.sources)).map(|(sum, lost)| sum + float(lost));
+    host.lost = host.lost.zip(lost(&snapshot.sources)).map(|(sum, lost)| [sum, lost.into()].into_iter().sum());
     host.unbalanced += u64::from(snapshot.unaccounted().is_some_and(|off| off != 0));
 }
 
@@ -146,8 +165,8 @@ fn labels(snapshot: &Snapshot, folder: Option<&str>) -> BTreeMap<String, String>
     known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()
 }
 
-/// Exact up to 2^53, beyond which no host comes.
-#[expect(clippy::cast_precision_loss, reason = "as the model has it")]
+/// For rates and times.
+#[expect(clippy::cast_precision_loss, reason = "they need no more")]
 fn float(count: u64) -> f64 {
     count as f64
 }
