@@ -9,17 +9,20 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::fs::{CWD, FileType, mknodat};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::droptrace::{Droptrace, Finished, binary, command, fleet_command};
+use tests::droptrace::{Droptrace, Finished, Stat, binary, command, fleet_command};
+use tests::frame::ethernet;
 use tests::netns::Netns;
-use tests::pause;
+use tests::packet::PacketSocket;
 use tests::trials::{self, trial, trial_as_root};
-use tests::wire::udp;
+use tests::wire::{Wire, udp};
+use tests::{eventually, pause};
 
 fn main() -> ExitCode {
-    trials::run([signals(), files(), agents()].into_iter().flatten().collect())
+    trials::run([signals(), files(), agents(), sniffers()].into_iter().flatten().collect())
 }
 
 /// A folder that vanishes with its handle.
@@ -243,4 +246,39 @@ fn a_web_config_that_is_cut() -> Result<()> {
         ensure!(agent.get("/metrics")?.status == 401, "anybody may scrape after {cut:?}");
     }
     agent.finish().map(drop)
+}
+
+/// An `EtherType` that is for experiments (IEEE 802).
+const EXPERIMENTAL: u16 = 0x88b5;
+
+fn sniffers() -> Vec<Trial> {
+    vec![trial_as_root("copies_for_a_sniffer_are_no_packets", copies_for_a_sniffer)]
+}
+
+/// A packet socket without room: what it misses is told apart from packets.
+fn copies_for_a_sniffer() -> Result<()> {
+    const COUNT: u64 = 20;
+    let wire = Wire::new()?;
+    let socket = PacketSocket::bind(&wire.host, "host0", EXPERIMENTAL)?;
+    set_socket_recv_buffer_size(&socket, 1)?;
+    let frame = ethernet(EXPERIMENTAL, b"droptrace");
+    while socket.dropped()? == 0 {
+        wire.send(&frame)?;
+    }
+    let inum = wire.host.inum().to_string();
+    let mut missed = 0;
+    let stat = Stat::during(&["--netns", &inum], || {
+        wire.repeat(COUNT, &frame)?;
+        eventually("the socket to miss them", || {
+            missed += u64::from(socket.dropped()?);
+            Ok(missed >= COUNT)
+        })
+    })?;
+    let stat = stat.0;
+    let of = |list: &str, kind: &str| -> u64 {
+        let rows = stat[list].as_array().into_iter().flatten();
+        rows.filter(|row| row["kind"] == kind).filter_map(|row| row["packets"].as_u64()).sum()
+    };
+    ensure!(missed == COUNT && of("not_packets", "copy") == missed && of("drops", "packet") == 0, "{missed}: {stat}");
+    Ok(())
 }

@@ -208,6 +208,7 @@ fn blank(reason: &str, symbol: &str) -> Row {
         netns_name: None,
         own_netns: Some(true),
         netlink: false,
+        kind: "packet".into(),
         packets: 0,
         bytes: None,
         first_seen: Timestamp(0),

@@ -110,6 +110,8 @@ pub struct Sums {
     pub lost: Amount,
     /// Hosts that do not.
     pub loss_unknown: usize,
+    /// What was freed beside packets, as [`Fleet::not_packets`].
+    pub not_packets: Option<Amount>,
     /// Neither sum was rounded.
     pub exact: bool,
 }
@@ -186,6 +188,7 @@ impl Sums {
             host_seconds: hosts().map(|host| host.seconds).sum(),
             packets,
             lost,
+            not_packets: fleet.not_packets,
             exact: packets.is_exact() && lost.is_exact(),
             loss_unknown: hosts().filter(|host| host.lost.is_none()).count(),
         }

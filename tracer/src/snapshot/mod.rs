@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 pub use read::{ReadError, read, read_file};
 pub use take::{Facts, take};
 
-use crate::event::Timestamp;
+use crate::event::{Kind, Timestamp};
 
 /// The name of the form. Within a version it only grows.
 pub const SCHEMA: &str = "droptrace.snapshot.v1";
@@ -141,6 +141,9 @@ pub struct Row {
     pub own_netns: Option<bool>,
     /// Messages to a netlink listener, and no packets of a network.
     pub netlink: bool,
+    /// What was freed: a name of [`crate::event::Kind`]. The first snapshots do not have it.
+    #[serde(default = "packet")]
+    pub kind: String,
     /// Drops.
     pub packets: u64,
     /// Bytes of them; none where the source does not tell.
@@ -151,6 +154,17 @@ pub struct Row {
     /// Last drop.
     #[serde(with = "moment")]
     pub last_seen: Timestamp,
+}
+
+fn packet() -> String {
+    Kind::Packet.name().into()
+}
+
+impl Row {
+    /// Whether something of a network was lost. Kinds that are not known yet are taken for it.
+    pub fn is_packet(&self) -> bool {
+        !self.netlink && Kind::of_name(&self.kind).is_none_or(Kind::is_packet)
+    }
 }
 
 /// Drops of one reason whose place found no room.

@@ -95,7 +95,7 @@ fn rows(totals: &[DropTotal], facts: &Facts<'_>) -> Vec<Row> {
 fn place(row: &Row) -> impl Ord + '_ {
     let Row { reason, subsystem, symbol, offset, module, trap_group, protocol, interface, class, netns_name, .. } = row;
     let where_and_why = (reason, subsystem, symbol, offset, module, trap_group);
-    (where_and_why, protocol, interface, class, netns_name, row.own_netns, row.netlink)
+    (where_and_why, protocol, interface, class, netns_name, row.own_netns, &row.kind)
 }
 
 fn add(row: &mut Row, other: &Row) {
@@ -126,6 +126,7 @@ fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
         netns_name: place.netns_name.as_ref().map(ToString::to_string),
         own_netns,
         netlink: place.is_netlink_message(),
+        kind: place.kind.name().to_owned(),
         packets: total.packets,
         bytes: total.bytes,
         first_seen: total.first_seen,

@@ -77,7 +77,11 @@ impl Merge {
             tell_of(told, snapshot, folder);
         }
         for row in &snapshot.drops {
-            self.add_row(host, row, snapshot.duration_ns);
+            if row.is_packet() || row.netlink {
+                self.add_row(host, row, snapshot.duration_ns);
+            } else {
+                *self.fleet.not_packets.get_or_insert_default() += row.packets.into();
+            }
         }
         for row in &snapshot.overflow {
             let (reason, subsystem) = (row.reason.as_deref(), row.subsystem.as_deref());

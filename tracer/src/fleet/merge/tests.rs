@@ -24,6 +24,7 @@ fn row(symbol: &str, packets: u64) -> Row {
         netns_name: None,
         own_netns: Some(true),
         netlink: false,
+        kind: "packet".into(),
         packets,
         bytes: Some(packets * 60),
         first_seen: Timestamp(0),
@@ -136,6 +137,14 @@ fn sums_are_exact_or_refused() {
     let refused = merge.add(&with("b", u64::MAX), None).unwrap_err();
     assert_eq!(refused, NotAdded::TooMany { host: "b".into() });
     assert_eq!((packets(&merge.fleet, "b", Some("f")), merge.fleet.hosts().len()), (0.0, 1));
+}
+
+#[test]
+fn what_is_no_packet_is_told_apart() {
+    let kinds = ["copy", "unix", "empty", "hardware", "later"].map(|kind| Row { kind: kind.into(), ..row("f", 5) });
+    let fleet = merged(&[snapshot("a", 0, kinds.into())]);
+    assert_eq!((packets(&fleet, "a", Some("f")), fleet.not_packets), (10.0, Some(Amount::Whole(15))));
+    assert_eq!(fleet.hosts()[0].unbalanced, 0);
 }
 
 #[test]

@@ -132,9 +132,10 @@ impl View<'_> {
 
     /// What passes the tracepoint and is no packet of a network, by kind.
     fn not_packets(&self) -> Option<Line> {
-        const WORDS: [(Kind, &str); 3] = [
+        const WORDS: [(Kind, &str); 4] = [
             (Kind::Unix, "messages of Unix sockets"),
             (Kind::Netlink, "netlink messages"),
+            (Kind::Copy, "copies for sniffers (packet sockets)"),
             (Kind::Empty, "empty buffers (no packet)"),
         ];
         let count = |kind: Kind| {
