@@ -159,6 +159,7 @@ fn files() -> Vec<Trial> {
         }),
         trial("a_bomb_among_snapshots", a_bomb_among_snapshots),
         trial("names_without_end_in_a_recording", names_without_end),
+        trial("names_that_turn_text_around", names_that_turn_text_around),
     ]
 }
 
@@ -201,6 +202,40 @@ fn names_without_end() -> Result<()> {
     let finished = run(&mut command(&["replay", &file])?)?;
     let is_told = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
     ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    Ok(())
+}
+
+/// As JSON has it: clears the screen, turns the rest of a line around, hides, and stands for the start of a sequence.
+const HOSTILE: &str = r"x\u001b[2J\u202ey\u200bz\u009bw";
+
+/// In all that people read, of files, hosts and places.
+fn names_that_turn_text_around() -> Result<()> {
+    let folder = Folder::new("names-around")?;
+    let row = format!(
+        r#""drops":[{{"reason":"{HOSTILE}","subsystem":"{HOSTILE}","symbol":"{HOSTILE}","offset":1,"module":null,"trap_group":null,"protocol":"{HOSTILE}","interface":"{HOSTILE}","class":"{HOSTILE}","netns_name":null,"own_netns":true,"netlink":false,"packets":100000,"bytes":null,"first_seen":"2026-11-26T10:00:00Z","last_seen":"2026-11-26T10:00:00Z"}}]"#
+    );
+    let text = snapshot(HOSTILE, "null").replace(r#""drops":[]"#, &row);
+    let good = folder.file("good.json", text)?;
+    let bad = folder.file("bad\u{1b}[2J\u{202e}\n.json", "{")?;
+    let page = folder.path("page.html");
+    let merged = run(&mut fleet_command(&["merge", &good, &bad, "--html", &page])?)?;
+    ensure!(merged.stdout.contains("y\u{fffd}z") && merged.stderr.contains("bad\u{fffd}[2J"), "{merged:?}");
+    let (start, ledger) = RECORDING.trim_end().split_once('\n').context("two lines")?;
+    let line = format!(
+        r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"reason":"{HOSTILE}","reason_number":3,"subsystem":"core","symbol":"{HOSTILE}","offset":1,"address":"0x1","ethertype":0,"interface":"{HOSTILE}","ifindex":2,"netns_name":"{HOSTILE}","length":0,"bytes":""}}"#
+    );
+    let start = start.replace(r#""host":"h""#, &format!(r#""host":"{HOSTILE}""#));
+    let recording = folder.file("recording\u{202e}", format!("{start}\n{line}\n{{}}\n{ledger}\n"))?;
+    let (shown, counted) =
+        (run(&mut command(&["replay", &recording])?)?, run(&mut command(&["replay", &recording, "--stat"])?)?);
+    ensure!(shown.stdout.contains("y\u{fffd}z") && counted.stdout.contains("y\u{fffd}z"), "{shown:?} {counted:?}");
+    let page = fs::read_to_string(page)?;
+    ensure!(page.contains("y\u{fffd}z"), "the page has no name");
+    let all = [&merged.stdout, &merged.stderr, &shown.stdout, &shown.stderr, &counted.stdout, &counted.stderr, &page];
+    for text in all {
+        let found = text.chars().find(|c| *c != '\n' && tracer::outside::is_hidden(*c));
+        ensure!(found.is_none(), "{found:?} in {text:?}");
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod metrics;
 pub mod netlink;
+pub mod outside;
 pub mod packet;
 pub mod pipeline;
 pub mod report;

@@ -1,6 +1,5 @@
 //! `droptrace-fleet merge`: the fleet as snapshots tell it.
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use super::progress::Progress;
 use super::show::Show;
 use crate::fleet::merge::{Files, Loaded, load};
 use crate::fleet::report::{Input, Refused};
+use crate::outside::{printable, say};
 
 /// What cannot be read is told one by one up to so many; the results have them all.
 const TOLD: usize = 20;
@@ -47,12 +47,10 @@ fn read(files: Files, args: &MergeArgs, what: &str) -> Result<Loaded> {
 }
 
 fn tell(refused: &[Refused]) {
-    // Nobody has to look.
-    let mut stderr = io::stderr().lock();
     for Refused { file, why } in refused.iter().take(TOLD) {
-        _ = writeln!(stderr, "{NAME}: {file}: {why}");
+        say(NAME, format_args!("{}: {}", printable(file), printable(why)));
     }
     if refused.len() > TOLD {
-        _ = writeln!(stderr, "{NAME}: … and {} more that could not be read", refused.len() - TOLD);
+        say(NAME, format_args!("… and {} more that could not be read", refused.len() - TOLD));
     }
 }

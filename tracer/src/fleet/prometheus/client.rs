@@ -13,6 +13,7 @@ use super::answer::{self, Answer};
 use super::error::EngineError;
 use super::series::Series;
 use crate::files::ShortStrings;
+use crate::outside::printable;
 
 /// Bytes of an error's page that are looked at.
 const ERROR_PAGE: u64 = 64 << 10;
@@ -186,8 +187,7 @@ fn endpoint(url: &str) -> Result<String, EngineError> {
 
 fn first_words(page: &[u8]) -> String {
     let text = String::from_utf8_lossy(page);
-    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    cut(&printable.split_whitespace().collect::<Vec<_>>().join(" "), 120)
+    cut(&printable(&text.split_whitespace().collect::<Vec<_>>().join(" ")), 120)
 }
 
 fn cut(text: &str, most: usize) -> String {
