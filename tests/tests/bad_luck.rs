@@ -160,6 +160,7 @@ fn files() -> Vec<Trial> {
         trial("a_bomb_among_snapshots", a_bomb_among_snapshots),
         trial("names_without_end_in_a_recording", names_without_end),
         trial("names_that_turn_text_around", names_that_turn_text_around),
+        trial("machines_of_one_name", machines_of_one_name),
     ]
 }
 
@@ -202,6 +203,28 @@ fn names_without_end() -> Result<()> {
     let finished = run(&mut command(&["replay", &file])?)?;
     let is_told = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
     ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    Ok(())
+}
+
+/// Two machines are two hosts, and one that is told of twice is said to be.
+fn machines_of_one_name() -> Result<()> {
+    let folder = Folder::new("machines")?;
+    let of =
+        |machine: &str| snapshot("h", "null").replace(r#""kernel""#, &format!(r#""machine":"{machine}","kernel""#));
+    let [one, other, again] =
+        [("1.json", "1"), ("2.json", "2"), ("3.json", "1")].map(|(file, id)| folder.file(file, of(id)));
+    let (one, other, again) = (one?, other?, again?);
+    let merged = |files: &[&String]| -> Result<(Option<i32>, Value)> {
+        let names = files.iter().map(|file| file.as_str());
+        let finished =
+            run(&mut fleet_command(&["merge", "--format", "json"].into_iter().chain(names).collect::<Vec<_>>())?)?;
+        Ok((finished.status.code(), serde_json::from_str(&finished.stdout)?))
+    };
+    let (status, report) = merged(&[&one, &other])?;
+    ensure!(status == Some(0) && report["fleet"]["hosts"] == 2 && report["input"]["read"] == 2, "{status:?} {report}");
+    let (status, report) = merged(&[&one, &again])?;
+    ensure!(report["findings"][0]["kind"] == "duplicate" && status == Some(3), "{status:?} {report}");
+    ensure!(report["fleet"]["hosts"] == 1 && report["input"]["read"] == 1, "{report}");
     Ok(())
 }
 

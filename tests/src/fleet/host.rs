@@ -42,6 +42,7 @@ pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
     };
     let (source, mode) = if is_unsure { ("net_dm", "packet") } else { ("ebpf", "tp_btf") };
     Snapshot {
+        machine: None,
         schema: SCHEMA.into(),
         version: "0.1.0".into(),
         host: name(host),

@@ -23,6 +23,7 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let stopped = session.stop(0, |_| Ok(())).await;
     let report = session.stat_report()?;
     let facts = Facts {
+        machine: snapshot::machine(),
         build_id: build_id::of_the_kernel(),
         devices: &devices::of_this_namespace(),
         own_netns: netns::own().unwrap_or(0),

@@ -69,6 +69,8 @@ pub struct Host {
     pub lost: Option<Amount>,
     /// What it told contradicts itself so many times: rows and ledger do not agree.
     pub unbalanced: u64,
+    /// Snapshots that were left out because they tell of a time that is counted already.
+    pub duplicates: u64,
     /// It should have told something and did not.
     pub silence: Option<Silence>,
 }
@@ -158,6 +160,14 @@ impl Fleet {
     /// To tell what is known of a host. Its name stays.
     pub fn host_mut(&mut self, id: HostId) -> &mut Host {
         &mut self.hosts[id.0 as usize]
+    }
+
+    /// Gives a host another name, which none has yet.
+    pub fn rename(&mut self, id: HostId, name: String) {
+        let host = &mut self.hosts[id.0 as usize];
+        self.by_name.remove(&host.name);
+        self.by_name.insert(name.clone(), id);
+        host.name = name;
     }
 
     /// The host of this name, if there is one.

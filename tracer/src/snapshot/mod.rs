@@ -5,6 +5,7 @@
 //! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
 
 mod ledger;
+mod machine;
 mod moment;
 mod read;
 mod take;
@@ -16,6 +17,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use machine::machine;
 pub use read::{ReadError, read, read_file};
 pub use take::{Facts, take};
 
@@ -33,6 +35,10 @@ pub struct Snapshot {
     pub version: String,
     /// Node name.
     pub host: String,
+    /// What tells machines of one name apart, made of the machine's id; none where it has none. The first snapshots do not
+    /// have it.
+    #[serde(default)]
+    pub machine: Option<String>,
     /// Kernel release.
     pub kernel: String,
     /// The kernel's GNU build id in hexadecimal; none where it is not told.

@@ -15,6 +15,8 @@ use crate::sink::{Account, told_reason};
 /// What a report does not tell.
 #[derive(Clone, Debug)]
 pub struct Facts<'f> {
+    /// What tells this machine from others of its name ([`super::machine`]).
+    pub machine: Option<String>,
     /// The kernel's build.
     pub build_id: Option<String>,
     /// Devices of the network namespace that droptrace runs in.
@@ -36,6 +38,7 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, serde_js
         schema: SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: report.host.name.clone(),
+        machine: facts.machine.clone(),
         kernel: report.host.kernel.clone(),
         build_id: facts.build_id.clone(),
         started_at: report.started_at,

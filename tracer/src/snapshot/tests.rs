@@ -21,6 +21,7 @@ fn taken(report: &StatReport) -> Snapshot {
     let step = Way::Ebpf(Mode::TpBtf);
     let refused = crate::session::Refusal { step, reason: "no BTF".into() };
     let facts = Facts {
+        machine: Some("0123456789abcdef".into()),
         build_id: Some("48dc540c8b76".into()),
         devices: &[device("enp0s31f6", 2, "physical", Some("e1000e")), device("lo", 1, "loopback", None)],
         own_netns: samples::HOME,

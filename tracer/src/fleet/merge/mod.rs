@@ -42,6 +42,8 @@ pub struct Merge {
     fleet: Fleet,
     /// Times that are counted, in nanoseconds since the Unix epoch: from when to when. No two of a host overlap.
     times: HashMap<HostId, BTreeMap<u64, u64>>,
+    /// Machines by the name that they go by, the first one first; none: it did not tell.
+    machines: HashMap<String, Vec<(Option<String>, HostId)>>,
     storm_rate: f64,
     /// All drops so far, also lost ones: no sum exceeds it.
     counted: u64,
@@ -56,11 +58,23 @@ impl Default for Merge {
 impl Merge {
     /// Keeps bursts of at least so many packets a second ([`Options::storm_rate`]).
     pub fn with_storms_from(storm_rate: f64) -> Self {
-        Self { fleet: Fleet::default(), times: HashMap::default(), storm_rate, counted: 0 }
+        Self {
+            fleet: Fleet::default(),
+            times: HashMap::default(),
+            machines: HashMap::default(),
+            storm_rate,
+            counted: 0,
+        }
     }
 
     /// What came of it.
-    pub fn into_fleet(self) -> Fleet {
+    pub fn into_fleet(mut self) -> Fleet {
+        for (name, machines) in self.machines.iter().filter(|(_, machines)| machines.len() > 1) {
+            // The first one went by its name alone as long as there was no other.
+            if let Some((Some(machine), id)) = machines.first() {
+                self.fleet.rename(*id, of_machine(name, machine));
+            }
+        }
         self.fleet
     }
 
@@ -102,10 +116,11 @@ impl Merge {
         let start = snapshot.started_at.0;
         // Not empty even where no time has passed, so that the same one twice is noticed.
         let time = start..start.saturating_add(snapshot.duration_ns.max(1));
-        let host = self.fleet.host(&snapshot.host);
+        let host = self.host(snapshot);
         let times = self.times.entry(host).or_default();
         // Of those that begin before its end, the last one ends last.
         if times.range(..time.end).next_back().is_some_and(|(_, end)| *end > time.start) {
+            self.fleet.host_mut(host).duplicates += 1;
             return Err(NotAdded::Overlap { host: snapshot.host.clone() });
         }
         let (start, end) = (Timestamp(time.start), Timestamp(time.end));
@@ -113,6 +128,26 @@ impl Merge {
         *all = all.start.min(start)..all.end.max(end);
         times.insert(time.start, time.end);
         Ok(host)
+    }
+
+    /// The host is told apart by name and machine. A snapshot that does not tell its machine is one of the first machine of its
+    /// name.
+    fn host(&mut self, snapshot: &Snapshot) -> HostId {
+        let (name, machine) = (&snapshot.host, &snapshot.machine);
+        let known = self.machines.entry(name.clone()).or_default();
+        let same = known.iter().position(|(other, _)| other == machine || machine.is_none());
+        if let Some((other, id)) =
+            same.or_else(|| known.iter().position(|(other, _)| other.is_none())).map(|at| &mut known[at])
+        {
+            *other = other.take().or_else(|| machine.clone());
+            return *id;
+        }
+        let id = match machine {
+            Some(machine) if !known.is_empty() => self.fleet.host(&of_machine(name, machine)),
+            _ => self.fleet.host(name),
+        };
+        known.push((machine.clone(), id));
+        id
     }
 
     fn add_row(&mut self, host: HostId, row: &Row, duration_ns: u64) {
@@ -136,6 +171,10 @@ impl Merge {
             self.fleet.bursts.push(Burst { host, place, rate, seconds: span, at: Some(row.first_seen) });
         }
     }
+}
+
+fn of_machine(name: &str, machine: &str) -> String {
+    format!("{name} (machine {machine})")
 }
 
 /// The latest snapshot tells what a host is, in whatever order they are read.

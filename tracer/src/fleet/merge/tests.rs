@@ -36,6 +36,7 @@ fn snapshot(host: &str, second: u64, rows: Vec<Row>) -> Snapshot {
     let accounted = rows.iter().map(|row| row.packets).sum();
     let ledger = Ledger { accounted, overflow: 4, filtered: 0, lost: Some(3), details: Map::new() };
     Snapshot {
+        machine: None,
         schema: SCHEMA.into(),
         version: "1.2.3".into(),
         host: host.into(),
@@ -137,6 +138,27 @@ fn sums_are_exact_or_refused() {
     let refused = merge.add(&with("b", u64::MAX), None).unwrap_err();
     assert_eq!(refused, NotAdded::TooMany { host: "b".into() });
     assert_eq!((packets(&merge.fleet, "b", Some("f")), merge.fleet.hosts().len()), (0.0, 1));
+}
+
+#[test]
+fn machines_of_one_name_are_two_hosts() {
+    let of =
+        |machine: Option<&str>, second| Snapshot { machine: machine.map(Into::into), ..snapshot("a", second, vec![]) };
+    let names = |snapshots: &[Snapshot]| -> Vec<String> {
+        merged(snapshots).hosts().iter().map(|host| host.name.clone()).collect()
+    };
+    let both = ["a (machine 1)", "a (machine 2)"];
+    assert_eq!(names(&[of(Some("1"), 0), of(Some("2"), 0), of(Some("1"), 10)]), both);
+    // Those that do not tell are taken for one that does, and the other way round.
+    assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(None, 20)]), ["a"]);
+    assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(Some("2"), 0)]), both);
+    let mut merge = Merge::default();
+    merge.add(&of(Some("1"), 0), None).unwrap();
+    merge.add(&of(Some("1"), 0), None).unwrap_err();
+    let fleet = merge.into_fleet();
+    assert_eq!((fleet.hosts()[0].duplicates, fleet.find("a").is_some()), (1, true));
+    let found = crate::fleet::analyse::analyse(&fleet, &Options::default());
+    assert!(found.iter().any(|finding| finding.kind == crate::fleet::finding::Kind::Duplicate), "{found:?}");
 }
 
 #[test]
