@@ -328,7 +328,7 @@ fn copies_for_a_sniffer() -> Result<()> {
     let stat = Stat::during(&["--netns", &inum], || {
         wire.repeat(COUNT, &frame)?;
         eventually("the socket to miss them", || {
-            missed += u64::from(socket.dropped()?);
+            missed += socket.dropped()?;
             Ok(missed >= COUNT)
         })
     })?;

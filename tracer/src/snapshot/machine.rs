@@ -23,7 +23,8 @@ fn hashed(text: &str) -> Option<String> {
     let id = text.trim();
     let is_id = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()) && id.chars().any(|c| c != '0');
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, id.to_ascii_lowercase().as_bytes()), PURPOSE);
-    is_id.then(|| tag.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    let (first, _) = tag.as_ref().split_first_chunk()?;
+    is_id.then(|| format!("{:016x}", u64::from_be_bytes(*first)))
 }
 
 #[cfg(test)]
