@@ -161,6 +161,7 @@ fn files() -> Vec<Trial> {
         trial("names_without_end_in_a_recording", names_without_end),
         trial("names_that_turn_text_around", names_that_turn_text_around),
         trial("machines_of_one_name", machines_of_one_name),
+        trial("a_recording_with_lines_missing_or_doubled", lines_missing_or_doubled),
     ]
 }
 
@@ -203,6 +204,33 @@ fn names_without_end() -> Result<()> {
     let finished = run(&mut command(&["replay", &file])?)?;
     let is_told = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
     ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    Ok(())
+}
+
+/// What stands in it is compared with what its source told.
+fn lines_missing_or_doubled() -> Result<()> {
+    let folder = Folder::new("thinned")?;
+    let (start, _) = RECORDING.split_once('\n').context("two lines")?;
+    let drops: Vec<_> = (1..=20)
+        .map(|at| {
+            format!(
+                r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":{at},"address":"0x1","ethertype":0,"length":0,"bytes":""}}"#
+            )
+        })
+        .collect();
+    let ledger = r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":20,"accounted":20,"overflow":0,"filtered":0,"lost":0,"missed":0,"unread":0,"events":{"offered":20,"submitted":20,"suppressed":0,"ring_full":0,"delivered":20,"undecodable":0,"pending":0,"unreadable":0},"qdisc_untaken":null}}],"union":null}"#;
+    let replayed = |lines: &[&str]| {
+        let file = folder.file("recording", format!("{start}\n{}\n{ledger}\n", lines.join("\n")))?;
+        run(&mut command(&["replay", &file, "--stat", "--format", "json"])?)
+    };
+    let all: Vec<&str> = drops.iter().map(String::as_str).collect();
+    let whole = replayed(&all)?;
+    ensure!(whole.status.success(), "{whole:?}");
+    for (lines, count) in [(&all[..15], "15"), (&[&all[..], &all[..]].concat(), "40")] {
+        let finished = replayed(lines)?;
+        let is_told = finished.stderr.contains(&format!("it has {count} drops of ebpf, which told 20"));
+        ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
 
 mod ledger;
+mod list;
 mod machine;
 mod moment;
 mod read;
@@ -25,6 +26,13 @@ use crate::event::{Kind, Timestamp};
 
 /// The name of the form. Within a version it only grows.
 pub const SCHEMA: &str = "droptrace.snapshot.v1";
+
+/// Rows that are read at most; hosts have some thousand.
+const MOST: usize = 500_000;
+/// Interfaces, and rows of drops without a place.
+const SOME: usize = 100_000;
+/// Sources, and refusals.
+const FEW: usize = 100;
 
 /// One host, for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,16 +57,21 @@ pub struct Snapshot {
     /// How long it counted, in nanoseconds.
     pub duration_ns: u64,
     /// Interfaces of the network namespace that droptrace ran in, as they were at the end.
+    #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub interfaces: Vec<Interface>,
     /// The way to listen that was taken.
     pub step: Step,
     /// Better ways, and why they were refused.
+    #[serde(deserialize_with = "list::bounded::<FEW, _, _>")]
     pub refusals: Vec<Refusal>,
     /// Who counted.
+    #[serde(deserialize_with = "list::bounded::<FEW, _, _>")]
     pub sources: Vec<Source>,
     /// Drops by place.
+    #[serde(deserialize_with = "list::bounded::<MOST, _, _>")]
     pub drops: Vec<Row>,
     /// Drops whose place found no room, by reason.
+    #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub overflow: Vec<Overflow>,
 }
 
