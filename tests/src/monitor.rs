@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tracer::source::net_dm::{AlertMode, NetDmSource};
+use tracer::source::net_dm::{Found, NetDmSource};
 
 use crate::eventually;
 use crate::trials::Unable;
@@ -24,15 +24,15 @@ pub fn exclusively() -> Result<MutexGuard<'static, ()>> {
     Ok(guard)
 }
 
-/// The mode that the monitor runs in; none while nobody uses it.
-pub fn state() -> Result<Option<AlertMode>> {
+/// Who runs the monitor, and in which mode.
+pub fn state() -> Result<Found> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(NetDmSource::probe())?)
 }
 
 /// Waits until the monitor runs, or does not.
 pub fn await_running(wanted: bool) -> Result<()> {
-    eventually("the monitor to start or stop", || Ok(state()?.is_some() == wanted))
+    eventually("the monitor to start or stop", || Ok((state()? != Found::Unused) == wanted))
 }
 
 /// Lets dropwatch stop the monitor, whoever started it.

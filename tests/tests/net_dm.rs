@@ -17,7 +17,7 @@ use tests::netns::Netns;
 use tests::pace::Deadline;
 use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, Unable, trial_as_root};
-use tracer::source::net_dm::AlertMode;
+use tracer::source::net_dm::{AlertMode, Found};
 
 /// More than the monitor's queues and the socket hold, where the reader sleeps.
 const DATAGRAMS: u64 = 150_000;
@@ -114,6 +114,7 @@ fn manners() -> Vec<Trial> {
         }),
         trial_as_root("the_stop_of_others_is_noticed", the_stop_of_others_is_noticed),
         trial_as_root("what_a_killed_run_left_is_repaired", what_a_killed_run_left_is_repaired),
+        trial_as_root("a_terminal_that_is_closed_stops_the_monitor", a_terminal_that_is_closed_stops_the_monitor),
         trial_as_root(
             "what_a_killed_agent_left_is_repaired_when_asked",
             what_a_killed_agent_left_is_repaired_when_asked,
@@ -132,7 +133,7 @@ fn others_are_listened_to_and_left_alone() -> Result<()> {
     let stat = counted(&finished)?;
     ensure!(stat["sources"][0]["mode"] == "summary", "{}", stat["sources"]);
     ensure!(stat["drops"].as_array().is_some_and(|drops| !drops.is_empty()), "it hears nothing: {stat}");
-    ensure!(monitor::state()? == Some(AlertMode::Summary), "the monitor of others does not run any more");
+    ensure!(monitor::state()? == Found::InUse(AlertMode::Summary), "the monitor of others does not run any more");
     dropwatch.finish()
 }
 
@@ -143,7 +144,7 @@ fn the_stop_of_others_is_noticed() -> Result<()> {
     let droptrace = listen(&["--net-dm-mode", "packet"])?;
     monitor::stop_by_others()?;
     let promised = Deadline::after(Duration::from_secs(2));
-    eventually("the drop monitor to run again", || Ok(monitor::state()? == Some(AlertMode::Packet)))?;
+    eventually("the drop monitor to run again", || Ok(monitor::state()? == Found::InUse(AlertMode::Packet)))?;
     ensure!(!promised.has_passed(), "it took {:?}", promised.elapsed());
     storm.send(1000)?;
     let finished = droptrace.finish()?;
@@ -151,7 +152,7 @@ fn the_stop_of_others_is_noticed() -> Result<()> {
     let ledger = &counted(&finished)?["sources"][0]["ledger"];
     ensure!(ledger["interruptions"] == 1 && ledger["lost"].is_null(), "{ledger}");
     ensure!(ledger["drops"].as_u64() >= Some(storm.dropped()?), "what came afterwards is not heard: {ledger}");
-    ensure!(monitor::state()?.is_none(), "it is left on");
+    ensure!(monitor::state()? == Found::Unused, "it is left on");
     Ok(())
 }
 
@@ -161,11 +162,27 @@ fn what_a_killed_run_left_is_repaired() -> Result<()> {
     ensure!(fs::exists(NOTE)?, "no note of what was changed");
     droptrace.signal(Signal::KILL)?;
     let killed = droptrace.wait()?;
-    ensure!(!killed.status.success() && monitor::state()?.is_some(), "the monitor went off by itself");
+    ensure!(!killed.status.success() && monitor::state()? == Found::Left, "the monitor went off by itself");
+    let examined = run(&["doctor"])?;
+    let is_told =
+        ["that was killed left it changed", "doctor --repair"].iter().all(|words| examined.stdout.contains(words));
+    ensure!(is_told, "doctor does not know whose it is: {examined:?}");
     let finished = run(&["stat", "--source", "net-dm", "--format", "json", "--duration", "300ms"])?;
     said(&finished, &["had left the kernel's drop monitor changed: put right"])?;
     ensure!(counted(&finished)?["sources"][0]["mode"] == "packet", "{}", finished.stdout);
-    ensure!(monitor::state()?.is_none() && !fs::exists(NOTE)?, "it is not put right");
+    ensure!(monitor::state()? == Found::Unused && !fs::exists(NOTE)?, "it is not put right");
+    Ok(())
+}
+
+/// As Ctrl-C does.
+fn a_terminal_that_is_closed_stops_the_monitor() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let droptrace = listen(&["--net-dm-mode", "packet"])?;
+    ensure!(monitor::state()? == Found::InUse(AlertMode::Packet), "the monitor does not run");
+    droptrace.signal(Signal::HUP)?;
+    let finished = droptrace.wait()?;
+    ensure!(finished.status.success(), "{finished:?}");
+    ensure!(monitor::state()? == Found::Unused && !fs::exists(NOTE)?, "the monitor is left on");
     Ok(())
 }
 
@@ -186,9 +203,9 @@ fn what_a_killed_agent_left_is_repaired_when_asked() -> Result<()> {
     ensure!(run(&REPAIR)?.status.code() == Some(1), "what an agent that runs has changed is no damage");
     agent.droptrace.signal(Signal::KILL)?;
     agent.droptrace.wait()?;
-    ensure!(monitor::state()?.is_some(), "the monitor went off by itself");
+    ensure!(monitor::state()? == Found::Left, "the monitor went off by itself");
     said(&run(&REPAIR)?, &["had left the kernel's drop monitor changed: put right"])?;
-    ensure!(monitor::state()?.is_none() && !fs::exists(NOTE)?, "it is not put right");
+    ensure!(monitor::state()? == Found::Unused && !fs::exists(NOTE)?, "it is not put right");
     ensure!(run(&REPAIR)?.status.success(), "nothing to be put right is no failure");
     Ok(())
 }

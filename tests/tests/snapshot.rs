@@ -96,7 +96,8 @@ fn runs_of_a_host_add_up() -> Result<()> {
     ensure!(merge.add(&first, None).is_err(), "the same drops are counted twice");
     let counted = |row: &Snapshot| row.sources[0].ledger.accounted + row.sources[0].ledger.overflow;
     let fleet = merge.into_fleet();
-    let merged: f64 = fleet.counts().iter().map(|count| count.packets).sum();
+    let merged: f64 = fleet.counts().iter().map(|count| count.packets.float()).sum();
+    let merged = merged + fleet.not_packets.unwrap_or_default().float();
     let all = counted(&first) + counted(&second);
     ensure!(merged.to_string() == all.to_string() && fleet.hosts().len() == 1, "{merged} in the sum of {all}");
     Ok(())

@@ -101,6 +101,8 @@ pub enum Kind {
     Unix,
     /// A netlink message of this host.
     Netlink,
+    /// A copy for a packet socket (a sniffer) that had no room for it. The packet itself went on.
+    Copy,
     /// An empty buffer without headers, such as the one with which the kernel tries out a device that comes up.
     Empty,
 }
@@ -114,13 +116,15 @@ impl Kind {
             Self::Xdp => "xdp",
             Self::Unix => "unix",
             Self::Netlink => "netlink",
+            Self::Copy => "copy",
             Self::Empty => "empty",
         }
     }
 
     /// The kind of a name.
     pub fn of_name(name: &str) -> Option<Self> {
-        const ALL: [Kind; 6] = [Kind::Packet, Kind::Hardware, Kind::Xdp, Kind::Unix, Kind::Netlink, Kind::Empty];
+        const ALL: [Kind; 7] =
+            [Kind::Packet, Kind::Hardware, Kind::Xdp, Kind::Unix, Kind::Netlink, Kind::Copy, Kind::Empty];
         ALL.into_iter().find(|kind| kind.name() == name)
     }
 
@@ -165,12 +169,23 @@ impl Place {
         self.kind == Kind::Netlink
     }
 
-    /// As [`Place::kind`], also where only the function tells that a netlink message was to be delivered.
+    /// As [`Place::kind`], also where only the function tells: that a netlink message was to be delivered, or a copy to a packet
+    /// socket.
     pub fn kind_of(kind: Kind, ifindex: u32, location: &Location) -> Kind {
         let symbol = location.symbol.as_ref();
         let delivers = ifindex == 0 && symbol.is_some_and(|symbol| own_netlink::is_netlink_delivery(&symbol.name));
-        if delivers && kind == Kind::Packet { Kind::Netlink } else { kind }
+        match kind {
+            Kind::Packet if delivers => Kind::Netlink,
+            Kind::Packet if symbol.is_some_and(|symbol| is_packet_socket(&symbol.name)) => Kind::Copy,
+            _ => kind,
+        }
     }
+}
+
+/// Whether this function frees what a packet socket has no room for (`net/packet/af_packet.c`): with a ring the second one.
+fn is_packet_socket(symbol: &str) -> bool {
+    // Compilers mark the parts and variants of a function.
+    matches!(symbol.split('.').next(), Some("packet_rcv" | "tpacket_rcv"))
 }
 
 /// Drops of one place, summed up.

@@ -42,6 +42,7 @@ pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
     };
     let (source, mode) = if is_unsure { ("net_dm", "packet") } else { ("ebpf", "tp_btf") };
     Snapshot {
+        machine: None,
         schema: SCHEMA.into(),
         version: "0.1.0".into(),
         host: name(host),
@@ -208,6 +209,7 @@ fn blank(reason: &str, symbol: &str) -> Row {
         netns_name: None,
         own_netns: Some(true),
         netlink: false,
+        kind: "packet".into(),
         packets: 0,
         bytes: None,
         first_seen: Timestamp(0),

@@ -214,7 +214,7 @@ fn check(url: &str, stories: &[Story]) -> Result<()> {
 fn facts_are_told(fleet: &Fleet) -> Result<()> {
     let host = |name| fleet.find(name).with_context(|| format!("no {name}"));
     let steady = host("steady")?;
-    ensure!(steady.lost == Some(7.0) && host("older than all")?.lost.is_none(), "{steady:?}");
+    ensure!(steady.lost == Some(7_u64.into()) && host("older than all")?.lost.is_none(), "{steady:?}");
     ensure!(steady.unbalanced == 0 && host("heard late")?.unbalanced == 1, "{steady:?}");
     ensure!(steady.kernel.as_deref() == Some("6.18") && steady.step.as_deref() == Some("ebpf/tp_btf"), "{steady:?}");
     ensure!(steady.labels["rack"] == "7" && steady.labels["build_id"] == "abc", "{steady:?}");
@@ -253,7 +253,7 @@ fn told(fleet: &Fleet, host: &str, place: u64) -> u64 {
     let is_it = |count: &&tracer::fleet::model::Count| {
         fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).reason == Some(reason.as_str())
     };
-    fleet.counts().iter().filter(is_it).map(|count| count.packets as u64).sum()
+    fleet.counts().iter().filter(is_it).map(|count| count.packets.float() as u64).sum()
 }
 
 fn silence_is_told(fleet: &Fleet) -> Result<()> {

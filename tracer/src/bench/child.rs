@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::contestant::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
 use super::{Absent, Interrupted, Stopped, sys};
-use crate::source::net_dm::NetDmSource;
+use crate::source::net_dm::{Found, NetDmSource};
 
 /// Starting takes less, even in an emulated machine.
 const START_PATIENCE: Duration = Duration::from_mins(2);
@@ -225,7 +225,7 @@ fn holds_event(pid: u32) -> bool {
 /// Whose monitor it is does not matter: there is one for the whole host.
 fn monitor_runs() -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.is_ok_and(|runtime| matches!(runtime.block_on(NetDmSource::probe()), Ok(Some(_))))
+    runtime.is_ok_and(|runtime| matches!(runtime.block_on(NetDmSource::probe()), Ok(Found::InUse(_))))
 }
 
 fn usage(pid: u32) -> Result<Usage> {

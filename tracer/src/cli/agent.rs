@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let settings = Settings::of(args)?;
     let (web, seen_web) = watch::channel(settings.web()?);
     let (exposition, seen) = watch::channel(None);
-    let mut stop = Stop::new(None)?;
+    let mut stop = Stop::new(None)?.without_hangup();
     let hangup = signal(SignalKind::hangup()).context("cannot catch signals")?;
     let server = Server::bind(settings.listen, Limits::default(), seen_web, seen).await;
     let server = server.with_context(|| cannot_listen(settings.listen))?;
@@ -131,12 +131,19 @@ struct Agent<'a> {
 impl Agent<'_> {
     async fn follow(&mut self, session: &mut Session, stop: &mut Stop, mut hangup: Signal) -> Result<()> {
         let mut ticks = every(self.settings.interval);
+        let mut reading = None;
         loop {
             let wake = tokio::select! {
                 biased;
                 () = stop.wait() => return Ok(()),
+                // One that is not answered, because a file's own system hangs, does not keep a later one from being read.
                 _ = hangup.recv() => {
-                    self.reload();
+                    reading = Some(self.read_files());
+                    continue;
+                }
+                read = answer(&mut reading) => {
+                    reading = None;
+                    self.reload(read);
                     ticks = every(self.settings.interval);
                     continue;
                 }
@@ -191,9 +198,19 @@ impl Agent<'_> {
         self.work.encode_duration = started.elapsed();
     }
 
+    /// Reads the files anew, on a thread of their own: a file system that hangs delays neither a scrape nor the end.
+    fn read_files(&self) -> oneshot::Receiver<Result<Reloaded>> {
+        let (args, before, identity) = (self.args.clone(), self.settings.clone(), self.identity.clone());
+        let web = self.web.borrow().clone();
+        let (sender, receiver) = oneshot::channel();
+        // Nobody waits for it any more where a later one was asked for.
+        std::thread::spawn(move || _ = sender.send(reloaded(&args, &before, &web, &identity)));
+        receiver
+    }
+
     /// Takes over what the files say by now, or nothing of it where something is wrong.
-    fn reload(&mut self) {
-        match self.reloaded() {
+    fn reload(&mut self, read: Result<Reloaded>) {
+        match read {
             Ok((settings, web, pushes)) => {
                 self.settings = settings;
                 _ = self.web.send(web);
@@ -205,18 +222,33 @@ impl Agent<'_> {
             Err(error) => tracing::warn!("its files are wrong, so it goes on as before: {error:#}"),
         }
     }
+}
 
-    fn reloaded(&self) -> Result<(Settings, WebConfig, Option<Options>)> {
-        let settings = Settings::of(self.args)?;
-        let fixed = settings.fixed(&self.settings);
-        if !fixed.is_empty() {
-            tracing::warn!("changed, but settled until droptrace is started anew: {}", fixed.join(", "));
-        }
-        let settings = self.settings.reloaded(settings);
-        let web = settings.web()?;
-        let pushes = otlp::options(&settings.otlp, &self.identity)?;
-        Ok((settings, web, pushes))
+/// What the files say.
+type Reloaded = (Settings, WebConfig, Option<Options>);
+
+/// Waits for files to be read, if they are being read.
+async fn answer(reading: &mut Option<oneshot::Receiver<Result<Reloaded>>>) -> Result<Reloaded> {
+    match reading {
+        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(anyhow!("reading them failed: a fault of droptrace"))),
+        None => std::future::pending().await,
     }
+}
+
+/// Reads what was named before, and again.
+fn reloaded(args: &AgentArgs, before: &Settings, web_before: &WebConfig, identity: &Identity) -> Result<Reloaded> {
+    let settings = Settings::of(args)?;
+    let fixed = settings.fixed(before);
+    if !fixed.is_empty() {
+        tracing::warn!("changed, but settled until droptrace is started anew: {}", fixed.join(", "));
+    }
+    let settings = before.reloaded(settings);
+    let web = settings.web()?;
+    if let Some(section) = web.lost_since(web_before) {
+        bail!("{section} is gone, so that others could scrape or listen; start droptrace anew if that is meant");
+    }
+    let pushes = otlp::options(&settings.otlp, identity)?;
+    Ok((settings, web, pushes))
 }
 
 fn every(interval: Duration) -> Interval {

@@ -22,7 +22,8 @@ pub(super) fn prepare() {
 /// Measures, and shows what came of it.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
-    let page = args.html.as_deref().map(|path| Output::open(Some(path))).transpose()?;
+    let others: Vec<_> = args.output.as_deref().into_iter().collect();
+    let page = args.html.as_deref().map(|path| Output::open_apart(Some(path), &others)).transpose()?;
     let report = measure(args).await?;
     match args.format {
         Format::Text => bench::write_text(&mut output, &report)?,

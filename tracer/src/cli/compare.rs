@@ -32,7 +32,7 @@ const _: () = assert!(SNAPLEN as usize >= PREFIX);
 /// Listens until the end, then compares.
 pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let output = Output::open(args.output.as_deref())?;
-    let mut stop = Stop::new(args.duration)?;
+    let mut stop = Stop::new(args.duration)?.while_read(&output);
     let mut session = Session::start(&options(args)?).await?;
     stop.start_clock();
     eprintln!("droptrace: comparing drops ({}); Ctrl-C ends", listen::title(session.step()));

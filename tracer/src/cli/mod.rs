@@ -17,7 +17,7 @@ mod stop;
 mod trace;
 pub(crate) mod units;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -29,6 +29,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
 use crate::netlink::debug;
+use crate::outside::{LogWriter, say};
 
 /// Runs what was typed, to its end, and tells what it came to.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -72,9 +73,10 @@ pub(crate) fn log_to_stderr(verbose: u8) {
         ("ureq_proto", LevelFilter::WARN),
         (debug::TARGET, messages),
     ]);
+    let has_colors = io::stderr().is_terminal();
     let lines = fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(move || LogWriter { has_colors })
+        .with_ansi(has_colors)
         .without_time()
         .with_target(verbose > 0);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
@@ -89,8 +91,7 @@ pub fn exit_code(program: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => code,
         Err(error) if reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to tell a failure to write to stderr to.
-            _ = writeln!(io::stderr(), "{program}: {error:#}");
+            say(program, format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -7,12 +7,13 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::args::ColorChoice;
+use crate::files;
 use crate::sink::Size;
 use writer::Writer;
 
@@ -32,6 +33,14 @@ pub enum OutputError {
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
+    },
+    /// It is a file that is read, too, or that something else is written to.
+    #[error("{} and {} are one file: writing would destroy it", path.display(), other.display())]
+    Occupied {
+        /// Where results should go.
+        path: PathBuf,
+        /// The other name of it.
+        other: PathBuf,
     },
     /// Writing failed, as on a full disk. What was written before may be there in part.
     #[error("writing to {target} failed")]
@@ -83,6 +92,15 @@ impl Output {
             .map_err(|source| OutputError::Open { path: path.unwrap_or(Path::new("stdout")).to_owned(), source })
     }
 
+    /// As [`Output::open`], unless the path leads to one of `others`, which are read or written as well.
+    pub fn open_apart(path: Option<&Path>, others: &[&Path]) -> Result<Self, OutputError> {
+        let occupied = path.and_then(|path| Some((path, others.iter().find(|other| files::are_one(path, other))?)));
+        if let Some((path, other)) = occupied {
+            return Err(OutputError::Occupied { path: path.to_owned(), other: (*other).to_owned() });
+        }
+        Self::open(path)
+    }
+
     pub(super) fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {
         let (is_terminal, file) = (file.is_terminal(), Arc::new(file));
         let buffer = BufWriter::with_capacity(BUFFER, Arc::clone(&file));
@@ -93,6 +111,11 @@ impl Output {
     /// Hands all of it to the system, and ends what is compressed. Nothing may be written afterwards.
     pub fn finish(&self) -> io::Result<()> {
         self.writer.borrow_mut().finish().map_err(|error| self.explain(error))
+    }
+
+    /// A second handle on where results go.
+    pub(super) fn handle(&self) -> io::Result<OwnedFd> {
+        self.file.as_fd().try_clone_to_owned()
     }
 
     /// Somebody is looking at it.

@@ -12,6 +12,7 @@ use super::args::ReplayArgs;
 use super::output::Output;
 use super::sinks;
 use crate::event::{DropEvent, Place};
+use crate::ledger::Ledger;
 use crate::pipeline::dedupe::{DedupeLedger, Moment};
 use crate::pipeline::tally::Tally;
 use crate::pipeline::union::{Union, UnionOptions};
@@ -27,7 +28,7 @@ const KEPT: usize = 4096;
 /// Shows the recording, and what is wrong with it.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut recording = Recording::open(&args.file)?;
-    let output = Output::open(args.output.as_deref())?;
+    let output = Output::open_apart(args.output.as_deref(), &[&args.file])?;
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
     let ended = if args.stat {
@@ -59,10 +60,28 @@ fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
             "the recording is damaged: {lines} lines make no sense and were left out, the first is line {line}: {what}"
         );
     }
-    if replay.sources.is_none() {
+    let Some(sources) = &replay.sources else {
         bail!("the recording was cut: it ends without the account of its sources");
+    };
+    for (source, told) in sources.iter().filter_map(|source| Some((source, told_by(&source.ledger)?))) {
+        let (name, recorded) = (source.ledger.source(), replay.recorded_of(source.ledger.source()));
+        if recorded != told {
+            bail!(
+                "the recording does not agree with its account: it has {recorded} drops of {name}, which told {told}; \
+                 lines were taken out or doubled, or droptrace was killed while it recorded"
+            );
+        }
     }
     Ok(())
+}
+
+/// Drops that a source told one by one; none where its account does not say.
+fn told_by(ledger: &Ledger) -> Option<u64> {
+    match ledger {
+        Ledger::Ebpf(ledger) => ledger.events.map(|events| events.delivered),
+        Ledger::NetDm(ledger) => Some(ledger.accounted + ledger.overflow).filter(|_| ledger.counts_losses),
+        Ledger::Counters(_) => None,
+    }
 }
 
 /// What is made of a recording.
@@ -70,6 +89,8 @@ struct Replay {
     union: Union,
     places: HashMap<Place, Arc<Place>, RandomState>,
     last_ns: u64,
+    /// Drops by who told them.
+    recorded: HashMap<&'static str, u64>,
     sources: Option<Vec<SourceReport>>,
 }
 
@@ -79,6 +100,7 @@ impl Replay {
             union: Union::new(UnionOptions::of_bytes(start.captured, KEPT)),
             places: HashMap::default(),
             last_ns: 0,
+            recorded: HashMap::new(),
             sources: None,
         }
     }
@@ -106,12 +128,17 @@ impl Replay {
     fn hear(&mut self, drop: RawDrop, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
         let RawDrop { origin, timestamp, heard_ns, settled_ns, place, length, start, bytes, facts } = drop;
         self.last_ns = self.last_ns.max(heard_ns);
+        *self.recorded.entry(origin.name()).or_default() += 1;
         let place = self.place(place);
         let (place, bytes) = (&place, &*bytes);
         let seen_by = origin.alone();
         let event = DropEvent { timestamp, place, seen_by, length, start, bytes, facts };
         self.union.advance(Moment(settled_ns), show)?;
         self.union.hear(Moment(heard_ns), origin, &event, show)
+    }
+
+    fn recorded_of(&self, source: &str) -> u64 {
+        self.recorded.get(source).copied().unwrap_or_default()
     }
 
     fn place(&mut self, place: Place) -> Arc<Place> {

@@ -13,7 +13,7 @@ use crate::snapshot::{self, Facts};
 /// Counts for the time that was typed, then writes the document.
 pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
-    let mut stop = Stop::new(Some(args.duration))?;
+    let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
     let mut session = Session::start(&listen::options(&args.common(), None)?).await?;
     stop.start_clock();
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.step()));
@@ -23,6 +23,7 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let stopped = session.stop(0, |_| Ok(())).await;
     let report = session.stat_report()?;
     let facts = Facts {
+        machine: snapshot::machine(),
         build_id: build_id::of_the_kernel(),
         devices: &devices::of_this_namespace(),
         own_netns: netns::own().unwrap_or(0),

@@ -27,7 +27,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
         Updates::AtEnd => NEVER,
     };
     let mut sink = sinks::stat(args, output.clone(), netns::own().unwrap_or(0));
-    let mut stop = Stop::new(args.common.duration)?;
+    let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let mut session = Session::start(&listen::options(&args.common, None)?).await?;
     stop.start_clock();
     eprintln!("droptrace: counting drops ({}); Ctrl-C ends", listen::title(session.step()));

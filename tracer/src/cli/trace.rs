@@ -21,7 +21,7 @@ const BATCH: u64 = 4096;
 /// Shows drops until the end, then the account.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
-    let mut stop = Stop::new(args.common.duration)?;
+    let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let events = EventOptions {
         snaplen: args.snaplen,
         rate: args.bound().map_or(0, NonZeroU32::get),

@@ -10,7 +10,7 @@ use crate::kernel::symbols::Symbols;
 use crate::report::Host;
 use crate::source::counters::Counters;
 use crate::source::ebpf::{EbpfSource, Mode, Options};
-use crate::source::net_dm::{self, AlertMode, NetDmSource};
+use crate::source::net_dm::{self, Found, NetDmSource};
 use crate::{netlink, session};
 
 /// Examines the host. Attaches and detaches each kind of program once. Must be called within a tokio runtime.
@@ -143,11 +143,17 @@ fn lockdown(lockdown: Lockdown) -> Check {
 }
 
 /// The second-best way to listen: the kernel's own monitor, which is not touched.
-fn drop_monitor(monitor: &Result<Option<AlertMode>, net_dm::Error>) -> Check {
+fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
     const NAME: &str = "drop monitor (NET_DM)";
     match monitor {
-        Ok(None) => good(NAME, "there, and nobody uses it"),
-        Ok(Some(mode)) => bad(
+        Ok(Found::Unused) => good(NAME, "there, and nobody uses it"),
+        Ok(Found::Left) => bad(
+            NAME,
+            State::Degraded,
+            "a run of droptrace that was killed left it changed",
+            &"`droptrace doctor --repair` puts it right, as does the next run that uses it",
+        ),
+        Ok(Found::InUse(mode)) => bad(
             NAME,
             State::Degraded,
             format!("others run it in {} mode", mode.name()),

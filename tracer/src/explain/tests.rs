@@ -5,7 +5,7 @@ use super::*;
 use crate::kernel::btf::tests::running_kernel;
 
 /// First words of commands that may be told.
-const TOOLS: [&str; 21] = [
+const TOOLS: [&str; 22] = [
     "ausearch",
     "bpftool",
     "bridge",
@@ -18,6 +18,7 @@ const TOOLS: [&str; 21] = [
     "ip",
     "iptables-save",
     "journalctl",
+    "lnstat",
     "nft",
     "nstat",
     "ovs-appctl",
@@ -99,7 +100,7 @@ fn commands_begin_with_a_known_tool() {
     }
 }
 
-/// As `nstat` puts them together: the first word of a line and the names after it.
+/// As `nstat` puts them together, the first word of a line and the names after it; and as `lnstat` has those of neighbours.
 fn counters_of_the_running_kernel() -> HashSet<String> {
     let mut known = HashSet::new();
     for file in ["/proc/net/snmp", "/proc/net/netstat"] {
@@ -112,6 +113,8 @@ fn counters_of_the_running_kernel() -> HashSet<String> {
     }
     let table = fs::read_to_string("/proc/net/snmp6").unwrap_or_default();
     known.extend(table.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
+    let table = fs::read_to_string("/proc/net/stat/arp_cache").unwrap_or_default();
+    known.extend(table.lines().take(1).flat_map(str::split_whitespace).map(str::to_owned));
     known
 }
 

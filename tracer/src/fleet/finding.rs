@@ -42,6 +42,8 @@ pub enum Kind {
     LossUnknown,
     /// Hosts whose rows and ledger do not agree.
     Unbalanced,
+    /// Hosts of which snapshots were left out because they tell of a time that is counted already.
+    Duplicate,
 }
 
 /// One thing found, with what shows it and what to do.

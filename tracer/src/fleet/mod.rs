@@ -11,7 +11,7 @@ pub mod finding;
 pub mod merge;
 pub mod model;
 mod names;
-mod number;
+pub mod number;
 pub mod prometheus;
 pub mod report;
 pub mod sink;

@@ -7,7 +7,7 @@
 //! let host = fleet.host("lab-1");
 //! *fleet.host_mut(host) = Host { kernel: Some("6.18.44".into()), seconds: 3600.0, ..Host::named("lab-1") };
 //! let place = fleet.place(Place { reason: Some("SOCKET_RCVBUFF"), subsystem: Some("core"), ..Place::default() });
-//! fleet.add(host, place, 1_000.0);
+//! fleet.add(host, place, 1_000_u64);
 //! assert_eq!(fleet.resolve(place).reason, Some("SOCKET_RCVBUFF"));
 //! ```
 
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::names::{NameId, Names};
+use super::number::Amount;
 use crate::event::Timestamp;
 
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
@@ -65,9 +66,11 @@ pub struct Host {
     /// For how long its drops are known; 0 where it told nothing.
     pub seconds: f64,
     /// Drops in none of the counts; none: the number cannot be known.
-    pub lost: Option<f64>,
+    pub lost: Option<Amount>,
     /// What it told contradicts itself so many times: rows and ledger do not agree.
     pub unbalanced: u64,
+    /// Snapshots that were left out because they tell of a time that is counted already.
+    pub duplicates: u64,
     /// It should have told something and did not.
     pub silence: Option<Silence>,
 }
@@ -84,7 +87,7 @@ pub struct Silence {
 impl Host {
     /// A host of which nothing else is known, and of which nothing was lost.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), lost: Some(0.0), ..Self::default() }
+        Self { name: name.to_owned(), lost: Some(Amount::default()), ..Self::default() }
     }
 }
 
@@ -95,8 +98,8 @@ pub struct Count {
     pub host: HostId,
     /// The place.
     pub place: PlaceId,
-    /// Drops: exact up to 2^53 from snapshots, extrapolated by engines.
-    pub packets: f64,
+    /// Drops: exact from snapshots, extrapolated by engines.
+    pub packets: Amount,
 }
 
 /// The most drops in a short while that are known of a host at a place.
@@ -122,6 +125,8 @@ pub struct Fleet {
     /// Where it is quiet most of the time, the highest rates. Only those need be here that may be storms
     /// ([`super::analyse::Options::storm_rate`]).
     pub bursts: Vec<Burst>,
+    /// What was freed beside packets: copies for sniffers, messages of Unix sockets, empty buffers; none: not known.
+    pub not_packets: Option<Amount>,
     /// The same fleet at an earlier time, to tell what is new.
     pub baseline: Option<Box<Fleet>>,
     hosts: Vec<Host>,
@@ -155,6 +160,14 @@ impl Fleet {
     /// To tell what is known of a host. Its name stays.
     pub fn host_mut(&mut self, id: HostId) -> &mut Host {
         &mut self.hosts[id.0 as usize]
+    }
+
+    /// Gives a host another name, which none has yet.
+    pub fn rename(&mut self, id: HostId, name: String) {
+        let host = &mut self.hosts[id.0 as usize];
+        self.by_name.remove(&host.name);
+        self.by_name.insert(name.clone(), id);
+        host.name = name;
     }
 
     /// The host of this name, if there is one.
@@ -197,9 +210,10 @@ impl Fleet {
     }
 
     /// Adds drops of a host at a place. What is no count (not a number, infinite, below 0) is nothing, and refused.
-    pub fn add(&mut self, host: HostId, place: PlaceId, packets: f64) -> bool {
-        let is_count = packets.is_finite() && packets >= 0.0;
-        if is_count && packets > 0.0 {
+    pub fn add(&mut self, host: HostId, place: PlaceId, packets: impl Into<Amount>) -> bool {
+        let packets = packets.into();
+        let is_count = packets.float().is_finite() && packets.float() >= 0.0;
+        if is_count && packets.float() > 0.0 {
             self.counts.push(Count { host, place, packets });
         }
         is_count
@@ -257,6 +271,6 @@ mod tests {
             assert!(!fleet.add(host, place, packets));
         }
         assert!(fleet.add(host, place, 0.0) && fleet.add(host, place, 2.0));
-        assert_eq!(fleet.counts(), [Count { host, place, packets: 2.0 }]);
+        assert_eq!(fleet.counts(), [Count { host, place, packets: 2.0.into() }]);
     }
 }

@@ -1,15 +1,94 @@
-//! Numbers in JSON: counts are whole there too.
+//! Counts that add up exactly, and numbers in JSON: counts are whole there too.
+
+use std::iter::Sum;
+use std::ops::AddAssign;
 
 use serde::{Serialize, Serializer};
 
-/// Up to here each whole number is its own.
+/// Below this each whole number has a float of its own; this one is also what 2^53 + 1 becomes.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A count, or a sum of counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// Exact.
+    Whole(u64),
+    /// As an engine calculates: 2^53 or more, a part, or no number at all.
+    Float(f64),
+}
+
+impl Amount {
+    /// To calculate with; rounded from 2^53 on.
+    #[expect(clippy::cast_precision_loss, reason = "rates and shares need no more")]
+    pub const fn float(self) -> f64 {
+        match self {
+            Self::Whole(count) => count as f64,
+            Self::Float(value) => value,
+        }
+    }
+
+    /// Whether nothing of it was rounded.
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+}
+
+impl Default for Amount {
+    fn default() -> Self {
+        Self::Whole(0)
+    }
+}
+
+impl From<u64> for Amount {
+    fn from(count: u64) -> Self {
+        Self::Whole(count)
+    }
+}
+
+impl From<f64> for Amount {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and small enough")]
+    fn from(value: f64) -> Self {
+        if value.fract() == 0.0 && (0.0..EXACT).contains(&value) {
+            Self::Whole(value as u64)
+        } else {
+            Self::Float(value)
+        }
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        let whole = match (*self, other) {
+            (Self::Whole(one), Self::Whole(other)) => one.checked_add(other),
+            _ => None,
+        };
+        *self = whole.map_or_else(|| Self::Float(self.float() + other.float()), Self::Whole);
+    }
+}
+
+impl Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::default(), |mut sum, amount| {
+            sum += amount;
+            sum
+        })
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(count) => serializer.serialize_u64(*count),
+            Self::Float(value) => serialize(value, serializer),
+        }
+    }
+}
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small enough")]
     let whole = *value as i64;
-    if value.fract() == 0.0 && value.abs() <= EXACT {
+    if value.fract() == 0.0 && value.abs() < EXACT {
         serializer.serialize_i64(whole)
     } else {
         serializer.serialize_f64(*value)
@@ -38,9 +117,21 @@ mod tests {
     #[test]
     fn whole_numbers_are_whole() {
         let told = |one, other| serde_json::to_string(&Pair(one, other)).unwrap();
-        assert_eq!(told(9_007_199_254_740_992.0, Some(0.0)), "[9007199254740992,0]");
+        assert_eq!(told(9_007_199_254_740_991.0, Some(0.0)), "[9007199254740991,0]");
+        assert_eq!(told(9_007_199_254_740_992.0, None), "[9007199254740992.0,null]");
         assert_eq!(told(0.5, None), "[0.5,null]");
         assert_eq!(told(1e300, Some(-3.0)), "[1e+300,-3]");
         assert_eq!(told(f64::INFINITY, Some(f64::NAN)), "[null,null]");
+    }
+
+    #[test]
+    fn counts_add_up_exactly() {
+        let sum = |amounts: &[Amount]| serde_json::to_string(&amounts.iter().copied().sum::<Amount>()).unwrap();
+        let (one, large) = (Amount::from(1.0), Amount::from(9_007_199_254_740_993));
+        assert_eq!(sum(&[large, one, one]), "9007199254740995");
+        assert_eq!(sum(&[Amount::from(u64::MAX)]), "18446744073709551615");
+        assert_eq!(sum(&[Amount::from(u64::MAX), one]), "1.8446744073709552e+19");
+        assert_eq!(sum(&[one, Amount::from(0.5)]), "1.5");
+        assert!(one.is_exact() && !Amount::from(9_007_199_254_740_992.0).is_exact() && !Amount::from(-1.0).is_exact());
     }
 }

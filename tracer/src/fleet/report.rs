@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-use super::analyse::view::{ByHost, Cause, by_cause, per_host, sums, total};
+use super::analyse::view::{ByHost, Cause, amounts, by_cause, per_host, sums, total};
 use super::analyse::{Options, analyse};
 use super::finding::Finding;
 use super::model::{Fleet, Host};
-use super::number;
+use super::number::{self, Amount};
 use crate::event::Timestamp;
 use crate::explain::Explanations;
 use crate::sink::time::TimeText;
@@ -105,13 +105,15 @@ pub struct Sums {
     #[serde(serialize_with = "number::serialize")]
     pub host_seconds: f64,
     /// Drops, without netlink's messages.
-    #[serde(serialize_with = "number::serialize")]
-    pub packets: f64,
+    pub packets: Amount,
     /// Drops in none of the counts, of the hosts that know it.
-    #[serde(serialize_with = "number::serialize")]
-    pub lost: f64,
+    pub lost: Amount,
     /// Hosts that do not.
     pub loss_unknown: usize,
+    /// What was freed beside packets, as [`Fleet::not_packets`].
+    pub not_packets: Option<Amount>,
+    /// Neither sum was rounded.
+    pub exact: bool,
 }
 
 /// Drops of a reason.
@@ -128,8 +130,7 @@ pub struct Dropped {
     /// The function with most of them; none: not known.
     pub symbol: Option<String>,
     /// Drops.
-    #[serde(serialize_with = "number::serialize")]
-    pub packets: f64,
+    pub packets: Amount,
     /// Of all drops, in percent; none of netlink's messages.
     pub percent: Option<f64>,
     /// Hosts with such drops.
@@ -156,15 +157,15 @@ pub struct RateBand {
 impl Report {
     /// Looks at a fleet.
     pub fn of(fleet: &Fleet, input: Input, options: &Options) -> Self {
-        let causes = by_cause(fleet);
+        let (causes, by_reason) = (by_cause(fleet), amounts(fleet));
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             input,
             options: options.clone(),
-            fleet: Sums::of(fleet, &causes),
-            baseline: fleet.baseline.as_deref().map(|fleet| Sums::of(fleet, &by_cause(fleet))),
-            dropped_most: dropped_most(fleet, &causes),
+            fleet: Sums::of(fleet, &by_reason),
+            baseline: fleet.baseline.as_deref().map(|fleet| Sums::of(fleet, &amounts(fleet))),
+            dropped_most: dropped_most(fleet, &causes, &by_reason),
             rates: rates(fleet, &causes),
             findings: analyse(fleet, options),
         }
@@ -172,35 +173,39 @@ impl Report {
 }
 
 type Causes<'f> = BTreeMap<Cause<'f>, ByHost>;
+type Amounts<'f> = BTreeMap<Cause<'f>, Amount>;
 
 impl Sums {
-    fn of(fleet: &Fleet, causes: &Causes<'_>) -> Self {
+    fn of(fleet: &Fleet, amounts: &Amounts<'_>) -> Self {
         let hosts = || fleet.hosts().iter().filter(|host| host.silence.is_none());
         let time = |end: fn(&Range<Timestamp>) -> Timestamp| fleet.time.as_ref().map(end);
+        let (packets, lost) = (packets(amounts), hosts().filter_map(|host| host.lost).sum::<Amount>());
         Self {
             from: time(|time| time.start),
             to: time(|time| time.end),
             hosts: hosts().count(),
             silent: fleet.hosts().len() - hosts().count(),
             host_seconds: hosts().map(|host| host.seconds).sum(),
-            packets: packets(causes),
-            lost: hosts().filter_map(|host| host.lost).sum(),
+            packets,
+            lost,
+            not_packets: fleet.not_packets,
+            exact: packets.is_exact() && lost.is_exact(),
             loss_unknown: hosts().filter(|host| host.lost.is_none()).count(),
         }
     }
 }
 
 /// Without netlink's messages.
-fn packets(causes: &Causes<'_>) -> f64 {
-    causes.iter().filter(|(cause, _)| !cause.netlink).map(|(_, row)| total(row)).sum()
+fn packets(amounts: &Amounts<'_>) -> Amount {
+    amounts.iter().filter(|(cause, _)| !cause.netlink).map(|(_, packets)| *packets).sum()
 }
 
-fn dropped_most(fleet: &Fleet, causes: &Causes<'_>) -> Vec<Dropped> {
+fn dropped_most(fleet: &Fleet, causes: &Causes<'_>, amounts: &Amounts<'_>) -> Vec<Dropped> {
     let explanations = Explanations::built_in().ok();
     let places = foremost_symbols(fleet);
-    let all = packets(causes);
+    let all = packets(amounts).float();
     let dropped = |(cause, row): (&Cause<'_>, &Vec<_>)| {
-        let packets = total(row);
+        let packets = amounts.get(cause).copied().unwrap_or_default();
         let known = explanations.as_ref().and_then(|known| cause.explanation(known)).map(|(_, it)| it);
         Dropped {
             reason: cause.reason.map(str::to_owned),
@@ -209,7 +214,7 @@ fn dropped_most(fleet: &Fleet, causes: &Causes<'_>) -> Vec<Dropped> {
             other: cause.other,
             symbol: places.get(cause).map(|&symbol| symbol.to_owned()),
             packets,
-            percent: (!cause.netlink).then_some(100.0 * packets / all),
+            percent: (!cause.netlink).then_some(100.0 * packets.float() / all),
             hosts: row.len(),
             usual: known.map(|it| it.usual.name()),
             meaning: known.map(|it| it.meaning.clone()),
@@ -217,7 +222,9 @@ fn dropped_most(fleet: &Fleet, causes: &Causes<'_>) -> Vec<Dropped> {
     };
     let mut rows: Vec<_> = causes.iter().map(dropped).collect();
     // Stable: what is equal stays in the order of names.
-    rows.sort_by(|one, other| one.netlink.cmp(&other.netlink).then(other.packets.total_cmp(&one.packets)));
+    rows.sort_by(|one, other| {
+        one.netlink.cmp(&other.netlink).then(other.packets.float().total_cmp(&one.packets.float()))
+    });
     rows
 }
 

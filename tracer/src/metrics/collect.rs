@@ -201,7 +201,7 @@ impl NotPackets {
         let samples = self.0.iter().map(|(kind, count)| Sample::new([("kind", *kind)], *count)).collect();
         (!self.0.is_empty()).then_some(Family {
             name: "droptrace_not_packets",
-            help: "Freed buffers that are not packets of a network: messages of Unix sockets, of netlink, empty buffers",
+            help: "Freed buffers that are not packets of a network: messages of Unix sockets, of netlink, copies, empty buffers",
             unit: None,
             kind: Kind::Counter,
             samples,

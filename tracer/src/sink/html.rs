@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use crate::outside::printable_lines;
+
 const STYLE: &str = "\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
@@ -39,7 +41,7 @@ pub(crate) struct Escaped<'t>(pub(crate) &'t str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in self.0.split_inclusive(['&', '<', '>', '"']) {
+        for part in printable_lines(self.0).split_inclusive(['&', '<', '>', '"']) {
             let (text, special) = match part.chars().next_back() {
                 Some(special @ ('&' | '<' | '>' | '"')) => (&part[..part.len() - 1], Some(special)),
                 _ => (part, None),

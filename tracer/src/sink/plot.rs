@@ -5,6 +5,8 @@ use std::io;
 use plotters::coord::ranged1d::{KeyPointHint, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
+use crate::outside::printable_lines;
+
 const WIDTH: u32 = 900;
 const LINES_HEIGHT: u32 = 380;
 const ROW_HEIGHT: u32 = 30;
@@ -142,7 +144,7 @@ fn draw(height: u32, paint: impl FnOnce(&Area<'_>) -> Drawn) -> io::Result<Strin
     let painted = area.fill(&WHITE).map_err(Into::into).and_then(|()| paint(&area));
     let painted = painted.and_then(|()| area.present().map_err(Into::into));
     drop(area);
-    painted.map(|()| svg).map_err(|error| io::Error::other(error.to_string()))
+    painted.map(|()| printable_lines(&svg).into_owned()).map_err(|error| io::Error::other(error.to_string()))
 }
 
 #[cfg(test)]

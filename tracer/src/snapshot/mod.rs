@@ -4,6 +4,9 @@
 //!
 //! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
 
+mod ledger;
+mod list;
+mod machine;
 mod moment;
 mod read;
 mod take;
@@ -15,13 +18,21 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use machine::machine;
 pub use read::{ReadError, read, read_file};
 pub use take::{Facts, take};
 
-use crate::event::Timestamp;
+use crate::event::{Kind, Timestamp};
 
 /// The name of the form. Within a version it only grows.
 pub const SCHEMA: &str = "droptrace.snapshot.v1";
+
+/// Rows that are read at most; hosts have some thousand.
+const MOST: usize = 500_000;
+/// Interfaces, and rows of drops without a place.
+const SOME: usize = 100_000;
+/// Sources, and refusals.
+const FEW: usize = 100;
 
 /// One host, for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +43,10 @@ pub struct Snapshot {
     pub version: String,
     /// Node name.
     pub host: String,
+    /// What tells machines of one name apart, made of the machine's id; none where it has none. The first snapshots do not
+    /// have it.
+    #[serde(default)]
+    pub machine: Option<String>,
     /// Kernel release.
     pub kernel: String,
     /// The kernel's GNU build id in hexadecimal; none where it is not told.
@@ -42,16 +57,21 @@ pub struct Snapshot {
     /// How long it counted, in nanoseconds.
     pub duration_ns: u64,
     /// Interfaces of the network namespace that droptrace ran in, as they were at the end.
+    #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub interfaces: Vec<Interface>,
     /// The way to listen that was taken.
     pub step: Step,
     /// Better ways, and why they were refused.
+    #[serde(deserialize_with = "list::bounded::<FEW, _, _>")]
     pub refusals: Vec<Refusal>,
     /// Who counted.
+    #[serde(deserialize_with = "list::bounded::<FEW, _, _>")]
     pub sources: Vec<Source>,
     /// Drops by place.
+    #[serde(deserialize_with = "list::bounded::<MOST, _, _>")]
     pub drops: Vec<Row>,
     /// Drops whose place found no room, by reason.
+    #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub overflow: Vec<Overflow>,
 }
 
@@ -98,7 +118,7 @@ pub struct Source {
 }
 
 /// The account of a source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ledger {
     /// Drops counted by place.
     pub accounted: u64,
@@ -140,6 +160,9 @@ pub struct Row {
     pub own_netns: Option<bool>,
     /// Messages to a netlink listener, and no packets of a network.
     pub netlink: bool,
+    /// What was freed: a name of [`crate::event::Kind`]. The first snapshots do not have it.
+    #[serde(default = "packet")]
+    pub kind: String,
     /// Drops.
     pub packets: u64,
     /// Bytes of them; none where the source does not tell.
@@ -150,6 +173,17 @@ pub struct Row {
     /// Last drop.
     #[serde(with = "moment")]
     pub last_seen: Timestamp,
+}
+
+fn packet() -> String {
+    Kind::Packet.name().into()
+}
+
+impl Row {
+    /// Whether something of a network was lost. Kinds that are not known yet are taken for it.
+    pub fn is_packet(&self) -> bool {
+        !self.netlink && Kind::of_name(&self.kind).is_none_or(Kind::is_packet)
+    }
 }
 
 /// Drops of one reason whose place found no room.

@@ -10,8 +10,8 @@ use super::{SCHEMA, Snapshot};
 
 /// What zstd's frames begin with (RFC 8878, 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// More than any host has to tell: a million rows.
-const MAX_BYTES: u64 = 512 << 20;
+/// More than any host has to tell, after decompression: hundreds of thousands of rows.
+const MAX_BYTES: u64 = 128 << 20;
 const SCHEMA_PREFIX: &str = "droptrace.snapshot.v";
 
 /// Why there is no snapshot.
@@ -38,8 +38,11 @@ pub enum ReadError {
     #[error("it is damaged: what is compressed cannot be read")]
     Damaged(#[source] io::Error),
     /// It is longer than any snapshot.
-    #[error("it is too large for a snapshot")]
-    TooLarge,
+    #[error("it is too large for a snapshot: more than {bound} bytes, decompressed")]
+    TooLarge {
+        /// Bytes that it may have.
+        bound: u64,
+    },
     /// A newer droptrace wrote it.
     #[error("it has the form {schema}, which is newer than {SCHEMA}: a newer droptrace can read it")]
     Newer {
@@ -102,7 +105,7 @@ struct Head {
 
 fn parse(bytes: &[u8], limit: u64) -> Result<Snapshot, ReadError> {
     if bytes.len() as u64 > limit {
-        return Err(ReadError::TooLarge);
+        return Err(ReadError::TooLarge { bound: limit });
     }
     let refused = match serde_json::from_slice::<Snapshot>(bytes) {
         Ok(snapshot) if snapshot.schema == SCHEMA => return Ok(snapshot),

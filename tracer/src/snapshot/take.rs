@@ -15,6 +15,8 @@ use crate::sink::{Account, told_reason};
 /// What a report does not tell.
 #[derive(Clone, Debug)]
 pub struct Facts<'f> {
+    /// What tells this machine from others of its name ([`super::machine`]).
+    pub machine: Option<String>,
     /// The kernel's build.
     pub build_id: Option<String>,
     /// Devices of the network namespace that droptrace runs in.
@@ -36,6 +38,7 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, serde_js
         schema: SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: report.host.name.clone(),
+        machine: facts.machine.clone(),
         kernel: report.host.kernel.clone(),
         build_id: facts.build_id.clone(),
         started_at: report.started_at,
@@ -95,7 +98,7 @@ fn rows(totals: &[DropTotal], facts: &Facts<'_>) -> Vec<Row> {
 fn place(row: &Row) -> impl Ord + '_ {
     let Row { reason, subsystem, symbol, offset, module, trap_group, protocol, interface, class, netns_name, .. } = row;
     let where_and_why = (reason, subsystem, symbol, offset, module, trap_group);
-    (where_and_why, protocol, interface, class, netns_name, row.own_netns, row.netlink)
+    (where_and_why, protocol, interface, class, netns_name, row.own_netns, &row.kind)
 }
 
 fn add(row: &mut Row, other: &Row) {
@@ -126,6 +129,7 @@ fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
         netns_name: place.netns_name.as_ref().map(ToString::to_string),
         own_netns,
         netlink: place.is_netlink_message(),
+        kind: place.kind.name().to_owned(),
         packets: total.packets,
         bytes: total.bytes,
         first_seen: total.first_seen,

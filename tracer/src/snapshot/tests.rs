@@ -21,6 +21,7 @@ fn taken(report: &StatReport) -> Snapshot {
     let step = Way::Ebpf(Mode::TpBtf);
     let refused = crate::session::Refusal { step, reason: "no BTF".into() };
     let facts = Facts {
+        machine: Some("0123456789abcdef".into()),
         build_id: Some("48dc540c8b76".into()),
         devices: &[device("enp0s31f6", 2, "physical", Some("e1000e")), device("lo", 1, "loopback", None)],
         own_netns: samples::HOME,
@@ -157,11 +158,11 @@ fn nothing_is_read_without_end() {
     let bytes = written(&sample());
     let limit = bytes.len() as u64 - 10;
     for source in [bytes.clone(), compressed(&bytes)] {
-        assert!(matches!(read_up_to(&source[..], limit), Err(ReadError::TooLarge)));
+        assert!(matches!(read_up_to(&source[..], limit), Err(ReadError::TooLarge { .. })));
         read_up_to(&source[..], bytes.len() as u64).unwrap();
     }
     let endless = io::repeat(b' ');
-    assert!(matches!(read_up_to(endless, 1 << 20), Err(ReadError::TooLarge)));
+    assert!(matches!(read_up_to(endless, 1 << 20), Err(ReadError::TooLarge { .. })));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! What an agent pushes.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::args::OtlpKnobs;
 use crate::event::DropEvent;
+use crate::files;
 use crate::metrics::figures::{Family, Figures};
 use crate::metrics::otlp::{Counts, Endpoint, Identity, Options, Push, parse_headers};
 use crate::source::ebpf::EventOptions;
@@ -61,17 +60,11 @@ fn endpoint(flag: &str, url: Option<&str>, headers: Option<&Path>) -> Result<Opt
     let headers = match headers {
         Some(path) => {
             let of_file = || format!("{flag}-headers-file {}", path.display());
-            parse_headers(&read(path).with_context(of_file)?).with_context(of_file)?
+            parse_headers(&files::read_text(path, MAX_HEADERS).with_context(of_file)?).with_context(of_file)?
         }
         None => vec![],
     };
     Ok(Some(Endpoint::new(url, headers).context(flag.to_owned())?))
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let length = File::open(path)?.take(MAX_HEADERS + 1).read_to_string(&mut text)?;
-    if length as u64 > MAX_HEADERS { Err(io::Error::other("too long")) } else { Ok(text) }
 }
 
 /// Pushes, and what became of them so far.
@@ -176,7 +169,7 @@ mod tests {
         fs::write(&path, "Authorization\n").unwrap();
         assert!(refused(&knobs).ends_with("line 1 is not of the form `Name: value`"));
         fs::write(&path, vec![b'#'; 70_000]).unwrap();
-        assert!(refused(&knobs).ends_with("too long"));
+        assert!(refused(&knobs).contains("it is longer than 65536 bytes"));
         fs::remove_file(&path).unwrap();
         let alone = OtlpKnobs { otlp: None, ..knobs };
         assert_eq!(refused(&alone), "--otlp-headers-file without --otlp");

@@ -1,6 +1,5 @@
 //! What an agent is to do, from what was typed and what stands in its file.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
 use crate::cli::args::{AgentArgs, ColorChoice, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
+use crate::files::{self, MAX_SETTINGS};
 use crate::metrics::web_config::WebConfig;
 use crate::source::ebpf::default_room;
 
@@ -34,8 +34,10 @@ impl Settings {
         let mut knobs = args.knobs.clone();
         if let Some(path) = &args.config {
             let of_file = || format!("--config {}", path.display());
-            let mut file =
-                fs::read_to_string(path).map_err(Into::into).and_then(|text| parse(&text)).with_context(of_file)?;
+            let mut file = files::read_text(path, MAX_SETTINGS)
+                .map_err(Into::into)
+                .and_then(|text| parse(&text))
+                .with_context(of_file)?;
             // Beside the file that names it, wherever the agent runs.
             let folder = path.parent().unwrap_or(Path::new(""));
             file.web_config = file.web_config.map(|named| folder.join(named));

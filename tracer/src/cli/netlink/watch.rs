@@ -33,7 +33,7 @@ pub(super) async fn run(args: &WatchArgs) -> Result<()> {
     let policies = Policies::of(&mut connection, &details).await?;
     let family = &details.family;
     let groups = wanted(family, &args.group)?;
-    let mut stop = Stop::new(args.duration)?;
+    let mut stop = Stop::new(args.duration)?.while_read(&output);
     let socket = Socket::open()?;
     let bytes = usize::try_from(args.buffer)?;
     socket.set_receive_buffer(bytes).with_context(|| format!("cannot have a buffer of {bytes} bytes"))?;

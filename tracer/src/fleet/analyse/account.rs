@@ -6,6 +6,7 @@ use super::build::{Draft, figure, hosts, subject};
 use super::view::{View, total};
 use crate::fleet::finding::{Finding, Kind, Severity};
 use crate::fleet::model::{Host, HostId};
+use crate::fleet::number::Amount;
 
 /// A tenth of the fleet silent is graver than a few.
 const MANY: f64 = 0.1;
@@ -51,12 +52,12 @@ fn are(count: usize) -> String {
 
 /// Hosts whose ledger shows loss, does not know, or does not agree with the rows.
 pub(super) fn ledgers(view: &View<'_>) -> Vec<Finding> {
-    lost(view).into_iter().chain(unknown(view)).chain(unbalanced(view)).collect()
+    lost(view).into_iter().chain(unknown(view)).chain(unbalanced(view)).chain(duplicates(view)).collect()
 }
 
 fn lost(view: &View<'_>) -> Option<Finding> {
     let lost: Vec<_> =
-        by_id(view).filter_map(|(id, host)| Some((id, host.lost?))).filter(|host| host.1 > 0.0).collect();
+        by_id(view).filter_map(|(id, host)| Some((id, host.lost?.float()))).filter(|host| host.1 > 0.0).collect();
     if lost.is_empty() {
         return None;
     }
@@ -104,6 +105,24 @@ fn unbalanced(view: &View<'_>) -> Option<Finding> {
         .hosts(view, hosts_off, "packets")
         .means("What they told was changed on its way, or droptrace erred.")
         .next(&["droptrace snapshot | jq .sources"]);
+    Some(draft.done())
+}
+
+fn duplicates(view: &View<'_>) -> Option<Finding> {
+    let twice: Vec<_> = by_id(view).filter(|(_, host)| host.duplicates > 0).collect();
+    if twice.is_empty() {
+        return None;
+    }
+    let snapshots = twice.iter().map(|(_, host)| Amount::from(host.duplicates)).sum::<Amount>();
+    let title = format!("snapshots of {} tell of a time that is counted already", hosts(twice.len()));
+    let draft = Draft::new(Kind::Duplicate, Severity::Warning, title)
+        .evidence("left out", snapshots.float(), "snapshots")
+        .hosts(view, twice.into_iter().map(|(id, _)| (id, None)), "packets")
+        .means(
+            "They are copies of others, or two machines share name and machine id, as clones of one image do: then the drops of \
+             one of them are in no figure here.",
+        )
+        .next(&["hostname; cat /etc/machine-id"]);
     Some(draft.done())
 }
 

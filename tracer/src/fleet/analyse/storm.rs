@@ -41,7 +41,7 @@ fn means(view: &View<'_>) -> Means {
     }
     for count in view.fleet.counts() {
         if let Some(sum) = sums.get_mut(&(count.host, count.place)) {
-            *sum += count.packets;
+            *sum += count.packets.float();
         }
     }
     sums.into_iter().map(|(key, packets)| (key, view.rate(key.0, packets))).collect()

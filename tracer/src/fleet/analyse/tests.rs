@@ -190,7 +190,7 @@ fn ledgers() {
     let mut fleet = fleet(50);
     for (host, lost) in [(3, Some(500.0)), (4, Some(7.0)), (5, None)] {
         let id = fleet.host(&format!("h{host:03}"));
-        fleet.host_mut(id).lost = lost;
+        fleet.host_mut(id).lost = lost.map(Into::into);
         fleet.host_mut(id).step = Some("net_dm/summary".into());
     }
     let id = fleet.host("h009");
@@ -261,7 +261,7 @@ fn filled(entries: &[Entry], seconds: f64) -> Fleet {
         let host = fleet.host(&format!("h{}", entry.host));
         fleet.host_mut(host).seconds = seconds;
         fleet.host_mut(host).kernel = Some(format!("6.{}", entry.host % 2));
-        fleet.host_mut(host).lost = (entry.host != 1).then_some(f64::from(u8::from(entry.host == 2)));
+        fleet.host_mut(host).lost = (entry.host != 1).then_some(u64::from(entry.host == 2).into());
         let reason = entry.reason.map(|reason| REASONS[reason]);
         let place = fleet.place(Place { reason, subsystem: reason.and(Some("core")), ..Place::default() });
         fleet.add(host, place, entry.packets);

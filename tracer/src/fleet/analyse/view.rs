@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{By, Options};
 use crate::explain::{Explanation, Explanations};
 use crate::fleet::model::{Fleet, Host, HostId, Place, PlaceId};
+use crate::fleet::number::Amount;
 
 /// Why packets were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,8 +60,8 @@ pub(in crate::fleet) fn sums<'f, K: Ord + Clone>(
         let PlaceId(place) = count.place;
         let Some(slot) = slots[place as usize] else { continue };
         match rows[slot].last_mut() {
-            Some((host, packets)) if *host == count.host => *packets += count.packets,
-            _ => rows[slot].push((count.host, count.packets)),
+            Some((host, packets)) if *host == count.host => *packets += count.packets.float(),
+            _ => rows[slot].push((count.host, count.packets.float())),
         }
     }
     for row in &mut rows {
@@ -72,6 +73,20 @@ pub(in crate::fleet) fn sums<'f, K: Ord + Clone>(
 /// Drops by host and reason.
 pub(in crate::fleet) fn by_cause(fleet: &Fleet) -> BTreeMap<Cause<'_>, ByHost> {
     sums(fleet, |place| Some(Cause::of(place)))
+}
+
+/// Drops by reason, exactly.
+pub(in crate::fleet) fn amounts(fleet: &Fleet) -> BTreeMap<Cause<'_>, Amount> {
+    let mut places = vec![Amount::default(); fleet.places().count()];
+    for count in fleet.counts() {
+        let PlaceId(place) = count.place;
+        places[place as usize] += count.packets;
+    }
+    let mut causes = BTreeMap::<_, Amount>::new();
+    for (place, packets) in fleet.places().zip(places) {
+        *causes.entry(Cause::of(place)).or_default() += packets;
+    }
+    causes
 }
 
 /// Drops of each host, without netlink's messages.

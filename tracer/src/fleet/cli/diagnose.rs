@@ -1,6 +1,5 @@
 //! `droptrace-fleet diagnose`: the fleet as an engine tells it that scrapes its agents.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -11,12 +10,13 @@ use super::show::Show;
 use crate::cli::log_to_stderr;
 use crate::fleet::prometheus::{Access, Engine, EngineError, Gathered, Limits, Question, Scope, gather};
 use crate::fleet::report::Input;
+use crate::outside::say;
 
 /// Asks, looks, shows.
 pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     log_to_stderr(args.verbose);
     // A bad path is known before the work.
-    let show = Show::open(&args.show)?;
+    let show = Show::open(&args.show, &[])?;
     let (engine, scope) = prepare(args)?;
     let question = Question {
         at: args.at,
@@ -25,12 +25,9 @@ pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
         storm_rate: args.show.options().storm_rate,
     };
     let Gathered { fleet, notes, answers } = gather(&engine, &scope, &question)?;
-    // Nobody has to look.
-    let mut stderr = io::stderr().lock();
     for note in &notes {
-        _ = writeln!(stderr, "{NAME}: {note}");
+        say(NAME, note);
     }
-    drop(stderr);
     show.fleet(&fleet, Input { read: answers, notes, ..Input::of("prometheus") })
 }
 

@@ -1,7 +1,6 @@
 //! `droptrace-fleet merge`: the fleet as snapshots tell it.
 
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -10,19 +9,23 @@ use super::NAME;
 use super::args::MergeArgs;
 use super::progress::Progress;
 use super::show::Show;
-use crate::fleet::merge::{Loaded, load};
+use crate::fleet::merge::{Files, Loaded, load};
 use crate::fleet::report::{Input, Refused};
+use crate::outside::{printable, say};
 
 /// What cannot be read is told one by one up to so many; the results have them all.
 const TOLD: usize = 20;
 
 /// Reads, looks, shows.
 pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
+    // Found before anything is written, so that no result is among them.
+    let (snapshots, baseline) = (Files::find(&args.snapshots), Files::find(&args.baseline));
+    let inputs: Vec<&Path> = snapshots.paths().chain(baseline.paths()).collect();
     // A bad path is known before the work.
-    let show = Show::open(&args.show)?;
-    let Loaded { mut fleet, mut input } = read(&args.snapshots, "snapshots")?;
+    let show = Show::open(&args.show, &inputs)?;
+    let Loaded { mut fleet, mut input } = read(snapshots, args, "snapshots")?;
     if !args.baseline.is_empty() {
-        let Loaded { fleet: baseline, input: of_baseline } = read(&args.baseline, "snapshots of the baseline")?;
+        let Loaded { fleet: baseline, input: of_baseline } = read(baseline, args, "snapshots of the baseline")?;
         fleet.baseline = Some(Box::new(baseline));
         let Input { read, refused, .. } = of_baseline;
         (input.baseline_read, input.baseline_refused) = (read, refused);
@@ -30,9 +33,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
     show.fleet(&fleet, input)
 }
 
-fn read(paths: &[PathBuf], what: &str) -> Result<Loaded> {
+fn read(files: Files, args: &MergeArgs, what: &str) -> Result<Loaded> {
     let mut progress = Progress::new(what);
-    let loaded = load(paths, &mut |read, all| progress.show(read, all));
+    let loaded = load(files, args.show.options().storm_rate, &mut |read, all| progress.show(read, all));
     drop(progress);
     tell(&loaded.input.refused);
     if loaded.input.read == 0 {
@@ -44,12 +47,10 @@ fn read(paths: &[PathBuf], what: &str) -> Result<Loaded> {
 }
 
 fn tell(refused: &[Refused]) {
-    // Nobody has to look.
-    let mut stderr = io::stderr().lock();
     for Refused { file, why } in refused.iter().take(TOLD) {
-        _ = writeln!(stderr, "{NAME}: {file}: {why}");
+        say(NAME, format_args!("{}: {}", printable(file), printable(why)));
     }
     if refused.len() > TOLD {
-        _ = writeln!(stderr, "{NAME}: … and {} more that could not be read", refused.len() - TOLD);
+        say(NAME, format_args!("… and {} more that could not be read", refused.len() - TOLD));
     }
 }

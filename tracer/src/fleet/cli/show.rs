@@ -1,6 +1,7 @@
 //! Looks at a fleet, and shows what came of it where it was asked for.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -24,10 +25,12 @@ pub(super) struct Show<'a> {
 }
 
 impl<'a> Show<'a> {
-    /// Opens what is written to.
-    pub(super) fn open(args: &'a ShowArgs) -> Result<Self> {
-        let output = Output::open(args.output.as_deref())?;
-        let page = args.html.as_deref().map(|path| Output::open(Some(path))).transpose()?;
+    /// Opens what is written to, which must be none of what is read, nor one file for both.
+    pub(super) fn open(args: &'a ShowArgs, inputs: &[&Path]) -> Result<Self> {
+        let output = Output::open_apart(args.output.as_deref(), inputs)?;
+        let page = args.html.as_deref();
+        let others: Vec<&Path> = inputs.iter().copied().chain(args.output.as_deref()).collect();
+        let page = page.map(|path| Output::open_apart(Some(path), &others)).transpose()?;
         Ok(Self { args, output, page })
     }
 

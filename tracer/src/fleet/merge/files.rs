@@ -9,9 +9,9 @@ use crate::fleet::report::Refused;
 /// What snapshots in a folder are known by. A file that was named is read whatever its name.
 const ENDINGS: [&str; 2] = [".json", ".json.zst"];
 
-/// Files in order.
+/// The files that are to be read, in order, and what cannot be one of them.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub struct Files {
     pub(super) found: Vec<PathBuf>,
     /// Files in folders that have other names.
     pub(super) passed_over: usize,
@@ -21,7 +21,7 @@ pub(super) struct Files {
 impl Files {
     /// The files among these, and those in the folders among these and below. Links to folders are not followed, for
     /// they may lead back.
-    pub(super) fn find(paths: &[PathBuf]) -> Self {
+    pub fn find(paths: &[PathBuf]) -> Self {
         let mut files = Self::default();
         for path in paths {
             if path.is_dir() {
@@ -31,6 +31,11 @@ impl Files {
             }
         }
         files
+    }
+
+    /// The files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.found.iter().map(PathBuf::as_path)
     }
 
     fn enter(&mut self, folder: &Path) {

@@ -24,11 +24,12 @@ pub struct Loaded {
     pub input: Input,
 }
 
-/// Reads files, and those in folders. `progress` is told how many of how many files have been read.
-pub fn load(paths: &[PathBuf], progress: &mut dyn FnMut(usize, usize)) -> Loaded {
-    let Files { found: files, passed_over, refused } = Files::find(paths);
+/// Reads files, and keeps bursts of at least `storm_rate` packets a second. `progress` is told how many of how many files have
+/// been read.
+pub fn load(files: Files, storm_rate: f64, progress: &mut dyn FnMut(usize, usize)) -> Loaded {
+    let Files { found: files, passed_over, refused } = files;
     let mut input = Input { refused, passed_over, ..Input::of_snapshots() };
-    let mut merge = Merge::default();
+    let mut merge = Merge::with_storms_from(storm_rate);
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS).map(|first| reader(scope, &files, first)).collect();
         for (at, file) in files.iter().enumerate() {
@@ -37,7 +38,7 @@ pub fn load(paths: &[PathBuf], progress: &mut dyn FnMut(usize, usize)) -> Loaded
             let read = read.and_then(|read| read.map_err(|error| format!("{:#}", anyhow::Error::from(error))));
             let added = read.and_then(|snapshot| {
                 let folder = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-                merge.add(&snapshot, folder).map_err(|overlap| overlap.to_string())
+                merge.add(&snapshot, folder).map_err(|why| why.to_string())
             });
             match added {
                 Ok(()) => input.read += 1,

@@ -7,8 +7,8 @@ mod load;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 
+pub use files::Files;
 pub use load::{Loaded, load};
 
 use super::analyse::Options;
@@ -19,63 +19,135 @@ use crate::snapshot::{Row, Snapshot, Source};
 /// Shorter bursts than this are not told: a few packets at once would be a high rate.
 const SHORTEST: f64 = 1.0;
 
-/// A snapshot counts what another one of the same host has counted already; it was not added.
+/// Why a snapshot was not added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{host} is told of twice for the same time: these drops are counted already")]
-pub struct Overlap {
-    /// The host.
-    pub host: String,
+pub enum NotAdded {
+    /// It counts what another one of the same host has counted already.
+    #[error("{host} is told of twice for the same time: these drops are counted already")]
+    Overlap {
+        /// The host.
+        host: String,
+    },
+    /// With it the sum of the fleet would be rounded.
+    #[error("{host} tells of so many drops that those of the fleet add up to more than 2^64 - 1")]
+    TooMany {
+        /// The host.
+        host: String,
+    },
 }
 
 /// The sum so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Merge {
     fleet: Fleet,
-    /// Times that are counted, in nanoseconds since the Unix epoch.
-    times: HashMap<HostId, Vec<Range<u64>>>,
+    /// Times that are counted, in nanoseconds since the Unix epoch: from when to when. No two of a host overlap.
+    times: HashMap<HostId, BTreeMap<u64, u64>>,
+    /// Machines by the name that they go by, the first one first; none: it did not tell.
+    machines: HashMap<String, Vec<(Option<String>, HostId)>>,
+    storm_rate: f64,
+    /// All drops so far, also lost ones: no sum exceeds it.
+    counted: u64,
+}
+
+impl Default for Merge {
+    fn default() -> Self {
+        Self::with_storms_from(Options::default().storm_rate)
+    }
 }
 
 impl Merge {
+    /// Keeps bursts of at least so many packets a second ([`Options::storm_rate`]).
+    pub fn with_storms_from(storm_rate: f64) -> Self {
+        Self {
+            fleet: Fleet::default(),
+            times: HashMap::default(),
+            machines: HashMap::default(),
+            storm_rate,
+            counted: 0,
+        }
+    }
+
     /// What came of it.
-    pub fn into_fleet(self) -> Fleet {
+    pub fn into_fleet(mut self) -> Fleet {
+        for (name, machines) in self.machines.iter().filter(|(_, machines)| machines.len() > 1) {
+            // The first one went by its name alone as long as there was no other.
+            if let Some((Some(machine), id)) = machines.first() {
+                self.fleet.rename(*id, of_machine(name, machine));
+            }
+        }
         self.fleet
     }
 
     /// Adds a snapshot, with what else is known of its host. Two of the same host add up, unless they tell of the same
     /// time.
-    pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), Overlap> {
+    pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), NotAdded> {
+        let counted = self.counted_with(snapshot)?;
         let host = self.enter(snapshot)?;
-        let is_latest = self.times[&host].iter().all(|time| time.start <= snapshot.started_at.0);
+        self.counted = counted;
+        let is_latest = self.times[&host].last_key_value().is_none_or(|(start, _)| *start <= snapshot.started_at.0);
         let told = self.fleet.host_mut(host);
         add_up(told, snapshot);
         if is_latest {
             tell_of(told, snapshot, folder);
         }
         for row in &snapshot.drops {
-            self.add_row(host, row, snapshot.duration_ns);
+            if row.is_packet() || row.netlink {
+                self.add_row(host, row, snapshot.duration_ns);
+            } else {
+                *self.fleet.not_packets.get_or_insert_default() += row.packets.into();
+            }
         }
         for row in &snapshot.overflow {
             let (reason, subsystem) = (row.reason.as_deref(), row.subsystem.as_deref());
             let place = self.fleet.place(Place { reason, subsystem, ..Place::default() });
-            self.fleet.add(host, place, float(row.packets));
+            self.fleet.add(host, place, row.packets);
         }
         Ok(())
     }
 
-    fn enter(&mut self, snapshot: &Snapshot) -> Result<HostId, Overlap> {
+    fn counted_with(&self, snapshot: &Snapshot) -> Result<u64, NotAdded> {
+        let rows = snapshot.drops.iter().map(|row| row.packets);
+        let others = snapshot.overflow.iter().map(|row| row.packets).chain(lost(&snapshot.sources));
+        let sum = rows.chain(others).try_fold(self.counted, u64::checked_add);
+        sum.ok_or_else(|| NotAdded::TooMany { host: snapshot.host.clone() })
+    }
+
+    fn enter(&mut self, snapshot: &Snapshot) -> Result<HostId, NotAdded> {
         let start = snapshot.started_at.0;
         // Not empty even where no time has passed, so that the same one twice is noticed.
         let time = start..start.saturating_add(snapshot.duration_ns.max(1));
-        let host = self.fleet.host(&snapshot.host);
+        let host = self.host(snapshot);
         let times = self.times.entry(host).or_default();
-        if times.iter().any(|other| other.start < time.end && time.start < other.end) {
-            return Err(Overlap { host: snapshot.host.clone() });
+        // Of those that begin before its end, the last one ends last.
+        if times.range(..time.end).next_back().is_some_and(|(_, end)| *end > time.start) {
+            self.fleet.host_mut(host).duplicates += 1;
+            return Err(NotAdded::Overlap { host: snapshot.host.clone() });
         }
         let (start, end) = (Timestamp(time.start), Timestamp(time.end));
         let all = self.fleet.time.get_or_insert(start..end);
         *all = all.start.min(start)..all.end.max(end);
-        times.push(time);
+        times.insert(time.start, time.end);
         Ok(host)
+    }
+
+    /// The host is told apart by name and machine. A snapshot that does not tell its machine is one of the first machine of its
+    /// name.
+    fn host(&mut self, snapshot: &Snapshot) -> HostId {
+        let (name, machine) = (&snapshot.host, &snapshot.machine);
+        let known = self.machines.entry(name.clone()).or_default();
+        let same = known.iter().position(|(other, _)| other == machine || machine.is_none());
+        if let Some((other, id)) =
+            same.or_else(|| known.iter().position(|(other, _)| other.is_none())).map(|at| &mut known[at])
+        {
+            *other = other.take().or_else(|| machine.clone());
+            return *id;
+        }
+        let id = match machine {
+            Some(machine) if !known.is_empty() => self.fleet.host(&of_machine(name, machine)),
+            _ => self.fleet.host(name),
+        };
+        known.push((machine.clone(), id));
+        id
     }
 
     fn add_row(&mut self, host: HostId, row: &Row, duration_ns: u64) {
@@ -90,16 +162,19 @@ impl Merge {
             netlink: row.netlink,
             other: false,
         });
-        let packets = float(row.packets);
-        self.fleet.add(host, place, packets);
+        self.fleet.add(host, place, row.packets);
         // All drops of a row came between its first and its last one.
         let span = float(row.last_seen.0.saturating_sub(row.first_seen.0)) / 1e9;
         let (span, whole) = (span.max(SHORTEST), float(duration_ns) / 1e9);
-        let rate = packets / span;
-        if span < whole && rate >= Options::default().storm_rate {
+        let rate = float(row.packets) / span;
+        if span < whole && rate >= self.storm_rate {
             self.fleet.bursts.push(Burst { host, place, rate, seconds: span, at: Some(row.first_seen) });
         }
     }
+}
+
+fn of_machine(name: &str, machine: &str) -> String {
+    format!("{name} (machine {machine})")
 }
 
 /// The latest snapshot tells what a host is, in whatever order they are read.
@@ -111,7 +186,7 @@ fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
 
 fn add_up(host: &mut Host, snapshot: &Snapshot) {
     host.seconds += float(snapshot.duration_ns) / 1e9;
-    host.lost = host.lost.zip(lost(&snapshot.sources)).map(|(sum, lost)| sum + float(lost));
+    host.lost = host.lost.zip(lost(&snapshot.sources)).map(|(sum, lost)| [sum, lost.into()].into_iter().sum());
     host.unbalanced += u64::from(snapshot.unaccounted().is_some_and(|off| off != 0));
 }
 
@@ -133,8 +208,8 @@ fn labels(snapshot: &Snapshot, folder: Option<&str>) -> BTreeMap<String, String>
     known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()
 }
 
-/// Exact up to 2^53, beyond which no host comes.
-#[expect(clippy::cast_precision_loss, reason = "as the model has it")]
+/// For rates and times.
+#[expect(clippy::cast_precision_loss, reason = "they need no more")]
 fn float(count: u64) -> f64 {
     count as f64
 }

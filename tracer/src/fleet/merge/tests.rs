@@ -4,6 +4,8 @@ use serde_json::Map;
 
 use super::*;
 use crate::fleet::model::Fleet;
+use crate::fleet::number::Amount;
+use crate::fleet::report::{Input, Report};
 use crate::snapshot::{Interface, Ledger, Overflow, SCHEMA, Step};
 
 const SECOND: u64 = 1_000_000_000;
@@ -22,6 +24,7 @@ fn row(symbol: &str, packets: u64) -> Row {
         netns_name: None,
         own_netns: Some(true),
         netlink: false,
+        kind: "packet".into(),
         packets,
         bytes: Some(packets * 60),
         first_seen: Timestamp(0),
@@ -33,6 +36,7 @@ fn snapshot(host: &str, second: u64, rows: Vec<Row>) -> Snapshot {
     let accounted = rows.iter().map(|row| row.packets).sum();
     let ledger = Ledger { accounted, overflow: 4, filtered: 0, lost: Some(3), details: Map::new() };
     Snapshot {
+        machine: None,
         schema: SCHEMA.into(),
         version: "1.2.3".into(),
         host: host.into(),
@@ -62,7 +66,7 @@ fn packets(fleet: &Fleet, host: &str, symbol: Option<&str>) -> f64 {
     let is_it = |count: &&crate::fleet::model::Count| {
         fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).symbol == symbol
     };
-    fleet.counts().iter().filter(is_it).map(|count| count.packets).sum()
+    fleet.counts().iter().filter(is_it).map(|count| count.packets.float()).sum()
 }
 
 #[test]
@@ -79,7 +83,7 @@ fn hosts_add_up_by_what_they_have_in_common() {
     assert_eq!(packets(&fleet, "b", Some("tcp_v4_rcv")), 7.0);
     assert_eq!((packets(&fleet, "a", None), packets(&fleet, "b", None)), (8.0, 4.0));
     let told: Vec<_> = fleet.hosts().iter().map(|host| (host.name.as_str(), host.seconds, host.lost)).collect();
-    assert_eq!(told, [("a", 20.0, Some(6.0)), ("b", 10.0, Some(3.0))]);
+    assert_eq!(told, [("a", 20.0, Some(Amount::Whole(6))), ("b", 10.0, Some(Amount::Whole(3)))]);
     assert_eq!(fleet.time, Some(Timestamp(0)..Timestamp(20 * SECOND)));
     assert!(fleet.hosts().iter().all(|host| host.unbalanced == 0));
 }
@@ -97,7 +101,7 @@ fn no_drop_is_counted_twice() {
     }
     let fleet = merge.into_fleet();
     assert_eq!(packets(&fleet, "a", Some("tcp_v4_rcv")), 5.0);
-    assert_eq!((fleet.hosts()[0].seconds, fleet.hosts()[0].lost), (30.0, Some(9.0)));
+    assert_eq!((fleet.hosts()[0].seconds, fleet.hosts()[0].lost), (30.0, Some(Amount::Whole(9))));
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn what_one_snapshot_does_not_know_is_not_known_of_the_host() {
     let mut unsure = snapshot("a", 0, vec![]);
     unsure.sources[0].ledger.lost = None;
     let fleet = merged(&[snapshot("a", 10, vec![]), unsure, snapshot("b", 0, vec![])]);
-    assert_eq!((fleet.hosts()[0].lost, fleet.hosts()[1].lost), (None, Some(3.0)));
+    assert_eq!((fleet.hosts()[0].lost, fleet.hosts()[1].lost), (None, Some(Amount::Whole(3))));
 }
 
 #[test]
@@ -116,7 +120,53 @@ fn what_one_source_lost_another_one_counted() {
     both.sources.push(other.clone());
     other.ledger.lost = None;
     both.sources.push(other);
-    assert_eq!(merged(&[both]).hosts()[0].lost, Some(1.0));
+    assert_eq!(merged(&[both]).hosts()[0].lost, Some(Amount::Whole(1)));
+}
+
+#[test]
+fn sums_are_exact_or_refused() {
+    let with =
+        |host: &str, packets| Snapshot { overflow: vec![], ..snapshot(host, 0, vec![Row { packets, ..row("f", 1) }]) };
+    let large = with("a", 9_007_199_254_740_993);
+    let fleet = merged(&[large.clone(), with("b", 2)]);
+    let report = Report::of(&fleet, Input::of_snapshots(), &Options::default());
+    assert_eq!(report.fleet.packets, Amount::Whole(9_007_199_254_740_995));
+    assert_eq!(report.dropped_most[0].packets, Amount::Whole(9_007_199_254_740_995));
+    assert!(report.fleet.exact);
+    let mut merge = Merge::default();
+    merge.add(&large, None).unwrap();
+    let refused = merge.add(&with("b", u64::MAX), None).unwrap_err();
+    assert_eq!(refused, NotAdded::TooMany { host: "b".into() });
+    assert_eq!((packets(&merge.fleet, "b", Some("f")), merge.fleet.hosts().len()), (0.0, 1));
+}
+
+#[test]
+fn machines_of_one_name_are_two_hosts() {
+    let of =
+        |machine: Option<&str>, second| Snapshot { machine: machine.map(Into::into), ..snapshot("a", second, vec![]) };
+    let names = |snapshots: &[Snapshot]| -> Vec<String> {
+        merged(snapshots).hosts().iter().map(|host| host.name.clone()).collect()
+    };
+    let both = ["a (machine 1)", "a (machine 2)"];
+    assert_eq!(names(&[of(Some("1"), 0), of(Some("2"), 0), of(Some("1"), 10)]), both);
+    // Those that do not tell are taken for one that does, and the other way round.
+    assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(None, 20)]), ["a"]);
+    assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(Some("2"), 0)]), both);
+    let mut merge = Merge::default();
+    merge.add(&of(Some("1"), 0), None).unwrap();
+    merge.add(&of(Some("1"), 0), None).unwrap_err();
+    let fleet = merge.into_fleet();
+    assert_eq!((fleet.hosts()[0].duplicates, fleet.find("a").is_some()), (1, true));
+    let found = crate::fleet::analyse::analyse(&fleet, &Options::default());
+    assert!(found.iter().any(|finding| finding.kind == crate::fleet::finding::Kind::Duplicate), "{found:?}");
+}
+
+#[test]
+fn what_is_no_packet_is_told_apart() {
+    let kinds = ["copy", "unix", "empty", "hardware", "later"].map(|kind| Row { kind: kind.into(), ..row("f", 5) });
+    let fleet = merged(&[snapshot("a", 0, kinds.into())]);
+    assert_eq!((packets(&fleet, "a", Some("f")), fleet.not_packets), (10.0, Some(Amount::Whole(15))));
+    assert_eq!(fleet.hosts()[0].unbalanced, 0);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! users of a host can read.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use ureq::http::{HeaderName, HeaderValue, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::error::EngineError;
+use crate::files::{self, MAX_SETTINGS};
 
 /// Settings of a file (TOML), under the names that Prometheus gives them.
 #[derive(Default, Deserialize)]
@@ -62,7 +62,7 @@ impl Access {
     /// Reads a file of settings.
     pub fn read(path: &Path) -> Result<Self, EngineError> {
         let failed = |source| EngineError::File { path: path.to_owned(), source };
-        let text = fs::read_to_string(path).map_err(|error| failed(error.into()))?;
+        let text = files::read_text(path, MAX_SETTINGS).map_err(|error| failed(error.into()))?;
         let mut access: Self = toml::from_str(&text).map_err(|error| failed(shown(&error, &text).into()))?;
         path.parent().unwrap_or(Path::new("")).clone_into(&mut access.folder);
         Ok(access)
@@ -103,7 +103,9 @@ impl Access {
     fn secret(&self, of: &str, written: Option<&str>, file: Option<&Path>) -> Result<String, EngineError> {
         match (written, file) {
             (Some(secret), None) => Ok(secret.to_owned()),
-            (None, Some(file)) => Ok(self.file(file, fs::read_to_string)?.trim_end().to_owned()),
+            (None, Some(file)) => {
+                Ok(self.file(file, |path| files::read_text(&path, MAX_SETTINGS))?.trim_end().to_owned())
+            }
             _ => Err(EngineError::Settings(format!("{of} takes its secret either as it is or from a file"))),
         }
     }
@@ -116,7 +118,7 @@ impl Access {
     /// Whom to believe: the file's certificates, else the system's.
     pub(super) fn tls(&self) -> Result<TlsConfig, EngineError> {
         let roots: Vec<Certificate<'static>> = match &self.tls_config.ca_file {
-            Some(file) => certificates(&self.file(file, fs::read)?)
+            Some(file) => certificates(&self.file(file, |path| files::read(&path, MAX_SETTINGS))?)
                 .map_err(|source| EngineError::File { path: self.folder.join(file), source })?,
             // What of it cannot be read is of no use, and shows when an engine is not believed.
             None => rustls_native_certs::load_native_certs()

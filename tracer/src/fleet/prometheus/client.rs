@@ -12,6 +12,8 @@ use super::access::Access;
 use super::answer::{self, Answer};
 use super::error::EngineError;
 use super::series::Series;
+use crate::files::ShortStrings;
+use crate::outside::printable;
 
 /// Bytes of an error's page that are looked at.
 const ERROR_PAGE: u64 = 64 << 10;
@@ -100,8 +102,11 @@ impl Engine {
         let body = response.into_body().into_with_config().limit(u64::MAX).reader();
         let mut limited = Limited { inner: BufReader::with_capacity(1 << 16, body), left: self.limits.bytes };
         let url = self.url.clone();
-        answer::read(&mut limited, each).map_err(|source| match source.classify() {
+        answer::read(ShortStrings::new(&mut limited, LONGEST), each).map_err(|source| match source.classify() {
             _ if limited.left == 0 => EngineError::TooLarge { url, limit: self.limits.bytes },
+            _ if source.io_error_kind() == Some(io::ErrorKind::FileTooLarge) => {
+                EngineError::LongText { url, limit: LONGEST }
+            }
             serde_json::error::Category::Io => self.broken(source.into()),
             serde_json::error::Category::Eof => EngineError::Cut { url, source: source.into() },
             _ => EngineError::Rubbish { url, source },
@@ -139,6 +144,9 @@ impl Engine {
         }
     }
 }
+
+/// Bytes of one text of an answer, such as a label's value or a warning.
+const LONGEST: usize = 64 << 10;
 
 /// Reads no further than allowed; then `left` is 0.
 struct Limited<R> {
@@ -179,8 +187,7 @@ fn endpoint(url: &str) -> Result<String, EngineError> {
 
 fn first_words(page: &[u8]) -> String {
     let text = String::from_utf8_lossy(page);
-    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    cut(&printable.split_whitespace().collect::<Vec<_>>().join(" "), 120)
+    cut(&printable(&text.split_whitespace().collect::<Vec<_>>().join(" ")), 120)
 }
 
 fn cut(text: &str, most: usize) -> String {

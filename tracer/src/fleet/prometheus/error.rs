@@ -88,6 +88,16 @@ pub enum EngineError {
         #[source]
         source: io::Error,
     },
+    /// A text in it is longer than any label.
+    #[error(
+        "{url} answers with a text of more than {limit} bytes: it is no engine of Prometheus' kind, or is at fault"
+    )]
+    LongText {
+        /// What was asked.
+        url: String,
+        /// Bytes that a text may have.
+        limit: usize,
+    },
     /// More than what was allowed.
     #[error(
         "{url} answers with more than {limit} bytes: --match asks for a part of the fleet, --max-answer allows more"

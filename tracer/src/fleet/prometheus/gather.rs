@@ -142,7 +142,7 @@ impl Reader<'_> {
         let lost = Counter { metric: "droptrace_ledger_drops_total", more: "account=\"lost\"", labels: &[] };
         census.growth(engine, scope, agents, &lost, &mut |agent, _, packets| {
             if let Some(&host) = hosts.get(&agent) {
-                fleet.host_mut(host).lost = Some(packets.max(0.0));
+                fleet.host_mut(host).lost = Some(packets.max(0.0).into());
             }
         })?;
         engine.query(&scope.unknown_loss(window.length), Some(window.end), &mut |series| {

@@ -58,7 +58,7 @@ pub(in crate::fleet) fn report() -> Report {
     now.add(loud, full, 900_000.0);
     let ill = now.host("web-03");
     now.add(ill, broken, 250.0);
-    now.host_mut(ill).lost = Some(17.0);
+    now.host_mut(ill).lost = Some(17.0.into());
     let refused = Refused { file: "rack/cut.json".into(), why: "it is cut".into() };
     let input = Input { read: 12, baseline_read: 13, refused: vec![refused], passed_over: 1, ..Input::of_snapshots() };
     Report::of(&now, input, &Options::default())

@@ -2,6 +2,7 @@
 
 use crate::event::Timestamp;
 use crate::fleet::finding::{Figure, Finding, NamedHost, Severity};
+use crate::fleet::number::Amount;
 use crate::fleet::report::{Dropped, RateBand, Report, Sums};
 use crate::sink::time::TimeText;
 use crate::sink::{Grouped, rate};
@@ -32,14 +33,20 @@ fn sums(sums: &Sums) -> String {
         .from
         .zip(sums.to)
         .map_or_else(String::new, |(from, to)| format!(" between {} and {}", moment(from), moment(to)));
-    let lost = match (sums.lost > 0.0, sums.loss_unknown) {
+    let lost = match (sums.lost != Amount::default(), sums.loss_unknown) {
         (false, 0) => "nothing lost".into(),
         (true, 0) => format!("{} lost", packets(sums.lost)),
         (_, unknown) => format!("{} lost, which {} cannot know", packets(sums.lost), count(unknown, "host")),
     };
     let silent = if sums.silent > 0 { format!("; {} silent", count(sums.silent, "host")) } else { String::new() };
     let (hosts, span) = (count(sums.hosts, "host"), duration(sums.host_seconds));
-    format!("{hosts}, {span} in all{between}: {} packets dropped, {lost}{silent}", packets(sums.packets))
+    let others = sums.not_packets.map(|count| format!("; {} copies for sniffers, or no packets", packets(count)));
+    let others = others.unwrap_or_default();
+    let rounded = if sums.exact { "" } else { "; sums are rounded because the engine calculates with floats" };
+    format!(
+        "{hosts}, {span} in all{between}: {} packets dropped, {lost}{silent}{others}{rounded}",
+        packets(sums.packets)
+    )
 }
 
 /// What was refused, one by one, the rest counted.
@@ -152,8 +159,11 @@ pub(super) fn band(band: &RateBand) -> String {
 }
 
 /// A count of packets, whole.
-pub(super) fn packets(value: f64) -> String {
-    Grouped(whole(value)).to_string()
+pub(super) fn packets(value: impl Into<Amount>) -> String {
+    match value.into() {
+        Amount::Whole(count) => Grouped(count).to_string(),
+        Amount::Float(value) => Grouped(whole(value)).to_string(),
+    }
 }
 
 /// `1 host`, `2 hosts`.

@@ -7,22 +7,25 @@ mod tls;
 mod users;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use tokio_rustls::TlsAcceptor;
 
 pub use users::Users;
+
+use crate::files::{self, MAX_SETTINGS};
 
 /// What was asked for. By default all may scrape, and see it in clear text.
 #[derive(Clone, Default)]
 pub struct WebConfig {
     /// Encrypts; none for clear text.
     pub tls: Option<TlsAcceptor>,
+    /// Only those may scrape who have a certificate of an authority that is named.
+    pub asks_for_certificate: bool,
     /// Those who may scrape; none for all.
     pub users: Option<Arc<Users>>,
 }
@@ -31,23 +34,42 @@ impl WebConfig {
     /// Reads the file, and those that it names.
     pub fn read(path: &Path) -> Result<Self> {
         let of_file = || path.display().to_string();
-        let text = fs::read_to_string(path).with_context(of_file)?;
+        let text = files::read_text(path, MAX_SETTINGS).with_context(of_file)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(""))).with_context(of_file)
     }
 
     /// Files are named from `folder` on.
     fn parse(text: &str, folder: &Path) -> Result<Self> {
-        // An empty document is one without anything in it.
         // Errors show no lines of the text, for it may hold keys and hashes.
         let options = serde_saphyr::options! { with_snippet: false };
         let file: Option<File> = serde_saphyr::from_str_with_options(text, options)?;
-        let File { tls_server_config, http_server_config, basic_auth_users, rate_limit } = file.unwrap_or_default();
+        // What is empty may have been cut, and would let in everybody.
+        let file = file.context("it is empty: leave --web-config out where nothing is to be protected")?;
+        let File { tls_server_config, http_server_config, basic_auth_users, rate_limit } = file;
         refuse("rate_limit", rate_limit.as_ref())?;
         refuse("http_server_config: headers", http_server_config.and_then(|http| http.headers).as_ref())?;
         let tls = tls_server_config.map(|tls| tls::acceptor(tls, folder).context("tls_server_config"));
-        let users = basic_auth_users.filter(|users| !users.is_empty());
-        let users = users.map(|users| Users::new(users).context("basic_auth_users"));
-        Ok(Self { tls: tls.transpose()?, users: users.transpose()?.map(Arc::new) })
+        ensure!(
+            basic_auth_users.as_ref().is_none_or(|users| !users.is_empty()),
+            "basic_auth_users is empty: leave it out where everybody may scrape"
+        );
+        let users = basic_auth_users.map(|users| Users::new(users).context("basic_auth_users"));
+        let (tls, asks_for_certificate) = tls.transpose()?.unzip();
+        let users = users.transpose()?.map(Arc::new);
+        Ok(Self { tls, asks_for_certificate: asks_for_certificate.unwrap_or_default(), users })
+    }
+
+    /// What protects by `before`, and no longer does by this: it may have been cut.
+    pub fn lost_since(&self, before: &Self) -> Option<&'static str> {
+        if before.users.is_some() && self.users.is_none() {
+            Some("basic_auth_users")
+        } else if before.asks_for_certificate && !self.asks_for_certificate {
+            Some("client_auth_type")
+        } else if before.tls.is_some() && self.tls.is_none() {
+            Some("tls_server_config")
+        } else {
+            None
+        }
     }
 }
 
@@ -60,13 +82,21 @@ fn refuse<T>(what: &str, given: Option<&T>) -> Result<()> {
 }
 
 /// The file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default, deserialize_with = "section")]
     tls_server_config: Option<tls::Section>,
+    #[serde(default, deserialize_with = "section")]
     http_server_config: Option<Http>,
+    #[serde(default, deserialize_with = "section")]
     basic_auth_users: Option<BTreeMap<String, String>>,
     rate_limit: Option<IgnoredAny>,
+}
+
+/// A section that is named has something in it: else the file was cut there, and what it asks for would be left out.
+fn section<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Deserialize)]

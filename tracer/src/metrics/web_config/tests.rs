@@ -40,12 +40,41 @@ impl Drop for Folder {
 const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 
 #[test]
-fn an_empty_file_asks_for_nothing() {
-    let folder = Folder::new("empty");
-    for text in ["", "# nothing\n", "---\n", "{}", "basic_auth_users: {}", "http_server_config:\n  http2: true"] {
+fn a_file_may_ask_for_nothing() {
+    let folder = Folder::new("nothing");
+    for text in ["{}", "http_server_config:\n  http2: true"] {
         let web = folder.parse(text).unwrap();
         assert!(web.tls.is_none() && web.users.is_none(), "{text:?}");
     }
+}
+
+/// Such is left of a file that was cut.
+#[test]
+fn nothing_empty_is_taken_for_an_open_door() {
+    let folder = Folder::new("cut");
+    for text in ["", "# nothing\n", "---\n", "basic_auth_users: {}"] {
+        let error = folder.refused(text);
+        assert!(error.contains("empty"), "{text:?}: {error}");
+    }
+    for text in ["basic_auth_users:\n", "basic_auth_users: ~", "tls_server_config:\n", "tls_server_config: {}\n"] {
+        folder.refused(text);
+    }
+}
+
+#[test]
+fn a_protection_that_is_gone_is_named() {
+    let folder = Folder::new("gone");
+    let read = |text: &str| folder.parse(text).unwrap();
+    let (open, encrypted) = (read("{}"), read(TLS));
+    let mutual = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: server.crt\n";
+    let mutual = read(&format!("{TLS}{mutual}"));
+    let passwords = read(&format!("{TLS}basic_auth_users:\n  alice: {HASH}\n"));
+    assert_eq!(open.lost_since(&encrypted), Some("tls_server_config"));
+    assert_eq!(encrypted.lost_since(&mutual), Some("client_auth_type"));
+    assert_eq!(encrypted.lost_since(&passwords), Some("basic_auth_users"));
+    assert_eq!(passwords.lost_since(&encrypted), None);
+    assert_eq!(mutual.lost_since(&open), None);
+    assert_eq!(mutual.lost_since(&mutual), None);
 }
 
 #[test]

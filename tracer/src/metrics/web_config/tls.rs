@@ -1,6 +1,5 @@
 //! Encryption: `tls_server_config`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use serde::de::IgnoredAny;
 use tokio_rustls::TlsAcceptor;
 
 use super::refuse;
+use crate::files::{self, MAX_SETTINGS};
 
 /// What it may hold.
 #[derive(Debug, Deserialize)]
@@ -75,8 +75,8 @@ const fn newest() -> Version {
     Version::Tls13
 }
 
-/// What encrypts so.
-pub(super) fn acceptor(file: Section, folder: &Path) -> Result<TlsAcceptor> {
+/// What encrypts so, and whether it lets in only those who have a certificate.
+pub(super) fn acceptor(file: Section, folder: &Path) -> Result<(TlsAcceptor, bool)> {
     refuse("client_allowed_sans", file.client_allowed_sans.as_ref())?;
     refuse("cipher_suites", file.cipher_suites.as_ref())?;
     refuse("curve_preferences", file.curve_preferences.as_ref())?;
@@ -91,13 +91,14 @@ pub(super) fn acceptor(file: Section, folder: &Path) -> Result<TlsAcceptor> {
     let key = PrivateKeyDer::from_pem_slice(&key).context("it holds no private key").context(key_from)?;
     let authorities = pem("client_ca", file.client_ca, file.client_ca_file, folder)?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions)?;
+    let asks_for_certificate = file.client_auth_type == ClientAuth::RequireAndVerifyClientCert;
     let builder = match client_verifier(file.client_auth_type, authorities, provider)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).with_context(|| format!("{from} and its key"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), asks_for_certificate))
 }
 
 fn versions(min: Version, max: Version) -> Result<Vec<&'static SupportedProtocolVersion>> {
@@ -118,7 +119,7 @@ fn pem(name: &str, inline: Option<String>, file: Option<PathBuf>, folder: &Path)
         (None, Some(path)) => {
             let path = folder.join(path);
             let from = format!("{name}_file {}", path.display());
-            let text = fs::read(&path).with_context(|| from.clone())?;
+            let text = files::read(&path, MAX_SETTINGS).with_context(|| from.clone())?;
             Ok(Some((text, from)))
         }
         (None, None) => Ok(None),

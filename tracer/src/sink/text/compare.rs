@@ -31,7 +31,7 @@ impl<W: Write> CompareText<W> {
 
 impl<W: Write> CompareSink for CompareText<W> {
     fn report(&mut self, report: &CompareReport) -> io::Result<()> {
-        let (name, kernel) = (fit::printable(&report.host.name), fit::printable(&report.host.kernel));
+        let (name, kernel) = (super::printable(&report.host.name), super::printable(&report.host.kernel));
         let length = seconds(report.duration);
         self.line(&format!("Packets dropped on {name} (Linux {kernel}) in {length}, by both sources"), Style::Plain)?;
         if report.comparison.places.is_empty() {

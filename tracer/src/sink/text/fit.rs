@@ -3,19 +3,11 @@
 use std::borrow::Cow;
 
 use crate::event::{Location, Origin, Place, Reason};
+use crate::outside::printable;
 use crate::sink::told_reason;
 
 /// Shorter than this, a symbol says nothing any more.
 const MIN_SYMBOL: usize = 8;
-
-/// The text without control characters: interfaces and namespaces may carry names that move the cursor.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-    } else {
-        text.into()
-    }
-}
 
 /// The text in at most `width` characters, `…` for what was left out of its middle.
 pub(super) fn shorten(text: &str, width: usize) -> Cow<'_, str> {

@@ -13,8 +13,8 @@ mod table;
 mod tests;
 mod trace;
 
+pub(crate) use crate::outside::printable;
 pub use compare::CompareText;
-pub(crate) use fit::printable;
 pub(crate) use number::{Grouped, rate};
 pub(crate) use paint::{Painted, Style};
 pub(crate) use sentence::drop_sentence;

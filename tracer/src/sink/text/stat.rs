@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::number::{Grouped, seconds};
 use super::paint::{Painted, Style};
 use super::table::{Columns, Extra, Row};
-use super::{Size, fit, ledger};
+use super::{Size, ledger};
 use crate::event::{Kind, Origin};
 use crate::ledger::Ledger;
 use crate::report::{SourceReport, StatReport};
@@ -132,9 +132,10 @@ impl View<'_> {
 
     /// What passes the tracepoint and is no packet of a network, by kind.
     fn not_packets(&self) -> Option<Line> {
-        const WORDS: [(Kind, &str); 3] = [
+        const WORDS: [(Kind, &str); 4] = [
             (Kind::Unix, "messages of Unix sockets"),
             (Kind::Netlink, "netlink messages"),
+            (Kind::Copy, "copies for sniffers (packet sockets)"),
             (Kind::Empty, "empty buffers (no packet)"),
         ];
         let count = |kind: Kind| {
@@ -164,7 +165,7 @@ impl View<'_> {
 
     fn head(&self) -> String {
         let StatReport { host, duration, .. } = self.report;
-        let (name, kernel) = (fit::printable(&host.name), fit::printable(&host.kernel));
+        let (name, kernel) = (super::printable(&host.name), super::printable(&host.kernel));
         let mut head = format!("Packets dropped on {name} (Linux {kernel}) in {}", seconds(*duration));
         if self.span != *duration {
             _ = write!(head, "; PKT/S of the last {}", seconds(self.span));

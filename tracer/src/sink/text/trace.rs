@@ -85,7 +85,7 @@ impl<W: Write> TraceText<W> {
 
 impl<W: Write> DropSink for TraceText<W> {
     fn start(&mut self, host: &Host, started_at: Timestamp) -> io::Result<()> {
-        let (name, kernel) = (fit::printable(&host.name), fit::printable(&host.kernel));
+        let (name, kernel) = (super::printable(&host.name), super::printable(&host.kernel));
         let time = TimeText::new(started_at);
         self.line = format!("Packets dropped on {name} (Linux {kernel}) from {} on; times are UTC", time.date());
         self.write_line(Style::Plain)?;

@@ -108,6 +108,17 @@ pub struct NetDmSource {
     interruptions: u64,
 }
 
+/// How the host's one drop monitor was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody runs it.
+    Unused,
+    /// Somebody does, in this mode.
+    InUse(AlertMode),
+    /// A run of droptrace that was killed left it on, or its settings changed.
+    Left,
+}
+
 impl NetDmSource {
     /// Starts the monitor, or listens to the one that runs. Must be called within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self, Error> {
@@ -136,13 +147,17 @@ impl NetDmSource {
         Ok(Self { session, stream, checks, baseline, tail_drops: Some(0), interruptions: 0 })
     }
 
-    /// Whether a source could be started, and the mode in which others run the monitor by now. Changes nothing.
-    pub async fn probe() -> Result<Option<AlertMode>, Error> {
+    /// Whether a source could be started, and who runs the monitor by now. Changes nothing.
+    pub async fn probe() -> Result<Found, Error> {
         let mut control = Control::open().await?;
         control.join(&Socket::open()?)?;
         let is_running = control.is_running().await?;
-        let mode = control.config().await?.mode;
-        Ok(is_running.then_some(mode))
+        let config = control.config().await?;
+        Ok(match session::is_left(&NoteFile::default(), config, is_running) {
+            true => Found::Left,
+            false if is_running => Found::InUse(config.mode),
+            false => Found::Unused,
+        })
     }
 
     /// What alerts tell now: others may run the monitor in another mode than was asked for.

@@ -269,6 +269,12 @@ async fn repair(control: &mut Control, notes: &NoteFile) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a run of droptrace that was killed left the monitor as it is.
+pub(super) fn is_left(notes: &NoteFile, config: Config, is_running: bool) -> bool {
+    let note = notes.read().ok().flatten();
+    note.is_some_and(|note| verdict(&note, &Process::current(), config, is_running) == Verdict::Left)
+}
+
 /// What a note means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {

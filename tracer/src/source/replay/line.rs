@@ -13,6 +13,8 @@ use crate::event::{Kind, Location, Origin, PacketStart, Place, Reason, Symbol, T
 use crate::facts::Facts;
 use crate::report::{Host, SourceReport};
 
+/// Bytes of a name at most: symbols have up to 511 (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`), all others are shorter.
+const LONGEST_NAME: usize = 512;
 /// The schema of a recording's last line.
 const LEDGER: &str = "droptrace.ledger.v1";
 
@@ -183,6 +185,11 @@ impl DropLine<'_> {
     }
 
     fn place(self) -> Result<Place, Refused> {
+        let names = [&self.reason, &self.subsystem, &self.symbol, &self.module, &self.trap_group];
+        let names = names.into_iter().chain([&self.interface, &self.netns_name]).flatten();
+        if names.map(String::len).any(|length| length > LONGEST_NAME) {
+            return Err(Refused::Field("a name is longer than 512 bytes"));
+        }
         let digits = self.address.strip_prefix("0x");
         let address = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
         let address = address.ok_or(Refused::Field("`address` is not hexadecimal"))?;

@@ -1,0 +1,370 @@
+//! Files, signals and readers that a run can meet: what is wrong is said, nothing is destroyed, and nothing hangs.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::fs::{CWD, FileType, mknodat};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::agent::Agent;
+use tests::droptrace::{Droptrace, Finished, Stat, binary, command, fleet_command};
+use tests::frame::ethernet;
+use tests::netns::Netns;
+use tests::packet::PacketSocket;
+use tests::trials::{self, trial, trial_as_root};
+use tests::wire::{Wire, udp};
+use tests::{eventually, pause};
+
+fn main() -> ExitCode {
+    trials::run([signals(), files(), agents(), sniffers()].into_iter().flatten().collect())
+}
+
+/// A folder that vanishes with its handle.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("droptrace-luck-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> Result<String> {
+        let path = self.path(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(command: &mut Command) -> Result<Finished> {
+    Droptrace::spawn(command)?.wait()
+}
+
+fn signals() -> Vec<Trial> {
+    vec![
+        trial_as_root("a_terminal_that_is_closed_ends_stat_in_order", || closed_terminal(&["stat"], "accounted")),
+        trial_as_root("a_terminal_that_is_closed_ends_trace_in_order", || {
+            closed_terminal(&["trace", "--all"], "accounted")
+        }),
+        trial_as_root("a_terminal_that_is_closed_ends_snapshot_in_order", || {
+            closed_terminal(&["snapshot", "--duration", "1h"], "droptrace.snapshot.v1")
+        }),
+        trial_as_root("nohup_is_respected", nohup_is_respected),
+        trial_as_root("a_reader_that_goes_from_a_quiet_trace", || reader_goes(&["trace"])),
+        trial_as_root("a_reader_that_goes_from_a_quiet_stat", || reader_goes(&["stat"])),
+    ]
+}
+
+/// A namespace with so many drops.
+fn drops(host: &Netns, count: usize) -> Result<()> {
+    host.command("ip link set lo up")?;
+    let socket = udp(host, (Ipv4Addr::LOCALHOST, 0).into())?;
+    for _ in 0..count {
+        // The kernel reports the refusal by the next call.
+        _ = socket.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));
+    }
+    Ok(())
+}
+
+fn closed_terminal(arguments: &[&str], word: &str) -> Result<()> {
+    let (folder, host) = (Folder::new(arguments[0])?, Netns::new()?);
+    let (inum, out) = (host.inum().to_string(), folder.path("out"));
+    // A snapshot is one of the whole host.
+    let only: &[&str] = if arguments[0] == "snapshot" { &[] } else { &["--netns", &inum] };
+    let droptrace = Droptrace::start(&[arguments, only, &["--output", &out]].concat())?;
+    drops(&host, 7)?;
+    droptrace.signal(Signal::HUP)?;
+    let finished = droptrace.wait()?;
+    ensure!(finished.status.success(), "{finished:?}");
+    let text = fs::read_to_string(out)?;
+    ensure!(text.contains(word) && text.contains("NO_SOCKET"), "{text}");
+    Ok(())
+}
+
+fn nohup_is_respected() -> Result<()> {
+    let mut command = Command::new("nohup");
+    command.arg(binary()?).args(["stat", "--format", "json"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut droptrace = Droptrace::spawn(&mut command)?;
+    droptrace.await_attached()?;
+    droptrace.signal(Signal::HUP)?;
+    pause(std::time::Duration::from_millis(200));
+    droptrace.signal(Signal::TERM)?;
+    let finished = droptrace.wait()?;
+    let document: Value = serde_json::from_str(&finished.stdout)?;
+    let duration = document["duration_ns"].as_u64().context("no duration")?;
+    ensure!(finished.status.success() && duration >= 200_000_000, "{finished:?}");
+    Ok(())
+}
+
+fn reader_goes(arguments: &[&str]) -> Result<()> {
+    let host = Netns::new()?;
+    let inum = host.inum().to_string();
+    let (reader, writer) = io::pipe()?;
+    let mut droptrace = Droptrace::spawn(command(&[arguments, &["--netns", &inum]].concat())?.stdout(writer))?;
+    droptrace.await_attached()?;
+    drop(reader);
+    let finished = droptrace.wait()?;
+    ensure!(finished.status.success(), "{finished:?}");
+    Ok(())
+}
+
+const RECORDING: &str = r#"{"schema":"droptrace.raw.v1","host":"h","kernel":"k","started_at":"2026-11-26T10:00:00Z","captured":128,"home_netns":1}
+{"schema":"droptrace.ledger.v1","sources":[],"union":null}
+"#;
+
+/// A snapshot without drops; `details` stands in the account of its source.
+fn snapshot(host: &str, details: &str) -> String {
+    format!(
+        r#"{{"schema":"droptrace.snapshot.v1","version":"0","host":"{host}","kernel":"k","build_id":null,"started_at":"2026-11-26T10:00:00Z","duration_ns":1,"interfaces":[],"step":{{"source":"ebpf","mode":"tp_btf"}},"refusals":[],"sources":[{{"source":"ebpf","mode":"tp_btf","ledger":{{"accounted":0,"overflow":0,"filtered":0,"lost":0,"events":{details}}}}}],"drops":[],"overflow":[]}}"#
+    )
+}
+
+fn files() -> Vec<Trial> {
+    vec![
+        trial("a_recording_is_not_overwritten_by_its_replay", || {
+            let folder = Folder::new("replay")?;
+            let file = folder.file("recording", RECORDING)?;
+            untouched(&file, &mut command(&["replay", &file, "--output", &file])?)
+        }),
+        trial("a_snapshot_is_not_overwritten_by_its_merge", || {
+            let folder = Folder::new("merge")?;
+            let file = folder.file("s.json", snapshot("h", "null"))?;
+            fs::hard_link(&file, folder.path("other-name"))?;
+            untouched(&file, &mut fleet_command(&["merge", &file, "--output", &folder.path("other-name")])?)?;
+            untouched(&file, &mut fleet_command(&["merge", &file, "--html", &file])?)
+        }),
+        trial("results_and_page_are_two_files", || {
+            let folder = Folder::new("page")?;
+            let (file, out) = (folder.file("s.json", snapshot("h", "null"))?, folder.path("out"));
+            let finished = run(&mut fleet_command(&["merge", &file, "--output", &out, "--html", &out])?)?;
+            ensure!(!finished.status.success() && finished.stderr.contains("are one file"), "{finished:?}");
+            Ok(())
+        }),
+        trial("a_bomb_among_snapshots", a_bomb_among_snapshots),
+        trial("names_without_end_in_a_recording", names_without_end),
+        trial("names_that_turn_text_around", names_that_turn_text_around),
+        trial("machines_of_one_name", machines_of_one_name),
+        trial("a_recording_with_lines_missing_or_doubled", lines_missing_or_doubled),
+    ]
+}
+
+/// The command is refused, and the file stays as it was.
+fn untouched(file: &str, command: &mut Command) -> Result<()> {
+    let before = fs::read(file)?;
+    let finished = run(command)?;
+    ensure!(!finished.status.success() && finished.stderr.contains("are one file"), "{finished:?}");
+    ensure!(fs::read(file)? == before, "{file} was changed");
+    Ok(())
+}
+
+/// Megabytes of small objects, in some kilobytes: refused, in bounded memory, and the good one is read.
+fn a_bomb_among_snapshots() -> Result<()> {
+    let folder = Folder::new("bomb")?;
+    folder.file("good.json", snapshot("good", "null"))?;
+    let objects = format!("[{}0]", r#"{"":0},"#.repeat(10 << 20));
+    folder.file("bomb.json", snapshot("bomb", &objects))?;
+    let path = folder.0.display().to_string();
+    let limited = r#"ulimit -v 1500000; exec "$0" "$@""#;
+    let inner = fleet_command(&["merge", &path, "--format", "json"])?;
+    let mut command = Command::new("sh");
+    command.args(["-c", limited]).arg(inner.get_program()).args(inner.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let finished = run(&mut command)?;
+    let report: Value = serde_json::from_str(&finished.stdout).with_context(|| format!("{finished:?}"))?;
+    let is_told = finished.stderr.contains("bomb.json") && finished.stderr.contains("no snapshot");
+    ensure!(report["input"]["read"] == 1 && is_told, "{report}, {}", finished.stderr);
+    Ok(())
+}
+
+fn names_without_end() -> Result<()> {
+    let folder = Folder::new("names")?;
+    let (start, ledger) = RECORDING.trim_end().split_once('\n').context("two lines")?;
+    let long = "x".repeat(1000);
+    let line = format!(
+        r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"address":"0x1","ethertype":0,"interface":"{long}","length":0,"bytes":""}}"#
+    );
+    let file = folder.file("recording", format!("{start}\n{line}\n{ledger}\n"))?;
+    let finished = run(&mut command(&["replay", &file])?)?;
+    let is_told = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
+    ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    Ok(())
+}
+
+/// What stands in it is compared with what its source told.
+fn lines_missing_or_doubled() -> Result<()> {
+    let folder = Folder::new("thinned")?;
+    let (start, _) = RECORDING.split_once('\n').context("two lines")?;
+    let drops: Vec<_> = (1..=20)
+        .map(|at| {
+            format!(
+                r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":{at},"address":"0x1","ethertype":0,"length":0,"bytes":""}}"#
+            )
+        })
+        .collect();
+    let ledger = r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":20,"accounted":20,"overflow":0,"filtered":0,"lost":0,"missed":0,"unread":0,"events":{"offered":20,"submitted":20,"suppressed":0,"ring_full":0,"delivered":20,"undecodable":0,"pending":0,"unreadable":0},"qdisc_untaken":null}}],"union":null}"#;
+    let replayed = |lines: &[&str]| {
+        let file = folder.file("recording", format!("{start}\n{}\n{ledger}\n", lines.join("\n")))?;
+        run(&mut command(&["replay", &file, "--stat", "--format", "json"])?)
+    };
+    let all: Vec<&str> = drops.iter().map(String::as_str).collect();
+    let whole = replayed(&all)?;
+    ensure!(whole.status.success(), "{whole:?}");
+    for (lines, count) in [(&all[..15], "15"), (&[&all[..], &all[..]].concat(), "40")] {
+        let finished = replayed(lines)?;
+        let is_told = finished.stderr.contains(&format!("it has {count} drops of ebpf, which told 20"));
+        ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    }
+    Ok(())
+}
+
+/// Two machines are two hosts, and one that is told of twice is said to be.
+fn machines_of_one_name() -> Result<()> {
+    let folder = Folder::new("machines")?;
+    let of =
+        |machine: &str| snapshot("h", "null").replace(r#""kernel""#, &format!(r#""machine":"{machine}","kernel""#));
+    let [one, other, again] =
+        [("1.json", "1"), ("2.json", "2"), ("3.json", "1")].map(|(file, id)| folder.file(file, of(id)));
+    let (one, other, again) = (one?, other?, again?);
+    let merged = |files: &[&String]| -> Result<(Option<i32>, Value)> {
+        let names = files.iter().map(|file| file.as_str());
+        let finished =
+            run(&mut fleet_command(&["merge", "--format", "json"].into_iter().chain(names).collect::<Vec<_>>())?)?;
+        Ok((finished.status.code(), serde_json::from_str(&finished.stdout)?))
+    };
+    let (status, report) = merged(&[&one, &other])?;
+    ensure!(status == Some(0) && report["fleet"]["hosts"] == 2 && report["input"]["read"] == 2, "{status:?} {report}");
+    let (status, report) = merged(&[&one, &again])?;
+    ensure!(report["findings"][0]["kind"] == "duplicate" && status == Some(3), "{status:?} {report}");
+    ensure!(report["fleet"]["hosts"] == 1 && report["input"]["read"] == 1, "{report}");
+    Ok(())
+}
+
+/// As JSON has it: clears the screen, turns the rest of a line around, hides, and stands for the start of a sequence.
+const HOSTILE: &str = r"x\u001b[2J\u202ey\u200bz\u009bw";
+
+/// In all that people read, of files, hosts and places.
+fn names_that_turn_text_around() -> Result<()> {
+    let folder = Folder::new("names-around")?;
+    let row = format!(
+        r#""drops":[{{"reason":"{HOSTILE}","subsystem":"{HOSTILE}","symbol":"{HOSTILE}","offset":1,"module":null,"trap_group":null,"protocol":"{HOSTILE}","interface":"{HOSTILE}","class":"{HOSTILE}","netns_name":null,"own_netns":true,"netlink":false,"packets":100000,"bytes":null,"first_seen":"2026-11-26T10:00:00Z","last_seen":"2026-11-26T10:00:00Z"}}]"#
+    );
+    let text = snapshot(HOSTILE, "null").replace(r#""drops":[]"#, &row);
+    let good = folder.file("good.json", text)?;
+    let bad = folder.file("bad\u{1b}[2J\u{202e}\n.json", "{")?;
+    let page = folder.path("page.html");
+    let merged = run(&mut fleet_command(&["merge", &good, &bad, "--html", &page])?)?;
+    ensure!(merged.stdout.contains("y\u{fffd}z") && merged.stderr.contains("bad\u{fffd}[2J"), "{merged:?}");
+    let (start, ledger) = RECORDING.trim_end().split_once('\n').context("two lines")?;
+    let line = format!(
+        r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"reason":"{HOSTILE}","reason_number":3,"subsystem":"core","symbol":"{HOSTILE}","offset":1,"address":"0x1","ethertype":0,"interface":"{HOSTILE}","ifindex":2,"netns_name":"{HOSTILE}","length":0,"bytes":""}}"#
+    );
+    let start = start.replace(r#""host":"h""#, &format!(r#""host":"{HOSTILE}""#));
+    let recording = folder.file("recording\u{202e}", format!("{start}\n{line}\n{{}}\n{ledger}\n"))?;
+    let (shown, counted) =
+        (run(&mut command(&["replay", &recording])?)?, run(&mut command(&["replay", &recording, "--stat"])?)?);
+    ensure!(shown.stdout.contains("y\u{fffd}z") && counted.stdout.contains("y\u{fffd}z"), "{shown:?} {counted:?}");
+    let page = fs::read_to_string(page)?;
+    ensure!(page.contains("y\u{fffd}z"), "the page has no name");
+    let all = [&merged.stdout, &merged.stderr, &shown.stdout, &shown.stderr, &counted.stdout, &counted.stderr, &page];
+    for text in all {
+        let found = text.chars().find(|c| *c != '\n' && tracer::outside::is_hidden(*c));
+        ensure!(found.is_none(), "{found:?} in {text:?}");
+    }
+    Ok(())
+}
+
+fn agents() -> Vec<Trial> {
+    vec![
+        trial_as_root("a_reload_that_meets_a_fifo", || {
+            reload_meets(|path| Ok(mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0)?), "not a regular file")
+        }),
+        trial_as_root("a_reload_that_meets_a_device", || {
+            reload_meets(|path| Ok(std::os::unix::fs::symlink("/dev/zero", path)?), "not a regular file")
+        }),
+        trial_as_root("a_reload_that_meets_a_huge_file", || {
+            reload_meets(|path| Ok(fs::write(path, vec![b'#'; 2 << 20])?), "longer than")
+        }),
+        trial_as_root("a_web_config_that_is_cut", a_web_config_that_is_cut),
+    ]
+}
+
+/// The agent goes on serving as before, says why, and ends when asked to.
+fn reload_meets(put: impl FnOnce(&Path) -> Result<()>, why: &str) -> Result<()> {
+    let folder = Folder::new(&why.replace(' ', "-"))?;
+    let file = folder.file("agent.toml", "")?;
+    let mut agent = Agent::start(&["--config", &file])?;
+    fs::remove_file(&file)?;
+    put(Path::new(&file))?;
+    agent.droptrace.signal(Signal::HUP)?;
+    agent.droptrace.await_said(why)?;
+    ensure!(agent.get("/-/healthy")?.status == 200, "it serves no more");
+    agent.finish().map(drop)
+}
+
+/// What is left of it does not let in everybody.
+fn a_web_config_that_is_cut() -> Result<()> {
+    const WHOLE: &str = "basic_auth_users:\n  me: $2y$04$YXHNCTIX1TKbHyLEMPlmh.yOWkL3mQnVxoEkS4FRWm/kpPl2p2cPe\n";
+    let folder = Folder::new("web")?;
+    let file = folder.file("web.yml", WHOLE)?;
+    let mut agent = Agent::start(&["--web-config", &file, "--listen-insecure"])?;
+    ensure!(agent.get("/metrics")?.status == 401, "anybody may scrape");
+    for cut in ["basic_auth_users:\n", "basic_auth_users: {}\n", "", "{}\n"] {
+        fs::File::create(&file)?.write_all(cut.as_bytes())?;
+        agent.droptrace.signal(Signal::HUP)?;
+        agent.droptrace.await_said("goes on as before")?;
+        ensure!(agent.get("/metrics")?.status == 401, "anybody may scrape after {cut:?}");
+    }
+    agent.finish().map(drop)
+}
+
+/// An `EtherType` that is for experiments (IEEE 802).
+const EXPERIMENTAL: u16 = 0x88b5;
+
+fn sniffers() -> Vec<Trial> {
+    vec![trial_as_root("copies_for_a_sniffer_are_no_packets", copies_for_a_sniffer)]
+}
+
+/// A packet socket without room: what it misses is told apart from packets.
+fn copies_for_a_sniffer() -> Result<()> {
+    const COUNT: u64 = 20;
+    let wire = Wire::new()?;
+    let socket = PacketSocket::bind(&wire.host, "host0", EXPERIMENTAL)?;
+    set_socket_recv_buffer_size(&socket, 1)?;
+    let frame = ethernet(EXPERIMENTAL, b"droptrace");
+    while socket.dropped()? == 0 {
+        wire.send(&frame)?;
+    }
+    let inum = wire.host.inum().to_string();
+    let mut missed = 0;
+    let stat = Stat::during(&["--netns", &inum], || {
+        wire.repeat(COUNT, &frame)?;
+        eventually("the socket to miss them", || {
+            missed += socket.dropped()?;
+            Ok(missed >= COUNT)
+        })
+    })?;
+    let stat = stat.0;
+    let of = |list: &str, kind: &str| -> u64 {
+        let rows = stat[list].as_array().into_iter().flatten();
+        rows.filter(|row| row["kind"] == kind).filter_map(|row| row["packets"].as_u64()).sum()
+    };
+    ensure!(missed == COUNT && of("not_packets", "copy") == missed && of("drops", "packet") == 0, "{missed}: {stat}");
+    Ok(())
+}

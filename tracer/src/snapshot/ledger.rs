@@ -1,0 +1,153 @@
+//! Reads the account of a source. What it tells beyond the fields that all sources have is kept as it is, within bounds: it may
+//! come from anywhere.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::Ledger;
+
+/// Members of an account, and of an object within it; those of ours have about 20.
+const MOST_MEMBERS: usize = 64;
+/// 2^53, which is also what 2^53 + 1 becomes as a float.
+const FIRST_ROUNDED: f64 = 9_007_199_254_740_992.0;
+/// Bytes of a name or a text.
+const LONGEST: usize = 256;
+
+impl<'de> Deserialize<'de> for Ledger {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut members = deserializer.deserialize_map(Members { deep: true })?;
+        let mut number = |name: &'static str| -> Result<u64, D::Error> {
+            let value = members.remove(name).ok_or_else(|| de::Error::missing_field(name))?;
+            value.as_u64().ok_or_else(|| de::Error::custom(format_args!("`{name}` is no count")))
+        };
+        let (accounted, overflow, filtered) = (number("accounted")?, number("overflow")?, number("filtered")?);
+        let lost = match members.remove("lost") {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(value.as_u64().ok_or_else(|| de::Error::custom("`lost` is no count"))?),
+        };
+        Ok(Self { accounted, overflow, filtered, lost, details: members })
+    }
+}
+
+/// Members of an object: numbers, truths, short texts, and, where it is `deep`, such objects.
+#[derive(Clone, Copy)]
+struct Members {
+    deep: bool,
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if members.len() == MOST_MEMBERS || name.len() > LONGEST {
+                return Err(de::Error::custom(format_args!(
+                    "an account has more than {MOST_MEMBERS} members, or one whose name is longer than {LONGEST} bytes"
+                )));
+            }
+            members.insert(name, map.next_value_seed(Member { deep: self.deep })?);
+        }
+        Ok(members)
+    }
+}
+
+/// The value of a member.
+#[derive(Clone, Copy)]
+struct Member {
+    deep: bool,
+}
+
+impl<'de> de::DeserializeSeed<'de> for Member {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Member {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, true, false, null, a text, or an object of such")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        // As which whole numbers are read that are larger than any count.
+        if value.abs() >= FIRST_ROUNDED {
+            return Err(E::custom(format_args!("an account has a number beyond 2^64 - 1: {value}")));
+        }
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        if value.len() > LONGEST {
+            return Err(E::custom(format_args!("a text of an account is longer than {LONGEST} bytes")));
+        }
+        Ok(value.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        if self.deep {
+            return Members { deep: false }.visit_map(map).map(Value::Object);
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Err(de::Error::custom("an account has objects within objects"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Ledger, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_account_is_read_as_it_was_written() {
+        let text = r#"{"accounted":1,"overflow":2,"filtered":3,"lost":null,"events":{"offered":5,"rate":-1},"x":null}"#;
+        let ledger = read(text).unwrap();
+        assert_eq!((ledger.accounted, ledger.overflow, ledger.filtered, ledger.lost), (1, 2, 3, None));
+        assert_eq!(serde_json::to_string(&ledger).unwrap(), text);
+        assert_eq!(read(r#"{"accounted":1,"overflow":0,"filtered":0,"lost":9}"#).unwrap().lost, Some(9));
+    }
+
+    #[test]
+    fn what_has_no_bound_is_refused() {
+        let with =
+            |member: &str| read(&format!(r#"{{"accounted":1,"overflow":0,"filtered":0,{member}}}"#)).unwrap_err();
+        assert!(with(r#""events":[{"":0},{"":0}]"#).contains("a number, true, false, null, a text, or an object"));
+        assert!(with(r#""events":{"a":{"b":1}}"#).contains("objects within objects"));
+        assert!(with(&format!(r#""text":"{}""#, "x".repeat(300))).contains("longer than 256 bytes"));
+        let many: Vec<String> = (0..70).map(|it| format!(r#""{it}":0"#)).collect();
+        assert!(with(&many.join(",")).contains("more than 64 members"));
+        assert!(with(r#""hits":18446744073709551616"#).contains("a number beyond 2^64 - 1"));
+        assert!(read(r#"{"accounted":18446744073709551616,"overflow":0,"filtered":0}"#).is_err());
+        assert!(read(r#"{"accounted":-1,"overflow":0,"filtered":0}"#).unwrap_err().contains("`accounted` is no count"));
+        assert!(read("{}").unwrap_err().contains("missing field `accounted`"));
+    }
+}

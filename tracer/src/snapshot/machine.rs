@@ -1,0 +1,55 @@
+//! What tells two machines of one name apart.
+
+use std::path::Path;
+
+use ring::hmac;
+
+use crate::files;
+
+/// Written when the system was installed or first started (`machine-id(5)`).
+const FILES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+/// It has 33 bytes.
+const MAX_BYTES: u64 = 64;
+/// The id itself is confidential, as its manual has it: what is told is made of it for this purpose only.
+const PURPOSE: &[u8] = b"droptrace snapshot";
+
+/// Of this machine: the same after each start, in hexadecimal; none where it has none.
+pub fn machine() -> Option<String> {
+    FILES.iter().find_map(|file| hashed(&files::read_text(Path::new(file), MAX_BYTES).ok()?))
+}
+
+/// None of an id that is empty, `uninitialized` or nothing but zeros: many machines have those.
+fn hashed(text: &str) -> Option<String> {
+    let id = text.trim();
+    let is_id = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()) && id.chars().any(|c| c != '0');
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, id.to_ascii_lowercase().as_bytes()), PURPOSE);
+    let (first, _) = tag.as_ref().split_first_chunk()?;
+    is_id.then(|| format!("{:016x}", u64::from_be_bytes(*first)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_stable_and_not_told() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let told = hashed(&format!("{id}\n")).unwrap();
+        assert_eq!((told.len(), Some(&told)), (16, hashed(&id.to_uppercase()).as_ref()));
+        assert!(!id.contains(&told) && Some(told) != hashed("1123456789abcdef0123456789abcdef"));
+    }
+
+    #[test]
+    fn what_many_machines_have_is_none() {
+        for text in [
+            "",
+            "\n",
+            "uninitialized\n",
+            "00000000000000000000000000000000",
+            "0123",
+            "0123456789abcdef0123456789abcdeg",
+        ] {
+            assert_eq!(hashed(text), None, "{text}");
+        }
+    }
+}
