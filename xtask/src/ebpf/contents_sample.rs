@@ -30,6 +30,7 @@ impl Default for Sample {
         .section("license", SectionKind::Data, b"Dual MIT/GPL\0")
         .section("maps", SectionKind::Data, &[0; 64])
         .section(".rodata", SectionKind::ReadOnlyData, &[0; 64])
+        .section(".bss", SectionKind::UninitializedData, &[0; 8])
         .section(".BTF", SectionKind::Other, &btf)
         .section(".BTF.ext", SectionKind::Other, &btf);
         for (name, section) in PROGRAMS {
@@ -111,7 +112,11 @@ impl Sample {
                 add_debug(&mut object);
             }
             let id = object.add_section(Vec::new(), name.clone().into_bytes(), *kind);
-            object.append_section_data(id, data, 8);
+            if *kind == SectionKind::UninitializedData {
+                object.append_section_bss(id, data.len() as u64, 8);
+            } else {
+                object.append_section_data(id, data, 8);
+            }
             sections.push((name, id));
         }
         let find = |name: &str| sections.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
