@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::runtime::Runtime;
 use tracer::event::PacketStart;
 use tracer::kernel::btf::KernelBtf;
-use tracer::source::ebpf::{EbpfSource, EventOptions, Mode, Options, RingReader};
+use tracer::source::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 
 /// Room for all records of a test, which are read at its end.
 const RING_SIZE: u32 = 64 << 20;
@@ -42,6 +42,8 @@ pub struct Listener {
     runtime: Runtime,
     source: EbpfSource,
     ring: RingReader,
+    drops: BTreeMap<u64, Split>,
+    drained: Drained,
 }
 
 impl Listener {
@@ -62,15 +64,14 @@ impl Listener {
         };
         let (source, ring) = EbpfSource::start(&options, &KernelBtf::load()?)?;
         drop(context);
-        Ok(Self { runtime, source, ring: ring.context("no ring")? })
+        let ring = ring.context("no ring")?;
+        Ok(Self { runtime, source, ring, drops: BTreeMap::new(), drained: Drained::default() })
     }
 
-    /// Ends, and tells the drops. Nothing else may be missing.
-    pub fn finish(mut self) -> Result<Heard> {
-        let _context = self.runtime.enter();
-        self.source.detach()?;
-        let mut drops = BTreeMap::<u64, Split>::new();
-        let (drained, _) = self.ring.drain(u64::MAX, |record| {
+    /// Takes what is there, and tells how many drops were heard so far.
+    pub fn hear(&mut self) -> u64 {
+        let Self { ring, drops, drained, .. } = self;
+        let (taken, _) = ring.drain(u64::MAX, |record| {
             let split = drops.entry(record.header.key.location).or_default();
             match record.start {
                 PacketStart::Mac => split.with_link_header += 1,
@@ -78,7 +79,18 @@ impl Listener {
             }
             Ok::<_, std::convert::Infallible>(())
         });
-        let ledger = self.source.ledger(drained);
+        drained.delivered += taken.delivered;
+        drained.undecodable += taken.undecodable;
+        drained.delivered
+    }
+
+    /// Ends, and tells the drops. Nothing else may be missing.
+    pub fn finish(mut self) -> Result<Heard> {
+        self.source.detach()?;
+        self.hear();
+        let Self { runtime, source, drops, drained, .. } = self;
+        let _context = runtime.enter();
+        let ledger = source.ledger(drained);
         let events = ledger.events.context("no records")?;
         ensure!(events.submitted == ledger.hits && drained.delivered == ledger.hits, "records are missing: {ledger:?}");
         Ok(Heard { drops, withheld: ledger.lost() })

@@ -99,3 +99,12 @@ pub fn bpf_command(command: libc::c_int, attributes: &[u8]) -> io::Result<i32> {
 fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+/// SIGHUP ends processes again that are started from now on, unless they handle it.
+pub fn default_hangup() {
+    #[expect(unsafe_code, reason = "the default action is no handler")]
+    // SAFETY: nothing is called.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_DFL)
+    };
+}

@@ -9,6 +9,8 @@ use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::process::geteuid;
 
+use crate::sys;
+
 /// Namespaces and processes of few tests at a time leave the machine usable, and their sum short.
 const THREADS: usize = 2;
 
@@ -81,6 +83,8 @@ pub fn run_one_by_one(trials: Vec<Trial>) -> ExitCode {
 }
 
 fn run_by(threads: usize, trials: Vec<Trial>) -> ExitCode {
+    // Who started the tests may have it ignored, as `nohup` does, and so would all that they start.
+    sys::default_hangup();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(threads);
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -13,10 +14,11 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::agent::Agent;
+use tests::case::drained;
 use tests::droptrace::{Droptrace, Finished, Stat, binary, command, fleet_command};
 use tests::frame::ethernet;
 use tests::netns::Netns;
-use tests::packet::PacketSocket;
+use tests::packet::{ALL_PROTOCOLS, PacketSocket};
 use tests::trials::{self, trial, trial_as_root};
 use tests::wire::{Wire, udp};
 use tests::{eventually, pause};
@@ -30,8 +32,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("droptrace-luck-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path)?;
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("droptrace-luck-{}-{number}-{name}", std::process::id()));
+        fs::create_dir(&path)?;
         Ok(Self(path))
     }
 
@@ -152,10 +156,24 @@ fn files() -> Vec<Trial> {
         }),
         trial("results_and_page_are_two_files", || {
             let folder = Folder::new("page")?;
-            let (file, out) = (folder.file("s.json", snapshot("h", "null"))?, folder.path("out"));
-            let finished = run(&mut fleet_command(&["merge", &file, "--output", &out, "--html", &out])?)?;
-            ensure!(!finished.status.success() && finished.stderr.contains("are one file"), "{finished:?}");
+            let (file, out) = (folder.file("s.json", snapshot("h", "null"))?, folder.file("out", "kept")?);
+            untouched(&out, &mut fleet_command(&["merge", &file, "--output", &out, "--html", &out])?)?;
+            untouched(&out, &mut fleet_command(&["merge", &file, "--output", &out, "--html", &file])?)?;
+            let on_stdout = fleet_command(&["merge", &file, "--html", "-"])?;
+            let finished = run(&mut { on_stdout })?;
+            ensure!(!finished.status.success() && finished.stdout.is_empty(), "{finished:?}");
+            let nowhere = ["merge", &file, "--output", "/dev/null", "--html", "/dev/null"];
+            ensure!(run(&mut fleet_command(&nowhere)?)?.status.success(), "/dev/null cannot be destroyed");
             Ok(())
+        }),
+        trial("settings_are_not_written_over", || {
+            let folder = Folder::new("settings")?;
+            let file = folder.file("http.toml", "")?;
+            let engine = "http://127.0.0.1:9";
+            untouched(
+                &file,
+                &mut fleet_command(&["diagnose", "--prometheus", engine, "--http-config", &file, "--output", &file])?,
+            )
         }),
         trial("a_bomb_among_snapshots", a_bomb_among_snapshots),
         trial("names_without_end_in_a_recording", names_without_end),
@@ -174,7 +192,7 @@ fn untouched(file: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Megabytes of small objects, in some kilobytes: refused, in bounded memory, and the good one is read.
+/// Megabytes of small objects: refused, in bounded memory, and the good one is read.
 fn a_bomb_among_snapshots() -> Result<()> {
     let folder = Folder::new("bomb")?;
     folder.file("good.json", snapshot("good", "null"))?;
@@ -341,30 +359,46 @@ fn sniffers() -> Vec<Trial> {
     vec![trial_as_root("copies_for_a_sniffer_are_no_packets", copies_for_a_sniffer)]
 }
 
-/// A packet socket without room: what it misses is told apart from packets.
+/// A sniffer of what is sent misses copies; the packets went on. A packet socket of its own protocol is the only receiver:
+/// what it misses is lost.
 fn copies_for_a_sniffer() -> Result<()> {
     const COUNT: u64 = 20;
     let wire = Wire::new()?;
-    let socket = PacketSocket::bind(&wire.host, "host0", EXPERIMENTAL)?;
-    set_socket_recv_buffer_size(&socket, 1)?;
-    let frame = ethernet(EXPERIMENTAL, b"droptrace");
-    while socket.dropped()? == 0 {
-        wire.send(&frame)?;
-    }
-    let inum = wire.host.inum().to_string();
-    let mut missed = 0;
-    let stat = Stat::during(&["--netns", &inum], || {
-        wire.repeat(COUNT, &frame)?;
-        eventually("the socket to miss them", || {
-            missed += socket.dropped()?;
-            Ok(missed >= COUNT)
-        })
+    let (sniffer, receiver) = (full_socket(&wire, ALL_PROTOCOLS)?, full_socket(&wire, EXPERIMENTAL)?);
+    let sender = PacketSocket::bind(&wire.host, "host0", 0)?;
+    let (own, others) = (ethernet(EXPERIMENTAL + 1, b"droptrace"), ethernet(EXPERIMENTAL, b"droptrace"));
+    eventually("the sniffer to be full", || {
+        sender.send(&own)?;
+        Ok(sniffer.dropped()? > 0)
     })?;
+    eventually("the receiver to be full", || {
+        wire.send(&others)?;
+        Ok(receiver.dropped()? > 0)
+    })?;
+    drained()?;
+    sniffer.dropped()?;
+    receiver.dropped()?;
+    let inum = wire.host.inum().to_string();
+    let stat = Stat::during(&["--netns", &inum], || {
+        (0..COUNT).try_for_each(|_| sender.send(&own))?;
+        wire.repeat(COUNT, &others)?;
+        drained()
+    })?;
+    // The sniffer shares what comes in with the receiver.
+    let (copies, missed) = (sniffer.dropped()?, receiver.dropped()?);
     let stat = stat.0;
     let of = |list: &str, kind: &str| -> u64 {
         let rows = stat[list].as_array().into_iter().flatten();
         rows.filter(|row| row["kind"] == kind).filter_map(|row| row["packets"].as_u64()).sum()
     };
-    ensure!(missed == COUNT && of("not_packets", "copy") == missed && of("drops", "packet") == 0, "{missed}: {stat}");
+    let found = (of("not_packets", "copy"), of("drops", "packet"));
+    ensure!((copies, missed) == (2 * COUNT, COUNT) && found == (COUNT, COUNT), "{copies}, {missed}, {found:?}: {stat}");
     Ok(())
+}
+
+/// A packet socket of the host with room for nothing.
+fn full_socket(wire: &Wire, protocol: u16) -> Result<PacketSocket> {
+    let socket = PacketSocket::bind(&wire.host, "host0", protocol)?;
+    set_socket_recv_buffer_size(&socket, 1)?;
+    Ok(socket)
 }

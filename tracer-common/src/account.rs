@@ -21,6 +21,9 @@ pub const KIND_TRAP: u8 = 4;
 /// [`DropKey::kind`]: a frame that an XDP program or a redirect dropped before it became an `sk_buff`.
 /// [`DropKey::reason`] is the action (`enum xdp_action`), or the error of a redirect with the highest bit set.
 pub const KIND_XDP: u8 = 5;
+/// [`DropKey::kind`]: a copy that the kernel made of a packet that went on: for packet sockets, of what is sent
+/// (`dev_queue_xmit_nit`, `net/core/dev.c`), or for a socket's error queue (`sock_queue_err_skb`, `net/core/skbuff.c`).
+pub const KIND_COPY: u8 = 6;
 /// [`DropKey::reason`] of [`KIND_XDP`]: this bit marks the error number of a redirect that failed.
 pub const XDP_REDIRECT_FAILED: u32 = 1 << 31;
 
@@ -174,7 +177,8 @@ pub struct XdpNote {
 /// Bytes of a packet's network and transport header that the sampler looks at.
 pub const SCRATCH_LEN: usize = 64;
 
-/// What the kernel program has read of a drop. Addresses are 0 where there is nothing.
+/// What the kernel program has read of a drop. Addresses are 0 where there is nothing. Where the headers are (`start`,
+/// `linear`, `network`, `start_kind`) is kept only while records are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]

@@ -32,7 +32,7 @@ pub const CALL_RDONLY_CAST: u32 = 0x6472_6f70;
 pub const CONSTANT: u32 = 0x6472_0000;
 /// Added to the offset of a load that stands for one of a field: eight times its index in [`Offsets`], and how many words
 /// beyond. Nothing else is loaded from so far away. Userspace replaces each before loading.
-pub const FIELD: u16 = 0x7e00;
+pub const FIELD: u16 = 0x7000;
 
 /// Byte offsets of kernel fields, from BTF. [`ABSENT`] where this kernel has no such field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Offsets {
     pub skb_vlan_proto: u32,
     /// The byte with the bit `sk_buff.vlan_present` (before 6.2).
     pub skb_vlan_present: u32,
+    /// The byte with the bits of `sk_buff.pkt_type`.
+    pub skb_pkt_type: u32,
     /// `sk_buff.mark`.
     pub skb_mark: u32,
     /// `sk_buff.queue_mapping`.
@@ -218,13 +220,16 @@ pub struct Config {
     pub trap_control: u32,
     /// The bit of `sk_buff.vlan_present` in its byte (before 6.2).
     pub vlan_present_mask: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// The bits of `sk_buff.pkt_type` in its byte; 0 where there is no such field.
+    pub pkt_type_mask: u32,
+    /// `PACKET_OUTGOING` (`include/uapi/linux/if_packet.h`) in those bits.
+    pub pkt_type_outgoing: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 57 * 4);
+    assert!(size_of::<Offsets>() == 58 * 4);
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
+    assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 328);
+    assert!(size_of::<Config>() == 336);
 };

@@ -85,7 +85,7 @@ impl<const AT: usize, const WORD: usize> Field<AT, WORD> {
 /// `T` must be a plain number or pointer, and `value` have no bits beyond it.
 #[inline(always)]
 unsafe fn narrow<T: Copy>(value: u64) -> T {
-    const { assert!(size_of::<T>() <= size_of::<u64>() && cfg!(target_endian = "little")) };
+    const { assert!(matches!(size_of::<T>(), 1 | 2 | 4 | 8) && cfg!(target_endian = "little")) };
     // SAFETY: the caller's; the lower bytes come first.
     unsafe {
         core::hint::assert_unchecked(size_of::<T>() == size_of::<u64>() || value >> (size_of::<T>() * 8) == 0);

@@ -198,6 +198,16 @@ pub(crate) fn beyond(address: u64, distance: u64) -> u64 {
     sum
 }
 
+/// How far `address` lies beyond `start`, both as in [`beyond`]. Of two pointers the verifier knows nothing; written as a
+/// sum with more operands it could become a number and a pointer again.
+#[inline(always)]
+pub(crate) fn distance(address: u64, start: u64) -> u64 {
+    let mut distance = address;
+    // SAFETY: a subtraction.
+    unsafe { asm!("{} -= {}", inout(reg) distance, in(reg) start, options(pure, nomem, nostack, preserves_flags)) };
+    distance
+}
+
 /// The kernel function `bpf_rdonly_cast` (`kernel/bpf/helpers.c`): any number as an untrusted pointer to a structure.
 /// The verifier makes a move between registers of it.
 #[inline(always)]

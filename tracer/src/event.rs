@@ -101,7 +101,7 @@ pub enum Kind {
     Unix,
     /// A netlink message of this host.
     Netlink,
-    /// A copy for a packet socket (a sniffer) that had no room for it. The packet itself went on.
+    /// A copy that the kernel made of a packet that went on, such as one for a sniffer of what is sent.
     Copy,
     /// An empty buffer without headers, such as the one with which the kernel tries out a device that comes up.
     Empty,
@@ -169,23 +169,12 @@ impl Place {
         self.kind == Kind::Netlink
     }
 
-    /// As [`Place::kind`], also where only the function tells: that a netlink message was to be delivered, or a copy to a packet
-    /// socket.
+    /// As [`Place::kind`], also where only the function tells that a netlink message was to be delivered.
     pub fn kind_of(kind: Kind, ifindex: u32, location: &Location) -> Kind {
         let symbol = location.symbol.as_ref();
         let delivers = ifindex == 0 && symbol.is_some_and(|symbol| own_netlink::is_netlink_delivery(&symbol.name));
-        match kind {
-            Kind::Packet if delivers => Kind::Netlink,
-            Kind::Packet if symbol.is_some_and(|symbol| is_packet_socket(&symbol.name)) => Kind::Copy,
-            _ => kind,
-        }
+        if delivers && kind == Kind::Packet { Kind::Netlink } else { kind }
     }
-}
-
-/// Whether this function frees what a packet socket has no room for (`net/packet/af_packet.c`): with a ring the second one.
-fn is_packet_socket(symbol: &str) -> bool {
-    // Compilers mark the parts and variants of a function.
-    matches!(symbol.split('.').next(), Some("packet_rcv" | "tpacket_rcv"))
 }
 
 /// Drops of one place, summed up.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -52,10 +53,33 @@ fn kind(metadata: &Metadata) -> &'static str {
     }
 }
 
-/// Whether two names lead to one file. Not where either leads to none.
-pub fn are_one(one: &Path, other: &Path) -> bool {
-    let number = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
-    number(one).is_some_and(|found| Some(found) == number(other))
+/// A file, whatever its name: its device, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of an open file.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn of(file: &File) -> io::Result<Self> {
+        file.metadata().map(|found| Self::of_metadata(&found))
+    }
+
+    /// Of what is read: `-` is stdin. None where nothing is there.
+    pub fn of_input(path: &Path) -> Option<Self> {
+        if path.as_os_str() == "-" {
+            return io::stdin().as_fd().try_clone_to_owned().and_then(|stdin| Self::of(&stdin.into())).ok();
+        }
+        path.metadata().ok().map(|found| Self::of_metadata(&found))
+    }
+
+    fn of_metadata(found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
 }
 
 /// JSON from elsewhere whose strings have a bound. A parser keeps a string whole, so that one without an end would take all
@@ -74,7 +98,7 @@ impl<R> ShortStrings<R> {
         Self { inner, bound, length: None, is_escaped: false }
     }
 
-    /// Whether there is a string that is too long within these bytes.
+    /// Whether the string that this byte belongs to, if any, is short enough so far.
     fn passes(&mut self, byte: u8) -> bool {
         match (&mut self.length, byte) {
             (None, b'"') => self.length = Some(0),
@@ -151,8 +175,10 @@ mod tests {
         fs::write(&file, "").unwrap();
         fs::write(&other, "").unwrap();
         fs::hard_link(&file, &link).unwrap();
-        assert!(are_one(&file, &link) && are_one(&file, &file));
-        assert!(!are_one(&file, &other) && !are_one(&named("none"), &named("none")));
+        let opened = Identity::of(&File::open(&file).unwrap()).unwrap();
+        assert_eq!([&file, &link].map(|path| Identity::of_input(path)), [Some(opened); 2]);
+        assert!(Identity::of_input(&other).is_some_and(|found| found != opened));
+        assert_eq!(Identity::of_input(&named("none")), None);
         for path in [file, link, other] {
             fs::remove_file(path).unwrap();
         }

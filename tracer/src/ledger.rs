@@ -74,7 +74,7 @@ pub struct EbpfLedger {
 impl EbpfLedger {
     /// Drops that are in none of the counts.
     pub const fn lost(&self) -> u64 {
-        self.nested + self.missed
+        self.nested.saturating_add(self.missed)
     }
 
     /// What the sum is off by: 0, or the account is wrong.
@@ -165,7 +165,10 @@ impl NetDmLedger {
     pub const fn lost(&self) -> Option<u64> {
         match (self.tail_drops, self.unheard) {
             (Some(tail_drops), Some(unheard)) if self.counts_losses && self.interruptions == 0 => {
-                Some(tail_drops + unheard + self.undecodable)
+                match tail_drops.checked_add(unheard) {
+                    Some(lost) => lost.checked_add(self.undecodable),
+                    None => None,
+                }
             }
             _ => None,
         }

@@ -5,6 +5,8 @@
 //! [`packet`] decodes what was dropped, [`sink`] shows it, [`snapshot`] carries it to other hosts, [`doctor`] tells what
 //! works here, [`explain`] what reasons mean, [`cli`] reads what was typed and runs the commands.
 
+#![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
+
 pub mod bench;
 pub mod cli;
 pub mod doctor;

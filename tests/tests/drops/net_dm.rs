@@ -24,8 +24,11 @@ use tests::trials::{self, Unable, trial_as_root};
 const REASONS: usize = 15;
 /// Cases at a time.
 const WORKERS: usize = 6;
-/// Namespaces vanish after the case that made them, and drop what they hold.
-const AFTERMATH: Duration = Duration::from_millis(1500);
+/// Namespaces vanish after the case that made them, and drop what they hold: it is over when nothing was dropped for so
+/// long.
+const QUIET: Duration = Duration::from_secs(3);
+/// So often that is waited for.
+const MOST_WAITS: usize = 100;
 
 fn main() -> ExitCode {
     trials::run(vec![
@@ -59,10 +62,10 @@ fn summary_mode() -> Result<()> {
 /// tells.
 fn told(arguments: &[&str], rows: (&str, &str), told: Told) -> Result<(Finished, Value)> {
     let _alone = monitor::exclusively()?;
-    let listener = Listener::start()?;
+    let mut listener = Listener::start()?;
     let droptrace = Droptrace::start(arguments)?;
     let provoked = provoke();
-    pause(AFTERMATH);
+    quiet(&mut listener)?;
     droptrace.signal(Signal::INT)?;
     let finished = droptrace.wait()?;
     let heard = listener.finish()?;
@@ -71,6 +74,18 @@ fn told(arguments: &[&str], rows: (&str, &str), told: Told) -> Result<(Finished,
     rows.all_as_heard(&heard, told)?;
     rows.reasons_told(&provoked?, &heard.drops, told)?;
     Ok((finished, document))
+}
+
+/// Waits until nothing is dropped any more.
+fn quiet(listener: &mut Listener) -> Result<()> {
+    for _ in 0..MOST_WAITS {
+        let before = listener.hear();
+        pause(QUIET);
+        if listener.hear() == before {
+            return Ok(());
+        }
+    }
+    Err(anyhow!("something is dropped all the time"))
 }
 
 /// The cases that can be run here. Some at a time: they wait for the kernel more than they work.

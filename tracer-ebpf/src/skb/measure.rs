@@ -3,7 +3,7 @@
 use tracer_common::{DropFacts, START_MAC, START_NETWORK, START_NONE};
 
 use crate::config::{at, config};
-use crate::memory::{Memory, beyond};
+use crate::memory::{Memory, beyond, distance};
 
 /// `mac_header` while it is not set.
 const MAC_HEADER_UNSET: u16 = 0xffff;
@@ -29,7 +29,7 @@ pub(super) unsafe fn measure<M: Memory>(to: *mut DropFacts, skb: *const u8) {
             (START_NONE, 0)
         };
         let start = beyond(head, offset.into());
-        let pulled = M::field::<u64>(skb, at!(skb_data)).wrapping_sub(start);
+        let pulled = distance(M::field(skb, at!(skb_data)), start);
         let whole = u64::from(len).wrapping_add(pulled);
         // A header offset that was left over from an outer packet may lie beyond the data.
         let is_whole = kind != START_NONE && whole >> u32::BITS == 0;

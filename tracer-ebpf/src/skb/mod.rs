@@ -8,11 +8,11 @@ mod name;
 mod owner;
 
 use tracer_common::{
-    DropFacts, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT, START_MAC,
-    START_NONE,
+    DropFacts, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT,
+    START_MAC, START_NONE,
 };
 
-use crate::config::{at, kernel_space};
+use crate::config::{at, config, kernel_space};
 use crate::guard::{Held, barrier};
 use crate::memory::{Memory, Probe};
 use measure::measure;
@@ -48,7 +48,9 @@ pub(crate) unsafe fn read<M: Memory>(
         measure::<M>(to, skb);
         barrier();
         let protocol = u16::from_be(M::field(skb, at!(skb_protocol)));
-        keep_kind(to, protocol, kind((*to).length, protocol, (*to).family));
+        let flags: u8 = M::field(skb, at!(skb_pkt_type));
+        let is_copy = u32::from(flags) & config!(pkt_type_mask) == config!(pkt_type_outgoing);
+        keep_kind(to, protocol, kind((*to).length, protocol, (*to).family, is_copy));
         &*to
     }
 }
@@ -137,13 +139,14 @@ unsafe fn keep_kind(to: *mut DropFacts, protocol: u16, kind: u8) {
 
 /// What was freed: a packet of a network, or something else that passes the same tracepoint.
 #[inline(always)]
-const fn kind(length: u32, protocol: u16, family: u16) -> u8 {
+const fn kind(length: u32, protocol: u16, family: u16, is_copy: bool) -> u8 {
     if length == 0 && protocol == 0 {
         return KIND_EMPTY;
     }
     match family {
         AF_UNIX => KIND_UNIX,
         AF_NETLINK => KIND_NETLINK,
+        _ if is_copy => KIND_COPY,
         _ => KIND_PACKET,
     }
 }

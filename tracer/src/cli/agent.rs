@@ -24,6 +24,7 @@ use crate::metrics::figures::Figures;
 use crate::metrics::http::{Exposition, Limits, Server, Tally};
 use crate::metrics::otlp::{Identity, Options};
 use crate::metrics::web_config::WebConfig;
+use crate::outside::say;
 use crate::session::{Session, host};
 use otlp::Pushing;
 use settings::Settings;
@@ -32,6 +33,8 @@ use settings::Settings;
 const BATCH: u64 = 4096;
 /// Intervals after which figures are not fresh any more.
 const STALE_AFTER: u32 = 3;
+/// Threads that read the files at once: of a file system that hangs they do not come back.
+const MOST_READERS: usize = 2;
 
 /// Counts and serves until the end.
 pub(super) async fn run(args: &AgentArgs) -> Result<()> {
@@ -59,6 +62,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
         web,
         exposition,
         identity,
+        readers: Arc::default(),
         figures,
         pushing: Pushing::new(latest),
     };
@@ -66,9 +70,10 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     agent.pushing.follow(pushes)?;
     let (end, ended) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(async { _ = ended.await }));
-    eprintln!(
-        "droptrace: serving what this host drops at {scheme}://{address}/metrics ({}); Ctrl-C ends",
-        listen::title(session.step())
+    let title = listen::title(session.step());
+    say(
+        "droptrace",
+        format_args!("serving what this host drops at {scheme}://{address}/metrics ({title}); Ctrl-C ends"),
     );
     session.warn_of_hidden_addresses();
     let followed = agent.follow(&mut session, &mut stop, hangup).await;
@@ -126,6 +131,8 @@ struct Agent<'a> {
     identity: Identity,
     figures: watch::Sender<Arc<Figures>>,
     pushing: Pushing,
+    /// Held by each thread that reads the files.
+    readers: Arc<()>,
 }
 
 impl Agent<'_> {
@@ -203,8 +210,19 @@ impl Agent<'_> {
         let (args, before, identity) = (self.args.clone(), self.settings.clone(), self.identity.clone());
         let web = self.web.borrow().clone();
         let (sender, receiver) = oneshot::channel();
-        // Nobody waits for it any more where a later one was asked for.
-        std::thread::spawn(move || _ = sender.send(reloaded(&args, &before, &web, &identity)));
+        if Arc::strong_count(&self.readers) > MOST_READERS {
+            tracing::warn!("its files are not read: {MOST_READERS} readings hang already");
+            return receiver;
+        }
+        let counted = Arc::clone(&self.readers);
+        let read = move || {
+            // Nobody waits for it any more where a later one was asked for.
+            _ = sender.send(reloaded(&args, &before, &web, &identity));
+            drop(counted);
+        };
+        if let Err(error) = std::thread::Builder::new().spawn(read) {
+            tracing::warn!("its files cannot be read: no thread: {error}");
+        }
         receiver
     }
 
@@ -217,7 +235,7 @@ impl Agent<'_> {
                 if let Err(error) = self.pushing.follow(pushes) {
                     tracing::warn!("nothing is pushed any more: {error:#}");
                 }
-                eprintln!("droptrace: its files were read anew");
+                say("droptrace", "its files were read anew");
             }
             Err(error) => tracing::warn!("its files are wrong, so it goes on as before: {error:#}"),
         }
@@ -230,7 +248,7 @@ type Reloaded = (Settings, WebConfig, Option<Options>);
 /// Waits for files to be read, if they are being read.
 async fn answer(reading: &mut Option<oneshot::Receiver<Result<Reloaded>>>) -> Result<Reloaded> {
     match reading {
-        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(anyhow!("reading them failed: a fault of droptrace"))),
+        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(anyhow!("they were not read"))),
         None => std::future::pending().await,
     }
 }

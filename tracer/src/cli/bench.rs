@@ -21,9 +21,7 @@ pub(super) fn prepare() {
 
 /// Measures, and shows what came of it.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {
-    let mut output = Output::open(args.output.as_deref())?;
-    let others: Vec<_> = args.output.as_deref().into_iter().collect();
-    let page = args.html.as_deref().map(|path| Output::open_apart(Some(path), &others)).transpose()?;
+    let (mut output, page) = Output::open_apart(args.output.as_deref(), args.html.as_deref(), [])?;
     let report = measure(args).await?;
     match args.format {
         Format::Text => bench::write_text(&mut output, &report)?,

@@ -12,6 +12,7 @@ use super::output::Output;
 use super::stop::Stop;
 use crate::event::{DropEvent, Origin};
 use crate::kernel::clock::Clock;
+use crate::outside::say;
 use crate::pipeline::compare::Late;
 use crate::pipeline::dedupe::PREFIX;
 use crate::report::CompareReport;
@@ -35,7 +36,7 @@ pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let mut stop = Stop::new(args.duration)?.while_read(&output);
     let mut session = Session::start(&options(args)?).await?;
     stop.start_clock();
-    eprintln!("droptrace: comparing drops ({}); Ctrl-C ends", listen::title(session.step()));
+    say("droptrace", format_args!("comparing drops ({}); Ctrl-C ends", listen::title(session.step())));
     let ended = listen::until(&mut stop, &mut session).await;
     let mut late = Late::default();
     let stopping_at = Clock::now();

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::args::ColorChoice;
-use crate::files;
+use crate::files::Identity;
 use crate::sink::Size;
 use writer::Writer;
 
@@ -67,6 +67,58 @@ pub fn reader_gone(error: &anyhow::Error) -> bool {
     })
 }
 
+/// What is open for writing, as it was before.
+struct Target {
+    /// None for stdout.
+    path: Option<PathBuf>,
+    file: File,
+    identity: Identity,
+    is_regular: bool,
+}
+
+impl Target {
+    fn open(path: Option<&Path>) -> Result<Self, OutputError> {
+        let path = path.filter(|path| path.as_os_str() != "-").map(Path::to_owned);
+        let file = match &path {
+            Some(path) => File::options().write(true).create(true).truncate(false).open(path),
+            None => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+        };
+        let open = |file: File| Ok((file.metadata()?.is_file(), Identity::of(&file)?, file));
+        match file.and_then(open) {
+            Ok((is_regular, identity, file)) => Ok(Self { path, file, identity, is_regular }),
+            Err(source) => Err(OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source }),
+        }
+    }
+
+    fn name(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("stdout"))
+    }
+
+    /// Whether what is written to both would be one.
+    fn mixes_with(&self, other: &Self) -> bool {
+        let is_sink = !self.is_regular && self.path.as_deref() == Some(Path::new("/dev/null"));
+        self.identity == other.identity && !is_sink
+    }
+
+    /// Whether writing destroys what is read.
+    fn destroys(&self, input: Identity) -> bool {
+        self.is_regular && self.identity == input
+    }
+
+    fn occupied(&self, other: &Path) -> OutputError {
+        OutputError::Occupied { path: self.name().to_owned(), other: other.to_owned() }
+    }
+
+    fn empty(self) -> Result<Output, OutputError> {
+        let Self { path, file, is_regular, .. } = self;
+        // What goes to stdout is appended where the shell says so.
+        let emptied = if is_regular && path.is_some() { file.set_len(0) } else { Ok(()) };
+        emptied
+            .and_then(|()| Output::from_file(file, path.clone()))
+            .map_err(|source| OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source })
+    }
+}
+
 /// A buffered writer to stdout or a file. Its errors are [`OutputError`]s within [`io::Error`]s of the system's kind;
 /// what is in the buffer when it is dropped may be lost, so flush it.
 ///
@@ -83,22 +135,28 @@ impl Output {
     /// Opens the file at once, emptied if it is there, so that a bad path is known before anything has started. No
     /// path, or `-`: stdout.
     pub fn open(path: Option<&Path>) -> Result<Self, OutputError> {
-        let path = path.filter(|path| path.as_os_str() != "-");
-        let file = match path {
-            Some(path) => File::create(path),
-            None => io::stdout().as_fd().try_clone_to_owned().map(File::from),
-        };
-        file.and_then(|file| Self::from_file(file, path.map(Path::to_owned)))
-            .map_err(|source| OutputError::Open { path: path.unwrap_or(Path::new("stdout")).to_owned(), source })
+        Target::open(path)?.empty()
     }
 
-    /// As [`Output::open`], unless the path leads to one of `others`, which are read or written as well.
-    pub fn open_apart(path: Option<&Path>, others: &[&Path]) -> Result<Self, OutputError> {
-        let occupied = path.and_then(|path| Some((path, others.iter().find(|other| files::are_one(path, other))?)));
-        if let Some((path, other)) = occupied {
-            return Err(OutputError::Occupied { path: path.to_owned(), other: (*other).to_owned() });
+    /// As [`Output::open`], for results and for a page, unless one is the other or one of what is read. Nothing is
+    /// emptied before all of them are known to be apart.
+    pub fn open_apart<'a>(
+        path: Option<&Path>,
+        page: Option<&Path>,
+        inputs: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<(Self, Option<Self>), OutputError> {
+        let output = Target::open(path)?;
+        let page = page.map(|page| Target::open(Some(page))).transpose()?;
+        if let Some(page) = page.as_ref().filter(|page| page.mixes_with(&output)) {
+            return Err(page.occupied(output.name()));
         }
-        Self::open(path)
+        for input in inputs {
+            let Some(found) = Identity::of_input(input) else { continue };
+            if let Some(target) = [Some(&output), page.as_ref()].into_iter().flatten().find(|to| to.destroys(found)) {
+                return Err(target.occupied(input));
+            }
+        }
+        Ok((output.empty()?, page.map(Target::empty).transpose()?))
     }
 
     pub(super) fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {

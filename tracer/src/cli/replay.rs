@@ -28,7 +28,7 @@ const KEPT: usize = 4096;
 /// Shows the recording, and what is wrong with it.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut recording = Recording::open(&args.file)?;
-    let output = Output::open_apart(args.output.as_deref(), &[&args.file])?;
+    let output = Output::open_apart(args.output.as_deref(), None, [args.file.as_path()])?.0;
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
     let ended = if args.stat {
@@ -67,8 +67,8 @@ fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
         let (name, recorded) = (source.ledger.source(), replay.recorded_of(source.ledger.source()));
         if recorded != told {
             bail!(
-                "the recording does not agree with its account: it has {recorded} drops of {name}, which told {told}; \
-                 lines were taken out or doubled, or droptrace was killed while it recorded"
+                "the recording does not agree with its ledger: it has {recorded} events from {name}, the ledger {told}; \
+                 lines were taken out or doubled"
             );
         }
     }
@@ -79,7 +79,7 @@ fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
 fn told_by(ledger: &Ledger) -> Option<u64> {
     match ledger {
         Ledger::Ebpf(ledger) => ledger.events.map(|events| events.delivered),
-        Ledger::NetDm(ledger) => Some(ledger.accounted + ledger.overflow).filter(|_| ledger.counts_losses),
+        Ledger::NetDm(ledger) => ledger.accounted.checked_add(ledger.overflow).filter(|_| ledger.counts_losses),
         Ledger::Counters(_) => None,
     }
 }

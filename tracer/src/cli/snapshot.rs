@@ -7,6 +7,7 @@ use super::listen;
 use super::output::Output;
 use super::stop::Stop;
 use crate::kernel::{build_id, devices, netns};
+use crate::outside::say;
 use crate::session::Session;
 use crate::snapshot::{self, Facts};
 
@@ -17,7 +18,7 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let mut session = Session::start(&listen::options(&args.common(), None)?).await?;
     stop.start_clock();
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.step()));
-    eprintln!("droptrace: counting drops for {duration} ({title}); Ctrl-C ends");
+    say("droptrace", format_args!("counting drops for {duration} ({title}); Ctrl-C ends"));
     let ended = listen::until(&mut stop, &mut session).await;
     // What was counted is told however the run ended.
     let stopped = session.stop(0, |_| Ok(())).await;

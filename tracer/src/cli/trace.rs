@@ -11,6 +11,7 @@ use super::stop::Stop;
 use super::{listen, sinks};
 use crate::event::DropEvent;
 use crate::kernel::netns;
+use crate::outside::say;
 use crate::session::Session;
 use crate::sink::DropSink;
 use crate::source::ebpf::EventOptions;
@@ -33,7 +34,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     }
     let mut session = Session::start(&options).await?;
     stop.start_clock();
-    eprintln!("droptrace: tracing drops ({}); Ctrl-C ends", listen::title(session.step()));
+    say("droptrace", format_args!("tracing drops ({}); Ctrl-C ends", listen::title(session.step())));
     let sink = sinks::trace(args, output.clone(), netns::own().unwrap_or(0), session.captured());
     let mut shown = Shown { sink, left: args.count.map_or(u64::MAX, Into::into) };
     shown.sink.start(session.host(), session.started_at())?;

@@ -125,7 +125,7 @@ pub struct Fleet {
     /// Where it is quiet most of the time, the highest rates. Only those need be here that may be storms
     /// ([`super::analyse::Options::storm_rate`]).
     pub bursts: Vec<Burst>,
-    /// What was freed beside packets: copies for sniffers, messages of Unix sockets, empty buffers; none: not known.
+    /// What was freed beside packets: copies of packets that went on, messages of Unix sockets, empty buffers; none: not known.
     pub not_packets: Option<Amount>,
     /// The same fleet at an earlier time, to tell what is new.
     pub baseline: Option<Box<Fleet>>,

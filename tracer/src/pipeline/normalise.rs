@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    DropKey, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
+    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
 use crate::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason};
@@ -168,6 +168,7 @@ fn kind(kind: u8) -> Kind {
     match kind {
         KIND_EMPTY => Kind::Empty,
         KIND_UNIX => Kind::Unix,
+        KIND_COPY => Kind::Copy,
         KIND_NETLINK => Kind::Netlink,
         KIND_TRAP => Kind::Hardware,
         KIND_XDP => Kind::Xdp,

@@ -38,6 +38,8 @@ const MAPS: [&str; 13] = [
 /// Variables and their sections: the log's level, which userspace sets before loading, and the only one that it changes
 /// while programs run.
 const GLOBALS: [(&str, &str); 2] = [("AYA_LOG_LEVEL", ".rodata"), ("GENERATION", ".bss")];
+/// Bytes of GENERATION, which userspace takes for the whole section.
+const GENERATION_SIZE: u64 = 4;
 /// Sections that maps are declared in, by the old and the new way.
 const MAP_SECTIONS: [&str; 2] = ["maps", ".maps"];
 /// First two bytes of BTF (`BTF_MAGIC`, `include/uapi/linux/btf.h`), in the object's byte order.
@@ -76,6 +78,10 @@ pub(crate) fn check(object: &[u8]) -> Result<Contents> {
     check_symbols(&file, "map", &MAPS, &MAP_SECTIONS, &mut problems);
     for (name, section) in GLOBALS {
         check_symbols(&file, "global", &[name], &[section], &mut problems);
+    }
+    let variables = file.section_by_name(".bss").map_or(0, |section| section.size());
+    if variables != GENERATION_SIZE {
+        problems.push(format!("section .bss has {variables} bytes, not those {GENERATION_SIZE} of GENERATION alone"));
     }
     check_btf(&file, &mut problems);
     if !problems.is_empty() {

@@ -30,7 +30,7 @@ impl Default for Sample {
         .section("license", SectionKind::Data, b"Dual MIT/GPL\0")
         .section("maps", SectionKind::Data, &[0; 64])
         .section(".rodata", SectionKind::ReadOnlyData, &[0; 64])
-        .section(".bss", SectionKind::UninitializedData, &[0; 8])
+        .section(".bss", SectionKind::UninitializedData, &[0; 4])
         .section(".BTF", SectionKind::Other, &btf)
         .section(".BTF.ext", SectionKind::Other, &btf);
         for (name, section) in PROGRAMS {
@@ -113,7 +113,7 @@ impl Sample {
             }
             let id = object.add_section(Vec::new(), name.clone().into_bytes(), *kind);
             if *kind == SectionKind::UninitializedData {
-                object.append_section_bss(id, data.len() as u64, 8);
+                object.append_section_bss(id, data.len() as u64, 4);
             } else {
                 object.append_section_data(id, data, 8);
             }

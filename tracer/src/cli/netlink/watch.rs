@@ -12,6 +12,7 @@ use crate::cli::stop::Stop;
 use crate::netlink::absence::{self, Surroundings};
 use crate::netlink::wire;
 use crate::netlink::{Connection, Decoder, Details, Error, Family, Group, Policies, Received, Receiver, Socket};
+use crate::outside::say;
 use crate::session;
 use crate::sink::printable;
 
@@ -40,7 +41,7 @@ pub(super) async fn run(args: &WatchArgs) -> Result<()> {
     groups.iter().try_for_each(|group| socket.join(group.id))?;
     stop.start_clock();
     let names: Vec<_> = groups.iter().map(|group| printable(&group.name)).collect();
-    eprintln!("droptrace: listening to {} of {}; Ctrl-C ends", names.join(", "), printable(&family.name));
+    say("droptrace", format_args!("listening to {} of {}; Ctrl-C ends", names.join(", "), printable(&family.name)));
     let left = args.count.map_or(u64::MAX, Into::into);
     let decoder = Decoder { family: &family.name, policies: policies.as_ref(), header_size: details.header_size };
     Watch { output, format: args.format, socket, decoder, id: family.id, left }.run(&mut stop).await

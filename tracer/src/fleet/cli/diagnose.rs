@@ -15,9 +15,9 @@ use crate::outside::say;
 /// Asks, looks, shows.
 pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     log_to_stderr(args.verbose);
-    // A bad path is known before the work.
-    let show = Show::open(&args.show, &[])?;
     let (engine, scope) = prepare(args)?;
+    // A bad path is known before the work.
+    let show = Show::open(&args.show, args.http_config.as_deref())?;
     let question = Question {
         at: args.at,
         range: args.range,

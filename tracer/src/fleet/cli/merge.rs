@@ -1,6 +1,5 @@
 //! `droptrace-fleet merge`: the fleet as snapshots tell it.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -20,9 +19,8 @@ const TOLD: usize = 20;
 pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
     // Found before anything is written, so that no result is among them.
     let (snapshots, baseline) = (Files::find(&args.snapshots), Files::find(&args.baseline));
-    let inputs: Vec<&Path> = snapshots.paths().chain(baseline.paths()).collect();
     // A bad path is known before the work.
-    let show = Show::open(&args.show, &inputs)?;
+    let show = Show::open(&args.show, snapshots.paths().chain(baseline.paths()))?;
     let Loaded { mut fleet, mut input } = read(snapshots, args, "snapshots")?;
     if !args.baseline.is_empty() {
         let Loaded { fleet: baseline, input: of_baseline } = read(baseline, args, "snapshots of the baseline")?;

@@ -26,11 +26,8 @@ pub(super) struct Show<'a> {
 
 impl<'a> Show<'a> {
     /// Opens what is written to, which must be none of what is read, nor one file for both.
-    pub(super) fn open(args: &'a ShowArgs, inputs: &[&Path]) -> Result<Self> {
-        let output = Output::open_apart(args.output.as_deref(), inputs)?;
-        let page = args.html.as_deref();
-        let others: Vec<&Path> = inputs.iter().copied().chain(args.output.as_deref()).collect();
-        let page = page.map(|path| Output::open_apart(Some(path), &others)).transpose()?;
+    pub(super) fn open<'i>(args: &'a ShowArgs, inputs: impl IntoIterator<Item = &'i Path>) -> Result<Self> {
+        let (output, page) = Output::open_apart(args.output.as_deref(), args.html.as_deref(), inputs)?;
         Ok(Self { args, output, page })
     }
 

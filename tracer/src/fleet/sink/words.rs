@@ -40,7 +40,7 @@ fn sums(sums: &Sums) -> String {
     };
     let silent = if sums.silent > 0 { format!("; {} silent", count(sums.silent, "host")) } else { String::new() };
     let (hosts, span) = (count(sums.hosts, "host"), duration(sums.host_seconds));
-    let others = sums.not_packets.map(|count| format!("; {} copies for sniffers, or no packets", packets(count)));
+    let others = sums.not_packets.map(|count| format!("; {} copies, or no packets", packets(count)));
     let others = others.unwrap_or_default();
     let rounded = if sums.exact { "" } else { "; sums are rounded because the engine calculates with floats" };
     format!(

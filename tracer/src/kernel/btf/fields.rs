@@ -15,6 +15,8 @@ const MAX_NESTING: usize = 16;
 const MAX_MEMBERS: usize = 20_000;
 /// Types of one name that are tried; a kernel whose types were not all merged has two or three.
 const MAX_NAMESAKES: usize = 8;
+/// The width of `sk_buff.pkt_type`.
+const PKT_TYPE_BITS: u32 = 3;
 
 /// What a field must be to be read as we read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,8 @@ impl KernelBtf {
             skb_refdst: optional(&skb, "_skb_refdst", Integer(8)),
             skb_vlan_tci: optional(&skb, "vlan_tci", Integer(2)),
             skb_vlan_proto: optional(&skb, "vlan_proto", Integer(2)),
-            skb_vlan_present: self.flag(&skb, "vlan_present").map_or(ABSENT, |(offset, _)| offset),
+            skb_vlan_present: self.bits(&skb, "vlan_present", 1).map_or(ABSENT, |(offset, _)| offset),
+            skb_pkt_type: self.bits(&skb, "pkt_type", PKT_TYPE_BITS).map_or(ABSENT, |(offset, _)| offset),
             skb_mark: optional(&skb, "mark", Integer(4)),
             skb_queue: optional(&skb, "queue_mapping", Integer(2)),
             skb_end: optional(&skb, "end", Integer(4)),
@@ -149,18 +152,25 @@ impl KernelBtf {
         u32::try_from(bytes).ok().filter(|_| usable)
     }
 
-    /// A bit field of one bit: the byte that it lies in, and the bit there.
-    pub(super) fn flag(&self, structure: &Structure, name: &str) -> Option<(u32, u32)> {
+    /// The byte that has a field of so many bits, as an offset, and the lowest of the field's bits in it.
+    pub(super) fn bits(&self, structure: &Structure, name: &str, width: u32) -> Option<(u32, u32)> {
         let found = structure.0.iter().find_map(|found| {
             let (bits, member) = Search { btf: self, name, left: MAX_MEMBERS }.find(found)?;
-            (member.bitfield_size() == Some(1)).then_some(bits)
+            (member.bitfield_size() == Some(width)).then_some(bits)
         })?;
-        Some((u32::try_from(found / 8).ok()?, 1 << (found % 8)))
+        let (byte, lowest) = (u32::try_from(found / 8).ok()?, u32::try_from(found % 8).ok()?);
+        (lowest + width <= 8).then_some((byte, 1 << lowest))
     }
 
     /// The bit of `sk_buff.vlan_present` in its byte; 0 where there is no such field (6.2 and later).
     pub fn vlan_present_mask(&self) -> u32 {
-        self.flag(&self.structure("sk_buff"), "vlan_present").map_or(0, |(_, mask)| mask)
+        self.bits(&self.structure("sk_buff"), "vlan_present", 1).map_or(0, |(_, lowest)| lowest)
+    }
+
+    /// The lowest bit of `sk_buff.pkt_type` in its byte, and all of them; 0 where there is no such field.
+    pub fn pkt_type_mask(&self) -> (u32, u32) {
+        let lowest = self.bits(&self.structure("sk_buff"), "pkt_type", PKT_TYPE_BITS).map_or(0, |(_, lowest)| lowest);
+        (lowest, lowest * ((1 << PKT_TYPE_BITS) - 1))
     }
 
     fn has_shape(&self, found: &Type, shape: Shape) -> bool {

@@ -35,7 +35,7 @@ impl fmt::Display for Described {
         match self.kind {
             Kind::Empty => return f.write_str("no packet: an empty buffer"),
             Kind::Xdp => return f.write_str("a frame whose bytes XDP does not tell"),
-            Kind::Copy => f.write_str("a sniffer's copy of ")?,
+            Kind::Copy => f.write_str("a copy of ")?,
             Kind::Unix => return write!(f, "Unix socket message len {}", self.length),
             _ => {}
         }

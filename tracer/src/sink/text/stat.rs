@@ -135,7 +135,7 @@ impl View<'_> {
         const WORDS: [(Kind, &str); 4] = [
             (Kind::Unix, "messages of Unix sockets"),
             (Kind::Netlink, "netlink messages"),
-            (Kind::Copy, "copies for sniffers (packet sockets)"),
+            (Kind::Copy, "copies of packets that went on"),
             (Kind::Empty, "empty buffers (no packet)"),
         ];
         let count = |kind: Kind| {

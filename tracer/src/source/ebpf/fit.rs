@@ -24,6 +24,8 @@ const LEAST_ROOM: u32 = 1024;
 /// `aya-log`'s level for nothing and for all that the program says.
 const LOG_NOTHING: u8 = 0;
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
+/// `skb->pkt_type` of copies of what is sent (`include/uapi/linux/if_packet.h`).
+const PACKET_OUTGOING: u32 = 4;
 
 /// What userspace writes into the program.
 pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, tick_ns: u32) -> Result<Config, Error> {
@@ -36,6 +38,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
     let general =
         if btf.tells_qdisc_drops() { value_of("skb_drop_reason", "SKB_DROP_REASON_QDISC_DROP") } else { None };
     let reason = |name| value_of("skb_drop_reason", name).filter(|_| tracepoint.has_reason).unwrap_or(REASON_ABSENT);
+    let (pkt_type_lowest, pkt_type_mask) = btf.pkt_type_mask();
     Ok(Config {
         kernel_space: KERNEL_SPACE,
         offsets: btf.offsets()?,
@@ -60,7 +63,8 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         // No type has the greatest number.
         trap_control: value_of("devlink_trap_type", "DEVLINK_TRAP_TYPE_CONTROL").unwrap_or(u32::MAX),
         vlan_present_mask: btf.vlan_present_mask(),
-        padding: 0,
+        pkt_type_mask,
+        pkt_type_outgoing: if pkt_type_mask == 0 { u32::MAX } else { PACKET_OUTGOING * pkt_type_lowest },
     })
 }
 
