@@ -246,7 +246,7 @@ fn lines_missing_or_doubled() -> Result<()> {
     ensure!(whole.status.success(), "{whole:?}");
     for (lines, count) in [(&all[..15], "15"), (&[&all[..], &all[..]].concat(), "40")] {
         let finished = replayed(lines)?;
-        let is_told = finished.stderr.contains(&format!("it has {count} drops of ebpf, which told 20"));
+        let is_told = finished.stderr.contains(&format!("it has {count} events from ebpf, the ledger 20"));
         ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
     }
     Ok(())
