@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
+use core::arch::asm;
 use tracer_common::{BYTES_CAST, BYTES_NONE, DropFacts, IFNAMSIZ, MAX_SNAPLEN, RecordHeader, START_NONE};
 
 use crate::config::{Bytes, at, config};
@@ -76,10 +77,7 @@ unsafe fn capture(to: *mut u8, dropped: &DropFacts) -> u16 {
     if snaplen == 0 || config!(bytes) == BYTES_NONE || dropped.start_kind == START_NONE {
         return 0;
     }
-    let mut size = u64::from(snaplen);
-    if dropped.linear < size {
-        size = dropped.linear;
-    }
+    let size = lesser(dropped.linear, snaplen.into());
     if config!(bytes) == BYTES_CAST {
         // SAFETY: the caller's.
         return unsafe { capture_by_cast(to, dropped.start, size) };
@@ -87,6 +85,24 @@ unsafe fn capture(to: *mut u8, dropped: &DropFacts) -> u16 {
     // SAFETY: `size` is at most `snaplen`; the helper fails on addresses that cannot be read.
     let result = unsafe { bpf_probe_read_kernel(to.cast(), size as u32, dropped.start as *const _) };
     if result == 0 { size as u16 } else { 0 }
+}
+
+/// The lesser of both, in the register that was compared. The compiler would take a copy that it had put on the stack
+/// before, of whose bounds the verifier of 5.10 knows nothing.
+#[inline(always)]
+fn lesser(number: u64, most: u64) -> u64 {
+    let mut lesser = number;
+    // SAFETY: a comparison and a move.
+    unsafe {
+        asm!(
+            "if {most} >= {lesser} goto +1",
+            "{lesser} = {most}",
+            lesser = inout(reg) lesser,
+            most = in(reg) most,
+            options(pure, nomem, nostack)
+        );
+    }
+    lesser
 }
 
 /// As [`capture`], without the helper. Userspace makes `snaplen` a multiple of [`CHUNK`] for it.
