@@ -102,10 +102,6 @@ pub struct CacheSlot {
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counters {
-    /// Drops that the programs saw.
-    pub hits: u64,
-    /// `jiffies64` at the last drop, which dates the 32-bit ticks of all counts.
-    pub ticks: u64,
     /// Drops outside the wanted namespace or interface.
     pub filtered: u64,
     /// Drops among those counted whose namespace is unknown, so that a filter could not decide on them.
@@ -133,8 +129,6 @@ pub struct Counts {
     pub slots: [CacheSlot; CACHE_SLOTS],
     /// What this CPU did.
     pub counters: Counters,
-    /// Always 0.
-    pub padding: [u64; 6],
 }
 
 /// The exact reason of the drop that is under way on one CPU, from `qdisc_drop` until `kfree_skb` takes it.
@@ -157,8 +151,6 @@ pub struct QdiscNote {
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct XdpNote {
-    /// Address of the packet's `struct net_device`; 0 when there is no note.
-    pub device: u64,
     /// `jiffies64` at that drop.
     pub ticks: u64,
     /// What it was counted by.
@@ -172,6 +164,8 @@ pub struct XdpNote {
     pub redirect_device: u64,
     /// `jiffies64` at that redirect.
     pub redirect_ticks: u64,
+    /// Address of the packet's `struct net_device`; 0 when there is no note. Last, beside what each run looks at.
+    pub device: u64,
 }
 
 /// Bytes of a packet's network and transport header that the sampler looks at.
@@ -185,12 +179,6 @@ pub const SCRATCH_LEN: usize = 64;
 pub struct DropFacts {
     /// What it is counted by.
     pub key: DropKey,
-    /// Address of the first header that is set.
-    pub start: u64,
-    /// Bytes from `start` on that lie in one piece.
-    pub linear: u64,
-    /// Address of the network header.
-    pub network: u64,
     /// Address of the packet's `struct net_device`.
     pub device: u64,
     /// Address of the `struct net` of `key.netns`.
@@ -207,6 +195,12 @@ pub struct DropFacts {
     pub start_kind: u8,
     /// Always 0.
     pub padding: [u8; 5],
+    /// Address of the first header that is set.
+    pub start: u64,
+    /// Bytes from `start` on that lie in one piece.
+    pub linear: u64,
+    /// Address of the network header.
+    pub network: u64,
 }
 
 /// A network namespace that was proved to be one. Its cookie is never used again, so that what has the same cookie at the
@@ -225,27 +219,35 @@ pub struct ProvedNet {
     pub padding: u32,
 }
 
-/// What one CPU keeps beyond generations.
+/// What one CPU keeps beyond generations. What each drop needs stands together, so that few cache lines are touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct CpuState {
-    /// Not 0 while one of the programs runs on this CPU: another one that interrupts it counts itself as nested.
-    pub busy: u64,
+    /// Room for a packet's headers.
+    pub scratch: [u8; SCRATCH_LEN],
     /// Drops that were not counted because a program was running already on this CPU.
     pub nested: u64,
     /// `net.ns.ops` of this process's own namespace, by which namespaces are recognised; 0 while it is not known.
     pub netns_ops: u64,
     /// The only namespace to count, as [`DropKey::netns`].
     pub wanted_netns: u64,
-    /// The namespace of the last drop that had one.
-    pub net: ProvedNet,
-    /// What an XDP program dropped just before. Looked at in each run.
-    pub xdp: XdpNote,
     /// The reason of what this CPU is about to drop.
     pub qdisc: QdiscNote,
-    /// Room for a packet's headers.
-    pub scratch: [u8; SCRATCH_LEN],
+    /// What an XDP program dropped just before.
+    pub xdp: XdpNote,
+    /// Not 0 while one of the programs runs on this CPU: another one that interrupts it counts itself as nested.
+    pub busy: u64,
+    /// Drops that the programs saw in each generation.
+    pub hits: [u64; GENERATIONS as usize],
+    /// `jiffies64` at the last drop, which dates the 32-bit ticks of all counts.
+    pub ticks: u64,
+    /// The generation of the program that runs.
+    pub generation: u32,
+    /// The reason of the drop at hand, until it is in its key.
+    pub reason: u32,
+    /// The namespace of the last drop that had one.
+    pub net: ProvedNet,
     /// The drop at hand.
     pub dropped: DropFacts,
 }
@@ -303,14 +305,14 @@ const _: () = {
     assert!(size_of::<DropKey>() == 40);
     assert!(size_of::<DropCount>() == 24);
     assert!(size_of::<CacheSlot>() == 64);
-    assert!(size_of::<Counters>() == 80);
-    assert!(size_of::<Counts>() == CACHE_SLOTS * 64 + 128);
+    assert!(size_of::<Counters>() == 64);
+    assert!(size_of::<Counts>() == CACHE_SLOTS * 64 + 64);
     // The kernel bounds one value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 80);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 160 + SCRATCH_LEN + 104);
+    assert!(size_of::<CpuState>() == 192 + SCRATCH_LEN + 104);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

@@ -24,7 +24,7 @@ pub const BYTES_PROBE: u32 = 1;
 pub const BYTES_CAST: u32 = 2;
 
 /// The call that stands in the object for the kernel function `bpf_rdonly_cast`. No helper has this number. Userspace
-/// replaces each such call before loading: by a call of the function, or by a NULL result where the kernel lacks it.
+/// replaces each such call before loading: by a call of the function, or by a move where the kernel lacks it.
 pub const CALL_RDONLY_CAST: u32 = 0x6472_6f70;
 
 /// The upper half of the number of an instruction that stands for one of [`Config`], whose offset is the lower half: a
@@ -155,6 +155,10 @@ pub struct Offsets {
     pub file_inode: u32,
     /// `inode.i_private`.
     pub inode_private: u32,
+    /// Where the programs on `kfree_skb` find its argument `reason` (5.17 and later, and backports).
+    pub arg_reason: u32,
+    /// Likewise `rx_sk` (6.11 and later, and backports); it may be NULL.
+    pub arg_rx_sk: u32,
 }
 
 /// BTF ids of the types that `bpf_rdonly_cast` casts to; 0 where it is not used.
@@ -162,6 +166,8 @@ pub struct Offsets {
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct TypeIds {
+    /// `struct sk_buff`.
+    pub sk_buff: u32,
     /// `struct net_device`.
     pub net_device: u32,
     /// `struct sock`.
@@ -189,10 +195,8 @@ pub struct Config {
     pub bytes: u32,
     /// Not 0: the kernel lets programs call `bpf_probe_read_kernel`.
     pub may_probe: u32,
-    /// Not 0: the tracepoint has a third argument, `reason` (5.17 and later, and backports).
-    pub has_reason: u32,
-    /// Not 0: the tracepoint has a fourth argument, `rx_sk` (6.11 and later); it may be NULL.
-    pub has_rx_sk: u32,
+    /// The bits of each reason that are set whatever the kernel says: [`crate::REASON_ABSENT`] where it gives none, else 0.
+    pub absent_reason: u32,
     /// Nanoseconds of a tick of the kernel's timer (`TICK_NSEC`).
     pub tick_ns: u32,
     /// Not 0: send records to the ring buffer.
@@ -227,9 +231,9 @@ pub struct Config {
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 58 * 4);
+    assert!(size_of::<Offsets>() == 60 * 4);
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
-    assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 336);
+    assert!(size_of::<TypeIds>() == 20);
+    assert!(size_of::<Config>() == 344);
 };

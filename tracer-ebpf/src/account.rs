@@ -34,34 +34,52 @@ pub(crate) enum Counted {
 /// Counts `dropped`, and keeps the names that belong to a new key. `skb` is the packet, or NULL where there is none.
 #[inline(always)]
 pub(crate) fn count<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) -> Counted {
-    let counted = add_up(held, dropped);
-    // At one place, so that the verifier walks the kernel's lists once.
-    if counted == Counted::First {
-        remember::<M>(held, skb, dropped);
-    }
-    counted
-}
-
-#[inline(always)]
-fn add_up(held: &Held, dropped: &DropFacts) -> Counted {
     let now = ticks();
     // SAFETY: all elements are this CPU's own; `slot_of` is less than the number of slots.
     unsafe {
-        (*held.counts).counters.ticks = now;
-        let slots = (&raw mut (*held.counts).slots).cast::<CacheSlot>();
+        (*held.state).ticks = now;
         let key = words(&raw const dropped.key);
-        let slot = slots.add(slot_of(&key, config!(cache_mask)));
-        if (*slot).count.packets == 0 {
-            (*slot).key = dropped.key;
-            (*slot).count = first(dropped.length, now);
-            return Counted::First;
-        }
-        if is(&raw const (*slot).key, &key) {
+        let slot = slot(held, &key);
+        if (*slot).count.packets != 0 && is(&raw const (*slot).key, &key) {
             add(&raw mut (*slot).count, dropped.length, now);
             return Counted::Added;
         }
-        count_in_hash(held, dropped, now)
     }
+    count_elsewhere::<M>(*held, skb, now)
+}
+
+/// The slot of a key in the cache.
+///
+/// # Safety
+/// That of the pointer: `slot_of` is less than the number of slots.
+#[inline(always)]
+unsafe fn slot(held: &Held, key: &KeyWords) -> *mut CacheSlot {
+    // SAFETY: the caller's.
+    unsafe { (&raw mut (*held.counts).slots).cast::<CacheSlot>().add(slot_of(key, config!(cache_mask))) }
+}
+
+/// As [`count`], where the slot does not have the key yet. A function of its own, as all that is rare: what it needs of
+/// the stack and of registers is then none of the common way's.
+#[inline(never)]
+fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
+    let dropped = held.dropped();
+    // SAFETY: all elements are this CPU's own.
+    let counted = unsafe {
+        let key = words(&raw const dropped.key);
+        let slot = slot(&held, &key);
+        if (*slot).count.packets == 0 {
+            (*slot).key = dropped.key;
+            (*slot).count = first(dropped.length, now);
+            Counted::First
+        } else {
+            count_in_hash(&held, dropped, now)
+        }
+    };
+    // At one place, so that the verifier walks the kernel's lists once.
+    if counted == Counted::First {
+        remember::<M>(&held, skb, dropped);
+    }
+    counted
 }
 
 /// Takes back one drop without bytes that was counted by `key` on this CPU, in this generation or the one before. A count
@@ -74,9 +92,8 @@ pub(crate) unsafe fn take_back(held: &Held, key: &DropKey) -> bool {
     let now = ticks();
     // SAFETY: the caller's; `slot_of` is less than the number of slots.
     unsafe {
-        let slots = (&raw mut (*held.counts).slots).cast::<CacheSlot>();
         let wanted = words(key);
-        let slot = slots.add(slot_of(&wanted, config!(cache_mask)));
+        let slot = slot(held, &wanted);
         if (*slot).count.packets == 0 {
             (*slot).key = *key;
             (*slot).count = less_one(now);
@@ -86,7 +103,7 @@ pub(crate) unsafe fn take_back(held: &Held, key: &DropKey) -> bool {
             (*slot).count.packets = (*slot).count.packets.wrapping_sub(1);
             return true;
         }
-        let drops = if held.generation == 0 { &DROPS_0 } else { &DROPS_1 };
+        let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
         if let Some(count) = drops.get_ptr_mut(*key) {
             (*count).packets = (*count).packets.wrapping_sub(1);
             return true;
@@ -151,13 +168,13 @@ unsafe fn is(key: *const DropKey, wanted: &KeyWords) -> bool {
     (0..key.len()).fold(0, |differ, at| differ | (key[at] ^ wanted[at])) == 0
 }
 
-/// As [`add_up`], where the slot belongs to another key.
+/// As [`count`], where the slot belongs to another key.
 ///
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
 #[inline(always)]
 unsafe fn count_in_hash(held: &Held, dropped: &DropFacts, now: u64) -> Counted {
-    let drops = if held.generation == 0 { &DROPS_0 } else { &DROPS_1 };
+    let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
     if let Some(count) = drops.get_ptr_mut(dropped.key) {
         // SAFETY: the element is this CPU's own.
         unsafe { add_or_start(count, dropped.length, now) };
@@ -181,7 +198,7 @@ fn count_overflow(held: &Held, dropped: &DropFacts) {
     // SAFETY: all elements are this CPU's own.
     unsafe {
         (*held.counts).counters.overflow += 1;
-        let slot = held.generation * OVERFLOW_SLOTS + overflow_slot(dropped.key.overflow_reason());
+        let slot = held.generation() * OVERFLOW_SLOTS + overflow_slot(dropped.key.overflow_reason());
         if let Some(count) = OVERFLOW.get_ptr_mut(slot) {
             (*count).packets += 1;
             (*count).bytes += u64::from(dropped.length);
@@ -195,7 +212,7 @@ fn remember<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the packet is the one of `dropped`.
     let interface = unsafe { interface_name::<M>(skb, dropped) };
     let names = PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 };
-    let places = if held.generation == 0 { &PLACES_0 } else { &PLACES_1 };
+    let places = if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 };
     // The first CPU's drop of the key decides.
     let _ = places.insert(dropped.key, names, BPF_NOEXIST.into());
 }

@@ -3,7 +3,6 @@
 //! at run time nothing has to be read.
 
 use core::arch::asm;
-use core::marker::PhantomData;
 use core::mem::offset_of;
 
 use tracer_common::{ABSENT, CONSTANT, Config, FIELD, Offsets};
@@ -22,28 +21,21 @@ macro_rules! at {
         $crate::config::at!($field, 0)
     };
     ($field:ident, $word:expr) => {
-        $crate::config::Field::<{ core::mem::offset_of!(tracer_common::Offsets, $field) }, { $word }>::new()
+        $crate::config::Field::<{ core::mem::offset_of!(tracer_common::Config, offsets.$field) }, { $word }>
     };
 }
 pub(crate) use at;
 
-/// The number at an offset of [`Config`].
-macro_rules! constant {
-    ($at:expr) => {{
-        let value: u64;
-        // SAFETY: a move. Userspace replaces the number, which is one of 32 bits, by what it stands for.
-        unsafe {
-            asm!("{} = {}", lateout(reg) value, const CONSTANT | $at as u32, options(nomem, nostack, preserves_flags));
-            core::hint::assert_unchecked(value >> u32::BITS == 0);
-        }
-        value as u32
-    }};
-}
-
 /// The number at offset `AT` of [`Config`].
 #[inline(always)]
 pub(crate) fn constant<const AT: usize>() -> u32 {
-    constant!(AT)
+    let value: u64;
+    // SAFETY: a move. Userspace replaces the number, which is one of 32 bits, by what it stands for.
+    unsafe {
+        asm!("{} = {}", lateout(reg) value, const CONSTANT | AT as u32, options(nomem, nostack, preserves_flags));
+        core::hint::assert_unchecked(value >> u32::BITS == 0);
+    }
+    value as u32
 }
 
 /// The least address that is the kernel's.
@@ -68,16 +60,9 @@ pub(crate) trait Place: Copy {
     unsafe fn load<T: Copy>(self, base: *const u8) -> T;
 }
 
-/// The field at offset `AT` of [`Offsets`], or the word that is `WORD` words beyond.
+/// The field whose offset stands at offset `AT` of [`Config`], or the word that is `WORD` words beyond.
 #[derive(Clone, Copy)]
-pub(crate) struct Field<const AT: usize, const WORD: usize>(PhantomData<()>);
-
-impl<const AT: usize, const WORD: usize> Field<AT, WORD> {
-    #[inline(always)]
-    pub(crate) const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
+pub(crate) struct Field<const AT: usize, const WORD: usize>;
 
 /// The bits of a number of `T`'s size.
 ///
@@ -96,13 +81,13 @@ unsafe fn narrow<T: Copy>(value: u64) -> T {
 impl<const AT: usize, const WORD: usize> Place for Field<AT, WORD> {
     #[inline(always)]
     fn offset(self) -> u32 {
-        let start = constant!(offset_of!(Config, offsets) + AT);
+        let start = constant::<AT>();
         if WORD != 0 && start == ABSENT { ABSENT } else { start.wrapping_add((WORD * size_of::<u64>()) as u32) }
     }
 
     #[inline(always)]
     unsafe fn load<T: Copy>(self, base: *const u8) -> T {
-        const { assert!(AT < size_of::<Offsets>() && WORD < 8) };
+        const { assert!(AT - offset_of!(Config, offsets) < size_of::<Offsets>() && WORD < 8) };
         macro_rules! load {
             ($instruction:literal) => {{
                 let value: u64;
@@ -111,7 +96,7 @@ impl<const AT: usize, const WORD: usize> Place for Field<AT, WORD> {
                     $instruction,
                     value = lateout(reg) value,
                     base = in(reg) base,
-                    field = const FIELD + (AT / size_of::<u32>() * 8 + WORD) as u16,
+                    field = const FIELD + ((AT - offset_of!(Config, offsets)) / size_of::<u32>() * 8 + WORD) as u16,
                     options(readonly, nostack, preserves_flags)
                 );
                 narrow(value)

@@ -7,16 +7,31 @@
 use core::arch::asm;
 use core::ptr::{read_volatile, write_volatile};
 
-use tracer_common::{Counts, CpuState};
+use tracer_common::{Counts, CpuState, DropFacts};
 
 use crate::maps::{COUNTS, CPU_STATE, GENERATION};
 
 /// What a program works on while it holds the guard. All of it is this CPU's own.
+#[derive(Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) state: *mut CpuState,
     pub(crate) counts: *mut Counts,
+}
+
+impl Held {
     /// The generation that `counts` belongs to.
-    pub(crate) generation: u32,
+    #[inline(always)]
+    pub(crate) fn generation(self) -> u32 {
+        // SAFETY: the element is this CPU's own. Read again each time: to keep it in a register costs more.
+        unsafe { read_volatile(&raw const (*self.state).generation) & 1 }
+    }
+
+    /// The drop at hand.
+    #[inline(always)]
+    pub(crate) fn dropped<'a>(self) -> &'a DropFacts {
+        // SAFETY: the element is this CPU's own.
+        unsafe { &(*self.state).dropped }
+    }
 }
 
 /// Runs `body` unless another program runs on this CPU already.
@@ -36,7 +51,8 @@ pub(crate) fn exclusively(body: impl FnOnce(&Held)) {
         barrier();
         let generation = GENERATION.read() & 1;
         if let Some(counts) = COUNTS.get_ptr_mut(generation) {
-            body(&Held { state, counts, generation });
+            (*state).generation = generation;
+            body(&Held { state, counts });
         }
         barrier();
         write_volatile(busy, 0);

@@ -70,23 +70,17 @@ impl Memory for Typed {
         unsafe { place.load(skb) }
     }
 
-    /// As a number where a cast gives it its type again: for a pointer with a type, read through one that is trusted, the
-    /// verifier searches all names of the kernel's BTF (`btf_nested_type_is_trusted`), a millisecond each time.
+    /// Through a pointer that is not trusted: for one that is read through a trusted one, the verifier searches all names
+    /// of the kernel's BTF (`btf_nested_type_is_trusted`), a millisecond each time.
     #[inline(always)]
     unsafe fn pointer(skb: *const u8, place: impl Place) -> *const u8 {
         // SAFETY: the caller's.
-        unsafe {
-            if config!(reads) == READ_CAST {
-                Self::chase::<usize>(skb as u64, place) as *const u8
-            } else {
-                Self::field::<usize>(skb, place) as *const u8
-            }
-        }
+        unsafe { place.load(rdonly_cast(skb, config!(types.sk_buff))) }
     }
 
     #[inline(always)]
     fn root(pointer: *const u8, type_id: u32) -> *const u8 {
-        if config!(reads) == READ_CAST { rdonly_cast(pointer, type_id) } else { pointer }
+        rdonly_cast(pointer, type_id)
     }
 
     #[inline(always)]
@@ -213,7 +207,7 @@ pub(crate) fn distance(address: u64, start: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn rdonly_cast(pointer: *const u8, type_id: u32) -> *const u8 {
     type Cast = unsafe extern "C" fn(*const u8, u32) -> *const u8;
-    // SAFETY: userspace replaces the call of this number before loading; the function only changes what the verifier
-    // knows.
+    // SAFETY: userspace replaces the call of this number before loading, by a move where there is no such function; the
+    // function only changes what the verifier knows.
     unsafe { core::mem::transmute::<usize, Cast>(CALL_RDONLY_CAST as usize)(pointer, type_id) }
 }

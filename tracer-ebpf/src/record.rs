@@ -18,8 +18,9 @@ const HEADER: usize = size_of::<RecordHeader>();
 const CHUNK: usize = 8;
 
 /// Sends a record of `dropped`, or counts why not.
-#[inline(always)]
-pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
+#[inline(never)]
+pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
+    let dropped = held.dropped();
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;
@@ -61,7 +62,7 @@ pub(crate) fn send<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) 
             padding: 0,
             socket: NO_SOCKET,
         });
-        section::write::<M>(header, held, skb, dropped);
+        section::write::<M>(header, &held, skb, dropped);
         (*counters).submitted += 1;
         entry.submit(wakeup_flags(size as u64));
     }

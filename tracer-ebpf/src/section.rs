@@ -144,11 +144,12 @@ unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
     unsafe {
         // Without the argument nothing leads there. Where a mere number does not become a pointer again, no kernel tells
         // the receiver but one that was patched to.
-        let (pointer, role) = if config!(has_rx_sk) != 0 && M::takes_numbers() && is_kernel(dropped.receiver) {
-            (dropped.receiver as *const u8, SOCKET_RECEIVER)
-        } else {
-            (M::pointer(skb, at!(skb_sk)), SOCKET_OWNER)
-        };
+        let (pointer, role) =
+            if config!(offsets.arg_rx_sk) != ABSENT && M::takes_numbers() && is_kernel(dropped.receiver) {
+                (dropped.receiver as *const u8, SOCKET_RECEIVER)
+            } else {
+                (M::pointer(skb, at!(skb_sk)), SOCKET_OWNER)
+            };
         let socket = Socket::at::<M>(pointer, state);
         if socket.net.id == 0 {
             return;

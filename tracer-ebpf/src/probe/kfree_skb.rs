@@ -3,11 +3,10 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
-use tracer_common::REASON_ABSENT;
 
 use super::qdisc_drop::exact_reason;
 use super::{take, xdp};
-use crate::config::config;
+use crate::config::{Bytes, Place, at, config};
 use crate::guard;
 use crate::memory::{Memory, Probe, Typed};
 use crate::skb;
@@ -15,20 +14,14 @@ use crate::skb;
 /// Attached as `tp_btf`: typed pointers, plain loads.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb_btf(ctx: BtfTracePointContext) -> i32 {
-    let reason = if config!(has_reason) != 0 { ctx.arg(2) } else { REASON_ABSENT };
-    let rx_sk = if config!(has_rx_sk) != 0 { ctx.arg(3) } else { core::ptr::null() };
-    // SAFETY: the tracepoint's arguments.
-    unsafe { kfree_skb::<Typed>(&ctx, ctx.arg(0), ctx.arg(1), reason, rx_sk) };
+    count_drop::<Typed>(&ctx);
     0
 }
 
 /// Attached as a raw tracepoint, where `tp_btf` is not available.
 #[raw_tracepoint(tracepoint = "kfree_skb")]
 pub fn kfree_skb_raw(ctx: RawTracePointContext) -> i32 {
-    let reason = if config!(has_reason) != 0 { ctx.arg(2) } else { REASON_ABSENT };
-    let rx_sk = if config!(has_rx_sk) != 0 { ctx.arg(3) } else { core::ptr::null() };
-    // SAFETY: the tracepoint's arguments.
-    unsafe { kfree_skb::<Probe>(&ctx, ctx.arg(0), ctx.arg(1), reason, rx_sk) };
+    count_drop::<Probe>(&ctx);
     0
 }
 
@@ -38,19 +31,21 @@ pub fn kfree_skb_none(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Counts one drop.
-///
-/// # Safety
-/// The arguments must be the tracepoint's; `rx_sk` may be NULL.
+/// Counts one drop. The arguments are read within, where they are needed: kept in registers across look-ups they would
+/// be moved to the stack.
 #[inline(always)]
-unsafe fn kfree_skb<M: Memory>(ctx: &impl EbpfContext, skb: *const u8, location: u64, reason: u32, rx_sk: *const u8) {
+fn count_drop<M: Memory>(ctx: &impl EbpfContext) {
     guard::exclusively(|held| {
-        // SAFETY: the state is this CPU's own; the arguments are the caller's.
-        let dropped = unsafe {
+        let arguments = ctx.as_ptr().cast::<u8>().cast_const();
+        // SAFETY: an argument that this kernel's tracepoint does not have is 0. The state is this CPU's own.
+        let (skb, dropped) = unsafe {
+            let skb = Bytes::<0>.load::<*const u8>(arguments);
+            let reason = at!(arg_reason).load::<u64>(arguments) as u32 | config!(absent_reason);
             let reason = exact_reason(held.state, skb, reason);
-            let dropped = skb::read::<M>(held, skb, location, reason, rx_sk);
-            xdp::settle::<M>(held, skb, dropped);
-            dropped
+            let location = Bytes::<8>.load::<u64>(arguments);
+            let dropped = skb::read::<M>(held, skb, location, reason, at!(arg_rx_sk).load(arguments));
+            xdp::settle::<M>(held, skb);
+            (skb, dropped)
         };
         take::<M>(ctx, held, skb, dropped);
     });

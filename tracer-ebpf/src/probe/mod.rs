@@ -5,6 +5,8 @@ mod kfree_skb;
 mod qdisc_drop;
 mod xdp;
 
+use core::ffi::c_void;
+
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
 use tracer_common::DropFacts;
@@ -19,7 +21,7 @@ use crate::{account, record};
 #[inline(always)]
 pub(crate) fn take<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &DropFacts) {
     if count::<M>(ctx, held, skb, dropped) != Verdict::Filtered && config!(events) != 0 {
-        record::send::<M>(held, skb, dropped);
+        record::send::<M>(*held, skb);
     }
 }
 
@@ -29,7 +31,7 @@ fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;
-        (*counters).hits += 1;
+        (*held.state).hits[held.generation() as usize] += 1;
         let verdict = filter::verdict(dropped, (*held.state).wanted_netns);
         match verdict {
             Verdict::Filtered => {
@@ -41,8 +43,23 @@ fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped
         }
         let is_overflow = account::count::<M>(held, skb, dropped) == account::Counted::Overflow;
         if is_overflow && (*counters).overflow == 1 {
-            debug!(ctx, "no room for a new key: such drops are counted by reason only");
+            log_overflow(ctx.as_ptr());
         }
         verdict
+    }
+}
+
+/// Into the program's own log.
+#[inline(never)]
+fn log_overflow(ctx: *mut c_void) {
+    debug!(Context(ctx), "no room for a new key: such drops are counted by reason only");
+}
+
+/// The context of any program.
+struct Context(*mut c_void);
+
+impl EbpfContext for Context {
+    fn as_ptr(&self) -> *mut c_void {
+        self.0
     }
 }

@@ -8,7 +8,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_common::{CpuState, DropFacts, XDP_REDIRECT_FAILED};
+use tracer_common::{CpuState, XDP_REDIRECT_FAILED};
 
 use super::count;
 use crate::config::{Bytes, at, config};
@@ -148,7 +148,7 @@ fn report(
             let verdict = count::<Probe>(ctx, held, skb, dropped);
             if (*note).tells == Tells::Never as u32 {
                 if verdict != Verdict::Filtered && config!(events) != 0 {
-                    record::send::<Probe>(held, skb, dropped);
+                    record::send::<Probe>(*held, skb);
                 }
             } else if verdict == Verdict::Counted && (*held.counts).counters.overflow == overflow {
                 // No record: it could not be taken back.
@@ -160,19 +160,29 @@ fn report(
     });
 }
 
-/// Takes back what an XDP program was noted to have dropped, if `dropped`, the next drop on this CPU, is that packet.
+/// Takes back what an XDP program was noted to have dropped, if the drop at hand, the next one on this CPU, is that packet.
 ///
 /// # Safety
-/// All elements are this CPU's own; `skb` is the packet of `dropped`.
+/// All elements are this CPU's own; `skb` is the packet of the drop at hand.
 #[inline(always)]
-pub(super) unsafe fn settle<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
+pub(super) unsafe fn settle<M: Memory>(held: &Held, skb: *const u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        if (*held.state).xdp.device != 0 {
+            take_up_note::<M>(*held, skb);
+        }
+    }
+}
+
+/// # Safety
+/// As [`settle`].
+#[inline(never)]
+unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
+    let dropped = held.dropped();
     // SAFETY: the caller's; the device was believed.
     unsafe {
         let note = &raw mut (*held.state).xdp;
         let device = (*note).device;
-        if device == 0 {
-            return;
-        }
         (*note).device = 0;
         let reason = dropped.key.reason;
         let is_general = reason == config!(unspecified_reason) || reason == config!(xdp_reason);
@@ -181,8 +191,8 @@ pub(super) unsafe fn settle<M: Memory>(held: &Held, skb: *const u8, dropped: &Dr
             && has_generic_program::<M>(M::device_of(skb, dropped));
         let is_of = dropped.device == device || is_generic;
         let is_next = is_recent((*note).ticks);
-        if is_general && is_of && is_next && account::take_back(held, &(*note).key) {
-            let hits = &raw mut (*held.counts).counters.hits;
+        if is_general && is_of && is_next && account::take_back(&held, &(*note).key) {
+            let hits = &raw mut (*held.state).hits[held.generation() as usize];
             *hits = (*hits).wrapping_sub(1);
         }
     }

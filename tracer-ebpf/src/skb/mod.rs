@@ -44,7 +44,12 @@ pub(crate) unsafe fn read<M: Memory>(
         let to = &raw mut (*held.state).dropped;
         (*to).key.location = location;
         (*to).receiver = rx_sk as u64;
-        keep(to, &Owner::read::<M>(skb, rx_sk, held.state), reason);
+        (*held.state).reason = reason;
+        barrier();
+        if !owner::keep_usual::<M>(held.state, skb, rx_sk) {
+            owner::keep_any::<M>(held.state, skb, rx_sk);
+        }
+        barrier();
         measure::<M>(to, skb);
         barrier();
         let protocol = u16::from_be(M::field(skb, at!(skb_protocol)));
@@ -69,7 +74,8 @@ pub(crate) unsafe fn read_trapped(held: &Held, skb: *const u8, name: u64, device
         read::<Probe>(held, skb, name, REASON_ABSENT, core::ptr::null());
         let device = Device::at::<Probe>(device, held.state);
         if device.ifindex != 0 {
-            keep(to, &Owner::of_device(device), REASON_ABSENT);
+            (*held.state).reason = REASON_ABSENT;
+            owner::keep(held.state, &Owner::of_device(device));
         }
         (*to).key.kind = KIND_TRAP;
         let length: u32 = Probe::field(skb, at!(skb_len));
@@ -94,7 +100,8 @@ pub(crate) unsafe fn read_frame(held: &Held, device: *const u8, reason: u32) -> 
         let to = &raw mut (*held.state).dropped;
         (*to).key.location = 0;
         (*to).receiver = 0;
-        keep(to, &Owner::of_device(Device::at::<Probe>(device, held.state)), reason);
+        (*held.state).reason = reason;
+        owner::keep(held.state, &Owner::of_device(Device::at::<Probe>(device, held.state)));
         keep_kind(to, 0, KIND_XDP);
         (*to).length = 0;
         (*to).linear = 0;
@@ -104,26 +111,6 @@ pub(crate) unsafe fn read_frame(held: &Held, device: *const u8, reason: u32) -> 
         barrier();
         &*to
     }
-}
-
-/// Keeps whose packet it was, and why it was dropped. What is read as one word is written as one: a processor that has to
-/// put a word together from what was just stored waits until it is in the cache.
-///
-/// # Safety
-/// `to` must be this CPU's own.
-#[inline(always)]
-unsafe fn keep(to: *mut DropFacts, owner: &Owner, reason: u32) {
-    // SAFETY: the caller's; both fields stand in one word of the key.
-    unsafe {
-        (*to).key.netns = owner.net.id;
-        let word = (&raw mut (*to).key.ifindex).cast::<u64>();
-        word.write(u64::from(owner.ifindex) | u64::from(reason) << 32);
-        (*to).net = owner.net.pointer as u64;
-        (*to).netns_inum = owner.net.inum;
-        (*to).device = owner.device.pointer as u64;
-        (*to).family = owner.family;
-    }
-    barrier();
 }
 
 /// Keeps what was dropped, as one word.

@@ -9,6 +9,7 @@ use tracer_common::{ABSENT, CpuState, ProvedNet};
 
 use super::is_kernel;
 use crate::config::{Bytes, at, config};
+use crate::guard::barrier;
 use crate::memory::Memory;
 
 /// Flags in the lowest bits of `_skb_refdst` (`SKB_DST_NOREF`, `include/linux/skbuff.h`).
@@ -182,6 +183,72 @@ impl Owner {
             Self { net, device, ifindex, family }
         }
     }
+}
+
+/// Keeps whose packet it was, if it is the usual case: of a device in the namespace of the last drop, and so is the
+/// receiving socket, if there is one. All that is rarer is in [`keep_any`], a function of its own: what that needs of the
+/// stack and of registers is then none of the common way's.
+///
+/// # Safety
+/// As [`super::read`].
+#[inline(always)]
+pub(super) unsafe fn keep_usual<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk: *const u8) -> bool {
+    // SAFETY: what is read out of the packet is proved before it is believed.
+    unsafe {
+        let mut receiver = 0;
+        if is_kernel(rx_sk as u64) {
+            receiver = M::load::<usize>(M::root(rx_sk, config!(types.sock)), at!(sock_net)) as u64;
+        }
+        let pointer = M::pointer(skb, at!(skb_dev));
+        if !is_kernel(pointer as u64) {
+            return false;
+        }
+        let device = M::root(pointer, config!(types.net_device));
+        let net = M::load::<usize>(device, at!(dev_net)) as *const u8;
+        let ifindex: u32 = M::load(device, at!(dev_ifindex));
+        let last = (*state).net;
+        let is_other = net as u64 != last.address || (receiver != 0 && receiver != net as u64);
+        if is_other || ifindex == 0 || ifindex > MOST_IFINDEX || last.cookie == 0 {
+            return false;
+        }
+        if M::load::<u64>(net, at!(net_cookie)) != last.cookie {
+            return false;
+        }
+        let net = Net { pointer: net, id: last.cookie, inum: last.inum };
+        keep(state, &Owner::of_device(Device { pointer: device, ifindex, net }));
+        true
+    }
+}
+
+/// Keeps whose packet it was.
+///
+/// # Safety
+/// As [`super::read`].
+#[inline(never)]
+pub(super) unsafe fn keep_any<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk: *const u8) {
+    // SAFETY: the caller's.
+    unsafe { keep(state, &Owner::read::<M>(skb, rx_sk, state)) };
+}
+
+/// Keeps `owner`, and the reason. What is read as one word is written as one: a processor that has to put a word together
+/// from what was just stored waits until it is in the cache.
+///
+/// # Safety
+/// `state` must be this CPU's own.
+#[inline(always)]
+pub(super) unsafe fn keep(state: *mut CpuState, owner: &Owner) {
+    // SAFETY: the caller's; both fields stand in one word of the key.
+    unsafe {
+        let to = &raw mut (*state).dropped;
+        (*to).key.netns = owner.net.id;
+        let word = (&raw mut (*to).key.ifindex).cast::<u64>();
+        word.write(u64::from(owner.ifindex) | u64::from((*state).reason) << 32);
+        (*to).net = owner.net.pointer as u64;
+        (*to).netns_inum = owner.net.inum;
+        (*to).device = owner.device.pointer as u64;
+        (*to).family = owner.family;
+    }
+    barrier();
 }
 
 /// A socket that is proved to be one by the namespace that it leads to.

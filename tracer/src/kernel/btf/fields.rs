@@ -17,6 +17,8 @@ const MAX_MEMBERS: usize = 20_000;
 const MAX_NAMESAKES: usize = 8;
 /// The width of `sk_buff.pkt_type`.
 const PKT_TYPE_BITS: u32 = 3;
+/// Bytes of each of a tracepoint's arguments, as programs get them.
+const ARGUMENT: u32 = 8;
 
 /// What a field must be to be read as we read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ impl KernelBtf {
         let optional = |structure, path, shape| self.offset(structure, path, shape).unwrap_or(ABSENT);
         let required =
             |field, shape| self.offset(&skb, field, shape).ok_or(BtfError::Field { structure: "sk_buff", field });
+        let tracepoint = self.tracepoint().ok();
+        let argument = |index, is_there| if is_there { index * ARGUMENT } else { ABSENT };
         Ok(Offsets {
             skb_len: required("len", Integer(4))?,
             skb_data_len: optional(&skb, "data_len", Integer(4)),
@@ -118,6 +122,8 @@ impl KernelBtf {
             fdt_max_fds: optional(&table, "max_fds", Integer(4)),
             file_inode: optional(&file, "f_inode", Pointer),
             inode_private: optional(&self.structure("inode"), "i_private", Pointer),
+            arg_reason: argument(2, tracepoint.is_some_and(|arguments| arguments.has_reason)),
+            arg_rx_sk: argument(3, tracepoint.is_some_and(|arguments| arguments.has_rx_sk)),
         })
     }
 

@@ -137,6 +137,8 @@ fn finds_fields_through_anonymous_members() {
         sock_net: 24,
         net_inum: 44,
         net_ns: 32,
+        arg_reason: 16,
+        arg_rx_sk: 24,
         ..absent()
     };
     assert_eq!(offsets(MODERN).unwrap(), expected);

@@ -25,9 +25,15 @@ impl Features {
     /// Asks the kernel: two programs are loaded and closed.
     pub(super) fn ask(btf: &KernelBtf, may_probe: bool) -> Self {
         let id = |name| btf.structure_id(name).unwrap_or(0);
-        let types =
-            TypeIds { net_device: id("net_device"), sock: id("sock"), net: id("net"), in6_addr: id("in6_addr") };
-        let has_types = [types.net_device, types.sock, types.net, types.in6_addr].iter().all(|id| *id != 0);
+        let types = TypeIds {
+            sk_buff: id("sk_buff"),
+            net_device: id("net_device"),
+            sock: id("sock"),
+            net: id("net"),
+            in6_addr: id("in6_addr"),
+        };
+        let TypeIds { sk_buff, net_device, sock, net, in6_addr } = types;
+        let has_types = [sk_buff, net_device, sock, net, in6_addr].iter().all(|id| *id != 0);
         let function = btf.function_id("bpf_rdonly_cast").filter(|_| has_types);
         Self {
             rdonly_cast: function.filter(|id| takes_cast(*id, types.in6_addr).is_ok()),
@@ -94,7 +100,7 @@ mod tests {
 
     const NOTHING: Features = Features {
         rdonly_cast: None,
-        types: TypeIds { net_device: 0, sock: 0, net: 0, in6_addr: 0 },
+        types: TypeIds { sk_buff: 0, net_device: 0, sock: 0, net: 0, in6_addr: 0 },
         may_probe: false,
         trusts_pointers: true,
     };

@@ -35,6 +35,8 @@ pub(super) struct Generations {
     cpus: usize,
     clock: Ticks,
     max_rows: usize,
+    /// What the programs saw in each generation up to its last reading.
+    hits: [u64; GENERATIONS as usize],
     /// What one look-up of all CPUs' counts yields; kept, because it is large.
     buffer: Vec<u8>,
 }
@@ -68,6 +70,7 @@ impl Generations {
             cpus,
             clock,
             max_rows,
+            hits: [0; GENERATIONS as usize],
             buffer: Vec::new(),
         })
     }
@@ -93,8 +96,10 @@ impl Generations {
 
     /// Takes what one generation has, which no program uses.
     fn drain(&mut self, index: u32, totals: &mut Totals) -> io::Result<()> {
-        let Self { each, counts, clock, max_rows, buffer, cpus, .. } = self;
-        let generation = &each[usize::from(index != 0)];
+        let states: Vec<CpuState> = per_cpu(&self.states()?).collect();
+        let Self { each, counts, clock, max_rows, hits, buffer, cpus, .. } = self;
+        let at = usize::from(index != 0);
+        let generation = &each[at];
         let mut names = HashMap::new();
         generation.places.drain(|key, value| {
             if let (Ok(key), Ok(value)) = (DropKey::read_from_bytes(key), PlaceNames::read_from_bytes(value)) {
@@ -106,25 +111,28 @@ impl Generations {
         counts.lookup(&index.to_ne_bytes(), buffer)?;
         // Cleared before it is added up, so that nothing is added twice whatever fails below.
         counts.update(&index.to_ne_bytes(), &vec![0; buffer.len()])?;
-        let mut latest = Vec::with_capacity(*cpus);
-        for bytes in buffer.chunks_exact(size_of::<Counts>()) {
+        // Less than 0 on one CPU in one generation where more was taken back than counted.
+        hits[at] = states.iter().fold(0, |sum, state| sum.wrapping_add(state.hits[at]));
+        totals.hits = hits[0].wrapping_add(hits[1]);
+        let mut has_overflow = false;
+        for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(&states) {
             let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
             for slot in cpu.slots.iter().filter(|slot| slot.count.packets > 0) {
-                let count = clock.dated(&slot.count, cpu.counters.ticks, known_of(&slot.key));
+                let count = clock.dated(&slot.count, state.ticks, known_of(&slot.key));
                 totals.add(slot.key, count, *max_rows);
             }
             totals.add_counters(&cpu.counters);
-            latest.push((cpu.counters.ticks, cpu.counters.overflow));
+            has_overflow |= cpu.counters.overflow > 0;
         }
         generation.drops.drain(|key, values| {
             let Ok(key) = DropKey::read_from_bytes(key) else { return };
-            for (count, (ticks, _)) in per_cpu::<DropCount>(values).zip(&latest) {
+            for (count, state) in per_cpu::<DropCount>(values).zip(&states) {
                 if count.packets > 0 {
-                    totals.add(key, clock.dated(&count, *ticks, known_of(&key)), *max_rows);
+                    totals.add(key, clock.dated(&count, state.ticks, known_of(&key)), *max_rows);
                 }
             }
         })?;
-        if latest.iter().any(|(_, overflow)| *overflow > 0) {
+        if has_overflow {
             self.drain_overflow(index, totals)?;
         }
         Ok(())

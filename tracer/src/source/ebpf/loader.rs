@@ -20,7 +20,7 @@ use super::{Error, constants};
 const CALL: u8 = 0x85;
 const PSEUDO_KFUNC_CALL: u8 = 2;
 /// `BPF_ALU64 | BPF_MOV | BPF_K`: register 0 becomes the immediate.
-const MOVE_IMMEDIATE: u8 = 0xb7;
+const MOVE: u8 = 0xbf;
 
 /// What this kernel and this run need of the object.
 pub(super) struct Fitting<'a> {
@@ -193,8 +193,13 @@ fn replace_cast(instruction: &mut bpf_insn, function: Option<u32>) -> Option<()>
             instruction.set_src_reg(PSEUDO_KFUNC_CALL);
             instruction.imm = id.cast_signed();
         }
-        // Never reached: `Config::reads` rules it out.
-        None if is_cast => (instruction.code, instruction.imm) = (MOVE_IMMEDIATE, 0),
+        // The first argument as it is.
+        None if is_cast => {
+            instruction.code = MOVE;
+            instruction.set_dst_reg(0);
+            instruction.set_src_reg(1);
+            instruction.imm = 0;
+        }
         None => return None,
     }
     Some(())

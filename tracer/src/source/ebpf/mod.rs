@@ -196,7 +196,7 @@ impl EbpfSource {
     pub fn ledger(&self, drained: Drained) -> EbpfLedger {
         let counters = &self.totals.counters;
         EbpfLedger {
-            hits: counters.hits,
+            hits: self.totals.hits,
             accounted: self.totals.accounted(),
             overflow: counters.overflow,
             filtered: counters.filtered,
