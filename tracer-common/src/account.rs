@@ -168,6 +168,9 @@ pub struct XdpNote {
     pub device: u64,
 }
 
+/// Kernel programs that count drops.
+pub const PROGRAMS: usize = 4;
+
 /// Bytes of a packet's network and transport header that the sampler looks at.
 pub const SCRATCH_LEN: usize = 64;
 
@@ -236,8 +239,8 @@ pub struct CpuState {
     pub qdisc: QdiscNote,
     /// What an XDP program dropped just before.
     pub xdp: XdpNote,
-    /// Not 0 while one of the programs runs on this CPU: another one that interrupts it counts itself as nested.
-    pub busy: u64,
+    /// One for each program, not 0 while it runs on this CPU: another one that comes in between counts itself as nested.
+    pub busy: [u64; PROGRAMS],
     /// Drops that the programs saw in each generation.
     pub hits: [u64; GENERATIONS as usize],
     /// `jiffies64` at the last drop, which dates the 32-bit ticks of all counts.
@@ -312,7 +315,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 80);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 192 + SCRATCH_LEN + 104);
+    assert!(size_of::<CpuState>() == 216 + SCRATCH_LEN + 104);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

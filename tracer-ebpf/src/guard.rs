@@ -7,7 +7,7 @@
 use core::arch::asm;
 use core::ptr::{read_volatile, write_volatile};
 
-use tracer_common::{Counts, CpuState, DropFacts};
+use tracer_common::{Counts, CpuState, DropFacts, PROGRAMS};
 
 use crate::maps::{COUNTS, CPU_STATE, GENERATION};
 
@@ -34,32 +34,60 @@ impl Held {
     }
 }
 
-/// Runs `body` unless another program runs on this CPU already.
+/// The programs that hold the guard, each with a mark of its own in [`CpuState::busy`].
+#[derive(Clone, Copy)]
+pub(crate) enum Holder {
+    KfreeSkb,
+    XdpException,
+    XdpRedirectErr,
+    DevlinkTrapReport,
+}
+
+/// Runs `body` for `holder` unless another program runs on this CPU already.
+///
+/// An interrupt is over when the program that it came upon goes on, so that a look and a mark would do. From Linux 7.0 on,
+/// and on real-time kernels, another task may come in between as well, and stop half-way itself. So each program marks
+/// itself first and then looks for the marks of the others: of two that do so at once at least one sees the other, for
+/// both run on one CPU, whose memory has one order. The kernel itself keeps a program from running twice then
+/// (`prog->active`). Atomic instructions would do as well, and cost more than all else here.
 #[inline(always)]
-pub(crate) fn exclusively(body: impl FnOnce(&Held)) {
+pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(&Held)) {
     let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
     // SAFETY: the element is this CPU's own.
     unsafe {
-        let busy = &raw mut (*state).busy;
-        if read_volatile(busy) != 0 {
-            // Atomic, because an interrupt of higher rank may come in between.
-            add_atomically(&raw mut (*state).nested);
-            return;
+        let marks = &raw mut (*state).busy;
+        let mine = &raw mut (*marks)[holder as usize];
+        if read_volatile(mine) != 0 {
+            return add_atomically(&raw mut (*state).nested);
         }
-        // Interrupts nest: one that comes between the two lines has cleared the mark by the time that it returns.
-        write_volatile(busy, 1);
+        write_volatile(mine, 1);
         barrier();
+        let others = (0..PROGRAMS).filter(|other| *other != holder as usize);
+        if others.fold(0, |busy, other| busy | read_volatile(&raw const (*marks)[other])) != 0 {
+            write_volatile(mine, 0);
+            return add_atomically(&raw mut (*state).nested);
+        }
         let generation = GENERATION.read() & 1;
         if let Some(counts) = COUNTS.get_ptr_mut(generation) {
             (*state).generation = generation;
             body(&Held { state, counts });
         }
         barrier();
-        write_volatile(busy, 0);
+        write_volatile(mine, 0);
     }
 }
 
-/// Adds 1. The library's atomics are not available for this machine.
+/// Whether a program holds the guard of this CPU.
+///
+/// # Safety
+/// `state` must be this CPU's own.
+#[inline(always)]
+pub(crate) unsafe fn is_held(state: *mut CpuState) -> bool {
+    // SAFETY: the caller's.
+    unsafe { (0..PROGRAMS).fold(0, |busy, one| busy | read_volatile(&raw const (*state).busy[one])) != 0 }
+}
+
+/// Adds 1, atomically, because an interrupt of higher rank may come in between. The library's atomics are not available for this machine.
 ///
 /// # Safety
 /// `counter` must be valid.

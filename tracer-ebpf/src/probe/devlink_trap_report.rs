@@ -12,7 +12,7 @@ use tracer_common::{ABSENT, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
 
 use super::take;
 use crate::config::{at, config};
-use crate::guard;
+use crate::guard::{self, Holder};
 use crate::maps::TRAP_NAMES;
 use crate::memory::{Memory, Probe};
 use crate::skb;
@@ -36,7 +36,7 @@ unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
     if config!(offsets.trap_type) != ABSENT && kind == config!(trap_control) {
         return;
     }
-    guard::exclusively(|held| {
+    guard::exclusively(Holder::DevlinkTrapReport, |held| {
         // SAFETY: as above; the state is this CPU's own.
         let dropped = unsafe {
             (*held.state).xdp.device = 0;

@@ -7,7 +7,7 @@ use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 use super::qdisc_drop::exact_reason;
 use super::{take, xdp};
 use crate::config::{Bytes, Place, at, config};
-use crate::guard;
+use crate::guard::{self, Holder};
 use crate::memory::{Memory, Probe, Typed};
 use crate::skb;
 
@@ -35,7 +35,7 @@ pub fn kfree_skb_none(_ctx: BtfTracePointContext) -> i32 {
 /// be moved to the stack.
 #[inline(always)]
 fn count_drop<M: Memory>(ctx: &impl EbpfContext) {
-    guard::exclusively(|held| {
+    guard::exclusively(Holder::KfreeSkb, |held| {
         let arguments = ctx.as_ptr().cast::<u8>().cast_const();
         // SAFETY: an argument that this kernel's tracepoint does not have is 0. The state is this CPU's own.
         let (skb, dropped) = unsafe {

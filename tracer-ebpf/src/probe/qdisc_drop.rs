@@ -11,6 +11,7 @@ use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::CpuState;
 
 use crate::config::config;
+use crate::guard::is_held;
 use crate::maps::CPU_STATE;
 
 /// Attached where the kernel has the tracepoint. Its arguments are numbers here, whatever they are.
@@ -20,7 +21,7 @@ pub fn qdisc_drop(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the element is this CPU's own; `kfree_skb` may come in between, but only for another packet.
     unsafe {
         let note = &raw mut (*state).qdisc;
-        if (*state).busy != 0 {
+        if is_held(state) {
             // The program that was interrupted may be taking up a note.
             (*note).unmatched += 1;
             return 0;

@@ -13,7 +13,7 @@ use tracer_common::{CpuState, XDP_REDIRECT_FAILED};
 use super::count;
 use crate::config::{Bytes, at, config};
 use crate::filter::Verdict;
-use crate::guard::{self, Held};
+use crate::guard::{self, Held, Holder};
 use crate::memory::{Memory, Probe};
 use crate::skb;
 use crate::{account, record};
@@ -38,7 +38,7 @@ pub fn xdp_exception(ctx: RawTracePointContext) -> i32 {
     let (device, program, action): (*const u8, *const u8, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     // SAFETY: the tracepoint's arguments.
     let tells = unsafe { Tells::exception(device, program, action) };
-    report(&ctx, device, action, tells, |state| {
+    report(&ctx, Holder::XdpException, device, action, tells, |state| {
         // SAFETY: the element is this CPU's own.
         action == XDP_REDIRECT && unsafe { is_redirect_told(state, device) }
     });
@@ -51,7 +51,7 @@ pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
     let (device, error): (*const u8, i32) = (ctx.arg(0), ctx.arg(3));
     // SAFETY: the tracepoint's arguments.
     let tells = unsafe { Tells::redirect(device) };
-    report(&ctx, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
+    report(&ctx, Holder::XdpRedirectErr, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
         // SAFETY: the element is this CPU's own.
         unsafe {
             (*state).xdp.redirect_device = device as u64;
@@ -126,6 +126,7 @@ impl Tells {
 #[inline(always)]
 fn report(
     ctx: &impl EbpfContext,
+    holder: Holder,
     device: *const u8,
     reason: u32,
     tells: Tells,
@@ -134,7 +135,7 @@ fn report(
     if tells == Tells::Surely {
         return;
     }
-    guard::exclusively(|held| {
+    guard::exclusively(holder, |held| {
         // SAFETY: the state is this CPU's own; the device is the tracepoint's.
         unsafe {
             let note = &raw mut (*held.state).xdp;
