@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use foldhash::fast::RandomState;
 use tracer_common::{
     Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames, SiteBucket, SiteKey,
     TrapNames, overflow_reason,
@@ -100,7 +101,7 @@ impl Generations {
         let Self { each, counts, clock, max_rows, hits, buffer, cpus, .. } = self;
         let at = usize::from(index != 0);
         let generation = &each[at];
-        let mut names = HashMap::new();
+        let mut names = HashMap::with_hasher(RandomState::default());
         generation.places.drain(|key, value| {
             if let (Ok(key), Ok(value)) = (DropKey::read_from_bytes(key), PlaceNames::read_from_bytes(value)) {
                 names.insert(key, value);
@@ -118,8 +119,7 @@ impl Generations {
         for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(&states) {
             let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
             for slot in cpu.slots.iter().filter(|slot| slot.count.packets > 0) {
-                let count = clock.dated(&slot.count, state.ticks, known_of(&slot.key));
-                totals.add(slot.key, count, *max_rows);
+                totals.add(slot.key, clock.dated(&slot.count, state.ticks), || known_of(&slot.key), *max_rows);
             }
             totals.add_counters(&cpu.counters);
             has_overflow |= cpu.counters.overflow > 0;
@@ -128,7 +128,7 @@ impl Generations {
             let Ok(key) = DropKey::read_from_bytes(key) else { return };
             for (count, state) in per_cpu::<DropCount>(values).zip(&states) {
                 if count.packets > 0 {
-                    totals.add(key, clock.dated(&count, state.ticks, known_of(&key)), *max_rows);
+                    totals.add(key, clock.dated(&count, state.ticks), || known_of(&key), *max_rows);
                 }
             }
         })?;

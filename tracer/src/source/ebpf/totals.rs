@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use tracer_common::{Counters, DropCount, DropKey, OverflowCount, PlaceNames, TrapNames};
 
 /// Counts of one key over all CPUs.
@@ -20,13 +21,13 @@ pub struct Count {
 }
 
 impl Count {
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self, names: impl FnOnce() -> PlaceNames) {
         self.packets = self.packets.wrapping_add(other.packets);
         self.bytes = self.bytes.wrapping_add(other.bytes);
         self.first_ns = self.first_ns.min(other.first_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
         if self.names.netns_inum == 0 {
-            self.names.netns_inum = other.names.netns_inum;
+            self.names.netns_inum = names().netns_inum;
         }
     }
 }
@@ -35,7 +36,7 @@ impl Count {
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// By key.
-    pub counts: HashMap<DropKey, Count>,
+    pub counts: HashMap<DropKey, Count, RandomState>,
     /// Names of devlink traps, by [`DropKey::location`].
     pub traps: HashMap<u64, TrapNames>,
     /// By reason, of the keys that found no room in the kernel's map or here; none for the reasons that the map of the
@@ -57,12 +58,13 @@ impl Totals {
         self.counts.values().map(|count| count.packets).sum()
     }
 
-    /// Adds the counts of one key on one CPU in one generation. Beyond `max_rows` keys, new ones are counted by reason.
-    pub(super) fn add(&mut self, key: DropKey, count: Count, max_rows: usize) {
+    /// Adds the counts of one key on one CPU in one generation, and its `names` if it has none yet. Beyond `max_rows` keys,
+    /// new ones are counted by reason.
+    pub(super) fn add(&mut self, key: DropKey, count: Count, names: impl FnOnce() -> PlaceNames, max_rows: usize) {
         if let Some(sum) = self.counts.get_mut(&key) {
-            sum.merge(&count);
+            sum.merge(&count, names);
         } else if self.counts.len() < max_rows {
-            self.counts.insert(key, count);
+            self.counts.insert(key, Count { names: names(), ..count });
         } else {
             self.add_beyond(&key, &count);
         }
@@ -133,14 +135,14 @@ impl Ticks {
         u64::try_from(ns.max(0)).unwrap_or(u64::MAX)
     }
 
-    /// The count of one CPU with times; `latest` is [`Counters::ticks`] of that CPU.
-    pub(super) fn dated(&self, count: &DropCount, latest: u64, names: PlaceNames) -> Count {
+    /// The count of one CPU with times; `latest` is [`tracer_common::CpuState::ticks`] of that CPU.
+    pub(super) fn dated(&self, count: &DropCount, latest: u64) -> Count {
         Count {
             packets: count.packets,
             bytes: count.bytes,
             first_ns: self.at(count.first_ticks, latest),
             last_ns: self.at(count.last_ticks, latest),
-            names,
+            names: PlaceNames::default(),
         }
     }
 }
@@ -164,8 +166,8 @@ mod tests {
     fn counts_of_cpus_are_merged() {
         let key = DropKey { location: 1, ..DropKey::default() };
         let mut totals = Totals::default();
-        totals.add(key, count(2, 500, 700), 10);
-        totals.add(key, count(1, 400, 400), 10);
+        totals.add(key, count(2, 500, 700), PlaceNames::default, 10);
+        totals.add(key, count(1, 400, 400), PlaceNames::default, 10);
         assert_eq!(totals.counts[&key], count(3, 400, 700));
         assert_eq!(totals.accounted(), 3);
     }
@@ -174,9 +176,9 @@ mod tests {
     fn beyond_the_most_rows_the_sum_by_reason_is_exact() {
         let mut totals = Totals::default();
         for location in 0..5 {
-            totals.add(DropKey { location, reason: 6, ..DropKey::default() }, count(2, 1, 1), 3);
+            totals.add(DropKey { location, reason: 6, ..DropKey::default() }, count(2, 1, 1), PlaceNames::default, 3);
         }
-        totals.add(DropKey { location: 0, reason: 6, ..DropKey::default() }, count(7, 1, 1), 3);
+        totals.add(DropKey { location: 0, reason: 6, ..DropKey::default() }, count(7, 1, 1), PlaceNames::default, 3);
         assert_eq!(totals.accounted(), 13);
         assert_eq!(totals.overflow[&Some(6)], OverflowCount { packets: 4, bytes: 40 });
         assert_eq!(totals.counters.overflow, 4);
@@ -187,10 +189,10 @@ mod tests {
         let key = DropKey { kind: tracer_common::KIND_XDP, ..DropKey::default() };
         let mut totals = Totals::default();
         let taken_back = frames(u64::MAX);
-        totals.add(key, frames(2), 10);
+        totals.add(key, frames(2), PlaceNames::default, 10);
         totals.settle();
         for left in [1, 0] {
-            totals.add(key, taken_back, 10);
+            totals.add(key, taken_back, PlaceNames::default, 10);
             totals.settle();
             assert_eq!(totals.accounted(), left);
         }
@@ -201,8 +203,8 @@ mod tests {
     fn drops_taken_back_in_one_reading_may_come_first() {
         let key = DropKey { kind: tracer_common::KIND_XDP, ..DropKey::default() };
         let mut totals = Totals::default();
-        totals.add(key, frames(u64::MAX), 10);
-        totals.add(key, frames(3), 10);
+        totals.add(key, frames(u64::MAX), PlaceNames::default, 10);
+        totals.add(key, frames(3), PlaceNames::default, 10);
         totals.settle();
         assert_eq!(totals.accounted(), 2);
     }
@@ -211,9 +213,9 @@ mod tests {
     fn drops_counted_by_reason_are_taken_back_there() {
         let key = |ifindex| DropKey { kind: tracer_common::KIND_XDP, ifindex, ..DropKey::default() };
         let mut totals = Totals::default();
-        totals.add(key(1), frames(1), 1);
-        totals.add(key(2), frames(2), 1);
-        totals.add(key(2), frames(u64::MAX), 1);
+        totals.add(key(1), frames(1), PlaceNames::default, 1);
+        totals.add(key(2), frames(2), PlaceNames::default, 1);
+        totals.add(key(2), frames(u64::MAX), PlaceNames::default, 1);
         totals.settle();
         assert_eq!(totals.overflow[&None], OverflowCount { packets: 1, bytes: 0 });
         assert_eq!((totals.accounted(), totals.counters.overflow), (1, 1));
