@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use crate::event::{DropTotal, Place, Reason};
 use crate::report::StatReport;
 
@@ -39,7 +41,7 @@ pub struct Rank<'r> {
 #[derive(Debug, Default)]
 pub struct Ranking {
     sort: Sort,
-    packets: HashMap<Identity, u64>,
+    packets: HashMap<Identity, u64, RandomState>,
     duration: Duration,
 }
 
