@@ -96,7 +96,7 @@ pub struct CacheSlot {
     pub key: DropKey,
 }
 
-/// What the kernel program did on one CPU in one generation. `hits = Σ packets of all keys + overflow + filtered`, and
+/// What the kernel program did on one CPU in one generation. [`CpuState::hits`]` = Σ packets of all keys + overflow + filtered`, and
 /// `offered = submitted + suppressed + ring_full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

@@ -12,8 +12,6 @@ pub const READ_PLAIN: u32 = 0;
 /// [`Config::reads`]: by plain loads from pointers that `bpf_rdonly_cast` has made untrusted (6.2 and later): a load that
 /// faults reads 0.
 pub const READ_CAST: u32 = 1;
-/// [`Config::reads`]: by the helper `bpf_probe_read_kernel`.
-pub const READ_PROBE: u32 = 2;
 
 /// [`Config::bytes`]: bytes of packets cannot be read here.
 pub const BYTES_NONE: u32 = 0;
@@ -172,8 +170,6 @@ pub struct TypeIds {
     pub net_device: u32,
     /// `struct sock`.
     pub sock: u32,
-    /// `struct net`.
-    pub net: u32,
     /// `struct in6_addr`: sixteen bytes that are nothing but bytes, to read plain numbers through.
     pub in6_addr: u32,
 }
@@ -228,12 +224,14 @@ pub struct Config {
     pub pkt_type_mask: u32,
     /// `PACKET_OUTGOING` (`include/uapi/linux/if_packet.h`) in those bits.
     pub pkt_type_outgoing: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 const _: () = {
     assert!(size_of::<Offsets>() == 60 * 4);
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
-    assert!(size_of::<TypeIds>() == 20);
+    assert!(size_of::<TypeIds>() == 16);
     assert!(size_of::<Config>() == 344);
 };

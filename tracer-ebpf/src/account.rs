@@ -31,10 +31,10 @@ pub(crate) enum Counted {
     Overflow,
 }
 
-/// Counts `dropped`, and keeps the names that belong to a new key. `skb` is the packet, or NULL where there is none.
+/// Counts the drop at hand, and keeps the names that belong to a new key. `skb` is the packet, or NULL where there is none.
 #[inline(always)]
-pub(crate) fn count<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) -> Counted {
-    let now = ticks();
+pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) -> Counted {
+    let (now, dropped) = (ticks(), held.dropped());
     // SAFETY: all elements are this CPU's own; `slot_of` is less than the number of slots.
     unsafe {
         (*held.state).ticks = now;
@@ -45,7 +45,7 @@ pub(crate) fn count<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts)
             return Counted::Added;
         }
     }
-    count_elsewhere::<M>(*held, skb, now)
+    count_elsewhere::<M>(held, skb, now)
 }
 
 /// The slot of a key in the cache.
@@ -53,7 +53,7 @@ pub(crate) fn count<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts)
 /// # Safety
 /// That of the pointer: `slot_of` is less than the number of slots.
 #[inline(always)]
-unsafe fn slot(held: &Held, key: &KeyWords) -> *mut CacheSlot {
+unsafe fn slot(held: Held, key: &KeyWords) -> *mut CacheSlot {
     // SAFETY: the caller's.
     unsafe { (&raw mut (*held.counts).slots).cast::<CacheSlot>().add(slot_of(key, config!(cache_mask))) }
 }
@@ -66,18 +66,18 @@ fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
     // SAFETY: all elements are this CPU's own.
     let counted = unsafe {
         let key = words(&raw const dropped.key);
-        let slot = slot(&held, &key);
+        let slot = slot(held, &key);
         if (*slot).count.packets == 0 {
             (*slot).key = dropped.key;
             (*slot).count = first(dropped.length, now);
             Counted::First
         } else {
-            count_in_hash(&held, dropped, now)
+            count_in_hash(held, dropped, now)
         }
     };
     // At one place, so that the verifier walks the kernel's lists once.
     if counted == Counted::First {
-        remember::<M>(&held, skb, dropped);
+        remember::<M>(held, skb, dropped);
     }
     counted
 }
@@ -88,10 +88,11 @@ fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
 /// # Safety
 /// All elements are this CPU's own.
 #[inline(never)]
-pub(crate) unsafe fn take_back(held: &Held, key: &DropKey) -> bool {
+pub(crate) unsafe fn take_back(held: Held, key: &DropKey) -> bool {
     let now = ticks();
     // SAFETY: the caller's; `slot_of` is less than the number of slots.
     unsafe {
+        (*held.state).ticks = now;
         let wanted = words(key);
         let slot = slot(held, &wanted);
         if (*slot).count.packets == 0 {
@@ -173,7 +174,7 @@ unsafe fn is(key: *const DropKey, wanted: &KeyWords) -> bool {
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
 #[inline(always)]
-unsafe fn count_in_hash(held: &Held, dropped: &DropFacts, now: u64) -> Counted {
+unsafe fn count_in_hash(held: Held, dropped: &DropFacts, now: u64) -> Counted {
     let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
     if let Some(count) = drops.get_ptr_mut(dropped.key) {
         // SAFETY: the element is this CPU's own.
@@ -194,7 +195,7 @@ unsafe fn count_in_hash(held: &Held, dropped: &DropFacts, now: u64) -> Counted {
 }
 
 #[inline(always)]
-fn count_overflow(held: &Held, dropped: &DropFacts) {
+fn count_overflow(held: Held, dropped: &DropFacts) {
     // SAFETY: all elements are this CPU's own.
     unsafe {
         (*held.counts).counters.overflow += 1;
@@ -208,7 +209,7 @@ fn count_overflow(held: &Held, dropped: &DropFacts) {
 
 /// Keeps the names that belong to a new key. No room: they are unknown, the count is not touched.
 #[inline(always)]
-fn remember<M: Memory>(held: &Held, skb: *const u8, dropped: &DropFacts) {
+fn remember<M: Memory>(held: Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the packet is the one of `dropped`.
     let interface = unsafe { interface_name::<M>(skb, dropped) };
     let names = PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 };

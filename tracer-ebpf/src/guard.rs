@@ -1,8 +1,8 @@
 //! One guard for each CPU, across all probes.
 //!
 //! The kernel keeps a tracepoint program from running on top of itself only from 6.1 on, and never keeps one program from
-//! running on top of another. An interrupt that drops a packet while a program runs would find half-written counts. So the
-//! first program on a CPU marks the CPU as busy, and one that comes in between counts itself as nested and ends.
+//! running on top of another. An interrupt that drops a packet while a program runs would find half-written counts. So each
+//! program marks itself as running, and one that comes in between counts itself as nested and ends.
 
 use core::arch::asm;
 use core::ptr::{read_volatile, write_volatile};
@@ -43,15 +43,16 @@ pub(crate) enum Holder {
     DevlinkTrapReport,
 }
 
+const _: () = assert!(Holder::DevlinkTrapReport as usize + 1 == PROGRAMS);
+
 /// Runs `body` for `holder` unless another program runs on this CPU already.
 ///
-/// An interrupt is over when the program that it came upon goes on, so that a look and a mark would do. From Linux 7.0 on,
-/// and on real-time kernels, another task may come in between as well, and stop half-way itself. So each program marks
-/// itself first and then looks for the marks of the others: of two that do so at once at least one sees the other, for
+/// An interrupt is over when the program that it came upon goes on, so that a look and a mark would do. From Linux 7.0 on
+/// another task may come in between as well, and stop half-way itself. So each program marks itself first and then looks for the marks of the others: of two that do so at once at least one sees the other, for
 /// both run on one CPU, whose memory has one order. The kernel itself keeps a program from running twice then
 /// (`prog->active`). Atomic instructions would do as well, and cost more than all else here.
 #[inline(always)]
-pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(&Held)) {
+pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
     let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
     // SAFETY: the element is this CPU's own.
     unsafe {
@@ -70,7 +71,7 @@ pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(&Held)) {
         let generation = GENERATION.read() & 1;
         if let Some(counts) = COUNTS.get_ptr_mut(generation) {
             (*state).generation = generation;
-            body(&Held { state, counts });
+            body(Held { state, counts });
         }
         barrier();
         write_volatile(mine, 0);

@@ -11,7 +11,7 @@ use core::arch::asm;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST, READ_PLAIN, READ_PROBE};
+use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST};
 
 use crate::config::{Bytes, Place, at, config};
 
@@ -85,7 +85,7 @@ impl Memory for Typed {
 
     #[inline(always)]
     fn takes_numbers() -> bool {
-        config!(reads) != READ_PLAIN
+        config!(reads) == READ_CAST
     }
 
     #[inline(always)]
@@ -100,7 +100,7 @@ impl Memory for Typed {
     #[inline(always)]
     unsafe fn load<T: Copy + Default>(base: *const u8, place: impl Place) -> T {
         // SAFETY: the verifier checks the access, and makes it fault-tolerant, because the pointer is not trusted.
-        if config!(reads) == READ_PROBE { unsafe { probe(base, place) } } else { unsafe { place.load(base) } }
+        unsafe { place.load(base) }
     }
 
     #[inline(always)]
@@ -190,6 +190,16 @@ pub(crate) fn beyond(address: u64, distance: u64) -> u64 {
     // SAFETY: an addition.
     unsafe { asm!("{} += {}", inout(reg) sum, in(reg) distance, options(pure, nomem, nostack, preserves_flags)) };
     sum
+}
+
+/// The same pointer, of which the compiler knows nothing: after a comparison it could go on with a number that is equal, and
+/// the verifier lets nothing be read through a number.
+#[inline(always)]
+pub(crate) fn same(pointer: *const u8) -> *const u8 {
+    let mut same = pointer;
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(reg) same, options(pure, nomem, nostack, preserves_flags)) };
+    same
 }
 
 /// How far `address` lies beyond `start`, both as in [`beyond`]. Of two pointers the verifier knows nothing; written as a

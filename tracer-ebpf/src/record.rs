@@ -17,7 +17,7 @@ const HEADER: usize = size_of::<RecordHeader>();
 /// Bytes that are read at a time where the helper is refused.
 const CHUNK: usize = 8;
 
-/// Sends a record of `dropped`, or counts why not.
+/// Sends a record of the drop at hand, or counts why not.
 #[inline(never)]
 pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
     let dropped = held.dropped();
@@ -62,7 +62,7 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
             padding: 0,
             socket: NO_SOCKET,
         });
-        section::write::<M>(header, &held, skb, dropped);
+        section::write::<M>(header, held, skb, dropped);
         (*counters).submitted += 1;
         entry.submit(wakeup_flags(size as u64));
     }

@@ -32,7 +32,7 @@ pub(crate) const NO_SOCKET: SocketFacts = SocketFacts {
 /// # Safety
 /// `header` must be a record's, filled in; `skb` the tracepoint's.
 #[inline(always)]
-pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: &Held, skb: *const u8, dropped: &DropFacts) {
+pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the caller's; the state is this CPU's own.
     unsafe {
         let ops = (*held.state).netns_ops;

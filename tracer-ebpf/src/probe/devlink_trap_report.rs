@@ -3,7 +3,6 @@
 //!
 //! They never pass `kfree_skb`: drivers free the copy that they report by `consume_skb`.
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::raw_tracepoint;
@@ -21,7 +20,7 @@ use crate::skb;
 #[raw_tracepoint(tracepoint = "devlink_trap_report")]
 pub fn devlink_trap_report(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the tracepoint's arguments.
-    unsafe { report(&ctx, ctx.arg(1), ctx.arg(2)) };
+    unsafe { report(ctx.arg(1), ctx.arg(2)) };
     0
 }
 
@@ -30,7 +29,7 @@ pub fn devlink_trap_report(ctx: RawTracePointContext) -> i32 {
 /// # Safety
 /// The arguments must be the tracepoint's: `struct sk_buff` and `struct devlink_trap_metadata`.
 #[inline(always)]
-unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
+unsafe fn report(skb: *const u8, metadata: *const u8) {
     // SAFETY: the helper fails on addresses that cannot be read.
     let kind: u32 = unsafe { Probe::load(metadata, at!(trap_type)) };
     if config!(offsets.trap_type) != ABSENT && kind == config!(trap_control) {
@@ -38,14 +37,14 @@ unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
     }
     guard::exclusively(Holder::DevlinkTrapReport, |held| {
         // SAFETY: as above; the state is this CPU's own.
-        let dropped = unsafe {
+        unsafe {
             (*held.state).xdp.device = 0;
             let name: u64 = Probe::load(metadata, at!(trap_name));
             let device = Probe::load::<usize>(metadata, at!(trap_input_dev)) as *const u8;
             remember_names(metadata, name);
-            skb::read_trapped(held, skb, name, device)
-        };
-        take::<Probe>(ctx, held, skb, dropped);
+            skb::read_trapped(held, skb, name, device);
+        }
+        take::<Probe>(held, skb);
     });
 }
 
@@ -53,7 +52,7 @@ unsafe fn report(ctx: &impl EbpfContext, skb: *const u8, metadata: *const u8) {
 ///
 /// # Safety
 /// As [`report`].
-#[inline(always)]
+#[inline(never)]
 unsafe fn remember_names(metadata: *const u8, name: u64) {
     let mut names = TrapNames { trap: [0; TRAP_NAME_LEN], group: [0; TRAP_GROUP_LEN] };
     // SAFETY: the buffers have room for as many bytes; the helper fails on addresses that cannot be read, which leaves

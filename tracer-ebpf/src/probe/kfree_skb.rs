@@ -14,14 +14,14 @@ use crate::skb;
 /// Attached as `tp_btf`: typed pointers, plain loads.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb_btf(ctx: BtfTracePointContext) -> i32 {
-    count_drop::<Typed>(&ctx);
+    count_drop::<Typed>(ctx.as_ptr().cast());
     0
 }
 
 /// Attached as a raw tracepoint, where `tp_btf` is not available.
 #[raw_tracepoint(tracepoint = "kfree_skb")]
 pub fn kfree_skb_raw(ctx: RawTracePointContext) -> i32 {
-    count_drop::<Probe>(&ctx);
+    count_drop::<Probe>(ctx.as_ptr().cast());
     0
 }
 
@@ -31,22 +31,23 @@ pub fn kfree_skb_none(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Counts one drop. The arguments are read within, where they are needed: kept in registers across look-ups they would
-/// be moved to the stack.
-#[inline(always)]
-fn count_drop<M: Memory>(ctx: &impl EbpfContext) {
+/// Counts one drop. A function of its own, for the sake of loads that fault: before Linux 6.1.37 and the like (commit
+/// 0108a4e9f358) the kernel does not find what makes up for them in the first function of a program that has others.
+///
+/// The arguments are read where they are needed: kept in registers across look-ups they would be moved to the stack.
+#[inline(never)]
+fn count_drop<M: Memory>(arguments: *const u8) {
     guard::exclusively(Holder::KfreeSkb, |held| {
-        let arguments = ctx.as_ptr().cast::<u8>().cast_const();
         // SAFETY: an argument that this kernel's tracepoint does not have is 0. The state is this CPU's own.
-        let (skb, dropped) = unsafe {
+        let skb = unsafe {
             let skb = Bytes::<0>.load::<*const u8>(arguments);
             let reason = at!(arg_reason).load::<u64>(arguments) as u32 | config!(absent_reason);
             let reason = exact_reason(held.state, skb, reason);
             let location = Bytes::<8>.load::<u64>(arguments);
-            let dropped = skb::read::<M>(held, skb, location, reason, at!(arg_rx_sk).load(arguments));
+            skb::read::<M>(held, skb, location, reason, at!(arg_rx_sk).load(arguments));
             xdp::settle::<M>(held, skb);
-            (skb, dropped)
+            skb
         };
-        take::<M>(ctx, held, skb, dropped);
+        take::<M>(held, skb);
     });
 }

@@ -9,7 +9,6 @@ use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
-use tracer_common::DropFacts;
 
 use crate::config::config;
 use crate::filter::{self, Verdict};
@@ -17,22 +16,22 @@ use crate::guard::Held;
 use crate::memory::Memory;
 use crate::{account, record};
 
-/// Counts one drop and, when asked for, sends a record of it. `skb` is the packet, or NULL where there is none.
+/// Counts the drop at hand and, when asked for, sends a record of it. `skb` is the packet, or NULL where there is none.
 #[inline(always)]
-pub(crate) fn take<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &DropFacts) {
-    if count::<M>(ctx, held, skb, dropped) != Verdict::Filtered && config!(events) != 0 {
-        record::send::<M>(*held, skb);
+pub(crate) fn take<M: Memory>(held: Held, skb: *const u8) {
+    if count::<M>(held, skb) != Verdict::Filtered && config!(events) != 0 {
+        record::send::<M>(held, skb);
     }
 }
 
-/// Counts one drop, if the filters want it.
+/// Counts the drop at hand, if the filters want it.
 #[inline(always)]
-fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped: &DropFacts) -> Verdict {
+fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
     // SAFETY: the elements are this CPU's own.
     unsafe {
         let counters = &raw mut (*held.counts).counters;
         (*held.state).hits[held.generation() as usize] += 1;
-        let verdict = filter::verdict(dropped, (*held.state).wanted_netns);
+        let verdict = filter::verdict(held.dropped(), (*held.state).wanted_netns);
         match verdict {
             Verdict::Filtered => {
                 (*counters).filtered += 1;
@@ -41,9 +40,9 @@ fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped
             Verdict::Undecided => (*counters).unknown_netns += 1,
             Verdict::Counted => {}
         }
-        let is_overflow = account::count::<M>(held, skb, dropped) == account::Counted::Overflow;
+        let is_overflow = account::count::<M>(held, skb) == account::Counted::Overflow;
         if is_overflow && (*counters).overflow == 1 {
-            log_overflow(ctx.as_ptr());
+            log_overflow();
         }
         verdict
     }
@@ -51,15 +50,15 @@ fn count<M: Memory>(ctx: &impl EbpfContext, held: &Held, skb: *const u8, dropped
 
 /// Into the program's own log.
 #[inline(never)]
-fn log_overflow(ctx: *mut c_void) {
-    debug!(Context(ctx), "no room for a new key: such drops are counted by reason only");
+fn log_overflow() {
+    debug!(NoContext, "no room for a new key: such drops are counted by reason only");
 }
 
-/// The context of any program.
-struct Context(*mut c_void);
+/// The log does not look at a program's context.
+struct NoContext;
 
-impl EbpfContext for Context {
+impl EbpfContext for NoContext {
     fn as_ptr(&self) -> *mut c_void {
-        self.0
+        core::ptr::null_mut()
     }
 }

@@ -5,7 +5,6 @@
 //! counted there alone, where more is known of it. `docs/fields.md` has the rules, with the functions of the kernel that
 //! they come from.
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{CpuState, XDP_REDIRECT_FAILED};
@@ -38,7 +37,7 @@ pub fn xdp_exception(ctx: RawTracePointContext) -> i32 {
     let (device, program, action): (*const u8, *const u8, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     // SAFETY: the tracepoint's arguments.
     let tells = unsafe { Tells::exception(device, program, action) };
-    report(&ctx, Holder::XdpException, device, action, tells, |state| {
+    report(Holder::XdpException, device, action, tells, |state| {
         // SAFETY: the element is this CPU's own.
         action == XDP_REDIRECT && unsafe { is_redirect_told(state, device) }
     });
@@ -51,7 +50,7 @@ pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
     let (device, error): (*const u8, i32) = (ctx.arg(0), ctx.arg(3));
     // SAFETY: the tracepoint's arguments.
     let tells = unsafe { Tells::redirect(device) };
-    report(&ctx, Holder::XdpRedirectErr, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
+    report(Holder::XdpRedirectErr, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
         // SAFETY: the element is this CPU's own.
         unsafe {
             (*state).xdp.redirect_device = device as u64;
@@ -124,14 +123,7 @@ impl Tells {
 
 /// Counts one drop, unless `kfree_skb` is sure to, or `is_told` says that it was counted before.
 #[inline(always)]
-fn report(
-    ctx: &impl EbpfContext,
-    holder: Holder,
-    device: *const u8,
-    reason: u32,
-    tells: Tells,
-    is_told: impl FnOnce(*mut CpuState) -> bool,
-) {
+fn report(holder: Holder, device: *const u8, reason: u32, tells: Tells, is_told: impl FnOnce(*mut CpuState) -> bool) {
     if tells == Tells::Surely {
         return;
     }
@@ -144,17 +136,17 @@ fn report(
                 return;
             }
             (*note).tells = tells as u32;
-            let (skb, dropped) = (core::ptr::null(), skb::read_frame(held, device, reason));
+            skb::read_frame(held, device, reason);
             let overflow = (*held.counts).counters.overflow;
-            let verdict = count::<Probe>(ctx, held, skb, dropped);
+            let verdict = count::<Probe>(held, core::ptr::null());
             if (*note).tells == Tells::Never as u32 {
                 if verdict != Verdict::Filtered && config!(events) != 0 {
-                    record::send::<Probe>(*held, skb);
+                    record::send::<Probe>(held, core::ptr::null());
                 }
             } else if verdict == Verdict::Counted && (*held.counts).counters.overflow == overflow {
                 // No record: it could not be taken back.
                 (*note).ticks = account::ticks();
-                (*note).key = dropped.key;
+                (*note).key = held.dropped().key;
                 (*note).device = device as u64;
             }
         }
@@ -166,11 +158,11 @@ fn report(
 /// # Safety
 /// All elements are this CPU's own; `skb` is the packet of the drop at hand.
 #[inline(always)]
-pub(super) unsafe fn settle<M: Memory>(held: &Held, skb: *const u8) {
+pub(super) unsafe fn settle<M: Memory>(held: Held, skb: *const u8) {
     // SAFETY: the caller's.
     unsafe {
         if (*held.state).xdp.device != 0 {
-            take_up_note::<M>(*held, skb);
+            take_up_note::<M>(held, skb);
         }
     }
 }
@@ -192,7 +184,7 @@ unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
             && has_generic_program::<M>(M::device_of(skb, dropped));
         let is_of = dropped.device == device || is_generic;
         let is_next = is_recent((*note).ticks);
-        if is_general && is_of && is_next && account::take_back(&held, &(*note).key) {
+        if is_general && is_of && is_next && account::take_back(held, &(*note).key) {
             let hits = &raw mut (*held.state).hits[held.generation() as usize];
             *hits = (*hits).wrapping_sub(1);
         }

@@ -32,13 +32,7 @@ const AF_NETLINK: u16 = 16;
 /// # Safety
 /// `skb` must be the tracepoint's first argument, `rx_sk` its fourth or NULL.
 #[inline(always)]
-pub(crate) unsafe fn read<M: Memory>(
-    held: &Held,
-    skb: *const u8,
-    location: u64,
-    reason: u32,
-    rx_sk: *const u8,
-) -> &DropFacts {
+pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, reason: u32, rx_sk: *const u8) {
     // SAFETY: the state is this CPU's own; offsets are of the structures that the pointers point to, as BTF has it.
     unsafe {
         let to = &raw mut (*held.state).dropped;
@@ -56,7 +50,6 @@ pub(crate) unsafe fn read<M: Memory>(
         let flags: u8 = M::field(skb, at!(skb_pkt_type));
         let is_copy = u32::from(flags) & config!(pkt_type_mask) == config!(pkt_type_outgoing);
         keep_kind(to, protocol, kind((*to).length, protocol, (*to).family, is_copy));
-        &*to
     }
 }
 
@@ -67,14 +60,13 @@ pub(crate) unsafe fn read<M: Memory>(
 /// # Safety
 /// `skb` as in [`read`]; `device` must be a `struct net_device` or NULL.
 #[inline(always)]
-pub(crate) unsafe fn read_trapped(held: &Held, skb: *const u8, name: u64, device: *const u8) -> &DropFacts {
+pub(crate) unsafe fn read_trapped(held: Held, skb: *const u8, name: u64, device: *const u8) {
     // SAFETY: as in `read`; the helper fails on addresses that cannot be read.
     unsafe {
         let to = &raw mut (*held.state).dropped;
         read::<Probe>(held, skb, name, REASON_ABSENT, core::ptr::null());
         let device = Device::at::<Probe>(device, held.state);
         if device.ifindex != 0 {
-            (*held.state).reason = REASON_ABSENT;
             owner::keep(held.state, &Owner::of_device(device));
         }
         (*to).key.kind = KIND_TRAP;
@@ -85,7 +77,6 @@ pub(crate) unsafe fn read_trapped(held: &Held, skb: *const u8, name: u64, device
         (*to).start = Probe::field(skb, at!(skb_data));
         (*to).start_kind = START_MAC;
         barrier();
-        &*to
     }
 }
 
@@ -94,7 +85,7 @@ pub(crate) unsafe fn read_trapped(held: &Held, skb: *const u8, name: u64, device
 /// # Safety
 /// `device` must be a `struct net_device`.
 #[inline(always)]
-pub(crate) unsafe fn read_frame(held: &Held, device: *const u8, reason: u32) -> &DropFacts {
+pub(crate) unsafe fn read_frame(held: Held, device: *const u8, reason: u32) {
     // SAFETY: the state is this CPU's own; the helper fails on addresses that cannot be read.
     unsafe {
         let to = &raw mut (*held.state).dropped;
@@ -109,7 +100,6 @@ pub(crate) unsafe fn read_frame(held: &Held, device: *const u8, reason: u32) -> 
         (*to).start = 0;
         (*to).start_kind = START_NONE;
         barrier();
-        &*to
     }
 }
 

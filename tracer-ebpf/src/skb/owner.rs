@@ -10,7 +10,7 @@ use tracer_common::{ABSENT, CpuState, ProvedNet};
 use super::is_kernel;
 use crate::config::{Bytes, at, config};
 use crate::guard::barrier;
-use crate::memory::Memory;
+use crate::memory::{Memory, same};
 
 /// Flags in the lowest bits of `_skb_refdst` (`SKB_DST_NOREF`, `include/linux/skbuff.h`).
 const SKB_DST_FLAGS: u64 = 7;
@@ -211,7 +211,7 @@ pub(super) unsafe fn keep_usual<M: Memory>(state: *mut CpuState, skb: *const u8,
         if is_other || ifindex == 0 || ifindex > MOST_IFINDEX || last.cookie == 0 {
             return false;
         }
-        if M::load::<u64>(net, at!(net_cookie)) != last.cookie {
+        if M::load::<u64>(same(net), at!(net_cookie)) != last.cookie {
             return false;
         }
         let net = Net { pointer: net, id: last.cookie, inum: last.inum };

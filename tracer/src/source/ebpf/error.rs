@@ -35,8 +35,8 @@ pub enum Error {
     },
     /// No way to read the kernel's memory is both allowed and safe.
     #[error(
-        "this kernel refuses bpf_probe_read_kernel (lockdown=confidentiality) and has no bpf_rdonly_cast, so its \
-         memory cannot be read safely"
+        "this kernel's verifier trusts pointers and has no bpf_rdonly_cast, so a program attached as tp_btf cannot read \
+         memory safely"
     )]
     Unreadable,
     /// A program was taken but could not be attached.

@@ -3,7 +3,7 @@
 use std::io;
 
 use aya_obj::generated::bpf_insn;
-use tracer_common::{BYTES_CAST, BYTES_NONE, BYTES_PROBE, READ_CAST, READ_PLAIN, READ_PROBE, TypeIds};
+use tracer_common::{BYTES_CAST, BYTES_NONE, BYTES_PROBE, READ_CAST, READ_PLAIN, TypeIds};
 
 use super::sys;
 use crate::kernel::btf::KernelBtf;
@@ -22,18 +22,18 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// Asks the kernel: two programs are loaded and closed.
+    /// Asks the kernel: a program is loaded and closed. Whether pointers are trusted is told by BTF, which has a kind of its
+    /// own for what the verifier tells apart there.
     pub(super) fn ask(btf: &KernelBtf, may_probe: bool) -> Self {
         let id = |name| btf.structure_id(name).unwrap_or(0);
         let types = TypeIds {
             sk_buff: id("sk_buff"),
             net_device: id("net_device"),
             sock: id("sock"),
-            net: id("net"),
             in6_addr: id("in6_addr"),
         };
-        let TypeIds { sk_buff, net_device, sock, net, in6_addr } = types;
-        let has_types = [sk_buff, net_device, sock, net, in6_addr].iter().all(|id| *id != 0);
+        let TypeIds { sk_buff, net_device, sock, in6_addr } = types;
+        let has_types = [sk_buff, net_device, sock, in6_addr].iter().all(|id| *id != 0);
         let function = btf.function_id("bpf_rdonly_cast").filter(|_| has_types);
         Self {
             rdonly_cast: function.filter(|id| takes_cast(*id, types.in6_addr).is_ok()),
@@ -44,14 +44,12 @@ impl Features {
     }
 
     /// One of the `READ_*` values: how the program attached as `tp_btf` reads what lies beyond the `sk_buff`; none where
-    /// no way is both allowed and safe.
+    /// there is no safe way.
     pub(super) const fn reads(&self) -> Option<u32> {
         if self.rdonly_cast.is_some() {
             Some(READ_CAST)
         } else if !self.trusts_pointers {
             Some(READ_PLAIN)
-        } else if self.may_probe {
-            Some(READ_PROBE)
         } else {
             None
         }
@@ -100,7 +98,7 @@ mod tests {
 
     const NOTHING: Features = Features {
         rdonly_cast: None,
-        types: TypeIds { sk_buff: 0, net_device: 0, sock: 0, net: 0, in6_addr: 0 },
+        types: TypeIds { sk_buff: 0, net_device: 0, sock: 0, in6_addr: 0 },
         may_probe: false,
         trusts_pointers: true,
     };
@@ -108,7 +106,7 @@ mod tests {
     #[test]
     fn no_plain_load_goes_through_a_trusted_pointer() {
         assert_eq!(NOTHING.reads(), None);
-        assert_eq!(Features { may_probe: true, ..NOTHING }.reads(), Some(READ_PROBE));
+        assert_eq!(Features { may_probe: true, ..NOTHING }.reads(), None);
         assert_eq!(Features { rdonly_cast: Some(1), ..NOTHING }.reads(), Some(READ_CAST));
         assert_eq!(Features { trusts_pointers: false, ..NOTHING }.reads(), Some(READ_PLAIN));
         assert_eq!(Features { trusts_pointers: false, may_probe: true, ..NOTHING }.reads(), Some(READ_PLAIN));

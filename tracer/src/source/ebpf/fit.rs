@@ -2,11 +2,11 @@
 
 use std::io;
 
-use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_CAST, REASON_ABSENT};
+use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_PLAIN, REASON_ABSENT};
 
 use super::feature::Features;
 use super::loader::{Fitting, Loader};
-use super::{Error, Options};
+use super::{Error, Mode, Options};
 use crate::kernel::btf::KernelBtf;
 
 /// The ring buffer of records, and that of the program's own log.
@@ -43,7 +43,12 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         kernel_space: KERNEL_SPACE,
         offsets: btf.offsets()?,
         types: features.types,
-        reads: features.reads().ok_or(Error::Unreadable)?,
+        reads: match features.reads() {
+            Some(reads) => reads,
+            // Whatever it is: the helper reads all there.
+            None if options.mode == Mode::RawTracepoint => READ_PLAIN,
+            None => return Err(Error::Unreadable),
+        },
         bytes: features.bytes(),
         may_probe: features.may_probe.into(),
         absent_reason: if tracepoint.has_reason { 0 } else { REASON_ABSENT },
@@ -64,6 +69,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         vlan_present_mask: btf.vlan_present_mask(),
         pkt_type_mask,
         pkt_type_outgoing: if pkt_type_mask == 0 { u32::MAX } else { PACKET_OUTGOING * pkt_type_lowest },
+        padding: 0,
     })
 }
 
@@ -106,7 +112,7 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
         // Nothing is sampled.
         None => max_entries.extend([("SITES", 1), ("FLOWS", 1)]),
     }
-    let rdonly_cast = features.rdonly_cast.filter(|_| config.reads == READ_CAST || config.bytes == BYTES_CAST);
+    let rdonly_cast = features.rdonly_cast;
     let unused_rings = &unused_rings;
     Loader::new(
         tracer_ebpf::OBJECT,

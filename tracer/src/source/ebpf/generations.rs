@@ -98,44 +98,55 @@ impl Generations {
     /// Takes what one generation has, which no program uses.
     fn drain(&mut self, index: u32, totals: &mut Totals) -> io::Result<()> {
         let states: Vec<CpuState> = per_cpu(&self.states()?).collect();
-        let Self { each, counts, clock, max_rows, hits, buffer, cpus, .. } = self;
-        let at = usize::from(index != 0);
-        let generation = &each[at];
-        let mut names = HashMap::with_hasher(RandomState::default());
-        generation.places.drain(|key, value| {
+        let names = self.drain_names(index)?;
+        if self.drain_slots(index, &states, &names, totals)? {
+            self.drain_overflow(index, totals)?;
+        }
+        self.generation(index).drops.drain(|key, values| {
+            let Ok(key) = DropKey::read_from_bytes(key) else { return };
+            for (count, state) in per_cpu::<DropCount>(values).zip(&states) {
+                if count.packets > 0 {
+                    totals.add(key, self.clock.dated(&count, state.ticks), || known(&names, &key), self.max_rows);
+                }
+            }
+        })
+    }
+
+    const fn generation(&self, index: u32) -> &Generation {
+        &self.each[(index != 0) as usize]
+    }
+
+    fn drain_names(&self, index: u32) -> io::Result<Names> {
+        let mut names = Names::default();
+        self.generation(index).places.drain(|key, value| {
             if let (Ok(key), Ok(value)) = (DropKey::read_from_bytes(key), PlaceNames::read_from_bytes(value)) {
                 names.insert(key, value);
             }
         })?;
-        let known_of = |key: &DropKey| names.get(key).copied().unwrap_or_default();
+        Ok(names)
+    }
+
+    /// The cache's slots, and what the programs did. Tells whether there were keys without room.
+    fn drain_slots(&mut self, index: u32, states: &[CpuState], names: &Names, totals: &mut Totals) -> io::Result<bool> {
+        let Self { counts, clock, max_rows, hits, buffer, cpus, .. } = self;
         buffer.resize(size_of::<Counts>() * *cpus, 0);
         counts.lookup(&index.to_ne_bytes(), buffer)?;
         // Cleared before it is added up, so that nothing is added twice whatever fails below.
         counts.update(&index.to_ne_bytes(), &vec![0; buffer.len()])?;
+        let at = usize::from(index != 0);
         // Less than 0 on one CPU in one generation where more was taken back than counted.
         hits[at] = states.iter().fold(0, |sum, state| sum.wrapping_add(state.hits[at]));
         totals.hits = hits[0].wrapping_add(hits[1]);
         let mut has_overflow = false;
-        for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(&states) {
+        for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(states) {
             let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
             for slot in cpu.slots.iter().filter(|slot| slot.count.packets > 0) {
-                totals.add(slot.key, clock.dated(&slot.count, state.ticks), || known_of(&slot.key), *max_rows);
+                totals.add(slot.key, clock.dated(&slot.count, state.ticks), || known(names, &slot.key), *max_rows);
             }
             totals.add_counters(&cpu.counters);
             has_overflow |= cpu.counters.overflow > 0;
         }
-        generation.drops.drain(|key, values| {
-            let Ok(key) = DropKey::read_from_bytes(key) else { return };
-            for (count, state) in per_cpu::<DropCount>(values).zip(&states) {
-                if count.packets > 0 {
-                    totals.add(key, clock.dated(&count, state.ticks), || known_of(&key), *max_rows);
-                }
-            }
-        })?;
-        if has_overflow {
-            self.drain_overflow(index, totals)?;
-        }
-        Ok(())
+        Ok(has_overflow)
     }
 
     fn drain_overflow(&self, generation: u32, totals: &mut Totals) -> io::Result<()> {
@@ -211,6 +222,13 @@ impl Generations {
         }
         self.state.update(&0_u32.to_ne_bytes(), states.as_bytes())
     }
+}
+
+/// What was known of keys at their first drop.
+type Names = HashMap<DropKey, PlaceNames, RandomState>;
+
+fn known(names: &Names, key: &DropKey) -> PlaceNames {
+    names.get(key).copied().unwrap_or_default()
 }
 
 /// The values of all CPUs in what a look-up of a per-CPU map yields.

@@ -19,7 +19,7 @@ use super::{Error, constants};
 /// `BPF_JMP | BPF_CALL`, and the source register that makes it a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const CALL: u8 = 0x85;
 const PSEUDO_KFUNC_CALL: u8 = 2;
-/// `BPF_ALU64 | BPF_MOV | BPF_K`: register 0 becomes the immediate.
+/// `BPF_ALU64 | BPF_MOV | BPF_X`: one register becomes another.
 const MOVE: u8 = 0xbf;
 
 /// What this kernel and this run need of the object.
