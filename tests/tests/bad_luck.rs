@@ -300,7 +300,20 @@ fn names_that_turn_text_around() -> Result<()> {
     ensure!(shown.stdout.contains("y\u{fffd}z") && counted.stdout.contains("y\u{fffd}z"), "{shown:?} {counted:?}");
     let page = fs::read_to_string(page)?;
     ensure!(page.contains("y\u{fffd}z"), "the page has no name");
-    let all = [&merged.stdout, &merged.stderr, &shown.stdout, &shown.stderr, &counted.stdout, &counted.stderr, &page];
+    let json = ["--format", "json"];
+    let documents = [
+        run(&mut fleet_command(&[&["merge", good.as_str()][..], &json].concat())?)?.stdout,
+        run(&mut command(&[&["replay", recording.as_str()][..], &json].concat())?)?.stdout,
+        run(&mut command(&[&["replay", recording.as_str(), "--stat"][..], &json].concat())?)?.stdout,
+    ];
+    for document in &documents {
+        let line = document.lines().next().context("no document")?;
+        let hidden = line.contains(r"x\u001b[2J\u202ey\u200bz\u009bw");
+        ensure!(hidden && serde_json::from_str::<Value>(line).is_ok(), "{document}");
+    }
+    let people =
+        [&merged.stdout, &merged.stderr, &shown.stdout, &shown.stderr, &counted.stdout, &counted.stderr, &page];
+    let all = people.into_iter().chain(&documents);
     for text in all {
         let found = text.chars().find(|c| *c != '\n' && tracer::outside::is_hidden(*c));
         ensure!(found.is_none(), "{found:?} in {text:?}");

@@ -94,7 +94,8 @@ impl Engine {
         if answer.status == "success" {
             return Ok(());
         }
-        let (kind, message, query) = (answer.error_type, answer.error, cut(query, 300));
+        let [kind, message] = [answer.error_type, answer.error].map(|text| printable(&text).into_owned());
+        let query = cut(query, 300);
         Err(EngineError::Query { url: self.url.clone(), kind, message, query })
     }
 
