@@ -12,7 +12,7 @@ pub use files::Files;
 pub use load::{Loaded, load};
 
 use super::analyse::Options;
-use super::model::{Burst, Fleet, Host, HostId, Place};
+use super::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place};
 use crate::event::Timestamp;
 use crate::snapshot::{Row, Snapshot, Source};
 
@@ -34,6 +34,9 @@ pub enum NotAdded {
         /// The host.
         host: String,
     },
+    /// What is kept of a fleet has a bound.
+    #[error("the fleet has no room for it")]
+    Full(#[source] Full),
 }
 
 /// The sum so far.
@@ -47,6 +50,7 @@ pub struct Merge {
     storm_rate: f64,
     /// All drops so far, also lost ones: no sum exceeds it.
     counted: u64,
+    bounds: Bounds,
 }
 
 impl Default for Merge {
@@ -64,6 +68,7 @@ impl Merge {
             machines: HashMap::default(),
             storm_rate,
             counted: 0,
+            bounds: Bounds::DEFAULT,
         }
     }
 
@@ -81,14 +86,15 @@ impl Merge {
     /// Adds a snapshot, with what else is known of its host. Two of the same host add up, unless they tell of the same
     /// time.
     pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), NotAdded> {
+        // Looked at before: what one snapshot tells has a bound of its own.
+        self.fleet.check(self.bounds).map_err(NotAdded::Full)?;
         let counted = self.counted_with(snapshot)?;
         let host = self.enter(snapshot)?;
         self.counted = counted;
         let is_latest = self.times[&host].last_key_value().is_none_or(|(start, _)| *start <= snapshot.started_at.0);
-        let told = self.fleet.host_mut(host);
-        add_up(told, snapshot);
+        add_up(self.fleet.host_mut(host), snapshot);
         if is_latest {
-            tell_of(told, snapshot, folder);
+            self.fleet.tell(host, |told| tell_of(told, snapshot, folder));
         }
         for row in &snapshot.drops {
             if row.is_packet() || row.netlink {

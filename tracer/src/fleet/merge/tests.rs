@@ -105,6 +105,17 @@ fn no_drop_is_counted_twice() {
 }
 
 #[test]
+fn a_full_fleet_takes_no_more_and_keeps_what_it_has() {
+    let mut merge = Merge { bounds: Bounds { hosts: 1, ..Bounds::DEFAULT }, ..Merge::default() };
+    merge.add(&snapshot("a", 0, vec![row("tcp_v4_rcv", 5)]), None).unwrap();
+    let error = anyhow::Error::from(merge.add(&snapshot("b", 0, vec![]), None).unwrap_err());
+    let told = "the fleet has no room for it: there are 1 hosts already, and no more are kept";
+    assert_eq!(format!("{error:#}"), told);
+    let fleet = merge.into_fleet();
+    assert_eq!((fleet.hosts().len(), packets(&fleet, "a", Some("tcp_v4_rcv"))), (1, 5.0));
+}
+
+#[test]
 fn what_one_snapshot_does_not_know_is_not_known_of_the_host() {
     let mut unsure = snapshot("a", 0, vec![]);
     unsure.sources[0].ledger.lost = None;

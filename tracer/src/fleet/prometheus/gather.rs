@@ -10,7 +10,7 @@ use super::increase::{Census, Counter};
 use super::promql::{NOW, Scope, Window};
 use super::series::Series;
 use crate::event::Timestamp;
-use crate::fleet::model::{Burst, Fleet, Host, HostId, Place, Silence};
+use crate::fleet::model::{Bounds, Burst, Fleet, Host, HostId, Place, Silence};
 
 const DROPS: &str = "droptrace_drops_total";
 const FACTS: &str = "droptrace_host_info";
@@ -121,8 +121,16 @@ impl Reader<'_> {
         for (agent, seconds) in heard {
             self.host(agent, |host| host.seconds = seconds);
         }
+        self.within_bounds()?;
         self.drops(census)?;
+        self.within_bounds()?;
         self.losses(census, window)
+    }
+
+    /// One answer has a bound of its own, the fleet of all answers this one.
+    fn within_bounds(&self) -> Result<(), EngineError> {
+        let full = self.fleet.check(Bounds::DEFAULT);
+        full.map_err(|source| EngineError::Full { url: self.engine.url().to_owned(), source })
     }
 
     fn drops(&mut self, census: &Census) -> Result<(), EngineError> {
@@ -159,7 +167,7 @@ impl Reader<'_> {
         let mut each = |query: &str, tell: &mut dyn FnMut(&mut Host, &Series)| {
             engine.query(query, end, &mut |series| {
                 if let Some(&host) = hosts.get(&agents.of(series)) {
-                    tell(fleet.host_mut(host), series);
+                    fleet.tell(host, |host| tell(host, series));
                 }
             })
         };
