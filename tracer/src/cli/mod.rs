@@ -9,7 +9,7 @@ pub(crate) mod explain;
 mod listen;
 mod netlink;
 pub mod output;
-mod replay;
+pub(crate) mod replay;
 pub mod sinks;
 mod snapshot;
 mod stat;
