@@ -83,8 +83,13 @@ pub struct Place<'n> {
 /// A host and what it tells of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
-    /// What hosts are told apart by: the node name, or what an engine calls its target.
+    /// What hosts are told apart by: the node name, with the machine where several have that name, or what an engine calls
+    /// its target.
     pub name: String,
+    /// The node name of a host that is told apart by its machine too; none: by its name alone.
+    pub node: Option<String>,
+    /// What tells machines of one name apart ([`crate::snapshot::machine`]).
+    pub machine: Option<String>,
     /// Kernel release.
     pub kernel: Option<String>,
     /// Who counts and how: `ebpf/tp_btf`, `net_dm/packet`, `counters/procfs`.
@@ -118,10 +123,23 @@ impl Host {
         Self { name: name.to_owned(), lost: Some(Amount::default()), ..Self::default() }
     }
 
+    /// Whether both may be one host: of one name, and not known to be two machines. Hosts that older versions told of have
+    /// no machine.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let are_two = self.machine.as_ref().zip(other.machine.as_ref()).is_some_and(|(one, other)| one != other);
+        self.node() == other.node() && !are_two
+    }
+
+    /// Its name, whatever its machine.
+    pub fn node(&self) -> &str {
+        self.node.as_deref().unwrap_or(&self.name)
+    }
+
     /// Bytes of its texts.
     fn bytes(&self) -> usize {
         let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
-        [&self.name].into_iter().chain(&self.kernel).chain(&self.step).chain(labels).map(String::len).sum()
+        let known = [&self.node, &self.machine, &self.kernel, &self.step].into_iter().flatten();
+        [&self.name].into_iter().chain(known).chain(labels).map(String::len).sum()
     }
 }
 

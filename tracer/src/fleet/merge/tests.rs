@@ -163,6 +163,12 @@ fn machines_of_one_name_are_two_hosts() {
     // Those that do not tell are taken for one that does, and the other way round.
     assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(None, 20)]), ["a"]);
     assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(Some("2"), 0)]), both);
+    // Unless they tell of the same time.
+    let unknown = ["a (machine 1)", "a (machine not known)"];
+    assert_eq!(names(&[of(Some("1"), 0), of(None, 0), of(None, 10), of(Some("1"), 20)]), unknown);
+    assert_eq!(names(&[of(None, 0), of(Some("1"), 0)]), ["a (machine not known)", "a (machine 1)"]);
+    let all = ["a (machine 1)", "a (machine 2)", "a (machine not known)"];
+    assert_eq!(names(&[of(Some("1"), 0), of(Some("2"), 0), of(None, 0)]), all);
     let mut merge = Merge::default();
     merge.add(&of(Some("1"), 0), None).unwrap();
     merge.add(&of(Some("1"), 0), None).unwrap_err();
@@ -170,6 +176,25 @@ fn machines_of_one_name_are_two_hosts() {
     assert_eq!((fleet.hosts()[0].duplicates, fleet.find("a").is_some()), (1, true));
     let found = crate::fleet::analyse::analyse(&fleet, &Options::default());
     assert!(found.iter().any(|finding| finding.kind == crate::fleet::finding::Kind::Duplicate), "{found:?}");
+}
+
+/// A baseline of an older version does not tell machines.
+#[test]
+fn no_host_is_silent_because_its_name_has_a_machine_now() {
+    let of = |machine: Option<&str>| Snapshot { machine: machine.map(Into::into), ..snapshot("a", 0, vec![]) };
+    let silent = |now: &[Snapshot], before: &[Snapshot]| {
+        let mut fleet = merged(now);
+        fleet.baseline = Some(Box::new(merged(before)));
+        let found = crate::fleet::analyse::analyse(&fleet, &Options::default());
+        let silent = found.into_iter().find(|finding| finding.kind == crate::fleet::finding::Kind::Silent);
+        silent.map(|finding| finding.hosts.named.into_iter().map(|host| host.name).collect::<Vec<_>>())
+    };
+    let both = [of(Some("1")), of(Some("2"))];
+    assert_eq!(silent(&both, &[of(None)]), None);
+    assert_eq!(silent(&[of(None)], &both), None);
+    assert_eq!(silent(&both, &both), None);
+    assert_eq!(silent(&both[..1], &both), Some(vec!["a (machine 2)".to_owned()]));
+    assert_eq!(silent(&both[1..], &both[..1]), Some(vec!["a".to_owned()]));
 }
 
 #[test]
