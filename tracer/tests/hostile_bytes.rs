@@ -13,7 +13,7 @@ use rand_xorshift::XorShiftRng;
 use tracer::hostile::{ALL, Check};
 
 /// Changed examples for each reader; some twenty seconds for all of them.
-const ROUNDS: u64 = 40_000;
+const ROUNDS: u64 = 20_000;
 /// Longer ones are cut: they only take time.
 const LONGEST: usize = 64 << 10;
 /// Changes to one example.
