@@ -92,7 +92,7 @@ fn serve(stream: &TcpStream, answer: &Answer, sender: &Sender<Request>) -> io::R
 /// Reads a request; none at the end.
 ///
 /// # Errors
-/// Also where its body is not packed by gzip.
+/// Also where its body says that it is packed by gzip, and is not.
 pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = || {
         let mut line = String::new();
@@ -108,6 +108,10 @@ pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut packed = vec![0; length];
     reader.read_exact(&mut packed)?;
-    GzDecoder::new(&*packed).read_to_end(&mut request.body)?;
+    if request.header("content-encoding") == Some("gzip") {
+        GzDecoder::new(&*packed).read_to_end(&mut request.body)?;
+    } else {
+        request.body = packed;
+    }
     Ok(Some(request))
 }

@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod collector;
 pub mod droptrace;
 pub mod fleet;
+pub mod folder;
 pub mod frame;
 pub mod heard;
 pub mod kernel;

@@ -1,17 +1,16 @@
 //! Prometheus and its tool, where this machine has them.
 
 use std::env;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::folder::Folder;
 use crate::trials::Unable;
 use crate::{eventually, patience};
 
@@ -37,40 +36,6 @@ pub fn promtool(arguments: &[&str]) -> Result<Output> {
     let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
     ensure!(output.status.success(), "promtool {}: {said}", arguments.join(" "));
     Ok(output)
-}
-
-/// A folder that is removed with its handle.
-#[derive(Debug)]
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// An empty one.
-    pub fn new() -> Result<Self> {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let name = format!("droptrace-prometheus-{}-{}", process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        let path = env::temp_dir().join(name);
-        fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    /// A path within it.
-    pub fn path(&self, name: &str) -> String {
-        self.0.join(name).to_string_lossy().into_owned()
-    }
-
-    /// Writes a file within it, and tells its path.
-    pub fn write(&self, name: &str, text: &str) -> Result<String> {
-        let path = self.path(name);
-        fs::write(&path, text).with_context(|| format!("writing {path}"))?;
-        Ok(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed stays among temporary files.
-        _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// A running Prometheus; killed with its handle.
@@ -132,7 +97,7 @@ pub struct VictoriaMetrics {
 impl VictoriaMetrics {
     /// Starts it with nothing in its storage, and waits until it answers.
     pub fn start() -> Result<Self> {
-        let folder = Folder::new()?;
+        let folder = Folder::new("victoria-metrics")?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = Command::new(program("victoria-metrics")?)
             .arg(format!("-httpListenAddr={address}"))

@@ -3,9 +3,8 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -16,6 +15,7 @@ use serde_json::Value;
 use tests::agent::Agent;
 use tests::case::drained;
 use tests::droptrace::{Droptrace, Finished, Stat, binary, command, fleet_command};
+use tests::folder::Folder;
 use tests::frame::ethernet;
 use tests::netns::Netns;
 use tests::packet::{ALL_PROTOCOLS, PacketSocket};
@@ -25,35 +25,6 @@ use tests::{eventually, pause};
 
 fn main() -> ExitCode {
     trials::run([signals(), files(), agents(), sniffers()].into_iter().flatten().collect())
-}
-
-/// A folder that vanishes with its handle.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("droptrace-luck-{}-{number}-{name}", std::process::id()));
-        fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-
-    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> Result<String> {
-        let path = self.path(name);
-        fs::write(&path, text)?;
-        Ok(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn run(command: &mut Command) -> Result<Finished> {
@@ -144,19 +115,19 @@ fn files() -> Vec<Trial> {
     vec![
         trial("a_recording_is_not_overwritten_by_its_replay", || {
             let folder = Folder::new("replay")?;
-            let file = folder.file("recording", RECORDING)?;
+            let file = folder.write("recording", RECORDING)?;
             untouched(&file, &mut command(&["replay", &file, "--output", &file])?)
         }),
         trial("a_snapshot_is_not_overwritten_by_its_merge", || {
             let folder = Folder::new("merge")?;
-            let file = folder.file("s.json", snapshot("h", "null"))?;
+            let file = folder.write("s.json", snapshot("h", "null"))?;
             fs::hard_link(&file, folder.path("other-name"))?;
             untouched(&file, &mut fleet_command(&["merge", &file, "--output", &folder.path("other-name")])?)?;
             untouched(&file, &mut fleet_command(&["merge", &file, "--html", &file])?)
         }),
         trial("results_and_page_are_two_files", || {
             let folder = Folder::new("page")?;
-            let (file, out) = (folder.file("s.json", snapshot("h", "null"))?, folder.file("out", "kept")?);
+            let (file, out) = (folder.write("s.json", snapshot("h", "null"))?, folder.write("out", "kept")?);
             untouched(&out, &mut fleet_command(&["merge", &file, "--output", &out, "--html", &out])?)?;
             untouched(&out, &mut fleet_command(&["merge", &file, "--output", &out, "--html", &file])?)?;
             let on_stdout = fleet_command(&["merge", &file, "--html", "-"])?;
@@ -168,7 +139,7 @@ fn files() -> Vec<Trial> {
         }),
         trial("settings_are_not_written_over", || {
             let folder = Folder::new("settings")?;
-            let file = folder.file("http.toml", "")?;
+            let file = folder.write("http.toml", "")?;
             let engine = "http://127.0.0.1:9";
             untouched(
                 &file,
@@ -195,10 +166,10 @@ fn untouched(file: &str, command: &mut Command) -> Result<()> {
 /// Megabytes of small objects: refused, in bounded memory, and the good one is read.
 fn a_bomb_among_snapshots() -> Result<()> {
     let folder = Folder::new("bomb")?;
-    folder.file("good.json", snapshot("good", "null"))?;
+    folder.write("good.json", snapshot("good", "null"))?;
     let objects = format!("[{}0]", r#"{"":0},"#.repeat(10 << 20));
-    folder.file("bomb.json", snapshot("bomb", &objects))?;
-    let path = folder.0.display().to_string();
+    folder.write("bomb.json", snapshot("bomb", &objects))?;
+    let path = folder.as_ref().display().to_string();
     let limited = r#"ulimit -v 1500000; exec "$0" "$@""#;
     let inner = fleet_command(&["merge", &path, "--format", "json"])?;
     let mut command = Command::new("sh");
@@ -218,7 +189,7 @@ fn names_without_end() -> Result<()> {
     let line = format!(
         r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"address":"0x1","ethertype":0,"interface":"{long}","length":0,"bytes":""}}"#
     );
-    let file = folder.file("recording", format!("{start}\n{line}\n{ledger}\n"))?;
+    let file = folder.write("recording", format!("{start}\n{line}\n{ledger}\n"))?;
     let finished = run(&mut command(&["replay", &file])?)?;
     let is_told = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
     ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
@@ -238,7 +209,7 @@ fn lines_missing_or_doubled() -> Result<()> {
         .collect();
     let ledger = r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":20,"accounted":20,"overflow":0,"filtered":0,"lost":0,"missed":0,"unread":0,"events":{"offered":20,"submitted":20,"suppressed":0,"ring_full":0,"delivered":20,"undecodable":0,"pending":0,"unreadable":0},"qdisc_untaken":null}}],"union":null}"#;
     let replayed = |lines: &[&str]| {
-        let file = folder.file("recording", format!("{start}\n{}\n{ledger}\n", lines.join("\n")))?;
+        let file = folder.write("recording", format!("{start}\n{}\n{ledger}\n", lines.join("\n")))?;
         run(&mut command(&["replay", &file, "--stat", "--format", "json"])?)
     };
     let all: Vec<&str> = drops.iter().map(String::as_str).collect();
@@ -258,7 +229,7 @@ fn machines_of_one_name() -> Result<()> {
     let of =
         |machine: &str| snapshot("h", "null").replace(r#""kernel""#, &format!(r#""machine":"{machine}","kernel""#));
     let [one, other, again] =
-        [("1.json", "1"), ("2.json", "2"), ("3.json", "1")].map(|(file, id)| folder.file(file, of(id)));
+        [("1.json", "1"), ("2.json", "2"), ("3.json", "1")].map(|(file, id)| folder.write(file, of(id)));
     let (one, other, again) = (one?, other?, again?);
     let merged = |files: &[&String]| -> Result<(Option<i32>, Value)> {
         let names = files.iter().map(|file| file.as_str());
@@ -284,8 +255,8 @@ fn names_that_turn_text_around() -> Result<()> {
         r#""drops":[{{"reason":"{HOSTILE}","subsystem":"{HOSTILE}","symbol":"{HOSTILE}","offset":1,"module":null,"trap_group":null,"protocol":"{HOSTILE}","interface":"{HOSTILE}","class":"{HOSTILE}","netns_name":null,"own_netns":true,"netlink":false,"packets":100000,"bytes":null,"first_seen":"2026-11-26T10:00:00Z","last_seen":"2026-11-26T10:00:00Z"}}]"#
     );
     let text = snapshot(HOSTILE, "null").replace(r#""drops":[]"#, &row);
-    let good = folder.file("good.json", text)?;
-    let bad = folder.file("bad\u{1b}[2J\u{202e}\n.json", "{")?;
+    let good = folder.write("good.json", text)?;
+    let bad = folder.write("bad\u{1b}[2J\u{202e}\n.json", "{")?;
     let page = folder.path("page.html");
     let merged = run(&mut fleet_command(&["merge", &good, &bad, "--html", &page])?)?;
     ensure!(merged.stdout.contains("y\u{fffd}z") && merged.stderr.contains("bad\u{fffd}[2J"), "{merged:?}");
@@ -294,13 +265,26 @@ fn names_that_turn_text_around() -> Result<()> {
         r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"reason":"{HOSTILE}","reason_number":3,"subsystem":"core","symbol":"{HOSTILE}","offset":1,"address":"0x1","ethertype":0,"interface":"{HOSTILE}","ifindex":2,"netns_name":"{HOSTILE}","length":0,"bytes":""}}"#
     );
     let start = start.replace(r#""host":"h""#, &format!(r#""host":"{HOSTILE}""#));
-    let recording = folder.file("recording\u{202e}", format!("{start}\n{line}\n{{}}\n{ledger}\n"))?;
+    let recording = folder.write("recording\u{202e}", format!("{start}\n{line}\n{{}}\n{ledger}\n"))?;
     let (shown, counted) =
         (run(&mut command(&["replay", &recording])?)?, run(&mut command(&["replay", &recording, "--stat"])?)?);
     ensure!(shown.stdout.contains("y\u{fffd}z") && counted.stdout.contains("y\u{fffd}z"), "{shown:?} {counted:?}");
     let page = fs::read_to_string(page)?;
     ensure!(page.contains("y\u{fffd}z"), "the page has no name");
-    let all = [&merged.stdout, &merged.stderr, &shown.stdout, &shown.stderr, &counted.stdout, &counted.stderr, &page];
+    let json = ["--format", "json"];
+    let documents = [
+        run(&mut fleet_command(&[&["merge", good.as_str()][..], &json].concat())?)?.stdout,
+        run(&mut command(&[&["replay", recording.as_str()][..], &json].concat())?)?.stdout,
+        run(&mut command(&[&["replay", recording.as_str(), "--stat"][..], &json].concat())?)?.stdout,
+    ];
+    for document in &documents {
+        let line = document.lines().next().context("no document")?;
+        let hidden = line.contains(r"x\u001b[2J\u202ey\u200bz\u009bw");
+        ensure!(hidden && serde_json::from_str::<Value>(line).is_ok(), "{document}");
+    }
+    let people =
+        [&merged.stdout, &merged.stderr, &shown.stdout, &shown.stderr, &counted.stdout, &counted.stderr, &page];
+    let all = people.into_iter().chain(&documents);
     for text in all {
         let found = text.chars().find(|c| *c != '\n' && tracer::outside::is_hidden(*c));
         ensure!(found.is_none(), "{found:?} in {text:?}");
@@ -326,7 +310,7 @@ fn agents() -> Vec<Trial> {
 /// The agent goes on serving as before, says why, and ends when asked to.
 fn reload_meets(put: impl FnOnce(&Path) -> Result<()>, why: &str) -> Result<()> {
     let folder = Folder::new(&why.replace(' ', "-"))?;
-    let file = folder.file("agent.toml", "")?;
+    let file = folder.write("agent.toml", "")?;
     let mut agent = Agent::start(&["--config", &file])?;
     fs::remove_file(&file)?;
     put(Path::new(&file))?;
@@ -340,7 +324,7 @@ fn reload_meets(put: impl FnOnce(&Path) -> Result<()>, why: &str) -> Result<()> 
 fn a_web_config_that_is_cut() -> Result<()> {
     const WHOLE: &str = "basic_auth_users:\n  me: $2y$04$YXHNCTIX1TKbHyLEMPlmh.yOWkL3mQnVxoEkS4FRWm/kpPl2p2cPe\n";
     let folder = Folder::new("web")?;
-    let file = folder.file("web.yml", WHOLE)?;
+    let file = folder.write("web.yml", WHOLE)?;
     let mut agent = Agent::start(&["--web-config", &file, "--listen-insecure"])?;
     ensure!(agent.get("/metrics")?.status == 401, "anybody may scrape");
     for cut in ["basic_auth_users:\n", "basic_auth_users: {}\n", "", "{}\n"] {

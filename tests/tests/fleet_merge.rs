@@ -1,6 +1,5 @@
 //! `droptrace-fleet merge` on the snapshots of a fleet that never was, and on bad input.
 
-use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -13,6 +12,7 @@ use serde_json::Value;
 use tests::droptrace::{Droptrace, Finished, command, fleet_command};
 use tests::fleet::judge::{Verdict, found};
 use tests::fleet::{Day, World};
+use tests::folder::Folder;
 use tests::trials::{self, Unable, trial};
 use tracer::snapshot::{self, Snapshot};
 
@@ -30,28 +30,6 @@ fn main() -> ExitCode {
         trial("wrong_usage_is_told", wrong_usage_is_told),
         trial("explains_as_droptrace_does", explains_as_droptrace_does),
     ])
-}
-
-/// A folder of its own, removed with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Result<Self> {
-        let path = env::temp_dir().join(format!("droptrace-fleet-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left over is in the folder for temporary files.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Runs `merge` with these arguments, each a path or text.
@@ -102,7 +80,7 @@ fn bytes(snapshot: &Snapshot) -> Result<Vec<u8>> {
 
 fn finds_what_was_planted_and_nothing_else() -> Result<()> {
     let (folder, world) = (Folder::new("planted")?, World::new(300, 120, 7)?);
-    let (now, before, page) = (folder.path("now"), folder.path("before"), folder.path("fleet.html"));
+    let (now, before, page) = (folder.join("now"), folder.join("before"), folder.join("fleet.html"));
     world.write(&now, Day::Now, ".zst")?;
     world.write(&before, Day::Before, "")?;
     let all_named: [&dyn AsRef<Path>; 4] = [&"--format", &"json", &"--named", &"1000"];
@@ -120,8 +98,8 @@ fn finds_what_was_planted_and_nothing_else() -> Result<()> {
 
 fn the_order_of_files_does_not_matter() -> Result<()> {
     let (folder, world) = (Folder::new("order")?, World::new(40, 60, 3)?);
-    world.write(&folder.0, Day::Now, "")?;
-    let mut files = fs::read_dir(&folder.0)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    world.write(folder.as_ref(), Day::Now, "")?;
+    let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.sort();
     let told = |files: &[PathBuf]| -> Result<String> {
         let mut arguments: Vec<&dyn AsRef<Path>> = files.iter().map(|file| file as &dyn AsRef<Path>).collect();
@@ -136,8 +114,8 @@ fn the_order_of_files_does_not_matter() -> Result<()> {
 
 fn sums_are_those_of_the_snapshots() -> Result<()> {
     let (folder, world) = (Folder::new("sums")?, World::new(30, 50, 5)?);
-    world.write(&folder.0, Day::Now, ".zst")?;
-    let document = document(&merge(&[&folder.0, &"--format", &"json"])?)?;
+    world.write(folder.as_ref(), Day::Now, ".zst")?;
+    let document = document(&merge(&[&folder, &"--format", &"json"])?)?;
     let snapshots: Vec<_> = (0..30).filter_map(|host| world.snapshot(host, Day::Now)).collect();
     let packets: u64 = snapshots.iter().flat_map(|it| &it.drops).map(|row| row.packets).sum();
     let lost: u64 = snapshots.iter().filter_map(|it| it.sources[0].ledger.lost).sum();
@@ -152,8 +130,8 @@ fn sums_are_those_of_the_snapshots() -> Result<()> {
 
 fn nothing_found_is_told_by_the_status() -> Result<()> {
     let folder = Folder::new("nothing")?;
-    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
-    let finished = merge(&[&folder.0])?;
+    fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
+    let finished = merge(&[&folder])?;
     ensure!(finished.status.code() == Some(0) && finished.stdout.contains("Nothing found"), "{}", finished.stdout);
     ensure!(finished.stderr.is_empty() && !finished.stdout.contains('\x1b'), "{}", finished.stderr);
     Ok(())
@@ -166,10 +144,10 @@ fn what_is_cut_anywhere_is_counted() -> Result<()> {
     // Without the end of the line it is whole.
     let cuts = 0..whole.len() - 1;
     for length in cuts.clone() {
-        fs::write(folder.path(&format!("{length:05}.json")), &whole[..length])?;
+        fs::write(folder.join(&format!("{length:05}.json")), &whole[..length])?;
     }
-    fs::write(folder.path("whole.json"), &whole)?;
-    let finished = merge(&[&folder.0, &"--format", &"json"])?;
+    fs::write(folder.join("whole.json"), &whole)?;
+    let finished = merge(&[&folder, &"--format", &"json"])?;
     let document = document(&finished)?;
     let refused = document["input"]["refused"].as_array().context("none is refused")?;
     ensure!(document["input"]["read"] == 1 && refused.len() == cuts.len(), "{} of {cuts:?}", refused.len());
@@ -195,14 +173,14 @@ fn what_cannot_be_read_does_not_stop_the_rest() -> Result<()> {
         ("notes.txt", b"no snapshot"),
     ];
     for (name, content) in files {
-        fs::write(folder.path(name), content)?;
+        fs::write(folder.join(name), content)?;
     }
-    fs::create_dir(folder.path("below"))?;
+    fs::create_dir(folder.join("below"))?;
     // It leads back, and is not followed.
-    symlink(&folder.0, folder.path("below/loop"))?;
-    symlink("/no/such/file", folder.path("h-dangling.json"))?;
-    let absent = folder.path("absent.json");
-    let finished = merge(&[&folder.0, &absent, &"--format", &"json"])?;
+    symlink(&folder, folder.join("below/loop"))?;
+    symlink("/no/such/file", folder.join("h-dangling.json"))?;
+    let absent = folder.join("absent.json");
+    let finished = merge(&[&folder, &absent, &"--format", &"json"])?;
     let input = &document(&finished)?["input"];
     let refused = input["refused"].as_array().context("none is refused")?;
     let whys = [
@@ -225,31 +203,31 @@ fn what_cannot_be_read_does_not_stop_the_rest() -> Result<()> {
 
 fn nothing_to_read_is_a_failure() -> Result<()> {
     let folder = Folder::new("empty")?;
-    failed(&merge(&[&folder.0])?, 1, &["no snapshots could be read", ".json.zst"])?;
-    fs::write(folder.path("a.json"), "rubbish")?;
-    failed(&merge(&[&folder.0])?, 1, &["a.json: it is no snapshot", "1 refused"])?;
-    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
-    failed(&merge(&[&folder.0, &"--baseline", &folder.path("none")])?, 1, &["no snapshots of the baseline"])
+    failed(&merge(&[&folder])?, 1, &["no snapshots could be read", ".json.zst"])?;
+    fs::write(folder.join("a.json"), "rubbish")?;
+    failed(&merge(&[&folder])?, 1, &["a.json: it is no snapshot", "1 refused"])?;
+    fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
+    failed(&merge(&[&folder, &"--baseline", &folder.join("none")])?, 1, &["no snapshots of the baseline"])
 }
 
 fn a_full_disk_is_told() -> Result<()> {
     ensure!(fs::exists("/dev/full")?, Unable("no /dev/full".to_owned()));
     let folder = Folder::new("full")?;
-    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     for option in ["--html", "--output"] {
-        failed(&merge(&[&folder.0, &option, &"/dev/full"])?, 1, &["writing to /dev/full failed: No space left"])?;
-        failed(&merge(&[&folder.0, &option, &"/no/such/folder/x"])?, 1, &["cannot write to /no/such/folder/x"])?;
+        failed(&merge(&[&folder, &option, &"/dev/full"])?, 1, &["writing to /dev/full failed: No space left"])?;
+        failed(&merge(&[&folder, &option, &"/no/such/folder/x"])?, 1, &["cannot write to /no/such/folder/x"])?;
     }
     Ok(())
 }
 
 fn a_reader_that_goes_is_a_normal_end() -> Result<()> {
     let folder = Folder::new("pipe")?;
-    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     for format in ["text", "json"] {
         let (reader, writer) = io::pipe()?;
         drop(reader);
-        let line = ["merge".as_ref(), folder.0.as_os_str(), "--format".as_ref(), format.as_ref()];
+        let line = ["merge".as_ref(), folder.as_ref().as_os_str(), "--format".as_ref(), format.as_ref()];
         let finished = Droptrace::spawn(fleet_command(&line)?.stdout(writer))?.wait()?;
         failed(&finished, 0, &[])?;
         ensure!(finished.stderr.is_empty(), "{}", finished.stderr);
@@ -259,11 +237,11 @@ fn a_reader_that_goes_is_a_normal_end() -> Result<()> {
 
 fn wrong_usage_is_told() -> Result<()> {
     let folder = Folder::new("usage")?;
-    fs::write(folder.path("a.json"), bytes(&healthy()?)?)?;
+    fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     failed(&merge(&[])?, 2, &["SNAPSHOT"])?;
-    failed(&merge(&[&folder.0, &"--deviations", &"0"])?, 2, &["not a number above 0"])?;
+    failed(&merge(&[&folder, &"--deviations", &"0"])?, 2, &["not a number above 0"])?;
     let labels = "no host has the label rack; there are: kernel, class, step, build, driver, folder, version";
-    failed(&merge(&[&folder.0, &"--by", &"rack"])?, 1, &[labels])
+    failed(&merge(&[&folder, &"--by", &"rack"])?, 1, &[labels])
 }
 
 fn explains_as_droptrace_does() -> Result<()> {

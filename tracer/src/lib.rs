@@ -15,6 +15,8 @@ pub mod explain;
 pub mod facts;
 pub mod files;
 pub mod fleet;
+#[doc(hidden)]
+pub mod hostile;
 pub mod kernel;
 pub mod ledger;
 pub mod metrics;

@@ -119,7 +119,9 @@ fn tells_of_itself_and_its_host() -> Result<()> {
     let scrape = agent.settled()?;
     let source = scrape.one("droptrace_source_info")?;
     ensure!((source.label("source"), source.label("mode")) == ("ebpf", "tp_btf"), "{source:?}");
-    ensure!(scrape.one("droptrace_host_info")?.label("kernel") == tracer::session::host().kernel, "{scrape:?}");
+    let host = scrape.one("droptrace_host_info")?;
+    ensure!(host.label("kernel") == tracer::session::host().kernel, "{scrape:?}");
+    ensure!(host.label("machine") == tracer::snapshot::machine().unwrap_or_default(), "{scrape:?}");
     ensure!(scrape.sum("droptrace_ladder_step", &[]) == 1, "{scrape:?}");
     ensure!(scrape.one("droptrace_build_info")?.label("version") == env!("CARGO_PKG_VERSION"), "{scrape:?}");
     for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds"] {

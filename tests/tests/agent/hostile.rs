@@ -1,10 +1,14 @@
 //! Clients that mean no good, or do not know better.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use libtest_mimic::Trial;
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tests::agent::{Agent, Scrape};
 use tests::eventually;
@@ -19,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("a_thousand_idle_connections", a_thousand_idle_connections),
         trial_as_root("readers_that_do_not_read", readers_that_do_not_read),
+        trial_as_root("a_flood_from_another_address_keeps_no_scrape_out", a_flood_from_another_address),
         trial_as_root("requests_that_do_not_end", requests_that_do_not_end),
         trial_as_root("huge_requests", huge_requests),
     ]
@@ -67,6 +72,53 @@ fn readers_that_do_not_read() -> Result<()> {
     drop(readers);
     agent.settled()?.check_sum()?;
     agent.finish()?;
+    Ok(())
+}
+
+/// Scrapes while the flood lasts.
+const SCRAPES: usize = 200;
+/// Connections that whoever floods holds at a time: more than the agent does.
+const FLOODING: usize = 200;
+
+/// It asks, and reads no answer.
+fn a_flood_from_another_address() -> Result<()> {
+    may_open(2 * FLOODING as u64 + 500)?;
+    let agent = Agent::start(&[])?;
+    let address = agent.connect()?.peer_addr()?;
+    let (is_over, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let answered = thread::scope(|scope| {
+        let flood = scope.spawn(|| flood(address, &is_over, &opened));
+        let answered = while_flooded(&agent, &opened);
+        is_over.store(true, Ordering::Relaxed);
+        flood.join().map_err(|_| anyhow!("the flood panicked"))??;
+        answered
+    })?;
+    let refused = ["connections", "idle", "slow"].map(|cause| agent.scrape().map(|scrape| refused(&scrape, cause)));
+    let refused = refused.into_iter().sum::<Result<u64>>()?;
+    ensure!(answered == SCRAPES && refused > 0, "{answered} of {SCRAPES} scrapes, {refused} refused");
+    agent.finish().map(drop)
+}
+
+fn while_flooded(agent: &Agent, opened: &AtomicUsize) -> Result<usize> {
+    eventually("the flood", || Ok(opened.load(Ordering::Relaxed) > FLOODING))?;
+    Ok((0..SCRAPES).filter(|_| agent.get("/metrics").is_ok_and(|answer| answer.status == 200)).count())
+}
+
+fn flood(address: SocketAddr, is_over: &AtomicBool, opened: &AtomicUsize) -> Result<()> {
+    let mut held = VecDeque::new();
+    while !is_over.load(Ordering::Relaxed) {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), 0))?;
+        rustix::net::connect(&socket, &address)?;
+        let mut stream = TcpStream::from(socket);
+        // It may be closed already.
+        _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        held.push_back(stream);
+        if held.len() > FLOODING {
+            held.pop_front();
+        }
+        opened.fetch_add(1, Ordering::Relaxed);
+    }
     Ok(())
 }
 

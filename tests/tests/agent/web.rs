@@ -1,12 +1,9 @@
 //! What its files ask for: encryption, passwords, and what changes while it runs.
 
-use std::env;
-use std::fs;
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use rcgen::{CertifiedKey, KeyPair};
 use rustix::process::Signal;
@@ -14,6 +11,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tests::agent::{Agent, Answer, ask};
+use tests::folder::Folder;
 use tests::trials::trial_as_root;
 
 /// `secret`, with bcrypt.
@@ -30,36 +28,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A folder with the agent's files, removed with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Result<Self> {
-        let folder = env::temp_dir().join(format!("droptrace-agent-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<String> {
-        let path = self.0.join(name);
-        fs::write(&path, text)?;
-        Ok(path.to_str().context("the folder for temporary files is not UTF-8")?.to_owned())
-    }
-
-    /// A new certificate for the agent.
-    fn certify(&self) -> Result<CertifiedKey<KeyPair>> {
-        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        self.write("server.crt", &certified.cert.pem())?;
-        self.write("server.key", &certified.signing_key.serialize_pem())?;
-        Ok(certified)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What stays is in the folder for temporary files.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A new certificate for the agent.
+fn certify(folder: &Folder) -> Result<CertifiedKey<KeyPair>> {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    folder.write("server.crt", certified.cert.pem())?;
+    folder.write("server.key", certified.signing_key.serialize_pem())?;
+    Ok(certified)
 }
 
 const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
@@ -78,8 +52,8 @@ fn get(agent: &Agent, certified: &CertifiedKey<KeyPair>, headers: &str) -> Resul
 
 fn tls_and_passwords() -> Result<()> {
     let folder = Folder::new("tls")?;
-    let certified = folder.certify()?;
-    let web = folder.write("web.yml", &format!("{TLS}basic_auth_users:\n  alice: {HASH}\n"))?;
+    let certified = certify(&folder)?;
+    let web = folder.write("web.yml", format!("{TLS}basic_auth_users:\n  alice: {HASH}\n"))?;
     // Encrypted, it may listen to other hosts.
     let mut agent = Agent::start(&["--web-config", &web, "--listen", "0.0.0.0:0"])?;
     agent.address.set_ip([127, 0, 0, 1].into());
@@ -104,11 +78,11 @@ fn tls_and_passwords() -> Result<()> {
 
 fn certificates_are_renewed_while_it_runs() -> Result<()> {
     let folder = Folder::new("renewed")?;
-    let old = folder.certify()?;
+    let old = certify(&folder)?;
     let web = folder.write("web.yml", TLS)?;
     let mut agent = Agent::start(&["--web-config", &web])?;
     ensure!(get(&agent, &old, "")?.status == 200, "no answer");
-    let new = folder.certify()?;
+    let new = certify(&folder)?;
     ensure!(get(&agent, &old, "")?.status == 200, "it took the new one unasked");
     agent.droptrace.signal(Signal::HUP)?;
     agent.droptrace.await_said("read anew")?;
@@ -122,7 +96,7 @@ fn files_are_read_anew() -> Result<()> {
     let config = folder.write("agent.toml", "max-series = 9\n")?;
     let mut agent = Agent::start(&["--config", &config])?;
     ensure!(agent.get("/metrics")?.status == 200, "no answer");
-    folder.write("web.yml", &format!("basic_auth_users:\n  alice: {HASH}\n"))?;
+    folder.write("web.yml", format!("basic_auth_users:\n  alice: {HASH}\n"))?;
     folder.write("agent.toml", "max-series = 7\nweb-config = \"web.yml\"\n")?;
     agent.droptrace.signal(Signal::HUP)?;
     agent.droptrace.await_said("settled until droptrace is started anew: max-series")?;

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::prometheus::{self, Folder, Server};
+use tests::folder::Folder;
+use tests::prometheus::{self, Server};
 use tests::trials::Unable;
 use tests::{eventually, patience};
 
@@ -30,7 +31,7 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Prometheus, which scrapes `target` under the job `scraped`.
     pub(super) fn prometheus(target: &str) -> Result<Self> {
-        let folder = Folder::new()?;
+        let folder = Folder::new("otlp")?;
         let help = Command::new(prometheus::program("prometheus")?).arg("--help").output()?;
         let help = String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).into_owned();
         // A flag since 3.0, before that a feature.
@@ -47,8 +48,8 @@ impl Receiver {
 
     /// `VictoriaMetrics`, which scrapes `target` likewise. `renames` has it make Prometheus' names of OTLP's.
     pub(super) fn victoria_metrics(target: &str, renames: bool) -> Result<Self> {
-        let folder = Folder::new()?;
-        let configuration = folder.write("scrape.yml", &scraping(target))?;
+        let folder = Folder::new("otlp")?;
+        let configuration = folder.write("scrape.yml", scraping(target))?;
         let address = free_address()?;
         let child = Command::new(prometheus::program("victoria-metrics")?)
             .arg(format!("-httpListenAddr={address}"))

@@ -14,13 +14,13 @@ use tests::agent::Agent;
 use tests::collector::{TAKEN, read};
 use tests::droptrace::command;
 use tests::eventually;
-use tests::prometheus::Folder;
+use tests::folder::Folder;
 
 /// An endpoint gets figures if the system trusts its certificate, and only then.
 pub(super) fn trusts_whom_the_system_trusts() -> Result<()> {
     let key = generate_simple_self_signed(["localhost".to_owned()])?;
-    let folder = Folder::new()?;
-    let trusted = folder.write("trusted.pem", &key.cert.pem())?;
+    let folder = Folder::new("tls")?;
+    let trusted = folder.write("trusted.pem", key.cert.pem())?;
     let url = serve(&key)?;
     let pushes = |trusted: Option<&str>, result: &str| -> Result<()> {
         let mut command =

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::prometheus::{Folder, Server, VictoriaMetrics, promtool};
+use tests::folder::Folder;
+use tests::prometheus::{Server, VictoriaMetrics, promtool};
 use tracer::fleet::model::Fleet;
 use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 
@@ -164,8 +165,8 @@ fn facts(text: &mut String) -> Result<()> {
 }
 
 pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
-    let (folder, stories) = (Folder::new()?, stories());
-    let text = folder.write("history", &written(&stories)?)?;
+    let (folder, stories) = (Folder::new("prometheus")?, stories());
+    let text = folder.write("history", written(&stories)?)?;
     promtool(&["tsdb", "create-blocks-from", "openmetrics", &text, &folder.path("data")])?;
     let server = Server::start(&folder, "", &[], |command: &mut Command| Ok(command.spawn()?))?;
     check(&server.url(), &stories)

@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use tests::droptrace::{Droptrace, binary, command};
+use tests::folder::Folder;
 use tests::netns::Netns;
 use tests::pace::Deadline;
-use tests::prometheus::{Folder, Server, program};
+use tests::prometheus::{Server, program};
 use tests::storm::Storm;
 use tests::wire::udp;
 use tests::witness::Witness;
@@ -95,7 +96,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// So many hosts, whose agents count, and Prometheus, which scrapes them each second.
     pub(crate) fn new(hosts: usize) -> Result<Self> {
-        let (hub, folder) = (Netns::new()?, Folder::new()?);
+        let (hub, folder) = (Netns::new()?, Folder::new("prometheus")?);
         hub.command("ip link set lo up")?;
         let numbers = 1..=u8::try_from(hosts)?;
         let mut hosts = numbers.map(|number| Host::new(&hub, number)).collect::<Result<Vec<_>>>()?;

@@ -222,10 +222,19 @@ fn holds_event(pid: u32) -> bool {
     files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(is_event))
 }
 
-/// Whose monitor it is does not matter: there is one for the whole host.
 fn monitor_runs() -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.is_ok_and(|runtime| matches!(runtime.block_on(NetDmSource::probe()), Ok(Found::InUse(_))))
+    runtime.is_ok_and(|runtime| runtime.block_on(NetDmSource::probe()).is_ok_and(is_running))
+}
+
+/// Whose monitor it is does not matter: there is one for the whole host.
+const fn is_running(found: Found) -> bool {
+    match found {
+        Found::Unused => false,
+        Found::InUse(_) => true,
+        // With the settings of a droptrace that was killed, which others do not change.
+        Found::Left { is_running } => is_running,
+    }
 }
 
 fn usage(pid: u32) -> Result<Usage> {
@@ -329,6 +338,12 @@ mod tests {
         let child = start(&launch("sh", &["-c", script], Ready::Says("hello"))).unwrap();
         let error = child.finish().unwrap_err().to_string();
         assert_eq!(error, "it failed: broken; hello");
+    }
+
+    #[test]
+    fn a_monitor_runs_whoever_left_it() {
+        let runs = [Found::Unused, Found::Left { is_running: false }, Found::Left { is_running: true }].map(is_running);
+        assert_eq!(runs, [false, false, true]);
     }
 
     #[test]

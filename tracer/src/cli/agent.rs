@@ -26,6 +26,7 @@ use crate::metrics::otlp::{Identity, Options};
 use crate::metrics::web_config::WebConfig;
 use crate::outside::say;
 use crate::session::{Session, host};
+use crate::snapshot;
 use otlp::Pushing;
 use settings::Settings;
 
@@ -110,6 +111,7 @@ fn identity(started_at: Timestamp) -> Identity {
 fn facts(session: &Session, started_at: Timestamp) -> Facts {
     Facts {
         host: session.host().clone(),
+        machine: snapshot::machine(),
         build_id: build_id::of_the_kernel(),
         own_netns: netns::own().unwrap_or(0),
         refusals: session.refusals().clone(),

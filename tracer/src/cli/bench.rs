@@ -8,6 +8,7 @@ use super::args::{BenchArgs, Format};
 use super::output::Output;
 use super::stop::Stop;
 use crate::bench::{self, Report, Rights, Stopped};
+use crate::outside::to_json;
 
 /// To be called before there are threads.
 pub(super) fn prepare() {
@@ -26,7 +27,7 @@ pub(super) async fn run(args: &BenchArgs) -> Result<()> {
     match args.format {
         Format::Text => bench::write_text(&mut output, &report)?,
         Format::Json => {
-            serde_json::to_writer(&mut output, &report)?;
+            to_json(&mut output, &report)?;
             writeln!(output)?;
         }
     }

@@ -9,7 +9,7 @@ pub(crate) mod explain;
 mod listen;
 mod netlink;
 pub mod output;
-mod replay;
+pub(crate) mod replay;
 pub mod sinks;
 mod snapshot;
 mod stat;
@@ -30,6 +30,8 @@ use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
 use crate::netlink::debug;
 use crate::outside::{LogWriter, say};
+use crate::report::Host;
+use crate::session::host;
 
 /// Runs what was typed, to its end, and tells what it came to.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -80,6 +82,8 @@ pub(crate) fn log_to_stderr(verbose: u8) {
         .without_time()
         .with_target(verbose > 0);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    let Host { name, kernel } = host();
+    tracing::info!("droptrace {}, Linux {kernel} on {name}", env!("CARGO_PKG_VERSION"));
 }
 
 /// The exit status of a command that ended so: 0 done, 1 failed; some also have 3. Wrong usage is 2, which clap sees to.

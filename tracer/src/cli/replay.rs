@@ -51,6 +51,24 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     verdict(&recording, &replay)
 }
 
+/// Plays a recording as far as it can be read, into several sinks at once, and returns its totals.
+pub(crate) fn replay_into(recording: &mut Recording, sinks: &mut [Box<dyn DropSink + '_>]) -> io::Result<StatReport> {
+    let start = recording.start().clone();
+    let (mut replay, mut tally) = (Replay::of(&start), Tally::default());
+    for sink in &mut *sinks {
+        sink.start(&start.host, start.started_at)?;
+    }
+    // What ends it early is no concern of the sinks.
+    _ = replay.play(recording, &mut |event| {
+        tally.add(event);
+        sinks.iter_mut().try_for_each(|sink| sink.event(event))
+    })?;
+    for sink in sinks {
+        replay.finish(&mut **sink)?;
+    }
+    Ok(replay.stat(&start, tally))
+}
+
 /// Whether it was whole.
 fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
     let malformed = recording.malformed();

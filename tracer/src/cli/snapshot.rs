@@ -31,7 +31,10 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
         step: session.step(),
         refusals: session.refusals(),
     };
-    let snapshot = snapshot::take(&report, &facts).context("the account does not fit into the document")?;
+    let mut snapshot = snapshot::take(&report, &facts).context("the account does not fit into the document")?;
+    if let Some(left_out) = snapshot::fit(&mut snapshot)? {
+        say("droptrace", left_out);
+    }
     snapshot::write(&mut output, &snapshot)?;
     output.finish()?;
     session.warn_of_hidden_addresses();

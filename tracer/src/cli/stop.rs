@@ -1,16 +1,18 @@
 //! What ends a run.
 
+use std::future::pending;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use super::output::Output;
-
-/// How often it is looked whether anybody still reads.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What ends a run: Ctrl-C, a request to terminate, a terminal that is closed, or the time that it was given.
 pub(super) struct Stop {
@@ -18,11 +20,9 @@ pub(super) struct Stop {
     terminate: Signal,
     /// None where the caller has other use for it, or whoever started the run wants it ignored (`nohup`).
     hangup: Option<Signal>,
-    /// Where results go: if that is a pipe, its reader may go.
-    output: Option<OwnedFd>,
-    /// When it is looked after next.
-    look_at: tokio::time::Instant,
-    deadline: Option<tokio::time::Instant>,
+    /// Where results go, if that has a reader who may go: a pipe, a socket, a terminal.
+    output: Option<AsyncFd<OwnedFd>>,
+    deadline: Option<Instant>,
     duration: Option<Duration>,
 }
 
@@ -35,7 +35,6 @@ impl Stop {
             terminate: catch(SignalKind::terminate())?,
             hangup: if is_ignored(SignalKind::hangup()) { None } else { Some(catch(SignalKind::hangup())?) },
             output: None,
-            look_at: tokio::time::Instant::now(),
             deadline: None,
             duration,
         })
@@ -43,7 +42,8 @@ impl Stop {
 
     /// Ends also when nobody reads `output` any more, even while there is nothing to write.
     pub(super) fn while_read(self, output: &Output) -> Self {
-        Self { output: output.handle().ok(), ..self }
+        // The kernel has no events of a file, nor of /dev/null: nobody reads them whom they are written for.
+        Self { output: output.handle().and_then(watched).ok(), ..self }
     }
 
     /// Leaves SIGHUP to the caller.
@@ -53,40 +53,60 @@ impl Stop {
 
     pub(super) fn start_clock(&mut self) {
         // A time beyond what the clock can tell is no end at all.
-        self.deadline = self.duration.and_then(|duration| tokio::time::Instant::now().checked_add(duration));
+        self.deadline = self.duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
     /// Waits for the end.
     pub(super) async fn wait(&mut self) {
-        let deadline = self.deadline;
-        let elapsed = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let hangup = async {
-            match &mut self.hangup {
-                Some(signal) => _ = signal.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        let unread = async {
-            loop {
-                tokio::time::sleep_until(self.look_at).await;
-                self.look_at = tokio::time::Instant::now() + LOOK_INTERVAL;
-                if self.output.as_ref().is_some_and(is_unread) {
-                    break;
-                }
-            }
-        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            () = hangup => {}
-            () = unread => {}
-            () = elapsed => {}
+            () = hung_up(&mut self.hangup) => {}
+            () = unread(self.output.as_ref()) => {}
+            () = elapsed(self.deadline) => {}
         }
+    }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(signal) => _ = signal.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn elapsed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Of a pipe that nobody reads the kernel tells an error, of a socket or a terminal that it is hung up, whatever is asked for.
+/// A socket may tell that it has something to read as well.
+const ASKED: Interest = Interest::READABLE.add(Interest::ERROR);
+
+fn watched(output: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    #[expect(unsafe_code, reason = "whoever hands over a descriptor must keep it open")]
+    // SAFETY: the descriptor is owned, and lives as long as what it is handed to.
+    let watched = unsafe { AsyncFd::register_with_interest(output, ASKED) };
+    Ok(watched?)
+}
+
+/// Waits until nobody reads it.
+async fn unread(output: Option<&AsyncFd<OwnedFd>>) {
+    let Some(output) = output else { return pending().await };
+    loop {
+        // Where there are no events any more, writing shows it.
+        let Ok(mut told) = output.ready(ASKED).await else { return pending().await };
+        if is_unread(output.get_ref()) {
+            return;
+        }
+        if told.ready().is_read_closed() {
+            // It sends nothing more, but still reads.
+            return pending().await;
+        }
+        told.clear_ready();
     }
 }
 
@@ -97,9 +117,81 @@ fn is_unread(output: &OwnedFd) -> bool {
     told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
-/// Whether this process was started with the signal ignored (`SigIgn` in `/proc/PID/status`: a mask in hexadecimal).
+/// Whether this process was started with the signal ignored, and has not caught it since.
 fn is_ignored(kind: SignalKind) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (kind.as_raw_value() - 1)) != 0)
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    #[expect(unsafe_code, reason = "neither std nor rustix tells what becomes of a signal")]
+    // SAFETY: nothing is changed, and the kernel fills in all of the structure where it does not fail.
+    unsafe {
+        libc::sigaction(kind.as_raw_value(), std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn stop(output: impl Into<OwnedFd>) -> Stop {
+        let output = Output::from_file(File::from(output.into()), None).unwrap();
+        Stop::new(None).unwrap().while_read(&output)
+    }
+
+    /// Whether it ends while so much else goes on.
+    async fn ends(stop: &mut Stop) -> bool {
+        tokio::select! {
+            biased;
+            () = stop.wait() => true,
+            () = async {
+                for _ in 0..64 {
+                    tokio::task::yield_now().await;
+                }
+            } => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_goes_ends_it() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut stop = stop(writer);
+        assert!(!ends(&mut stop).await);
+        drop(reader);
+        stop.wait().await;
+    }
+
+    #[tokio::test]
+    async fn the_other_end_of_a_socket_may_speak_and_ends_it_when_it_goes() {
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let mut stop = stop(writer);
+        reader.write_all(b"hello").unwrap();
+        assert!(!ends(&mut stop).await);
+        drop(reader);
+        stop.wait().await;
+    }
+
+    #[tokio::test]
+    async fn one_that_only_reads_goes_on_reading() {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        let mut stop = stop(writer);
+        reader.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(!ends(&mut stop).await);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_not_watched() {
+        for path in ["/dev/null", "/proc/self/exe"] {
+            assert!(stop(File::open(path).unwrap()).output.is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn signals_are_not_ignored_unless_asked_for() {
+        assert!(!is_ignored(SignalKind::user_defined1()));
+        // std ignores it in each program, so that writing to a closed pipe is an error.
+        assert!(is_ignored(SignalKind::pipe()));
+    }
 }

@@ -147,7 +147,7 @@ fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
     const NAME: &str = "drop monitor (NET_DM)";
     match monitor {
         Ok(Found::Unused) => good(NAME, "there, and nobody uses it"),
-        Ok(Found::Left) => bad(
+        Ok(Found::Left { .. }) => bad(
             NAME,
             State::Degraded,
             "a run of droptrace that was killed left it changed",

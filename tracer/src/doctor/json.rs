@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Diagnosis;
+use crate::outside::to_json;
 
 #[derive(Serialize)]
 struct Document<'d> {
@@ -57,7 +58,7 @@ pub fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
         steps: steps.collect(),
         chosen: diagnosis.chosen().map(|step| step.mode),
     };
-    serde_json::to_writer(&mut *out, &document)?;
+    to_json(&mut *out, &document)?;
     out.write_all(b"\n")
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Explanation, Explanations};
+use crate::outside::to_json;
 
 #[derive(Serialize)]
 struct Document<'e> {
@@ -32,7 +33,7 @@ pub fn write_json(out: &mut impl Write, name: &str, explanation: &Explanation) -
         causes: &explanation.causes,
         next: &explanation.next,
     };
-    serde_json::to_writer(&mut *out, &document)?;
+    to_json(&mut *out, &document)?;
     out.write_all(b"\n")
 }
 

@@ -20,6 +20,34 @@ use crate::event::Timestamp;
 
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
+/// So much is kept of a fleet at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Hosts.
+    pub hosts: usize,
+    /// Places, of all hosts together.
+    pub places: usize,
+    /// Counts of a host at a place, and bursts.
+    pub counts: usize,
+    /// Bytes of names: of hosts, what they tell of themselves, and of places.
+    pub text: usize,
+}
+
+impl Bounds {
+    /// A fleet of these needs some gigabytes.
+    pub const DEFAULT: Self = Self { hosts: 1_000_000, places: 1_000_000, counts: 50_000_000, text: 256 << 20 };
+}
+
+/// A fleet that takes nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {bound} {what} already, and no more are kept")]
+pub struct Full {
+    /// What there is no room for.
+    pub what: &'static str,
+    /// How many there may be.
+    pub bound: usize,
+}
+
 /// A host of a fleet: its place in [`Fleet::hosts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(pub u32);
@@ -55,8 +83,13 @@ pub struct Place<'n> {
 /// A host and what it tells of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
-    /// What hosts are told apart by: the node name, or what an engine calls its target.
+    /// What hosts are told apart by: the node name, with the machine where several have that name, or what an engine calls
+    /// its target.
     pub name: String,
+    /// The node name of a host that is told apart by its machine too; none: by its name alone.
+    pub node: Option<String>,
+    /// What tells machines of one name apart ([`crate::snapshot::machine`]).
+    pub machine: Option<String>,
     /// Kernel release.
     pub kernel: Option<String>,
     /// Who counts and how: `ebpf/tp_btf`, `net_dm/packet`, `counters/procfs`.
@@ -88,6 +121,25 @@ impl Host {
     /// A host of which nothing else is known, and of which nothing was lost.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), lost: Some(Amount::default()), ..Self::default() }
+    }
+
+    /// Whether both may be one host: of one name, and not known to be two machines. Hosts that older versions told of have
+    /// no machine.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let are_two = self.machine.as_ref().zip(other.machine.as_ref()).is_some_and(|(one, other)| one != other);
+        self.node() == other.node() && !are_two
+    }
+
+    /// Its name, whatever its machine.
+    pub fn node(&self) -> &str {
+        self.node.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize {
+        let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
+        let known = [&self.node, &self.machine, &self.kernel, &self.step].into_iter().flatten();
+        [&self.name].into_iter().chain(known).chain(labels).map(String::len).sum()
     }
 }
 
@@ -135,6 +187,8 @@ pub struct Fleet {
     places: Vec<Key>,
     by_key: Map<Key, PlaceId>,
     counts: Vec<Count>,
+    /// Bytes of what hosts tell of themselves, beside those of `names`.
+    text: usize,
 }
 
 /// A place with its names interned.
@@ -153,8 +207,32 @@ impl Fleet {
         }
         let id = HostId(index(self.hosts.len()));
         self.hosts.push(Host::named(name));
+        self.text += name.len();
         self.by_name.insert(name.to_owned(), id);
         id
+    }
+
+    /// Whether there is room for more.
+    ///
+    /// # Errors
+    /// What there is no room for.
+    pub fn check(&self, bounds: Bounds) -> Result<(), Full> {
+        let reached = [
+            (self.hosts.len(), bounds.hosts, "hosts"),
+            (self.places.len(), bounds.places, "places"),
+            (self.counts.len() + self.bursts.len(), bounds.counts, "counts"),
+            (self.text + self.names.bytes(), bounds.text, "bytes of names"),
+        ];
+        let full = reached.into_iter().find(|(found, bound, _)| found >= bound);
+        full.map_or(Ok(()), |(_, bound, what)| Err(Full { what, bound }))
+    }
+
+    /// Changes what is known of a host. Its name stays.
+    pub fn tell(&mut self, id: HostId, tell: impl FnOnce(&mut Host)) {
+        let host = &mut self.hosts[id.0 as usize];
+        let before = host.bytes();
+        tell(host);
+        self.text = (self.text + host.bytes()).saturating_sub(before);
     }
 
     /// To tell what is known of a host. Its name stays.
@@ -261,6 +339,22 @@ mod tests {
         fleet.host_mut(other).seconds = 3.0;
         assert_eq!(fleet.find("b"), Some(&Host { seconds: 3.0, ..Host::named("b") }));
         assert_eq!((fleet.find("c"), fleet.ids().collect::<Vec<_>>()), (None, vec![one, other]));
+    }
+
+    #[test]
+    fn a_fleet_is_full_at_each_of_its_bounds() {
+        let mut fleet = Fleet::default();
+        let (host, place) = (fleet.host("abc"), fleet.place(Place { reason: Some("de"), ..Place::default() }));
+        fleet.add(host, place, 1_u64);
+        fleet.tell(host, |host| host.kernel = Some("longer".into()));
+        fleet.tell(host, |host| host.kernel = Some("fg".into()));
+        let room = Bounds { hosts: 2, places: 2, counts: 2, text: 8 };
+        assert_eq!(fleet.check(room), Ok(()));
+        let full = |bounds, bound, what| assert_eq!(fleet.check(bounds), Err(Full { what, bound }));
+        full(Bounds { hosts: 1, ..room }, 1, "hosts");
+        full(Bounds { places: 1, ..room }, 1, "places");
+        full(Bounds { counts: 1, ..room }, 1, "counts");
+        full(Bounds { text: 7, ..room }, 7, "bytes of names");
     }
 
     #[test]

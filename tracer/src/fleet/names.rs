@@ -9,8 +9,9 @@ pub(super) struct NameId(u32);
 /// Names by number and numbers by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    names: Vec<Box<str>>,
+    all: Vec<Box<str>>,
     by_name: Map<Box<str>, NameId>,
+    bytes: usize,
 }
 
 impl Names {
@@ -18,13 +19,19 @@ impl Names {
         if let Some(&id) = self.by_name.get(name) {
             return id;
         }
-        let id = NameId(u32::try_from(self.names.len()).expect("fewer names than memory has bytes"));
-        self.names.push(name.into());
+        let id = NameId(u32::try_from(self.all.len()).expect("fewer names than memory has bytes"));
+        self.bytes += name.len();
+        self.all.push(name.into());
         self.by_name.insert(name.into(), id);
         id
     }
 
+    /// Bytes of all names.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn resolve(&self, id: NameId) -> &str {
-        &self.names[id.0 as usize]
+        &self.all[id.0 as usize]
     }
 }

@@ -5,8 +5,7 @@ use std::ops::AddAssign;
 
 use serde::{Serialize, Serializer};
 
-/// Below this each whole number has a float of its own; this one is also what 2^53 + 1 becomes.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+use crate::snapshot::FIRST_ROUNDED;
 
 /// A count, or a sum of counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +47,7 @@ impl From<u64> for Amount {
 impl From<f64> for Amount {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and small enough")]
     fn from(value: f64) -> Self {
-        if value.fract() == 0.0 && (0.0..EXACT).contains(&value) {
+        if value.fract() == 0.0 && (0.0..FIRST_ROUNDED).contains(&value) {
             Self::Whole(value as u64)
         } else {
             Self::Float(value)
@@ -88,7 +87,7 @@ impl Serialize for Amount {
 pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small enough")]
     let whole = *value as i64;
-    if value.fract() == 0.0 && value.abs() < EXACT {
+    if value.fract() == 0.0 && value.abs() < FIRST_ROUNDED {
         serializer.serialize_i64(whole)
     } else {
         serializer.serialize_f64(*value)

@@ -18,6 +18,8 @@ use crate::session::{Refusals, Session, Step};
 pub struct Facts {
     /// Where.
     pub host: Host,
+    /// What tells this machine from others of its name ([`crate::snapshot::machine`]).
+    pub machine: Option<String>,
     /// The kernel's build.
     pub build_id: Option<String>,
     /// Inode number of the network namespace that droptrace runs in; 0 when not known.
@@ -156,9 +158,10 @@ impl Collector {
     }
 
     fn facts(&self) -> [Family; 2] {
-        let Facts { host, build_id, .. } = &self.facts;
-        let build_id = build_id.as_deref().unwrap_or_default();
-        let host = [("host", &*host.name), ("kernel", &*host.kernel), ("kernel_build_id", build_id)];
+        let Facts { host, machine, build_id, .. } = &self.facts;
+        let [machine, build_id] = [machine, build_id].map(|text| text.as_deref().unwrap_or_default());
+        let (name, kernel) = (&*host.name, &*host.kernel);
+        let host = [("host", name), ("machine", machine), ("kernel", kernel), ("kernel_build_id", build_id)];
         let build = [("version", env!("CARGO_PKG_VERSION"))];
         [
             info("droptrace_host", "The host and its kernel", vec![Sample::new(host, 1_u64)]),

@@ -6,12 +6,10 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::Ledger;
+use super::{FIRST_ROUNDED, Ledger};
 
 /// Members of an account, and of an object within it; those of ours have about 20.
 const MOST_MEMBERS: usize = 64;
-/// 2^53, which is also what 2^53 + 1 becomes as a float.
-const FIRST_ROUNDED: f64 = 9_007_199_254_740_992.0;
 /// Bytes of a name or a text.
 const LONGEST: usize = 256;
 
@@ -52,7 +50,10 @@ impl<'de> Visitor<'de> for Members {
                     "an account has more than {MOST_MEMBERS} members, or one whose name is longer than {LONGEST} bytes"
                 )));
             }
-            members.insert(name, map.next_value_seed(Member { deep: self.deep })?);
+            let value = map.next_value_seed(Member { deep: self.deep })?;
+            if members.insert(name, value).is_some() {
+                return Err(de::Error::custom("an account has a member twice"));
+            }
         }
         Ok(members)
     }
@@ -92,9 +93,11 @@ impl<'de> Visitor<'de> for Member {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        // As which whole numbers are read that are larger than any count.
+        // Whole numbers beyond 64 bits are read as floats too.
         if value.abs() >= FIRST_ROUNDED {
-            return Err(E::custom(format_args!("an account has a number beyond 2^64 - 1: {value}")));
+            return Err(E::custom(format_args!(
+                "an account has the number {value:e}, which may be rounded: it is no whole number of 64 bits"
+            )));
         }
         Ok(value.into())
     }
@@ -145,7 +148,13 @@ mod tests {
         assert!(with(&format!(r#""text":"{}""#, "x".repeat(300))).contains("longer than 256 bytes"));
         let many: Vec<String> = (0..70).map(|it| format!(r#""{it}":0"#)).collect();
         assert!(with(&many.join(",")).contains("more than 64 members"));
-        assert!(with(r#""hits":18446744073709551616"#).contains("a number beyond 2^64 - 1"));
+        assert!(
+            with(r#""hits":18446744073709551616"#).contains("the number 1.8446744073709552e19, which may be rounded")
+        );
+        assert!(with(r#""hits":9007199254740993.0"#).contains("which may be rounded"));
+        assert!(with(r#""hits":1,"hits":2"#).contains("a member twice"));
+        assert!(with(r#""accounted":1"#).contains("a member twice"));
+        assert!(with(r#""events":{"a":1,"a":1}"#).contains("a member twice"));
         assert!(read(r#"{"accounted":18446744073709551616,"overflow":0,"filtered":0}"#).is_err());
         assert!(read(r#"{"accounted":-1,"overflow":0,"filtered":0}"#).unwrap_err().contains("`accounted` is no count"));
         assert!(read("{}").unwrap_err().contains("missing field `accounted`"));

@@ -4,6 +4,7 @@
 //!
 //! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
 
+mod fit;
 mod ledger;
 mod list;
 mod machine;
@@ -12,17 +13,20 @@ mod read;
 mod take;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use fit::{LeftOut, fit};
 pub use machine::machine;
 pub use read::{ReadError, read, read_file};
 pub use take::{Facts, take};
 
 use crate::event::{Kind, Timestamp};
+use crate::outside::to_json;
 
 /// The name of the form. Within a version it only grows.
 pub const SCHEMA: &str = "droptrace.snapshot.v1";
@@ -33,23 +37,35 @@ const MOST: usize = 500_000;
 const SOME: usize = 100_000;
 /// Sources, and refusals.
 const FEW: usize = 100;
+/// Bytes of a name. The kernel's functions have up to 511 (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`), network namespaces
+/// 255, as all names of files, and all other names are shorter.
+const NAME: usize = 1024;
+/// Bytes of a refusal's words.
+const REASON: usize = 4096;
+/// 2^53, which is also what 2^53 + 1 becomes as a float: below this each whole number has a float of its own.
+pub const FIRST_ROUNDED: f64 = 9_007_199_254_740_992.0;
 
 /// One host, for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// [`SCHEMA`].
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub schema: String,
     /// Version of the droptrace that wrote it.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub version: String,
     /// Node name.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub host: String,
     /// What tells machines of one name apart, made of the machine's id; none where it has none. The first snapshots do not
     /// have it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub machine: Option<String>,
     /// Kernel release.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub kernel: String,
     /// The kernel's GNU build id in hexadecimal; none where it is not told.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub build_id: Option<String>,
     /// When counting started.
     #[serde(with = "moment")]
@@ -79,10 +95,13 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Its name.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub name: String,
     /// Its kind, as [`crate::kernel::devices::Device::class`] tells.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub class: String,
     /// The driver of a device on a bus.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub driver: Option<String>,
 }
 
@@ -90,8 +109,10 @@ pub struct Interface {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// `ebpf`, `net_dm`, `counters` or `both`.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub source: String,
     /// `tp_btf`, `packet`, …
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub mode: String,
 }
 
@@ -99,10 +120,13 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// As of [`Step`].
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub source: String,
     /// As of [`Step`].
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub mode: String,
     /// Why, in words.
+    #[serde(deserialize_with = "text::bounded::<REASON, _>")]
     pub reason: String,
 }
 
@@ -110,8 +134,10 @@ pub struct Refusal {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// `ebpf`, `net_dm` or `counters`.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub source: String,
     /// How it listened.
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub mode: String,
     /// Its account.
     pub ledger: Ledger,
@@ -137,31 +163,40 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Name of the reason.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub reason: Option<String>,
     /// Subsystem that the reason is of.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub subsystem: Option<String>,
     /// Function that freed the packet.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub symbol: Option<String>,
     /// Bytes from the function's start: the same only on hosts with the same `build_id`.
     pub offset: Option<u64>,
     /// Kernel module of the function.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub module: Option<String>,
     /// Group of the trap that stopped the packet in hardware.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub trap_group: Option<String>,
     /// `ipv4`, `ipv6`, …
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub protocol: Option<String>,
     /// Name of the interface.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub interface: Option<String>,
     /// Kind of the interface, where it is one of [`Snapshot::interfaces`], or a loopback.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub class: Option<String>,
     /// Name of the network namespace.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub netns_name: Option<String>,
     /// It happened in the network namespace that droptrace ran in.
     pub own_netns: Option<bool>,
     /// Messages to a netlink listener, and no packets of a network.
     pub netlink: bool,
     /// What was freed: a name of [`crate::event::Kind`]. The first snapshots do not have it.
-    #[serde(default = "packet")]
+    #[serde(default = "packet", deserialize_with = "text::bounded::<NAME, _>")]
     pub kind: String,
     /// Drops.
     pub packets: u64,
@@ -190,8 +225,10 @@ impl Row {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overflow {
     /// Name of the reason; none where it is not told apart.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub reason: Option<String>,
     /// Subsystem that the reason is of.
+    #[serde(default, deserialize_with = "text::option::<NAME, _>")]
     pub subsystem: Option<String>,
     /// Drops.
     pub packets: u64,
@@ -212,7 +249,7 @@ impl Snapshot {
 
 /// Writes it as one line, and hands all of it to the system.
 pub fn write(mut out: impl Write, snapshot: &Snapshot) -> io::Result<()> {
-    serde_json::to_writer(&mut out, snapshot)?;
+    to_json(&mut out, snapshot)?;
     out.write_all(b"\n")?;
     out.flush()
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{SCHEMA, Snapshot};
+use super::{NAME, SCHEMA, Snapshot, text};
 
 /// What zstd's frames begin with (RFC 8878, 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// More than any host has to tell, after decompression: hundreds of thousands of rows.
-const MAX_BYTES: u64 = 128 << 20;
+pub(super) const MAX_BYTES: u64 = 128 << 20;
 const SCHEMA_PREFIX: &str = "droptrace.snapshot.v";
 
 /// Why there is no snapshot.
@@ -100,6 +100,7 @@ fn decompress(source: impl io::BufRead, limit: u64) -> Result<Vec<u8>, ReadError
 /// What all forms have.
 #[derive(Deserialize)]
 struct Head {
+    #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     schema: String,
 }
 

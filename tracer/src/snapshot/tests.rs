@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::fit::{Limits, fit_into};
 use super::read::read_up_to;
 use super::*;
 use crate::event::{DropTotal, Location, Place};
@@ -163,6 +164,48 @@ fn nothing_is_read_without_end() {
     }
     let endless = io::repeat(b' ');
     assert!(matches!(read_up_to(endless, 1 << 20), Err(ReadError::TooLarge { .. })));
+}
+
+#[test]
+fn what_is_beyond_the_bounds_is_told_by_reason() {
+    let whole = sample();
+    let rows = whole.drops.len();
+    let limits = Limits { rows: rows - 2, interfaces: 1, bytes: u64::MAX };
+    let mut snapshot = whole.clone();
+    let left_out = fit_into(&mut snapshot, limits).unwrap().unwrap();
+    let packets = whole.drops[rows - 2..].iter().map(|row| row.packets).sum();
+    assert_eq!(left_out, LeftOut { places: 2, packets, interfaces: 1 });
+    assert!(left_out.to_string().contains(" of 2 places are told by reason only, and 1 interfaces are left out"));
+    assert_eq!((snapshot.drops.len(), snapshot.interfaces.len()), (rows - 2, 1));
+    let (ledger, before) = (&snapshot.sources[0].ledger, &whole.sources[0].ledger);
+    assert_eq!((ledger.accounted + packets, ledger.overflow), (before.accounted, before.overflow + packets));
+    assert_eq!(snapshot.unaccounted(), Some(0));
+    assert_eq!(fit(&mut snapshot).unwrap(), None);
+}
+
+#[test]
+fn what_is_written_is_not_longer_than_what_is_read() {
+    let mut snapshot = sample();
+    let room = written(&snapshot).len() as u64 - 100;
+    let left_out = fit_into(&mut snapshot, Limits { rows: MOST, interfaces: SOME, bytes: room }).unwrap().unwrap();
+    assert!(left_out.places > 0 && !snapshot.drops.is_empty());
+    // What is told by reason has room of its own.
+    read_up_to(&written(&snapshot)[..], room + 1000).unwrap();
+    let mut refused = sample();
+    refused.refusals[0].reason = "é".repeat(5000);
+    assert_eq!(fit(&mut refused).unwrap(), None);
+    assert_eq!(read(&written(&refused)[..]).unwrap().refusals[0].reason.len(), REASON);
+}
+
+#[test]
+fn texts_have_a_bound() {
+    for name in ["host", "kernel", "version", "reason", "symbol", "interface"] {
+        let text = String::from_utf8(written(&sample())).unwrap();
+        let (before, after) = text.split_once(&format!("\"{name}\":\"")).unwrap();
+        let long = format!("{before}\"{name}\":\"{}{after}", "x".repeat(5000));
+        let error = anyhow::Error::from(read(long.as_bytes()).unwrap_err());
+        assert!(format!("{error:#}").contains("a text is longer than "), "{name}: {error:#}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::table;
 use crate::cli::args::{CryptoArgs, Format};
 use crate::cli::output::Output;
+use crate::outside::to_json;
 
 use crate::netlink::Error;
 use crate::netlink::crypto::{self, Algorithm, Flags};
@@ -146,7 +147,7 @@ fn write_json(out: &mut impl Write, host: &Host, algorithms: &[Algorithm]) -> io
         kernel: &host.kernel,
         algorithms: algorithms.iter().map(json).collect(),
     };
-    serde_json::to_writer(&mut *out, &document)?;
+    to_json(&mut *out, &document)?;
     out.write_all(b"\n")
 }
 

@@ -9,6 +9,7 @@ use super::table;
 use crate::cli::args::{Format, ShowArgs};
 use crate::cli::output::Output;
 use crate::netlink::{Connection, Details, Group};
+use crate::outside::to_json;
 use crate::report::Host;
 use crate::session;
 
@@ -93,7 +94,7 @@ fn write_json(out: &mut impl Write, host: &Host, families: &[Details]) -> io::Re
         kernel: &host.kernel,
         families: families.collect(),
     };
-    serde_json::to_writer(&mut *out, &document)?;
+    to_json(&mut *out, &document)?;
     out.write_all(b"\n")
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::families::GroupJson;
 use crate::netlink::{AttributePolicy, Details, Operation, Policies, Roots, names};
+use crate::outside::to_json;
 use crate::report::Host;
 
 #[derive(Serialize)]
@@ -92,7 +93,7 @@ pub(super) fn write(
         groups: GroupJson::all(&family.groups),
         policies,
     };
-    serde_json::to_writer(&mut *out, &document)?;
+    to_json(&mut *out, &document)?;
     out.write_all(b"\n")
 }
 

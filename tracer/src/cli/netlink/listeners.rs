@@ -12,6 +12,7 @@ use crate::cli::args::{Format, ShowArgs};
 use crate::cli::output::Output;
 use crate::kernel::netns::{self, Namespaces};
 use crate::netlink::{Connection, Family, Listener, Process, listeners, names};
+use crate::outside::to_json;
 use crate::report::Host;
 use crate::session;
 
@@ -145,7 +146,7 @@ impl<'n> Named<'n> {
             kernel: &host.kernel,
             listeners: self.listeners.iter().map(|listener| self.json(listener)).collect(),
         };
-        serde_json::to_writer(&mut *out, &document)?;
+        to_json(&mut *out, &document)?;
         out.write_all(b"\n")
     }
 

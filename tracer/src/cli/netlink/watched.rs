@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::args::Format;
 use crate::netlink::wire::Malformed;
 use crate::netlink::{Decoded, Decoder, Value, names};
+use crate::outside::to_json;
 use crate::sink::printable;
 
 /// Something that happened to one who listens.
@@ -82,7 +83,7 @@ impl Seen<'_> {
                 line.event = "overrun";
             }
         }
-        serde_json::to_writer(&mut *out, &line)?;
+        to_json(&mut *out, &line)?;
         out.write_all(b"\n")
     }
 }

@@ -1,6 +1,6 @@
 //! Who tells nothing, and whose counts are too small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::build::{Draft, figure, hosts, subject};
 use super::view::{View, total};
@@ -20,9 +20,9 @@ const REASONS: usize = 3;
 pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
     let fleet = view.fleet;
     let told = fleet.hosts().iter().filter_map(|host| Some((host.name.as_str(), host.silence.as_ref()?.seconds)));
-    let is_told = |name: &str| fleet.find(name).is_some();
+    let is_told = one_of(fleet.hosts());
     let known = fleet.baseline.iter().flat_map(|baseline| baseline.hosts());
-    let gone = known.filter(|host| host.silence.is_none() && !is_told(&host.name));
+    let gone = known.filter(|host| host.silence.is_none() && !is_told(host));
     let gone: Vec<_> = gone.map(|host| (host.name.as_str(), None)).collect();
     let all = fleet.hosts().len() + gone.len();
     let subject = subject(told.chain(gone.iter().copied()), "seconds", view.options.named);
@@ -44,6 +44,15 @@ pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
         .means(&format!("What they drop is in no figure here. What shows it: {}.", whys.join("; ")))
         .next(&["systemctl status 'droptrace*'", "journalctl -u 'droptrace*' --since -1h", "droptrace doctor"]);
     Some(draft.done())
+}
+
+/// Whether a host may be one of these.
+fn one_of(hosts: &[Host]) -> impl Fn(&Host) -> bool + '_ {
+    let mut by_node: HashMap<&str, Vec<&Host>> = HashMap::new();
+    for host in hosts {
+        by_node.entry(host.node()).or_default().push(host);
+    }
+    move |host| by_node.get(host.node()).is_some_and(|known| known.iter().any(|other| other.may_be(host)))
 }
 
 fn are(count: usize) -> String {

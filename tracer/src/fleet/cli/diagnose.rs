@@ -10,7 +10,7 @@ use super::show::Show;
 use crate::cli::log_to_stderr;
 use crate::fleet::prometheus::{Access, Engine, EngineError, Gathered, Limits, Question, Scope, gather};
 use crate::fleet::report::Input;
-use crate::outside::say;
+use crate::outside::{printable, say};
 
 /// Asks, looks, shows.
 pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
@@ -26,7 +26,8 @@ pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     };
     let Gathered { fleet, notes, answers } = gather(&engine, &scope, &question)?;
     for note in &notes {
-        say(NAME, note);
+        // A line of its own each: the engine's words have no ends of lines.
+        say(NAME, printable(note));
     }
     show.fleet(&fleet, Input { read: answers, notes, ..Input::of("prometheus") })
 }

@@ -13,6 +13,7 @@ use crate::fleet::analyse::By;
 use crate::fleet::model::Fleet;
 use crate::fleet::report::{Input, Report};
 use crate::fleet::sink::{TextOptions, write_html, write_text};
+use crate::outside::to_json;
 
 /// Something was found.
 const FOUND: u8 = 3;
@@ -47,7 +48,7 @@ impl<'a> Show<'a> {
                 write_text(&mut self.output, &report, options)?;
             }
             Format::Json => {
-                serde_json::to_writer(&mut self.output, &report)?;
+                to_json(&mut self.output, &report)?;
                 writeln!(self.output)?;
             }
         }

@@ -38,7 +38,7 @@ pub fn load(files: Files, storm_rate: f64, progress: &mut dyn FnMut(usize, usize
             let read = read.and_then(|read| read.map_err(|error| format!("{:#}", anyhow::Error::from(error))));
             let added = read.and_then(|snapshot| {
                 let folder = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-                merge.add(&snapshot, folder).map_err(|why| why.to_string())
+                merge.add(&snapshot, folder).map_err(|why| format!("{:#}", anyhow::Error::from(why)))
             });
             match added {
                 Ok(()) => input.read += 1,

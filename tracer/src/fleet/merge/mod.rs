@@ -7,12 +7,13 @@ mod load;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 pub use files::Files;
 pub use load::{Loaded, load};
 
 use super::analyse::Options;
-use super::model::{Burst, Fleet, Host, HostId, Place};
+use super::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place};
 use crate::event::Timestamp;
 use crate::snapshot::{Row, Snapshot, Source};
 
@@ -34,6 +35,9 @@ pub enum NotAdded {
         /// The host.
         host: String,
     },
+    /// What is kept of a fleet has a bound.
+    #[error("the fleet has no room for it")]
+    Full(#[source] Full),
 }
 
 /// The sum so far.
@@ -47,6 +51,7 @@ pub struct Merge {
     storm_rate: f64,
     /// All drops so far, also lost ones: no sum exceeds it.
     counted: u64,
+    bounds: Bounds,
 }
 
 impl Default for Merge {
@@ -64,15 +69,18 @@ impl Merge {
             machines: HashMap::default(),
             storm_rate,
             counted: 0,
+            bounds: Bounds::DEFAULT,
         }
     }
 
     /// What came of it.
     pub fn into_fleet(mut self) -> Fleet {
-        for (name, machines) in self.machines.iter().filter(|(_, machines)| machines.len() > 1) {
-            // The first one went by its name alone as long as there was no other.
-            if let Some((Some(machine), id)) = machines.first() {
-                self.fleet.rename(*id, of_machine(name, machine));
+        for (name, machines) in &self.machines {
+            for (machine, id) in machines {
+                let called = if machines.len() > 1 { of_machine(name, machine.as_deref()) } else { name.clone() };
+                self.fleet.rename(*id, called);
+                let host = self.fleet.host_mut(*id);
+                (host.node, host.machine) = (Some(name.clone()), machine.clone());
             }
         }
         self.fleet
@@ -81,14 +89,15 @@ impl Merge {
     /// Adds a snapshot, with what else is known of its host. Two of the same host add up, unless they tell of the same
     /// time.
     pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), NotAdded> {
+        // Looked at before: what one snapshot tells has a bound of its own.
+        self.fleet.check(self.bounds).map_err(NotAdded::Full)?;
         let counted = self.counted_with(snapshot)?;
         let host = self.enter(snapshot)?;
         self.counted = counted;
         let is_latest = self.times[&host].last_key_value().is_none_or(|(start, _)| *start <= snapshot.started_at.0);
-        let told = self.fleet.host_mut(host);
-        add_up(told, snapshot);
+        add_up(self.fleet.host_mut(host), snapshot);
         if is_latest {
-            tell_of(told, snapshot, folder);
+            self.fleet.tell(host, |told| tell_of(told, snapshot, folder));
         }
         for row in &snapshot.drops {
             if row.is_packet() || row.netlink {
@@ -116,10 +125,9 @@ impl Merge {
         let start = snapshot.started_at.0;
         // Not empty even where no time has passed, so that the same one twice is noticed.
         let time = start..start.saturating_add(snapshot.duration_ns.max(1));
-        let host = self.host(snapshot);
+        let host = self.host(snapshot, &time);
         let times = self.times.entry(host).or_default();
-        // Of those that begin before its end, the last one ends last.
-        if times.range(..time.end).next_back().is_some_and(|(_, end)| *end > time.start) {
+        if overlaps(times, &time) {
             self.fleet.host_mut(host).duplicates += 1;
             return Err(NotAdded::Overlap { host: snapshot.host.clone() });
         }
@@ -130,22 +138,23 @@ impl Merge {
         Ok(host)
     }
 
-    /// The host is told apart by name and machine. A snapshot that does not tell its machine is one of the first machine of its
-    /// name.
-    fn host(&mut self, snapshot: &Snapshot) -> HostId {
+    /// The host is told apart by name and machine. A snapshot that does not tell its machine, as the first versions wrote it,
+    /// is taken for one of a machine of its name that does, unless that one tells of the same time: then they are two.
+    fn host(&mut self, snapshot: &Snapshot, time: &Range<u64>) -> HostId {
         let (name, machine) = (&snapshot.host, &snapshot.machine);
-        let known = self.machines.entry(name.clone()).or_default();
-        let same = known.iter().position(|(other, _)| other == machine || machine.is_none());
-        if let Some((other, id)) =
-            same.or_else(|| known.iter().position(|(other, _)| other.is_none())).map(|at| &mut known[at])
-        {
+        let Self { fleet, times, machines, .. } = self;
+        let known = machines.entry(name.clone()).or_default();
+        let is_free = |id: &HostId| times.get(id).is_none_or(|times| !overlaps(times, time));
+        let may_be = |(other, id): &(Option<String>, HostId)| (machine.is_none() || other.is_none()) && is_free(id);
+        let same = known.iter().position(|(other, _)| other == machine && other.is_some());
+        let same = same.or_else(|| known.iter().position(may_be));
+        // What tells of nothing but a time that is counted already is told twice.
+        if let Some(at) = same.or_else(|| known.iter().position(|(other, _)| other == machine)) {
+            let (other, id) = &mut known[at];
             *other = other.take().or_else(|| machine.clone());
             return *id;
         }
-        let id = match machine {
-            Some(machine) if !known.is_empty() => self.fleet.host(&of_machine(name, machine)),
-            _ => self.fleet.host(name),
-        };
+        let id = if known.is_empty() { fleet.host(name) } else { fleet.host(&of_machine(name, machine.as_deref())) };
         known.push((machine.clone(), id));
         id
     }
@@ -173,8 +182,14 @@ impl Merge {
     }
 }
 
-fn of_machine(name: &str, machine: &str) -> String {
-    format!("{name} (machine {machine})")
+fn of_machine(name: &str, machine: Option<&str>) -> String {
+    format!("{name} (machine {})", machine.unwrap_or("not known"))
+}
+
+/// Whether some of a time is counted already.
+fn overlaps(times: &BTreeMap<u64, u64>, time: &Range<u64>) -> bool {
+    // Of those that begin before its end, the last one ends last.
+    times.range(..time.end).next_back().is_some_and(|(_, end)| *end > time.start)
 }
 
 /// The latest snapshot tells what a host is, in whatever order they are read.

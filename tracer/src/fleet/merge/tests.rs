@@ -105,6 +105,17 @@ fn no_drop_is_counted_twice() {
 }
 
 #[test]
+fn a_full_fleet_takes_no_more_and_keeps_what_it_has() {
+    let mut merge = Merge { bounds: Bounds { hosts: 1, ..Bounds::DEFAULT }, ..Merge::default() };
+    merge.add(&snapshot("a", 0, vec![row("tcp_v4_rcv", 5)]), None).unwrap();
+    let error = anyhow::Error::from(merge.add(&snapshot("b", 0, vec![]), None).unwrap_err());
+    let told = "the fleet has no room for it: there are 1 hosts already, and no more are kept";
+    assert_eq!(format!("{error:#}"), told);
+    let fleet = merge.into_fleet();
+    assert_eq!((fleet.hosts().len(), packets(&fleet, "a", Some("tcp_v4_rcv"))), (1, 5.0));
+}
+
+#[test]
 fn what_one_snapshot_does_not_know_is_not_known_of_the_host() {
     let mut unsure = snapshot("a", 0, vec![]);
     unsure.sources[0].ledger.lost = None;
@@ -152,6 +163,12 @@ fn machines_of_one_name_are_two_hosts() {
     // Those that do not tell are taken for one that does, and the other way round.
     assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(None, 20)]), ["a"]);
     assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(Some("2"), 0)]), both);
+    // Unless they tell of the same time.
+    let unknown = ["a (machine 1)", "a (machine not known)"];
+    assert_eq!(names(&[of(Some("1"), 0), of(None, 0), of(None, 10), of(Some("1"), 20)]), unknown);
+    assert_eq!(names(&[of(None, 0), of(Some("1"), 0)]), ["a (machine not known)", "a (machine 1)"]);
+    let all = ["a (machine 1)", "a (machine 2)", "a (machine not known)"];
+    assert_eq!(names(&[of(Some("1"), 0), of(Some("2"), 0), of(None, 0)]), all);
     let mut merge = Merge::default();
     merge.add(&of(Some("1"), 0), None).unwrap();
     merge.add(&of(Some("1"), 0), None).unwrap_err();
@@ -159,6 +176,25 @@ fn machines_of_one_name_are_two_hosts() {
     assert_eq!((fleet.hosts()[0].duplicates, fleet.find("a").is_some()), (1, true));
     let found = crate::fleet::analyse::analyse(&fleet, &Options::default());
     assert!(found.iter().any(|finding| finding.kind == crate::fleet::finding::Kind::Duplicate), "{found:?}");
+}
+
+/// A baseline of an older version does not tell machines.
+#[test]
+fn no_host_is_silent_because_its_name_has_a_machine_now() {
+    let of = |machine: Option<&str>| Snapshot { machine: machine.map(Into::into), ..snapshot("a", 0, vec![]) };
+    let silent = |now: &[Snapshot], before: &[Snapshot]| {
+        let mut fleet = merged(now);
+        fleet.baseline = Some(Box::new(merged(before)));
+        let found = crate::fleet::analyse::analyse(&fleet, &Options::default());
+        let silent = found.into_iter().find(|finding| finding.kind == crate::fleet::finding::Kind::Silent);
+        silent.map(|finding| finding.hosts.named.into_iter().map(|host| host.name).collect::<Vec<_>>())
+    };
+    let both = [of(Some("1")), of(Some("2"))];
+    assert_eq!(silent(&both, &[of(None)]), None);
+    assert_eq!(silent(&[of(None)], &both), None);
+    assert_eq!(silent(&both, &both), None);
+    assert_eq!(silent(&both[..1], &both), Some(vec!["a (machine 2)".to_owned()]));
+    assert_eq!(silent(&both[1..], &both[..1]), Some(vec!["a".to_owned()]));
 }
 
 #[test]

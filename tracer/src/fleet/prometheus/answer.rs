@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for Whole<'_> {
                 Key::Data => map.next_value_seed(Data { each: &mut *self.each })?,
                 Key::ErrorType => answer.error_type = map.next_value()?,
                 Key::Error => answer.error = map.next_value()?,
-                Key::Warnings => answer.warnings = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                Key::Warnings => answer.warnings = map.next_value::<Option<Warnings>>()?.unwrap_or_default().0,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -74,6 +74,39 @@ impl<'de> Visitor<'de> for Whole<'_> {
             return Err(A::Error::missing_field("status"));
         }
         Ok(answer)
+    }
+}
+
+/// The first warnings of an answer, which may have any number of them.
+#[derive(Default)]
+struct Warnings(Vec<String>);
+
+/// So many are kept.
+const MOST_WARNINGS: usize = 100;
+
+impl<'de> Deserialize<'de> for Warnings {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_seq(WarningsVisitor)
+    }
+}
+
+struct WarningsVisitor;
+
+impl<'de> Visitor<'de> for WarningsVisitor {
+    type Value = Warnings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of warnings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Warnings, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < MOST_WARNINGS {
+            let Some(warning) = list.next_element()? else { return Ok(Warnings(kept)) };
+            kept.push(warning);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Warnings(kept))
     }
 }
 
@@ -315,6 +348,13 @@ mod tests {
         let (answer, lines) =
             told(r#"{"status":"error","data":null,"errorType":"timeout","error":"too slow","warnings":null}"#).unwrap();
         assert_eq!((answer.error_type.as_str(), answer.error.as_str(), lines.len()), ("timeout", "too slow", 0));
+    }
+
+    #[test]
+    fn so_many_warnings_are_kept() {
+        let warnings = vec!["\"w\""; MOST_WARNINGS + 50].join(",");
+        let text = format!(r#"{{"status":"success","data":{{"result":[]}},"warnings":[{warnings}]}}"#);
+        assert_eq!(told(&text).unwrap().0.warnings.len(), MOST_WARNINGS);
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl Engine {
         if answer.status == "success" {
             return Ok(());
         }
-        let (kind, message, query) = (answer.error_type, answer.error, cut(query, 300));
+        let [kind, message] = [answer.error_type, answer.error].map(|text| printable(&text).into_owned());
+        let query = cut(query, 300);
         Err(EngineError::Query { url: self.url.clone(), kind, message, query })
     }
 
@@ -147,6 +148,18 @@ impl Engine {
 
 /// Bytes of one text of an answer, such as a label's value or a warning.
 const LONGEST: usize = 64 << 10;
+
+/// Series of an answer, each read to its last label and point.
+pub(crate) fn count_series(answer: &[u8]) -> Result<usize, serde_json::Error> {
+    let mut count = 0;
+    answer::read(ShortStrings::new(answer, LONGEST), &mut |series| {
+        let parts = series.labels().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        assert_eq!(parts, series.text.len(), "a label is not told");
+        assert!(!series.points.is_empty(), "a series without points");
+        count += 1;
+    })?;
+    Ok(count)
+}
 
 /// Reads no further than allowed; then `left` is 0.
 struct Limited<R> {

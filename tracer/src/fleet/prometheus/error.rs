@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::promql::START;
+use crate::fleet::model::Full;
 
 /// Why an engine could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,15 @@ pub enum EngineError {
         message: String,
         /// What was asked for, cut where it is long.
         query: String,
+    },
+    /// What is kept of a fleet has a bound.
+    #[error("what {url} tells is more than a fleet may be; --match asks for a part of it")]
+    Full {
+        /// What was asked.
+        url: String,
+        /// What there is too much of.
+        #[source]
+        source: Full,
     },
     /// The answer is no answer.
     #[error(

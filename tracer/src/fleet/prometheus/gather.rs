@@ -1,6 +1,6 @@
 //! What an engine knows of a fleet, for analysis.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::agents::{AgentId, Agents};
@@ -10,11 +10,13 @@ use super::increase::{Census, Counter};
 use super::promql::{NOW, Scope, Window};
 use super::series::Series;
 use crate::event::Timestamp;
-use crate::fleet::model::{Burst, Fleet, Host, HostId, Place, Silence};
+use crate::fleet::model::{Bounds, Burst, Fleet, Host, HostId, Place, Silence};
 
 const DROPS: &str = "droptrace_drops_total";
 const FACTS: &str = "droptrace_host_info";
 const BUILD: &str = "droptrace_build_info";
+/// The label of [`FACTS`] that tells machines of one name apart.
+const MACHINE: &str = "machine";
 const SOURCE: &str = "droptrace_source_info";
 
 /// What is known of a place, in the order of [`place`].
@@ -69,18 +71,20 @@ pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Gat
         let (url, matchers) = (engine.url().to_owned(), scope.matchers());
         return Err(EngineError::Nobody { url, matchers, within: question.range + question.baseline });
     }
-    let mut reader = Reader { engine, scope, agents, hosts: HashMap::new(), fleet: Fleet::default() };
+    let mut reader = Reader::new(engine, scope, agents);
     reader.count(&recent, range)?;
     reader.facts(range)?;
     reader.storms(range, question.storm_rate)?;
     reader.silence(range, &recent, earlier.as_ref(), question.baseline)?;
-    let Reader { agents, mut fleet, .. } = reader;
+    let Reader { agents, mut fleet, notes: of_one_machine, .. } = reader;
     if let Some(earlier) = earlier {
-        let mut reader = Reader { engine, scope, agents, hosts: HashMap::new(), fleet: Fleet::default() };
+        let mut reader = Reader::new(engine, scope, agents);
         reader.count(&earlier, baseline)?;
         fleet.baseline = Some(Box::new(reader.fleet));
     }
-    let notes = engine.warnings().iter().map(|warning| format!("the engine warns: {warning}")).collect();
+    let warnings = engine.warnings();
+    let warnings = warnings.iter().map(|warning| format!("the engine warns: {warning}"));
+    let notes = warnings.chain(of_one_machine).collect();
     Ok(Gathered { fleet, notes, answers: engine.answers() })
 }
 
@@ -110,9 +114,14 @@ struct Reader<'e> {
     /// The hosts of the fleet by agent.
     hosts: HashMap<AgentId, HostId>,
     fleet: Fleet,
+    notes: Vec<String>,
 }
 
-impl Reader<'_> {
+impl<'e> Reader<'e> {
+    fn new(engine: &'e Engine, scope: &'e Scope, agents: Agents) -> Self {
+        Self { engine, scope, agents, hosts: HashMap::new(), fleet: Fleet::default(), notes: Vec::new() }
+    }
+
     /// Hosts, for how long they tell, what they dropped and what they lost.
     fn count(&mut self, census: &Census, window: Window) -> Result<(), EngineError> {
         self.fleet.time = Some(timestamp(window.begin())..timestamp(window.end));
@@ -121,12 +130,20 @@ impl Reader<'_> {
         for (agent, seconds) in heard {
             self.host(agent, |host| host.seconds = seconds);
         }
+        self.within_bounds()?;
         self.drops(census)?;
+        self.within_bounds()?;
         self.losses(census, window)
     }
 
+    /// One answer has a bound of its own, the fleet of all answers this one.
+    fn within_bounds(&self) -> Result<(), EngineError> {
+        let full = self.fleet.check(Bounds::DEFAULT);
+        full.map_err(|source| EngineError::Full { url: self.engine.url().to_owned(), source })
+    }
+
     fn drops(&mut self, census: &Census) -> Result<(), EngineError> {
-        let Self { engine, scope, agents, hosts, fleet } = self;
+        let Self { engine, scope, agents, hosts, fleet, .. } = self;
         let counter = Counter { metric: DROPS, more: "", labels: &PLACE };
         census.growth(engine, scope, agents, &counter, &mut |agent, labels, packets| {
             let Some(&host) = hosts.get(&agent) else { return };
@@ -138,7 +155,7 @@ impl Reader<'_> {
     }
 
     fn losses(&mut self, census: &Census, window: Window) -> Result<(), EngineError> {
-        let Self { engine, scope, agents, hosts, fleet } = self;
+        let Self { engine, scope, agents, hosts, fleet, .. } = self;
         let lost = Counter { metric: "droptrace_ledger_drops_total", more: "account=\"lost\"", labels: &[] };
         census.growth(engine, scope, agents, &lost, &mut |agent, _, packets| {
             if let Some(&host) = hosts.get(&agent) {
@@ -155,17 +172,20 @@ impl Reader<'_> {
     /// What the hosts of the fleet tell of themselves.
     fn facts(&mut self, window: Window) -> Result<(), EngineError> {
         let (end, length) = (Some(window.end), window.length);
-        let Self { engine, scope, agents, hosts, fleet } = self;
+        let Self { engine, scope, agents, hosts, fleet, .. } = self;
         let mut each = |query: &str, tell: &mut dyn FnMut(&mut Host, &Series)| {
             engine.query(query, end, &mut |series| {
                 if let Some(&host) = hosts.get(&agents.of(series)) {
-                    tell(fleet.host_mut(host), series);
+                    fleet.tell(host, |host| tell(host, series));
                 }
             })
         };
         each(&scope.last(FACTS, length), &mut |host, series| {
             let labels = series.labels().filter(|(name, _)| *name != "__name__");
+            // No two hosts have it in common.
+            let labels = labels.filter(|(name, _)| *name != MACHINE);
             host.labels.extend(labels.map(|(name, value)| (called(name).to_owned(), value.to_owned())));
+            host.machine = known(series.label(MACHINE)).map(str::to_owned);
             host.kernel = known(series.label("kernel")).map(str::to_owned);
         })?;
         each(&scope.last(BUILD, length), &mut |host, series| {
@@ -219,6 +239,10 @@ impl Reader<'_> {
         let mut silent: Vec<_> = last.keys().chain(&down).copied().filter(|agent| !speaks.contains(agent)).collect();
         silent.sort_unstable();
         silent.dedup();
+        // An agent whose machine speaks by another one has moved: to another port, or behind another name.
+        let speaking: HashSet<_> = speaks.iter().filter_map(|agent| self.machine(*agent)).collect();
+        silent.retain(|agent| self.machine(*agent).is_none_or(|machine| !speaking.contains(machine)));
+        self.notes = self.of_one_machine(&speaks);
         for agent in silent {
             let last = last.get(&agent);
             let why = match (down.contains(&agent), last) {
@@ -230,6 +254,26 @@ impl Reader<'_> {
             self.host(agent, |host| host.silence = Some(Silence { seconds, why: why.to_owned() }));
         }
         Ok(())
+    }
+
+    /// The machine of an agent, where its agent told.
+    fn machine(&self, agent: AgentId) -> Option<&str> {
+        self.fleet.hosts()[self.hosts.get(&agent)?.0 as usize].machine.as_deref()
+    }
+
+    /// Agents of one machine, of those that speak: each drop of that machine is counted by each.
+    fn of_one_machine(&self, speaks: &HashSet<AgentId>) -> Vec<String> {
+        let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (agent, host) in self.hosts.iter().filter(|(agent, _)| speaks.contains(agent)) {
+            let name = self.fleet.hosts()[host.0 as usize].name.as_str();
+            names.entry(self.machine(*agent).unwrap_or_default()).or_default().push(name);
+        }
+        let several = names.into_iter().filter(|(machine, names)| !machine.is_empty() && names.len() > 1);
+        let told = several.map(|(_, mut names)| {
+            names.sort_unstable();
+            format!("{} tell of one machine: its drops are counted by each", names.join(", "))
+        });
+        told.collect()
     }
 
     fn host(&mut self, agent: AgentId, tell: impl FnOnce(&mut Host)) {
@@ -280,17 +324,69 @@ mod tests {
     use super::*;
 
     fn refused(fake: &Fake) -> String {
+        gathered(fake, Duration::from_hours(24)).unwrap_err().to_string()
+    }
+
+    fn gathered(fake: &Fake, baseline: Duration) -> Result<Gathered, EngineError> {
         let limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
         let engine = Engine::new(&fake.url(), &Access::default(), limits).unwrap();
         let scope = Scope::new(&["job".to_owned(), "instance".to_owned()], &["a=\"b\"".to_owned()]).unwrap();
-        let (range, baseline) = (Duration::from_hours(1), Duration::from_hours(24));
-        gather(&engine, &scope, &Question { at: Some(1e9), range, baseline, storm_rate: 1.0 }).unwrap_err().to_string()
+        let range = Duration::from_hours(1);
+        gather(&engine, &scope, &Question { at: Some(1e9), range, baseline, storm_rate: 1.0 })
     }
 
     #[test]
     fn nobody_is_no_empty_fleet() {
         let told = refused(&Fake::new(|_| ok(&[])));
         assert!(told.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{told}");
+    }
+
+    /// An engine that knows agents on `h:1` and `h:2` of one machine, and one on `h:3` of another; these speak.
+    fn machines(speaking: &'static [&'static str]) -> Gathered {
+        let fake = Fake::new(move |request| {
+            let query = request.field("query").unwrap_or_default();
+            let all = [("h:1", "m1"), ("h:2", "m1"), ("h:3", "m2")];
+            let told: &[_] = match &*query {
+                query if query.starts_with("sum by (job,instance) (changes(") => &all,
+                query if query.starts_with("droptrace_host_info") => &all,
+                // Lives of processes.
+                query if query.starts_with("droptrace_start_time_seconds{") && query.ends_with("[3600s]") => &all,
+                query if query.starts_with("max by (job,instance) (timestamp(") => {
+                    let is_speaking = |name: &&(&str, &str)| speaking.contains(&name.0);
+                    return ok_agents(&all.iter().filter(is_speaking).copied().collect::<Vec<_>>());
+                }
+                _ => &[],
+            };
+            ok_agents(told)
+        });
+        gathered(&fake, Duration::ZERO).unwrap()
+    }
+
+    fn ok_agents(agents: &[(&str, &str)]) -> String {
+        let labels: Vec<_> =
+            agents.iter().map(|(name, machine)| [("job", "d"), ("instance", name), ("machine", machine)]).collect();
+        ok(&labels.iter().map(|labels| (&labels[..], 5.0)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_agent_that_moved_is_not_silent() {
+        let silent = |gathered: &Gathered| -> Vec<_> {
+            let hosts = gathered.fleet.hosts().iter().filter(|host| host.silence.is_some());
+            hosts.map(|host| host.name.clone()).collect()
+        };
+        let moved = machines(&["h:2"]);
+        assert_eq!((silent(&moved), &moved.notes), (vec!["h:3".to_owned()], &vec![]));
+        let gone = machines(&["h:3"]);
+        assert_eq!(silent(&gone), ["h:1", "h:2"]);
+        assert_eq!(gone.fleet.find("h:1").unwrap().machine.as_deref(), Some("m1"));
+        // No two hosts have it in common, so that none are grouped by it.
+        assert!(gone.fleet.hosts().iter().all(|host| !host.labels.contains_key("machine")));
+    }
+
+    #[test]
+    fn agents_of_one_machine_are_told() {
+        let both = machines(&["h:1", "h:2", "h:3"]);
+        assert_eq!(both.notes, ["h:1, h:2 tell of one machine: its drops are counted by each"]);
     }
 
     #[test]

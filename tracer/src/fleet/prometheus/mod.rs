@@ -15,6 +15,7 @@ mod promql;
 mod series;
 
 pub use access::Access;
+pub(crate) use client::count_series;
 pub use client::{Engine, Limits};
 pub use error::EngineError;
 pub use gather::{Gathered, Question, gather};

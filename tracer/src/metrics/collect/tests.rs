@@ -11,6 +11,7 @@ fn facts() -> Facts {
     let refusals = vec![Refusal { step: Step::LADDER[0], reason: "no rights\ngrant them".into() }];
     Facts {
         host: Host { name: "alpha".into(), kernel: "6.18.0".into() },
+        machine: Some("0123456789abcdef".into()),
         build_id: None,
         own_netns: 7,
         refusals: Refusals(refusals),

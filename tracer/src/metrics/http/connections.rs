@@ -1,8 +1,11 @@
-//! The connections that are open, of which there are at most so many. To make room, the oldest gives way that is not being
-//! answered, for it has sent no request that is granted, else the oldest whose answer has been on its way for long: whoever
-//! only holds connections keeps nobody out.
+//! The connections that are open, of which there are at most so many, and half as many from one source. To make room, one
+//! gives way that is not being answered, for it has sent no request that is granted, else one whose answer has been on its way
+//! for long: of the source that has the most, the oldest. So whoever only holds connections keeps nobody out, and neither does
+//! whoever opens many.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +50,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Connection {
+    source: IpAddr,
     task: AbortHandle,
     answered_since: Option<Instant>,
 }
@@ -66,15 +70,21 @@ impl Connections {
         Self { limit, answer_time, shared: Arc::default() }
     }
 
-    /// Has `start` spawn a connection, if there is room, or one that gives way.
-    pub(super) fn open(&self, start: impl FnOnce(Place) -> AbortHandle) -> Result<Option<GaveWay>, Full> {
+    /// Has `start` spawn a connection from this address, if there is room, or one that gives way.
+    pub(super) fn open(&self, from: IpAddr, start: impl FnOnce(Place) -> AbortHandle) -> Result<Option<GaveWay>, Full> {
+        let source = source(from);
         let mut table = self.shared.table();
-        let is_full = table.open.len() >= self.limit;
-        let gave_way = if is_full { Some(table.make_room(self.answer_time).ok_or(Full)?) } else { None };
+        let gave_way = if table.of(source) >= self.limit.div_ceil(2) {
+            Some(table.make_room(self.answer_time, |other| other == source).ok_or(Full)?)
+        } else if table.open.len() >= self.limit {
+            Some(table.make_room(self.answer_time, |_| true).ok_or(Full)?)
+        } else {
+            None
+        };
         table.opened += 1;
         let number = table.opened;
         let task = start(Place { number, shared: Arc::clone(&self.shared) });
-        table.open.insert(number, Connection { task, answered_since: None });
+        table.open.insert(number, Connection { source, task, answered_since: None });
         Ok(gave_way)
     }
 
@@ -91,14 +101,30 @@ impl Connections {
 }
 
 impl Table {
-    /// Closes the connection that can be done without first, if there is one.
-    fn make_room(&mut self, answer_time: Duration) -> Option<GaveWay> {
+    /// How many are open from a source.
+    fn of(&self, source: IpAddr) -> usize {
+        self.open.values().filter(|connection| connection.source == source).count()
+    }
+
+    /// Closes the connection that can be done without first, if there is one, of sources that may be meant.
+    fn make_room(&mut self, answer_time: Duration, is_meant: impl Fn(IpAddr) -> bool) -> Option<GaveWay> {
         let (number, way) = [GaveWay::Idle, GaveWay::Slow].into_iter().find_map(|way| {
             let gives_way = |connection: &Connection| connection.gives_way(answer_time) == Some(way);
-            self.open.iter().find(|(_, connection)| gives_way(connection)).map(|(number, _)| (*number, way))
+            let open = self.open.iter().filter(|(_, other)| is_meant(other.source) && gives_way(other));
+            // Of several, the oldest: that is what `min_by_key` returns of equals.
+            let first = open.min_by_key(|(_, other)| Reverse(self.of(other.source)));
+            first.map(|(number, _)| (*number, way))
         })?;
         self.open.remove(&number)?.task.abort();
         Some(way)
+    }
+}
+
+/// What counts as one source: an address of IPv4, and of IPv6 the network that one host may choose addresses from.
+fn source(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -152,6 +178,10 @@ mod tests {
         }
     }
 
+    fn from(number: u8) -> IpAddr {
+        [192, 0, 2, number].into()
+    }
+
     async fn settle() {
         for _ in 0..8 {
             tokio::task::yield_now().await;
@@ -161,10 +191,10 @@ mod tests {
     #[tokio::test]
     async fn idle_ones_give_way_the_oldest_first() {
         let connections = Connections::new(2, LONG);
-        assert_eq!(connections.open(start(true)), Ok(None));
-        assert_eq!(connections.open(start(false)), Ok(None));
+        assert_eq!(connections.open(from(1), start(true)), Ok(None));
+        assert_eq!(connections.open(from(2), start(false)), Ok(None));
         settle().await;
-        assert_eq!(connections.open(start(false)), Ok(Some(GaveWay::Idle)));
+        assert_eq!(connections.open(from(3), start(false)), Ok(Some(GaveWay::Idle)));
         settle().await;
         let open: Vec<_> = connections.shared.table().open.keys().copied().collect();
         assert_eq!(open, [1, 3]);
@@ -173,31 +203,75 @@ mod tests {
     #[tokio::test]
     async fn those_that_are_answered_stay() {
         let connections = Connections::new(2, LONG);
-        for _ in 0..2 {
-            connections.open(start(true)).unwrap();
+        for number in 1..=2 {
+            connections.open(from(number), start(true)).unwrap();
         }
         settle().await;
-        assert_eq!(connections.open(start(true)), Err(Full));
+        assert_eq!(connections.open(from(3), start(true)), Err(Full));
     }
 
     #[tokio::test]
     async fn those_that_do_not_take_their_answer_go_after_the_idle_ones() {
         let connections = Connections::new(2, Duration::ZERO);
-        connections.open(start(true)).unwrap();
-        connections.open(start(false)).unwrap();
+        connections.open(from(1), start(true)).unwrap();
+        connections.open(from(2), start(false)).unwrap();
         settle().await;
-        assert_eq!(connections.open(start(true)), Ok(Some(GaveWay::Idle)));
+        assert_eq!(connections.open(from(3), start(true)), Ok(Some(GaveWay::Idle)));
         settle().await;
-        assert_eq!(connections.open(start(true)), Ok(Some(GaveWay::Slow)));
+        assert_eq!(connections.open(from(4), start(true)), Ok(Some(GaveWay::Slow)));
         settle().await;
         let open: Vec<_> = connections.shared.table().open.keys().copied().collect();
         assert_eq!(open, [3, 4]);
     }
 
+    fn open_of(connections: &Connections, number: u8) -> usize {
+        connections.shared.table().of(from(number))
+    }
+
+    #[tokio::test]
+    async fn one_source_has_half_of_the_places() {
+        let connections = Connections::new(4, LONG);
+        for _ in 0..2 {
+            assert_eq!(connections.open(from(1), start(true)), Ok(None));
+        }
+        settle().await;
+        assert_eq!(connections.open(from(1), start(true)), Err(Full));
+        for gave_way in [None, None, Some(GaveWay::Idle), Some(GaveWay::Idle)] {
+            assert_eq!(connections.open(from(2), start(false)), Ok(gave_way));
+            settle().await;
+        }
+        assert_eq!((open_of(&connections, 1), open_of(&connections, 2)), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn who_has_the_most_gives_way() {
+        let connections = Connections::new(4, LONG);
+        // The oldest is the only one of its source.
+        for number in [9, 1, 1, 2] {
+            assert_eq!(connections.open(from(number), start(false)), Ok(None));
+        }
+        settle().await;
+        for number in 3..=20 {
+            assert_eq!(connections.open(from(1), start(false)), Ok(Some(GaveWay::Idle)), "{number}");
+            settle().await;
+        }
+        assert_eq!(open_of(&connections, 9), 1);
+        assert_eq!(connections.open(from(3), start(false)), Ok(Some(GaveWay::Idle)));
+        settle().await;
+        assert_eq!([9, 1, 2, 3].map(|number| open_of(&connections, number)), [1; 4]);
+    }
+
+    #[test]
+    fn sources() {
+        let of = |text: &str| source(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!((of("192.0.2.1"), of("::ffff:192.0.2.1")), ("192.0.2.1".to_owned(), "192.0.2.1".to_owned()));
+    }
+
     #[tokio::test]
     async fn the_end_waits_for_answers_only() {
         let connections = Connections::new(4, LONG);
-        connections.open(start(false)).unwrap();
+        connections.open(from(1), start(false)).unwrap();
         connections.are_answered().await;
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
         let answer = |place: Place| {
@@ -207,7 +281,7 @@ mod tests {
             };
             tokio::spawn(answering).abort_handle()
         };
-        connections.open(answer).unwrap();
+        connections.open(from(1), answer).unwrap();
         settle().await;
         let mut end = std::pin::pin!(connections.are_answered());
         tokio::select! {

@@ -7,7 +7,7 @@ mod tally;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use super::web_config::WebConfig;
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time.
+    /// Connections at a time; half as many from one source.
     pub connections: usize,
     /// Bytes of a request up to its end.
     pub request_bytes: usize,
@@ -116,7 +116,7 @@ impl Server {
     async fn accept(&self) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => self.take(stream),
+                Ok((stream, from)) => self.take(stream, from.ip()),
                 Err(error) => {
                     self.shared.tally.refuse(Cause::Accept);
                     tracing::debug!("cannot accept a connection: {error}");
@@ -126,10 +126,10 @@ impl Server {
         }
     }
 
-    fn take(&self, stream: TcpStream) {
+    fn take(&self, stream: TcpStream, from: IpAddr) {
         let shared = self.shared.clone();
-        let is_room = self.connections.open(|place| tokio::spawn(connection(stream, shared, place)).abort_handle());
-        match is_room {
+        let start = |place| tokio::spawn(connection(stream, shared, place)).abort_handle();
+        match self.connections.open(from, start) {
             Ok(None) => {}
             Ok(Some(GaveWay::Idle)) => self.shared.tally.refuse(Cause::Idle),
             Ok(Some(GaveWay::Slow)) => self.shared.tally.refuse(Cause::Slow),

@@ -180,7 +180,8 @@ async fn a_reader_that_does_not_read_is_cut() {
 
 #[tokio::test]
 async fn those_that_wait_give_way_and_those_that_are_answered_do_not() {
-    let scene = scene(Limits { connections: 2, answer_time: LONG, ..Limits::default() }).await;
+    // Half of them from one address.
+    let scene = scene(Limits { connections: 4, answer_time: LONG, ..Limits::default() }).await;
     scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut waiting = vec![];
     for _ in 0..9 {
@@ -203,7 +204,8 @@ async fn those_that_wait_give_way_and_those_that_are_answered_do_not() {
 
 #[tokio::test]
 async fn readers_that_do_not_read_keep_nobody_out() {
-    let scene = scene(Limits { connections: 2, answer_time: Duration::ZERO, ..Limits::default() }).await;
+    // Half of them from one address.
+    let scene = scene(Limits { connections: 4, answer_time: Duration::ZERO, ..Limits::default() }).await;
     scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut readers = vec![];
     for _ in 0..5 {

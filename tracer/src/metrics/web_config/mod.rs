@@ -39,7 +39,7 @@ impl WebConfig {
     }
 
     /// Files are named from `folder` on.
-    fn parse(text: &str, folder: &Path) -> Result<Self> {
+    pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self> {
         // Errors show no lines of the text, for it may hold keys and hashes.
         let options = serde_saphyr::options! { with_snippet: false };
         let file: Option<File> = serde_saphyr::from_str_with_options(text, options)?;

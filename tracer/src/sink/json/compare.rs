@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::ledger::Account;
 use super::{Address, Shown, symbol_of};
 use crate::event::Place;
+use crate::outside::to_json;
 use crate::pipeline::compare::{Gap, Row, SCHEMA, Sums};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::CompareReport;
@@ -38,7 +39,7 @@ impl<W: Write> CompareSink for CompareJson<W> {
             total: &report.comparison.total,
             places: report.comparison.places.iter().map(PlaceRow::from).collect(),
         };
-        serde_json::to_writer(&mut self.out, &document)?;
+        to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
         self.out.flush()
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
 use crate::event::Place;
+use crate::outside::to_json;
 use crate::packet::ProtocolName;
 use crate::sink::told_reason;
 
@@ -30,7 +31,9 @@ impl Places {
             if self.texts.len() >= MAX_PLACES {
                 self.texts.clear();
             }
-            self.texts.insert(at, (Arc::clone(place), serde_json::to_vec(&Members::from(&**place))?));
+            let mut text = Vec::new();
+            to_json(&mut text, &Members::from(&**place))?;
+            self.texts.insert(at, (Arc::clone(place), text));
         }
         let object = &self.texts[&at].1;
         Ok(&object[1..object.len() - 1])

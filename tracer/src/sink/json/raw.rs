@@ -9,6 +9,7 @@ use super::ledger::LedgerLine;
 use super::{Address, Shown, symbol_of, told, trap_group};
 use crate::event::{DropEvent, Origin, PacketStart, Timestamp};
 use crate::facts::Facts;
+use crate::outside::to_json;
 use crate::pipeline::dedupe::{DedupeLedger, Moment};
 use crate::report::{Host, SourceReport};
 use crate::sink::time::TimeText;
@@ -42,7 +43,7 @@ impl<W: Write> RawJson<W> {
 
     fn write_line(&mut self, document: &impl Serialize) -> io::Result<()> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, document)?;
+        to_json(&mut self.line, document)?;
         self.line.push(b'\n');
         self.out.write_all(&self.line)
     }

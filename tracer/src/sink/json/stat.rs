@@ -9,6 +9,7 @@ use super::Account;
 use super::places::Members;
 use super::trace::Origins;
 use crate::event::DropTotal;
+use crate::outside::to_json;
 use crate::report::{OverflowTotal, StatReport};
 use crate::sink::rank::{Ranking, Sort};
 use crate::sink::time::TimeText;
@@ -43,7 +44,7 @@ impl<W: Write> StatSink for StatJson<W> {
             r#final: report.is_final,
             own_netlink_drops: report.own_netlink_drops,
         };
-        serde_json::to_writer(&mut self.out, &document)?;
+        to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
         self.out.flush()
     }

@@ -10,6 +10,7 @@ use super::ledger::LedgerLine;
 use super::places::{Members, Places};
 use crate::event::{DropEvent, Origin};
 use crate::facts::{Facts, Gso, Socket, VlanTag};
+use crate::outside::to_json;
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::pipeline::dedupe::DedupeLedger;
 use crate::report::SourceReport;
@@ -37,13 +38,13 @@ impl<W: Write> DropSink for TraceJson<W> {
         let decoded =
             decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
         line.clear();
-        serde_json::to_writer(&mut *line, &Head::from(event))?;
+        to_json(&mut *line, &Head::from(event))?;
         // One object of the three: what closes one and opens the next becomes a comma.
         line.pop();
         line.push(b',');
         line.extend_from_slice(places.members(event.place)?);
         let rest = line.len();
-        serde_json::to_writer(&mut *line, &Packet::new(event, &decoded))?;
+        to_json(&mut *line, &Packet::new(event, &decoded))?;
         line[rest] = b',';
         line.push(b'\n');
         out.write_all(line)
@@ -54,7 +55,7 @@ impl<W: Write> DropSink for TraceJson<W> {
     }
 
     fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, &LedgerLine::new(sources, union))?;
+        to_json(&mut self.out, &LedgerLine::new(sources, union))?;
         self.out.write_all(b"\n")?;
         self.out.flush()
     }

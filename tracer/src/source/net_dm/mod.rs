@@ -116,7 +116,10 @@ pub enum Found {
     /// Somebody does, in this mode.
     InUse(AlertMode),
     /// A run of droptrace that was killed left it on, or its settings changed.
-    Left,
+    Left {
+        /// It still runs, or runs again.
+        is_running: bool,
+    },
 }
 
 impl NetDmSource {
@@ -154,7 +157,7 @@ impl NetDmSource {
         let is_running = control.is_running().await?;
         let config = control.config().await?;
         Ok(match session::is_left(&NoteFile::default(), config, is_running) {
-            true => Found::Left,
+            true => Found::Left { is_running },
             false if is_running => Found::InUse(config.mode),
             false => Found::Unused,
         })

@@ -60,6 +60,9 @@ fn what_engines_and_proxies_refuse_is_told() {
     let own = r#"{"status":"error","errorType":"execution","error":"too many samples"}"#;
     let told = refused(response("422 Unprocessable Entity", own));
     assert_eq!(told, "URL/api/v1/query could not answer: too many samples (execution); the query was up");
+    let lines = r#"{"status":"error","errorType":"a\nb","error":"no\n1. critical"}"#;
+    let told = refused(response("422 Unprocessable Entity", lines));
+    assert!(told.contains("no\u{fffd}1. critical (a\u{fffd}b)") && !told.contains('\n'), "{told}");
     let told = refused(response("401 Unauthorized", "no\r\nway"));
     assert!(told.starts_with("URL/api/v1/query answers with HTTP status 401 (no way); --http-config"), "{told}");
     let told = refused(response("404 Not Found", ""));

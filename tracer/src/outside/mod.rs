@@ -1,12 +1,17 @@
 //! Text that others chose: names of hosts, files, interfaces and namespaces, and answers of engines. Such text may move a
 //! terminal's cursor, turn a line around, or look like another name.
 
+mod json;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
+pub use json::to_json;
+
 /// Whether a character does something else than to show: controls, and what Unicode has for the direction of text
-/// ([UAX 9](https://www.unicode.org/reports/tr9/), 2), for joining and hiding, and for ends of lines.
+/// ([UAX 9](https://www.unicode.org/reports/tr9/), 2), for joining and hiding (`Default_Ignorable_Code_Point` of
+/// [UAX 44](https://www.unicode.org/reports/tr44/)), and for ends of lines.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -21,9 +26,12 @@ pub fn is_hidden(c: char) -> bool {
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
                 | '\u{feff}'
                 | '\u{ffa0}'
                 | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
                 | '\u{e0000}'..='\u{e0fff}'
         )
 }
@@ -84,6 +92,36 @@ mod tests {
             "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}"
         );
         assert_eq!(printable_lines("a\nb\r"), "a\nb\u{fffd}");
+        for hidden in [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{17b4}',
+            '\u{17b5}',
+            '\u{180b}',
+            '\u{180f}',
+            '\u{2060}',
+            '\u{206f}',
+            '\u{3164}',
+            '\u{fe00}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{1bca0}',
+            '\u{1bca3}',
+            '\u{1d173}',
+            '\u{1d17a}',
+            '\u{e0001}',
+            '\u{e007f}',
+            '\u{e0100}',
+            '\u{e01ef}',
+            '\u{80}',
+            '\u{9f}',
+        ] {
+            assert!(is_hidden(hidden), "{hidden:?}");
+        }
         for shown in ["München-Δ 東京 שלום", "emoji 🦀", "udp_rcv+0x1 […]"] {
             assert!(matches!(printable(shown), Cow::Borrowed(_)), "{shown}");
         }

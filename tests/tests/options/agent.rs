@@ -1,0 +1,169 @@
+//! What the agent reads, serves and pushes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use tests::agent::Agent;
+use tests::collector::{Collector, Request, TAKEN};
+use tests::droptrace::{Droptrace, command};
+use tests::eventually;
+use tests::folder::Folder;
+use tests::trials::trial_as_root;
+
+use super::listen::Host;
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial_as_root("totals_are_read_at_an_interval", totals_are_read_at_an_interval),
+        trial_as_root("an_agent_has_a_source", an_agent_has_a_source),
+        trial_as_root("an_agent_says_more", an_agent_says_more),
+        trial_as_root("an_agent_looks_at_one_namespace", an_agent_looks_at_one_namespace),
+        trial_as_root("figures_are_pushed_at_an_interval", figures_are_pushed_at_an_interval),
+        trial_as_root("pushes_have_names_and_headers", pushes_have_names_and_headers),
+        trial_as_root("drops_are_pushed_with_headers", drops_are_pushed_with_headers),
+        trial_as_root("a_push_may_take_so_long", a_push_may_take_so_long),
+    ]
+}
+
+fn reads(agent: &Agent) -> Result<u64> {
+    Ok(agent.scrape()?.sum("droptrace_reads_total", &[("result", "ok")]))
+}
+
+/// `--interval` of `agent`.
+fn totals_are_read_at_an_interval() -> Result<()> {
+    let rarely = Agent::spawn(&mut command(&["agent", "--listen", "127.0.0.1:0", "--interval", "1h"])?)?;
+    let often = Agent::spawn(&mut command(&["agent", "--listen", "127.0.0.1:0", "--interval", "20ms"])?)?;
+    eventually("many readings", || Ok(reads(&often)? > 10))?;
+    let few = reads(&rarely)?;
+    ensure!(few <= 2, "{few} readings");
+    often.finish()?;
+    rarely.finish().map(drop)
+}
+
+/// `--source` of `agent`.
+fn an_agent_has_a_source() -> Result<()> {
+    let agent = Agent::start(&["--source", "ebpf"])?;
+    ensure!(agent.scrape()?.one("droptrace_source_info")?.label("source") == "ebpf", "another source");
+    agent.finish()?;
+    let mut other = Droptrace::spawn(&mut command(&["agent", "--listen", "127.0.0.1:0", "--source", "net-dm"])?)?;
+    match other.await_said("Ctrl-C ends") {
+        // It listens by the drop monitor.
+        Ok(_) => other.finish().map(drop),
+        Err(error) => {
+            ensure!(format!("{error:#}").contains("NET_DM"), "{error:#}");
+            Ok(())
+        }
+    }
+}
+
+/// `--verbose` of `agent`.
+fn an_agent_says_more() -> Result<()> {
+    let (less, more) = (Agent::start(&[])?.finish()?.stderr, Agent::start(&["--verbose"])?.finish()?.stderr);
+    ensure!(more.lines().count() > less.lines().count(), "{less} {more}");
+    Ok(())
+}
+
+/// `--netns` of `agent`.
+fn an_agent_looks_at_one_namespace() -> Result<()> {
+    let (host, other) = (Host::new()?, Host::new()?);
+    let agents = [Agent::start(&["--netns", &host.inum])?, Agent::start(&["--netns", &other.inum])?];
+    host.drops()?;
+    let counted = agents.map(|agent| -> Result<u64> {
+        let scrape = agent.settled()?;
+        agent.finish()?;
+        Ok(scrape.sum("droptrace_drops_total", &[]))
+    });
+    let [own, foreign] = counted;
+    ensure!((own?, foreign?) == (12, 0), "drops of other namespaces");
+    Ok(())
+}
+
+/// Counts what comes.
+fn counting() -> Result<(Collector, Arc<AtomicUsize>)> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let collector = Collector::start(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        TAKEN.to_vec()
+    })?;
+    Ok((collector, count))
+}
+
+/// `--otlp` and `--otlp-interval` of `agent`.
+fn figures_are_pushed_at_an_interval() -> Result<()> {
+    let [(often, pushes), (rarely, few), (never, none)] = [counting()?, counting()?, counting()?];
+    let agents = [
+        Agent::start(&["--otlp", &often.url(), "--otlp-interval", "1s"])?,
+        Agent::start(&["--otlp", &rarely.url(), "--otlp-interval", "1h"])?,
+    ];
+    eventually("three pushes", || Ok(pushes.load(Ordering::Relaxed) >= 3))?;
+    let (few, none) = (few.load(Ordering::Relaxed), none.load(Ordering::Relaxed));
+    ensure!(few <= 1 && none == 0, "{few} at a long interval, {none} to {}", never.url());
+    agents.into_iter().try_for_each(|agent| agent.finish().map(drop))
+}
+
+fn contains(request: &Request, words: &str) -> bool {
+    request.body.windows(words.len()).any(|window| window == words.as_bytes())
+}
+
+/// `--otlp-instance` and `--otlp-headers-file` of `agent`.
+fn pushes_have_names_and_headers() -> Result<()> {
+    let folder = Folder::new("headers")?;
+    let headers = folder.write("headers", "X-Tried: figures\n")?;
+    let pushed = |more: &[&str]| -> Result<Request> {
+        let collector = Collector::start(|_| TAKEN.to_vec())?;
+        let agent = Agent::start(&[&["--otlp", &collector.url(), "--otlp-interval", "1s"], more].concat())?;
+        let request = collector.next().context("nothing was pushed")?;
+        agent.finish()?;
+        Ok(request)
+    };
+    let plain = pushed(&[])?;
+    let named = pushed(&["--otlp-instance", "tried-instance", "--otlp-headers-file", &headers])?;
+    ensure!(!contains(&plain, "tried-instance") && contains(&named, "tried-instance"), "the instance has no name");
+    let told = [plain.header("x-tried"), named.header("x-tried")];
+    ensure!(told == [None, Some("figures")], "{told:?}");
+    Ok(())
+}
+
+/// `--otlp-logs` and `--otlp-logs-headers-file` of `agent`.
+fn drops_are_pushed_with_headers() -> Result<()> {
+    let (folder, host) = (Folder::new("log-headers")?, Host::new()?);
+    let headers = folder.write("headers", "X-Tried: drops\n")?;
+    let collector = Collector::start(|_| TAKEN.to_vec())?;
+    let url = collector.url();
+    let logs = ["--netns", &host.inum, "--otlp-logs", &url, "--otlp-logs-headers-file", &headers];
+    let agent = Agent::start(&logs)?;
+    host.drops()?;
+    let request = collector.next().context("nothing was pushed")?;
+    ensure!(request.path == "/v1/logs" && request.header("x-tried") == Some("drops"), "{request:?}");
+    agent.finish().map(drop)
+}
+
+/// `--otlp-timeout` of `agent`.
+fn a_push_may_take_so_long() -> Result<()> {
+    let (hold, wait) = channel::<()>();
+    let silent = Collector::start(move |_| {
+        // Until the test ends.
+        _ = wait.recv();
+        vec![]
+    })?;
+    let ((asked, was_asked), (other_hold, other_wait)) = (channel::<()>(), channel::<()>());
+    let other = Collector::start(move |_| {
+        _ = asked.send(());
+        _ = other_wait.recv();
+        vec![]
+    })?;
+    let patient = Agent::start(&["--otlp", &other.url(), "--otlp-interval", "1s", "--otlp-timeout", "1h"])?;
+    was_asked.recv()?;
+    let hasty = Agent::start(&["--otlp", &silent.url(), "--otlp-interval", "1s", "--otlp-timeout", "100ms"])?;
+    let failed = |agent: &Agent| -> Result<u64> {
+        Ok(agent.scrape()?.sum("droptrace_otlp_exports_total", &[("signal", "metrics"), ("result", "failed")]))
+    };
+    eventually("a push that failed", || Ok(failed(&hasty)? > 0))?;
+    ensure!(failed(&patient)? == 0, "it did not wait");
+    drop((hold, other_hold, hasty, patient));
+    Ok(())
+}

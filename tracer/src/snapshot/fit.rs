@@ -1,0 +1,131 @@
+//! Keeps a document within what is read of one.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use super::read::MAX_BYTES;
+use super::{MOST, Overflow, REASON, Row, SOME, Snapshot};
+use crate::outside::to_json;
+use crate::sink::Grouped;
+
+/// Kept free for the drops of places that are left out, by reason.
+const ROOM: u64 = 8 << 20;
+/// Reasons that they are told apart by.
+const REASONS: usize = 4096;
+
+/// What a document may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) rows: usize,
+    pub(super) interfaces: usize,
+    pub(super) bytes: u64,
+}
+
+impl Limits {
+    const OF_READERS: Self = Self { rows: MOST, interfaces: SOME, bytes: MAX_BYTES - ROOM };
+}
+
+/// What found no room in a document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Places whose drops are told by reason only.
+    pub places: usize,
+    /// Drops of them.
+    pub packets: u64,
+    /// Interfaces that are not told.
+    pub interfaces: usize,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { places, packets, interfaces } = *self;
+        write!(
+            f,
+            "a snapshot holds at most {} places, {} interfaces and {} MiB: {} drops of {} places are told by reason only, \
+             and {} interfaces are left out",
+            Grouped(MOST as u64),
+            Grouped(SOME as u64),
+            MAX_BYTES >> 20,
+            Grouped(packets),
+            Grouped(places as u64),
+            Grouped(interfaces as u64)
+        )
+    }
+}
+
+/// Makes a document one that can be read: of the places beyond the bounds, those with the fewest drops, the drops are told by
+/// reason, and the ledger agrees. None where all of it has room.
+///
+/// # Errors
+/// As [`super::write()`] has them.
+pub fn fit(snapshot: &mut Snapshot) -> io::Result<Option<LeftOut>> {
+    fit_into(snapshot, Limits::OF_READERS)
+}
+
+pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Option<LeftOut>> {
+    for refusal in &mut snapshot.refusals {
+        refusal.reason.truncate(refusal.reason.floor_char_boundary(REASON));
+    }
+    let interfaces = snapshot.interfaces.len().saturating_sub(limits.interfaces);
+    snapshot.interfaces.truncate(limits.interfaces);
+    let rows = std::mem::take(&mut snapshot.drops);
+    let most = limits.bytes.saturating_sub(length(&*snapshot)?);
+    let kept = fitting(&rows, limits.rows, most)?;
+    snapshot.drops = rows;
+    let beyond = snapshot.drops.split_off(kept);
+    let left_out = LeftOut { places: beyond.len(), packets: packets(&beyond), interfaces };
+    for row in beyond {
+        tell_by_reason(&mut snapshot.overflow, row);
+    }
+    // Of two sources the same drops are in both accounts.
+    if let [source] = &mut *snapshot.sources {
+        source.ledger.accounted = source.ledger.accounted.saturating_sub(left_out.packets);
+        source.ledger.overflow = source.ledger.overflow.saturating_add(left_out.packets);
+    }
+    Ok(Some(left_out).filter(|left_out| *left_out != LeftOut::default()))
+}
+
+/// How many of the first rows have room.
+fn fitting(rows: &[Row], rows_at_most: usize, bytes_at_most: u64) -> io::Result<usize> {
+    let mut bytes = 0;
+    for (at, row) in rows.iter().enumerate() {
+        bytes += length(row)? + 1;
+        if at == rows_at_most || bytes > bytes_at_most {
+            return Ok(at);
+        }
+    }
+    Ok(rows.len())
+}
+
+fn packets(rows: &[Row]) -> u64 {
+    rows.iter().fold(0, |sum, row| sum.saturating_add(row.packets))
+}
+
+fn tell_by_reason(overflow: &mut Vec<Overflow>, row: Row) {
+    let Row { reason, subsystem, packets, bytes, .. } = row;
+    let is_told = overflow.len() < REASONS || overflow.iter().any(|known| known.reason == reason);
+    let (reason, subsystem) = if is_told { (reason, subsystem) } else { (None, None) };
+    match overflow.iter_mut().find(|known| known.reason == reason && known.subsystem == subsystem) {
+        Some(known) => {
+            known.packets = known.packets.saturating_add(packets);
+            known.bytes = known.bytes.zip(bytes).map(|(one, other)| one.saturating_add(other));
+        }
+        None => overflow.push(Overflow { reason, subsystem, packets, bytes }),
+    }
+}
+
+fn length(document: &impl serde::Serialize) -> io::Result<u64> {
+    struct Length(u64);
+    impl Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    to_json(&mut length, document)?;
+    Ok(length.0)
+}

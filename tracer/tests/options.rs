@@ -1,0 +1,209 @@
+//! Each option of each command has a test that fails when the option is ignored. This list says which; one that is missing
+//! in it, or whose test is not there, fails here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use clap::{Arg, Command, CommandFactory as _};
+use tracer::cli::args::Cli;
+use tracer::fleet::cli::args::Cli as FleetCli;
+
+/// Options of a command, where their test is within `tests/tests`, and its function, which names the options.
+struct Proof {
+    command: &'static str,
+    options: &'static [&'static str],
+    file: &'static str,
+    test: &'static str,
+}
+
+const fn proof(
+    command: &'static str,
+    options: &'static [&'static str],
+    file: &'static str,
+    test: &'static str,
+) -> Proof {
+    Proof { command, options, file, test }
+}
+
+const EVERYWHERE: &str = "options/everywhere.rs";
+const LISTEN: &str = "options/listen.rs";
+const TRACE: &str = "options/trace.rs";
+const AGENT: &str = "options/agent.rs";
+const MERGE: &str = "options/fleet.rs";
+const DIAGNOSE: &str = "options/diagnose.rs";
+
+const SHOWN: &[&str] = &["--format", "--output", "--html", "--color", "--top", "--named"];
+const BOUNDS: &[&str] = &["--by", "--deviations", "--growth", "--min-packets", "--min-hosts", "--storm-rate"];
+
+#[rustfmt::skip]
+const PROOFS: &[Proof] = &[
+    proof("stat", &["--sort", "--top"], LISTEN, "rows_are_sorted_and_bounded"),
+    proof("stat", &["--interval"], LISTEN, "readings_come_at_an_interval"),
+    proof("stat", &["--duration"], LISTEN, "a_run_has_a_time"),
+    proof("stat", &["--format"], EVERYWHERE, "a_form_is_chosen_as_root"),
+    proof("stat", &["--output"], EVERYWHERE, "results_go_to_a_file_as_root"),
+    proof("stat", &["--verbose"], EVERYWHERE, "more_is_said_as_root"),
+    proof("stat", &["--netns"], LISTEN, "other_namespaces_are_left_out"),
+    proof("stat", &["--interface"], LISTEN, "other_interfaces_are_left_out"),
+    proof("stat", &["--color"], LISTEN, "tables_have_colours"),
+    proof("stat", &["--source"], LISTEN, "a_source_is_chosen"),
+    proof("stat", &["--net-dm-mode"], "net_dm.rs", "under_load"),
+    proof("stat", &["--mode"], LISTEN, "a_way_to_attach_is_chosen"),
+    proof("stat", &["--map-entries"], LISTEN, "places_in_the_kernel_are_bounded"),
+    proof("stat", &["--max-rows"], LISTEN, "rows_in_memory_are_bounded"),
+    proof("trace", &["--count"], TRACE, "a_run_ends_after_so_many"),
+    proof("trace", &["--all", "--rate"], TRACE, "records_have_bounds"),
+    proof("trace", &["--raw"], TRACE, "a_recording_is_another_form"),
+    proof("trace", &["--snaplen"], TRACE, "bytes_of_packets_are_cut"),
+    proof("trace", &["--ring-size"], TRACE, "the_ring_has_a_size"),
+    proof("trace", &["--duration"], LISTEN, "a_run_has_a_time"),
+    proof("trace", &["--format"], EVERYWHERE, "a_form_is_chosen_as_root"),
+    proof("trace", &["--output"], EVERYWHERE, "results_go_to_a_file_as_root"),
+    proof("trace", &["--verbose"], EVERYWHERE, "more_is_said_as_root"),
+    proof("trace", &["--netns"], LISTEN, "other_namespaces_are_left_out"),
+    proof("trace", &["--interface"], LISTEN, "other_interfaces_are_left_out"),
+    proof("trace", &["--color"], LISTEN, "tables_have_colours"),
+    proof("trace", &["--source"], LISTEN, "a_source_is_chosen"),
+    proof("trace", &["--net-dm-mode"], LISTEN, "alerts_have_modes"),
+    proof("trace", &["--mode"], LISTEN, "a_way_to_attach_is_chosen"),
+    proof("trace", &["--map-entries"], LISTEN, "places_in_the_kernel_are_bounded"),
+    proof("trace", &["--max-rows"], LISTEN, "rows_in_memory_are_bounded"),
+    proof("compare", &["--net-dm-mode"], "both.rs", "summaries_are_explained"),
+    proof("replay", &["--stat"], "both.rs", "a_recording_is_replayed_as_it_was"),
+    proof("replay", &["--format"], EVERYWHERE, "a_form_is_chosen"),
+    proof("replay", &["--output"], EVERYWHERE, "results_go_to_a_file"),
+    proof("replay", &["--color"], EVERYWHERE, "colours_are_wanted"),
+    proof("snapshot", &["--duration"], LISTEN, "a_run_has_a_time"),
+    proof("snapshot", &["--output"], EVERYWHERE, "results_go_to_a_file_as_root"),
+    proof("snapshot", &["--verbose"], EVERYWHERE, "more_is_said_as_root"),
+    proof("snapshot", &["--source"], LISTEN, "a_source_is_chosen"),
+    proof("snapshot", &["--map-entries"], LISTEN, "places_in_the_kernel_are_bounded"),
+    proof("agent", &["--config"], "agent/web.rs", "files_are_read_anew"),
+    proof("agent", &["--listen"], "agent/ends.rs", "a_port_that_is_taken_is_named"),
+    proof("agent", &["--listen-insecure"], "agent/ends.rs", "what_other_hosts_could_read_must_be_asked_for"),
+    proof("agent", &["--web-config"], "agent/web.rs", "tls_and_passwords"),
+    proof("agent", &["--interval"], AGENT, "totals_are_read_at_an_interval"),
+    proof("agent", &["--max-series"], "agent/counts.rs", "what_has_no_series_is_in_the_one_for_others"),
+    proof("agent", &["--source"], AGENT, "an_agent_has_a_source"),
+    proof("agent", &["--netns"], AGENT, "an_agent_looks_at_one_namespace"),
+    proof("agent", &["--map-entries"], "agent/counts.rs", "places_without_room_are_counted_by_reason"),
+    proof("agent", &["--otlp", "--otlp-interval"], AGENT, "figures_are_pushed_at_an_interval"),
+    proof("agent", &["--otlp-instance", "--otlp-headers-file"], AGENT, "pushes_have_names_and_headers"),
+    proof("agent", &["--otlp-timeout"], AGENT, "a_push_may_take_so_long"),
+    proof("agent", &["--otlp-logs", "--otlp-logs-headers-file"], AGENT, "drops_are_pushed_with_headers"),
+    proof("agent", &["--otlp-logs-rate"], "agent_otlp/logs.rs", "drops_arrive"),
+    proof("agent", &["--verbose"], AGENT, "an_agent_says_more"),
+    proof("doctor", &["--repair"], "net_dm.rs", "what_a_killed_agent_left_is_repaired_when_asked"),
+    proof("doctor", &["--format"], EVERYWHERE, "a_form_is_chosen_as_root"),
+    proof("doctor", &["--output"], EVERYWHERE, "results_go_to_a_file_as_root"),
+    proof("doctor", &["--verbose"], EVERYWHERE, "more_is_said_as_root"),
+    proof("explain", &["--format"], EVERYWHERE, "a_form_is_chosen"),
+    proof("explain", &["--output"], EVERYWHERE, "results_go_to_a_file"),
+    proof("bench", &["--series", "--only", "--rounds", "--html"], "bench.rs", "figures_add_up"),
+    proof("bench", &["--quick", "--drops"], "bench.rs", "bench"),
+    proof("bench", &["--format", "--output"], EVERYWHERE, "a_benchmark_is_shown_as_asked"),
+    proof("netlink families", &["--format"], EVERYWHERE, "a_form_is_chosen"),
+    proof("netlink families", &["--output"], EVERYWHERE, "results_go_to_a_file"),
+    proof("netlink families", &["--verbose"], EVERYWHERE, "more_is_said"),
+    proof("netlink family", &["--format"], EVERYWHERE, "a_form_is_chosen"),
+    proof("netlink family", &["--output"], EVERYWHERE, "results_go_to_a_file"),
+    proof("netlink family", &["--verbose"], EVERYWHERE, "more_is_said"),
+    proof("netlink listeners", &["--format"], EVERYWHERE, "a_form_is_chosen"),
+    proof("netlink listeners", &["--output"], EVERYWHERE, "results_go_to_a_file"),
+    proof("netlink listeners", &["--verbose"], EVERYWHERE, "more_is_said"),
+    proof("netlink crypto", &["--format", "--output", "--verbose"], EVERYWHERE, "algorithms_are_shown_as_asked"),
+    proof("netlink watch", &["--group", "--count", "--format", "--output"], LISTEN, "a_family_is_watched_as_asked"),
+    proof("netlink watch", &["--buffer"], "netlink/watch.rs", "start"),
+    proof("netlink watch", &["--duration"], LISTEN, "a_run_has_a_time"),
+    proof("netlink watch", &["--verbose"], EVERYWHERE, "more_is_said_as_root"),
+    proof("droptrace-fleet merge", SHOWN, MERGE, "a_fleet_is_shown_as_asked"),
+    proof("droptrace-fleet merge", BOUNDS, MERGE, "bounds_of_findings_count"),
+    proof("droptrace-fleet merge", &["--baseline"], MERGE, "what_is_new_needs_a_baseline"),
+    proof("droptrace-fleet explain", &["--format", "--output"], MERGE, "reasons_are_explained_as_asked"),
+    proof("droptrace-fleet diagnose", SHOWN, DIAGNOSE, "answers_are_shown_as_asked"),
+    proof("droptrace-fleet diagnose", BOUNDS, DIAGNOSE, "bounds_count_for_answers_too"),
+    proof("droptrace-fleet diagnose", &["--baseline"], DIAGNOSE, "the_time_before_is_looked_at_or_not"),
+    proof("droptrace-fleet diagnose", &["--range", "--at", "--match", "--identity"], DIAGNOSE, "an_engine_is_asked_as_wanted"),
+    proof("droptrace-fleet diagnose", &["--prometheus", "--header", "--http-config", "--timeout", "--verbose"], DIAGNOSE, "an_engine_is_asked_by_whom"),
+    proof("droptrace-fleet diagnose", &["--max-answer"], DIAGNOSE, "an_answer_has_a_bound"),
+];
+
+/// Options that nothing tests yet, and why. Nothing is to be added here.
+const UNPROVEN: &[(&str, &[&str], &str)] = &[(
+    "compare",
+    &["--duration", "--format", "--output", "--color", "--verbose", "--mode", "--map-entries", "--ring-size"],
+    "needs a kernel with the drop monitor; those of `stat` and `trace` are read by the same code",
+)];
+
+/// All options of all commands: `netlink watch`, `--buffer`.
+fn options() -> BTreeSet<(String, String)> {
+    let mut all = BTreeSet::new();
+    enter(&Cli::command(), "", &mut all);
+    enter(&FleetCli::command(), "droptrace-fleet ", &mut all);
+    all
+}
+
+fn enter(command: &Command, name: &str, all: &mut BTreeSet<(String, String)>) {
+    // Without a command, the options of `droptrace` are those of `stat`.
+    let name = if name.is_empty() { "stat " } else { name };
+    all.extend(command.get_arguments().filter_map(long).map(|option| (name.trim().to_owned(), option)));
+    let prefix = if name == "stat " { "" } else { name };
+    for below in command.get_subcommands() {
+        enter(below, &format!("{prefix}{} ", below.get_name()), all);
+    }
+}
+
+fn long(argument: &Arg) -> Option<String> {
+    argument.get_long().filter(|name| !["help", "version"].contains(name)).map(|name| format!("--{name}"))
+}
+
+#[test]
+fn each_option_has_a_test() {
+    let proven = PROOFS.iter().flat_map(|proof| proof.options.iter().map(|option| (proof.command, *option)));
+    let unproven = UNPROVEN.iter().flat_map(|(command, options, _)| options.iter().map(|option| (*command, *option)));
+    let mut listed = BTreeSet::new();
+    for (command, option) in proven.chain(unproven) {
+        assert!(listed.insert((command.to_owned(), option.to_owned())), "{command} {option} is listed twice");
+    }
+    let all = options();
+    let missing: Vec<_> = all.difference(&listed).collect();
+    assert!(missing.is_empty(), "no test is listed for {missing:?}");
+    let gone: Vec<_> = listed.difference(&all).collect();
+    assert!(gone.is_empty(), "there are no such options: {gone:?}");
+}
+
+#[test]
+fn each_test_is_there_and_names_its_options() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+    for Proof { command, options, file, test } in PROOFS {
+        let text = fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let body = body(&text, test).unwrap_or_else(|| panic!("{file} has no function {test}"));
+        for option in *options {
+            assert!(names(body, option), "{test} in {file} does not name {option} of {command}");
+        }
+    }
+}
+
+/// A function with the comment above it, to its end.
+fn body<'t>(text: &'t str, function: &str) -> Option<&'t str> {
+    let start = text.find(&format!("fn {function}("))?;
+    let end = text[start..].find("\n}\n")? + start;
+    let above = text[..start].rfind("\n}\n").unwrap_or(0);
+    Some(&text[above..end])
+}
+
+/// Whether an option stands there, and not only a longer one.
+fn names(text: &str, option: &str) -> bool {
+    text.match_indices(option).any(|(at, _)| {
+        let next = text[at + option.len()..].chars().next();
+        !next.is_some_and(|c| c.is_alphanumeric() || c == '-')
+    })
+}
+
+#[test]
+fn a_longer_option_is_another_one() {
+    assert!(names(r#"["--otlp", &url]"#, "--otlp") && !names(r#"["--otlp-interval"]"#, "--otlp"));
+    let text = "fn a() {\n    1\n}\n\n/// It.\nfn b() {\n    2\n}\n";
+    assert_eq!(body(text, "b"), Some("\n}\n\n/// It.\nfn b() {\n    2"));
+}
