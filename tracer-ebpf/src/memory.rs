@@ -196,10 +196,10 @@ pub(crate) fn beyond(address: u64, distance: u64) -> u64 {
 /// the verifier lets nothing be read through a number.
 #[inline(always)]
 pub(crate) fn same(pointer: *const u8) -> *const u8 {
-    let mut same = pointer;
+    let mut same = pointer as u64;
     // SAFETY: no instruction.
     unsafe { asm!("/* {} */", inout(reg) same, options(pure, nomem, nostack, preserves_flags)) };
-    same
+    same as *const u8
 }
 
 /// How far `address` lies beyond `start`, both as in [`beyond`]. Of two pointers the verifier knows nothing; written as a
