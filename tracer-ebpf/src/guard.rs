@@ -48,9 +48,10 @@ const _: () = assert!(Holder::DevlinkTrapReport as usize + 1 == PROGRAMS);
 /// Runs `body` for `holder` unless another program runs on this CPU already.
 ///
 /// An interrupt is over when the program that it came upon goes on, so that a look and a mark would do. From Linux 7.0 on
-/// another task may come in between as well, and stop half-way itself. So each program marks itself first and then looks for the marks of the others: of two that do so at once at least one sees the other, for
-/// both run on one CPU, whose memory has one order. The kernel itself keeps a program from running twice then
-/// (`prog->active`). Atomic instructions would do as well, and cost more than all else here.
+/// another task may come in between as well, and stop half-way itself. So each program marks itself first and then looks
+/// for the marks of the others: of two that do so at once at least one sees the other, for both run on one CPU, whose memory
+/// has one order. The kernel itself keeps a program from running twice then (`prog->active`). Atomic instructions would do
+/// as well, and cost more than all else here.
 #[inline(always)]
 pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
     let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
