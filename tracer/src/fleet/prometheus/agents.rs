@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::series::Series;
+use crate::fleet::model::Full;
 
 /// An agent: its place in [`Agents::names`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,20 +19,33 @@ pub(super) struct Agents {
     shared: HashMap<String, usize>,
     /// Names that were told: they stay, whoever comes later.
     named: HashMap<AgentId, String>,
+    /// So many are kept.
+    bound: usize,
+    /// There were more.
+    is_full: bool,
 }
 
 impl Agents {
-    /// None yet; told apart by these labels.
-    pub(super) fn new(labels: &[String]) -> Self {
+    /// None yet; told apart by these labels, and no more than so many.
+    pub(super) fn new(labels: &[String], bound: usize) -> Self {
         let (by_values, shared, named) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { labels: labels.to_vec(), values: Vec::new(), by_values, shared, named }
+        Self { labels: labels.to_vec(), values: Vec::new(), by_values, shared, named, bound, is_full: false }
     }
 
-    /// The agent that a series is of.
+    /// Whether there was room for all that were told of.
+    pub(super) fn check(&self) -> Result<(), Full> {
+        if self.is_full { Err(Full { what: "hosts", bound: self.bound }) } else { Ok(()) }
+    }
+
+    /// The agent that a series is of. Beyond the bound it is any other one, until [`Self::check`] is asked.
     pub(super) fn of(&mut self, series: &Series) -> AgentId {
         let values: Box<[String]> = self.labels.iter().map(|label| series.label(label).to_owned()).collect();
         if let Some(&agent) = self.by_values.get(&values) {
             return agent;
+        }
+        if self.values.len() >= self.bound {
+            self.is_full = true;
+            return AgentId(0);
         }
         let agent = AgentId(u32::try_from(self.values.len()).expect("fewer agents than memory has bytes"));
         *self.shared.entry(self.short(&values).to_owned()).or_default() += 1;
@@ -76,7 +90,7 @@ mod tests {
 
     #[test]
     fn names_are_short_where_they_can_be() {
-        let mut agents = Agents::new(&["job".to_owned(), "instance".to_owned()]);
+        let mut agents = Agents::new(&["job".to_owned(), "instance".to_owned()], 5);
         let ids: Vec<_> = [("a", "x"), ("a", "y"), ("b", "y"), ("a", "x")]
             .into_iter()
             .map(|(job, instance)| agents.of(&series(job, instance)))
@@ -87,5 +101,15 @@ mod tests {
         agents.of(&series("b", "x"));
         assert_eq!(agents.name(ids[0]), "x", "names stay");
         assert_eq!(agents.values(ids[2]), ["b", "y"]);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_there_is_room_for() {
+        let mut agents = Agents::new(&["job".to_owned(), "instance".to_owned()], 2);
+        for (instance, is_full) in [("x", false), ("y", false), ("x", false), ("z", true), ("x", true)] {
+            agents.of(&series("a", instance));
+            assert_eq!(agents.check().is_err(), is_full, "{instance}");
+        }
+        assert_eq!(agents.values.len(), 2);
     }
 }

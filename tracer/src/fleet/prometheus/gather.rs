@@ -1,6 +1,6 @@
 //! What an engine knows of a fleet, for analysis.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::agents::{AgentId, Agents};
@@ -10,13 +10,13 @@ use super::increase::{Census, Counter};
 use super::promql::{NOW, Scope, Window};
 use super::series::Series;
 use crate::event::Timestamp;
-use crate::fleet::model::{Bounds, Burst, Fleet, Host, HostId, Place, Silence};
+use crate::fleet::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place, Silence};
 
 const DROPS: &str = "droptrace_drops_total";
-const FACTS: &str = "droptrace_host_info";
+pub(super) const FACTS: &str = "droptrace_host_info";
 const BUILD: &str = "droptrace_build_info";
 /// The label of [`FACTS`] that tells machines of one name apart.
-const MACHINE: &str = "machine";
+pub(super) const MACHINE: &str = "machine";
 const SOURCE: &str = "droptrace_source_info";
 
 /// What is known of a place, in the order of [`place`].
@@ -60,12 +60,17 @@ pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Gat
     let end = question.at.map_or_else(|| now(engine), Ok)?;
     let range = Window { end, length: question.range };
     let baseline = range.before(question.baseline);
-    let mut agents = Agents::new(scope.identity());
+    let mut agents = Agents::new(scope.identity(), Bounds::DEFAULT.hosts);
     refuse_duplicates(engine, scope, &mut agents, end)?;
-    let recent = Census::take(engine, scope, &mut agents, range)?;
+    let mut take = |window| {
+        let census = Census::take(engine, scope, &mut agents, window)?;
+        agents.check().map_err(|source| full_of(engine, source))?;
+        Ok(census)
+    };
+    let recent = take(range)?;
     let earlier = match question.baseline {
         Duration::ZERO => None,
-        _ => Some(Census::take(engine, scope, &mut agents, baseline)?),
+        _ => Some(take(baseline)?),
     };
     if recent.seconds.is_empty() && earlier.as_ref().is_none_or(|census| census.seconds.is_empty()) {
         let (url, matchers) = (engine.url().to_owned(), scope.matchers());
@@ -75,7 +80,9 @@ pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Gat
     reader.count(&recent, range)?;
     reader.facts(range)?;
     reader.storms(range, question.storm_rate)?;
+    reader.within_bounds()?;
     reader.silence(range, &recent, earlier.as_ref(), question.baseline)?;
+    reader.within_bounds()?;
     let Reader { agents, mut fleet, notes: of_one_machine, .. } = reader;
     if let Some(earlier) = earlier {
         let mut reader = Reader::new(engine, scope, agents);
@@ -86,6 +93,10 @@ pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Gat
     let warnings = warnings.iter().map(|warning| format!("the engine warns: {warning}"));
     let notes = warnings.chain(of_one_machine).collect();
     Ok(Gathered { fleet, notes, answers: engine.answers() })
+}
+
+fn full_of(engine: &Engine, source: Full) -> EngineError {
+    EngineError::Full { url: engine.url().to_owned(), source }
 }
 
 /// The engine's own time: this host's may be another.
@@ -107,14 +118,14 @@ fn refuse_duplicates(engine: &Engine, scope: &Scope, agents: &mut Agents, at: f6
 }
 
 /// Fills a fleet.
-struct Reader<'e> {
-    engine: &'e Engine,
-    scope: &'e Scope,
-    agents: Agents,
+pub(super) struct Reader<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) scope: &'e Scope,
+    pub(super) agents: Agents,
     /// The hosts of the fleet by agent.
-    hosts: HashMap<AgentId, HostId>,
-    fleet: Fleet,
-    notes: Vec<String>,
+    pub(super) hosts: HashMap<AgentId, HostId>,
+    pub(super) fleet: Fleet,
+    pub(super) notes: Vec<String>,
 }
 
 impl<'e> Reader<'e> {
@@ -138,8 +149,8 @@ impl<'e> Reader<'e> {
 
     /// One answer has a bound of its own, the fleet of all answers this one.
     fn within_bounds(&self) -> Result<(), EngineError> {
-        let full = self.fleet.check(Bounds::DEFAULT);
-        full.map_err(|source| EngineError::Full { url: self.engine.url().to_owned(), source })
+        let full = self.agents.check().and_then(|()| self.fleet.check(Bounds::DEFAULT));
+        full.map_err(|source| full_of(self.engine, source))
     }
 
     fn drops(&mut self, census: &Census) -> Result<(), EngineError> {
@@ -185,7 +196,8 @@ impl<'e> Reader<'e> {
             // No two hosts have it in common.
             let labels = labels.filter(|(name, _)| *name != MACHINE);
             host.labels.extend(labels.map(|(name, value)| (called(name).to_owned(), value.to_owned())));
-            host.machine = known(series.label(MACHINE)).map(str::to_owned);
+            // Of an agent that told of itself in several ways, one may not tell it.
+            host.machine = known(series.label(MACHINE)).map(str::to_owned).or_else(|| host.machine.take());
             host.kernel = known(series.label("kernel")).map(str::to_owned);
         })?;
         each(&scope.last(BUILD, length), &mut |host, series| {
@@ -216,67 +228,7 @@ impl<'e> Reader<'e> {
         })
     }
 
-    /// Hosts that were heard of and are no more, and targets that do not answer.
-    fn silence(
-        &mut self,
-        window: Window,
-        recent: &Census,
-        earlier: Option<&Census>,
-        baseline: Duration,
-    ) -> Result<(), EngineError> {
-        let end = Some(window.end);
-        let mut down = HashSet::new();
-        let Self { engine, scope, agents, .. } = self;
-        engine.query(&scope.down(window.length + baseline), end, &mut |series| {
-            down.insert(agents.of(series));
-        })?;
-        let mut speaks = HashSet::new();
-        engine.query(&scope.heard(), end, &mut |series| {
-            speaks.insert(agents.of(series));
-        })?;
-        let mut last = earlier.map_or_else(|| Ok(HashMap::new()), |census| census.last_heard(engine, scope, agents))?;
-        last.extend(recent.last_heard(engine, scope, agents)?);
-        let mut silent: Vec<_> = last.keys().chain(&down).copied().filter(|agent| !speaks.contains(agent)).collect();
-        silent.sort_unstable();
-        silent.dedup();
-        // An agent whose machine speaks by another one has moved: to another port, or behind another name.
-        let speaking: HashSet<_> = speaks.iter().filter_map(|agent| self.machine(*agent)).collect();
-        silent.retain(|agent| self.machine(*agent).is_none_or(|machine| !speaking.contains(machine)));
-        self.notes = self.of_one_machine(&speaks);
-        for agent in silent {
-            let last = last.get(&agent);
-            let why = match (down.contains(&agent), last) {
-                (true, Some(_)) => "its target is down",
-                (true, None) => "its target is down, and never told anything in that time",
-                (false, _) => "the engine hears nothing of it any more, and has no target for it",
-            };
-            let seconds = last.map(|last| window.end - last);
-            self.host(agent, |host| host.silence = Some(Silence { seconds, why: why.to_owned() }));
-        }
-        Ok(())
-    }
-
-    /// The machine of an agent, where its agent told.
-    fn machine(&self, agent: AgentId) -> Option<&str> {
-        self.fleet.hosts()[self.hosts.get(&agent)?.0 as usize].machine.as_deref()
-    }
-
-    /// Agents of one machine, of those that speak: each drop of that machine is counted by each.
-    fn of_one_machine(&self, speaks: &HashSet<AgentId>) -> Vec<String> {
-        let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (agent, host) in self.hosts.iter().filter(|(agent, _)| speaks.contains(agent)) {
-            let name = self.fleet.hosts()[host.0 as usize].name.as_str();
-            names.entry(self.machine(*agent).unwrap_or_default()).or_default().push(name);
-        }
-        let several = names.into_iter().filter(|(machine, names)| !machine.is_empty() && names.len() > 1);
-        let told = several.map(|(_, mut names)| {
-            names.sort_unstable();
-            format!("{} tell of one machine: its drops are counted by each", names.join(", "))
-        });
-        told.collect()
-    }
-
-    fn host(&mut self, agent: AgentId, tell: impl FnOnce(&mut Host)) {
+    pub(super) fn host(&mut self, agent: AgentId, tell: impl FnOnce(&mut Host)) {
         let Self { agents, hosts, fleet, .. } = self;
         let host = *hosts.entry(agent).or_insert_with(|| fleet.host(&agents.name(agent)));
         tell(fleet.host_mut(host));
@@ -308,7 +260,7 @@ fn called(label: &str) -> &str {
     if label == "kernel_build_id" { "build_id" } else { label }
 }
 
-fn known(value: &str) -> Option<&str> {
+pub(super) fn known(value: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
@@ -318,7 +270,7 @@ fn timestamp(seconds: f64) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::fake::{Fake, ok};
     use super::super::{Access, Limits};
     use super::*;
@@ -327,7 +279,7 @@ mod tests {
         gathered(fake, Duration::from_hours(24)).unwrap_err().to_string()
     }
 
-    fn gathered(fake: &Fake, baseline: Duration) -> Result<Gathered, EngineError> {
+    pub(in super::super) fn gathered(fake: &Fake, baseline: Duration) -> Result<Gathered, EngineError> {
         let limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
         let engine = Engine::new(&fake.url(), &Access::default(), limits).unwrap();
         let scope = Scope::new(&["job".to_owned(), "instance".to_owned()], &["a=\"b\"".to_owned()]).unwrap();
@@ -339,54 +291,6 @@ mod tests {
     fn nobody_is_no_empty_fleet() {
         let told = refused(&Fake::new(|_| ok(&[])));
         assert!(told.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{told}");
-    }
-
-    /// An engine that knows agents on `h:1` and `h:2` of one machine, and one on `h:3` of another; these speak.
-    fn machines(speaking: &'static [&'static str]) -> Gathered {
-        let fake = Fake::new(move |request| {
-            let query = request.field("query").unwrap_or_default();
-            let all = [("h:1", "m1"), ("h:2", "m1"), ("h:3", "m2")];
-            let told: &[_] = match &*query {
-                query if query.starts_with("sum by (job,instance) (changes(") => &all,
-                query if query.starts_with("droptrace_host_info") => &all,
-                // Lives of processes.
-                query if query.starts_with("droptrace_start_time_seconds{") && query.ends_with("[3600s]") => &all,
-                query if query.starts_with("max by (job,instance) (timestamp(") => {
-                    let is_speaking = |name: &&(&str, &str)| speaking.contains(&name.0);
-                    return ok_agents(&all.iter().filter(is_speaking).copied().collect::<Vec<_>>());
-                }
-                _ => &[],
-            };
-            ok_agents(told)
-        });
-        gathered(&fake, Duration::ZERO).unwrap()
-    }
-
-    fn ok_agents(agents: &[(&str, &str)]) -> String {
-        let labels: Vec<_> =
-            agents.iter().map(|(name, machine)| [("job", "d"), ("instance", name), ("machine", machine)]).collect();
-        ok(&labels.iter().map(|labels| (&labels[..], 5.0)).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn an_agent_that_moved_is_not_silent() {
-        let silent = |gathered: &Gathered| -> Vec<_> {
-            let hosts = gathered.fleet.hosts().iter().filter(|host| host.silence.is_some());
-            hosts.map(|host| host.name.clone()).collect()
-        };
-        let moved = machines(&["h:2"]);
-        assert_eq!((silent(&moved), &moved.notes), (vec!["h:3".to_owned()], &vec![]));
-        let gone = machines(&["h:3"]);
-        assert_eq!(silent(&gone), ["h:1", "h:2"]);
-        assert_eq!(gone.fleet.find("h:1").unwrap().machine.as_deref(), Some("m1"));
-        // No two hosts have it in common, so that none are grouped by it.
-        assert!(gone.fleet.hosts().iter().all(|host| !host.labels.contains_key("machine")));
-    }
-
-    #[test]
-    fn agents_of_one_machine_are_told() {
-        let both = machines(&["h:1", "h:2", "h:3"]);
-        assert_eq!(both.notes, ["h:1, h:2 tell of one machine: its drops are counted by each"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod increase;
 mod lives;
 mod promql;
 mod series;
+mod silence;
 
 pub use access::Access;
 pub(crate) use client::count_series;
