@@ -86,6 +86,9 @@ async fn elapsed(deadline: Option<Instant>) {
 /// A socket may tell that it has something to read as well.
 const ASKED: Interest = Interest::READABLE.add(Interest::ERROR);
 
+/// A reader that only reads is looked for so often.
+const LOOK: Duration = Duration::from_millis(500);
+
 fn watched(output: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     #[expect(unsafe_code, reason = "whoever hands over a descriptor must keep it open")]
     // SAFETY: the descriptor is owned, and lives as long as what it is handed to.
@@ -103,8 +106,11 @@ async fn unread(output: Option<&AsyncFd<OwnedFd>>) {
             return;
         }
         if told.ready().is_read_closed() {
-            // It sends nothing more, but still reads.
-            return pending().await;
+            // It sends nothing more, but still reads: the kernel will tell that from now on, whether it goes or not.
+            while !is_unread(output.get_ref()) {
+                tokio::time::sleep(LOOK).await;
+            }
+            return;
         }
         told.clear_ready();
     }
@@ -179,6 +185,13 @@ mod tests {
         let mut stop = stop(writer);
         reader.shutdown(std::net::Shutdown::Write).unwrap();
         assert!(!ends(&mut stop).await);
+        // One and the same wait goes on until it goes.
+        let waits = async { tokio::time::timeout(Duration::from_secs(30), stop.wait()).await.unwrap() };
+        let goes = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(reader);
+        };
+        tokio::join!(waits, goes);
     }
 
     #[tokio::test]
