@@ -1,7 +1,9 @@
-//! The connections that are open, of which there are at most so many, and half as many from one source. To make room, one
-//! gives way that is not being answered, for it has sent no request that is granted, else one whose answer has been on its way
-//! for long: of the source that has the most, the oldest. So whoever only holds connections keeps nobody out, and neither does
-//! whoever opens many.
+//! The connections that are open, of which there are at most so many, and half as many from one source. To make room for a
+//! source that has fewer than another, by two or more, the one that has the most gives way: the oldest that is not being
+//! answered, else the oldest whose answer has been on its way for long, else the oldest. Otherwise one gives way that is not
+//! being answered, for it has sent no request that is granted, else one whose answer has been on its way for long: of those of
+//! the same source, and of sources that have more, first of the one that has the most, the oldest. So whoever has fewer sources
+//! than there may be connections keeps nobody out.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// All that may be open are being answered.
+/// There is no room, and none gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -24,7 +26,12 @@ pub(super) enum GaveWay {
     Idle,
     /// It had not taken its answer for long.
     Slow,
+    /// It was being answered, and its source had more than the one that came.
+    Answered,
 }
+
+/// In the order in which they can be done without.
+const WAYS: [GaveWay; 3] = [GaveWay::Idle, GaveWay::Slow, GaveWay::Answered];
 
 /// Those that are open.
 #[derive(Debug)]
@@ -56,11 +63,11 @@ struct Connection {
 }
 
 impl Connection {
-    fn gives_way(&self, answer_time: Duration) -> Option<GaveWay> {
+    fn way(&self, answer_time: Duration) -> GaveWay {
         match self.answered_since {
-            None => Some(GaveWay::Idle),
-            Some(since) if since.elapsed() >= answer_time => Some(GaveWay::Slow),
-            Some(_) => None,
+            None => GaveWay::Idle,
+            Some(since) if since.elapsed() >= answer_time => GaveWay::Slow,
+            Some(_) => GaveWay::Answered,
         }
     }
 }
@@ -75,9 +82,16 @@ impl Connections {
         let source = source(from);
         let mut table = self.shared.table();
         let gave_way = if table.of(source) >= self.limit.div_ceil(2) {
-            Some(table.make_room(self.answer_time, |other| other == source).ok_or(Full)?)
+            Some(table.close(&WAYS[..2], self.answer_time, |_, other| other == source).ok_or(Full)?)
         } else if table.open.len() >= self.limit {
-            Some(table.make_room(self.answer_time, |_| true).ok_or(Full)?)
+            let (own, most) = (table.of(source), table.most());
+            // Not those of one that has one more: the two would take it from each other again and again.
+            let gave_way = if own + 1 < most {
+                table.close(&WAYS, self.answer_time, |table, other| table.of(other) == most)
+            } else {
+                table.close(&WAYS[..2], self.answer_time, |table, other| other == source || table.of(other) > own)
+            };
+            Some(gave_way.ok_or(Full)?)
         } else {
             None
         };
@@ -106,14 +120,24 @@ impl Table {
         self.open.values().filter(|connection| connection.source == source).count()
     }
 
+    /// How many the source has that has the most.
+    fn most(&self) -> usize {
+        self.open.values().map(|connection| self.of(connection.source)).max().unwrap_or(0)
+    }
+
     /// Closes the connection that can be done without first, if there is one, of sources that may be meant.
-    fn make_room(&mut self, answer_time: Duration, is_meant: impl Fn(IpAddr) -> bool) -> Option<GaveWay> {
-        let (number, way) = [GaveWay::Idle, GaveWay::Slow].into_iter().find_map(|way| {
-            let gives_way = |connection: &Connection| connection.gives_way(answer_time) == Some(way);
-            let open = self.open.iter().filter(|(_, other)| is_meant(other.source) && gives_way(other));
+    fn close(
+        &mut self,
+        ways: &[GaveWay],
+        answer_time: Duration,
+        is_meant: impl Fn(&Self, IpAddr) -> bool,
+    ) -> Option<GaveWay> {
+        let (number, way) = ways.iter().find_map(|way| {
+            let gives_way = |connection: &Connection| connection.way(answer_time) == *way;
+            let open = self.open.iter().filter(|(_, other)| is_meant(self, other.source) && gives_way(other));
             // Of several, the oldest: that is what `min_by_key` returns of equals.
             let first = open.min_by_key(|(_, other)| Reverse(self.of(other.source)));
-            first.map(|(number, _)| (*number, way))
+            first.map(|(number, _)| (*number, *way))
         })?;
         self.open.remove(&number)?.task.abort();
         Some(way)
@@ -259,6 +283,43 @@ mod tests {
         assert_eq!(connections.open(from(3), start(false)), Ok(Some(GaveWay::Idle)));
         settle().await;
         assert_eq!([9, 1, 2, 3].map(|number| open_of(&connections, number)), [1; 4]);
+    }
+
+    #[tokio::test]
+    async fn two_sources_keep_no_third_one_out() {
+        let connections = Connections::new(4, LONG);
+        for number in [1, 1, 2, 2] {
+            assert_eq!(connections.open(from(number), start(true)), Ok(None));
+        }
+        settle().await;
+        assert_eq!(connections.open(from(3), start(true)), Ok(Some(GaveWay::Answered)));
+        settle().await;
+        assert_eq!([1, 2, 3].map(|number| open_of(&connections, number)), [1, 2, 1]);
+        // Each gets as many as the others, and no more.
+        assert_eq!(connections.open(from(3), start(true)), Err(Full));
+    }
+
+    #[tokio::test]
+    async fn who_has_the_most_gives_way_before_one_that_waits() {
+        let connections = Connections::new(4, Duration::ZERO);
+        for (number, is_answered) in [(9, false), (1, true), (1, true), (2, false)] {
+            connections.open(from(number), start(is_answered)).unwrap();
+        }
+        settle().await;
+        assert_eq!(connections.open(from(3), start(false)), Ok(Some(GaveWay::Slow)));
+        settle().await;
+        assert_eq!([9, 1, 2, 3].map(|number| open_of(&connections, number)), [1; 4]);
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_does_not_give_way_to_a_source_with_as_many() {
+        let connections = Connections::new(4, LONG);
+        for (number, is_answered) in [(1, true), (2, true), (3, true), (9, false)] {
+            connections.open(from(number), start(is_answered)).unwrap();
+        }
+        settle().await;
+        assert_eq!(connections.open(from(1), start(true)), Err(Full));
+        assert_eq!(connections.open(from(9), start(true)), Ok(Some(GaveWay::Idle)));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Server {
             Ok(None) => {}
             Ok(Some(GaveWay::Idle)) => self.shared.tally.refuse(Cause::Idle),
             Ok(Some(GaveWay::Slow)) => self.shared.tally.refuse(Cause::Slow),
-            Err(Full) => self.shared.tally.refuse(Cause::Connections),
+            Ok(Some(GaveWay::Answered)) | Err(Full) => self.shared.tally.refuse(Cause::Connections),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::metrics::figures::{Family, Kind, Sample};
 pub enum Cause {
     /// The system had no room for it.
     Accept,
-    /// As many as there may be were being answered.
+    /// There was no room and none to give way, or its source had more than the one that came for its place.
     Connections,
     /// It had sent no request that is granted when another one came for its place.
     Idle,
