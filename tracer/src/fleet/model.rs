@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use super::names::{NameId, Names};
@@ -27,7 +28,7 @@ pub struct Bounds {
     pub hosts: usize,
     /// Places, of all hosts together.
     pub places: usize,
-    /// Counts of a host at a place, and bursts.
+    /// Counts, one of each host and place, and bursts.
     pub counts: usize,
     /// Bytes of names: of hosts, what they tell of themselves, and of places.
     pub text: usize,
@@ -187,6 +188,8 @@ pub struct Fleet {
     places: Vec<Key>,
     by_key: Map<Key, PlaceId>,
     counts: Vec<Count>,
+    /// Where the drops of a host at a place are in `counts`.
+    by_count: Map<(HostId, PlaceId), u32>,
     /// Bytes of what hosts tell of themselves, beside those of `names`.
     text: usize,
 }
@@ -200,14 +203,20 @@ struct Key {
 }
 
 impl Fleet {
+    /// A new host of this name, whoever else has it, until it has one of its own ([`Self::rename`]).
+    pub fn new_host(&mut self, name: &str) -> HostId {
+        let id = HostId(index(self.hosts.len()));
+        self.hosts.push(Host::named(name));
+        self.text += name.len();
+        id
+    }
+
     /// The host of this name, which is new where there is none yet.
     pub fn host(&mut self, name: &str) -> HostId {
         if let Some(&id) = self.by_name.get(name) {
             return id;
         }
-        let id = HostId(index(self.hosts.len()));
-        self.hosts.push(Host::named(name));
-        self.text += name.len();
+        let id = self.new_host(name);
         self.by_name.insert(name.to_owned(), id);
         id
     }
@@ -243,7 +252,9 @@ impl Fleet {
     /// Gives a host another name, which none has yet.
     pub fn rename(&mut self, id: HostId, name: String) {
         let host = &mut self.hosts[id.0 as usize];
-        self.by_name.remove(&host.name);
+        if self.by_name.get(&host.name) == Some(&id) {
+            self.by_name.remove(&host.name);
+        }
         self.by_name.insert(name.clone(), id);
         host.name = name;
     }
@@ -292,12 +303,18 @@ impl Fleet {
         let packets = packets.into();
         let is_count = packets.float().is_finite() && packets.float() >= 0.0;
         if is_count && packets.float() > 0.0 {
-            self.counts.push(Count { host, place, packets });
+            match self.by_count.entry((host, place)) {
+                Entry::Occupied(known) => self.counts[*known.get() as usize].packets += packets,
+                Entry::Vacant(new) => {
+                    new.insert(index(self.counts.len()));
+                    self.counts.push(Count { host, place, packets });
+                }
+            }
         }
         is_count
     }
 
-    /// All drops. The same host and place may occur more than once, and add up.
+    /// All drops: the sum of each host and place where there are any.
     pub fn counts(&self) -> &[Count] {
         &self.counts
     }
@@ -355,6 +372,16 @@ mod tests {
         full(Bounds { places: 1, ..room }, 1, "places");
         full(Bounds { counts: 1, ..room }, 1, "counts");
         full(Bounds { text: 7, ..room }, 7, "bytes of names");
+    }
+
+    #[test]
+    fn what_is_kept_grows_with_hosts_and_places_only() {
+        // A thousand of it are beyond what floats tell exactly.
+        const LARGE: u64 = (1 << 53) / 1000 + 7;
+        let mut fleet = Fleet::default();
+        let (host, place) = (fleet.host("a"), fleet.place(Place::default()));
+        (0..1000).for_each(|_| assert!(fleet.add(host, place, LARGE)));
+        assert_eq!(fleet.counts(), [Count { host, place, packets: Amount::Whole(1000 * LARGE) }]);
     }
 
     #[test]

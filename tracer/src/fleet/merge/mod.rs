@@ -35,6 +35,12 @@ pub enum NotAdded {
         /// The host.
         host: String,
     },
+    /// It ends later than can be told.
+    #[error("{host} tells of a time beyond the year 2554")]
+    Late {
+        /// The host.
+        host: String,
+    },
     /// What is kept of a fleet has a bound.
     #[error("the fleet has no room for it")]
     Full(#[source] Full),
@@ -46,12 +52,22 @@ pub struct Merge {
     fleet: Fleet,
     /// Times that are counted, in nanoseconds since the Unix epoch: from when to when. No two of a host overlap.
     times: HashMap<HostId, BTreeMap<u64, u64>>,
-    /// Machines by the name that they go by, the first one first; none: it did not tell.
-    machines: HashMap<String, Vec<(Option<String>, HostId)>>,
+    /// Hosts by the name that they go by.
+    machines: HashMap<String, Machines>,
     storm_rate: f64,
     /// All drops so far, also lost ones: no sum exceeds it.
     counted: u64,
     bounds: Bounds,
+}
+
+/// Hosts of one name.
+#[derive(Clone, Debug, Default)]
+struct Machines {
+    /// The first one first.
+    all: Vec<HostId>,
+    by_machine: HashMap<String, HostId>,
+    /// The one that did not tell its machine.
+    unknown: Option<HostId>,
 }
 
 impl Default for Merge {
@@ -75,13 +91,24 @@ impl Merge {
 
     /// What came of it.
     pub fn into_fleet(mut self) -> Fleet {
+        let mut of_several = Vec::new();
         for (name, machines) in &self.machines {
-            for (machine, id) in machines {
-                let called = if machines.len() > 1 { of_machine(name, machine.as_deref()) } else { name.clone() };
-                self.fleet.rename(*id, called);
-                let host = self.fleet.host_mut(*id);
-                (host.node, host.machine) = (Some(name.clone()), machine.clone());
+            for &id in &machines.all {
+                self.fleet.host_mut(id).node = Some(name.clone());
             }
+            match *machines.all {
+                [alone] => self.fleet.rename(alone, name.clone()),
+                _ => of_several.extend(machines.all.iter().map(|id| (*id, name))),
+            }
+        }
+        // In order, and after those that have their names by themselves, so that each run makes the same names.
+        of_several.sort_unstable();
+        for (id, name) in of_several {
+            let mut called = of_machine(name, self.fleet.hosts()[id.0 as usize].machine.as_deref());
+            while self.fleet.find(&called).is_some() {
+                called.push_str(" (another)");
+            }
+            self.fleet.rename(id, called);
         }
         self.fleet
     }
@@ -124,7 +151,8 @@ impl Merge {
     fn enter(&mut self, snapshot: &Snapshot) -> Result<HostId, NotAdded> {
         let start = snapshot.started_at.0;
         // Not empty even where no time has passed, so that the same one twice is noticed.
-        let time = start..start.saturating_add(snapshot.duration_ns.max(1));
+        let end = start.checked_add(snapshot.duration_ns.max(1));
+        let time = start..end.ok_or_else(|| NotAdded::Late { host: snapshot.host.clone() })?;
         let host = self.host(snapshot, &time);
         let times = self.times.entry(host).or_default();
         if overlaps(times, &time) {
@@ -145,17 +173,25 @@ impl Merge {
         let Self { fleet, times, machines, .. } = self;
         let known = machines.entry(name.clone()).or_default();
         let is_free = |id: &HostId| times.get(id).is_none_or(|times| !overlaps(times, time));
-        let may_be = |(other, id): &(Option<String>, HostId)| (machine.is_none() || other.is_none()) && is_free(id);
-        let same = known.iter().position(|(other, _)| other == machine && other.is_some());
-        let same = same.or_else(|| known.iter().position(may_be));
-        // What tells of nothing but a time that is counted already is told twice.
-        if let Some(at) = same.or_else(|| known.iter().position(|(other, _)| other == machine)) {
-            let (other, id) = &mut known[at];
-            *other = other.take().or_else(|| machine.clone());
-            return *id;
+        let Some(machine) = machine else {
+            // What tells of nothing but a time that is counted already is told twice.
+            let same = known.all.iter().copied().find(is_free).or(known.unknown);
+            return same.unwrap_or_else(|| {
+                let id = fleet.new_host(name);
+                known.all.push(id);
+                *known.unknown.insert(id)
+            });
+        };
+        if let Some(&id) = known.by_machine.get(machine) {
+            return id;
         }
-        let id = if known.is_empty() { fleet.host(name) } else { fleet.host(&of_machine(name, machine.as_deref())) };
-        known.push((machine.clone(), id));
+        let id = known.unknown.take_if(|id| is_free(id)).unwrap_or_else(|| {
+            let id = fleet.new_host(name);
+            known.all.push(id);
+            id
+        });
+        fleet.tell(id, |host| host.machine = Some(machine.clone()));
+        known.by_machine.insert(machine.clone(), id);
         id
     }
 

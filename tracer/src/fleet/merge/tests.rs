@@ -178,6 +178,41 @@ fn machines_of_one_name_are_two_hosts() {
     assert!(found.iter().any(|finding| finding.kind == crate::fleet::finding::Kind::Duplicate), "{found:?}");
 }
 
+#[test]
+fn a_host_that_is_named_as_another_one_would_be_is_another() {
+    let of = |host: &str, machine: &str| Snapshot {
+        machine: Some(machine.into()),
+        ..snapshot(host, 0, vec![row("f", if host == "a" { 5 } else { 7 })])
+    };
+    let (named, first, second) = (of("a (machine 1)", "9"), of("a", "1"), of("a", "2"));
+    for order in [[&named, &first, &second], [&first, &second, &named], [&second, &named, &first]] {
+        let fleet = merged(&order.map(Clone::clone));
+        let mut names: Vec<_> = fleet.hosts().iter().map(|host| host.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a (machine 1)", "a (machine 1) (another)", "a (machine 2)"]);
+        assert_eq!(packets(&fleet, "a (machine 1)", Some("f")), 7.0);
+        assert_eq!(packets(&fleet, "a (machine 1) (another)", Some("f")), 5.0);
+        assert_eq!(fleet.find("a (machine 1)").unwrap().machine.as_deref(), Some("9"));
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_told_is_refused() {
+    let mut merge = Merge::default();
+    let late = Snapshot { started_at: Timestamp(u64::MAX), duration_ns: 0, ..snapshot("a", 0, vec![]) };
+    for _ in 0..2 {
+        assert_eq!(merge.add(&late, None), Err(NotAdded::Late { host: "a".into() }));
+    }
+    merge.add(&Snapshot { started_at: Timestamp(u64::MAX - 1), ..late }, None).unwrap();
+}
+
+#[test]
+fn what_is_kept_does_not_grow_with_what_was_read() {
+    let fleet = merged(&(0..50).map(|at| snapshot("a", 10 * at, vec![row("f", 1), row("f", 2)])).collect::<Vec<_>>());
+    assert_eq!(fleet.counts().len(), 2);
+    assert_eq!((packets(&fleet, "a", Some("f")), packets(&fleet, "a", None)), (150.0, 200.0));
+}
+
 /// A baseline of an older version does not tell machines.
 #[test]
 fn no_host_is_silent_because_its_name_has_a_machine_now() {
