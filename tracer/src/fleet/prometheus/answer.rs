@@ -105,7 +105,13 @@ impl<'de> Visitor<'de> for WarningsVisitor {
             let Some(warning) = list.next_element()? else { return Ok(Warnings(kept)) };
             kept.push(warning);
         }
-        while list.next_element::<IgnoredAny>()?.is_some() {}
+        let mut more = 0_u64;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            more += 1;
+        }
+        if more > 0 {
+            kept.push(format!("and {more} more"));
+        }
         Ok(Warnings(kept))
     }
 }
@@ -354,7 +360,8 @@ mod tests {
     fn so_many_warnings_are_kept() {
         let warnings = vec!["\"w\""; MOST_WARNINGS + 50].join(",");
         let text = format!(r#"{{"status":"success","data":{{"result":[]}},"warnings":[{warnings}]}}"#);
-        assert_eq!(told(&text).unwrap().0.warnings.len(), MOST_WARNINGS);
+        let kept = told(&text).unwrap().0.warnings;
+        assert_eq!((kept.len(), kept.last().map(String::as_str)), (MOST_WARNINGS + 1, Some("and 50 more")));
     }
 
     #[test]
