@@ -1,5 +1,6 @@
 //! Keeps a document within what is read of one.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -10,6 +11,8 @@ use crate::sink::Grouped;
 
 /// Kept free for the drops of places that are left out, by reason.
 const ROOM: u64 = 8 << 20;
+/// Rows kept free for what are no packets, by kind: more than there are kinds.
+const KINDS: usize = 16;
 /// Reasons that they are told apart by.
 const REASONS: usize = 4096;
 
@@ -22,7 +25,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    const OF_READERS: Self = Self { rows: MOST, interfaces: SOME, bytes: MAX_BYTES - ROOM };
+    const OF_READERS: Self = Self { rows: MOST - KINDS, interfaces: SOME, bytes: MAX_BYTES - ROOM };
 }
 
 /// What found no room in a document.
@@ -41,9 +44,9 @@ impl fmt::Display for LeftOut {
         let Self { places, packets, interfaces } = *self;
         write!(
             f,
-            "a snapshot holds at most {} places, {} interfaces and {} MiB: {} drops of {} places are told by reason only, \
+            "a snapshot holds at most {} places, {} interfaces and {} MiB: {} drops of {} places are told by reason or kind only, \
              and {} interfaces are left out",
-            Grouped(MOST as u64),
+            Grouped((MOST - KINDS) as u64),
             Grouped(SOME as u64),
             MAX_BYTES >> 20,
             Grouped(packets),
@@ -54,7 +57,8 @@ impl fmt::Display for LeftOut {
 }
 
 /// Makes a document one that can be read: of the places beyond the bounds, those with the fewest drops, the drops are told by
-/// reason, and the ledger agrees. None where all of it has room.
+/// reason, and the ledger of one source agrees. What are no packets is not told so, as it would be taken for packets then: that
+/// stays, and what has no room even so is told by kind. None where all of it has room.
 ///
 /// # Errors
 /// As [`super::write()`] has them.
@@ -70,17 +74,29 @@ pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Op
     snapshot.interfaces.truncate(limits.interfaces);
     let rows = std::mem::take(&mut snapshot.drops);
     let most = limits.bytes.saturating_sub(length(&*snapshot)?);
-    let kept = fitting(&rows, limits.rows, most)?;
+    let is_whole = fitting(&rows, limits.rows, most)? == rows.len();
     snapshot.drops = rows;
-    let beyond = snapshot.drops.split_off(kept);
+    let mut beyond = Vec::new();
+    if !is_whole {
+        snapshot.drops.sort_by_key(Row::is_packet);
+        let kept = fitting(&snapshot.drops, limits.rows, most)?;
+        beyond = snapshot.drops.split_off(kept);
+    }
     let left_out = LeftOut { places: beyond.len(), packets: packets(&beyond), interfaces };
-    for row in beyond {
+    let (by_reason, by_kind): (Vec<_>, Vec<_>) = beyond.into_iter().partition(Row::is_packet);
+    let moved = packets(&by_reason);
+    for row in by_reason {
         tell_by_reason(&mut snapshot.overflow, row);
     }
+    let first = snapshot.drops.len();
+    for row in by_kind {
+        tell_by_kind(&mut snapshot.drops, first, row);
+    }
+    snapshot.drops.sort_by_key(|row| Reverse(row.packets));
     // Of two sources the same drops are in both accounts.
     if let [source] = &mut *snapshot.sources {
-        source.ledger.accounted = source.ledger.accounted.saturating_sub(left_out.packets);
-        source.ledger.overflow = source.ledger.overflow.saturating_add(left_out.packets);
+        source.ledger.accounted = source.ledger.accounted.saturating_sub(moved);
+        source.ledger.overflow = source.ledger.overflow.saturating_add(moved);
     }
     Ok(Some(left_out).filter(|left_out| *left_out != LeftOut::default()))
 }
@@ -111,6 +127,33 @@ fn tell_by_reason(overflow: &mut Vec<Overflow>, row: Row) {
             known.bytes = known.bytes.zip(bytes).map(|(one, other)| one.saturating_add(other));
         }
         None => overflow.push(Overflow { reason, subsystem, packets, bytes }),
+    }
+}
+
+/// Adds it to the row of its kind, which is among those from `first` on.
+fn tell_by_kind(rows: &mut Vec<Row>, first: usize, row: Row) {
+    let same = |known: &&mut Row| known.kind == row.kind && known.netlink == row.netlink;
+    match rows[first..].iter_mut().find(same) {
+        Some(known) => {
+            known.packets = known.packets.saturating_add(row.packets);
+            known.bytes = known.bytes.zip(row.bytes).map(|(one, other)| one.saturating_add(other));
+            known.first_seen = known.first_seen.min(row.first_seen);
+            known.last_seen = known.last_seen.max(row.last_seen);
+        }
+        None => rows.push(Row {
+            reason: None,
+            subsystem: None,
+            symbol: None,
+            offset: None,
+            module: None,
+            trap_group: None,
+            protocol: None,
+            interface: None,
+            class: None,
+            netns_name: None,
+            own_netns: None,
+            ..row
+        }),
     }
 }
 

@@ -175,12 +175,43 @@ fn what_is_beyond_the_bounds_is_told_by_reason() {
     let left_out = fit_into(&mut snapshot, limits).unwrap().unwrap();
     let packets = whole.drops[rows - 2..].iter().map(|row| row.packets).sum();
     assert_eq!(left_out, LeftOut { places: 2, packets, interfaces: 1 });
-    assert!(left_out.to_string().contains(" of 2 places are told by reason only, and 1 interfaces are left out"));
+    assert!(
+        left_out.to_string().contains(" of 2 places are told by reason or kind only, and 1 interfaces are left out")
+    );
     assert_eq!((snapshot.drops.len(), snapshot.interfaces.len()), (rows - 2, 1));
     let (ledger, before) = (&snapshot.sources[0].ledger, &whole.sources[0].ledger);
     assert_eq!((ledger.accounted + packets, ledger.overflow), (before.accounted, before.overflow + packets));
     assert_eq!(snapshot.unaccounted(), Some(0));
     assert_eq!(fit(&mut snapshot).unwrap(), None);
+}
+
+#[test]
+fn what_are_no_packets_is_never_told_as_packets() {
+    let mut whole = sample();
+    let rows = 6;
+    whole.drops = (0..6)
+        .map(|at| Row {
+            kind: ["packet", "copy", "unix"][at % 3].into(),
+            packets: 10 - at as u64,
+            ..whole.drops[0].clone()
+        })
+        .collect();
+    let sum = whole.drops.iter().map(|row| row.packets).sum();
+    whole.overflow.clear();
+    (whole.sources[0].ledger.accounted, whole.sources[0].ledger.overflow) = (sum, 0);
+    let told = |most: usize| {
+        let mut snapshot = whole.clone();
+        fit_into(&mut snapshot, Limits { rows: most, interfaces: SOME, bytes: u64::MAX }).unwrap();
+        assert_eq!(snapshot.unaccounted(), Some(0));
+        let of = |kind: &str| snapshot.drops.iter().filter(|row| row.kind == kind).map(|row| row.packets).sum::<u64>();
+        let overflow = snapshot.overflow.iter().map(|row| row.packets).sum::<u64>();
+        (["packet", "copy", "unix"].map(of), overflow, snapshot.drops.len())
+    };
+    assert_eq!(told(rows), ([17, 15, 13], 0, 6));
+    assert_eq!(told(5), ([10, 15, 13], 7, 5));
+    assert_eq!(told(4), ([0, 15, 13], 17, 4));
+    // More than there is room for, by kind.
+    assert_eq!(told(1), ([0, 15, 13], 17, 3));
 }
 
 #[test]
