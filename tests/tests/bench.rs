@@ -1,6 +1,6 @@
 //! The benchmark's figures add up, and it leaves nothing behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, ExitCode, Stdio};
@@ -13,6 +13,12 @@ use tests::trials::{self, trial_as_root};
 use tests::{eventually, monitor};
 
 const DROPS: u64 = 2048;
+/// Rounds where figures are looked at.
+const ROUNDS: u64 = 2;
+/// Drops that are sent at once.
+const BATCH: u64 = 64;
+/// Drops before a program is measured.
+const WARM_UP: u64 = 256;
 
 fn main() -> ExitCode {
     trials::run(vec![
@@ -45,6 +51,7 @@ fn figures_add_up() -> Result<()> {
     let html = fs::read_to_string(&page)?;
     fs::remove_file(&page)?;
     ensure!(html.contains("<svg") && html.ends_with("</html>\n"), "no page: {html}");
+    all_that_was_asked_for(&report)?;
     let rows = rows(&report)?;
     let missing = ["stat", "trace", "trace-all"].into_iter().find(|name| {
         let cost = |row: &&&Value| row["configuration"] == *name && row["load"] == "full-buffer";
@@ -52,6 +59,28 @@ fn figures_add_up() -> Result<()> {
     });
     ensure!(missing.is_none(), "no figures of {missing:?}: {report}");
     rows.into_iter().try_for_each(|row| figures_of_row_add_up(row).with_context(|| row.to_string()))
+}
+
+/// The series, who is in each, and how often; a plan that is not quick has more.
+fn all_that_was_asked_for(report: &Value) -> Result<()> {
+    let mut found = BTreeMap::new();
+    for series in report["series"].as_array().context("no series")? {
+        ensure!(series["rounds"] == ROUNDS, "{} rounds: {report}", series["rounds"]);
+        let rows = series["rows"].as_array().context("no rows")?;
+        let mut who: Vec<_> = rows.iter().filter_map(|row| row["configuration"].as_str()).collect();
+        who.sort_unstable();
+        found.insert(series["name"].as_str().context("no name")?, who);
+    }
+    // One processor, two, four, …, all of them.
+    let cpus = found.get("cpus").map_or(0, Vec::len) / 2;
+    let expected = BTreeMap::from([
+        ("cost", vec!["nothing", "stat", "trace", "trace-all"]),
+        ("keys", vec!["stat"; 3]),
+        ("cpus", [vec!["stat"; cpus], vec!["trace-all"; cpus]].concat()),
+        ("loads", vec!["stat", "trace-all"]),
+    ]);
+    ensure!(found == expected && cpus > 0, "{found:?}");
+    Ok(())
 }
 
 /// What a benchmark that runs to its end told. It takes long in an emulated machine.
@@ -82,7 +111,14 @@ fn figures_of_row_add_up(row: &Value) -> Result<()> {
     }
     let number = |field: &str| figures[field].as_u64().with_context(|| format!("no {field}"));
     let sent = number("sent")?;
-    ensure!(sent >= 2 * DROPS, "two rounds of {DROPS} were asked for");
+    // Each processor sends whole batches.
+    let cpus = row["cpus"].as_u64().context("no processors")?;
+    let whole = |drops: u64| drops.div_ceil(cpus).next_multiple_of(BATCH) * cpus;
+    // A program is sent some to warm up, and a quarter more where the kernel tells the time of BPF programs.
+    let warm = whole(DROPS) + whole(WARM_UP);
+    let of_round =
+        if row["configuration"] == "nothing" { vec![whole(DROPS)] } else { vec![warm, warm + whole(DROPS / 4)] };
+    ensure!(of_round.iter().any(|drops| sent == ROUNDS * drops), "{sent} sent in {ROUNDS} rounds of {of_round:?}");
     if row["configuration"] == "nothing" {
         ensure!(["account", "program_ns", "cpu_ns"].iter().all(|field| figures[field].is_null()), "nobody tells");
         return Ok(());
