@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use tests::agent::{Agent, Scrape};
+use tests::droptrace::command;
 use tests::kernel;
 use tests::netns::Netns;
 use tests::prometheus;
@@ -102,7 +103,9 @@ fn what_has_no_series_is_in_the_one_for_others() -> Result<()> {
 
 fn places_without_room_are_counted_by_reason() -> Result<()> {
     let storms = [Storm::new()?, Storm::new()?, Storm::new()?, Storm::new()?];
-    let agent = Agent::start(&["--map-entries", "1"])?;
+    // Rarely enough that all of them come between two readings.
+    let rarely = ["agent", "--listen", "127.0.0.1:0", "--interval", "2s", "--map-entries", "1"];
+    let agent = Agent::spawn(&mut command(&rarely)?)?;
     for storm in &storms {
         storm.send(1_000)?;
     }
