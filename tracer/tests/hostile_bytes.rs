@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_xorshift::XorShiftRng;
 use tracer::hostile::{ALL, Check};
 
-/// Changed examples for each reader; some twenty seconds for all of them.
+/// Changed examples for each reader.
 const ROUNDS: u64 = 20_000;
 /// Longer ones are cut: they only take time.
 const LONGEST: usize = 64 << 10;
@@ -73,8 +73,8 @@ impl Changer {
         let mut bytes = self.example();
         for _ in 0..self.random.random_range(CHANGES) {
             self.change(&mut bytes);
+            bytes.truncate(LONGEST);
         }
-        bytes.truncate(LONGEST);
         bytes
     }
 

@@ -43,7 +43,11 @@ fn a_port_that_is_taken_is_named() -> Result<()> {
 
 fn what_other_hosts_could_read_must_be_asked_for() -> Result<()> {
     refused(&["--listen", "0.0.0.0:0"], &["--web-config", "--listen-insecure"])?;
-    refused(&["--listen", "[::]:0"], &["--web-config", "--listen-insecure"])
+    refused(&["--listen", "[::]:0"], &["--web-config", "--listen-insecure"])?;
+    let agent = Agent::start(&["--listen", "0.0.0.0:0", "--listen-insecure"])?;
+    ensure!(agent.address.ip().is_unspecified(), "{} is another address", agent.address);
+    agent.scrape()?;
+    agent.finish().map(drop)
 }
 
 fn it_ends_in_order_while_it_is_scraped() -> Result<()> {
