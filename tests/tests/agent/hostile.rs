@@ -122,7 +122,7 @@ fn flood(address: SocketAddr, is_over: &AtomicBool, opened: &AtomicUsize) -> Res
         rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), 0))?;
         rustix::net::connect(&socket, &address)?;
         let mut stream = TcpStream::from(socket);
-        let end = if opened.fetch_add(1, Ordering::Relaxed) % 2 == 0 { "\r\n" } else { "" };
+        let end = if opened.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { "\r\n" } else { "" };
         // It may be closed already.
         _ = write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n{end}");
         held.push_back(stream);

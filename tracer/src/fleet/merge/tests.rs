@@ -184,8 +184,8 @@ fn a_host_that_is_named_as_another_one_would_be_is_another() {
         machine: Some(machine.into()),
         ..snapshot(host, 0, vec![row("f", if host == "a" { 5 } else { 7 })])
     };
-    let (named, first, second) = (of("a (machine 1)", "9"), of("a", "1"), of("a", "2"));
-    for order in [[&named, &first, &second], [&first, &second, &named], [&second, &named, &first]] {
+    let (alike, first, second) = (of("a (machine 1)", "9"), of("a", "1"), of("a", "2"));
+    for order in [[&alike, &first, &second], [&first, &second, &alike], [&second, &alike, &first]] {
         let fleet = merged(&order.map(Clone::clone));
         let mut names: Vec<_> = fleet.hosts().iter().map(|host| host.name.as_str()).collect();
         names.sort_unstable();

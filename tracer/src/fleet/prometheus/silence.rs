@@ -110,8 +110,8 @@ impl Reader<'_> {
         let told = |names: &Vec<&str>| {
             let more = names.len().saturating_sub(NAMED);
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            let named = names[..names.len().min(NAMED)].join(", ");
-            format!("{named}{more} tell of one machine: its drops may be counted by each")
+            let first = names[..names.len().min(NAMED)].join(", ");
+            format!("{first}{more} tell of one machine: its drops may be counted by each")
         };
         let more = several.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("and so do several agents each of {more} more machines"));
@@ -131,6 +131,7 @@ mod tests {
     type Agent = (&'static str, &'static str, &'static str);
 
     /// An engine that knew these agents within the hour, and these before, of which these speak and are down.
+    #[derive(Clone, Copy)]
     struct Scene {
         now: &'static [Agent],
         before: &'static [Agent],
