@@ -48,7 +48,7 @@ Examples:
 Counts are exact: the last line tells what was seen, what of it was counted, and what was lost.
 
 Rights: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions. With
-less, it takes the next best way to listen, and says what is lost (`droptrace doctor` shows all ways).
+less, it takes the next best capture backend, and says what is lost (`droptrace doctor` shows all of them).
 Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
 Ctrl-C ends a run in order and still prints the result.";
 
@@ -173,7 +173,7 @@ pub struct CommonArgs {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Who listens; auto takes the first that works, and says what it loses
+    /// Capture backend; auto takes the first that works, and says what it loses
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
@@ -321,7 +321,7 @@ pub enum ColorChoice {
     Never,
 }
 
-/// Who listens.
+/// The capture backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Source {
     /// The kernel program, else the drop monitor, else the kernel's own counters
@@ -331,7 +331,7 @@ pub enum Source {
     Ebpf,
     /// The kernel's drop monitor, over generic netlink; it is one for the whole host
     NetDm,
-    /// The two at once: each drop is told once, with who heard it
+    /// The two at once: each drop is reported once, with the sources that saw it
     Both,
 }
 

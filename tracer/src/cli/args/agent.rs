@@ -23,8 +23,8 @@ Examples:
   droptrace agent --listen 0.0.0.0:9870 --web-config web.yml
   droptrace agent --otlp http://prometheus:9090/api/v1/otlp
 
-The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options that are typed \
-count more than those in the file. SIGHUP has both files read anew; what then is wrong is told, and the agent goes on as \
+The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options on the command line \
+count more than those in the file. SIGHUP has both files read anew; what then is wrong is reported, and the agent goes on as \
 before.
 
 Paths: /metrics the figures, /-/healthy whether it runs, /-/ready whether the figures are there and fresh.
@@ -33,7 +33,7 @@ Rights, exit status and Ctrl-C are as in `droptrace --help`.";
 /// Options of `agent`.
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
-    /// Read options from this file (TOML); those that are typed count more
+    /// Read options from this file (TOML); those on the command line count more
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -53,7 +53,7 @@ pub struct Knobs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 
-    /// Let whoever reaches --listen read the figures in clear text, also from other hosts
+    /// Let anyone who reaches --listen read the figures in clear text, also from other hosts
     #[arg(long)]
     pub listen_insecure: bool,
 
@@ -69,7 +69,7 @@ pub struct Knobs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub max_series: Option<u16>,
 
-    /// Who listens; auto takes the first that works, and says what it loses [default: auto]
+    /// Capture backend; auto takes the first that works, and says what it loses [default: auto]
     #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
     #[arg(value_name = "auto|ebpf|net-dm")]
     pub source: Option<Source>,

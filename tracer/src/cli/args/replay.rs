@@ -9,10 +9,10 @@ use super::{ColorChoice, Format};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   droptrace trace --source both --raw --duration 1m -o drops.jsonl.zst
-  droptrace replay drops.jsonl.zst       each drop once, with who heard it
+  droptrace replay drops.jsonl.zst       each drop once, with the sources that saw it
   droptrace replay drops.jsonl.zst --stat --format json
 
-A recording that is damaged or was cut is shown as far as it can be read; what is wrong with it is told on stderr, and \
+A recording that is damaged or was cut is shown as far as it can be read; what is wrong with it is reported on stderr, and \
 the exit status is 1.";
 
 /// Options of `replay`.

@@ -13,7 +13,7 @@ Examples:
   droptrace snapshot | jq '.drops[0]'
   droptrace snapshot --duration 1m -o \"$(hostname).json.zst\"
 
-It holds what the host drops and what is known of the host: kernel, interfaces, way to listen. Addresses of the \
+It holds what the host drops and what is known of the host: kernel, interfaces, capture backend. Addresses of the \
 kernel and of packets are not in it. Rights, exit status and Ctrl-C are as in `droptrace --help`.";
 
 /// Options of `snapshot`.
@@ -27,7 +27,7 @@ pub struct SnapshotArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Who listens; auto takes the first that works, and says what it loses
+    /// Capture backend; auto takes the first that works, and says what it loses
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 

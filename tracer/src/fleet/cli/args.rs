@@ -33,8 +33,8 @@ Examples:
   droptrace-fleet merge racks/ --by kernel --by folder     compare within kernel and rack
   droptrace-fleet merge today/ --format json | jq -r '.findings[] | [.severity, .title] | @tsv'
 
-Snapshots of one host at different times add up; those that overlap are told, and not added twice. What cannot be read \
-is told on stderr and in the results, and does not stop the rest.
+Snapshots of one host at different times add up; those that overlap are reported, and not added twice. What cannot be read \
+is reported on stderr and in the results, and does not stop the rest.
 
 A host stands out by comparison with those like it (--by): those of its group that drop for the same reason at all. \
 Compared are logarithms of rates, by their median and median absolute deviation.
@@ -58,7 +58,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look at what Prometheus, or one of its kin, knows of the agents on many hosts
+    /// Look at what Prometheus, or a compatible engine, knows of the agents on many hosts
     #[command(after_help = diagnose::EXAMPLES)]
     Diagnose(Box<DiagnoseArgs>),
     /// Look at the snapshots of many hosts

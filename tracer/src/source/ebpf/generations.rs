@@ -82,29 +82,30 @@ impl Generations {
         self.current = 1 - idle;
         self.generation.update(&0_u32.to_ne_bytes(), &self.current.to_ne_bytes())?;
         self.grace.wait()?;
-        self.drain(idle, totals)?;
+        let states = self.states()?;
+        self.drain(idle, &states, totals)?;
         totals.settle();
-        self.read_state(totals)
+        self.read_state(&states, totals)
     }
 
     /// As [`Generations::read_into`], for programs that are detached: their last runs end before the reading begins.
     pub(super) fn read_last_into(&mut self, totals: &mut Totals) -> io::Result<()> {
         self.grace.wait()?;
-        (0..GENERATIONS).try_for_each(|generation| self.drain(generation, totals))?;
+        let states = self.states()?;
+        (0..GENERATIONS).try_for_each(|generation| self.drain(generation, &states, totals))?;
         totals.settle();
-        self.read_state(totals)
+        self.read_state(&states, totals)
     }
 
     /// Takes what one generation has, which no program uses.
-    fn drain(&mut self, index: u32, totals: &mut Totals) -> io::Result<()> {
-        let states: Vec<CpuState> = per_cpu(&self.states()?).collect();
+    fn drain(&mut self, index: u32, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
         let names = self.drain_names(index)?;
-        if self.drain_slots(index, &states, &names, totals)? {
+        if self.drain_slots(index, states, &names, totals)? {
             self.drain_overflow(index, totals)?;
         }
         self.generation(index).drops.drain(|key, values| {
             let Ok(key) = DropKey::read_from_bytes(key) else { return };
-            for (count, state) in per_cpu::<DropCount>(values).zip(&states) {
+            for (count, state) in per_cpu::<DropCount>(values).zip(states) {
                 if count.packets > 0 {
                     totals.add(key, self.clock.dated(&count, state.ticks), || known(&names, &key), self.max_rows);
                 }
@@ -183,10 +184,9 @@ impl Generations {
     }
 
     /// What belongs to no generation: it only grows.
-    fn read_state(&self, totals: &mut Totals) -> io::Result<()> {
-        let states = self.states()?;
-        totals.nested = per_cpu::<CpuState>(&states).map(|state| state.nested).sum();
-        totals.qdisc_unmatched = per_cpu::<CpuState>(&states).map(|state| state.qdisc.unmatched).sum();
+    fn read_state(&self, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
+        totals.nested = states.iter().map(|state| state.nested).sum();
+        totals.qdisc_unmatched = states.iter().map(|state| state.qdisc.unmatched).sum();
         let locations: Vec<u64> = totals
             .counts
             .keys()
@@ -208,15 +208,16 @@ impl Generations {
         self.traps.lookup(&location.to_ne_bytes(), names.as_mut_bytes()).ok()?.then_some(names)
     }
 
-    fn states(&self) -> io::Result<Vec<u8>> {
+    /// What each CPU keeps. Read after a grace period, it has all that the programs did in the idle generation.
+    fn states(&self) -> io::Result<Vec<CpuState>> {
         let mut states = vec![0; size_of::<CpuState>() * self.cpus];
         self.state.lookup(&0_u32.to_ne_bytes(), &mut states)?;
-        Ok(states)
+        Ok(per_cpu(&states).collect())
     }
 
     /// Tells the programs, before they are attached, what namespaces are recognised by and which one is wanted.
     pub(super) fn set_namespaces(&self, netns_ops: u64, wanted_netns: u64) -> io::Result<()> {
-        let mut states: Vec<CpuState> = per_cpu(&self.states()?).collect();
+        let mut states = self.states()?;
         for state in &mut states {
             (state.netns_ops, state.wanted_netns) = (netns_ops, wanted_netns);
         }

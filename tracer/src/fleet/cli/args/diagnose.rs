@@ -17,7 +17,7 @@ Examples:
 
 The engine must scrape `droptrace agent` on the hosts, or have it push; any that answers Prometheus' \
 /api/v1/query will do. It adds up; what comes over is by host and place. Counts are exact, across restarts of \
-agents too, as far as the engine heard of them. Hosts are called as the label instance calls them; any label of \
+agents too, as far as the engine knows them. Hosts are called as the label instance calls them; any label of \
 droptrace_host_info may stand for --by.
 
 --http-config names a file (TOML), with what is needed of:

@@ -34,7 +34,7 @@ pub struct ShowArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
 
-    /// Compare hosts with those that have the same: kernel, class (of interface), step (way to listen), a label such as
+    /// Compare hosts with those that have the same: kernel, class (of interface), step (capture backend), a label such as
     /// driver, version, build or folder, or nothing; may be given more than once
     #[arg(long, value_name = "WHAT", default_value = "kernel", value_parser = group)]
     pub by: Vec<String>,
