@@ -66,6 +66,16 @@ impl Collector {
         Ok(Self { address, requests })
     }
 
+    /// One that takes pushes and answers none of them until the sender is dropped.
+    pub fn silent() -> io::Result<(Self, Sender<()>)> {
+        let (hold, wait) = channel::<()>();
+        let silent = Self::start(move |_| {
+            _ = wait.recv();
+            vec![]
+        })?;
+        Ok((silent, hold))
+    }
+
     /// What to push to.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -6,7 +6,6 @@ mod tls;
 
 use std::net::TcpListener;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
 
 use anyhow::{Result, ensure};
 use receiver::{Receiver, free_address};
@@ -66,12 +65,7 @@ fn shows_what_it_scrapes(name: &str, start: impl FnOnce(&str) -> Result<Receiver
 }
 
 fn endpoints_that_do_not_answer_delay_nothing() -> Result<()> {
-    let (hold, wait) = channel::<()>();
-    let silent = Collector::start(move |_| {
-        // Until the test ends.
-        _ = wait.recv();
-        vec![]
-    })?;
+    let (silent, hold) = Collector::silent()?;
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let (storm, netns) = storm("unheard")?;
     let (otlp, logs) = (format!("http://{closed}"), silent.url());

@@ -150,12 +150,7 @@ fn drops_are_pushed_with_headers() -> Result<()> {
 
 /// `--otlp-timeout` of `agent`.
 fn a_push_may_take_so_long() -> Result<()> {
-    let (hold, wait) = channel::<()>();
-    let silent = Collector::start(move |_| {
-        // Until the test ends.
-        _ = wait.recv();
-        vec![]
-    })?;
+    let (silent, hold) = Collector::silent()?;
     let ((asked, was_asked), (other_hold, other_wait)) = (channel::<()>(), channel::<()>());
     let other = Collector::start(move |_| {
         _ = asked.send(());

@@ -1,7 +1,6 @@
 //! What an engine is asked, and how its answers are shown: `droptrace-fleet diagnose` of an engine that knows 40 agents.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -10,6 +9,8 @@ use tests::collector::{Collector, Request};
 use tests::droptrace::{Droptrace, Finished, fleet_command};
 use tests::folder::Folder;
 use tests::trials::trial;
+
+use super::fleet::results_are_shown_as_asked;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -165,24 +166,9 @@ fn an_answer_has_a_bound() -> Result<()> {
 
 /// `--format`, `--output`, `--html`, `--color`, `--top` and `--named` of `diagnose`.
 fn answers_are_shown_as_asked() -> Result<()> {
-    let folder = Folder::new("diagnosed")?;
-    let (page, out) = (folder.path("page.html"), folder.path("out"));
-    let usual = shown(&[])?.stdout;
-    ensure!(shown(&["--format", "json"])?.stdout.starts_with('{') && !usual.starts_with('{'), "one form");
-    ensure!(shown(&["--output", &out, "--html", &page])?.stdout.is_empty(), "results are on stdout");
-    ensure!(fs::read_to_string(out)? == usual && fs::read_to_string(page)?.contains("<svg"), "other results");
-    let colored = shown(&["--color", "always"])?.stdout;
-    ensure!(colored.contains('\x1b') && !shown(&["--color", "never"])?.stdout.contains('\x1b'), "{colored}");
-    let top = shown(&["--top", "1"])?.stdout;
+    results_are_shown_as_asked(shown, document)?;
+    let (usual, top) = (shown(&[])?.stdout, shown(&["--top", "1"])?.stdout);
     ensure!(top.contains("2 more reasons") && !usual.contains("more reasons"), "{top}");
-    let named = |most| -> Result<usize> {
-        let document = document(&["--named", most])?;
-        let findings = document["findings"].as_array().context("no findings")?;
-        let lengths = findings.iter().filter_map(|finding| Some(finding["hosts"]["named"].as_array()?.len()));
-        Ok(lengths.max().unwrap_or_default())
-    };
-    let (one, all) = (named("1")?, named("1000")?);
-    ensure!(one == 1 && all > 1, "{one} and {all} hosts are named");
     Ok(())
 }
 

@@ -59,17 +59,27 @@ impl Scene {
 /// `--format`, `--output`, `--html`, `--color`, `--top` and `--named` of `merge`.
 fn a_fleet_is_shown_as_asked() -> Result<()> {
     let scene = Scene::new()?;
-    let (page, out) = (scene.folder.path("page.html"), scene.folder.path("out"));
-    let usual = scene.run(&[])?.stdout;
-    ensure!(scene.run(&["--format", "json"])?.stdout.starts_with('{') && !usual.starts_with('{'), "one form");
-    ensure!(scene.run(&["--output", &out, "--html", &page])?.stdout.is_empty(), "results are on stdout");
+    results_are_shown_as_asked(|options| scene.run(options), |options| scene.document(options))
+}
+
+/// The options that say how results are shown, of `merge` and of `diagnose`. `run` runs the command with options,
+/// `document` gives its results as JSON.
+pub(super) fn results_are_shown_as_asked(
+    run: impl Fn(&[&str]) -> Result<Finished>,
+    document: impl Fn(&[&str]) -> Result<Value>,
+) -> Result<()> {
+    let folder = Folder::new("shown")?;
+    let (page, out) = (folder.path("page.html"), folder.path("out"));
+    let usual = run(&[])?.stdout;
+    ensure!(run(&["--format", "json"])?.stdout.starts_with('{') && !usual.starts_with('{'), "one form");
+    ensure!(run(&["--output", &out, "--html", &page])?.stdout.is_empty(), "results are on stdout");
     ensure!(fs::read_to_string(out)? == usual && fs::read_to_string(page)?.contains("<svg"), "other results");
-    let colored = scene.run(&["--color", "always"])?.stdout;
-    ensure!(colored.contains('\x1b') && !scene.run(&["--color", "never"])?.stdout.contains('\x1b'), "{colored}");
-    let top = scene.run(&["--top", "1"])?.stdout;
+    let colored = run(&["--color", "always"])?.stdout;
+    ensure!(colored.contains('\x1b') && !run(&["--color", "never"])?.stdout.contains('\x1b'), "{colored}");
+    let top = run(&["--top", "1"])?.stdout;
     ensure!(top.contains("more reasons") && top.lines().count() < usual.lines().count(), "{top}");
     let named = |most| -> Result<usize> {
-        let document = scene.document(&["--named", most])?;
+        let document = document(&["--named", most])?;
         let findings = document["findings"].as_array().context("no findings")?;
         let lengths = findings.iter().filter_map(|finding| Some(finding["hosts"]["named"].as_array()?.len()));
         Ok(lengths.max().unwrap_or_default())

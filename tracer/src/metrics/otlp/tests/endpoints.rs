@@ -1,7 +1,6 @@
 //! Endpoints that are down, slow, of another opinion, or mad.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
@@ -60,13 +59,7 @@ fn one_that_comes_up_later_gets_the_sums() {
 
 #[test]
 fn one_that_never_answers_is_given_up_each_time() {
-    let (go, wait) = channel::<()>();
-    let collector = Collector::start(move |_| {
-        // Until the test ends.
-        let _ = wait.recv();
-        vec![]
-    })
-    .unwrap();
+    let (collector, go) = Collector::silent().unwrap();
     let run = Run::start(&collector.url(), Signal::Metrics, SHORT, 1);
     run.await_export(Signal::Metrics, Outcome::Unreached, 2);
     run.push.stop(PATIENCE);
