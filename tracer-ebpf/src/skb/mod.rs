@@ -15,7 +15,7 @@ use tracer_common::{
 use crate::config::{at, config, kernel_space};
 use crate::guard::{Held, barrier};
 use crate::memory::{Memory, Probe};
-use measure::measure;
+use measure::{locate, measure};
 pub(crate) use name::{device_name, interface_name};
 use owner::{Device, Owner};
 pub(crate) use owner::{Route, Socket};
@@ -45,6 +45,9 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
         }
         barrier();
         measure::<M>(to, skb);
+        if config!(events) != 0 {
+            locate::<M>(to, skb);
+        }
         barrier();
         let protocol = u16::from_be(M::field(skb, at!(skb_protocol)));
         let flags: u8 = M::field(skb, at!(skb_pkt_type));

@@ -143,7 +143,7 @@ impl<'o> Bench<'o> {
         // An unfinished round counts for those that were in it, if it is the first.
         rounds = rounds.max(usize::from(cases.iter().any(|it| !it.runs.is_empty())));
         let rows = cases.into_iter().filter(|it| it.error.is_some() || !it.runs.is_empty());
-        let rows = rows.map(|it| Row::new(&it.case, &it.runs, it.error, self.empty)).collect();
+        let rows = rows.map(|it| Row::new(&it.case, &it.runs, it.error)).collect();
         SeriesReport { name: series.name, rounds, rows }
     }
 

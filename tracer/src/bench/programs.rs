@@ -1,8 +1,7 @@
-//! What the kernel's own BPF statistics tell of a process's programs.
+//! What the kernel's own BPF statistics report of a process's programs.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,26 +23,27 @@ impl Runs {
     }
 }
 
-/// What the programs that a process holds did while statistics were on.
-pub(super) fn of_process(pid: u32) -> Result<Runs> {
-    let held = held_by(pid).context("cannot tell which BPF programs a process holds")?;
+/// What these programs did while statistics were on.
+pub(super) fn runs(programs: &BTreeSet<u32>) -> Runs {
     let mut runs = Runs::default();
     for program in loaded_programs() {
         // One that went away meanwhile was nobody's of these.
         let Ok(program) = program else { continue };
-        if held.contains(&program.id()) {
+        if programs.contains(&program.id()) {
             runs.count += program.run_count();
             runs.time += program.run_time();
         }
     }
-    Ok(runs)
+    runs
 }
 
-fn held_by(pid: u32) -> io::Result<BTreeSet<u32>> {
+/// The programs that a process holds, by their ids.
+pub(super) fn held_by(pid: u32) -> Result<BTreeSet<u32>> {
+    let cannot = || "cannot see which BPF programs a process holds";
     let mut ids = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).with_context(cannot)? {
         // A file that was closed meanwhile is none.
-        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let Ok(text) = fs::read_to_string(entry.with_context(cannot)?.path()) else { continue };
         ids.extend(program_id(&text));
     }
     Ok(ids)

@@ -166,8 +166,8 @@ impl Process {
 }
 
 impl Row {
-    pub(super) fn new(case: &Case, runs: &[Run], error: Option<String>, empty: Option<Spread>) -> Self {
-        let figures = if error.is_some() { None } else { Figures::of(runs, empty) };
+    pub(super) fn new(case: &Case, runs: &[Run], error: Option<String>) -> Self {
+        let figures = if error.is_some() { None } else { Figures::of(runs) };
         let keys = if let Load::Keys(keys) = case.load { Some(keys) } else { None };
         Self {
             configuration: case.contestant.name(),
@@ -185,7 +185,7 @@ impl Row {
 
 impl Figures {
     /// None without a run.
-    fn of(runs: &[Run], empty: Option<Spread>) -> Option<Self> {
+    fn of(runs: &[Run]) -> Option<Self> {
         let bare = |run: &Run| Some((run.bare_ns?, run.ns));
         let processes: Vec<_> = runs.iter().filter_map(|run| run.process).collect();
         let sent = runs.iter().map(|run| run.sent).sum();
@@ -196,7 +196,7 @@ impl Figures {
             bare_ns: Spread::of(runs.iter().filter_map(bare).map(|(bare, _)| bare)),
             added_ns: Spread::of(runs.iter().filter_map(bare).map(|(bare, ns)| ns - bare)),
             ratio: Spread::of(runs.iter().filter_map(bare).map(|(bare, ns)| ns / bare)),
-            program_ns: above(Spread::of(runs.iter().filter_map(|run| run.program_ns)), empty),
+            program_ns: Spread::of(runs.iter().filter_map(|run| run.program_ns)),
             sent,
             account: AccountReport::of(sent, runs),
             cpu_ns: Spread::of(processes.iter().map(Process::cpu_ns)),
@@ -206,10 +206,6 @@ impl Figures {
             attach_ns: Spread::of(processes.iter().map(|it| 1e9 * it.attached_after.as_secs_f64())),
         })
     }
-}
-
-fn above(program: Option<Spread>, empty: Option<Spread>) -> Option<Spread> {
-    Some(program?.less(empty?.median))
 }
 
 impl AccountReport {
@@ -275,7 +271,7 @@ pub(super) mod tests {
             rate: 5e8 / ns,
             ns,
             bare_ns: Some(1000.0),
-            program_ns: Some(70.0),
+            program_ns: Some(20.0),
             sent: 100,
             account,
             process: Some(process),
@@ -287,8 +283,7 @@ pub(super) mod tests {
     }
 
     fn row(contestant: Contestant, runs: &[Run], error: Option<&str>) -> Row {
-        let empty = Spread::of([50.0]);
-        Row::new(&case(contestant), runs, error.map(str::to_owned), empty)
+        Row::new(&case(contestant), runs, error.map(str::to_owned))
     }
 
     /// A report with one of each kind of row.

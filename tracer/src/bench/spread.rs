@@ -24,11 +24,6 @@ impl Spread {
             if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
         Some(Self { median, least, most })
     }
-
-    /// Each value less `amount`.
-    pub(super) fn less(self, amount: f64) -> Self {
-        Self { median: self.median - amount, least: self.least - amount, most: self.most - amount }
-    }
 }
 
 #[cfg(test)]
@@ -43,7 +38,6 @@ mod tests {
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]), Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
         assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, least: 7.0, most: 7.0 }));
         assert_eq!(Spread::of([]), None);
-        assert_eq!(Spread::of([3.0, 1.0]).unwrap().less(1.0), Spread { median: 1.0, least: 0.0, most: 2.0 });
     }
 
     proptest! {

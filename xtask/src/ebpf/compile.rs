@@ -26,8 +26,9 @@ pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
     let folder = cargo::root().join("target/ebpf");
     let mut command = cargo(setup, "build");
     command.args(["--profile", PROFILE]).arg("--target-dir").arg(&folder).env("RUSTC", &setup.library.rustc);
-    let mut flags: Vec<OsString> =
-        vec!["-C".into(), paths::joined("linker=", linker), "-C".into(), "link-arg=--btf".into()];
+    // Instructions on 32 bits, which every kernel from 5.1 on has.
+    let options = [paths::joined("linker=", linker), "link-arg=--btf".into(), "target-cpu=v3".into()];
+    let mut flags: Vec<OsString> = options.into_iter().flat_map(|option| ["-C".into(), option]).collect();
     flags.extend(paths::remap_flags()?);
     cargo::set_rustflags(&mut command, &flags)?;
     process::run(&mut command)?;

@@ -48,8 +48,8 @@ impl Bench<'_> {
             Contestant::Empty => {
                 let _program = Empty::start()?;
                 let sent = generator.send(drops, case.pace, self.stopped)?;
-                let (program_ns, _) = self.program_time(&generator, process::id(), drops)?;
-                Ok(without_a_program(sent, program_ns))
+                let (times, _) = self.program_times(&generator, process::id(), drops)?;
+                Ok(without_a_program(sent, times.map(|it| it.above_empty())))
             }
             _ => self.run_program(case, &generator, drops),
         }
@@ -66,8 +66,8 @@ impl Bench<'_> {
         all += sent.drops;
         let mut program_ns = None;
         if case.pace.is_none() && self.empty.is_some() {
-            let (ns, drops) = self.program_time(generator, child.pid(), drops)?;
-            (program_ns, all) = (ns, all + drops);
+            let (times, drops) = self.program_times(generator, child.pid(), drops)?;
+            (program_ns, all) = (times.map(|it| it.above_empty()), all + drops);
         }
         let process = Process {
             cpu: after.cpu.saturating_sub(before.cpu),
@@ -100,24 +100,29 @@ impl Bench<'_> {
         told::read(case.contestant, &stdout, &stderr, places)
     }
 
-    /// The kernel's own time of a process's programs: nanoseconds of a run, and how many drops were sent meanwhile.
-    /// Apart from the measurement of the whole path, for its clock costs more than some programs.
-    fn program_time(&self, generator: &Generator<'_>, pid: u32, drops: u64) -> Result<(Option<f64>, u64)> {
+    /// The kernel's own times of a process's programs and of an empty one beside them, and how many drops were sent
+    /// meanwhile. Apart from the measurement of the whole path, for the statistics' clock costs more than some programs.
+    fn program_times(&self, generator: &Generator<'_>, pid: u32, drops: u64) -> Result<(Option<Times>, u64)> {
+        let held = programs::held_by(pid)?;
+        let _empty = Empty::start()?;
+        let empty = &programs::held_by(process::id())? - &held;
         let statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel's BPF statistics")?;
-        let before = programs::of_process(pid)?;
+        let before = (programs::runs(&held), programs::runs(&empty));
         let sent = generator.send(drops / 4, None, self.stopped)?;
-        let after = programs::of_process(pid)?;
+        let after = (programs::runs(&held), programs::runs(&empty));
         drop(statistics);
-        Ok((after.ns_since(before), sent.drops))
+        let times = after.0.ns_since(before.0).zip(after.1.ns_since(before.1));
+        Ok((times.map(|(program, empty)| Times { program, empty }), sent.drops))
     }
 
     /// What an empty program takes: the price of the statistics' own clock.
     pub(super) fn empty_program(&self) -> Result<Spread> {
         let generator = self.generator(&Case::trial())?;
         let _program = Empty::start()?;
-        let times = (0..EMPTY_RUNS)
-            .filter_map(|_| self.program_time(&generator, process::id(), 4 * TRIAL).map(|(ns, _)| ns).transpose());
-        let times = times.collect::<Result<Vec<_>>>()?;
+        let times = (0..EMPTY_RUNS).filter_map(|_| {
+            self.program_times(&generator, process::id(), 4 * TRIAL).map(|(times, _)| times).transpose()
+        });
+        let times = times.map(|it| it.map(|it| it.program)).collect::<Result<Vec<_>>>()?;
         Spread::of(times).context("the kernel counted no runs of an empty program")
     }
 
@@ -132,6 +137,20 @@ impl Bench<'_> {
         let address =
             |row: &serde_json::Value| u64::from_str_radix(row["address"].as_str()?.strip_prefix("0x")?, 16).ok();
         Ok(rows.iter().filter_map(address).collect())
+    }
+}
+
+/// Nanoseconds of a run.
+#[derive(Clone, Copy)]
+struct Times {
+    program: f64,
+    /// Of an empty program, at the same drops: what else the processor did meanwhile is in both.
+    empty: f64,
+}
+
+impl Times {
+    fn above_empty(self) -> f64 {
+        self.program - self.empty
     }
 }
 

@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use rustix::time::{ClockId, clock_gettime};
 use tracer_common::{
     Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames, SiteBucket, SiteKey,
     TrapNames, overflow_reason,
@@ -82,10 +84,14 @@ impl Generations {
         self.current = 1 - idle;
         self.generation.update(&0_u32.to_ne_bytes(), &self.current.to_ne_bytes())?;
         self.grace.wait()?;
+        let before = clock_gettime(ClockId::ThreadCPUTime);
         let states = self.states()?;
         self.drain(idle, &states, totals)?;
         totals.settle();
-        self.read_state(&states, totals)
+        self.read_state(&states, totals)?;
+        let taken = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - before).unwrap_or_default();
+        tracing::debug!("a reading took {taken:?} of CPU time, without the grace period");
+        Ok(())
     }
 
     /// As [`Generations::read_into`], for programs that are detached: their last runs end before the reading begins.
