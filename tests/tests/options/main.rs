@@ -1,6 +1,7 @@
 //! Options change what a run does. `tracer/tests/options.rs` has the list of all options, and where each is tested.
 
 mod agent;
+mod compare;
 mod diagnose;
 mod everywhere;
 mod fleet;
@@ -15,8 +16,15 @@ use tests::droptrace::{Droptrace, Finished, command};
 use tests::trials;
 
 fn main() -> ExitCode {
-    let all =
-        [everywhere::trials(), listen::trials(), trace::trials(), agent::trials(), fleet::trials(), diagnose::trials()];
+    let all = [
+        everywhere::trials(),
+        listen::trials(),
+        trace::trials(),
+        compare::trials(),
+        agent::trials(),
+        fleet::trials(),
+        diagnose::trials(),
+    ];
     trials::run(all.into_iter().flatten().collect())
 }
 
