@@ -165,7 +165,7 @@ fn all_places_on_all_cpus() -> Result<()> {
     const PLACES: Range<u16> = FIRST..FIRST + 8192;
     // Bytes of the kernel's memory: what is there once, and for each processor; and of droptrace's own.
     const SHARED_BOUND: u64 = 5 << 20;
-    const EACH_BOUND: u64 = 1 << 20;
+    const EACH_BOUND: u64 = 3 << 19;
     const OWN_BOUND: u64 = 40 << 20;
     let cpus = cpus()?;
     let host = Netns::new()?;

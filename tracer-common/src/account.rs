@@ -82,10 +82,14 @@ pub struct DropCount {
     pub last_ticks: u32,
 }
 
-/// Slots of the cache in front of the hash. A power of two.
+/// Slots of the cache, and of each table behind it. A power of two.
 pub const CACHE_SLOTS: usize = 256;
+/// Tables of one generation, at most. A power of two.
+pub const MOST_TABLES: u32 = 32;
+/// Slots of a table that a key may have one of. A power of two.
+pub const WAYS: usize = 4;
 
-/// One slot of the cache, one cache line: owned by the first key that hashed to it in this generation.
+/// One slot, one cache line: owned by the first key that hashed to it in this generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -118,6 +122,8 @@ pub struct Counters {
     pub ring_full: u64,
     /// Records without leading bytes, because the bytes could not be read.
     pub unreadable: u64,
+    /// Bits of the tables that may have keys.
+    pub tables: u64,
 }
 
 /// The counts of one CPU in one generation: one look-up gives the kernel program all that it needs for a known key.
@@ -129,6 +135,17 @@ pub struct Counts {
     pub slots: [CacheSlot; CACHE_SLOTS],
     /// What this CPU did.
     pub counters: Counters,
+    /// Always 0.
+    pub padding: [u64; 7],
+}
+
+/// Slots of one CPU in one generation for keys that found their slot of the cache taken, by [`table_of`].
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct Table {
+    /// In sets of [`WAYS`], filled one after the other.
+    pub slots: [CacheSlot; CACHE_SLOTS],
 }
 
 /// The exact reason of the drop that is under way on one CPU, from `qdisc_drop` until `kfree_skb` takes it.
@@ -262,10 +279,24 @@ pub type KeyWords = [u64; size_of::<DropKey>() / size_of::<u64>()];
 #[inline(always)]
 #[must_use]
 pub const fn slot_of(key: &KeyWords, mask: u32) -> usize {
+    ((mixed(key) >> 56) & mask as u64) as usize
+}
+
+/// The table of a key, of so many, a power of two, and the first one of its slots there.
+#[inline(always)]
+#[must_use]
+pub const fn table_of(key: &KeyWords, tables: u32) -> (u32, usize) {
+    const SETS: u64 = (CACHE_SLOTS / WAYS) as u64;
+    let bits = mixed(key) >> 40;
+    (((bits / SETS) as u32) & (tables - 1), (bits % SETS) as usize * WAYS)
+}
+
+/// Fibonacci hashing: the upper bits of the product are the well-mixed ones.
+#[inline(always)]
+const fn mixed(key: &KeyWords) -> u64 {
     let [location, netns, cgroup, interface_and_reason, rest] = *key;
     let mixed = location ^ (netns << 16) ^ cgroup ^ (interface_and_reason << 8) ^ (rest << 24);
-    // Fibonacci hashing: the upper bits of the product are the well-mixed ones.
-    ((mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) & mask as u64) as usize
+    mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Subsystems with counters of their own in the overflow map.
@@ -308,8 +339,10 @@ const _: () = {
     assert!(size_of::<DropKey>() == 40);
     assert!(size_of::<DropCount>() == 24);
     assert!(size_of::<CacheSlot>() == 64);
-    assert!(size_of::<Counters>() == 64);
-    assert!(size_of::<Counts>() == CACHE_SLOTS * 64 + 64);
+    assert!(size_of::<Counters>() == 72);
+    assert!(size_of::<Counts>() == CACHE_SLOTS * 64 + 128);
+    assert!(size_of::<Table>() == CACHE_SLOTS * 64);
+    assert!(MOST_TABLES <= u64::BITS);
     // The kernel bounds one value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
@@ -341,5 +374,19 @@ mod tests {
         assert!(slot(key, 255) < CACHE_SLOTS);
         assert!(slot(key, 15) < 16);
         assert_ne!(slot(DropKey { ifindex: 2, ..key }, 255), slot(key, 255));
+    }
+
+    #[test]
+    fn keys_spread_over_the_tables() {
+        let mut sets = std::collections::HashMap::<_, usize>::new();
+        for protocol in 0..8192 {
+            let key =
+                DropKey { location: 0xffff_ffff_8123_4567, netns: 77, ifindex: 3, protocol, ..DropKey::default() };
+            let (table, slot) = table_of(&zerocopy::transmute!(key), MOST_TABLES);
+            assert!(table < MOST_TABLES && slot < CACHE_SLOTS && slot.is_multiple_of(WAYS));
+            *sets.entry((table, slot)).or_default() += 1;
+        }
+        let beyond: usize = sets.values().map(|keys| keys.saturating_sub(WAYS)).sum();
+        assert!(beyond < 8192 / 4, "{beyond} of as many keys as slots find none");
     }
 }

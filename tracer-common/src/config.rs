@@ -224,8 +224,8 @@ pub struct Config {
     pub pkt_type_mask: u32,
     /// `PACKET_OUTGOING` (`include/uapi/linux/if_packet.h`) in those bits.
     pub pkt_type_outgoing: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// Tables of a generation in use: 0, or one of the powers of two up to [`crate::MOST_TABLES`].
+    pub tables: u32,
 }
 
 const _: () = {

@@ -1,15 +1,18 @@
-//! The accounting plane: every drop is counted, in the first of three places that has room: the slot of the cache,
-//! the hash, the overflow by reason.
+//! The accounting plane: every drop is counted, in the first of four places that has room: the slot of the cache, a slot
+//! of a table, the hash, the overflow by reason.
+
+use core::ptr::null_mut;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tracer_common::{
-    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, OVERFLOW_SLOTS, PlaceNames, overflow_slot, slot_of,
+    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, OVERFLOW_SLOTS, PlaceNames, WAYS, overflow_slot, slot_of,
+    table_of,
 };
 
 use crate::config::config;
 use crate::guard::Held;
-use crate::maps::{DROPS_0, DROPS_1, OVERFLOW, PLACES_0, PLACES_1};
+use crate::maps::{DROPS_0, DROPS_1, OVERFLOW, PLACES_0, PLACES_1, TABLES};
 use crate::memory::Memory;
 use crate::skb::interface_name;
 
@@ -58,6 +61,40 @@ unsafe fn slot(held: Held, key: &KeyWords) -> *mut CacheSlot {
     unsafe { (&raw mut (*held.counts).slots).cast::<CacheSlot>().add(slot_of(key, config!(cache_mask))) }
 }
 
+/// The slot that a key has, or a free one that it may have; NULL where others have them all.
+///
+/// # Safety
+/// That of the pointers: `slot_of` and `table_of` are less than the numbers of slots.
+#[inline(always)]
+unsafe fn slot_for(held: Held, key: &KeyWords) -> *mut CacheSlot {
+    // SAFETY: the caller's.
+    unsafe {
+        let slot = slot(held, key);
+        if fits(slot, key) {
+            return slot;
+        }
+        let tables = config!(tables);
+        if tables == 0 {
+            return null_mut();
+        }
+        let (table, set) = table_of(key, tables);
+        let Some(slots) = TABLES.get_ptr_mut(held.generation() * tables + table) else { return null_mut() };
+        (*held.counts).counters.tables |= 1 << table;
+        let set = (&raw mut (*slots).slots).cast::<CacheSlot>().add(set);
+        (0..WAYS).map(|way| set.add(way)).find(|slot| fits(*slot, key)).unwrap_or(null_mut())
+    }
+}
+
+/// Whether a slot is free, or the key's.
+///
+/// # Safety
+/// It must be valid.
+#[inline(always)]
+unsafe fn fits(slot: *mut CacheSlot, key: &KeyWords) -> bool {
+    // SAFETY: the caller's.
+    unsafe { (*slot).count.packets == 0 || is(&raw const (*slot).key, key) }
+}
+
 /// As [`count`], where the slot does not have the key yet. A function of its own, as all that is rare: what it needs of
 /// the stack and of registers is then none of the common way's.
 #[inline(never)]
@@ -65,14 +102,16 @@ fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
     let dropped = held.dropped();
     // SAFETY: all elements are this CPU's own.
     let counted = unsafe {
-        let key = words(&raw const dropped.key);
-        let slot = slot(held, &key);
-        if (*slot).count.packets == 0 {
+        let slot = slot_for(held, &words(&raw const dropped.key));
+        if slot.is_null() {
+            count_in_hash(held, dropped, now)
+        } else if (*slot).count.packets == 0 {
             (*slot).key = dropped.key;
             (*slot).count = first(dropped.length, now);
             Counted::First
         } else {
-            count_in_hash(held, dropped, now)
+            add(&raw mut (*slot).count, dropped.length, now);
+            Counted::Added
         }
     };
     // At one place, so that the verifier walks the kernel's lists once.
@@ -93,15 +132,14 @@ pub(crate) unsafe fn take_back(held: Held, key: &DropKey) -> bool {
     // SAFETY: the caller's; `slot_of` is less than the number of slots.
     unsafe {
         (*held.state).ticks = now;
-        let wanted = words(key);
-        let slot = slot(held, &wanted);
-        if (*slot).count.packets == 0 {
-            (*slot).key = *key;
-            (*slot).count = less_one(now);
-            return true;
-        }
-        if is(&raw const (*slot).key, &wanted) {
-            (*slot).count.packets = (*slot).count.packets.wrapping_sub(1);
+        let slot = slot_for(held, &words(key));
+        if !slot.is_null() {
+            if (*slot).count.packets == 0 {
+                (*slot).key = *key;
+                (*slot).count = less_one(now);
+            } else {
+                (*slot).count.packets = (*slot).count.packets.wrapping_sub(1);
+            }
             return true;
         }
         let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
@@ -169,7 +207,7 @@ unsafe fn is(key: *const DropKey, wanted: &KeyWords) -> bool {
     (0..key.len()).fold(0, |differ, at| differ | (key[at] ^ wanted[at])) == 0
 }
 
-/// As [`count`], where the slot belongs to another key.
+/// As [`count`], where no slot has room.
 ///
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.

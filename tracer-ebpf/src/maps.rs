@@ -10,7 +10,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use tracer_common::{
     Counts, CpuState, DropCount, DropKey, FlowBucket, FlowKey, GENERATIONS, NamespaceAnswer, OVERFLOW_SLOTS,
-    OverflowCount, PlaceNames, SiteBucket, SiteKey, TrapNames,
+    OverflowCount, PlaceNames, SiteBucket, SiteKey, Table, TrapNames,
 };
 
 /// What each CPU keeps: one element.
@@ -40,7 +40,12 @@ impl Variable {
 #[map]
 pub(crate) static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(GENERATIONS, 0);
 
-/// Counts of the keys that found their slot of the cache taken.
+/// Slots of each CPU for keys that found theirs of the cache taken: so many tables of one generation, then those of the
+/// other.
+#[map]
+pub(crate) static TABLES: PerCpuArray<Table> = PerCpuArray::with_max_entries(1, 0);
+
+/// Counts of the keys that found no slot.
 #[map]
 pub(crate) static DROPS_0: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(8192, 0);
 /// As [`DROPS_0`], of the other generation.

@@ -44,7 +44,7 @@ fn a_comparison_is_shown_as_asked() -> Result<()> {
     let [always, never] = ["always", "never"].map(|color| compared(&["--color", color], &host));
     let (always, never) = (always?.stdout, never?);
     ensure!(always.contains('\x1b') && !never.stdout.contains('\x1b'), "{always} {never:?}");
-    let path = folder.path("report").display().to_string();
+    let path = folder.path("report");
     let document = compared(&["--format", "json", "--output", &path, "--verbose"], &host)?;
     ensure!(document.stdout.is_empty(), "{document:?}");
     ensure!(last(&fs::read_to_string(path)?)?["places"].is_array(), "{document:?}");

@@ -20,9 +20,10 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("namespace_of_file", "raw_tp/kfree_skb"),
 ];
 /// The maps.
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 14] = [
     "CPU_STATE",
     "COUNTS",
+    "TABLES",
     "DROPS_0",
     "DROPS_1",
     "PLACES_0",

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use tracer_common::{BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, MAX_SNAPLEN, READ_PLAIN, REASON_ABSENT};
+use tracer_common::{
+    BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, GENERATIONS, MAX_SNAPLEN, MOST_TABLES, READ_PLAIN, REASON_ABSENT,
+};
 
 use super::feature::Features;
 use super::loader::{Fitting, Loader};
@@ -61,6 +63,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         filters_netns: options.netns.is_some().into(),
         ifindex: options.ifindex,
         cache_mask: cache_slots(options.map_entries) - 1,
+        tables: tables(options.map_entries),
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
         xdp_reason: reason("SKB_DROP_REASON_XDP"),
@@ -69,7 +72,6 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         vlan_present_mask: btf.vlan_present_mask(),
         pkt_type_mask,
         pkt_type_outgoing: if pkt_type_mask == 0 { u32::MAX } else { PACKET_OUTGOING * pkt_type_lowest },
-        padding: 0,
     })
 }
 
@@ -89,6 +91,15 @@ fn cache_slots(map_entries: u32) -> u32 {
     map_entries.checked_ilog2().map_or(1, |bits| 1 << bits).min(most)
 }
 
+/// Tables of a generation for so much room: together as many slots, but none where the cache alone has half of that.
+fn tables(map_entries: u32) -> u32 {
+    let most = u32::try_from(CACHE_SLOTS).unwrap_or(u32::MAX);
+    match (map_entries / most).checked_ilog2() {
+        None | Some(0) => 0,
+        Some(bits) => (1 << bits).min(MOST_TABLES),
+    }
+}
+
 /// Makes the maps, and makes ready to load the programs; nothing is attached yet.
 pub(super) fn loader(options: &Options, config: &Config, features: &Features) -> Result<Loader, Error> {
     let log_level = if options.kernel_log { LOG_DEBUG } else { LOG_NOTHING };
@@ -102,6 +113,7 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     // Keys that found their slot of a CPU's cache free are in no hash, but have names.
     let places = options.map_entries.saturating_add(config.cache_mask + 1);
     let mut max_entries = vec![
+        ("TABLES", (GENERATIONS * config.tables).max(1)),
         ("DROPS_0", options.map_entries),
         ("DROPS_1", options.map_entries),
         ("PLACES_0", places),
@@ -121,7 +133,7 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
 }
 
 /// Room for keys where nobody says otherwise: less on hosts with many CPUs, for each CPU has counts of its own
-/// (48 bytes of a key and CPU, both generations together).
+/// (48 bytes of a key in the hash and 128 in the tables, both generations together).
 pub fn default_room() -> u32 {
     room_for(aya::util::nr_cpus().unwrap_or(1))
 }
@@ -156,6 +168,12 @@ mod tests {
     fn the_cache_has_no_more_slots_than_the_hash_has_room() {
         let slots = [0, 1, 2, 17, 256, 8192].map(cache_slots);
         assert_eq!(slots, [1, 1, 2, 16, 256, 256]);
+    }
+
+    #[test]
+    fn tables_have_as_many_slots_as_there_is_room() {
+        let tables = [0, 1, 256, 511, 512, 1024, 4096, 8191, 8192, u32::MAX].map(tables);
+        assert_eq!(tables, [0, 0, 0, 0, 2, 4, 16, 16, 32, 32]);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use rustix::time::{ClockId, clock_gettime};
 use tracer_common::{
-    Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames, SiteBucket, SiteKey,
-    TrapNames, overflow_reason,
+    CacheSlot, Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames,
+    SiteBucket, SiteKey, Table, TrapNames, overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -30,6 +30,7 @@ pub(super) struct Generations {
     generation: RawMap,
     state: RawMap,
     counts: RawMap,
+    tables: RawMap,
     overflow: RawMap,
     each: [Generation; GENERATIONS as usize],
     traps: RawMap,
@@ -40,8 +41,13 @@ pub(super) struct Generations {
     max_rows: usize,
     /// What the programs saw in each generation up to its last reading.
     hits: [u64; GENERATIONS as usize],
-    /// What one look-up of all CPUs' counts yields; kept, because it is large.
+    /// Bits of the tables of each generation that are still to be read.
+    used_tables: [u64; GENERATIONS as usize],
+    /// How many tables a generation has.
+    table_count: u32,
+    /// What one look-up of all CPUs' counts yields, and as many zeros; kept, because they are large.
     buffer: Vec<u8>,
+    zeros: Vec<u8>,
 }
 
 impl Generations {
@@ -49,6 +55,7 @@ impl Generations {
     pub(super) fn open(
         map: impl Fn(&'static str) -> Result<OwnedFd, Error>,
         cpus: usize,
+        table_count: u32,
         clock: Ticks,
         max_rows: usize,
     ) -> Result<Self, Error> {
@@ -65,6 +72,7 @@ impl Generations {
             generation: RawMap::new(map(".bss")?, size_of::<u32>(), size_of::<u32>()),
             state: each_cpu("CPU_STATE", size_of::<u32>(), size_of::<CpuState>())?,
             counts: each_cpu("COUNTS", size_of::<u32>(), size_of::<Counts>())?,
+            tables: each_cpu("TABLES", size_of::<u32>(), size_of::<Table>())?,
             overflow: each_cpu("OVERFLOW", size_of::<u32>(), size_of::<OverflowCount>())?,
             each: [generation("DROPS_0", "PLACES_0")?, generation("DROPS_1", "PLACES_1")?],
             traps: RawMap::new(map("TRAP_NAMES")?, size_of::<u64>(), size_of::<TrapNames>()),
@@ -74,7 +82,10 @@ impl Generations {
             clock,
             max_rows,
             hits: [0; GENERATIONS as usize],
-            buffer: Vec::new(),
+            used_tables: [0; GENERATIONS as usize],
+            table_count,
+            buffer: vec![0; size_of::<Counts>() * cpus],
+            zeros: vec![0; size_of::<Counts>() * cpus],
         })
     }
 
@@ -106,9 +117,10 @@ impl Generations {
     /// Takes what one generation has, which no program uses.
     fn drain(&mut self, index: u32, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
         let names = self.drain_names(index)?;
-        if self.drain_slots(index, states, &names, totals)? {
+        if self.drain_counts(index, states, &names, totals)? {
             self.drain_overflow(index, totals)?;
         }
+        self.drain_tables(index, states, &names, totals)?;
         self.generation(index).drops.drain(|key, values| {
             let Ok(key) = DropKey::read_from_bytes(key) else { return };
             for (count, state) in per_cpu::<DropCount>(values).zip(states) {
@@ -134,12 +146,17 @@ impl Generations {
     }
 
     /// The cache's slots, and what the programs did. Tells whether there were keys without room.
-    fn drain_slots(&mut self, index: u32, states: &[CpuState], names: &Names, totals: &mut Totals) -> io::Result<bool> {
-        let Self { counts, clock, max_rows, hits, buffer, cpus, .. } = self;
-        buffer.resize(size_of::<Counts>() * *cpus, 0);
+    fn drain_counts(
+        &mut self,
+        index: u32,
+        states: &[CpuState],
+        names: &Names,
+        totals: &mut Totals,
+    ) -> io::Result<bool> {
+        let Self { counts, clock, max_rows, hits, buffer, zeros, .. } = self;
         counts.lookup(&index.to_ne_bytes(), buffer)?;
         // Cleared before it is added up, so that nothing is added twice whatever fails below.
-        counts.update(&index.to_ne_bytes(), &vec![0; buffer.len()])?;
+        counts.update(&index.to_ne_bytes(), zeros)?;
         let at = usize::from(index != 0);
         // Less than 0 on one CPU in one generation where more was taken back than counted.
         hits[at] = states.iter().fold(0, |sum, state| sum.wrapping_add(state.hits[at]));
@@ -147,13 +164,30 @@ impl Generations {
         let mut has_overflow = false;
         for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(states) {
             let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
-            for slot in cpu.slots.iter().filter(|slot| slot.count.packets > 0) {
-                totals.add(slot.key, clock.dated(&slot.count, state.ticks), || known(names, &slot.key), *max_rows);
-            }
+            add_slots(cpu.slots.into_iter(), state, clock, names, totals, *max_rows);
             totals.add_counters(&cpu.counters);
             has_overflow |= cpu.counters.overflow > 0;
+            self.used_tables[at] |= cpu.counters.tables;
         }
         Ok(has_overflow)
+    }
+
+    /// The tables that have keys: a reading is no more work than there are places.
+    fn drain_tables(&mut self, index: u32, states: &[CpuState], names: &Names, totals: &mut Totals) -> io::Result<()> {
+        let Self { tables, clock, max_rows, buffer, zeros, used_tables, table_count, cpus, .. } = self;
+        let used = &mut used_tables[usize::from(index != 0)];
+        let size = size_of::<Table>() * *cpus;
+        let (buffer, zeros) = (&mut buffer[..size], &zeros[..size]);
+        while *used != 0 {
+            let key = (index * *table_count + used.trailing_zeros()).to_ne_bytes();
+            tables.lookup(&key, buffer)?;
+            tables.update(&key, zeros)?;
+            *used &= *used - 1;
+            for (bytes, state) in buffer.chunks_exact(size_of::<Table>()).zip(states) {
+                add_slots(per_cpu(bytes), state, clock, names, totals, *max_rows);
+            }
+        }
+        Ok(())
     }
 
     fn drain_overflow(&self, generation: u32, totals: &mut Totals) -> io::Result<()> {
@@ -228,6 +262,20 @@ impl Generations {
             (state.netns_ops, state.wanted_netns) = (netns_ops, wanted_netns);
         }
         self.state.update(&0_u32.to_ne_bytes(), states.as_bytes())
+    }
+}
+
+/// Adds what a CPU counted in slots.
+fn add_slots(
+    slots: impl Iterator<Item = CacheSlot>,
+    state: &CpuState,
+    clock: &Ticks,
+    names: &Names,
+    totals: &mut Totals,
+    max_rows: usize,
+) {
+    for slot in slots.filter(|slot| slot.count.packets > 0) {
+        totals.add(slot.key, clock.dated(&slot.count, state.ticks), || known(names, &slot.key), max_rows);
     }
 }
 

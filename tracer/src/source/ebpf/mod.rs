@@ -129,7 +129,7 @@ impl EbpfSource {
         let own = ask_own(&question)?;
         let clock = Ticks { jiffies: own.ticks, ns: own.now_ns, tick_ns };
         let cpus = aya::util::nr_cpus().map_err(|(what, source)| Error::Read { what, source })?;
-        let generations = Generations::open(|name| loader.map_fd(name), cpus, clock, options.max_rows)?;
+        let generations = Generations::open(|name| loader.map_fd(name), cpus, config.tables, clock, options.max_rows)?;
         let has_cookies = config.offsets.net_cookie != ABSENT;
         let wanted = options.netns.as_ref().map_or(Ok(0), |wanted| cookie_of(wanted, &question, has_cookies))?;
         generations
