@@ -49,7 +49,7 @@ impl Bench<'_> {
                 let _program = Empty::start()?;
                 let sent = generator.send(drops, case.pace, self.stopped)?;
                 let (times, _) = self.program_times(&generator, process::id(), drops)?;
-                Ok(without_a_program(sent, times.map(|it| it.above_empty())))
+                Ok(without_a_program(sent, times.map(Times::above_empty)))
             }
             _ => self.run_program(case, &generator, drops),
         }
@@ -67,7 +67,7 @@ impl Bench<'_> {
         let mut program_ns = None;
         if case.pace.is_none() && self.empty.is_some() {
             let (times, drops) = self.program_times(generator, child.pid(), drops)?;
-            (program_ns, all) = (times.map(|it| it.above_empty()), all + drops);
+            (program_ns, all) = (times.map(Times::above_empty), all + drops);
         }
         let process = Process {
             cpu: after.cpu.saturating_sub(before.cpu),
