@@ -51,6 +51,18 @@ impl Witness {
             }
         }
     }
+
+    /// Its name as `droptrace explain` has it; none for what is no counter of the kernel's network stack.
+    pub fn name(self) -> Option<String> {
+        match self {
+            Self::Snmp(group, counter) | Self::Netstat(group, counter) => Some(format!("{group}{counter}")),
+            Self::Snmp6(counter) | Self::Xfrm(counter) => Some(counter.to_owned()),
+            // `ip` leaves out the end of this one.
+            Self::Link(_, direction, "otherhost") => Some(format!("{direction}_otherhost_dropped")),
+            Self::Link(_, direction, counter) => Some(format!("{direction}_{counter}")),
+            Self::Qdisc(..) | Self::Nft => None,
+        }
+    }
 }
 
 fn json(netns: &Netns, command: &str) -> Result<Value> {

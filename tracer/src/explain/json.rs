@@ -16,6 +16,7 @@ struct Document<'e> {
     usual: &'static str,
     because: &'e str,
     counters: &'e [String],
+    unverified_counters: &'e [String],
     causes: &'e [String],
     next: &'e [String],
 }
@@ -30,6 +31,7 @@ pub fn write_json(out: &mut impl Write, name: &str, explanation: &Explanation) -
         usual: explanation.usual.name(),
         because: &explanation.because,
         counters: &explanation.counters,
+        unverified_counters: &explanation.unverified,
         causes: &explanation.causes,
         next: &explanation.next,
     };

@@ -55,8 +55,12 @@ pub struct Explanation {
     pub usual: Usual,
     /// Why it is so usual.
     pub because: String,
-    /// Counters that may move with it, as `nstat` and `ip -s -s link` spell them.
+    /// Counters that move with it, as `nstat` and `ip -s -s link` spell them: the tests show that they rise by the number of
+    /// drops.
     pub counters: Vec<String>,
+    /// Counters that may move with it; no test shows that they do.
+    #[serde(default)]
+    pub unverified: Vec<String>,
     /// Common causes.
     pub causes: Vec<String>,
     /// Shell commands to run next; words in capitals (`IFACE`) are to be filled in.

@@ -19,9 +19,14 @@ pub fn write_text(out: &mut impl Write, name: &str, explanation: &Explanation, w
     wrapped(out, &explanation.meaning, width, "")?;
     writeln!(out, "\nUsual: {}", explanation.usual.name())?;
     wrapped(out, &explanation.because, width, "  ")?;
-    if !explanation.counters.is_empty() {
-        writeln!(out, "\nCounters that may move with it")?;
-        wrapped(out, &explanation.counters.join(", "), width, "  ")?;
+    for (title, counters) in [
+        ("Counters that move with it", &explanation.counters),
+        ("Counters that may move with it (not verified)", &explanation.unverified),
+    ] {
+        if !counters.is_empty() {
+            writeln!(out, "\n{title}")?;
+            wrapped(out, &counters.join(", "), width, "  ")?;
+        }
     }
     writeln!(out, "\nCommon causes")?;
     for cause in &explanation.causes {

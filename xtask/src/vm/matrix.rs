@@ -27,6 +27,8 @@ const LOCKED_DOWN: Series = Series::cloud(6, 12);
 /// is tested without emulation.
 const MEASURED: Series = Series::cloud(6, 12);
 const MEASURES_NET_DM: &str = "the_drop_monitor_is_measured";
+/// The tests of options that need the drop monitor and the kernel program, on the same series.
+const OF_COMPARE: &str = "a_comparison";
 /// The series on which both sources are tested at once, in a machine of their own.
 const BOTH_SOURCES: [Series; 3] = [Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
@@ -260,7 +262,9 @@ fn plans(series: Option<Series>, here: Option<Series>) -> Vec<Run> {
     if series == Some(MEASURED) {
         let mut job = job("bench");
         job.arguments.extend(["--exact", MEASURES_NET_DM].map(str::to_owned));
-        let jobs = vec![job];
+        let mut options = self::job("options");
+        options.arguments.push(OF_COMPARE.to_owned());
+        let jobs = vec![job, options];
         plans.push(Run { name: "bench", title: " by the benchmark", append: "", jobs });
     }
     if series == Some(LOCKED_DOWN) {
