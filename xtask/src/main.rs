@@ -8,6 +8,7 @@ mod build_ebpf;
 mod ci;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod run;
 mod support;
 mod test;
@@ -37,6 +38,7 @@ enum Command {
     Bench(bench::Args),
     Vm(vm::Args),
     Dist(dist::Args),
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Dist(args) => dist::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");

@@ -13,7 +13,10 @@ use tests::{case, trials};
 
 fn main() -> ExitCode {
     let mut all = case::trials(table::cases());
-    all.push(trial("counters_that_move_are_those_of_the_explanations", counters_that_move_are_those_of_the_explanations));
+    all.push(trial(
+        "counters_that_move_are_those_of_the_explanations",
+        counters_that_move_are_those_of_the_explanations,
+    ));
     trials::run(all)
 }
 

@@ -31,15 +31,8 @@ const TOOLS: [&str; 22] = [
 ];
 
 /// Counters of an interface, as `/sys/class/net/*/statistics` or `ip -s -s link` have them.
-const OF_INTERFACES: [&str; 7] = [
-    "rx_dropped",
-    "rx_errors",
-    "rx_frame_errors",
-    "rx_nohandler",
-    "rx_otherhost_dropped",
-    "tx_dropped",
-    "tx_errors",
-];
+const OF_INTERFACES: [&str; 7] =
+    ["rx_dropped", "rx_errors", "rx_frame_errors", "rx_nohandler", "rx_otherhost_dropped", "tx_dropped", "tx_errors"];
 
 /// Core reasons of Linux 7.3.4, in the order of its BTF.
 const NEWER_KERNEL: &str = include_str!("fixtures/core-7.3");

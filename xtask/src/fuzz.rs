@@ -1,0 +1,140 @@
+//! `fuzz`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::support::cargo::{self, Toolchain};
+use crate::support::process::{self, announce};
+use crate::support::{apt, paths};
+
+/// Fuzzers at a time.
+const SIDE_BY_SIDE: usize = 2;
+/// MiB of memory that a reader may take for hostile bytes.
+const MEMORY: u32 = 2048;
+/// Seconds that a reader may take for them.
+const PATIENCE: u32 = 60;
+/// What libFuzzer needs to see the ways that the code takes (`cargo-fuzz` sets the same, and sanitizers that find nothing
+/// in safe code).
+const COVERAGE: [&str; 6] = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
+
+/// Feeds hostile bytes to the readers of what comes from outside, as `tracer/fuzz` has them.
+///
+/// Each target starts with its seeds and with what earlier runs found (`target/fuzz/corpus`). Bytes that make a reader
+/// panic, hang or take too much memory are kept in `target/fuzz/artifacts`, and the command fails.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Seconds for each target
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// Targets, such as snapshot or web_config [default: all]
+    targets: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let all = targets()?;
+    if let Some(unknown) = args.targets.iter().find(|target| !all.contains(target)) {
+        bail!("no target `{unknown}`: there are {}", all.join(", "));
+    }
+    let chosen = if args.targets.is_empty() { &all } else { &args.targets };
+    fuzz(chosen, args.seconds)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs fuzz targets, some side by side.
+pub(crate) fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
+    let binaries = build()?;
+    let mut failed = Vec::new();
+    for some in targets.chunks(SIDE_BY_SIDE) {
+        let running =
+            some.iter().map(|target| start(&binaries, target.as_ref(), seconds)).collect::<Result<Vec<_>>>()?;
+        for (target, child) in some.iter().map(AsRef::as_ref).zip(running) {
+            let output = child.wait_with_output().with_context(|| format!("fuzzing {target}"))?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+            let Some(runs) = runs.filter(|_| output.status.success()) else {
+                announce(format_args!("{target} failed:\n{said}"));
+                failed.push(target);
+                continue;
+            };
+            announce(format_args!("{target}: {} runs in {seconds} s, nothing found", runs.trim()));
+        }
+    }
+    ensure!(failed.is_empty(), "readers that do not bear hostile bytes: {}", failed.join(", "));
+    Ok(())
+}
+
+fn folder() -> PathBuf {
+    cargo::root().join("tracer/fuzz")
+}
+
+fn targets() -> Result<Vec<String>> {
+    let folder = folder().join("fuzz_targets");
+    let entries = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let names = paths.iter().filter_map(|path| path.file_stem()?.to_str());
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Builds all targets, and returns the folder that has them.
+fn build() -> Result<PathBuf> {
+    if process::find_program("c++").is_none() {
+        apt::install(&["g++"]).context("libFuzzer needs a C++ compiler")?;
+    }
+    announce("building the fuzz targets");
+    let target = cargo::root().join("target/fuzz");
+    let host = Toolchain::find()?.host;
+    let mut command = cargo::cargo();
+    // With a target named, the flags are not those of build scripts.
+    command.args(["build", "--release", "--locked", "--target", &host, "--target-dir"]).arg(&target);
+    command.arg("--manifest-path").arg(folder().join("Cargo.toml"));
+    let mut flags: Vec<OsString> = COVERAGE.map(OsString::from).to_vec();
+    flags.extend(paths::remap_flags()?);
+    cargo::set_rustflags(&mut command, &flags)?;
+    process::run(&mut command)?;
+    Ok(target.join(host).join("release"))
+}
+
+fn start(binaries: &Path, target: &str, seconds: u32) -> Result<std::process::Child> {
+    let work = cargo::root().join("target/fuzz");
+    let (corpus, artifacts) = (work.join("corpus").join(target), work.join("artifacts"));
+    for folder in [&corpus, &artifacts] {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let mut command = Command::new(binaries.join(target));
+    command.arg(format!("-max_total_time={seconds}")).arg(format!("-rss_limit_mb={MEMORY}"));
+    command.arg(format!("-timeout={PATIENCE}")).arg("-print_final_stats=1");
+    command.arg(paths::joined("-artifact_prefix=", &artifacts.join(format!("{target}-")))).arg(corpus);
+    let seeds = folder().join("seeds").join(target);
+    if seeds.is_dir() {
+        command.arg(seeds);
+    }
+    announce(format_args!("fuzzing {target} for {seconds} s"));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().with_context(|| format!("cannot start {}", process::line(&command)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_target_is_a_binary_of_the_manifest() {
+        let manifest = fs::read_to_string(folder().join("Cargo.toml")).unwrap();
+        for target in targets().unwrap() {
+            assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+        }
+    }
+}
