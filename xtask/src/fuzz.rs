@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Seconds for each target
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Targets, such as snapshot or web_config [default: all]
+    /// Targets, such as snapshot or recording [default: all]
     targets: Vec<String>,
 }
 
