@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::droptrace::{Droptrace, command};
 use tests::trials::trial;
+use tests::witness::Witness;
 use tests::{case, trials};
 
 fn main() -> ExitCode {
@@ -26,7 +27,7 @@ fn counters_that_move_are_those_of_the_explanations() -> Result<()> {
     let mut shown = BTreeMap::<_, BTreeSet<String>>::new();
     // Drops without a reason have nothing in common.
     for case in table::cases().into_iter().filter(|case| case.reason != "NOT_SPECIFIED") {
-        shown.entry(case.reason.to_owned()).or_default().extend(case.witness.and_then(|witness| witness.name()));
+        shown.entry(case.reason.to_owned()).or_default().extend(case.witness.and_then(Witness::name));
     }
     let finished = Droptrace::spawn(&mut command(&["explain", "--format", "json"])?)?.wait()?;
     for line in finished.stdout.lines() {
