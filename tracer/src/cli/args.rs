@@ -185,8 +185,8 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     pub mode: Mode,
 
-    /// Keys that the kernel tells apart between two readings; drops of more of them are counted by reason only. Each takes
-    /// 48 bytes of memory for each CPU; hosts with more than 128 CPUs have less room by default
+    /// Keys that have room in the kernel between two readings for certain; drops of further keys may be counted by reason only.
+    /// Each takes up to 176 bytes of memory for each CPU; hosts with more than 128 CPUs have less room by default
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,

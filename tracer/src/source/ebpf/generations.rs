@@ -43,6 +43,8 @@ pub(super) struct Generations {
     hits: [u64; GENERATIONS as usize],
     /// Bits of the tables of each generation that are still to be read.
     used_tables: [u64; GENERATIONS as usize],
+    /// Whether the overflow of each generation is still to be read.
+    has_overflow: [bool; GENERATIONS as usize],
     /// How many tables a generation has.
     table_count: u32,
     /// What one look-up of all CPUs' counts yields, and as many zeros; kept, because they are large.
@@ -83,6 +85,7 @@ impl Generations {
             max_rows,
             hits: [0; GENERATIONS as usize],
             used_tables: [0; GENERATIONS as usize],
+            has_overflow: [false; GENERATIONS as usize],
             table_count,
             buffer: vec![0; size_of::<Counts>() * cpus],
             zeros: vec![0; size_of::<Counts>() * cpus],
@@ -109,7 +112,9 @@ impl Generations {
     pub(super) fn read_last_into(&mut self, totals: &mut Totals) -> io::Result<()> {
         self.grace.wait()?;
         let states = self.states()?;
-        (0..GENERATIONS).try_for_each(|generation| self.drain(generation, &states, totals))?;
+        // What is wrong with one of them does not keep the other from being read.
+        let drained = [0, 1].map(|generation| self.drain(generation, &states, totals));
+        drained.into_iter().collect::<io::Result<()>>()?;
         totals.settle();
         self.read_state(&states, totals)
     }
@@ -117,9 +122,8 @@ impl Generations {
     /// Takes what one generation has, which no program uses.
     fn drain(&mut self, index: u32, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
         let names = self.drain_names(index)?;
-        if self.drain_counts(index, states, &names, totals)? {
-            self.drain_overflow(index, totals)?;
-        }
+        self.drain_counts(index, states, &names, totals)?;
+        self.drain_overflow(index, totals)?;
         self.drain_tables(index, states, &names, totals)?;
         self.generation(index).drops.drain(|key, values| {
             let Ok(key) = DropKey::read_from_bytes(key) else { return };
@@ -145,14 +149,8 @@ impl Generations {
         Ok(names)
     }
 
-    /// The cache's slots, and what the programs did. Tells whether there were keys without room.
-    fn drain_counts(
-        &mut self,
-        index: u32,
-        states: &[CpuState],
-        names: &Names,
-        totals: &mut Totals,
-    ) -> io::Result<bool> {
+    /// The cache's slots, and what the programs did.
+    fn drain_counts(&mut self, index: u32, states: &[CpuState], names: &Names, totals: &mut Totals) -> io::Result<()> {
         let Self { counts, clock, max_rows, hits, buffer, zeros, .. } = self;
         counts.lookup(&index.to_ne_bytes(), buffer)?;
         // Cleared before it is added up, so that nothing is added twice whatever fails below.
@@ -161,18 +159,17 @@ impl Generations {
         // Less than 0 on one CPU in one generation where more was taken back than counted.
         hits[at] = states.iter().fold(0, |sum, state| sum.wrapping_add(state.hits[at]));
         totals.hits = hits[0].wrapping_add(hits[1]);
-        let mut has_overflow = false;
         for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(states) {
             let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
             add_slots(cpu.slots.into_iter(), state, clock, names, totals, *max_rows);
             totals.add_counters(&cpu.counters);
-            has_overflow |= cpu.counters.overflow > 0;
+            self.has_overflow[at] |= cpu.counters.overflow > 0;
             self.used_tables[at] |= cpu.counters.tables;
         }
-        Ok(has_overflow)
+        Ok(())
     }
 
-    /// The tables that have keys: a reading is no more work than there are places.
+    /// The tables that have keys. One key makes one table, of all CPUs, be read.
     fn drain_tables(&mut self, index: u32, states: &[CpuState], names: &Names, totals: &mut Totals) -> io::Result<()> {
         let Self { tables, clock, max_rows, buffer, zeros, used_tables, table_count, cpus, .. } = self;
         let used = &mut used_tables[usize::from(index != 0)];
@@ -190,7 +187,12 @@ impl Generations {
         Ok(())
     }
 
-    fn drain_overflow(&self, generation: u32, totals: &mut Totals) -> io::Result<()> {
+    /// The keys without room, by reason.
+    fn drain_overflow(&mut self, generation: u32, totals: &mut Totals) -> io::Result<()> {
+        let has_overflow = &mut self.has_overflow[usize::from(generation != 0)];
+        if !*has_overflow {
+            return Ok(());
+        }
         let zeros = vec![0; size_of::<OverflowCount>() * self.cpus];
         let mut values = zeros.clone();
         for slot in 0..OVERFLOW_SLOTS {
@@ -202,10 +204,12 @@ impl Generations {
                 sum.bytes += count.bytes;
             }
             if sum.packets > 0 {
-                totals.add_overflow(overflow_reason(slot), sum);
+                // Cleared first, as in `drain_counts`.
                 self.overflow.update(&key, &zeros)?;
+                totals.add_overflow(overflow_reason(slot), sum);
             }
         }
+        *has_overflow = false;
         Ok(())
     }
 
