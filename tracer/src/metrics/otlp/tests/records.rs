@@ -127,7 +127,7 @@ fn those_that_a_busy_endpoint_refused_come_again() {
     })
     .unwrap();
     let run = start(&collector.url());
-    run.offer([7, 8]);
+    run.offer([7]);
     let [first, second] = [(); 2].map(|()| lengths(&records(&collector.next().unwrap())));
     assert_eq!(first, second);
     run.await_export(Signal::Logs, Outcome::Taken, 1);
@@ -139,10 +139,10 @@ fn those_that_a_busy_endpoint_refused_come_again() {
 fn those_that_an_endpoint_will_never_have_are_counted() {
     let collector = Collector::start(|_| WRONG.to_vec()).unwrap();
     let run = start(&collector.url());
-    run.offer([7, 8]);
+    run.offer([7]);
     collector.next().unwrap();
     run.await_export(Signal::Logs, Outcome::Refused, 1);
-    eventually_lost(&run, 2);
+    eventually_lost(&run, 1);
     run.push.stop(PATIENCE);
 }
 
@@ -154,7 +154,7 @@ fn those_that_were_rejected_are_counted() {
         format!("HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n", body.len());
     let collector = Collector::start(move |_| [head.as_bytes(), &body].concat()).unwrap();
     let run = start(&collector.url());
-    run.offer([7, 8]);
+    run.offer([7]);
     run.await_export(Signal::Logs, Outcome::Partly, 1);
     eventually_lost(&run, 1);
     run.push.stop(PATIENCE);
@@ -169,7 +169,12 @@ fn the_end_pushes_what_waits() {
     assert_eq!(lengths(&records(&collector.next().unwrap())), [1]);
     run.offer([2, 3]);
     run.push.stop(PATIENCE);
-    assert_eq!(lengths(&records(&collector.next().unwrap())), [2, 3]);
+    // A look for records may come between the two.
+    let mut arrived = vec![];
+    while arrived.len() < 2 {
+        arrived.extend(lengths(&records(&collector.next().unwrap())));
+    }
+    assert_eq!(arrived, [2, 3]);
     assert_eq!(run.counts.lost(Signal::Logs), 0);
 }
 
