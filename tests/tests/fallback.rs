@@ -1,4 +1,4 @@
-//! What is done where the best way to listen is refused: the next one, and a word of why.
+//! What is done where the best capture backend is refused: the next one, and a word of why.
 
 use std::fs;
 use std::net::Ipv4Addr;

@@ -134,20 +134,33 @@ pub(crate) unsafe fn take_back(held: Held, key: &DropKey) -> bool {
         (*held.state).ticks = now;
         let slot = slot_for(held, &words(key));
         if !slot.is_null() {
-            if (*slot).count.packets == 0 {
-                (*slot).key = *key;
-                (*slot).count = less_one(now);
-            } else {
-                (*slot).count.packets = (*slot).count.packets.wrapping_sub(1);
-            }
+            // A free slot gets the key, any other one has it.
+            (*slot).key = *key;
+            subtract(&raw mut (*slot).count, now);
             return true;
         }
         let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
         if let Some(count) = drops.get_ptr_mut(*key) {
-            (*count).packets = (*count).packets.wrapping_sub(1);
+            subtract(count, now);
             return true;
         }
         drops.insert(*key, less_one(now), BPF_NOEXIST.into()).is_ok()
+    }
+}
+
+/// Takes one drop out of a count, which may still be zeros.
+///
+/// # Safety
+/// `count` must be of this CPU.
+#[inline(always)]
+unsafe fn subtract(count: *mut DropCount, now: u64) {
+    // SAFETY: the caller's.
+    unsafe {
+        if (*count).packets == 0 {
+            *count = less_one(now);
+        } else {
+            (*count).packets = (*count).packets.wrapping_sub(1);
+        }
     }
 }
 

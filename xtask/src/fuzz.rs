@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Runs fuzz targets, some side by side.
-pub(crate) fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
+fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
     let binaries = build()?;
     let mut failed = Vec::new();
     for some in targets.chunks(SIDE_BY_SIDE) {
@@ -88,11 +88,17 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds all targets, and returns the folder that has them.
-fn build() -> Result<PathBuf> {
+/// Installs what a build of libFuzzer needs.
+pub(crate) fn ready() -> Result<()> {
     if process::find_program("c++").is_none() {
         apt::install(&["g++"]).context("libFuzzer needs a C++ compiler")?;
     }
+    Ok(())
+}
+
+/// Builds all targets, and returns the folder that has them.
+fn build() -> Result<PathBuf> {
+    ready()?;
     announce("building the fuzz targets");
     let target = cargo::root().join("target/fuzz");
     let host = Toolchain::find()?.host;
@@ -107,7 +113,7 @@ fn build() -> Result<PathBuf> {
     Ok(target.join(host).join("release"))
 }
 
-fn start(binaries: &Path, target: &str, seconds: u32) -> Result<std::process::Child> {
+fn start(binaries: &Path, target: &str, seconds: u32) -> Result<Child> {
     let work = cargo::root().join("target/fuzz");
     let (corpus, artifacts) = (work.join("corpus").join(target), work.join("artifacts"));
     for folder in [&corpus, &artifacts] {

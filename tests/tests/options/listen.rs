@@ -109,7 +109,7 @@ fn rows_are_sorted_and_bounded() -> Result<()> {
     ensure!(by_packets == [9, 3] && by_bytes == [3, 9], "{by_packets:?} {by_bytes:?}");
     let (one, all) = (host.own(&["stat", "--top", "1"])?.stdout, host.own(&["stat", "--top", "0"])?.stdout);
     let is_there = |text: &str| text.contains("udp");
-    ensure!(!is_there(&one) && one.contains("more place") && is_there(&all), "{one} {all}");
+    ensure!(!is_there(&one) && one.contains("more row") && is_there(&all), "{one} {all}");
     Ok(())
 }
 

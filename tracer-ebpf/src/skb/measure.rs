@@ -22,16 +22,24 @@ pub(super) unsafe fn measure<M: Memory>(to: *mut DropFacts, skb: *const u8) {
         let offset = if mac == MAC_HEADER_UNSET { network } else { mac };
         // Without either header the bytes start where nobody knows.
         if mac != MAC_HEADER_UNSET || network != 0 {
-            let start = beyond(M::field(skb, at!(skb_head)), offset.into());
-            let pulled = distance(M::field(skb, at!(skb_data)), start);
-            let whole = u64::from(length).wrapping_add(pulled);
-            // A header offset that was left over from an outer packet may lie beyond the data.
+            let whole = reach::<M>(skb, beyond(M::field(skb, at!(skb_head)), offset.into()), length);
             if whole >> u32::BITS == 0 {
                 length = whole as u32;
             }
         }
         (*to).length = length;
     }
+}
+
+/// Bytes from `start` to the packet's end, whose `len` starts at `data`. More than 32 bits if a header offset was left over
+/// from an outer packet and lies beyond the data.
+///
+/// # Safety
+/// `skb` must be the tracepoint's.
+#[inline(always)]
+unsafe fn reach<M: Memory>(skb: *const u8, start: u64, len: u32) -> u64 {
+    // SAFETY: the caller's.
+    unsafe { u64::from(len).wrapping_add(distance(M::field(skb, at!(skb_data)), start)) }
 }
 
 /// Finds where the headers and the linear bytes are, of a packet that is [`measure`]d: for records alone.
@@ -53,9 +61,8 @@ pub(super) unsafe fn locate<M: Memory>(to: *mut DropFacts, skb: *const u8) {
             (START_NONE, 0)
         };
         let start = beyond(head, offset.into());
-        let pulled = distance(M::field(skb, at!(skb_data)), start);
-        let len: u32 = M::field(skb, at!(skb_len));
-        let is_whole = kind != START_NONE && u64::from(len).wrapping_add(pulled) >> u32::BITS == 0;
+        let whole = reach::<M>(skb, start, M::field(skb, at!(skb_len)));
+        let is_whole = kind != START_NONE && whole >> u32::BITS == 0;
         (*to).start_kind = kind;
         (*to).start = if kind == START_NONE { 0 } else { start };
         (*to).network = if network == 0 { 0 } else { beyond(head, network.into()) };

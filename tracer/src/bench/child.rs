@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::contestant::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
+use super::target::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
 use super::{Absent, Interrupted, Stopped, sys};
 use crate::source::net_dm::{Found, NetDmSource};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::contestant::Contestant;
 use super::plan::SeriesName;
 use super::report::{Figures, Report, Row, SeriesReport};
 use super::table::Table;
+use super::target::Target;
 use super::{Spread, words};
 use crate::sink::html::{Escaped, write_head, write_row};
 use crate::sink::plot::{self, Bar, Curves};
@@ -114,14 +114,14 @@ fn through(
     of_x: fn(&Row, &Figures) -> Option<f64>,
     of_y: fn(&Figures) -> Option<f64>,
 ) -> Vec<(String, Vec<(f64, f64)>)> {
-    let line = |contestant: Contestant| {
-        let rows = series.rows.iter().filter(|row| row.configuration == contestant.name());
+    let line = |target: Target| {
+        let rows = series.rows.iter().filter(|row| row.configuration == target.name());
         let point = |row: &Row| row.figures.as_ref().and_then(|it| Some((of_x(row, it)?, of_y(it)?)));
         let mut points: Vec<_> = rows.filter_map(point).collect();
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
-        (contestant.name().to_owned(), points)
+        (target.name().to_owned(), points)
     };
-    Contestant::ALL.into_iter().map(line).filter(|(_, points)| !points.is_empty()).collect()
+    Target::ALL.into_iter().map(line).filter(|(_, points)| !points.is_empty()).collect()
 }
 
 #[cfg(test)]

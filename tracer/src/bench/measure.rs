@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::contestant::Contestant;
 use super::cpus;
 use super::folder::Folder;
 use super::generator::{Generator, Sent};
@@ -19,13 +18,14 @@ use super::netns::Netns;
 use super::plan::{Case, Options, Series};
 use super::report::{Report, Row, Run, SeriesReport, nanoseconds};
 use super::spread::Spread;
+use super::target::Target;
 use super::{Absent, Interrupted, Stopped};
 use crate::session;
 
 /// Drops by which the speed of the machine is found.
 const TRIAL: u64 = 16_384;
 
-/// Measures what `options` say. `progress` is told what goes on.
+/// Measures what `options` say. `progress` is reported what goes on.
 ///
 /// # Errors
 /// If nothing can be measured: without a network namespace for the load, which takes `CAP_SYS_ADMIN`.
@@ -36,7 +36,7 @@ pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str))
     let mut bench = Bench::new(options, stopped, &all_cpus)?;
     let bare = bench.bare(&Case::trial())?;
     progress(&format!(
-        "{:.0} ns a drop with nobody listening, at most {:.0} drops a second on one processor",
+        "{:.0} ns a drop without any tool, at most {:.0} drops a second on one processor",
         bare.ns_per_drop,
         1e9 / bare.ns_per_drop
     ));
@@ -85,7 +85,7 @@ struct Bench<'o> {
     speeds: HashMap<(Load, usize), f64>,
     /// Addresses at which a load is dropped, as far as that could be found.
     places: HashMap<Load, Option<HashSet<u64>>>,
-    absent: HashMap<Contestant, String>,
+    absent: HashMap<Target, String>,
     empty: Option<Spread>,
 }
 
@@ -105,7 +105,7 @@ struct Bare {
 
 impl Case {
     const fn trial() -> Self {
-        Self { contestant: Contestant::Nothing, load: Load::FullBuffer, pace: None, cpus: 1, snaplen: None }
+        Self { target: Target::Nothing, load: Load::FullBuffer, pace: None, cpus: 1, snaplen: None }
     }
 }
 
@@ -156,9 +156,9 @@ impl<'o> Bench<'o> {
                 Err(error) if error.is::<Interrupted>() || self.stopped.is_set() => return false,
                 Err(error) => {
                     let absent = error.downcast_ref().map(|Absent(reason)| reason.clone());
-                    let is_known = absent.is_some_and(|it_is| self.absent.insert(it.case.contestant, it_is).is_some());
+                    let is_known = absent.is_some_and(|it_is| self.absent.insert(it.case.target, it_is).is_some());
                     if !is_known {
-                        progress(&format!("{}: {error:#}", it.case.contestant.name()));
+                        progress(&format!("{}: {error:#}", it.case.target.name()));
                     }
                     it.error = Some(format!("{error:#}"));
                 }
@@ -167,9 +167,9 @@ impl<'o> Bench<'o> {
         true
     }
 
-    /// Nobody before, the contestant, nobody after: linear drift cancels. What comes after one comes before the next.
+    /// Nobody before, the target, nobody after: linear drift cancels. What comes after one comes before the next.
     fn run_between(&mut self, case: &Case, last: &mut Option<Bare>) -> Result<Run> {
-        if let Some(reason) = self.absent.get(&case.contestant) {
+        if let Some(reason) = self.absent.get(&case.target) {
             return Err(Absent(reason.clone()).into());
         }
         if case.pace.is_some() {

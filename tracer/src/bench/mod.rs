@@ -1,11 +1,10 @@
 //! The comparison benchmark: what it costs to listen to drops, and what is lost under load.
 //!
-//! `plan` says what is measured, `load` what is dropped, `contestant` who listens. `measure` runs them, in turn
-//! with nobody listening, so that drift of the machine's speed cancels. `report` is what came of it, shown by
+//! `plan` says what is measured, `load` what is dropped, `target` the tool. `measure` runs them, in turn
+//! without any tool, so that drift of the machine's speed cancels. `report` is what came of it, shown by
 //! `text` and `html`.
 
 mod child;
-mod contestant;
 mod counter;
 mod cpus;
 mod folder;
@@ -18,24 +17,25 @@ mod netns;
 mod plan;
 mod programs;
 mod report;
+mod reported;
 mod spread;
 mod sys;
 mod table;
+mod target;
 mod text;
-mod told;
 mod unprivileged;
 mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use contestant::Contestant;
 pub use html::write_html;
 pub use machine::Machine;
 pub use measure::run;
 pub use plan::{Options, SeriesName};
 pub use report::{AccountReport, Figures, Lost, Report, Row, SeriesReport};
 pub use spread::Spread;
+pub use target::Target;
 pub use text::write_text;
 pub use unprivileged::{Rights, take_rights};
 
@@ -59,7 +59,7 @@ impl Stopped {
 #[error("ended before anything was measured")]
 struct Interrupted;
 
-/// A contestant is not there, or does not start: why.
+/// A target is not there, or does not start: why.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 struct Absent(String);

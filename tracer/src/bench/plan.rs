@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::contestant::Contestant;
 use super::load::Load;
+use super::target::Target;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Options {
     /// Drops of one run; none for as many as fit the time.
     pub drops: Option<u64>,
     /// Who is measured.
-    pub contestants: Vec<Contestant>,
+    pub targets: Vec<Target>,
     /// What is measured.
     pub series: Vec<SeriesName>,
 }
@@ -23,17 +23,17 @@ pub struct Options {
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesName {
-    /// Each contestant, on one processor, as fast as it goes.
+    /// Each target, on one processor, as fast as it goes.
     Cost,
-    /// Some contestants at set rates.
+    /// Some targets at set rates.
     Loss,
-    /// Some contestants with many distinct keys.
+    /// Some targets with many distinct keys.
     Keys,
     /// Records of several lengths.
     Snaplen,
-    /// Some contestants while more processors drop.
+    /// Some targets while more processors drop.
     Cpus,
-    /// Some contestants under other loads.
+    /// Some targets under other loads.
     Loads,
 }
 
@@ -78,10 +78,10 @@ impl SeriesName {
     }
 }
 
-/// One contestant under one load.
+/// One target under one load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Case {
-    pub(super) contestant: Contestant,
+    pub(super) target: Target,
     pub(super) load: Load,
     /// Drops a second; none for as fast as it goes.
     pub(super) pace: Option<u64>,
@@ -91,8 +91,8 @@ pub(super) struct Case {
 }
 
 impl Case {
-    const fn new(contestant: Contestant) -> Self {
-        Self { contestant, load: Load::FullBuffer, pace: None, cpus: 1, snaplen: None }
+    const fn new(target: Target) -> Self {
+        Self { target, load: Load::FullBuffer, pace: None, cpus: 1, snaplen: None }
     }
 }
 
@@ -135,13 +135,13 @@ impl Options {
     pub(super) fn series(&self, cpus: usize, greatest_rate: f64) -> Vec<Series> {
         let all = self.series.iter().map(|&name| {
             let cases = self.cases(name, cpus, greatest_rate);
-            Series { name, cases: cases.into_iter().filter(|it| self.contestants.contains(&it.contestant)).collect() }
+            Series { name, cases: cases.into_iter().filter(|it| self.targets.contains(&it.target)).collect() }
         });
         all.filter(|series| !series.cases.is_empty()).collect()
     }
 
     fn cases(&self, name: SeriesName, cpus: usize, greatest_rate: f64) -> Vec<Case> {
-        use Contestant as C;
+        use Target as C;
         match name {
             SeriesName::Cost => C::ALL.into_iter().map(Case::new).collect(),
             SeriesName::Loss => self.losses(cpus, greatest_rate),
@@ -168,8 +168,8 @@ impl Options {
 
     /// Set rates on one processor, then as fast as it goes on one and on all of them.
     fn losses(&self, cpus: usize, greatest_rate: f64) -> Vec<Case> {
-        use Contestant as C;
-        let contestants: &[_] = if self.quick {
+        use Target as C;
+        let targets: &[_] = if self.quick {
             &[C::TraceAll, C::NetDmPacket]
         } else {
             &[C::Stat, C::TraceAll, C::NetDmSummary, C::NetDmPacket, C::Both, C::Bpftrace, C::Perf, C::DropwatchPacket]
@@ -179,14 +179,14 @@ impl Options {
         let reached = paces.iter().filter(|&&pace| (pace as f64) < 0.9 * greatest_rate).map(|&pace| (Some(pace), 1));
         let mut rates: Vec<_> = reached.chain([(None, 1), (None, cpus)]).collect();
         rates.dedup();
-        grid(contestants, &rates, |case, &(pace, cpus)| (case.pace, case.cpus) = (pace, cpus))
+        grid(targets, &rates, |case, &(pace, cpus)| (case.pace, case.cpus) = (pace, cpus))
     }
 }
 
-fn grid<T>(contestants: &[Contestant], values: &[T], set: impl Fn(&mut Case, &T)) -> Vec<Case> {
-    let cases = contestants.iter().flat_map(|&contestant| {
-        values.iter().map(move |value| (contestant, value)).map(|(contestant, value)| {
-            let mut case = Case::new(contestant);
+fn grid<T>(targets: &[Target], values: &[T], set: impl Fn(&mut Case, &T)) -> Vec<Case> {
+    let cases = targets.iter().flat_map(|&target| {
+        values.iter().map(move |value| (target, value)).map(|(target, value)| {
+            let mut case = Case::new(target);
             set(&mut case, value);
             case
         })
@@ -199,15 +199,15 @@ mod tests {
     use super::*;
 
     fn options(quick: bool) -> Options {
-        let (contestants, series) = (Contestant::ALL.into(), SeriesName::ALL.into());
-        Options { quick, rounds: None, drops: None, contestants, series }
+        let (targets, series) = (Target::ALL.into(), SeriesName::ALL.into());
+        Options { quick, rounds: None, drops: None, targets, series }
     }
 
     #[test]
     fn everybody_is_measured_for_cost() {
         for quick in [true, false] {
             let series = options(quick).series(2, 800_000.0);
-            assert_eq!(series[0].cases.len(), Contestant::ALL.len());
+            assert_eq!(series[0].cases.len(), Target::ALL.len());
             assert_eq!(series.len(), SeriesName::ALL.len());
         }
     }
@@ -216,7 +216,7 @@ mod tests {
     fn rates_beyond_the_generator_are_not_tried() {
         let series = options(false).series(1, 350_000.0);
         let loss = series.iter().find(|series| series.name == SeriesName::Loss).unwrap();
-        let stat = loss.cases.iter().filter(|case| case.contestant == Contestant::Stat);
+        let stat = loss.cases.iter().filter(|case| case.target == Target::Stat);
         let paces: Vec<_> = stat.map(|case| case.pace).collect();
         assert_eq!(paces, [Some(50_000), Some(100_000), Some(200_000), Some(300_000), None]);
     }
@@ -226,7 +226,7 @@ mod tests {
         let counts = |cpus| {
             let series = options(false).series(cpus, 1e6);
             let cases = series.into_iter().find(|series| series.name == SeriesName::Cpus).unwrap().cases;
-            let stat = cases.into_iter().filter(|case| case.contestant == Contestant::Stat);
+            let stat = cases.into_iter().filter(|case| case.target == Target::Stat);
             stat.map(|case| case.cpus).collect::<Vec<_>>()
         };
         assert_eq!((counts(1), counts(2), counts(6)), (vec![1], vec![1, 2], vec![1, 2, 4, 6]));
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn who_is_not_wanted_is_left_out() {
-        let options = Options { contestants: vec![Contestant::Perf], ..options(false) };
+        let options = Options { targets: vec![Target::Perf], ..options(false) };
         let series = options.series(2, 1e6);
         assert_eq!(series.iter().map(|series| series.name).collect::<Vec<_>>(), [SeriesName::Cost, SeriesName::Loss]);
     }

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::load::Load;
 use super::machine::Machine;
 use super::plan::{Case, SeriesName};
+use super::reported::Account;
 use super::spread::Spread;
-use super::told::Account;
 
 /// All of it.
 #[derive(Clone, Debug, Serialize)]
@@ -93,7 +93,7 @@ pub struct Figures {
     pub program_ns: Option<Spread>,
     /// Drops that were sent; the kernel's own counters tell as many.
     pub sent: u64,
-    /// What it told of them; none for what tells nothing.
+    /// What it reported of them; none for what tells nothing.
     pub account: Option<AccountReport>,
     /// Nanoseconds of a processor that its process took for each drop; none for what is no program, as for all that
     /// follow.
@@ -115,7 +115,7 @@ pub struct AccountReport {
     pub accounted: u64,
     /// Those of them that were counted and not shown, as was asked for.
     pub held_back: u64,
-    /// Others' drops at the same places, which cannot be told apart.
+    /// Others' drops at the same places, which cannot be reported apart.
     pub foreign: u64,
     /// `sent - accounted`, by what is said to have become of them.
     pub lost: Vec<Lost>,
@@ -170,8 +170,8 @@ impl Row {
         let figures = if error.is_some() { None } else { Figures::of(runs) };
         let keys = if let Load::Keys(keys) = case.load { Some(keys) } else { None };
         Self {
-            configuration: case.contestant.name(),
-            command: case.contestant.command(case.snaplen),
+            configuration: case.target.name(),
+            command: case.target.command(case.snaplen),
             load: case.load.name(),
             keys,
             snaplen: case.snaplen,
@@ -238,7 +238,7 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 }
 
 impl SeriesReport {
-    /// The greatest rate at which a contestant lost nothing, and which no rate with a loss is below.
+    /// The greatest rate at which a target lost nothing, and which no rate with a loss is below.
     pub fn greatest_lossless_rate(&self, configuration: &str) -> Option<f64> {
         let rows = self.rows.iter().filter(|row| row.configuration == configuration);
         let figures = rows.filter_map(|row| row.figures.as_ref());
@@ -253,7 +253,7 @@ impl SeriesReport {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::contestant::Contestant;
+    use super::super::target::Target;
     use super::*;
 
     fn run(ns: f64, accounted: u64) -> Run {
@@ -278,19 +278,19 @@ pub(super) mod tests {
         }
     }
 
-    fn case(contestant: Contestant) -> Case {
-        Case { contestant, load: Load::FullBuffer, pace: None, cpus: 1, snaplen: None }
+    fn case(target: Target) -> Case {
+        Case { target, load: Load::FullBuffer, pace: None, cpus: 1, snaplen: None }
     }
 
-    fn row(contestant: Contestant, runs: &[Run], error: Option<&str>) -> Row {
-        Row::new(&case(contestant), runs, error.map(str::to_owned))
+    fn row(target: Target, runs: &[Run], error: Option<&str>) -> Row {
+        Row::new(&case(target), runs, error.map(str::to_owned))
     }
 
     /// A report with one of each kind of row.
     pub(in crate::bench) fn sample() -> Report {
-        let mut slow = row(Contestant::TraceAll, &[run(1500.0, 60)], None);
+        let mut slow = row(Target::TraceAll, &[run(1500.0, 60)], None);
         slow.pace = Some(200_000);
-        let keys = |keys| Row { load: "keys", keys: Some(keys), ..row(Contestant::Stat, &[run(1100.0, 100)], None) };
+        let keys = |keys| Row { load: "keys", keys: Some(keys), ..row(Target::Stat, &[run(1100.0, 100)], None) };
         Report {
             schema: "droptrace.bench.v1",
             host: "lab-1".into(),
@@ -314,10 +314,10 @@ pub(super) mod tests {
                     name: SeriesName::Cost,
                     rounds: 2,
                     rows: vec![
-                        Row { command: None, ..row(Contestant::Nothing, &[nothing(990.0), nothing(1030.0)], None) },
-                        row(Contestant::Stat, &[run(1100.0, 100), run(1300.0, 100)], None),
-                        row(Contestant::TraceAll, &[run(1500.0, 75), run(1200.0, 100)], None),
-                        row(Contestant::Retis, &[], Some("not found on PATH")),
+                        Row { command: None, ..row(Target::Nothing, &[nothing(990.0), nothing(1030.0)], None) },
+                        row(Target::Stat, &[run(1100.0, 100), run(1300.0, 100)], None),
+                        row(Target::TraceAll, &[run(1500.0, 75), run(1200.0, 100)], None),
+                        row(Target::Retis, &[], Some("not found on PATH")),
                     ],
                 },
                 SeriesReport { name: SeriesName::Loss, rounds: 1, rows: vec![slow] },
@@ -332,7 +332,7 @@ pub(super) mod tests {
 
     #[test]
     fn figures_are_of_all_rounds() {
-        let row = row(Contestant::TraceAll, &[run(1500.0, 75), run(1200.0, 100)], None);
+        let row = row(Target::TraceAll, &[run(1500.0, 75), run(1200.0, 100)], None);
         let figures = row.figures.unwrap();
         assert_eq!(figures.added_ns, Spread::of([200.0, 500.0]));
         assert_eq!(figures.ratio, Spread::of([1.2, 1.5]));
@@ -345,14 +345,14 @@ pub(super) mod tests {
 
     #[test]
     fn an_error_leaves_no_figures() {
-        let row = row(Contestant::Stat, &[run(1500.0, 75)], Some("it does not add up"));
+        let row = row(Target::Stat, &[run(1500.0, 75)], Some("it does not add up"));
         assert!(row.figures.is_none() && row.error.is_some());
     }
 
     #[test]
     fn a_rate_is_held_only_below_the_first_loss() {
         let rows = [(1000.0, 100), (900.0, 100), (800.0, 99), (700.0, 100)];
-        let rows = rows.map(|(ns, accounted)| row(Contestant::TraceAll, &[run(ns, accounted)], None)).into();
+        let rows = rows.map(|(ns, accounted)| row(Target::TraceAll, &[run(ns, accounted)], None)).into();
         let series = SeriesReport { name: SeriesName::Loss, rounds: 1, rows };
         assert_eq!(series.greatest_lossless_rate("trace-all"), Some(5e8 / 900.0));
         assert_eq!(series.greatest_lossless_rate("stat"), None);

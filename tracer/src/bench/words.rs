@@ -3,20 +3,20 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::contestant::Contestant;
 use super::plan::SeriesName;
 use super::report::{Report, SeriesReport};
 use super::table::whole;
+use super::target::Target;
 use crate::sink::Grouped;
 
 /// What the figures mean.
 pub(super) const MEANING: &str = "Figures are medians over the rounds, with the least and the most. NS ADDED and TIMES \
-    NOTHING compare the whole path of a drop, the median of a run's batches, with a run before and one after in which \
-    nobody listened; the row `nothing` shows how far that is off. DROPS/S is the rate that was reached, and has in it \
-    what else the processor did. PROGRAM NS is the kernel's own time of BPF programs, less that of an empty \
-    one. SENT equals what the kernel's own counters tell. CPU NS is what the process takes of a processor for each drop, without \
-    the reader of its output; MEMORY is what was resident at the peak; ATTACHED is from its start until it listened. \
-    bpftrace, perf, retis and the drop monitor tell drops of all network namespaces: those of others may hide a loss.";
+    NOTHING compare the whole path of a drop, the median of a run's batches, with a run before and one after without \
+    any tool; the row `nothing` shows how far that is off. DROPS/S is the rate that was reached, other work of the \
+    processor included. PROGRAM NS is the kernel's own time of BPF programs, less that of an empty \
+    program at the same drops. SENT equals the kernel's own counters. CPU NS is the CPU time of the process for each \
+    drop, without the reader of its output; MEMORY is the peak of resident memory; ATTACHED is the time from start to \
+    attached. bpftrace, perf, retis and the drop monitor report drops of all network namespaces: those of others may hide a loss.";
 
 /// What was measured, when and where.
 pub(super) fn introduction(report: &Report) -> Vec<String> {
@@ -71,17 +71,17 @@ pub(super) fn errors(series: &SeriesReport) -> Vec<(&'static str, String)> {
     let mut errors: Vec<(&'static str, String)> = vec![];
     for row in &series.rows {
         let Some(error) = &row.error else { continue };
-        if !errors.iter().any(|(who, told)| *who == row.configuration && told == error) {
+        if !errors.iter().any(|(who, reported)| *who == row.configuration && reported == error) {
             errors.push((row.configuration, error.clone()));
         }
     }
     errors
 }
 
-/// The greatest rate that each contestant held.
+/// The greatest rate that each target held.
 pub(super) fn held(series: &SeriesReport) -> Vec<(&'static str, String)> {
-    let held = Contestant::ALL.into_iter().filter_map(|contestant| {
-        let name = contestant.name();
+    let held = Target::ALL.into_iter().filter_map(|target| {
+        let name = target.name();
         let measured = series.rows.iter().any(|row| row.configuration == name && row.figures.is_some());
         let rate = series.greatest_lossless_rate(name);
         let text = rate.map_or_else(

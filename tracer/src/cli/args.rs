@@ -37,7 +37,7 @@ pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
 
 const EXAMPLES: &str = "\
 Examples:
-  droptrace                              show drops as they happen, by reason and place
+  droptrace                              show drops as they happen, by reason and drop site
   droptrace --duration 10s               count for ten seconds, then print one table
   droptrace --duration 10s --format json | jq '.drops[0]'
   droptrace --netns blue --interface eth0 --sort rate
@@ -45,10 +45,10 @@ Examples:
   droptrace trace --all --format json -o drops.jsonl
   droptrace explain SOCKET_RCVBUFF       what this reason means, and what to do
 
-Counts are exact: the last line tells what was seen, what of it was counted, and what was lost.
+Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
 
-Rights: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions. With
-less, it takes the next best capture backend, and says what is lost (`droptrace doctor` shows all of them).
+Capabilities: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions.
+With less, droptrace uses the next capture backend, and says what is lost (`droptrace doctor` shows all).
 Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
 Ctrl-C ends a run in order and still prints the result.";
 
@@ -62,14 +62,14 @@ Without --all, a flood does not hide the rare drops of others: on each CPU, each
 may show so many records a second (--rate), all flows there together ten times as many, and flows that have not shown \
 for a second have a share of their own. What is held back is still counted, and reported at the end.
 
-Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   droptrace explain                      list all reasons
   droptrace explain SOCKET_RCVBUFF       one reason; lower case and SKB_DROP_REASON_ do as well
 
-It needs no rights, and knows reasons of other kernels too.";
+The command needs no capabilities, and knows the reasons of other kernels too.";
 
 /// Counts every packet that this kernel drops: where, why and how many.
 ///
@@ -95,32 +95,32 @@ impl Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Count drops by reason and place (the default command)
+    /// Count drops by reason and drop site (the default command)
     #[command(after_help = EXAMPLES)]
     Stat(StatArgs),
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
-    /// Listen by both sources at once, and tell where and why they differ
+    /// Run the BPF program and the drop monitor at once, and report where and why they differ
     #[command(after_help = COMPARE_NOTES)]
     Compare(CompareArgs),
-    /// Show a recording of `trace --raw` as if it happened now; no rights are needed
+    /// Show a recording of `trace --raw` as if it happened now; needs no capabilities
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Count for a while, and write one document that merges with those of other hosts
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(SnapshotArgs),
-    /// Count for as long as it runs, and serve the figures for Prometheus to scrape
+    /// Count until stopped, and serve metrics for Prometheus to scrape
     #[command(after_help = agent::EXAMPLES)]
     Agent(AgentArgs),
-    /// Tell what works on this kernel with these rights, and what to do about what does not
+    /// Report which capture backends work on this kernel with these capabilities, and how to enable the others
     Doctor(DoctorArgs),
-    /// Tell what a drop reason means, what causes it, and what to look at next
+    /// Explain what a drop reason means, what causes it, and what to look at next
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
-    /// Look into netlink: generic families and what may be asked of them, and who listens
+    /// Inspect netlink: generic families, their commands, and the sockets that receive multicasts
     Netlink(NetlinkArgs),
-    /// Measure what it costs to listen, and what is lost under load, against other programs
+    /// Measure the cost of tracing, and the losses under load, of droptrace and of other tools
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 }
@@ -177,7 +177,7 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
-    /// What the drop monitor is asked to tell [default: packet, or else summary]
+    /// What the drop monitor is asked to report [default: packet, or else summary]
     #[arg(long, value_enum, hide_short_help = true, value_name = "MODE")]
     pub net_dm_mode: Option<NetDmMode>,
 
@@ -266,7 +266,7 @@ pub struct TraceArgs {
     #[arg(long, conflicts_with = "rate")]
     pub all: bool,
 
-    /// Record what each source tells by itself, with the bytes of packets, for `droptrace replay`: every drop, as
+    /// Record what each source reports by itself, with the bytes of packets, for `droptrace replay`: every drop, as
     /// lines of JSON
     #[arg(long, conflicts_with = "count")]
     pub raw: bool,
@@ -292,7 +292,7 @@ pub struct TraceArgs {
 
 impl TraceArgs {
     /// Records a second for each flow, function, reason and CPU; none without a bound. The drop monitor knows none, so where both
-    /// sources tell, both tell all.
+    /// sources report, both report all.
     pub fn bound(&self) -> Option<NonZeroU32> {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
         is_bound.then_some(self.rate)
@@ -335,12 +335,12 @@ pub enum Source {
     Both,
 }
 
-/// What the drop monitor is asked to tell.
+/// What the drop monitor is asked to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NetDmMode {
     /// Each packet, as far as its queue and the socket hold them; what they do not hold is counted
     Packet,
-    /// Hits by place, cheaper, without reasons; some are lost without a count
+    /// Hits by drop site, cheaper, without reasons; some are lost without a count
     Summary,
 }
 

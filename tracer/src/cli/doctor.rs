@@ -9,7 +9,7 @@ use super::output::Output;
 use crate::source::net_dm;
 use crate::{doctor, session};
 
-/// Examines the host. Fails when no way to listen works.
+/// Examines the host. Fails when no capture backend works.
 pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
     if args.repair {
         return repair().await;
@@ -22,7 +22,7 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
     }
     output.flush()?;
     if diagnosis.chosen().is_none() {
-        bail!("no way to listen to drops works here; what stands in the way is told above");
+        bail!("no capture backend works here; the reasons are above");
     }
     Ok(())
 }

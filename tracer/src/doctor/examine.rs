@@ -1,4 +1,4 @@
-//! Looks at this kernel, and tries each way to listen for a moment.
+//! Looks at this kernel, and tries each capture backend for a moment.
 
 use rustix::thread::CapabilitySet;
 
@@ -142,7 +142,7 @@ fn lockdown(lockdown: Lockdown) -> Check {
     }
 }
 
-/// The second-best way to listen: the kernel's own monitor, which is not touched.
+/// The second-best capture backend: the kernel's own monitor, which is not touched.
 fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
     const NAME: &str = "drop monitor (NET_DM)";
     match monitor {
@@ -160,7 +160,7 @@ fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
             &"by it droptrace would hear what they hear, and leave it as it is",
         ),
         Err(net_dm::Error::Netlink(netlink::Error::NoFamily { .. })) => {
-            bad(NAME, State::Missing, "not registered here", &"see the ways to listen")
+            bad(NAME, State::Missing, "not registered here", &"see the backends below")
         }
         Err(error) => bad(NAME, State::Missing, "not for this process", error),
     }

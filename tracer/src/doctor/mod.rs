@@ -1,4 +1,4 @@
-//! What this kernel and these rights allow: the facts that matter, each way to listen and whether it works, and what to
+//! What this kernel and these rights allow: the facts that matter, each capture backend and whether it works, and what to
 //! do about what does not.
 
 mod examine;
@@ -18,7 +18,7 @@ pub enum State {
     Good,
     /// Something is lost, but droptrace works.
     Degraded,
-    /// Without it a way to listen does not work.
+    /// Without it a capture backend does not work.
     Missing,
 }
 
@@ -46,7 +46,7 @@ pub struct Check {
     pub advice: Option<String>,
 }
 
-/// One way to listen, tried out.
+/// One capture backend, tried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The source.
@@ -66,7 +66,7 @@ pub struct Diagnosis {
     pub host: Host,
     /// The facts.
     pub checks: Vec<Check>,
-    /// The ways to listen, best first.
+    /// The capture backends, best first.
     pub steps: Vec<Step>,
 }
 

@@ -4,19 +4,19 @@ use std::io::{self, Write};
 
 use super::{Diagnosis, State};
 
-/// Writes the facts, the ways to listen, and below each what to do about it.
+/// Writes the facts, the backends, and below each what to do about it.
 pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
     writeln!(out, "{}, Linux {}", diagnosis.host.name, diagnosis.host.kernel)?;
     writeln!(out)?;
     writeln!(out, "{:<22}  {:<8}  FOUND", "FACT", "STATE")?;
     for check in &diagnosis.checks {
         writeln!(out, "{:<22}  {:<8}  {}", check.name, check.state.name(), check.found)?;
-        // Where something is missing, the ways to listen below tell what to do.
+        // Where something is missing, the backends below say what to do.
         let advice = check.advice.as_deref().filter(|_| check.state != State::Missing);
         indented(out, advice)?;
     }
     writeln!(out)?;
-    writeln!(out, "{:<22}  {:<8}  LOSES", "WAY TO LISTEN", "WORKS")?;
+    writeln!(out, "{:<22}  {:<8}  LOSES", "BACKEND", "WORKS")?;
     let mut told: Option<&str> = None;
     for step in &diagnosis.steps {
         let way = format!("{} {}", step.source, step.mode);

@@ -1,5 +1,7 @@
 //! The kernel program's clock → real time.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::timens::ClockOffsets;
@@ -52,6 +54,11 @@ impl Clock {
     pub fn now() -> Timestamp {
         Timestamp(u64::try_from(nanoseconds(clock_gettime(ClockId::Realtime))).unwrap_or(0))
     }
+}
+
+/// The CPU time that this thread has taken.
+pub(crate) fn thread_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// Real time between two readings of monotonic time, nanoseconds.

@@ -24,7 +24,7 @@ pub struct Facts {
     pub build_id: Option<String>,
     /// Inode number of the network namespace that droptrace runs in; 0 when not known.
     pub own_netns: u32,
-    /// Better ways to listen, and why they were refused.
+    /// Better backends, and why they were refused.
     pub refusals: Refusals,
     /// When the process started.
     pub started_at: Timestamp,
@@ -147,12 +147,12 @@ impl Collector {
             info("droptrace_source", "Who listens, and how", sources.collect()),
             Family {
                 name: "droptrace_ladder_step",
-                help: "The way to listen that was taken: 1 for the best, more for those that tell less",
+                help: "Rank of the capture backend in use: 1 for the best, more for those that report less",
                 unit: None,
                 kind: Kind::Gauge,
                 samples: rank.map(|rank| Sample::new([], rank as u64 + 1)).into_iter().collect(),
             },
-            info("droptrace_refusal", "A better way to listen, and why it was refused", refused.collect()),
+            info("droptrace_refusal", "A better capture backend, and why it is not available", refused.collect()),
         ];
         families.into_iter().filter(|family| !family.samples.is_empty())
     }

@@ -1,11 +1,11 @@
-//! The ways to listen, best first: each is tried where the one above it was refused.
+//! The capture backends, best first: each is tried where the one above it is not available.
 
 use std::fmt;
 
 use crate::source::ebpf::Mode;
 use crate::source::net_dm::AlertMode;
 
-/// One way to listen.
+/// One capture backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The kernel program on `kfree_skb`, attached so.
@@ -119,7 +119,7 @@ impl fmt::Display for NoWay {
             }
             // Only one was wanted: no word about others.
             [only] => formatter.write_str(&only.reason),
-            _ => write!(formatter, "no way to listen to drops works here (`droptrace doctor` tells more)\n{}", self.0),
+            _ => write!(formatter, "no capture backend works here (`droptrace doctor` reports more)\n{}", self.0),
         }
     }
 }

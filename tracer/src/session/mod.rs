@@ -1,4 +1,4 @@
-//! One run: who listens, the names of this kernel, and when it started and ended.
+//! One run: its backend, the names of this kernel, and when it started and ended.
 
 mod both;
 mod ladder;

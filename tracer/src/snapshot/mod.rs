@@ -75,7 +75,7 @@ pub struct Snapshot {
     /// Interfaces of the network namespace that droptrace ran in, as they were at the end.
     #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub interfaces: Vec<Interface>,
-    /// The way to listen that was taken.
+    /// The capture backend that was taken.
     pub step: Step,
     /// Better ways, and why they were refused.
     #[serde(deserialize_with = "list::bounded::<FEW, _, _>")]
@@ -105,7 +105,7 @@ pub struct Interface {
     pub driver: Option<String>,
 }
 
-/// A way to listen.
+/// A capture backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// `ebpf`, `net_dm`, `counters` or `both`.
@@ -116,7 +116,7 @@ pub struct Step {
     pub mode: String,
 }
 
-/// A way to listen that did not work.
+/// A capture backend that did not work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// As of [`Step`].

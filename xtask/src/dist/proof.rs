@@ -56,7 +56,7 @@ pub(super) fn in_a_bare_machine(series: &str, program: &Path, target: &str, step
     Ok(())
 }
 
-/// Whether it printed the snapshot of a run by the best way to listen.
+/// Whether it printed the snapshot of a run with the best backend.
 fn judge(output: &str, release: &str) -> Result<()> {
     let document = output.lines().find(|line| line.starts_with('{')).context("no document")?;
     let document: Value = serde_json::from_str(document)?;

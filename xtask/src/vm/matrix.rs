@@ -23,7 +23,7 @@ const MACHINES: usize = 2;
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
 const LOCKED_DOWN: Series = Series::cloud(6, 12);
-/// The series on which the benchmark is tested, and the test of its contestants that need the drop monitor: all else of it
+/// The series on which the benchmark is tested, and the test of its targets that need the drop monitor: all else of it
 /// is tested without emulation.
 const MEASURED: Series = Series::cloud(6, 12);
 const MEASURES_NET_DM: &str = "the_drop_monitor_is_measured";
@@ -260,11 +260,11 @@ fn plans(series: Option<Series>, here: Option<Series>) -> Vec<Run> {
         Run { name: "netlink", title: " by netlink", append: "", jobs: netlink },
     ];
     if series == Some(MEASURED) {
-        let mut job = job("bench");
-        job.arguments.extend(["--exact", MEASURES_NET_DM].map(str::to_owned));
-        let mut options = self::job("options");
+        let mut bench = job("bench");
+        bench.arguments.extend(["--exact", MEASURES_NET_DM].map(str::to_owned));
+        let mut options = job("options");
         options.arguments.push(OF_COMPARE.to_owned());
-        let jobs = vec![job, options];
+        let jobs = vec![bench, options];
         plans.push(Run { name: "bench", title: " by the benchmark", append: "", jobs });
     }
     if series == Some(LOCKED_DOWN) {

@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 
 use super::{Bench, TRIAL};
 use crate::bench::child::Child;
-use crate::bench::contestant::{Contestant, PERF_DATA};
 use crate::bench::generator::{Generator, Sent};
 use crate::bench::plan::Case;
 use crate::bench::report::{Process, Run};
 use crate::bench::spread::Spread;
-use crate::bench::{programs, told};
+use crate::bench::target::{PERF_DATA, Target};
+use crate::bench::{programs, reported};
 use crate::kernel::btf::KernelBtf;
 use crate::source::ebpf::{self, EbpfSource, Mode};
 
@@ -32,7 +32,7 @@ const EMPTY_RUNS: usize = 5;
 
 impl Bench<'_> {
     pub(super) fn run_once(&mut self, case: &Case) -> Result<Run> {
-        if case.contestant.tells_places() && !self.places.contains_key(&case.load) {
+        if case.target.tells_places() && !self.places.contains_key(&case.load) {
             let places = self.find_places(case).ok();
             self.places.insert(case.load, places);
         }
@@ -40,12 +40,12 @@ impl Bench<'_> {
         let speed = speed.map_or_else(|| self.bare(case).map(|sent| sent.ns_per_drop), Ok)?;
         let drops = self.drops(case, speed);
         let generator = self.generator(case)?;
-        match case.contestant {
-            Contestant::Nothing => {
+        match case.target {
+            Target::Nothing => {
                 let sent = generator.send(drops, case.pace, self.stopped)?;
                 Ok(without_a_program(sent, None))
             }
-            Contestant::Empty => {
+            Target::Empty => {
                 let _program = Empty::start()?;
                 let sent = generator.send(drops, case.pace, self.stopped)?;
                 let (times, _) = self.program_times(&generator, process::id(), drops)?;
@@ -77,7 +77,7 @@ impl Bench<'_> {
             peak: child.usage()?.peak,
             attached_after: child.attached_after,
         };
-        if case.contestant.is_late() {
+        if case.target.is_late() {
             thread::sleep(LATENESS);
         }
         let account = self.finish(case, child)?.account(all)?;
@@ -86,18 +86,18 @@ impl Bench<'_> {
     }
 
     fn start(&self, case: &Case) -> Result<Child> {
-        let launch = case.contestant.launch(&self.own, self.folder.path(), self.netns.inum(), case.snaplen);
+        let launch = case.target.launch(&self.own, self.folder.path(), self.netns.inum(), case.snaplen);
         Child::start(&launch.context("no program")?, self.folder.path(), self.stopped)
     }
 
-    /// Ends a program, and reads what it told.
-    fn finish(&self, case: &Case, child: Child) -> Result<told::Told> {
+    /// Ends a program, and reads what it reported.
+    fn finish(&self, case: &Case, child: Child) -> Result<reported::Reported> {
         let (mut stdout, stderr) = child.finish()?;
-        if case.contestant == Contestant::Perf {
+        if case.target == Target::Perf {
             stdout = perf_statistics(self.folder.path())?;
         }
         let places = self.places.get(&case.load).and_then(Option::as_ref);
-        told::read(case.contestant, &stdout, &stderr, places)
+        reported::read(case.target, &stdout, &stderr, places)
     }
 
     /// The kernel's own times of a process's programs and of an empty one beside them, and how many drops were sent
@@ -128,7 +128,7 @@ impl Bench<'_> {
 
     /// Where a load is dropped, by droptrace itself.
     fn find_places(&self, case: &Case) -> Result<HashSet<u64>> {
-        let case = Case { contestant: Contestant::Stat, snaplen: None, cpus: 1, ..*case };
+        let case = Case { target: Target::Stat, snaplen: None, cpus: 1, ..*case };
         let generator = self.generator(&case)?;
         let child = self.start(&case)?;
         generator.send(4096, None, self.stopped)?;

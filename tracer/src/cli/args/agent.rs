@@ -12,7 +12,7 @@ pub use otlp::OtlpKnobs;
 
 use super::{Source, units};
 
-/// Figures that are older tell nothing of now.
+/// Metrics that are older are stale.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
 pub(super) const EXAMPLES: &str = "\
@@ -27,8 +27,8 @@ The file of --config is TOML; its keys are the names of the options above: `max-
 count more than those in the file. SIGHUP has both files read anew; what then is wrong is reported, and the agent goes on as \
 before.
 
-Paths: /metrics the figures, /-/healthy whether it runs, /-/ready whether the figures are there and fresh.
-Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+Paths: /metrics the metrics, /-/healthy whether the agent runs, /-/ready whether the metrics are there and fresh.
+Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 /// Options of `agent`.
 #[derive(Args, Clone, Debug)]
@@ -49,11 +49,11 @@ pub struct AgentArgs {
 /// Options that may be typed or stand in a file, under the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knobs {
-    /// Serve the figures here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:9870]
+    /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:9870]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 
-    /// Let anyone who reaches --listen read the figures in clear text, also from other hosts
+    /// Let anyone who reaches --listen read the metrics in clear text, also from other hosts
     #[arg(long)]
     pub listen_insecure: bool,
 
@@ -78,7 +78,7 @@ pub struct Knobs {
     #[arg(long, value_name = "TARGET")]
     pub netns: Option<String>,
 
-    /// Places that the kernel tells apart; drops at more of them are counted by reason only [default: 8192; less
+    /// Keys that have room in the kernel between two readings; drops of further keys may be counted by reason only [default: 8192; less
     /// with more than 128 CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]

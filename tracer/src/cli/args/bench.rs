@@ -7,7 +7,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use super::Format;
-use crate::bench::{Contestant, Options, SeriesName};
+use crate::bench::{Options, SeriesName, Target};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +19,7 @@ The load is dropped in a network namespace that is made for it and ends with the
 touched. Other programs (bpftrace, perf, dropwatch, retis) are measured if they are on PATH; who does not start is \
 listed with its own error. The machine should do nothing else meanwhile.
 
-Rights: root, or CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW for the load, and those of who is measured. Without them
+Capabilities: root, or CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW for the load, and those of each tool. Without them
 the load runs in a user namespace, if there may be one: then only what drops take by themselves is measured.
 Ctrl-C ends it, and shows what was measured by then.";
 
@@ -36,7 +36,7 @@ pub struct BenchArgs {
 
     /// Measure only with these listening
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
-    pub only: Vec<Contestant>,
+    pub only: Vec<Target>,
 
     /// Rounds of each series [default: what the time allows, at most 9, or 3 with --quick]
     #[arg(long, value_name = "N")]
@@ -62,18 +62,18 @@ pub struct BenchArgs {
 impl BenchArgs {
     /// What was typed, as the benchmark takes it.
     pub fn options(&self) -> Options {
-        let all = |typed: &[Contestant]| if typed.is_empty() { Contestant::ALL.into() } else { typed.to_vec() };
+        let all = |typed: &[Target]| if typed.is_empty() { Target::ALL.into() } else { typed.to_vec() };
         Options {
             quick: self.quick,
             rounds: self.rounds.map(Into::into),
             drops: self.drops.map(Into::into),
-            contestants: all(&self.only),
+            targets: all(&self.only),
             series: if self.series.is_empty() { SeriesName::ALL.into() } else { self.series.clone() },
         }
     }
 }
 
-impl ValueEnum for Contestant {
+impl ValueEnum for Target {
     fn value_variants<'a>() -> &'a [Self] {
         &Self::ALL
     }
@@ -110,13 +110,13 @@ mod tests {
     #[test]
     fn nothing_typed_means_all() {
         let all = options("droptrace bench");
-        assert_eq!((all.contestants.len(), all.series.len(), all.rounds), (Contestant::ALL.len(), 6, None));
+        assert_eq!((all.targets.len(), all.series.len(), all.rounds), (Target::ALL.len(), 6, None));
     }
 
     #[test]
     fn names_are_as_in_reports() {
         let some = options("droptrace bench --quick --series cost,loss --only net-dm-packet --only stat --rounds 2");
-        assert_eq!(some.contestants, [Contestant::NetDmPacket, Contestant::Stat]);
+        assert_eq!(some.targets, [Target::NetDmPacket, Target::Stat]);
         assert_eq!((some.series, some.rounds), (vec![SeriesName::Cost, SeriesName::Loss], Some(2)));
         assert!(Cli::try_parse_from(["droptrace", "bench", "--rounds", "0"]).is_err());
     }

@@ -9,7 +9,7 @@ use super::{ColorChoice, CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, NetDmMode, 
 use crate::source::ebpf::default_room;
 
 pub(super) const NOTES: &str = "\
-Each place and reason is a row: what both counted, and why they differ as far as counters tell. What no counter \
+Each drop site and reason is a row: what both counted, and why they differ as far as counters show. What no counter \
 explains is called unexplained.
 
 Examples:
@@ -42,7 +42,7 @@ pub struct CompareArgs {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// What the drop monitor is asked to tell: packets, joined one by one, or summaries
+    /// What the drop monitor is asked to report: packets, joined one by one, or summaries
     #[arg(long, value_enum, default_value_t = NetDmMode::Packet, value_name = "MODE")]
     pub net_dm_mode: NetDmMode,
 
@@ -50,7 +50,7 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     pub mode: Mode,
 
-    /// Places that each source tells apart; drops at more of them are counted by reason only
+    /// Keys that have room in each source; drops of further keys may be counted by reason only
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,

@@ -18,7 +18,7 @@ Examples:
   droptrace netlink watch NET_DM --format json | jq -c .attributes
   droptrace netlink crypto gcm           algorithms with gcm in their name: may IPsec use them here?
 
-Rights: none, but some groups take CAP_NET_ADMIN or CAP_SYS_ADMIN; as root, listeners also shows other network namespaces and whose the sockets are.
+Capabilities: none, but some groups need CAP_NET_ADMIN or CAP_SYS_ADMIN; as root, listeners also shows other network namespaces and whose the sockets are.
 Exit status: 0 done, 1 failed (also when the family is not there), 2 wrong usage.";
 
 /// Options of `netlink`.
@@ -37,7 +37,7 @@ pub enum NetlinkCommand {
     Families(ShowArgs),
     /// Show a family's commands, multicast groups, and what its attributes may be
     Family(FamilyArgs),
-    /// Show who listens to netlink multicasts, how full their buffers are, and what they missed
+    /// Show the sockets that receive netlink multicasts, how full their buffers are, and what they missed
     Listeners(ShowArgs),
     /// List the kernel's cryptographic algorithms: sizes, priority, self-test
     Crypto(CryptoArgs),

@@ -22,7 +22,7 @@ pub struct ReplayArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    /// Show one table by reason and place instead of single drops
+    /// Show one table by reason and drop site instead of single drops
     #[arg(long)]
     pub stat: bool,
 

@@ -14,7 +14,7 @@ Examples:
   droptrace snapshot --duration 1m -o \"$(hostname).json.zst\"
 
 It holds what the host drops and what is known of the host: kernel, interfaces, capture backend. Addresses of the \
-kernel and of packets are not in it. Rights, exit status and Ctrl-C are as in `droptrace --help`.";
+kernel and of packets are not in it. Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 /// Options of `snapshot`.
 #[derive(Args, Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct SnapshotArgs {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Places that the kernel tells apart; drops at more of them are counted by reason only
+    /// Keys that have room in the kernel between two readings; drops of further keys may be counted by reason only
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,

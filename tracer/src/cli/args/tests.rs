@@ -137,7 +137,7 @@ fn help_teaches() {
     assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
     let text = help.to_string();
     println!("{text}");
-    for word in ["Examples:", "Rights:", "Exit status:", "--map-entries", "[default: 8192]", "trace"] {
+    for word in ["Examples:", "Capabilities:", "Exit status:", "--map-entries", "[default: 8192]", "trace"] {
         assert!(text.contains(word), "{word}");
     }
     let short = parse("-h").unwrap_err().to_string();

@@ -10,7 +10,7 @@ use crate::netlink::{Decoded, Decoder, Value, names};
 use crate::outside::to_json;
 use crate::sink::printable;
 
-/// Something that happened to one who listens.
+/// Something that happened to a subscriber.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen<'m> {
     /// A message came.

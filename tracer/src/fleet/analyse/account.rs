@@ -83,7 +83,7 @@ fn lost(view: &View<'_>) -> Option<Finding> {
     Some(draft.done())
 }
 
-/// One finding for each way to listen.
+/// One finding for each capture backend.
 fn unknown(view: &View<'_>) -> Vec<Finding> {
     let mut by_step: BTreeMap<&str, Vec<HostId>> = BTreeMap::new();
     for (id, host) in by_id(view).filter(|(_, host)| host.lost.is_none() && host.silence.is_none()) {
@@ -96,7 +96,7 @@ fn unknown(view: &View<'_>) -> Vec<Finding> {
             .evidence("hosts", figure(ids.len()), "hosts")
             .evidence("hosts of the fleet", figure(view.fleet.hosts().len()), "hosts")
             .hosts(view, ids.into_iter().map(|id| (id, None)), "packets")
-            .means("This way to listen can lose drops without counting them: their counts are at least what is told.")
+            .means("This capture backend can lose drops without counting them: the counts are lower bounds.")
             .next(&["droptrace doctor"])
             .done()
     };

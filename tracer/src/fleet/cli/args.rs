@@ -19,11 +19,11 @@ Examples:
   droptrace-fleet merge today/ --baseline yesterday/ --html fleet.html
   droptrace-fleet explain SOCKET_RCVBUFF           what this reason means, and what to do
 
-It tells what the fleet drops most and, as findings: what is new since the baseline, which hosts and groups of hosts \
+It reports what the fleet drops most and, as findings: what is new since the baseline, which hosts and groups of hosts \
 stand out, storms, hosts that lost drops, and hosts gone silent; each with what shows it, what it means and what to run \
 next.
 
-It needs no rights and no kernel, and only diagnose a network.
+It needs no capabilities and no BPF; only diagnose needs a network.
 Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
 
 const MERGE_EXAMPLES: &str = "\
@@ -46,7 +46,7 @@ Examples:
   droptrace-fleet explain                      list all reasons
   droptrace-fleet explain SOCKET_RCVBUFF       one reason; lower case and SKB_DROP_REASON_ do as well";
 
-/// Tells what many hosts drop, what of it is new, which hosts stand out, and what to do.
+/// Reports what many hosts drop, what of it is new, which hosts stand out, and what to do.
 #[derive(Debug, Parser)]
 #[command(name = "droptrace-fleet", version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -64,7 +64,7 @@ pub enum Command {
     /// Look at the snapshots of many hosts
     #[command(after_help = MERGE_EXAMPLES)]
     Merge(MergeArgs),
-    /// Tell what a drop reason means, what causes it, and what to look at next
+    /// Explain what a drop reason means, what causes it, and what to look at next
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
 }

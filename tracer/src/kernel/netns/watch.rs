@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::folder::Folders;
 use super::{FOLDERS, Identify, Names};
+use crate::kernel::clock::thread_time;
 
 /// The folders are read at this interval, for whatever no event told; less often where that would take this thread more
 /// than a hundredth of a processor, as of ten thousand names.
@@ -78,9 +78,9 @@ impl<I: Identify> Watch<I> {
             if now >= next_reading {
                 // First the watches: what appears in between is then told by both.
                 events.watch(self.folders.paths());
-                let before = processor_time();
+                let before = thread_time();
                 self.folders.read(&self.names);
-                let taken = processor_time().saturating_sub(before);
+                let taken = thread_time().saturating_sub(before);
                 next_reading = now + READ_INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
             }
             self.folders.look_again(&self.names, now);
@@ -111,11 +111,6 @@ impl<I: Identify> Watch<I> {
         });
         must_read
     }
-}
-
-/// Processor time of this thread.
-fn processor_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 #[derive(Debug)]

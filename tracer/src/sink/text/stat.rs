@@ -204,12 +204,12 @@ impl View<'_> {
         lines.extend(rows[..shown].iter().map(plain));
         if !hidden.is_empty() {
             let packets = hidden.iter().map(|rank| rank.total.packets).sum();
-            lines.push(self.more("place", hidden.len(), packets));
+            lines.push(self.more("row", hidden.len(), packets));
         }
         lines.extend(rows[shown..shown + shown_overflow].iter().map(plain));
         if !hidden_overflow.is_empty() {
             let packets = hidden_overflow.iter().map(|total| total.packets).sum();
-            lines.push(self.more("reason without a place", hidden_overflow.len(), packets));
+            lines.push(self.more("reason without a drop site", hidden_overflow.len(), packets));
         }
         lines.extend(rows[shown + shown_overflow..].iter().map(plain));
         lines
@@ -236,7 +236,7 @@ impl View<'_> {
         } else {
             self.ranks.iter().map(|rank| rank.rate).sum()
         };
-        Row::of_sum(packets, rate, bytes, format!("in all, {}", counted(drops.len(), "place")))
+        Row::of_sum(packets, rate, bytes, format!("total, {}", counted(drops.len(), "row")))
     }
 
     fn extra(&self) -> Extra {

@@ -18,7 +18,7 @@ const MAX_NETNS: usize = 16;
 const MIN_NAME: usize = 10;
 /// The first that fits is shown.
 const NO_PLACE: [&str; 3] =
-    ["place unknown: map full, raise --map-entries", "map full, raise --map-entries", "map full"];
+    ["drop site unknown: map full, raise --map-entries", "map full, raise --map-entries", "map full"];
 
 /// A row as it will be shown, but for what has to fit.
 pub(super) struct Row<'r> {

@@ -90,13 +90,13 @@ fn rows_beyond_the_top_are_summed_up() {
       PACKETS    PKT/S        BYTES  REASON          WHERE                              IFACE      PROTO
     1,000,000  100,000  106,000,000  SOCKET_RCVBUFF  udp_queue_rcv_one_skb+0x1a7        lo         ipv4
         4,211      421      353,724  NETFILTER_DROP  nft_do_c…stprop.0+0x5 [nf_tables]  enp0s31f6  ipv6
-    … and 4 more places with 1,020 packets
-    1,005,231  100,523  106,419,154  in all, 6 places
+    … and 4 more rows with 1,020 packets
+    1,005,231  100,523  106,419,154  total, 6 rows
     ledger: 1,005,231 hits = 1,005,231 accounted + 0 overflow + 0 filtered; nothing lost
     ");
-    assert!(!top(Some(0)).contains("more place"));
-    assert!(!top(None).contains("more place"));
-    assert!(top(Some(5)).contains("… and 1 more place with 2 packets\n"));
+    assert!(!top(Some(0)).contains("more row"));
+    assert!(!top(None).contains("more row"));
+    assert!(top(Some(5)).contains("… and 1 more row with 2 packets\n"));
 }
 
 fn grown(mut report: StatReport, by: u64) -> StatReport {
@@ -152,7 +152,7 @@ fn the_last_table_of_a_live_run_is_whole() {
     let size = || Size { width: 80, height: Some(10) };
     let options = StatTextOptions { live: true, size: Box::new(size), ..PLAIN(80) };
     let text = shown(options, &[report(totals(), overflow())]);
-    assert!(!text.contains("more place"), "{text}");
+    assert!(!text.contains("more row"), "{text}");
 }
 
 #[test]

@@ -91,7 +91,8 @@ fn cache_slots(map_entries: u32) -> u32 {
     map_entries.checked_ilog2().map_or(1, |bits| 1 << bits).min(most)
 }
 
-/// Tables of a generation for so much room: together as many slots, but none where the cache alone has half of that.
+/// Tables of a generation for so much room: with as many slots, or up to half as many where that is no power of two. None
+/// where the cache alone has more than half, and no more than there may be.
 fn tables(map_entries: u32) -> u32 {
     let most = u32::try_from(CACHE_SLOTS).unwrap_or(u32::MAX);
     match (map_entries / most).checked_ilog2() {

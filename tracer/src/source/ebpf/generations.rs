@@ -4,10 +4,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use rustix::time::{ClockId, clock_gettime};
 use tracer_common::{
     CacheSlot, Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames,
     SiteBucket, SiteKey, Table, TrapNames, overflow_reason,
@@ -17,6 +15,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use super::Error;
 use super::sys::{GracePeriod, RawMap};
 use super::totals::{Ticks, Totals};
+use crate::kernel::clock::thread_time;
 
 /// The maps of one generation.
 struct Generation {
@@ -98,12 +97,12 @@ impl Generations {
         self.current = 1 - idle;
         self.generation.update(&0_u32.to_ne_bytes(), &self.current.to_ne_bytes())?;
         self.grace.wait()?;
-        let before = clock_gettime(ClockId::ThreadCPUTime);
+        let before = thread_time();
         let states = self.states()?;
         self.drain(idle, &states, totals)?;
         totals.settle();
         self.read_state(&states, totals)?;
-        let taken = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - before).unwrap_or_default();
+        let taken = thread_time().saturating_sub(before);
         tracing::debug!("a reading took {taken:?} of CPU time, without the grace period");
         Ok(())
     }
@@ -122,16 +121,13 @@ impl Generations {
     /// Takes what one generation has, which no program uses.
     fn drain(&mut self, index: u32, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
         let names = self.drain_names(index)?;
-        self.drain_counts(index, states, &names, totals)?;
-        self.drain_overflow(index, totals)?;
-        self.drain_tables(index, states, &names, totals)?;
+        let mut sums = Sums { clock: self.clock, names: &names, totals, max_rows: self.max_rows };
+        self.drain_counts(index, states, &mut sums)?;
+        self.drain_overflow(index, sums.totals)?;
+        self.drain_tables(index, states, &mut sums)?;
         self.generation(index).drops.drain(|key, values| {
             let Ok(key) = DropKey::read_from_bytes(key) else { return };
-            for (count, state) in per_cpu::<DropCount>(values).zip(states) {
-                if count.packets > 0 {
-                    totals.add(key, self.clock.dated(&count, state.ticks), || known(&names, &key), self.max_rows);
-                }
-            }
+            per_cpu(values).zip(states).for_each(|(count, state)| sums.add(key, &count, state));
         })
     }
 
@@ -150,19 +146,19 @@ impl Generations {
     }
 
     /// The cache's slots, and what the programs did.
-    fn drain_counts(&mut self, index: u32, states: &[CpuState], names: &Names, totals: &mut Totals) -> io::Result<()> {
-        let Self { counts, clock, max_rows, hits, buffer, zeros, .. } = self;
+    fn drain_counts(&mut self, index: u32, states: &[CpuState], sums: &mut Sums<'_>) -> io::Result<()> {
+        let Self { counts, hits, buffer, zeros, .. } = self;
         counts.lookup(&index.to_ne_bytes(), buffer)?;
         // Cleared before it is added up, so that nothing is added twice whatever fails below.
         counts.update(&index.to_ne_bytes(), zeros)?;
         let at = usize::from(index != 0);
         // Less than 0 on one CPU in one generation where more was taken back than counted.
         hits[at] = states.iter().fold(0, |sum, state| sum.wrapping_add(state.hits[at]));
-        totals.hits = hits[0].wrapping_add(hits[1]);
+        sums.totals.hits = hits[0].wrapping_add(hits[1]);
         for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(states) {
             let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
-            add_slots(cpu.slots.into_iter(), state, clock, names, totals, *max_rows);
-            totals.add_counters(&cpu.counters);
+            cpu.slots.iter().for_each(|slot| sums.add(slot.key, &slot.count, state));
+            sums.totals.add_counters(&cpu.counters);
             self.has_overflow[at] |= cpu.counters.overflow > 0;
             self.used_tables[at] |= cpu.counters.tables;
         }
@@ -170,8 +166,8 @@ impl Generations {
     }
 
     /// The tables that have keys. One key makes one table, of all CPUs, be read.
-    fn drain_tables(&mut self, index: u32, states: &[CpuState], names: &Names, totals: &mut Totals) -> io::Result<()> {
-        let Self { tables, clock, max_rows, buffer, zeros, used_tables, table_count, cpus, .. } = self;
+    fn drain_tables(&mut self, index: u32, states: &[CpuState], sums: &mut Sums<'_>) -> io::Result<()> {
+        let Self { tables, buffer, zeros, used_tables, table_count, cpus, .. } = self;
         let used = &mut used_tables[usize::from(index != 0)];
         let size = size_of::<Table>() * *cpus;
         let (buffer, zeros) = (&mut buffer[..size], &zeros[..size]);
@@ -181,7 +177,7 @@ impl Generations {
             tables.update(&key, zeros)?;
             *used &= *used - 1;
             for (bytes, state) in buffer.chunks_exact(size_of::<Table>()).zip(states) {
-                add_slots(per_cpu(bytes), state, clock, names, totals, *max_rows);
+                per_cpu::<CacheSlot>(bytes).for_each(|slot| sums.add(slot.key, &slot.count, state));
             }
         }
         Ok(())
@@ -269,25 +265,25 @@ impl Generations {
     }
 }
 
-/// Adds what a CPU counted in slots.
-fn add_slots(
-    slots: impl Iterator<Item = CacheSlot>,
-    state: &CpuState,
-    clock: &Ticks,
-    names: &Names,
-    totals: &mut Totals,
-    max_rows: usize,
-) {
-    for slot in slots.filter(|slot| slot.count.packets > 0) {
-        totals.add(slot.key, clock.dated(&slot.count, state.ticks), || known(names, &slot.key), max_rows);
-    }
-}
-
 /// What was known of keys at their first drop.
 type Names = HashMap<DropKey, PlaceNames, RandomState>;
 
-fn known(names: &Names, key: &DropKey) -> PlaceNames {
-    names.get(key).copied().unwrap_or_default()
+/// Where the counts of a generation are added up.
+struct Sums<'r> {
+    clock: Ticks,
+    names: &'r Names,
+    totals: &'r mut Totals,
+    max_rows: usize,
+}
+
+impl Sums<'_> {
+    /// Adds what one CPU counted by a key.
+    fn add(&mut self, key: DropKey, count: &DropCount, state: &CpuState) {
+        if count.packets > 0 {
+            let names = || self.names.get(&key).copied().unwrap_or_default();
+            self.totals.add(key, self.clock.dated(count, state.ticks), names, self.max_rows);
+        }
+    }
 }
 
 /// The values of all CPUs in what a look-up of a per-CPU map yields.

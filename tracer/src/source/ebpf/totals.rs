@@ -16,7 +16,7 @@ pub struct Count {
     pub first_ns: u64,
     /// Last drop, likewise.
     pub last_ns: u64,
-    /// What was known at the first drop.
+    /// What was known at the first drop, or as soon as there was room for it.
     pub names: PlaceNames,
 }
 
@@ -26,8 +26,14 @@ impl Count {
         self.bytes = self.bytes.wrapping_add(other.bytes);
         self.first_ns = self.first_ns.min(other.first_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
-        if self.names.netns_inum == 0 {
-            self.names.netns_inum = names().netns_inum;
+        if self.names.netns_inum == 0 || self.names.interface[0] == 0 {
+            let known = names();
+            if self.names.netns_inum == 0 {
+                self.names.netns_inum = known.netns_inum;
+            }
+            if self.names.interface[0] == 0 {
+                self.names.interface = known.interface;
+            }
         }
     }
 }

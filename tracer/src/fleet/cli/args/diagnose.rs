@@ -39,7 +39,7 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "1h")]
     pub range: Duration,
 
-    /// How long a time before it tells what is usual; 0 for none
+    /// How long a time before shows what is usual; 0 for none
     #[arg(long, value_name = "TIME", value_parser = span_or_none, default_value = "1d")]
     pub baseline: Duration,
 
@@ -51,7 +51,7 @@ pub struct DiagnoseArgs {
     #[arg(long = "match", value_name = "LABEL=\"VALUE\"")]
     pub matchers: Vec<String>,
 
-    /// Labels that together tell agents apart
+    /// Labels that together identify an agent
     #[arg(long, value_name = "LABELS", value_delimiter = ',', default_value = "job,instance")]
     pub identity: Vec<String>,
 

@@ -1,11 +1,11 @@
-//! Who is measured: droptrace in its ways to listen, and other programs that tell of drops.
+//! The tools under test: droptrace with each capture backend, and other tools that report drops.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Contestant {
+pub enum Target {
     /// Nobody: how far the measurement itself is off.
     Nothing,
     /// A kernel program that does nothing.
@@ -75,7 +75,7 @@ pub(super) struct Launch {
 
 const BPFTRACE: &str = "tracepoint:skb:kfree_skb { @[args->reason, args->location] = count(); }";
 
-impl Contestant {
+impl Target {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Self; 15] = [
         Self::Nothing,
@@ -129,7 +129,7 @@ impl Contestant {
         )
     }
 
-    /// Ends without having told what it heard last, so that it is to be given time.
+    /// Ends without having reported what it heard last, so that it is to be given time.
     pub(super) const fn is_late(self) -> bool {
         matches!(self, Self::DropwatchSummary | Self::DropwatchPacket)
     }
@@ -224,22 +224,22 @@ mod tests {
 
     #[test]
     fn names_are_distinct_and_commands_are_told_of_programs() {
-        let names: std::collections::HashSet<_> = Contestant::ALL.map(Contestant::name).into_iter().collect();
-        assert_eq!(names.len(), Contestant::ALL.len());
-        for contestant in Contestant::ALL {
-            let launch = contestant.launch(Path::new("/own"), Path::new("/folder"), 7, None);
-            assert_eq!(launch.is_some(), contestant.command(None).is_some(), "{contestant:?}");
+        let names: std::collections::HashSet<_> = Target::ALL.map(Target::name).into_iter().collect();
+        assert_eq!(names.len(), Target::ALL.len());
+        for target in Target::ALL {
+            let launch = target.launch(Path::new("/own"), Path::new("/folder"), 7, None);
+            assert_eq!(launch.is_some(), target.command(None).is_some(), "{target:?}");
         }
     }
 
     #[test]
     fn only_sources_that_know_namespaces_are_asked_for_one() {
-        let arguments = |contestant: Contestant| {
-            let launch = contestant.launch(Path::new("/own"), Path::new("/folder"), 7, Some(64)).unwrap();
+        let arguments = |target: Target| {
+            let launch = target.launch(Path::new("/own"), Path::new("/folder"), 7, Some(64)).unwrap();
             launch.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
-        assert!(arguments(Contestant::TraceAll).ends_with("--netns 7 --snaplen 64"));
-        assert!(!arguments(Contestant::NetDmPacket).contains("--netns"));
-        assert!(arguments(Contestant::Perf).contains("--control=fifo:/folder/control,/folder/answer"));
+        assert!(arguments(Target::TraceAll).ends_with("--netns 7 --snaplen 64"));
+        assert!(!arguments(Target::NetDmPacket).contains("--netns"));
+        assert!(arguments(Target::Perf).contains("--control=fifo:/folder/control,/folder/answer"));
     }
 }

@@ -1,15 +1,15 @@
-//! What each program told of the load, held against what was sent.
+//! What each program reported of the load, held against what was sent.
 
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::contestant::Contestant;
+use super::target::Target;
 
-/// What a program told.
+/// What a program reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Reported {
     /// Drops that it counted or showed.
     pub(super) seen: u64,
     /// Drops that it counted and did not show, as it was asked to.
@@ -34,17 +34,17 @@ pub(super) struct Account {
     pub(super) lost: Vec<(String, u64)>,
 }
 
-/// The causes of what is missing, and of which no number was told.
+/// The causes of what is missing, and of which no number was reported.
 const WITHOUT_A_WORD: &str = "without a word";
 const WITHOUT_A_NUMBER: &str = "without a number";
 
-impl Told {
+impl Reported {
     /// # Errors
-    /// If what was told cannot be true of what was sent.
+    /// If what was reported cannot be true of what was sent.
     pub(super) fn account(self, sent: u64) -> Result<Account> {
         let Self { seen, held_back, mut lost, is_exact, tells_losses, tells_of_loss } = self;
-        let told_lost: u64 = lost.iter().map(|(_, drops)| drops).sum();
-        let sum = seen + held_back + told_lost;
+        let reported_lost: u64 = lost.iter().map(|(_, drops)| drops).sum();
+        let sum = seen + held_back + reported_lost;
         ensure!(
             !is_exact || sum == sent,
             "its account does not add up: {sent} sent, {seen} seen + {held_back} held back + {lost:?} lost"
@@ -57,9 +57,9 @@ impl Told {
         let missing = sent - accounted;
         if missing == 0 {
             lost.clear();
-        } else if told_lost < missing {
+        } else if reported_lost < missing {
             let cause = if tells_of_loss { WITHOUT_A_NUMBER } else { WITHOUT_A_WORD };
-            lost.push((cause.into(), missing - told_lost));
+            lost.push((cause.into(), missing - reported_lost));
         }
         lost.retain(|(_, drops)| *drops > 0);
         Ok(Account { accounted, held_back, foreign: (seen + held_back).saturating_sub(sent), lost })
@@ -67,22 +67,22 @@ impl Told {
 }
 
 /// Reads what a program printed. `places` are the addresses of the load's drops, if they are known.
-pub(super) fn read(contestant: Contestant, stdout: &str, stderr: &str, places: Option<&HashSet<u64>>) -> Result<Told> {
+pub(super) fn read(target: Target, stdout: &str, stderr: &str, places: Option<&HashSet<u64>>) -> Result<Reported> {
     let is_here = |address: u64| places.is_none_or(|places| places.contains(&address));
-    match contestant {
-        Contestant::Bpftrace => bpftrace(stdout, is_here),
-        Contestant::Perf => perf(stdout),
-        Contestant::DropwatchSummary => dropwatch_summary(stdout, is_here),
-        Contestant::DropwatchPacket => Ok(counted(count(stdout, "drop at:"))),
-        Contestant::Retis => Ok(counted(count(stdout, " drop (") + count(stderr, " drop ("))),
-        Contestant::Nothing | Contestant::Empty => Ok(Told::default()),
-        Contestant::Both => both(stdout, is_here),
+    match target {
+        Target::Bpftrace => bpftrace(stdout, is_here),
+        Target::Perf => perf(stdout),
+        Target::DropwatchSummary => dropwatch_summary(stdout, is_here),
+        Target::DropwatchPacket => Ok(counted(count(stdout, "drop at:"))),
+        Target::Retis => Ok(counted(count(stdout, " drop (") + count(stderr, " drop ("))),
+        Target::Nothing | Target::Empty => Ok(Reported::default()),
+        Target::Both => both(stdout, is_here),
         _ => droptrace(stdout, is_here),
     }
 }
 
-fn counted(seen: u64) -> Told {
-    Told { seen, ..Told::default() }
+fn counted(seen: u64) -> Reported {
+    Reported { seen, ..Reported::default() }
 }
 
 fn count(text: &str, words: &str) -> u64 {
@@ -90,7 +90,7 @@ fn count(text: &str, words: &str) -> u64 {
 }
 
 /// `@[2, 0xffffffff…]: 12`.
-fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let row = |line: &str| -> Option<(u64, u64)> {
         let (key, count) = line.strip_prefix("@[")?.split_once("]: ")?;
         let address = key.split_once(", ")?.1;
@@ -110,7 +110,7 @@ fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
 
 /// `perf report --stats`: `SAMPLE events: 12`. Each of the `LOST events` stands for a number of samples, which it does
 /// not tell.
-fn perf(text: &str) -> Result<Told> {
+fn perf(text: &str) -> Result<Reported> {
     if !text.contains("TOTAL events:") {
         bail!("perf report prints no statistics");
     }
@@ -119,11 +119,11 @@ fn perf(text: &str) -> Result<Told> {
         let number = line.and_then(|rest| rest.split_whitespace().next());
         Ok(number.map_or(Ok(0), str::parse)?)
     };
-    Ok(Told { tells_of_loss: events("LOST")? > 0, ..counted(events("SAMPLE")?) })
+    Ok(Reported { tells_of_loss: events("LOST")? > 0, ..counted(events("SAMPLE")?) })
 }
 
 /// `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`, or `12 drops at location 0xffffffff… [software]`.
-fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let mut seen = 0_u64;
     for line in text.lines() {
         let Some((count, place)) = line.split_once(" drops at ") else { continue };
@@ -137,13 +137,13 @@ fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> 
 }
 
 /// One account of both sources, of which the kernel program hears each drop.
-fn both(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+fn both(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
     let ledger = document["sources"].as_array().and_then(|sources| sources.iter().find(|it| it["source"] == "ebpf"));
     let missed = ledger.context("droptrace took one source only")?["ledger"]["missed"].as_u64();
     let seen = at_places(&document["drops"], is_here)?.context("droptrace tells no drops")?;
     let lost = vec![("missed".to_owned(), missed.unwrap_or(0))];
-    Ok(Told { seen, lost, tells_losses: true, ..Told::default() })
+    Ok(Reported { seen, lost, tells_losses: true, ..Reported::default() })
 }
 
 /// Packets of the rows at the load's places; none without rows.
@@ -155,7 +155,7 @@ fn at_places(rows: &Value, is_here: impl Fn(u64) -> bool) -> Result<Option<u64>>
 }
 
 /// The last document of `stat`, or the ledger of `trace`.
-fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
     let sources = document["sources"].as_array().context("droptrace tells no sources")?;
     let ledger = |name: &str| sources.iter().find(|source| source["source"] == name).map(|source| &source["ledger"]);
@@ -165,7 +165,7 @@ fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Told> {
     net_dm(ledger("net_dm").context("droptrace took neither source")?, &document, is_here)
 }
 
-fn ebpf(ledger: &Value) -> Result<Told> {
+fn ebpf(ledger: &Value) -> Result<Reported> {
     let number = |of: &Value, field: &str| of[field].as_u64().with_context(|| format!("no {field} in {of}"));
     let [hits, accounted, overflow, filtered] =
         ["hits", "accounted", "overflow", "filtered"].map(|field| number(ledger, field));
@@ -184,17 +184,17 @@ fn ebpf(ledger: &Value) -> Result<Told> {
     let seen = seen.saturating_sub(number(ledger, "unknown_netns")?);
     // The kernel tells of those of all namespaces.
     lost.push(("missed".into(), uncounted));
-    Ok(Told { seen, held_back, lost, is_exact: uncounted == 0, tells_losses: true, tells_of_loss: false })
+    Ok(Reported { seen, held_back, lost, is_exact: uncounted == 0, tells_losses: true, tells_of_loss: false })
 }
 
-fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Result<Told> {
+fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let seen = match at_places(&document["drops"], is_here)? {
         Some(seen) => seen,
         None => ledger["accounted"].as_u64().context("no accounted drops")?,
     };
     let causes = ["tail_drops", "unheard", "undecodable"];
     let lost = causes.map(|cause| (cause.to_owned(), ledger[cause].as_u64().unwrap_or(0)));
-    Ok(Told { seen, lost: lost.into(), tells_losses: !ledger["lost"].is_null(), ..Told::default() })
+    Ok(Reported { seen, lost: lost.into(), tells_losses: !ledger["lost"].is_null(), ..Reported::default() })
 }
 
 #[cfg(test)]

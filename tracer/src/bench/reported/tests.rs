@@ -4,29 +4,29 @@ fn here() -> HashSet<u64> {
     HashSet::from([0xffff_ffff_8204_5927])
 }
 
-fn read_here(contestant: Contestant, stdout: &str) -> Result<Told> {
-    read(contestant, stdout, "", Some(&here()))
+fn read_here(target: Target, stdout: &str) -> Result<Reported> {
+    read(target, stdout, "", Some(&here()))
 }
 
 #[test]
 fn rows_of_bpftrace_count_at_the_load_s_places() {
     let text = "Attaching 1 probe...\n\n\n@[2, 0xffffffff820c879a]: 5\n@[6, 0xffffffff82045927]: 400\n\
                 @[7, 18446744071595907367]: 20\n";
-    assert_eq!(read_here(Contestant::Bpftrace, text).unwrap().seen, 420);
-    assert_eq!(read(Contestant::Bpftrace, text, "", None).unwrap().seen, 425);
-    assert_eq!(read_here(Contestant::Bpftrace, "").unwrap().seen, 0);
-    assert!(read_here(Contestant::Bpftrace, "@[6, nonsense]: 4\n").is_err());
+    assert_eq!(read_here(Target::Bpftrace, text).unwrap().seen, 420);
+    assert_eq!(read(Target::Bpftrace, text, "", None).unwrap().seen, 425);
+    assert_eq!(read_here(Target::Bpftrace, "").unwrap().seen, 0);
+    assert!(read_here(Target::Bpftrace, "@[6, nonsense]: 4\n").is_err());
 }
 
 #[test]
 fn perf_tells_samples() {
     let text =
         "\nAggregated stats:\n           TOTAL events:      40399\n            SAMPLE events:      40000  (99.0%)\n";
-    assert_eq!(read_here(Contestant::Perf, text).unwrap().seen, 40_000);
-    assert_eq!(read_here(Contestant::Perf, "TOTAL events: 3\n").unwrap().seen, 0);
-    assert!(read_here(Contestant::Perf, "").is_err());
+    assert_eq!(read_here(Target::Perf, text).unwrap().seen, 40_000);
+    assert_eq!(read_here(Target::Perf, "TOTAL events: 3\n").unwrap().seen, 0);
+    assert!(read_here(Target::Perf, "").is_err());
     let lossy = text.replace("SAMPLE", "LOST events: 3\n  SAMPLE");
-    let account = read_here(Contestant::Perf, &lossy).unwrap().account(40_100).unwrap();
+    let account = read_here(Target::Perf, &lossy).unwrap().account(40_100).unwrap();
     assert_eq!(account.lost, [(WITHOUT_A_NUMBER.to_owned(), 100)]);
 }
 
@@ -35,10 +35,10 @@ fn dropwatch_tells_places_or_packets() {
     let text = "Initializing null lookup method\n12 drops at udp_queue_rcv_one_skb+1a7 (0xffffffff82045927) [software]\n\
                 3 drops at other+1 (0xffffffff82045928) [software]\n\
                 30 drops at location 0xffffffff82045927 [software]\n";
-    assert_eq!(read_here(Contestant::DropwatchSummary, text).unwrap().seen, 42);
-    assert!(read_here(Contestant::DropwatchSummary, "3 drops at nowhere\n").is_err());
+    assert_eq!(read_here(Target::DropwatchSummary, text).unwrap().seen, 42);
+    assert!(read_here(Target::DropwatchSummary, "3 drops at nowhere\n").is_err());
     let text = "drop at: f+1 (0xffffffff82045927)\norigin: software\ndrop at: f+1 (0xffffffff82045927)\n";
-    assert_eq!(read_here(Contestant::DropwatchPacket, text).unwrap().seen, 2);
+    assert_eq!(read_here(Target::DropwatchPacket, text).unwrap().seen, 2);
 }
 
 const STAT: &str = r#"{"schema":"droptrace.stat.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":
@@ -46,15 +46,15 @@ const STAT: &str = r#"{"schema":"droptrace.stat.v1","sources":[{"source":"ebpf",
 
 #[test]
 fn droptrace_s_counts_have_to_be_exact() {
-    let told = read_here(Contestant::Stat, STAT).unwrap();
-    let account = told.clone().account(100).unwrap();
+    let reported = read_here(Target::Stat, STAT).unwrap();
+    let account = reported.clone().account(100).unwrap();
     assert_eq!((account.accounted, account.lost.len(), account.foreign), (100, 0, 0));
     for wrong in [99, 101] {
-        let error = told.clone().account(wrong).unwrap_err().to_string();
+        let error = reported.clone().account(wrong).unwrap_err().to_string();
         assert!(error.contains("does not add up"), "{error}");
     }
     let off = STAT.replace(r#""hits":120"#, r#""hits":121"#);
-    assert!(read_here(Contestant::Stat, &off).unwrap_err().to_string().contains("does not add up"));
+    assert!(read_here(Target::Stat, &off).unwrap_err().to_string().contains("does not add up"));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn records_are_shown_held_back_or_lost() {
         r#""events":null"#,
         r#""events":{"offered":100,"submitted":63,"suppressed":30,"ring_full":7,"delivered":60,"undecodable":1,"pending":2}"#,
     );
-    let account = read_here(Contestant::Trace, &text).unwrap().account(100).unwrap();
+    let account = read_here(Target::Trace, &text).unwrap().account(100).unwrap();
     assert_eq!((account.accounted, account.held_back), (90, 30));
     let lost = [("ring_full", 7), ("undecodable", 1), ("pending", 2)].map(|(cause, drops)| (cause.to_owned(), drops));
     assert_eq!(account.lost, lost);
@@ -74,12 +74,12 @@ fn both_sources_make_one_account() {
     let rows =
         r#""drops":[{"address":"0xffffffff82045927","packets":80},{"address":"0xffffffff82045928","packets":9}]"#;
     let text = STAT.replace(r#""drops":[]"#, rows);
-    let told = read_here(Contestant::Both, &text).unwrap();
-    assert_eq!(told.clone().account(80).unwrap().accounted, 80);
-    assert_eq!(told.clone().account(70).unwrap().foreign, 10);
-    assert!(told.account(81).unwrap_err().to_string().contains("short"));
+    let reported = read_here(Target::Both, &text).unwrap();
+    assert_eq!(reported.clone().account(80).unwrap().accounted, 80);
+    assert_eq!(reported.clone().account(70).unwrap().foreign, 10);
+    assert!(reported.account(81).unwrap_err().to_string().contains("short"));
     let one = STAT.replace("ebpf", "net_dm");
-    assert!(read_here(Contestant::Both, &one).unwrap_err().to_string().contains("one source"));
+    assert!(read_here(Target::Both, &one).unwrap_err().to_string().contains("one source"));
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn the_drop_monitor_tells_others_drops_and_may_be_short_only_in_summary_mode() {
             {{"address":"0xffffffff82045928","packets":9}}]}}"#
         )
     };
-    let told = |lost| read_here(Contestant::NetDmPacket, &text(lost)).unwrap();
-    assert_eq!(told("15").account(70).unwrap().foreign, 10);
-    let account = told("15").account(95).unwrap();
+    let reported = |lost| read_here(Target::NetDmPacket, &text(lost)).unwrap();
+    assert_eq!(reported("15").account(70).unwrap().foreign, 10);
+    let account = reported("15").account(95).unwrap();
     assert_eq!((account.accounted, account.lost), (80, vec![("tail_drops".to_owned(), 15)]));
-    assert!(told("15").account(96).unwrap_err().to_string().contains("short"));
-    let lost = told("null").account(100).unwrap().lost;
+    assert!(reported("15").account(96).unwrap_err().to_string().contains("short"));
+    let lost = reported("null").account(100).unwrap().lost;
     assert_eq!(lost, [("tail_drops".to_owned(), 15), (WITHOUT_A_WORD.to_owned(), 5)]);
 }
