@@ -88,17 +88,11 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Installs what a build of libFuzzer needs.
-pub(crate) fn ready() -> Result<()> {
+/// Builds all targets, and returns the folder that has them.
+fn build() -> Result<PathBuf> {
     if process::find_program("c++").is_none() {
         apt::install(&["g++"]).context("libFuzzer needs a C++ compiler")?;
     }
-    Ok(())
-}
-
-/// Builds all targets, and returns the folder that has them.
-fn build() -> Result<PathBuf> {
-    ready()?;
     announce("building the fuzz targets");
     let target = cargo::root().join("target/fuzz");
     let host = Toolchain::find()?.host;
