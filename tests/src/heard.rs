@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use tokio::runtime::Runtime;
-use tracer::event::PacketStart;
+use tracer::backend::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
+use tracer::domain::event::PacketStart;
 use tracer::kernel::btf::KernelBtf;
-use tracer::source::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 
 /// Room for all records of a test, which are read at its end.
 const RING_SIZE: u32 = 64 << 20;

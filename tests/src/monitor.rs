@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tracer::source::net_dm::{Found, NetDmSource};
+use tracer::backend::net_dm::{Found, NetDmSource};
 
 use crate::eventually;
 use crate::trials::Unable;

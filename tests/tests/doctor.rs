@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tests::droptrace::{Droptrace, binary};
 use tests::kernel;
 use tests::trials::{self, Unable, trial_as_root};
-use tracer::session;
+use tracer::run;
 
 /// What this kernel is, and what was found right.
 const GOLDEN: [(&str, &str); 9] = [
@@ -42,7 +42,7 @@ fn is_as_found_right(rights: &str, prefix: &[&str]) -> Result<()> {
 }
 
 fn this_kernel() -> String {
-    let release = session::host().kernel;
+    let release = run::host().kernel;
     let series: Vec<_> = release.split(['.', '-']).take(2).collect();
     let locked_down = if kernel::is_confidential() { " locked down" } else { "" };
     let modules = if std::fs::exists("/proc/modules").unwrap_or(false) { "" } else { " without modules" };
@@ -60,7 +60,7 @@ fn diagnosis(prefix: &[&str]) -> Result<String> {
     ensure!(finished.status.success(), "{finished:?}");
     let path = binary.canonicalize()?;
     let path = path.to_str().context("a path that is not UTF-8")?;
-    let host = session::host();
+    let host = run::host();
     let text = without_number(&finished.stdout).replace(&format!("{}, Linux", host.name), "HOST, Linux");
     Ok(text.replace(&host.kernel, "RELEASE").replace(path, "DROPTRACE"))
 }

@@ -17,7 +17,7 @@ use tests::netns::Netns;
 use tests::pace::Deadline;
 use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, Unable, trial_as_root};
-use tracer::source::net_dm::{AlertMode, Found};
+use tracer::backend::net_dm::{AlertMode, Found};
 
 /// More than the monitor's queues and the socket hold, where the reader sleeps.
 const DATAGRAMS: u64 = 150_000;
@@ -288,7 +288,7 @@ fn the_module_is_loaded_anew() -> Result<()> {
 fn without_the_module() -> Result<()> {
     let _alone = monitor::exclusively()?;
     ensure!(loads(&["-r", "drop_monitor"])?, Unable("drop_monitor is no module here, or is in use".to_owned()));
-    let away = Away::put(&format!("/lib/modules/{}", tracer::session::host().kernel))?;
+    let away = Away::put(&format!("/lib/modules/{}", tracer::run::host().kernel))?;
     let (forced, auto) = (run(&["stat", "--source", "net-dm", "--duration", "1s"]), hidden_types(&SHORTLY));
     drop(away);
     loads(&["drop_monitor"])?;

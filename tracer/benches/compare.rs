@@ -5,8 +5,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use tracer::domain::compare::{Evidence, SiteEvidence, compare, side_by_side};
 use tracer::pipeline::account::Site;
-use tracer::pipeline::compare::{Evidence, SiteEvidence, compare, side_by_side};
 
 /// As many keys as the kernel's map of places holds.
 const SITES: u64 = 8192;

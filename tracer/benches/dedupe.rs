@@ -6,9 +6,10 @@
 mod two_sources;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tracer::event::Origin;
+use tracer::domain::dedupe::Moment;
+use tracer::domain::event::Origin;
 use tracer::pipeline::account::Account;
-use tracer::pipeline::dedupe::{DedupeLimits, Deduper, Moment, Observation, UniqueDrop};
+use tracer::pipeline::dedupe::{DedupeLimits, Deduper, Observation, UniqueDrop};
 use two_sources::plain::Plain;
 use two_sources::{Storm, moment};
 

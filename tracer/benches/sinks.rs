@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
-use tracer::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
-use tracer::facts::Facts;
+use tracer::domain::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use tracer::domain::facts::Facts;
 use tracer::packet::decode;
 use tracer::sink::{DropSink, TraceJson, TraceText, TraceTextOptions};
 

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tracer::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
-use tracer::facts::Facts;
+use tracer::backend::ebpf::Record;
+use tracer::domain::dedupe::Moment;
+use tracer::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use tracer::domain::facts::Facts;
+use tracer::identity::netns::Names;
 use tracer::kernel::clock::Clock;
-use tracer::kernel::netns::Names;
 use tracer::kernel::reasons::ReasonNames;
-use tracer::pipeline::dedupe::Moment;
 use tracer::pipeline::normalise::Normaliser;
 use tracer::pipeline::union::{Union, UnionOptions};
-use tracer::source::ebpf::Record;
 use tracer_common::{DropKey, RecordHeader};
 
 /// Drops between two looks at the clock.

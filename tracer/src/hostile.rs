@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 
+use crate::backend::replay::Recording;
 use crate::cli::replay::replay_into;
 use crate::fleet::analyse::Options;
 use crate::fleet::merge::Merge;
@@ -13,9 +14,9 @@ use crate::fleet::prometheus::count_series;
 use crate::fleet::report::{Input, Report};
 use crate::metrics::web_config::WebConfig;
 use crate::outside;
-use crate::sink::{DropSink, Sort, StatJson, StatSink, TraceJson, TraceText, TraceTextOptions};
+use crate::render::rank::Sort;
+use crate::sink::{DropSink, StatJson, StatSink, TraceJson, TraceText, TraceTextOptions};
 use crate::snapshot;
-use crate::source::replay::Recording;
 
 /// A check of a reader.
 pub type Check = fn(&[u8]);

@@ -1,34 +1,34 @@
 //! Accounts for every packet that Linux drops: where, why, how many, and how sure.
 //!
-//! Data flows up this list: [`kernel`] is what the running kernel tells, [`event`] and [`ledger`] are the domain,
-//! [`source`] listens, [`pipeline`] gives names, [`report`] is what sinks are given, [`session`] is one run,
-//! [`packet`] decodes what was dropped, [`sink`] shows it, [`snapshot`] carries it to other hosts, [`doctor`] tells what
-//! works here, [`explain`] what reasons mean, [`cli`] reads what was typed and runs the commands.
+//! Data flows down this list: [`domain`] is plain data, [`kernel`] and [`identity`] are facts of the running kernel, a
+//! [`backend`] reports drops, [`pipeline`] gives them names and joins two backends' reports, [`render`] and [`sink`] show
+//! them, [`run`] is one run of a backend, [`snapshot`] carries its totals to other hosts, [`metrics`] serves them,
+//! [`doctor`] shows what works here, [`explain`] what reasons mean, [`cli`] runs the commands. No module uses one that
+//! stands below it; the test `architecture` has the order.
 
 #![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
 
+pub mod backend;
 pub mod bench;
 pub mod cli;
 pub mod doctor;
-pub mod event;
+pub mod domain;
 pub mod explain;
-pub mod facts;
 pub mod files;
 pub mod fleet;
 #[doc(hidden)]
 pub mod hostile;
+pub mod identity;
 pub mod kernel;
-pub mod ledger;
 pub mod metrics;
 pub mod netlink;
 pub mod outside;
 pub mod packet;
 pub mod pipeline;
-pub mod report;
-pub mod session;
+pub mod render;
+pub mod run;
 pub mod sink;
 pub mod snapshot;
-pub mod source;
 
 /// Says that a test cannot run here, past libtest, which shows nothing of a test that holds: whoever counts must see it.
 #[cfg(test)]

@@ -4,8 +4,8 @@ mod counting;
 
 use counting::measured;
 use netlink_packet_core::Emitable as _;
+use tracer::backend::net_dm::{Attribute, Message};
 use tracer::netlink::wire;
-use tracer::source::net_dm::{Attribute, Message};
 
 /// A message with the attributes that Linux 6.12 sends, behind both its headers.
 fn alert(command: u8, attributes: &[Attribute<'_>]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, LogNormal, Poisson};
 use rand_xorshift::XorShiftRng;
-use tracer::event::Timestamp;
+use tracer::domain::event::Timestamp;
 use tracer::snapshot::{Interface, Ledger, Row, SCHEMA, Snapshot, Source, Step};
 
 use super::catalogue::{Reason, kernel};

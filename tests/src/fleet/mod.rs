@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
-use tracer::cli::output::Output;
+use tracer::render::output::Output;
 use tracer::snapshot::{self, Snapshot};
 
 use catalogue::Catalogue;

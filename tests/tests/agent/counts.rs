@@ -123,7 +123,7 @@ fn tells_of_itself_and_its_host() -> Result<()> {
     let source = scrape.one("droptrace_source_info")?;
     ensure!((source.label("source"), source.label("mode")) == ("ebpf", "tp_btf"), "{source:?}");
     let host = scrape.one("droptrace_host_info")?;
-    ensure!(host.label("kernel") == tracer::session::host().kernel, "{scrape:?}");
+    ensure!(host.label("kernel") == tracer::run::host().kernel, "{scrape:?}");
     ensure!(host.label("machine") == tracer::snapshot::machine().unwrap_or_default(), "{scrape:?}");
     ensure!(scrape.sum("droptrace_ladder_step", &[]) == 1, "{scrape:?}");
     ensure!(scrape.one("droptrace_build_info")?.label("version") == env!("CARGO_PKG_VERSION"), "{scrape:?}");

@@ -2,9 +2,10 @@
 
 pub mod plain;
 
-use tracer::event::{Origin, PacketStart, Timestamp};
+use tracer::domain::dedupe::Moment;
+use tracer::domain::event::{Origin, PacketStart, Timestamp};
 use tracer::kernel::clock::Clock;
-use tracer::pipeline::dedupe::{Facts, Fingerprinter, Moment, Observation};
+use tracer::pipeline::dedupe::{Facts, Fingerprinter, Observation};
 
 /// Time between two drops: 1 250 000 a second.
 pub const SPACING_NS: u64 = 800;

@@ -3,10 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use tracer::event::Timestamp;
-use tracer::pipeline::dedupe::{
-    AloneCause, DedupeLimits, Facts, Fingerprint, Heard, Moment, Observation, UniqueDrop, Unpairable,
-};
+use tracer::domain::dedupe::{AloneCause, Moment};
+use tracer::domain::event::Timestamp;
+use tracer::pipeline::dedupe::{DedupeLimits, Facts, Fingerprint, Heard, Observation, UniqueDrop, Unpairable};
 
 type Key = (Fingerprint, u64, u32, u32);
 

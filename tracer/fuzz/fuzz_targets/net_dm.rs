@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tracer::netlink::wire;
-use tracer::source::net_dm::Message;
+use tracer::backend::net_dm::Message;
 
 fuzz_target!(|bytes: &[u8]| {
     for message in wire::messages(bytes).flatten() {

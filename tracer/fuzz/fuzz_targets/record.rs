@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tracer::packet::decode;
-use tracer::source::ebpf::Record;
+use tracer::backend::ebpf::Record;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(record) = Record::parse(bytes) {

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::target::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
 use super::{Absent, Interrupted, Stopped, sys};
-use crate::source::net_dm::{Found, NetDmSource};
+use crate::backend::net_dm::{Found, NetDmSource};
 
 /// Starting takes less, even in an emulated machine.
 const START_PATIENCE: Duration = Duration::from_mins(2);

@@ -8,8 +8,8 @@ use super::report::{Figures, Report, Row, SeriesReport};
 use super::table::Table;
 use super::target::Target;
 use super::{Spread, words};
-use crate::sink::html::{Escaped, write_head, write_row};
-use crate::sink::plot::{self, Bar, Curves};
+use crate::render::html::{Escaped, write_head, write_row};
+use crate::render::plot::{self, Bar, Curves};
 
 const TITLE: &str = "What it costs to listen to drops";
 

@@ -20,7 +20,7 @@ use super::report::{Report, Row, Run, SeriesReport, nanoseconds};
 use super::spread::Spread;
 use super::target::Target;
 use super::{Absent, Interrupted, Stopped};
-use crate::session;
+use crate::run;
 
 /// Drops by which the speed of the machine is found.
 const TRIAL: u64 = 16_384;
@@ -57,7 +57,7 @@ pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str))
         }
     }
     let has_any = !reports.is_empty();
-    let host = session::host();
+    let host = run::host();
     let report = Report {
         schema: "droptrace.bench.v1",
         host: host.name,

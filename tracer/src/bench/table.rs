@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::plan::SeriesName;
 use super::report::{Figures, Row, SeriesReport};
 use super::spread::Spread;
-use crate::sink::Grouped;
+use crate::render::number::Grouped;
 
 /// Headings and cells; columns after the first of which the headings are of numbers are aligned to the right.
 pub(super) struct Table {

@@ -7,7 +7,7 @@ use super::plan::SeriesName;
 use super::report::{Report, SeriesReport};
 use super::table::whole;
 use super::target::Target;
-use crate::sink::Grouped;
+use crate::render::number::Grouped;
 
 /// What the figures mean.
 pub(super) const MEANING: &str = "Figures are medians over the rounds, with the least and the most. NS ADDED and TIMES \

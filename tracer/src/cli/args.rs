@@ -27,10 +27,11 @@ pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
 
-use super::units;
-use crate::sink::Sort;
-use crate::source::ebpf::default_room;
-use crate::source::net_dm::AlertMode;
+use crate::backend::ebpf::default_room;
+use crate::backend::net_dm::AlertMode;
+use crate::render::output::ColorChoice;
+use crate::render::rank::Sort;
+use crate::render::units;
 
 /// Rows that are kept in memory unless asked for otherwise.
 pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
@@ -307,18 +308,6 @@ pub enum Format {
     Text,
     /// For programs: one JSON document a line
     Json,
-}
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal, unless the environment forbids it
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// The capture backend.

@@ -8,18 +8,18 @@ use anyhow::{Context, Result};
 
 use super::args::{CompareArgs, Format};
 use super::listen;
-use super::output::Output;
 use super::stop::Stop;
-use crate::event::{DropEvent, Origin};
+use crate::backend::ebpf::EventOptions;
+use crate::backend::net_dm::AlertMode;
+use crate::domain::event::{DropEvent, Origin};
+use crate::domain::report::CompareReport;
 use crate::kernel::clock::Clock;
 use crate::outside::say;
-use crate::pipeline::compare::Late;
 use crate::pipeline::dedupe::PREFIX;
-use crate::report::CompareReport;
-use crate::session::{Options, Session};
+use crate::pipeline::material::Late;
+use crate::render::output::Output;
+use crate::run::{Options, Session};
 use crate::sink::{CompareJson, CompareSink, CompareText};
-use crate::source::ebpf::EventOptions;
-use crate::source::net_dm::AlertMode;
 
 /// Nobody waits for a drop to be shown: time enough for a loaded machine.
 const WAIT: Duration = Duration::from_secs(5);

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use anyhow::{Result, bail, ensure};
 
 use super::args::{DoctorArgs, Format};
-use super::output::Output;
-use crate::source::net_dm;
-use crate::{doctor, session};
+use crate::backend::net_dm;
+use crate::render::output::Output;
+use crate::{doctor, run};
 
 /// Examines the host. Fails when no capture backend works.
 pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
@@ -15,7 +15,7 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
         return repair().await;
     }
     let mut output = Output::open(args.output.as_deref())?;
-    let diagnosis = doctor::examine(session::host()).await;
+    let diagnosis = doctor::examine(run::host()).await;
     match args.format {
         Format::Text => doctor::write_text(&mut output, &diagnosis)?,
         Format::Json => doctor::write_json(&mut output, &diagnosis)?,

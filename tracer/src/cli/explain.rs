@@ -5,8 +5,8 @@ use std::io::Write as _;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::args::{ExplainArgs, Format};
-use super::output::Output;
 use crate::explain::{self, Explanations};
+use crate::render::output::Output;
 
 /// Explains one reason, or lists all of them. Fails on a name that is not known, and offers those near it.
 pub(crate) fn run(args: &ExplainArgs, program: &str) -> Result<()> {

@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 
 use super::args::{CommonArgs, Mode as ModeArg, Source};
 use super::stop::Stop;
-use crate::kernel::{interfaces, netns};
+use crate::backend::ebpf::{EventOptions, Mode};
+use crate::backend::net_dm::AlertMode;
+use crate::identity::{interfaces, netns};
 use crate::pipeline::dedupe::DedupeLimits;
-use crate::session::{Options, Session, Step};
-use crate::source::ebpf::{EventOptions, Mode};
-use crate::source::net_dm::AlertMode;
+use crate::run::{Options, Session, Step};
 
 /// Drops between two looks at what ends the run.
 const BATCH: u64 = 4096;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_bounds_the_ladder() {
+    fn what_was_typed_bounds_the_fallback_order() {
         assert_eq!(typed("droptrace"), Step::LADDER);
         assert_eq!(typed("droptrace --source ebpf"), Step::LADDER[..2]);
         assert_eq!(typed("droptrace --source net-dm"), Step::LADDER[2..4]);

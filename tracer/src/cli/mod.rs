@@ -1,4 +1,4 @@
-//! The command line: what was typed ([`args`]), where results go ([`output`]) and in which form ([`sinks`]).
+//! The command line: what was typed ([`args`]), and in which form results are shown ([`sinks`]).
 
 mod agent;
 pub mod args;
@@ -8,30 +8,29 @@ mod doctor;
 pub(crate) mod explain;
 mod listen;
 mod netlink;
-pub mod output;
+
 pub(crate) mod replay;
 pub mod sinks;
 mod snapshot;
 mod stat;
 mod stop;
 mod trace;
-pub(crate) mod units;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
+use crate::render::output::reader_gone;
 use anyhow::Context as _;
 use args::{Cli, Command};
-use output::reader_gone;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
+use crate::domain::report::Host;
 use crate::netlink::debug;
 use crate::outside::{LogWriter, say};
-use crate::report::Host;
-use crate::session::host;
+use crate::run::host;
 
 /// Runs what was typed, to its end, and tells what it came to.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -103,8 +102,8 @@ pub fn exit_code(program: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::output::OutputError;
     use super::*;
+    use crate::render::output::OutputError;
 
     #[test]
     fn a_reader_that_went_away_is_no_failure() {

@@ -9,16 +9,16 @@ use anyhow::{Result, bail};
 use foldhash::fast::RandomState;
 
 use super::args::ReplayArgs;
-use super::output::Output;
 use super::sinks;
-use crate::event::{DropEvent, Place};
-use crate::ledger::Ledger;
-use crate::pipeline::dedupe::{DedupeLedger, Moment};
+use crate::backend::replay::{Entry, Error, RawDrop, Recording, Start};
+use crate::domain::dedupe::{DedupeLedger, Moment};
+use crate::domain::event::{DropEvent, Place};
+use crate::domain::ledger::Ledger;
+use crate::domain::report::{SourceReport, StatReport};
 use crate::pipeline::tally::Tally;
 use crate::pipeline::union::{Union, UnionOptions};
-use crate::report::{SourceReport, StatReport};
+use crate::render::output::Output;
 use crate::sink::DropSink;
-use crate::source::replay::{Entry, Error, RawDrop, Recording, Start};
 
 /// Places kept at once, so that a place is one thing for all its drops.
 const MAX_PLACES: usize = 1 << 16;

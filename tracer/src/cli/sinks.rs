@@ -1,9 +1,10 @@
 //! The sink that was asked for.
 
 use super::args::{Format, ReplayArgs, Source, StatArgs, TraceArgs, Updates};
-use super::output::Output;
+use crate::render::output::Output;
+use crate::render::rank::Sort;
 use crate::sink::{
-    DropSink, RawJson, RawOptions, Sort, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText,
+    DropSink, RawJson, RawOptions, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText,
     TraceTextOptions,
 };
 
@@ -75,9 +76,9 @@ mod tests {
 
     use super::*;
     use crate::cli::args::{Cli, Command};
-    use crate::cli::output::reader_gone;
-    use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
-    use crate::report::{Host, StatReport};
+    use crate::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
+    use crate::domain::report::{Host, StatReport};
+    use crate::render::output::reader_gone;
 
     fn host() -> Host {
         Host { name: "lab-1".into(), kernel: "6.18.44".into() }
@@ -104,7 +105,7 @@ mod tests {
                 let mut sink = trace(args, output, 0, 128);
                 sink.start(&host(), Timestamp(0))?;
                 let place = Place {
-                    kind: crate::event::Kind::Packet,
+                    kind: crate::domain::event::Kind::Packet,
                     netns_cookie: 0,
                     reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
                     location: Location { address: 1, symbol: None, trap_group: None }.into(),
@@ -115,7 +116,7 @@ mod tests {
                     netns_name: None,
                 };
                 sink.event(&DropEvent {
-                    facts: crate::facts::Facts::default(),
+                    facts: crate::domain::facts::Facts::default(),
                     timestamp: Timestamp(0),
                     place: &place.into(),
                     seen_by: &[Origin::Ebpf],

@@ -4,11 +4,12 @@ use anyhow::{Context, Result};
 
 use super::args::SnapshotArgs;
 use super::listen;
-use super::output::Output;
 use super::stop::Stop;
-use crate::kernel::{build_id, devices, netns};
+use crate::identity::{devices, netns};
+use crate::kernel::build_id;
 use crate::outside::say;
-use crate::session::Session;
+use crate::render::output::Output;
+use crate::run::Session;
 use crate::snapshot::{self, Facts};
 
 /// Counts for the time that was typed, then writes the document.

@@ -6,12 +6,12 @@ use anyhow::Result;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::args::{StatArgs, Updates};
-use super::output::Output;
 use super::stop::Stop;
 use super::{listen, sinks};
-use crate::kernel::netns;
+use crate::identity::netns;
 use crate::outside::say;
-use crate::session::Session;
+use crate::render::output::Output;
+use crate::run::Session;
 use crate::sink::StatSink;
 
 /// Alerts between two looks at what ends the run.

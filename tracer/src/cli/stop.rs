@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::output::Output;
+use crate::render::output::Output;
 
 /// What ends a run: Ctrl-C, a request to terminate, a terminal that is closed, or the time that it was given.
 pub(super) struct Stop {

@@ -6,15 +6,15 @@ use std::num::NonZeroU32;
 use anyhow::Result;
 
 use super::args::TraceArgs;
-use super::output::Output;
 use super::stop::Stop;
 use super::{listen, sinks};
-use crate::event::DropEvent;
-use crate::kernel::netns;
+use crate::backend::ebpf::EventOptions;
+use crate::domain::event::DropEvent;
+use crate::identity::netns;
 use crate::outside::say;
-use crate::session::Session;
+use crate::render::output::Output;
+use crate::run::Session;
 use crate::sink::DropSink;
-use crate::source::ebpf::EventOptions;
 
 /// Drops between two looks at what ends the run.
 const BATCH: u64 = 4096;

@@ -3,15 +3,15 @@
 use rustix::thread::CapabilitySet;
 
 use super::{Check, Diagnosis, State, Step};
+use crate::backend::counters::Counters;
+use crate::backend::ebpf::{EbpfSource, Mode, Options};
+use crate::backend::net_dm::{self, Found, NetDmSource};
+use crate::domain::report::Host;
 use crate::kernel::btf::{BtfError, KernelBtf, KfreeSkb, VMLINUX};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::support::{Facts, Lockdown, Obstacle};
 use crate::kernel::symbols::Symbols;
-use crate::report::Host;
-use crate::source::counters::Counters;
-use crate::source::ebpf::{EbpfSource, Mode, Options};
-use crate::source::net_dm::{self, Found, NetDmSource};
-use crate::{netlink, session};
+use crate::{netlink, run};
 
 /// Examines the host. Attaches and detaches each kind of program once. Must be called within a tokio runtime.
 pub async fn examine(host: Host) -> Diagnosis {
@@ -24,16 +24,16 @@ pub async fn examine(host: Host) -> Diagnosis {
         checks.extend(reasons(btf));
     }
     checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
-    let refused_monitor = monitor.err().map(|error| format!("{:#}", session::explained(error)));
-    let steps = session::Step::LADDER.map(|step| Step {
+    let refused_monitor = monitor.err().map(|error| format!("{:#}", run::explained(error)));
+    let steps = run::Step::LADDER.map(|step| Step {
         source: step.source(),
         mode: step.mode(),
         refused: match step {
-            session::Step::Ebpf(mode) | session::Step::Both(mode, _) => {
+            run::Step::Ebpf(mode) | run::Step::Both(mode, _) => {
                 try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}"))
             }
-            session::Step::NetDm(_) => refused_monitor.clone(),
-            session::Step::Counters => Counters::start(0).err().map(|error| error.to_string()),
+            run::Step::NetDm(_) => refused_monitor.clone(),
+            run::Step::Counters => Counters::start(0).err().map(|error| error.to_string()),
         },
         loses: step.loses(),
     });

@@ -9,7 +9,7 @@ pub use examine::examine;
 pub use json::write_json;
 pub use text::write_text;
 
-use crate::report::Host;
+use crate::domain::report::Host;
 
 /// How good a fact is for droptrace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use super::names::{NameId, Names};
 use super::number::Amount;
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 

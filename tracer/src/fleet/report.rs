@@ -10,9 +10,9 @@ use super::analyse::{Options, analyse};
 use super::finding::Finding;
 use super::model::{Fleet, Host};
 use super::number::{self, Amount};
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::explain::Explanations;
-use crate::sink::time::TimeText;
+use crate::render::time::TimeText;
 
 /// The name of the form. Within a version it only grows.
 pub const SCHEMA: &str = "droptrace.findings.v1";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::timens::ClockOffsets;
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 
 /// A reading may be interrupted between its two clocks: the narrowest of these counts.
 const READINGS: usize = 8;

@@ -45,25 +45,6 @@ fn sum(table: &[u8], sockets: &HashSet<u64>) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// Is this a function of the kernel that frees netlink messages which their receiver refused?
-///
-/// `netlink_attachskb` frees a unicast message when the receiver is full, and `netlink_broadcast_filtered` a multicast
-/// one; compilers put either into its caller, and `do_one_broadcast` out of line (`net/netlink/af_netlink.c`). Which
-/// receiver it was, the location does not tell.
-pub fn is_netlink_delivery(symbol: &str) -> bool {
-    // Compilers mark the parts and variants of a function: `do_one_broadcast.isra.0`.
-    let function = symbol.split('.').next().unwrap_or(symbol);
-    matches!(
-        function,
-        "netlink_attachskb"
-            | "netlink_unicast"
-            | "do_one_broadcast"
-            | "netlink_broadcast_deliver"
-            | "netlink_broadcast_filtered"
-            | "netlink_broadcast"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
@@ -99,16 +80,6 @@ mod tests {
         assert_eq!(socket_inode("socket:[4711]"), Some(4711));
         for link in ["socket:[]", "socket:[x]", "pipe:[4711]", "socket:[4711", "/dev/null"] {
             assert_eq!(socket_inode(link), None);
-        }
-    }
-
-    #[test]
-    fn variants_of_functions_are_recognised() {
-        for symbol in ["netlink_attachskb", "netlink_broadcast_filtered", "do_one_broadcast.isra.0"] {
-            assert!(is_netlink_delivery(symbol), "{symbol}");
-        }
-        for symbol in ["udp_queue_rcv_one_skb", "netlink_dump", "netlink_unicast_kernel", ""] {
-            assert!(!is_netlink_delivery(symbol), "{symbol}");
         }
     }
 

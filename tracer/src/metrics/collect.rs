@@ -9,9 +9,9 @@ use super::ledger::Accounts;
 use super::place::{Spot, Surroundings, overflow_labels};
 use super::process;
 use super::series::{LABELS, Labels, Series, Sum};
-use crate::event::{DropTotal, Timestamp};
-use crate::report::{Host, SourceReport, StatReport};
-use crate::session::{Refusals, Session, Step};
+use crate::domain::event::{DropTotal, Timestamp};
+use crate::domain::report::{Host, SourceReport, StatReport};
+use crate::run::{Refusals, Session, Step};
 
 /// What is known of a run from its start on.
 #[derive(Clone, Debug)]

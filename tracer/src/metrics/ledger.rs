@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::figures::{Family, Kind, Sample};
-use crate::ledger::{EventLedger, Ledger};
-use crate::report::SourceReport;
+use crate::domain::ledger::{EventLedger, Ledger};
+use crate::domain::report::SourceReport;
 
 /// The accounts, which only rise: what is not known any more keeps its count.
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ fn events(ledger: &EventLedger) -> [(&'static str, Option<u64>); 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{CountersLedger, EbpfLedger, NetDmLedger};
+    use crate::domain::ledger::{CountersLedger, EbpfLedger, NetDmLedger};
 
     fn told(accounts: &Accounts, family: &str) -> Vec<String> {
         let family = accounts.families().find(|each| each.name == family);

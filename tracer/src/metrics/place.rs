@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::series::Labels;
-use crate::event::{Place, Reason};
-use crate::kernel::devices::{self, Device};
+use crate::domain::event::reason_name;
+use crate::domain::event::{Place, Reason};
+use crate::identity::devices::{self, Device};
 use crate::packet::ProtocolName;
-use crate::sink::told_reason;
 
 /// What a source counts by, without names that may change while it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +98,7 @@ pub(super) fn overflow_labels(reason: Option<&Reason>) -> Labels {
 }
 
 fn of_reason(reason: Option<&Reason>) -> [Arc<str>; 2] {
-    match reason.filter(|reason| told_reason(reason).is_some()) {
+    match reason.filter(|reason| reason_name(reason).is_some()) {
         Some(reason) => [Arc::clone(&reason.name), Arc::clone(&reason.subsystem)],
         None => [nothing(), nothing()],
     }
@@ -124,12 +124,12 @@ mod tests {
     use tracer_common::REASON_ABSENT;
 
     use super::*;
-    use crate::event::{Location, Symbol};
+    use crate::domain::event::{Location, Symbol};
 
     fn place() -> Place {
         let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
         Place {
-            kind: crate::event::Kind::Packet,
+            kind: crate::domain::event::Kind::Packet,
             netns_cookie: 0,
             reason: Reason { value: Some(5), subsystem: "core".into(), name: "NO_SOCKET".into() }.into(),
             location: Location { address: 4711, symbol: Some(symbol), trap_group: None }.into(),
@@ -156,7 +156,7 @@ mod tests {
         let reason = Reason { value: Some(REASON_ABSENT), subsystem: "?".into(), name: "?".into() };
         let location = Location { address: 4711, symbol: None, trap_group: None };
         let unknown = Place {
-            kind: crate::event::Kind::Packet,
+            kind: crate::domain::event::Kind::Packet,
             netns_cookie: 0,
             reason: reason.into(),
             location: location.into(),
@@ -192,7 +192,7 @@ mod tests {
     fn messages_to_listeners_are_no_packets() {
         let symbol = Symbol { name: "netlink_broadcast_filtered".into(), offset: 1, module: None };
         let location = Location { address: 1, symbol: Some(symbol), trap_group: None };
-        let kind = crate::event::Kind::Netlink;
+        let kind = crate::domain::event::Kind::Netlink;
         let told = labels(&Place { kind, location: location.into(), interface: None, ifindex: 0, ..place() });
         assert_eq!((&*told[5], &*told[7]), ("", "netlink"));
     }

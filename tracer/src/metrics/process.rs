@@ -6,7 +6,7 @@ use std::io;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::figures::{Family, Kind, Sample, Value};
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 
 /// Families on this process, by the names that all exporters have for them. What cannot be told is left out.
 pub(super) fn families(started_at: Timestamp) -> impl Iterator<Item = Family> {

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn this_process_has_its_namespace() {
-        let own = crate::kernel::netns::own().unwrap();
+        let own = crate::identity::netns::own().unwrap();
         assert!(Holders::look().namespaces().any(|(netns, _)| netns == own));
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 
 use super::diag::{self, Told};
 use super::holders::{Holders, Process};
-use crate::kernel::netns;
+use crate::identity::netns;
 
 /// A netlink socket that joined multicast groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::PacketStart::{self, Mac, Network};
+use crate::domain::event::PacketStart::{self, Mac, Network};
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;

@@ -5,7 +5,7 @@ use etherparse::{ArpHardwareId, ArpPacketSlice, Ipv4HeaderSlice, SingleVlanSlice
 use super::bytes::be16;
 use super::ip::{ipv4, ipv6};
 use super::{Arp, Content, Decoded, Undecoded, Vlans};
-use crate::event::PacketStart;
+use crate::domain::event::PacketStart;
 
 const ETHERNET_HEADER: usize = 14;
 const IPV4: u16 = ether_type::IPV4.0;

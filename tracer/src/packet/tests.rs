@@ -5,7 +5,7 @@ use etherparse::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::PacketStart::{self, Mac, Network, Nothing};
+use crate::domain::event::PacketStart::{self, Mac, Network, Nothing};
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use super::compare::Counts;
-use super::dedupe::{AloneCause, Heard, UniqueDrop};
-use crate::event::Origin;
+use super::dedupe::{Heard, UniqueDrop};
+use crate::domain::compare::Counts;
+use crate::domain::dedupe::AloneCause;
+use crate::domain::event::Origin;
 
 /// Places and reasons that are told apart; more than a kernel has at work at any time.
 pub const MAX_SITES: usize = 1 << 16;
@@ -119,7 +120,7 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Timestamp;
+    use crate::domain::event::Timestamp;
     use crate::pipeline::dedupe::Facts;
 
     fn drop(pc: u64, heard: Heard<()>) -> UniqueDrop<()> {

@@ -9,14 +9,14 @@ use tracer_common::{
     DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
-use crate::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason};
+use crate::backend::ebpf::{Count, Record, Totals, interface_name};
+use crate::backend::net_dm;
+use crate::domain::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason};
+use crate::domain::report::{HeldBack, OverflowTotal};
+use crate::identity::netns::{Names, NetnsId};
 use crate::kernel::clock::Clock;
-use crate::kernel::netns::{Names, NetnsId};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
-use crate::report::{HeldBack, OverflowTotal};
-use crate::source::ebpf::{Count, Record, Totals, interface_name};
-use crate::source::net_dm;
 
 mod hardware;
 mod told;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::event::{DropEvent, DropTotal, Origin, Place};
-use crate::report::OverflowTotal;
+use crate::domain::event::{DropEvent, DropTotal, Origin, Place};
+use crate::domain::report::OverflowTotal;
 
 /// Places that are told apart.
 const MAX_PLACES: usize = 1 << 16;

@@ -1,26 +1,21 @@
 //! Sinks show what was counted and seen; they change nothing of it. One folder or file a format.
 
-pub(crate) mod html;
 mod json;
-pub(crate) mod plot;
-mod rank;
 #[cfg(test)]
 pub(crate) mod samples;
 mod text;
-pub(crate) mod time;
 
 use std::io;
 
 pub(crate) use json::{Account, drop_fields};
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
-pub(crate) use text::{Grouped, Painted, Style, drop_sentence, printable, rate};
+pub(crate) use text::drop_sentence;
 
-pub use rank::{Rank, Ranking, Sort};
-pub use text::{CompareText, Size, StatText, StatTextOptions, TraceText, TraceTextOptions};
+pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptions};
 
-use crate::event::{DropEvent, Reason, Timestamp};
-use crate::pipeline::dedupe::{DedupeLedger, Moment};
-use crate::report::{CompareReport, Host, SourceReport, StatReport};
+use crate::domain::dedupe::{DedupeLedger, Moment};
+use crate::domain::event::{DropEvent, Timestamp};
+use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
 
 /// Where totals go.
 pub trait StatSink {
@@ -60,9 +55,4 @@ pub trait DropSink {
     fn finish(&mut self, _sources: &[SourceReport], _union: Option<&DedupeLedger>) -> io::Result<()> {
         self.flush()
     }
-}
-
-/// The reason's name; none on kernels whose tracepoint does not give a reason.
-pub(crate) fn told_reason(reason: &Reason) -> Option<&str> {
-    (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
-use crate::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
-use crate::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
-use crate::pipeline::compare::{Counts, Evidence, SiteEvidence, compare};
-use crate::pipeline::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
-use crate::report::{CompareReport, HeldBack, Host, OverflowTotal, SourceReport, StatReport};
+use crate::domain::compare::{Counts, Evidence, SiteEvidence, compare};
+use crate::domain::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
+use crate::domain::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
+use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::domain::report::{CompareReport, HeldBack, Host, OverflowTotal, SourceReport, StatReport};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
@@ -32,7 +32,7 @@ pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<L
 
 pub(crate) fn place() -> Place {
     Place {
-        kind: crate::event::Kind::Packet,
+        kind: crate::domain::event::Kind::Packet,
         netns_cookie: 0,
         reason: reason(6, "core", "SOCKET_RCVBUFF"),
         location: location("udp_queue_rcv_one_skb", 0x1a7, None),

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use super::read::MAX_BYTES;
 use super::{MOST, Overflow, REASON, Row, SOME, Snapshot};
 use crate::outside::to_json;
-use crate::sink::Grouped;
+use crate::render::number::Grouped;
 
 /// Kept free for the drops of places that are left out, by reason.
 const ROOM: u64 = 8 << 20;

@@ -25,7 +25,7 @@ pub use machine::machine;
 pub use read::{ReadError, read, read_file};
 pub use take::{Facts, take};
 
-use crate::event::{Kind, Timestamp};
+use crate::domain::event::{Kind, Timestamp};
 use crate::outside::to_json;
 
 /// The name of the form. Within a version it only grows.
@@ -97,7 +97,7 @@ pub struct Interface {
     /// Its name.
     #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub name: String,
-    /// Its kind, as [`crate::kernel::devices::Device::class`] tells.
+    /// Its kind, as [`crate::identity::devices::Device::class`] tells.
     #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub class: String,
     /// The driver of a device on a bus.
@@ -195,7 +195,7 @@ pub struct Row {
     pub own_netns: Option<bool>,
     /// Messages to a netlink listener, and no packets of a network.
     pub netlink: bool,
-    /// What was freed: a name of [`crate::event::Kind`]. The first snapshots do not have it.
+    /// What was freed: a name of [`crate::domain::event::Kind`]. The first snapshots do not have it.
     #[serde(default = "packet", deserialize_with = "text::bounded::<NAME, _>")]
     pub kind: String,
     /// Drops.

@@ -5,12 +5,13 @@ use std::cmp::Reverse;
 use serde_json::{from_value, to_value};
 
 use super::{Interface, Overflow, Refusal, Row, SCHEMA, Snapshot, Source, Step};
-use crate::event::DropTotal;
-use crate::kernel::devices::{self, Device};
+use crate::domain::event::DropTotal;
+use crate::domain::event::reason_name;
+use crate::domain::report::{OverflowTotal, SourceReport, StatReport};
+use crate::identity::devices::{self, Device};
 use crate::packet::ProtocolName;
-use crate::report::{OverflowTotal, SourceReport, StatReport};
-use crate::session::{Refusals, Step as Way};
-use crate::sink::{Account, told_reason};
+use crate::run::{Refusals, Step as Way};
+use crate::sink::Account;
 
 /// What a report does not tell.
 #[derive(Clone, Debug)]
@@ -59,8 +60,8 @@ impl From<&Device> for Interface {
     }
 }
 
-impl From<&crate::session::Refusal> for Refusal {
-    fn from(refusal: &crate::session::Refusal) -> Self {
+impl From<&crate::run::Refusal> for Refusal {
+    fn from(refusal: &crate::run::Refusal) -> Self {
         let (source, mode) = (refusal.step.source().to_owned(), refusal.step.mode().to_owned());
         Self { source, mode, reason: refusal.reason.clone() }
     }
@@ -68,7 +69,7 @@ impl From<&crate::session::Refusal> for Refusal {
 
 impl From<&OverflowTotal> for Overflow {
     fn from(total: &OverflowTotal) -> Self {
-        let reason = total.reason.as_deref().filter(|reason| told_reason(reason).is_some());
+        let reason = total.reason.as_deref().filter(|reason| reason_name(reason).is_some());
         let (reason, subsystem) = reason.map(|told| (told.name.to_string(), told.subsystem.to_string())).unzip();
         Self { reason, subsystem, packets: total.packets, bytes: total.bytes }
     }
@@ -110,7 +111,7 @@ fn add(row: &mut Row, other: &Row) {
 
 fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
     let place = &*total.place;
-    let reason = told_reason(&place.reason);
+    let reason = reason_name(&place.reason);
     let symbol = place.location.symbol.as_ref();
     let own_netns = (place.netns != 0 && facts.own_netns != 0).then_some(place.netns == facts.own_netns);
     Row {

@@ -3,12 +3,12 @@ use proptest::prelude::*;
 use super::fit::{Limits, fit_into};
 use super::read::read_up_to;
 use super::*;
-use crate::event::{DropTotal, Location, Place};
-use crate::kernel::devices::Device;
-use crate::report::StatReport;
-use crate::session::{Refusals, Step as Way};
+use crate::backend::ebpf::Mode;
+use crate::domain::event::{DropTotal, Location, Place};
+use crate::domain::report::StatReport;
+use crate::identity::devices::Device;
+use crate::run::{Refusals, Step as Way};
 use crate::sink::samples;
-use crate::source::ebpf::Mode;
 
 fn report() -> StatReport {
     samples::report(samples::totals_of_two_namespaces(), samples::overflow())
@@ -20,7 +20,7 @@ fn device(name: &str, ifindex: u32, class: &str, driver: Option<&str>) -> Device
 
 fn taken(report: &StatReport) -> Snapshot {
     let step = Way::Ebpf(Mode::TpBtf);
-    let refused = crate::session::Refusal { step, reason: "no BTF".into() };
+    let refused = crate::run::Refusal { step, reason: "no BTF".into() };
     let facts = Facts {
         machine: Some("0123456789abcdef".into()),
         build_id: Some("48dc540c8b76".into()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Bench, TRIAL};
+use crate::backend::ebpf::{self, EbpfSource, Mode};
 use crate::bench::child::Child;
 use crate::bench::generator::{Generator, Sent};
 use crate::bench::plan::Case;
@@ -18,7 +19,6 @@ use crate::bench::spread::Spread;
 use crate::bench::target::{PERF_DATA, Target};
 use crate::bench::{programs, reported};
 use crate::kernel::btf::KernelBtf;
-use crate::source::ebpf::{self, EbpfSource, Mode};
 
 /// Drops by which programs learn names, so that this is not in the measurement, and the time that it takes them.
 const WARM_UP: u64 = 256;

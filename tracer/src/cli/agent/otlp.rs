@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 
+use crate::backend::ebpf::EventOptions;
 use crate::cli::args::OtlpKnobs;
-use crate::event::DropEvent;
+use crate::domain::event::DropEvent;
 use crate::files;
 use crate::metrics::figures::{Family, Figures};
 use crate::metrics::otlp::{Counts, Endpoint, Identity, Options, Push, parse_headers};
-use crate::source::ebpf::EventOptions;
 
 /// Longest file of headers, bytes.
 const MAX_HEADERS: u64 = 64 << 10;
@@ -125,7 +125,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::event::Timestamp;
+    use crate::domain::event::Timestamp;
 
     const URL: &str = "http://lab:4318";
 

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
-use crate::cli::args::{AgentArgs, ColorChoice, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
+use crate::backend::ebpf::default_room;
+use crate::cli::args::{AgentArgs, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
 use crate::files::{self, MAX_SETTINGS};
 use crate::metrics::web_config::WebConfig;
-use crate::source::ebpf::default_room;
+use crate::render::output::ColorChoice;
 
 /// What was asked for, and else what is usual.
 #[derive(Clone, Debug, PartialEq, Eq)]

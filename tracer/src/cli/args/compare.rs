@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ColorChoice, CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, NetDmMode, Source, units};
-use crate::source::ebpf::default_room;
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, NetDmMode, Source};
+use crate::backend::ebpf::default_room;
+use crate::render::output::ColorChoice;
+use crate::render::units;
 
 pub(super) const NOTES: &str = "\
 Each drop site and reason is a row: what both counted, and why they differ as far as counters show. What no counter \

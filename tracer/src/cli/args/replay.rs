@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ColorChoice, Format};
+use super::Format;
+use crate::render::output::ColorChoice;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ColorChoice, CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, Source, units};
-use crate::source::ebpf::default_room;
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, Source};
+use crate::backend::ebpf::default_room;
+use crate::render::output::ColorChoice;
+use crate::render::units;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

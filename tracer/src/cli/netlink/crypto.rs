@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::table;
 use crate::cli::args::{CryptoArgs, Format};
-use crate::cli::output::Output;
 use crate::outside::to_json;
+use crate::render::output::Output;
 
+use crate::domain::report::Host;
 use crate::netlink::Error;
 use crate::netlink::crypto::{self, Algorithm, Flags};
-use crate::report::Host;
-use crate::session;
+use crate::run::host;
 
 pub(super) async fn run(args: &CryptoArgs) -> Result<()> {
     let mut output = Output::open(args.show.output.as_deref())?;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &CryptoArgs) -> Result<()> {
     }
     match args.show.format {
         Format::Text => write_text(&mut output, &wanted)?,
-        Format::Json => write_json(&mut output, &session::host(), &wanted)?,
+        Format::Json => write_json(&mut output, &host(), &wanted)?,
     }
     Ok(output.flush()?)
 }

@@ -7,18 +7,18 @@ use serde::Serialize;
 
 use super::table;
 use crate::cli::args::{Format, ShowArgs};
-use crate::cli::output::Output;
+use crate::domain::report::Host;
 use crate::netlink::{Connection, Details, Group};
 use crate::outside::to_json;
-use crate::report::Host;
-use crate::session;
+use crate::render::output::Output;
+use crate::run::host;
 
 pub(super) async fn run(args: &ShowArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
     let families = Details::list(&mut Connection::open()?).await?;
     match args.format {
         Format::Text => write_text(&mut output, &families)?,
-        Format::Json => write_json(&mut output, &session::host(), &families)?,
+        Format::Json => write_json(&mut output, &host(), &families)?,
     }
     Ok(output.flush()?)
 }

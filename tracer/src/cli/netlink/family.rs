@@ -8,16 +8,16 @@ use anyhow::{Result, bail};
 
 use super::{family_json, table};
 use crate::cli::args::{FamilyArgs, Format};
-use crate::cli::output::Output;
 use crate::netlink::absence::{self, Surroundings};
 use crate::netlink::{AttributePolicy, Connection, Details, Error, Operation, Policies, Step, names};
-use crate::session;
-use crate::sink::printable;
+use crate::outside::printable;
+use crate::render::output::Output;
+use crate::run::host;
 
 /// Shows the family. Fails when it is not there, and says why.
 pub(super) async fn run(args: &FamilyArgs) -> Result<()> {
     let mut output = Output::open(args.show.output.as_deref())?;
-    let host = session::host();
+    let host = host();
     let mut connection = Connection::open()?;
     let details = match Details::resolve(&mut connection, &args.name).await {
         Err(Error::NoFamily { name }) => bail!(absence::explain(&name, &Surroundings::look(&name, &host.kernel))),

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::families::GroupJson;
+use crate::domain::report::Host;
 use crate::netlink::{AttributePolicy, Details, Operation, Policies, Roots, names};
 use crate::outside::to_json;
-use crate::report::Host;
 
 #[derive(Serialize)]
 struct Document<'d> {

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::table;
 use crate::cli::args::{Format, ShowArgs};
-use crate::cli::output::Output;
-use crate::kernel::netns::{self, Namespaces};
+use crate::domain::report::Host;
+use crate::identity::netns::{self, Namespaces};
 use crate::netlink::{Connection, Family, Listener, Process, listeners, names};
 use crate::outside::to_json;
-use crate::report::Host;
-use crate::session;
+use crate::render::output::Output;
+use crate::run::host;
 
 /// `NETLINK_GENERIC` (`include/uapi/linux/netlink.h`).
 const GENERIC: u32 = 16;
@@ -26,7 +26,7 @@ pub(super) async fn run(args: &ShowArgs) -> Result<()> {
     let named = Named::new(&families, &found, &mut Namespaces::new());
     match args.format {
         Format::Text => named.write_text(&mut output, netns::own().ok())?,
-        Format::Json => named.write_json(&mut output, &session::host())?,
+        Format::Json => named.write_json(&mut output, &host())?,
     }
     Ok(output.flush()?)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::sink::printable;
+use crate::outside::printable;
 
 /// Writes rows of equal length, the first of them the headings. Columns of `right` are aligned to the right, and the
 /// last one is not filled up.

@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result, bail};
 
 use super::watched::Seen;
 use crate::cli::args::{Format, WatchArgs};
-use crate::cli::output::Output;
 use crate::cli::stop::Stop;
 use crate::netlink::absence::{self, Surroundings};
 use crate::netlink::wire;
 use crate::netlink::{Connection, Decoder, Details, Error, Family, Group, Policies, Received, Receiver, Socket};
+use crate::outside::printable;
 use crate::outside::say;
-use crate::session;
-use crate::sink::printable;
+use crate::render::output::Output;
+use crate::run::host;
 
 /// The longest attribute has 64 KiB, and messages have few of that size.
 const SLOT: usize = 128 << 10;
@@ -26,7 +26,7 @@ pub(super) async fn run(args: &WatchArgs) -> Result<()> {
     let mut connection = Connection::open()?;
     let details = match Details::resolve(&mut connection, &args.name).await {
         Err(Error::NoFamily { name }) => {
-            let surroundings = Surroundings::look(&name, &session::host().kernel);
+            let surroundings = Surroundings::look(&name, &host().kernel);
             bail!(absence::explain(&name, &surroundings))
         }
         details => details?,

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::cli::args::Format;
 use crate::netlink::wire::Malformed;
 use crate::netlink::{Decoded, Decoder, Value, names};
+use crate::outside::printable;
 use crate::outside::to_json;
-use crate::sink::printable;
 
 /// Something that happened to a subscriber.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use super::view::{Cause, View};
 use crate::explain::Usual;
 use crate::fleet::finding::{Figure, Finding, Kind, NamedHost, Severity, Subject};
 use crate::fleet::model::HostId;
-use crate::sink::Grouped;
+use crate::render::number::Grouped;
 
 /// A finding that is being made.
 pub(super) struct Draft(Finding);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::fleet::finding::{Kind, Severity};
 use crate::fleet::model::{Burst, HostId, Place, PlaceId, Silence};
 

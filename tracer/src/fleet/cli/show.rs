@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 
 use super::args::ShowArgs;
 use crate::cli::args::Format;
-use crate::cli::output::Output;
 use crate::fleet::analyse::By;
 use crate::fleet::model::Fleet;
 use crate::fleet::report::{Input, Report};
 use crate::fleet::sink::{TextOptions, write_html, write_text};
 use crate::outside::to_json;
+use crate::render::output::Output;
 
 /// Something was found.
 const FOUND: u8 = 3;

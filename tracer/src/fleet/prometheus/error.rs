@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::promql::START;
+use super::START;
 use crate::fleet::model::Full;
 
 /// Why an engine could not be asked.

@@ -9,7 +9,7 @@ use super::error::EngineError;
 use super::increase::{Census, Counter};
 use super::promql::{NOW, Scope, Window};
 use super::series::Series;
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::fleet::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place, Silence};
 
 const DROPS: &str = "droptrace_drops_total";

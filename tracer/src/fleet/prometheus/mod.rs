@@ -21,3 +21,7 @@ pub use client::{Engine, Limits};
 pub use error::EngineError;
 pub use gather::{Gathered, Question, gather};
 pub use promql::{Scope, Window};
+
+/// When an agent's process began, in seconds since the Unix epoch: a constant of the process, by which processes are
+/// told apart. Each agent has it.
+const START: &str = "droptrace_start_time_seconds";

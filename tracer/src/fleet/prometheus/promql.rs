@@ -7,11 +7,8 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use super::START;
 use super::error::EngineError;
-
-/// When an agent's process began, in seconds since the Unix epoch: a constant of the process, by which processes are
-/// told apart. Each agent has it.
-pub(super) const START: &str = "droptrace_start_time_seconds";
 
 /// The label that tells the terms of [`Scope::states`] apart.
 pub(super) const TERM: &str = "droptrace_term";

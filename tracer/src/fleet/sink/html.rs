@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use super::words;
 use crate::fleet::finding::Finding;
 use crate::fleet::report::Report;
-use crate::sink::html::{Escaped, write_head, write_row};
-use crate::sink::plot::{self, Bar};
+use crate::render::html::{Escaped, write_head, write_row};
+use crate::render::plot::{self, Bar};
 
 /// Reasons in the plot.
 const PLOTTED: usize = 15;

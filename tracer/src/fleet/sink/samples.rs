@@ -1,6 +1,6 @@
 //! A fleet with something to tell, for tests.
 
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::fleet::analyse::Options;
 use crate::fleet::model::{Fleet, Place};
 use crate::fleet::report::{Input, Refused, Report};

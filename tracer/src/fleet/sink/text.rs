@@ -7,7 +7,8 @@ use textwrap::{Options, WordSplitter};
 use super::words;
 use crate::fleet::finding::{Finding, Severity};
 use crate::fleet::report::Report;
-use crate::sink::{Painted, Style, printable};
+use crate::outside::printable;
+use crate::render::paint::{Painted, Style};
 
 /// Narrower than this is unreadable: the terminal wraps what is left over.
 const NARROWEST: usize = 40;

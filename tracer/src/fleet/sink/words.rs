@@ -1,11 +1,11 @@
 //! The words that text and page share.
 
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::fleet::finding::{Figure, Finding, NamedHost, Severity};
 use crate::fleet::number::Amount;
 use crate::fleet::report::{Dropped, RateBand, Report, Sums};
-use crate::sink::time::TimeText;
-use crate::sink::{Grouped, rate};
+use crate::render::number::{Grouped, rate};
+use crate::render::time::TimeText;
 
 /// What cannot be read is told one by one up to so many.
 pub(super) const REFUSED: usize = 10;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tracer_common::REASON_ABSENT;
 
 use super::btf::KernelBtf;
-use crate::event::Reason;
+use crate::domain::event::Reason;
 
 /// Where modules show their type information, one file each, beside the kernel's `vmlinux`.
 const MODULES: &str = "/sys/kernel/btf";

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::event::{Location, Symbol};
+use crate::domain::event::{Location, Symbol};
 use table::{Line, Table};
 
 /// Reading the table again takes tens of milliseconds, so a flood of unknown addresses must not ask for it each time.

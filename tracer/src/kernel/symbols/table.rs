@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use crate::event::Symbol;
+use crate::domain::event::Symbol;
 
 /// Entries beyond these are left out. A kernel with all its drivers loaded has about 200 000.
 const MAX_ENTRIES: usize = 4 << 20;

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::event::{Location, Place, Reason, Symbol};
-use crate::ledger::{EbpfLedger, Ledger};
-use crate::report::OverflowTotal;
-use crate::session::Refusal;
-use crate::source::ebpf::Mode;
+use crate::backend::ebpf::Mode;
+use crate::domain::event::{Location, Place, Reason, Symbol};
+use crate::domain::ledger::{EbpfLedger, Ledger};
+use crate::domain::report::OverflowTotal;
+use crate::run::Refusal;
 
 fn facts() -> Facts {
     let refusals = vec![Refusal { step: Step::LADDER[0], reason: "no rights\ngrant them".into() }];
@@ -26,7 +26,7 @@ fn reason(name: &str) -> Arc<Reason> {
 fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
     let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 16, module: None };
     let place = Place {
-        kind: crate::event::Kind::Packet,
+        kind: crate::domain::event::Kind::Packet,
         netns_cookie: 0,
         reason: reason(name),
         location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),

@@ -7,41 +7,19 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::{DecodeError, Message};
 
-use super::client::Answer;
-use super::counts::Signal;
-use crate::sink::printable;
+use super::counts::{Outcome, Signal};
+use crate::outside::printable;
 
 /// Characters of an answer's text that are shown.
 const SHOWN: usize = 160;
 
-/// What became of a push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// All was taken.
-    Taken,
-    /// Some was taken.
-    Partly,
-    /// An HTTP status that is none of success.
-    Refused,
-    /// No answer: no connection, no name, no trust, no time left.
-    Unreached,
-    /// An answer that OTLP does not know.
-    Unintelligible,
-}
-
-impl Outcome {
-    pub(super) const ALL: [Self; 5] = [Self::Taken, Self::Partly, Self::Refused, Self::Unreached, Self::Unintelligible];
-
-    /// The value of the label `result`.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Taken => "ok",
-            Self::Partly => "partial",
-            Self::Refused => "refused",
-            Self::Unreached => "failed",
-            Self::Unintelligible => "unintelligible",
-        }
-    }
+/// What came back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) is_protobuf: bool,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Vec<u8>,
 }
 
 /// What became of a push, and what follows.

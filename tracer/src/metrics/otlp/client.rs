@@ -14,8 +14,8 @@ use ureq::http::{HeaderName, HeaderValue, Request, Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::answer::{Outcome, Verdict};
-use super::counts::Signal;
+use super::answer::{Answer, Verdict};
+use super::counts::{Outcome, Signal};
 
 /// Longest answer that is read, bytes. One that was understood has a few.
 const MAX_ANSWER: u64 = 64 << 10;
@@ -70,15 +70,6 @@ pub(super) struct Client {
     agent: Agent,
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// What came back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) is_protobuf: bool,
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Vec<u8>,
 }
 
 impl Client {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::answer::Outcome;
 use crate::metrics::figures::{Family, Kind, Sample, Value};
 
 /// What is pushed.
@@ -23,6 +22,36 @@ impl Signal {
         match self {
             Self::Metrics => "metrics",
             Self::Logs => "logs",
+        }
+    }
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All was taken.
+    Taken,
+    /// Some was taken.
+    Partly,
+    /// An HTTP status that is none of success.
+    Refused,
+    /// No answer: no connection, no name, no trust, no time left.
+    Unreached,
+    /// An answer that OTLP does not know.
+    Unintelligible,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 5] = [Self::Taken, Self::Partly, Self::Refused, Self::Unreached, Self::Unintelligible];
+
+    /// The value of the label `result`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "ok",
+            Self::Partly => "partial",
+            Self::Refused => "refused",
+            Self::Unreached => "failed",
+            Self::Unintelligible => "unintelligible",
         }
     }
 }

@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 
 /// Name of the service, which Prometheus makes the label `job` of.
 const SERVICE: &str = "droptrace";

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::{Outcome, Verdict, judge};
+use super::answer::{Verdict, judge};
 use super::client::Client;
-use super::counts::{Counts, Signal};
+use super::counts::{Counts, Outcome, Signal};
 
 /// The longest pause after failures, unless pushes are rarer than that anyway.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 
 use super::identity::{Identity, scope, text};
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
 
 /// All figures, as they are at `now`.

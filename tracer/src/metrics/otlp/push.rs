@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::lane::Lane;
 use super::queue::Queue;
 use super::{message, record};
-use crate::event::DropEvent;
+use crate::domain::event::DropEvent;
 use crate::kernel::clock::Clock;
 use crate::metrics::figures::Figures;
 

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, S
 use serde_json::Value as Json;
 
 use super::identity::{Identity, attribute, scope};
-use crate::event::{DropEvent, Timestamp};
+use crate::domain::event::{DropEvent, Timestamp};
 use crate::sink::{drop_fields, drop_sentence};
 
 /// Fields that a record has a place of its own for, and the kernel's address: who has it knows where the kernel lies

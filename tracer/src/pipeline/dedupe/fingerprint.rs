@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
 
-use crate::event::PacketStart;
+use crate::domain::event::PacketStart;
 
 /// Leading bytes that tell packets apart: Ethernet, IPv4, and the eight bytes behind it which ICMP quotes for the same
 /// purpose (RFC 792), that is ports with TCP's sequence number or UDP's checksum.

@@ -7,7 +7,6 @@
 
 mod fingerprint;
 mod heads;
-mod ledger;
 mod observation;
 #[cfg(test)]
 mod tests;
@@ -16,15 +15,11 @@ mod waiting;
 use std::time::Duration;
 
 pub use fingerprint::{Fingerprint, Fingerprinter, PREFIX, Unpairable};
-pub use ledger::{AloneLedger, DedupeLedger, HeardLedger};
-pub use observation::{AloneCause, Facts, Heard, Observation, UniqueDrop};
+pub use observation::{Facts, Heard, Observation, UniqueDrop};
 
-use crate::event::{Origin, Timestamp};
+use crate::domain::dedupe::{AloneCause, DedupeLedger, Moment};
+use crate::domain::event::{Origin, Timestamp};
 use waiting::{Head, Identity, Waiting, WaitingRoom};
-
-/// When userspace heard of something: nanoseconds of a clock that never goes back, from any start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub u64);
 
 /// How long and how many observations wait for the other source's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

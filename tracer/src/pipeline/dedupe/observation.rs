@@ -1,7 +1,8 @@
 //! One drop as one source heard it, and one drop as both did.
 
 use super::fingerprint::{Fingerprint, Unpairable};
-use crate::event::{Origin, Timestamp};
+use crate::domain::dedupe::AloneCause;
+use crate::domain::event::{Origin, Timestamp};
 
 /// One drop as one source heard it, in the terms that both sources share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,25 +62,6 @@ pub enum Heard<T> {
         /// Why it was not joined with another.
         cause: AloneCause,
     },
-}
-
-/// Why a drop was told as heard by one source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AloneCause {
-    /// The other source did not tell of it in time.
-    Expired,
-    /// It was the oldest of as many as may wait, and another came.
-    Evicted,
-    /// The other source told of the same packet at a time too far from it.
-    Apart,
-    /// The packet had no MAC header, so `NET_DM` skips it.
-    NoMacHeader,
-    /// Too few bytes were captured to know the packet again.
-    TooFewBytes,
-    /// The other source was not listening.
-    Unaccompanied,
-    /// The run ended while it waited.
-    Flushed,
 }
 
 impl<T> Heard<T> {

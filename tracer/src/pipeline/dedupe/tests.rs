@@ -7,7 +7,7 @@ mod properties;
 use std::time::Duration;
 
 use super::*;
-use crate::event::PacketStart;
+use crate::domain::event::PacketStart;
 
 const MAC: PacketStart = PacketStart::Mac;
 const WAIT: u64 = 1000;

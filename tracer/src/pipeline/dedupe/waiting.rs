@@ -12,7 +12,7 @@ use super::Moment;
 use super::fingerprint::Fingerprint;
 use super::heads::{Heads, Position};
 use super::observation::Facts;
-use crate::event::Origin;
+use crate::domain::event::Origin;
 
 /// Link to no entry.
 const NONE: u32 = u32::MAX;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tracer_common::TrapNames;
 
-use crate::event::{HARDWARE, Location, Reason};
-use crate::source::ebpf::text;
+use crate::backend::ebpf::text;
+use crate::domain::event::{HARDWARE, Location, Reason};
 
 /// Reason and location of a devlink trap.
 pub(super) fn names(names: Option<TrapNames>) -> (Arc<Reason>, Arc<Location>) {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tracer_common::REASON_ABSENT;
 
 use super::{MAX_PLACES, Normaliser, hardware};
-use crate::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Place, Reason, Timestamp};
-use crate::facts::Facts;
-use crate::report::OverflowTotal;
-use crate::source::net_dm::{Cause, Heard, Key, Totals};
+use crate::backend::net_dm::{Cause, Heard, Key, Totals};
+use crate::domain::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Place, Reason, Timestamp};
+use crate::domain::facts::Facts;
+use crate::domain::report::OverflowTotal;
 
 impl Normaliser {
     /// Totals by place.

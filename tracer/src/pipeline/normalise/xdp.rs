@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracer_common::XDP_REDIRECT_FAILED;
 
-use crate::event::{Location, Reason, XDP};
+use crate::domain::event::{Location, Reason, XDP};
 
 /// Errors of redirects, with what they mean there (`net/core/filter.c`, `kernel/bpf/devmap.c`, `kernel/bpf/cpumap.c`,
 /// `net/xdp/xsk.c`).

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::event::{DropEvent, PacketStart, Place};
-use crate::facts::Facts;
+use crate::domain::event::{DropEvent, PacketStart, Place};
+use crate::domain::facts::Facts;
 use crate::pipeline::dedupe::UniqueDrop;
 
 /// Where a drop is kept.

@@ -10,10 +10,9 @@ use std::io;
 use std::time::Duration;
 
 use super::account::Account;
-use super::dedupe::{
-    DedupeLedger, DedupeLimits, Deduper, Facts, Fingerprinter, Heard, Moment, Observation, PREFIX, UniqueDrop,
-};
-use crate::event::{DropEvent, Origin};
+use super::dedupe::{DedupeLimits, Deduper, Facts, Fingerprinter, Heard, Observation, PREFIX, UniqueDrop};
+use crate::domain::dedupe::{DedupeLedger, Moment};
+use crate::domain::event::{DropEvent, Origin};
 use kept::{Kept, Slot};
 use reasons::Reasons;
 pub use reasons::told_name;

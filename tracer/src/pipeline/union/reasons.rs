@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::event::Reason;
+use crate::domain::event::Reason;
 
 /// More names than kernels have; further ones are not told apart.
 const MAX_NAMES: usize = 4096;

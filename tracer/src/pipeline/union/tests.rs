@@ -3,9 +3,9 @@ use std::sync::Arc;
 use tracer_common::REASON_ABSENT;
 
 use super::*;
-use crate::event::{DropTotal, Location, PacketStart, Place, Reason, Timestamp};
-use crate::facts::Facts;
-use crate::pipeline::dedupe::AloneLedger;
+use crate::domain::dedupe::AloneLedger;
+use crate::domain::event::{DropTotal, Location, PacketStart, Place, Reason, Timestamp};
+use crate::domain::facts::Facts;
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -15,7 +15,7 @@ fn reason(subsystem: &str, name: &str) -> Reason {
 
 fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
     Arc::new(Place {
-        kind: crate::event::Kind::Packet,
+        kind: crate::domain::event::Kind::Packet,
         netns_cookie: 0,
         reason: reason.into(),
         location: Location { address: pc, symbol: None, trap_group: None }.into(),
@@ -202,8 +202,10 @@ fn summaries_are_joined_by_place_alone() {
 #[test]
 fn frames_of_xdp_are_none_of_the_drop_monitor() {
     let frames = total(0, reason("xdp", "XDP_ABORTED"), 5, Origin::Ebpf);
-    let frames =
-        DropTotal { place: Arc::new(Place { kind: crate::event::Kind::Xdp, ..(*frames.place).clone() }), ..frames };
+    let frames = DropTotal {
+        place: Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*frames.place).clone() }),
+        ..frames
+    };
     let untold = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
     let rows = unite(vec![frames], vec![total(0, untold, 3, Origin::NetDm)]);
     let shown: Vec<_> = rows.iter().map(|row| (row.packets, row.seen_by)).collect();

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use tracer_common::REASON_ABSENT;
 
 use super::reasons::told_name;
-use crate::event::{DropTotal, Kind, Origin, Place, Reason};
+use crate::domain::event::{DropTotal, Kind, Origin, Place, Reason};
 
 /// Where and why, as both sources tell it; no reason where one of them tells none.
 pub(in crate::pipeline) type Spot = (u64, Option<Arc<str>>);

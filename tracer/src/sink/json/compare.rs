@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::ledger::Account;
 use super::{Address, Shown, symbol_of};
-use crate::event::Place;
+use crate::domain::compare::{Gap, Row, SCHEMA, Sums};
+use crate::domain::dedupe::DedupeLedger;
+use crate::domain::event::Place;
+use crate::domain::event::reason_name;
+use crate::domain::report::CompareReport;
 use crate::outside::to_json;
-use crate::pipeline::compare::{Gap, Row, SCHEMA, Sums};
-use crate::pipeline::dedupe::DedupeLedger;
-use crate::report::CompareReport;
-use crate::sink::time::TimeText;
-use crate::sink::{CompareSink, told_reason};
+use crate::render::time::TimeText;
+use crate::sink::CompareSink;
 
 /// Shows a comparison as one line of JSON.
 pub struct CompareJson<W> {
@@ -76,7 +77,7 @@ struct PlaceRow<'r> {
 impl<'r> From<&'r Row<std::sync::Arc<Place>>> for PlaceRow<'r> {
     fn from(row: &'r Row<std::sync::Arc<Place>>) -> Self {
         let (symbol, offset, module) = symbol_of(&row.site.location);
-        let reason = told_reason(&row.site.reason);
+        let reason = reason_name(&row.site.reason);
         Self {
             reason,
             subsystem: reason.map(|_| &*row.site.reason.subsystem),

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::symbol_of;
-use crate::ledger::wire::{Ebpf, NetDm};
-use crate::ledger::{CountersLedger, Ledger};
-use crate::pipeline::dedupe::DedupeLedger;
-use crate::report::{HeldBack, SourceReport};
-use crate::sink::told_reason;
+use crate::domain::dedupe::DedupeLedger;
+use crate::domain::event::reason_name;
+use crate::domain::ledger::wire::{Ebpf, NetDm};
+use crate::domain::ledger::{CountersLedger, Ledger};
+use crate::domain::report::{HeldBack, SourceReport};
 
 /// The schema of a run's last line.
 const LEDGER: &str = "droptrace.ledger.v1";
@@ -51,7 +51,7 @@ impl<'r> From<&'r SourceReport> for WithRecords<'r> {
     fn from(report: &'r SourceReport) -> Self {
         let sites = report.held_back.iter().take(MOST_SITES).map(|HeldBack { reason, location, records }| {
             let (symbol, offset, module) = symbol_of(location);
-            let (name, records) = (told_reason(reason), *records);
+            let (name, records) = (reason_name(reason), *records);
             Site { reason: name, subsystem: name.map(|_| &*reason.subsystem), symbol, offset, module, records }
         });
         Self { account: report.into(), held_back: sites.collect() }

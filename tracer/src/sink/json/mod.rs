@@ -20,7 +20,7 @@ pub use stat::StatJson;
 pub use trace::TraceJson;
 pub(crate) use trace::drop_fields;
 
-use crate::event::{Location, Symbol};
+use crate::domain::event::{Location, Symbol};
 use crate::packet::ProtocolName;
 
 /// What is shown as a string, written without a string in between.

@@ -8,10 +8,10 @@ use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
-use crate::event::Place;
+use crate::domain::event::Place;
+use crate::domain::event::reason_name;
 use crate::outside::to_json;
 use crate::packet::ProtocolName;
-use crate::sink::told_reason;
 
 /// Places whose text is kept; beyond it, all are forgotten.
 const MAX_PLACES: usize = 1 << 13;
@@ -62,7 +62,7 @@ pub(super) struct Members<'p> {
 impl<'p> From<&'p Place> for Members<'p> {
     fn from(place: &'p Place) -> Self {
         let (symbol, offset, module) = symbol_of(&place.location);
-        let reason = told_reason(&place.reason);
+        let reason = reason_name(&place.reason);
         Self {
             kind: place.kind.name(),
             reason,

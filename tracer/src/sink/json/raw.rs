@@ -1,4 +1,4 @@
-//! `droptrace.raw.v1`: what each source told, to be read again by [`crate::source::replay`].
+//! `droptrace.raw.v1`: what each source told, to be read again by [`crate::backend::replay`].
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use super::ledger::LedgerLine;
 use super::{Address, Shown, symbol_of, told, trap_group};
-use crate::event::{DropEvent, Origin, PacketStart, Timestamp};
-use crate::facts::Facts;
+use crate::backend::replay::SCHEMA;
+use crate::domain::dedupe::{DedupeLedger, Moment};
+use crate::domain::event::reason_name;
+use crate::domain::event::{DropEvent, Origin, PacketStart, Timestamp};
+use crate::domain::facts::Facts;
+use crate::domain::report::{Host, SourceReport};
 use crate::outside::to_json;
-use crate::pipeline::dedupe::{DedupeLedger, Moment};
-use crate::report::{Host, SourceReport};
-use crate::sink::time::TimeText;
-use crate::sink::{DropSink, told_reason};
-use crate::source::replay::SCHEMA;
+use crate::render::time::TimeText;
+use crate::sink::DropSink;
 
 /// What a recording tells of its making.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl<'r> Line<'r> {
     fn new(origin: Origin, [heard, settled]: [Moment; 2], event: &DropEvent<'r>) -> Self {
         let place = event.place;
         let (symbol, offset, module) = symbol_of(&place.location);
-        let reason = told_reason(&place.reason);
+        let reason = reason_name(&place.reason);
         Self {
             schema: SCHEMA,
             source: origin.name(),

@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::Account;
 use super::places::Members;
 use super::trace::Origins;
-use crate::event::DropTotal;
+use crate::domain::event::DropTotal;
+use crate::domain::event::reason_name;
+use crate::domain::report::{OverflowTotal, StatReport};
 use crate::outside::to_json;
-use crate::report::{OverflowTotal, StatReport};
-use crate::sink::rank::{Ranking, Sort};
-use crate::sink::time::TimeText;
-use crate::sink::{StatSink, told_reason};
+use crate::render::rank::{Ranking, Sort};
+use crate::render::time::TimeText;
+use crate::sink::StatSink;
 
 /// Shows totals as JSON, one document a line for each report.
 pub struct StatJson<W> {
@@ -109,7 +110,7 @@ struct Overflow<'r> {
 
 impl<'r> From<&'r OverflowTotal> for Overflow<'r> {
     fn from(total: &'r OverflowTotal) -> Self {
-        let told = total.reason.as_deref().and_then(|reason| Some((told_reason(reason)?, &*reason.subsystem)));
+        let told = total.reason.as_deref().and_then(|reason| Some((reason_name(reason)?, &*reason.subsystem)));
         let (reason, subsystem) = told.unzip();
         Self { reason, subsystem, packets: total.packets, bytes: total.bytes }
     }

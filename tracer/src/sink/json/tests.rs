@@ -3,15 +3,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::*;
-use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
-use crate::facts::Facts;
-use crate::pipeline::dedupe::Moment;
-use crate::report::StatReport;
+use crate::domain::dedupe::Moment;
+use crate::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::domain::facts::Facts;
+use crate::domain::report::StatReport;
+use crate::render::rank::Sort;
 use crate::sink::samples::{
     NEW_YEAR, comparison, host, location, net_dm_source, overflow, place, reason, report, tcp_packet, totals,
     trace_sources, udp_packet,
 };
-use crate::sink::{CompareSink, DropSink, Sort, StatSink};
+use crate::sink::{CompareSink, DropSink, StatSink};
 
 fn stat(report: &StatReport) -> String {
     let mut out = Vec::new();

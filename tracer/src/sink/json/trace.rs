@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 use super::Shown;
 use super::ledger::LedgerLine;
 use super::places::{Members, Places};
-use crate::event::{DropEvent, Origin};
-use crate::facts::{Facts, Gso, Socket, VlanTag};
+use crate::domain::dedupe::DedupeLedger;
+use crate::domain::event::{DropEvent, Origin};
+use crate::domain::facts::{Facts, Gso, Socket, VlanTag};
+use crate::domain::report::SourceReport;
 use crate::outside::to_json;
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
-use crate::pipeline::dedupe::DedupeLedger;
-use crate::report::SourceReport;
+use crate::render::time::TimeText;
 use crate::sink::DropSink;
-use crate::sink::time::TimeText;
 
 /// Shows each drop as a line of JSON, and the ledger as the last line. Allocates nothing for a drop, but for the first of
 /// a place.

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::number::{Grouped, seconds};
-use super::paint::{Painted, Style};
-use super::{fit, ledger};
-use crate::event::Place;
-use crate::pipeline::compare::{Cause, Gap, Row, Verdict};
-use crate::report::CompareReport;
+use super::ledger;
+use crate::domain::compare::{Cause, Gap, Row, Verdict};
+use crate::domain::event::Place;
+use crate::domain::report::CompareReport;
+use crate::outside::printable;
+use crate::render::fit;
+use crate::render::number::{Grouped, seconds};
+use crate::render::paint::{Painted, Style};
 use crate::sink::CompareSink;
 
 /// Shows a comparison as a table.
@@ -31,7 +33,7 @@ impl<W: Write> CompareText<W> {
 
 impl<W: Write> CompareSink for CompareText<W> {
     fn report(&mut self, report: &CompareReport) -> io::Result<()> {
-        let (name, kernel) = (super::printable(&report.host.name), super::printable(&report.host.kernel));
+        let (name, kernel) = (printable(&report.host.name), printable(&report.host.kernel));
         let length = seconds(report.duration);
         self.line(&format!("Packets dropped on {name} (Linux {kernel}) in {length}, by both sources"), Style::Plain)?;
         if report.comparison.places.is_empty() {

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::fit;
-use super::number::Grouped;
-use crate::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
-use crate::pipeline::dedupe::DedupeLedger;
-use crate::report::{HeldBack, SourceReport};
+use crate::domain::dedupe::DedupeLedger;
+use crate::domain::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::domain::report::{HeldBack, SourceReport};
+use crate::render::fit;
+use crate::render::number::Grouped;
 
 /// Sites that held records back, of which so many are told.
 const MOST_SITES: usize = 3;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::event::{DropEvent, Kind};
-use crate::facts::VlanTag;
+use crate::domain::event::{DropEvent, Kind};
+use crate::domain::facts::VlanTag;
 use crate::packet::{
     Arp, Content, Decoded, Fragment, Icmp, IpPacket, ProtocolName, Tcp, Transport, TransportName, Undecoded, decode,
 };

@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::fit;
 use super::packet::Described;
-use crate::event::DropEvent;
-use crate::sink::told_reason;
+use crate::domain::event::DropEvent;
+use crate::domain::event::reason_name;
+use crate::render::fit;
 
 /// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without what is not
 /// known, and without addresses of the kernel.
 pub(crate) fn drop_sentence(event: &DropEvent<'_>) -> String {
     let place = event.place;
     let location = &place.location;
-    let mut sentence = match told_reason(&place.reason) {
+    let mut sentence = match reason_name(&place.reason) {
         Some(_) => fit::reason(&place.reason).into_owned(),
         None => "dropped".to_owned(),
     };
@@ -31,14 +31,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::{Location, Origin, PacketStart, Place, Reason};
+    use crate::domain::event::{Location, Origin, PacketStart, Place, Reason};
     use crate::sink::samples::{NEW_YEAR, place, udp_packet};
 
     fn sentence(place: Place) -> String {
         let (place, bytes) = (Arc::new(place), udp_packet());
         let seen_by = Origin::Ebpf.alone();
         drop_sentence(&DropEvent {
-            facts: crate::facts::Facts::default(),
+            facts: crate::domain::facts::Facts::default(),
             timestamp: NEW_YEAR,
             place: &place,
             seen_by,

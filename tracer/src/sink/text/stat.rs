@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::number::{Grouped, seconds};
-use super::paint::{Painted, Style};
+use super::ledger;
 use super::table::{Columns, Extra, Row};
-use super::{Size, ledger};
-use crate::event::{Kind, Origin};
-use crate::ledger::Ledger;
-use crate::report::{SourceReport, StatReport};
+use crate::domain::event::{Kind, Origin};
+use crate::domain::ledger::Ledger;
+use crate::domain::report::{SourceReport, StatReport};
+use crate::outside::printable;
+use crate::render::Size;
+use crate::render::number::{Grouped, seconds};
+use crate::render::paint::{Painted, Style};
+use crate::render::rank::{Rank, Ranking, Sort, per_second};
 use crate::sink::StatSink;
-use crate::sink::rank::{Rank, Ranking, Sort, per_second};
 
 /// Rows that are shown where neither `top` nor a terminal bounds them.
 const DEFAULT_TOP: usize = 20;
@@ -165,7 +167,7 @@ impl View<'_> {
 
     fn head(&self) -> String {
         let StatReport { host, duration, .. } = self.report;
-        let (name, kernel) = (super::printable(&host.name), super::printable(&host.kernel));
+        let (name, kernel) = (printable(&host.name), printable(&host.kernel));
         let mut head = format!("Packets dropped on {name} (Linux {kernel}) in {}", seconds(*duration));
         if self.span != *duration {
             _ = write!(head, "; PKT/S of the last {}", seconds(self.span));

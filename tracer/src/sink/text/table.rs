@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::fit;
-use super::number::{Grouped, rate};
-use crate::event::Location;
+use crate::domain::event::Location;
+use crate::domain::report::OverflowTotal;
 use crate::packet::ProtocolName;
-use crate::report::OverflowTotal;
-use crate::sink::rank::Rank;
+use crate::render::fit;
+use crate::render::number::{Grouped, rate};
+use crate::render::rank::Rank;
 
 const GAP: usize = 2;
 /// With less room than this for reason and place, the bytes make way for them.

@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 
-use super::number::Grouped;
 use super::*;
-use crate::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Timestamp};
-use crate::facts::Facts;
-use crate::report::StatReport;
-use crate::sink::rank::Sort;
+use crate::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Timestamp};
+use crate::domain::facts::Facts;
+use crate::domain::report::StatReport;
+use crate::render::Size;
+use crate::render::number::Grouped;
+use crate::render::rank::Sort;
 use crate::sink::samples::{
     HOME, NEW_YEAR, comparison, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet,
     totals, totals_of_two_namespaces, trace_sources, udp_packet, union,
@@ -204,7 +205,7 @@ fn messages_of_netlink_are_told_from_packets() {
     let location = Location { address: 1, symbol: Some(symbol), trap_group: None }.into();
     let mut totals = totals();
     totals[0].place =
-        Place { kind: crate::event::Kind::Netlink, interface: None, ifindex: 0, location, ..place() }.into();
+        Place { kind: crate::domain::event::Kind::Netlink, interface: None, ifindex: 0, location, ..place() }.into();
     let packets = Grouped(totals[0].packets).to_string();
     let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };
     let text = shown(PLAIN(100), &[own]);

@@ -4,15 +4,17 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::fit::seen_by;
+use super::ledger;
 use super::packet::Described;
-use super::paint::{Painted, Style};
-use super::{fit, ledger};
-use crate::event::{DropEvent, Place, Timestamp};
-use crate::pipeline::dedupe::DedupeLedger;
-use crate::report::{Host, SourceReport};
+use crate::domain::dedupe::DedupeLedger;
+use crate::domain::event::{DropEvent, Place, Timestamp};
+use crate::domain::report::{Host, SourceReport};
+use crate::outside::printable;
+use crate::render::fit;
+use crate::render::fit::seen_by;
+use crate::render::paint::{Painted, Style};
+use crate::render::time::TimeText;
 use crate::sink::DropSink;
-use crate::sink::time::TimeText;
 
 /// Width of the column that tells who heard a drop.
 const SEEN_BY: usize = "ebpf+net_dm".len();
@@ -85,7 +87,7 @@ impl<W: Write> TraceText<W> {
 
 impl<W: Write> DropSink for TraceText<W> {
     fn start(&mut self, host: &Host, started_at: Timestamp) -> io::Result<()> {
-        let (name, kernel) = (super::printable(&host.name), super::printable(&host.kernel));
+        let (name, kernel) = (printable(&host.name), printable(&host.kernel));
         let time = TimeText::new(started_at);
         self.line = format!("Packets dropped on {name} (Linux {kernel}) from {} on; times are UTC", time.date());
         self.write_line(Style::Plain)?;

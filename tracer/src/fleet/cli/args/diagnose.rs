@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::ShowArgs;
-use crate::cli::units;
+use crate::render::units;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

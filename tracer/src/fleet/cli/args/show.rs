@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::args::{ColorChoice, Format};
+use crate::cli::args::Format;
 use crate::fleet::analyse::{By, Options};
+use crate::render::output::ColorChoice;
 
 /// Stands for no group at all.
 const NOTHING: &str = "nothing";

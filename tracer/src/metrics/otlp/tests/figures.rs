@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::collector::{Collector, TAKEN};
 use super::{Options, Run, Signal, figures_of, identity, sample};
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::metrics::figures::{Family, Figures, Kind, Value};
 use crate::metrics::otlp::{Counts, Endpoint, message, parse_headers};
 use crate::sink::samples::NEW_YEAR;

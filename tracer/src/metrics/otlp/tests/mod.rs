@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::answer::Outcome;
+use super::counts::Outcome;
 use super::{Counts, Endpoint, Identity, Options, Push, Signal};
-use crate::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
-use crate::facts::Facts;
+use crate::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::domain::facts::Facts;
 use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
 use crate::sink::samples::{NEW_YEAR, place, udp_packet};
 

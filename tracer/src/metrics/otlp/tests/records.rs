@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::collector::{Collector, Request, TAKEN};
 use super::{Outcome, PATIENCE, Run, Signal, event};
-use crate::event::Timestamp;
+use crate::domain::event::Timestamp;
 use crate::metrics::otlp::queue::ROOM;
 use crate::metrics::otlp::record;
 use crate::sink::samples::{NEW_YEAR, place, udp_packet};

@@ -1,7 +1,7 @@
 //! Small scenes, one idea each.
 
 use super::*;
-use crate::event::Origin::{Ebpf, NetDm};
+use crate::domain::event::Origin::{Ebpf, NetDm};
 
 #[test]
 fn what_both_heard_is_told_once() {

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::*;
-use crate::event::Origin::{Ebpf, NetDm};
-use crate::event::PacketStart;
+use crate::domain::event::Origin::{Ebpf, NetDm};
+use crate::domain::event::PacketStart;
 
 /// A drop that truly happened.
 #[derive(Clone, Debug)]

@@ -1,0 +1,137 @@
+//! What the kernel counts by itself, for want of anything better: protocols' counters (`/proc/net/snmp`, `snmp6`,
+//! `netstat`), the backlog of each CPU (`softnet_stat`), and interfaces (`/proc/net/dev`).
+//!
+//! They need no rights. They cover a part of all drops, and a packet may move more than one of them.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use crate::domain::event::{DropTotal, Kind, Location, Place, Reason, Timestamp};
+use crate::domain::ledger::{CountersLedger, Ledger};
+use crate::domain::report::SourceReport;
+use crate::kernel::clock::Clock;
+
+/// A counter of drops.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counter {
+    /// Where it stands: `snmp`, `snmp6`, `netstat`, `softnet` or `interface`.
+    pub file: &'static str,
+    /// The kernel's name for it.
+    pub name: &'static str,
+    /// The interface that it belongs to.
+    pub interface: Option<Arc<str>>,
+}
+
+/// A counter since the start.
+struct Rise {
+    place: Arc<Place>,
+    packets: u64,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+}
+
+/// The running source.
+pub struct Counters {
+    netns: u32,
+    last: BTreeMap<Counter, u64>,
+    rises: BTreeMap<Counter, Rise>,
+}
+
+impl Counters {
+    /// Takes what was counted before as the starting point. `netns` is the inode number of this process's namespace,
+    /// whose counters they are.
+    pub fn start(netns: u32) -> io::Result<Self> {
+        Ok(Self { netns, last: files::read()?, rises: BTreeMap::new() })
+    }
+
+    /// Looks at the counters: to be called each second, for times are those of this call.
+    pub fn read(&mut self) -> io::Result<()> {
+        self.take(files::read()?, Clock::now());
+        Ok(())
+    }
+
+    /// An interface that came anew starts at 0, and so does a counter that is less than it was.
+    fn take(&mut self, now: BTreeMap<Counter, u64>, at: Timestamp) {
+        for (counter, value) in &now {
+            let before = self.last.get(counter).copied().filter(|before| before <= value).unwrap_or(0);
+            if *value == before {
+                continue;
+            }
+            let rise = self.rises.entry(counter.clone()).or_insert_with(|| Rise {
+                place: Arc::new(place(counter, self.netns)),
+                packets: 0,
+                first_seen: at,
+                last_seen: at,
+            });
+            rise.packets += value - before;
+            rise.last_seen = at;
+        }
+        self.last = now;
+    }
+
+    /// What rose since the start.
+    pub fn totals(&self) -> Vec<DropTotal> {
+        let totals = self.rises.values().map(|rise| DropTotal {
+            place: Arc::clone(&rise.place),
+            packets: rise.packets,
+            bytes: None,
+            first_seen: rise.first_seen,
+            last_seen: rise.last_seen,
+            seen_by: &[],
+        });
+        totals.collect()
+    }
+
+    /// The account with the source's name, for sinks.
+    pub fn report(&self) -> SourceReport {
+        let counted = self.rises.values().map(|rise| rise.packets).sum();
+        let ledger = Ledger::Counters(CountersLedger { counted });
+        SourceReport { mode: "procfs", ledger, held_back: vec![] }
+    }
+}
+
+fn place(counter: &Counter, netns: u32) -> Place {
+    let reason = Reason { value: None, subsystem: counter.file.into(), name: counter.name.into() };
+    Place {
+        kind: Kind::Packet,
+        reason: reason.into(),
+        location: Location { address: 0, symbol: None, trap_group: None }.into(),
+        protocol: 0,
+        interface: counter.interface.clone(),
+        ifindex: 0,
+        // The backlog of a CPU is that of all namespaces.
+        netns: if counter.file == files::SOFTNET { 0 } else { netns },
+        netns_cookie: 0,
+        netns_name: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counter(interface: Option<&str>) -> Counter {
+        Counter { file: "interface", name: "rx_dropped", interface: interface.map(Arc::from) }
+    }
+
+    #[test]
+    fn rises_are_counted_from_the_start_and_interfaces_that_come_anew_from_zero() {
+        let mut counters = Counters { netns: 7, last: [(counter(Some("lo")), 5)].into(), rises: BTreeMap::new() };
+        counters.take([(counter(Some("lo")), 5)].into(), Timestamp(1));
+        assert!(counters.totals().is_empty());
+        counters.take([(counter(Some("lo")), 8), (counter(Some("eth0")), 2)].into(), Timestamp(2));
+        // The interface is gone, and another one of its name has come.
+        counters.take([(counter(Some("lo")), 9)].into(), Timestamp(3));
+        counters.take([(counter(Some("lo")), 9), (counter(Some("eth0")), 1)].into(), Timestamp(4));
+        let totals = counters.totals();
+        let shown: Vec<_> = totals
+            .iter()
+            .map(|total| (total.place.interface.as_deref(), total.packets, total.first_seen.0, total.last_seen.0))
+            .collect();
+        assert_eq!(shown, [(Some("eth0"), 3, 2, 4), (Some("lo"), 4, 2, 3)]);
+        assert_eq!(counters.report().ledger, Ledger::Counters(CountersLedger { counted: 7 }));
+    }
+}

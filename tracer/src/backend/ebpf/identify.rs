@@ -1,0 +1,45 @@
+//! Asks the kernel which network namespace an open file stands for, by a program that looks into this process's table of
+//! descriptors: that takes no capability to enter the namespace.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+
+use tracer_common::NamespaceAnswer;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::sys::{RawMap, run_program};
+use crate::identity::netns::{ByInode, Identify, NetnsId};
+
+/// The program and the map that it answers in.
+pub struct NamespaceQuestion {
+    program: OwnedFd,
+    /// One question at a time.
+    answer: Mutex<RawMap>,
+}
+
+impl NamespaceQuestion {
+    pub(super) fn new(program: OwnedFd, answer: OwnedFd) -> Self {
+        Self { program, answer: Mutex::new(RawMap::new(answer, size_of::<u32>(), size_of::<NamespaceAnswer>())) }
+    }
+
+    /// The namespace, and the kernel's clocks. `found` is 0 where the kernel's structures are not as expected.
+    pub(super) fn ask(&self, file: BorrowedFd<'_>) -> io::Result<NamespaceAnswer> {
+        let map = self.answer.lock().map_err(|_| io::Error::other("another question panicked"))?;
+        run_program(self.program.as_fd(), u64::from(file.as_raw_fd().cast_unsigned()))?;
+        let mut answer = NamespaceAnswer::new_zeroed();
+        map.lookup(&0_u32.to_ne_bytes(), answer.as_mut_bytes())?;
+        Ok(answer)
+    }
+}
+
+impl Identify for NamespaceQuestion {
+    fn identify(&self, namespace: BorrowedFd<'_>) -> io::Result<NetnsId> {
+        let answer = self.ask(namespace)?;
+        let inum = ByInode.identify(namespace)?.inum;
+        // Else the kernel's structures are not as expected.
+        let is_right = answer.found != 0 && answer.inum == inum;
+        Ok(NetnsId { cookie: NonZeroU64::new(answer.cookie).filter(|_| is_right), inum })
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads the bytes of one record of the ring buffer.
+
+use tracer_common::{
+    IFNAMSIZ, KIND_XDP, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN,
+    SOCKET_OWNER, SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SocketFacts,
+};
+use zerocopy::FromBytes;
+
+use crate::domain::event::PacketStart;
+use crate::domain::facts::{Facts, Gso, Mac, Role, Socket, VlanTag};
+
+/// A record of one drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// What the kernel program wrote.
+    pub header: RecordHeader,
+    /// What `bytes` start with.
+    pub start: PacketStart,
+    /// Leading bytes of the packet.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// None for bytes that the kernel program cannot have written.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (header, rest) = RecordHeader::read_from_prefix(bytes).ok()?;
+        let start = match header.start {
+            START_NONE => PacketStart::Nothing,
+            START_MAC => PacketStart::Mac,
+            START_NETWORK => PacketStart::Network,
+            _ => return None,
+        };
+        Some(Self { header, start, bytes: rest.get(..header.captured.into())? })
+    }
+
+    /// What was known of whose packet it was.
+    pub const fn names(&self) -> PlaceNames {
+        PlaceNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }
+    }
+
+    /// What is known of the packet beyond its bytes.
+    pub fn facts(&self) -> Facts {
+        let header = &self.header;
+        let has = |section: u8| header.sections & section != 0;
+        // A frame of XDP has no `sk_buff` that could tell its queue.
+        let is_packet = header.key.kind != KIND_XDP;
+        Facts {
+            vlan: has(SECTION_VLAN).then_some(VlanTag { protocol: header.vlan_proto, tci: header.vlan_tci }),
+            cpu: Some(header.cpu),
+            mark: Some(header.mark).filter(|mark| *mark != 0),
+            queue: is_packet.then_some(header.queue),
+            device_mtu: has(SECTION_DEVICE).then_some(header.mtu).filter(|mtu| *mtu != 0),
+            device_mac: has(SECTION_DEVICE).then_some(Mac(header.mac)).filter(|mac| mac.0 != [0; 6]),
+            route_mtu: Some(header.route_mtu).filter(|mtu| *mtu != 0),
+            gso: has(SECTION_GSO).then_some(Gso {
+                size: header.gso_size,
+                segments: Some(header.gso_segments).filter(|segments| *segments != 0),
+            }),
+            socket: if has(SECTION_SOCKET) { socket(&header.socket) } else { None },
+        }
+    }
+
+    /// The interface's name at the drop, if it had one.
+    pub fn interface(&self) -> Option<&str> {
+        interface_name(&self.header.interface)
+    }
+}
+
+/// None of a role that the kernel program cannot have written.
+fn socket(found: &SocketFacts) -> Option<Socket> {
+    let role = match found.role {
+        SOCKET_RECEIVER => Role::Receiver,
+        SOCKET_OWNER => Role::Owner,
+        _ => return None,
+    };
+    let receive_buffer = Some(found.receive_buffer).filter(|size| *size != 0);
+    Some(Socket {
+        role,
+        cookie: Some(found.cookie).filter(|cookie| *cookie != 0),
+        inode: Some(found.inode).filter(|inode| *inode != 0),
+        uid: Some(found.uid).filter(|uid| *uid != u32::MAX),
+        port: Some(found.port).filter(|port| *port != 0),
+        receive_buffer,
+        receive_queued: receive_buffer.map(|_| found.receive_queued),
+    })
+}
+
+/// The text of a name that the kernel pads with zeros; none for no name or one that is not text.
+pub fn interface_name(name: &[u8; IFNAMSIZ]) -> Option<&str> {
+    text(name)
+}
+
+/// As [`interface_name`], of names of any length.
+pub fn text(name: &[u8]) -> Option<&str> {
+    let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    std::str::from_utf8(&name[..length]).ok().filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    fn bytes_of(header: RecordHeader, payload: &[u8]) -> Vec<u8> {
+        [header.as_bytes(), payload].concat()
+    }
+
+    #[test]
+    fn a_record_has_as_many_bytes_as_were_captured() {
+        let mut interface = [0; IFNAMSIZ];
+        interface[..2].copy_from_slice(b"lo");
+        let header = RecordHeader { captured: 3, start: START_MAC, interface, length: 9, ..RecordHeader::default() };
+        let bytes = bytes_of(header, b"abcdef");
+        let record = Record::parse(&bytes).unwrap();
+        assert_eq!((record.bytes, record.start, record.header.length), (&b"abc"[..], PacketStart::Mac, 9));
+        assert_eq!(record.interface(), Some("lo"));
+    }
+
+    #[test]
+    fn impossible_records_are_refused() {
+        let header = RecordHeader { captured: 7, start: START_MAC, ..RecordHeader::default() };
+        assert_eq!(Record::parse(&bytes_of(header, b"abcdef")), None);
+        let header = RecordHeader { start: 3, ..RecordHeader::default() };
+        assert_eq!(Record::parse(&bytes_of(header, b"abcdef")), None);
+        assert_eq!(Record::parse(&header.as_bytes()[1..]), None);
+    }
+
+    #[test]
+    fn names_are_text_or_nothing() {
+        assert_eq!(interface_name(b"sixteen-bytes-ab"), Some("sixteen-bytes-ab"));
+        assert_eq!(interface_name(&[0; IFNAMSIZ]), None);
+        assert_eq!(interface_name(&[0xff; IFNAMSIZ]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            if let Some(record) = Record::parse(&bytes) {
+                prop_assert!(record.bytes.len() <= bytes.len() - size_of::<RecordHeader>());
+                let _ = record.interface();
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The `NET_DM` source: the kernel's own drop monitor, over generic netlink.
+//!
+//! It is one for the whole host. What others run is listened to and left alone; what this source changes, it puts back.
+
+mod attribute;
+mod control;
+mod error;
+mod message;
+mod request;
+mod session;
+mod state;
+mod stream;
+mod totals;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+pub use attribute::Attribute;
+pub use error::Error;
+pub use message::{Message, PLACES_LIMIT, PacketAlert, Skipped, Stats, SummaryAlert};
+pub use request::{AlertMode, Config, Drops, FAMILY, GROUP, Request};
+pub use session::{Change, Owner};
+pub use stream::Heard;
+pub use totals::{Cause, Count, Key, Overflow, Totals};
+
+use crate::domain::ledger::{Ledger, NetDmLedger};
+use crate::domain::report::SourceReport;
+use crate::netlink::{Connection, Socket};
+use control::Control;
+use session::Session;
+use state::NoteFile;
+use stream::Stream;
+
+/// How often the source looks after the monitor: that long at most another's STOP stays unnoticed.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A summary is sent a second after its first hit (`dm_delay`), by a timer and a work queue.
+const SUMMARY_DELAY: Duration = Duration::from_millis(1200);
+
+/// Packets that wait in the kernel's queue are sent at once, by a work queue.
+const PACKET_DELAY: Duration = Duration::from_millis(100);
+
+/// Packets that may wait, per CPU. The kernel's default is 1000; an odd number also tells a monitor of ours from others'.
+const QUEUE_LEN: u32 = 8191;
+
+/// Alerts between two looks at the time while the end is waited for.
+const SETTLE_BATCH: usize = 1024;
+
+/// What the source is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What alerts are to tell.
+    pub mode: AlertMode,
+    /// Hear what devices drop too, where devlink knows any at the start.
+    pub hardware: bool,
+    /// Leading bytes of each packet; 0 for all of them.
+    pub snaplen: u32,
+    /// Room for places; drops at further ones are counted by cause.
+    pub places: usize,
+    /// Count only what came in by this interface; 0 for all. Packet mode only.
+    pub ifindex: u32,
+    /// Bytes of the socket's receive buffer.
+    pub receive_buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: AlertMode::Packet,
+            hardware: true,
+            snaplen: 128,
+            places: 8192,
+            ifindex: 0,
+            receive_buffer: 32 << 20,
+        }
+    }
+}
+
+/// How many devices devlink knows, each of which may tell what it drops.
+pub async fn devlink_devices() -> Result<usize, Error> {
+    control::devlink_devices(&mut Connection::open()?).await
+}
+
+/// Puts the monitor right that a killed run of droptrace left changed, if one did: whether nothing is left to be put
+/// right. False where its writer still runs, or where the note of it is not to be trusted.
+pub async fn repair() -> Result<bool, Error> {
+    session::repair_left(&NoteFile::default()).await
+}
+
+/// What a running source waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Alerts may be there: [`NetDmSource::drain`].
+    Alerts,
+    /// A second has passed: [`NetDmSource::check`].
+    CheckDue,
+}
+
+/// The running source.
+pub struct NetDmSource {
+    session: Session,
+    stream: Stream,
+    checks: Interval,
+    /// What had been lost before the start.
+    baseline: Stats,
+    tail_drops: Option<u64>,
+    interruptions: u64,
+}
+
+/// How the host's one drop monitor was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody runs it.
+    Unused,
+    /// Somebody does, in this mode.
+    InUse(AlertMode),
+    /// A run of droptrace that was killed left it on, or its settings changed.
+    Left {
+        /// It still runs, or runs again.
+        is_running: bool,
+    },
+}
+
+impl NetDmSource {
+    /// Starts the monitor, or listens to the one that runs. Must be called within a tokio runtime.
+    pub async fn start(options: &Options) -> Result<Self, Error> {
+        let mut control = Control::open().await?;
+        let socket = Socket::open()?;
+        match socket.set_receive_buffer(options.receive_buffer) {
+            Ok(bytes) => tracing::debug!("receive buffer of {bytes} bytes"),
+            Err(error) => tracing::warn!("the socket keeps its small receive buffer: {error}"),
+        }
+        control.join(&socket)?;
+        let wanted = Config { mode: options.mode, trunc_len: options.snaplen, queue_len: QUEUE_LEN };
+        let hardware = options.hardware && control.has_devices().await;
+        let drops = Drops { software: true, hardware };
+        let mut session = Session::begin(control, wanted, drops, NoteFile::default()).await?;
+        if session.owner() == Owner::Others {
+            tracing::warn!(
+                "somebody else runs the drop monitor, in {} mode: droptrace listens to it and changes nothing",
+                session.running().mode.name()
+            );
+        }
+        // Nothing was lost before the first alert could come, or nearly so.
+        let baseline = session.stats().await?;
+        let mut checks = interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stream = Stream::new(socket, options, session.running().trunc_len);
+        Ok(Self { session, stream, checks, baseline, tail_drops: Some(0), interruptions: 0 })
+    }
+
+    /// Whether a source could be started, and who runs the monitor by now. Changes nothing.
+    pub async fn probe() -> Result<Found, Error> {
+        let mut control = Control::open().await?;
+        control.join(&Socket::open()?)?;
+        let is_running = control.is_running().await?;
+        let config = control.config().await?;
+        Ok(match session::is_left(&NoteFile::default(), config, is_running) {
+            true => Found::Left { is_running },
+            false if is_running => Found::InUse(config.mode),
+            false => Found::Unused,
+        })
+    }
+
+    /// What alerts tell now: others may run the monitor in another mode than was asked for.
+    pub const fn mode(&self) -> AlertMode {
+        self.session.running().mode
+    }
+
+    /// Who runs the monitor.
+    pub const fn owner(&self) -> Owner {
+        self.session.owner()
+    }
+
+    /// Which drops this process has the monitor tell; none where others run it.
+    pub const fn started(&self) -> Drops {
+        self.session.started()
+    }
+
+    /// Waits for what comes next. May be given up at any time.
+    pub async fn ready(&mut self) -> Result<Wake, Error> {
+        tokio::select! {
+            biased;
+            _ = self.checks.tick() => Ok(Wake::CheckDue),
+            ready = self.stream.ready() => ready.map(|()| Wake::Alerts).map_err(Error::from),
+        }
+    }
+
+    /// Takes up to about `limit` alerts that are there, and shows each packet to `visit`, which ends the batch by an
+    /// error; what has come by then is counted all the same.
+    pub fn drain<E>(
+        &mut self,
+        limit: usize,
+        visit: impl FnMut(&Heard<'_>) -> Result<(), E>,
+    ) -> Result<Result<usize, E>, Error> {
+        Ok(self.stream.drain(limit, visit)?)
+    }
+
+    /// Looks after the monitor: it may have been stopped, or taken over.
+    pub async fn check(&mut self) -> Result<Option<Change>, Error> {
+        let change = match self.session.check(self.stream.socket()).await {
+            Err(error) => {
+                // Whether it still runs is not known, nor what is lost.
+                self.interruptions += 1;
+                return Err(error);
+            }
+            Ok(change) => change,
+        };
+        if let Some(change) = change {
+            self.interruptions += 1;
+            self.stream.fit(self.session.running().trunc_len);
+            let mode = self.session.running().mode.name();
+            match (change, self.session.owner()) {
+                (Change::Restarted, Owner::Ours) => {
+                    tracing::warn!(
+                        "somebody stopped the drop monitor: it runs again; drops in between are not counted"
+                    );
+                }
+                (Change::Reconfigured | Change::Restarted, _) => {
+                    tracing::warn!("somebody else has started the drop monitor anew, in {mode} mode");
+                }
+                (Change::TakenOver, _) => {
+                    tracing::warn!("somebody else stopped the drop monitor and runs it in {mode} mode by now");
+                }
+            }
+        }
+        self.refresh_stats().await?;
+        Ok(change)
+    }
+
+    /// The kernel's counts start anew where its module was loaded again.
+    async fn refresh_stats(&mut self) -> Result<(), Error> {
+        let stats = self.session.stats().await?;
+        let since = |now: u64, before: u64| now.checked_sub(before);
+        self.tail_drops = self.tail_drops.and_then(|_| {
+            Some(since(stats.software, self.baseline.software)? + since(stats.hardware, self.baseline.hardware)?)
+        });
+        Ok(())
+    }
+
+    /// What was counted so far.
+    pub const fn totals(&self) -> &Totals {
+        self.stream.totals()
+    }
+
+    /// The account; of the kernel's queue as of the last [`NetDmSource::check`].
+    pub fn ledger(&self) -> NetDmLedger {
+        NetDmLedger {
+            counts_losses: self.mode() == AlertMode::Packet && self.stream.has_packets_only(),
+            tail_drops: self.tail_drops,
+            interruptions: self.interruptions,
+            ..self.stream.ledger()
+        }
+    }
+
+    /// The account with the source's name, for sinks.
+    pub fn report(&self) -> SourceReport {
+        SourceReport { mode: self.mode().name(), ledger: Ledger::NetDm(self.ledger()), held_back: vec![] }
+    }
+
+    /// Waits until what was dropped by now has been told, stops what was started and puts the settings back: what is
+    /// read afterwards is final.
+    ///
+    /// Drops that come while it waits count as well: a second's worth in summary mode.
+    pub async fn stop<E>(
+        &mut self,
+        mut visit: impl FnMut(&Heard<'_>) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Error> {
+        let delay = if self.mode() == AlertMode::Summary { SUMMARY_DELAY } else { PACKET_DELAY };
+        let deadline = Instant::now() + delay;
+        while let Ok(ready) = tokio::time::timeout_at(deadline, self.stream.ready()).await {
+            ready?;
+            // A flood must not hold up the end.
+            if let Err(error) = self.stream.drain(SETTLE_BATCH, &mut visit)? {
+                return Ok(Err(error));
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.session.end().await?;
+        let drained = self.stream.drain(usize::MAX, visit)?;
+        self.refresh_stats().await?;
+        Ok(drained.map(|_| ()))
+    }
+}

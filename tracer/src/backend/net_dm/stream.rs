@@ -1,0 +1,219 @@
+//! The alerts, as they come: counted, shown, accounted for.
+
+use super::Options;
+use super::message::{Message, PacketAlert, SummaryAlert};
+use super::totals::{Cause, Count, Key, Totals};
+use crate::domain::event::Timestamp;
+use crate::domain::ledger::NetDmLedger;
+use crate::kernel::clock::Clock;
+use crate::netlink::wire;
+use crate::netlink::{self, Received, Receiver, Socket};
+
+/// Datagrams received by one call.
+const BATCH: usize = 64;
+
+/// What an alert has besides the packet's bytes: headers, names, a symbol and a cookie.
+const AROUND_PAYLOAD: usize = 1024;
+
+/// The longest payload (`NET_DM_MAX_PACKET_SIZE`).
+const MAX_PAYLOAD: usize = 0xffff - 8;
+
+/// A packet that was dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// Where and why.
+    pub key: Key,
+    /// All that was told.
+    pub alert: &'a PacketAlert<'a>,
+    /// The names of the key's cause.
+    pub totals: &'a Totals,
+}
+
+/// The socket that alerts come by, and what came.
+pub(super) struct Stream {
+    socket: Socket,
+    receiver: Receiver,
+    slot: usize,
+    /// What came may not all have been taken.
+    has_more: bool,
+    /// What the socket had dropped at the start, modulo 2³².
+    dropped_before: Option<u32>,
+    count: Counting,
+}
+
+/// All that alerts change.
+struct Counting {
+    totals: Totals,
+    ledger: NetDmLedger,
+    ifindex: u32,
+    summaries: u64,
+}
+
+impl Stream {
+    pub(super) fn new(socket: Socket, options: &Options, trunc_len: u32) -> Self {
+        let slot = slot(trunc_len);
+        Self {
+            receiver: Receiver::new(BATCH, slot),
+            slot,
+            has_more: false,
+            dropped_before: socket.dropped().ok(),
+            count: Counting {
+                totals: Totals::new(options.places),
+                ledger: NetDmLedger::default(),
+                ifindex: options.ifindex,
+                summaries: 0,
+            },
+            socket,
+        }
+    }
+
+    /// Makes room for what the monitor sends under its new settings.
+    pub(super) fn fit(&mut self, trunc_len: u32) {
+        if slot(trunc_len) > self.slot {
+            self.slot = slot(trunc_len);
+            self.receiver = Receiver::new(BATCH, self.slot);
+        }
+    }
+
+    pub(super) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.count.totals
+    }
+
+    /// No summary has come, whose shortfall nobody counts.
+    pub(super) const fn has_packets_only(&self) -> bool {
+        self.count.summaries == 0
+    }
+
+    /// Waits until there may be alerts.
+    pub(super) async fn ready(&self) -> Result<(), netlink::Error> {
+        if self.has_more {
+            // Others have their turn.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        self.socket.readable().await.map_err(|source| netlink::Error::Receive { source })
+    }
+
+    /// Takes what is there, in whole batches up to `limit` datagrams; how many they were.
+    pub(super) fn drain<E>(
+        &mut self,
+        limit: usize,
+        mut visit: impl FnMut(&Heard<'_>) -> Result<(), E>,
+    ) -> Result<Result<usize, E>, netlink::Error> {
+        let (mut taken, mut result) = (0, Ok(()));
+        self.has_more = true;
+        while taken < limit && result.is_ok() {
+            match self.receiver.receive(&self.socket).map_err(|source| netlink::Error::Receive { source })? {
+                Received::Datagrams(datagrams) => taken += datagrams,
+                Received::Overrun => self.count.ledger.overruns += 1,
+                Received::Nothing => {
+                    self.has_more = false;
+                    break;
+                }
+            }
+            for datagram in self.receiver.datagrams() {
+                let shown = self.count.datagram(&datagram, &mut visit);
+                result = result.and(shown);
+            }
+        }
+        Ok(result.map(|()| taken))
+    }
+
+    /// The account, as far as the alerts tell.
+    pub(super) fn ledger(&self) -> NetDmLedger {
+        let dropped = self.socket.dropped().ok().zip(self.dropped_before);
+        let unheard = dropped.map(|(now, before)| u64::from(now.wrapping_sub(before)));
+        NetDmLedger { unheard, ..self.count.ledger }
+    }
+}
+
+fn slot(trunc_len: u32) -> usize {
+    let payload = if trunc_len == 0 { MAX_PAYLOAD } else { MAX_PAYLOAD.min(trunc_len as usize) };
+    wire::align(AROUND_PAYLOAD + payload)
+}
+
+impl Counting {
+    fn datagram<E>(
+        &mut self,
+        datagram: &netlink::Datagram<'_>,
+        visit: &mut impl FnMut(&Heard<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if datagram.is_truncated {
+            self.ledger.received += 1;
+            self.ledger.undecodable += 1;
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for message in wire::messages(datagram.bytes) {
+            self.ledger.received += 1;
+            let parsed = message.and_then(|message| {
+                let (command, attributes) = message.generic()?;
+                Message::parse(command, attributes)
+            });
+            let Ok((message, skipped)) = parsed else {
+                self.ledger.undecodable += 1;
+                continue;
+            };
+            self.ledger.delivered += 1;
+            self.ledger.skipped_attributes += u64::from(skipped);
+            match message {
+                Message::Packet(alert) => result = result.and(self.packet(&alert, visit)),
+                Message::Summary(alert) => self.summary(&alert),
+                // Answers come by another socket, and commands of kernels to come are no drops.
+                Message::Config(_) | Message::Stats(_) | Message::Unknown(_) => {}
+            }
+        }
+        result
+    }
+
+    fn packet<E>(
+        &mut self,
+        alert: &PacketAlert<'_>,
+        visit: &mut impl FnMut(&Heard<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.ledger.drops += 1;
+        if self.ifindex != 0 && alert.ifindex != self.ifindex {
+            self.ledger.filtered += 1;
+            return Ok(());
+        }
+        let seen = Timestamp(alert.timestamp_ns);
+        let key = self.totals.key(alert);
+        self.count(key, &Count { packets: 1, bytes: Some(alert.length.into()), first_seen: seen, last_seen: seen });
+        visit(&Heard { key, alert, totals: &self.totals })
+    }
+
+    fn summary(&mut self, alert: &SummaryAlert<'_>) {
+        self.summaries += 1;
+        self.ledger.at_limit += u64::from(alert.is_at_limit());
+        let seen = Clock::now();
+        let count = |packets: u32| Count { packets: packets.into(), bytes: None, first_seen: seen, last_seen: seen };
+        for (pc, hits) in alert.places() {
+            if pc == 0 {
+                self.ledger.device_hints += u64::from(hits);
+                continue;
+            }
+            self.ledger.drops += u64::from(hits);
+            self.count(Key { pc, cause: Cause::Untold, ifindex: 0, protocol: 0 }, &count(hits));
+        }
+        for (name, packets) in alert.traps() {
+            self.ledger.drops += u64::from(packets);
+            let cause = self.totals.trap(name, None);
+            self.count(Key { pc: 0, cause, ifindex: 0, protocol: 0 }, &count(packets));
+        }
+    }
+
+    fn count(&mut self, key: Key, count: &Count) {
+        if self.totals.add(key, count) {
+            self.ledger.accounted += count.packets;
+        } else {
+            self.ledger.overflow += count.packets;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

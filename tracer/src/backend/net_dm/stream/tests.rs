@@ -1,0 +1,92 @@
+use netlink_packet_core::Emitable as _;
+
+use super::*;
+use crate::backend::net_dm::attribute::Attribute;
+use crate::netlink::Datagram;
+
+fn counting() -> Counting {
+    Counting { totals: Totals::new(8), ledger: NetDmLedger::default(), ifindex: 0, summaries: 0 }
+}
+
+/// A message behind both its headers.
+fn message(command: u8, attributes: &[Attribute<'_>]) -> Vec<u8> {
+    let length = 20 + attributes.iter().map(netlink_packet_core::Emitable::buffer_len).sum::<usize>();
+    let mut bytes = u32::try_from(length).unwrap().to_ne_bytes().to_vec();
+    bytes.extend([0x1b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, command, 2, 0, 0]);
+    for attribute in attributes {
+        let start = bytes.len();
+        bytes.resize(start + attribute.buffer_len(), 0);
+        attribute.emit(&mut bytes[start..]);
+    }
+    bytes
+}
+
+fn packet(pc: u64, ifindex: u32) -> Vec<u8> {
+    let in_port = Attribute::InPort { ifindex: Some(ifindex), name: None };
+    message(5, &[Attribute::Pc(pc), in_port, Attribute::Timestamp(pc), Attribute::OrigLen(60)])
+}
+
+/// Hears a datagram; addresses of the packets that were shown.
+fn hear(counting: &mut Counting, bytes: &[u8], is_truncated: bool) -> Vec<u64> {
+    let mut shown = Vec::new();
+    let datagram = Datagram { bytes, is_truncated };
+    let visit = &mut |heard: &Heard<'_>| {
+        shown.push(heard.alert.pc);
+        Ok::<_, ()>(())
+    };
+    counting.datagram(&datagram, visit).unwrap();
+    shown
+}
+
+#[test]
+fn each_datagram_is_in_the_account() {
+    let mut counting = counting();
+    assert_eq!(hear(&mut counting, &packet(7, 1), false), [7]);
+    assert_eq!(hear(&mut counting, &[packet(8, 1), packet(9, 1)].concat(), false), [8, 9]);
+    assert_eq!(hear(&mut counting, &packet(7, 1), true), [0; 0], "what was cut is not shown");
+    assert_eq!(hear(&mut counting, &packet(7, 1)[..40], false), [0; 0]);
+    assert_eq!(hear(&mut counting, &message(5, &[]), false), [0; 0]);
+    assert_eq!(hear(&mut counting, &message(77, &[]), false), [0; 0], "a command to come is no drop");
+    let ledger = counting.ledger;
+    assert_eq!((ledger.received, ledger.delivered, ledger.undecodable), (7, 4, 3));
+    assert_eq!((ledger.drops, ledger.accounted), (3, 3));
+    assert_eq!(ledger.unaccounted(), 0);
+}
+
+#[test]
+fn other_interfaces_are_filtered() {
+    let mut counting = Counting { ifindex: 2, ..counting() };
+    assert_eq!(hear(&mut counting, &[packet(7, 1), packet(8, 2)].concat(), false), [8]);
+    assert_eq!((counting.ledger.drops, counting.ledger.accounted, counting.ledger.filtered), (2, 1, 1));
+    assert_eq!(counting.ledger.unaccounted(), 0);
+}
+
+#[test]
+fn what_finds_no_room_is_overflow() {
+    let mut counting = counting();
+    for pc in 1..=20 {
+        hear(&mut counting, &packet(pc, 1), false);
+    }
+    assert_eq!((counting.ledger.accounted, counting.ledger.overflow), (8, 12));
+    assert_eq!(counting.ledger.unaccounted(), 0);
+}
+
+#[test]
+fn a_summary_counts_hits_and_leaves_hints_apart() {
+    let place = |pc: u64, hits: u32| [&pc.to_ne_bytes()[..], &hits.to_ne_bytes()].concat();
+    let places = [&2_u32.to_ne_bytes()[..], &place(7, 1_000), &place(0, 3)].concat();
+    let mut counting = counting();
+    hear(&mut counting, &message(1, &[Attribute::Places(&places)]), false);
+    let ledger = counting.ledger;
+    assert_eq!((ledger.drops, ledger.accounted, ledger.device_hints, ledger.received), (1_000, 1_000, 3, 1));
+    assert_eq!(counting.summaries, 1);
+    let total = counting.totals.counts().values().next().unwrap();
+    assert_eq!((total.packets, total.bytes), (1_000, None));
+}
+
+#[test]
+fn slots_hold_the_longest_alert() {
+    assert_eq!(slot(128), 1152);
+    assert_eq!(slot(0), slot(u32::MAX));
+    assert!(slot(0) >= 65_527 + 1024 && slot(0) <= 68 << 10);
+}

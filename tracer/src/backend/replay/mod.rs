@@ -1,0 +1,169 @@
+//! A recording as a source: `droptrace.raw.v1`, as `trace --raw` writes it, compressed or not.
+
+mod ledger;
+mod line;
+mod refused;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use thiserror::Error;
+
+pub use line::{Entry, RawDrop, Start};
+pub use refused::Refused;
+
+/// The schema of recordings that this version writes and reads.
+pub const SCHEMA: &str = "droptrace.raw.v1";
+
+/// The longest line: a packet of 64 KiB in hexadecimal, and room for all else.
+const MAX_LINE: u64 = 256 << 10;
+
+/// What zstd's frames begin with.
+const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+
+/// Why a recording cannot be replayed, or not to its end.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It is not there, or may not be read.
+    #[error("cannot open {path}")]
+    Open {
+        /// Which.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// It is something else, or of another version.
+    #[error("this is no recording of `droptrace trace --raw`: {0}")]
+    NotARecording(String),
+    /// Another recording stands behind it.
+    #[error("line {line}: another recording begins here, of {host} (Linux {kernel}); replay takes one at a time")]
+    Another {
+        /// Where.
+        line: u64,
+        /// Its host.
+        host: String,
+        /// Its kernel.
+        kernel: String,
+    },
+    /// Reading failed, or what is compressed is damaged or cut.
+    #[error("the recording cannot be read beyond line {line}: it was cut, or is damaged")]
+    Cut {
+        /// The last line that could be read.
+        line: u64,
+        /// What failed.
+        source: io::Error,
+    },
+}
+
+/// Lines that made no sense.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Malformed {
+    /// How many.
+    pub lines: u64,
+    /// The number of the first one, and what is wrong with it.
+    pub first: Option<(u64, String)>,
+}
+
+/// A recording that is read.
+pub struct Recording {
+    reader: Box<dyn BufRead>,
+    line: u64,
+    text: Vec<u8>,
+    start: Start,
+    malformed: Malformed,
+}
+
+impl Recording {
+    /// Opens a recording; `-` is stdin.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file: Box<dyn Read> = if path.as_os_str() == "-" {
+            Box::new(io::stdin())
+        } else {
+            let file = File::open(path);
+            Box::new(file.map_err(|source| Error::Open { path: path.display().to_string(), source })?)
+        };
+        Self::read(file)
+    }
+
+    /// Reads a recording, compressed or not, up to its first line, which tells what it is of.
+    pub fn read(source: impl Read + 'static) -> Result<Self, Error> {
+        let cut = |source| Error::Cut { line: 0, source };
+        let mut raw = BufReader::new(source);
+        let mut magic = Vec::new();
+        raw.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut magic).map_err(cut)?;
+        let is_compressed = magic == ZSTD_MAGIC;
+        let whole = io::Cursor::new(magic).chain(raw);
+        let reader: Box<dyn BufRead> = if is_compressed {
+            Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(whole).map_err(cut)?))
+        } else {
+            Box::new(whole)
+        };
+        let (text, start, malformed) = (Vec::new(), Start::default(), Malformed::default());
+        let mut recording = Self { reader, line: 0, text, start, malformed };
+        recording.read_start()?;
+        Ok(recording)
+    }
+
+    /// What it is of.
+    pub const fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// Lines so far that made no sense. They are left out.
+    pub const fn malformed(&self) -> &Malformed {
+        &self.malformed
+    }
+
+    /// The next entry; none at the end.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+        while self.next_line()? {
+            match line::parse(&self.text) {
+                Ok(Entry::Start(Start { host, .. })) => {
+                    return Err(Error::Another { line: self.line, host: host.name, kernel: host.kernel });
+                }
+                Ok(entry) => return Ok(Some(entry)),
+                Err(refused) => self.refuse(refused.to_string()),
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_start(&mut self) -> Result<(), Error> {
+        if !self.next_line()? {
+            return Err(Error::NotARecording("it is empty".into()));
+        }
+        self.start = match line::parse(&self.text) {
+            Ok(Entry::Start(start)) => start,
+            Ok(_) => return Err(Error::NotARecording("its first line does not tell the host; it was cut".into())),
+            Err(refused) => return Err(Error::NotARecording(refused.to_string())),
+        };
+        Ok(())
+    }
+
+    /// Reads a line that is not too long; whether there was one.
+    fn next_line(&mut self) -> Result<bool, Error> {
+        loop {
+            self.text.clear();
+            let read = self.reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.text);
+            let read = read.map_err(|source| Error::Cut { line: self.line, source })?;
+            if read == 0 {
+                return Ok(false);
+            }
+            self.line += 1;
+            if self.text.ends_with(b"\n") || (read as u64) < MAX_LINE {
+                return Ok(true);
+            }
+            self.reader.skip_until(b'\n').map_err(|source| Error::Cut { line: self.line, source })?;
+            self.refuse("too long".into());
+        }
+    }
+
+    fn refuse(&mut self, what: String) {
+        self.malformed.lines += 1;
+        let line = self.line;
+        self.malformed.first.get_or_insert((line, what));
+    }
+}

@@ -1,0 +1,23 @@
+//! Why a line of a recording is left out.
+
+use thiserror::Error;
+
+use super::SCHEMA;
+
+/// Why a line is left out.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// It is no JSON, or lacks a field.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// It is something else.
+    #[error("it has the schema {0}; this version reads {SCHEMA}{hint}", hint = hint(.0))]
+    Schema(String),
+    /// A field has no meaning.
+    #[error("{0}")]
+    Field(&'static str),
+}
+
+fn hint(schema: &str) -> &'static str {
+    if schema == "droptrace.drop.v1" { " (record with `droptrace trace --raw`)" } else { "" }
+}

@@ -1,0 +1,199 @@
+use std::io;
+
+use super::*;
+use crate::domain::compare::{Cause, Verdict};
+use crate::domain::dedupe::Moment;
+use crate::domain::event::{Location, Origin, PacketStart, Reason, Symbol, Timestamp};
+use crate::domain::facts::Facts;
+use crate::domain::ledger::EventLedger;
+use crate::pipeline::union::UnionOptions;
+
+fn place(pc: u64, subsystem: &str, name: &str) -> Arc<Place> {
+    Arc::new(Place {
+        kind: crate::domain::event::Kind::Packet,
+        netns_cookie: 0,
+        reason: Reason { value: Some(3), subsystem: subsystem.into(), name: name.into() }.into(),
+        location: Location { address: pc, symbol: None, trap_group: None }.into(),
+        protocol: 0,
+        interface: None,
+        ifindex: 0,
+        netns: 0,
+        netns_name: None,
+    })
+}
+
+fn total(place: &Arc<Place>, packets: u64) -> DropTotal {
+    let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
+    DropTotal { place: Arc::clone(place), packets, bytes: None, first_seen, last_seen, seen_by: &[] }
+}
+
+fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
+    let told: u64 = ebpf.iter().map(|total| total.packets).sum();
+    let events = EventLedger { delivered: told, ..EventLedger::default() };
+    Material {
+        ebpf_ledger: EbpfLedger { accounted: told, missed: 0, events: Some(events), ..EbpfLedger::default() },
+        net_dm_ledger: NetDmLedger { tail_drops: Some(0), unheard: Some(0), ..NetDmLedger::default() },
+        opening: vec![],
+        closing: ebpf.clone(),
+        ebpf,
+        net_dm,
+        mode: NetDmMode::Packet,
+        own_netlink_drops: Some(0),
+    }
+}
+
+fn event<'a>(place: &'a Arc<Place>, start: PacketStart, bytes: &'a [u8]) -> DropEvent<'a> {
+    DropEvent {
+        facts: Facts::default(),
+        timestamp: Timestamp(5),
+        place,
+        seen_by: &[Origin::NetDm],
+        length: 100,
+        start,
+        bytes,
+    }
+}
+
+fn union(events: &[(Origin, DropEvent<'_>)]) -> Union {
+    let mut union = Union::new(UnionOptions::of_bytes(64, 0));
+    let mut show = |_: &DropEvent<'_>| Ok::<_, io::Error>(());
+    for (origin, event) in events {
+        union.hear(Moment(0), *origin, event, &mut show).unwrap();
+    }
+    union.flush(&mut show).unwrap();
+    union
+}
+
+/// The first row's causes and sizes: not by `NET_DM`, not by the kernel program.
+fn causes(comparison: &Comparison<Arc<Place>>) -> [Vec<(Cause, u64)>; 2] {
+    let [one, other] = comparison.places[0].gaps();
+    [one, other].map(|gap| gap.explained.iter().map(|part| (part.cause, part.packets)).collect())
+}
+
+#[test]
+fn rows_of_interfaces_are_summed_up_by_place_and_reason() {
+    let known = place(1, "core", "NO_SOCKET");
+    let elsewhere = Arc::new(Place { ifindex: 7, ..(*known).clone() });
+    let comparison = material(vec![total(&known, 3), total(&elsewhere, 4)], vec![total(&elsewhere, 7)])
+        .compare(None, &Late::default());
+    assert_eq!((comparison.places.len(), comparison.total.verdict), (1, Verdict::Agree));
+}
+
+#[test]
+fn single_drops_that_were_joined_show_what_equal_sums_hide() {
+    let place = place(1, "core", "NO_SOCKET");
+    let material = material(vec![total(&place, 2)], vec![total(&place, 2)]);
+    let heard = |number: u8| [number; 60];
+    let (one, two, three) = (heard(1), heard(2), heard(3));
+    let of = |bytes| event(&place, PacketStart::Mac, bytes);
+    let union = union(&[
+        (Origin::Ebpf, of(&one)),
+        (Origin::NetDm, of(&one)),
+        (Origin::Ebpf, of(&two)),
+        (Origin::NetDm, of(&three)),
+    ]);
+    assert_eq!(material.compare(None, &Late::default()).total.verdict, Verdict::Agree);
+    let comparison = material.compare(Some(&union), &Late::default());
+    assert_eq!((comparison.total.unexplained, comparison.total.verdict), (2, Verdict::Unexplained));
+    // Where records were lost, who heard what is not known.
+    let lossy =
+        EbpfLedger { events: Some(EventLedger { delivered: 1, ..EventLedger::default() }), ..material.ebpf_ledger };
+    let comparison = Material { ebpf_ledger: lossy, ..material }.compare(Some(&union), &Late::default());
+    assert_eq!(comparison.total.verdict, Verdict::Agree);
+}
+
+#[test]
+fn packets_without_a_mac_header_are_known_from_their_records() {
+    let place = place(1, "core", "NETFILTER_DROP");
+    let union = union(&[(Origin::Ebpf, event(&place, PacketStart::Network, &[1; 60]))]);
+    let comparison = material(vec![total(&place, 1)], vec![]).compare(Some(&union), &Late::default());
+    assert_eq!(causes(&comparison)[0], [(Cause::NoMacHeader, 1)]);
+    assert_eq!(comparison.total.verdict, Verdict::Explained);
+}
+
+#[test]
+fn what_came_while_one_was_off_is_explained_by_that() {
+    let known = place(1, "core", "NO_SOCKET");
+    let mut started = material(vec![total(&known, 10)], vec![total(&known, 7)]);
+    started.opening = vec![total(&known, 2)];
+    let comparison = started.compare(None, &Late::default());
+    assert_eq!(causes(&comparison)[0], [(Cause::NetDmStartedOrStopped, 2)]);
+    assert_eq!(comparison.total.unexplained, 1);
+    let mut late = Late::default();
+    late.add(&event(&known, PacketStart::Mac, &[]));
+    let comparison = material(vec![total(&known, 7)], vec![total(&known, 8)]).compare(None, &late);
+    assert_eq!(causes(&comparison)[1], [(Cause::EbpfStartedOrStopped, 1)]);
+}
+
+#[test]
+fn summaries_that_were_not_sent_at_the_end_are_told_by_the_last_reading() {
+    let known = place(1, "core", "NO_SOCKET");
+    let untold = Arc::new(Place {
+        reason: Reason {
+            value: Some(tracer_common::REASON_ABSENT),
+            subsystem: "core".into(),
+            name: "NOT_SPECIFIED".into(),
+        }
+        .into(),
+        ..(*known).clone()
+    });
+    let mut summary = material(vec![total(&known, 10)], vec![total(&untold, 6)]);
+    summary.mode = NetDmMode::Summary;
+    summary.closing = vec![total(&known, 7)];
+    let comparison = summary.compare(None, &Late::default());
+    assert_eq!(causes(&comparison)[0], [(Cause::NotSentAtStop, 3)]);
+    assert_eq!((comparison.places.len(), comparison.total.unexplained), (1, 1));
+    summary.net_dm_ledger = NetDmLedger { at_limit: 1, received: 4, ..summary.net_dm_ledger };
+    let comparison = summary.compare(None, &Late::default());
+    let possible = &comparison.places[0].not_by_net_dm.possible_causes;
+    assert_eq!(*possible, [Cause::TooManyPlaces, Cause::AlertBufferReplaced]);
+}
+
+#[test]
+fn hardware_drops_are_not_covered_where_no_record_tells_them() {
+    let trap = place(0, "hardware", "ttl_value_is_too_small");
+    let comparison = material(vec![], vec![total(&trap, 5)]).compare(None, &Late::default());
+    assert_eq!(causes(&comparison)[1], [(Cause::NotCoveredByEbpf, 5)]);
+    let comparison = material(vec![total(&trap, 4)], vec![total(&trap, 5)]).compare(None, &Late::default());
+    assert_eq!(comparison.total.unexplained, 1, "they are covered");
+}
+
+#[test]
+fn frames_of_xdp_are_not_covered_by_net_dm() {
+    let xdp = Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*place(0, "xdp", "XDP_ABORTED")).clone() });
+    let trap = place(0, "hardware", "ttl_value_is_too_small");
+    for name in ["NOT_SPECIFIED", "ttl_value_is_too_small"] {
+        let mut told = (*trap).clone();
+        if name == "NOT_SPECIFIED" {
+            // As summary mode does, which tells no reasons.
+            let value = Some(tracer_common::REASON_ABSENT);
+            told.reason = Reason { value, subsystem: "core".into(), name: name.into() }.into();
+        }
+        let told = total(&Arc::new(told), 3);
+        let comparison = material(vec![total(&xdp, 5), total(&trap, 3)], vec![told]).compare(None, &Late::default());
+        assert_eq!(comparison.places.len(), 2, "{name}");
+        let explained: Vec<_> = comparison
+            .places
+            .iter()
+            .flat_map(|row| &row.not_by_net_dm.explained)
+            .map(|part| (part.cause, part.packets))
+            .collect();
+        assert_eq!(explained, [(Cause::NotCoveredByNetDm, 5)], "{name}");
+        assert_eq!(comparison.total.unexplained, 0, "{name}");
+    }
+}
+
+#[test]
+fn messages_to_our_own_sockets_are_ours() {
+    let symbol = Symbol { name: "netlink_unicast".into(), offset: 9, module: None };
+    let delivery = Arc::new(Place {
+        kind: crate::domain::event::Kind::Netlink,
+        location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
+        ..(*place(1, "core", "NOT_SPECIFIED")).clone()
+    });
+    let mut own = material(vec![total(&delivery, 5)], vec![]);
+    own.own_netlink_drops = Some(4);
+    let comparison = own.compare(None, &Late::default());
+    assert_eq!(causes(&comparison)[0], [(Cause::OwnNetlink, 4)]);
+    assert_eq!(comparison.total.unexplained, 1, "others have listeners, too");
+}

@@ -1,0 +1,161 @@
+//! The capture backends, best first: each is tried where the one above it is not available.
+
+use std::fmt;
+
+use crate::backend::ebpf::Mode;
+use crate::backend::net_dm::AlertMode;
+
+/// One capture backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The kernel program on `kfree_skb`, attached so.
+    Ebpf(Mode),
+    /// The kernel's drop monitor, in this mode.
+    NetDm(AlertMode),
+    /// What the kernel counts by itself.
+    Counters,
+    /// The kernel program and the drop monitor at once. Not on the ladder: it is taken where it is asked for.
+    Both(Mode, AlertMode),
+}
+
+impl Step {
+    /// All of them, best first.
+    pub const LADDER: [Self; 5] = [
+        Self::Ebpf(Mode::TpBtf),
+        Self::Ebpf(Mode::RawTracepoint),
+        Self::NetDm(AlertMode::Packet),
+        Self::NetDm(AlertMode::Summary),
+        Self::Counters,
+    ];
+
+    /// The source, as in JSON.
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::Ebpf(_) => "ebpf",
+            Self::NetDm(_) => "net_dm",
+            Self::Counters => "counters",
+            Self::Both(..) => "both",
+        }
+    }
+
+    /// How it listens, as in JSON.
+    pub const fn mode(self) -> &'static str {
+        match self {
+            Self::Ebpf(mode) => mode.name(),
+            Self::NetDm(mode) => mode.name(),
+            Self::Counters => "procfs",
+            Self::Both(Mode::RawTracepoint, AlertMode::Packet) => "raw_tracepoint+packet",
+            Self::Both(Mode::RawTracepoint, AlertMode::Summary) => "raw_tracepoint+summary",
+            Self::Both(_, AlertMode::Packet) => "tp_btf+packet",
+            Self::Both(_, AlertMode::Summary) => "tp_btf+summary",
+        }
+    }
+
+    /// What it loses against the best.
+    pub const fn loses(self) -> &'static str {
+        match self {
+            Self::Ebpf(Mode::RawTracepoint) | Self::Both(Mode::RawTracepoint, _) => {
+                "time: each drop costs several times as much"
+            }
+            Self::Ebpf(_) | Self::Both(..) => "nothing",
+            Self::NetDm(AlertMode::Packet) => {
+                "namespaces, packets without a MAC header, and under load drops, whose number is told"
+            }
+            Self::NetDm(AlertMode::Summary) => {
+                "reasons, interfaces, bytes, single drops, and some drops without a count"
+            }
+            Self::Counters => {
+                "places, reasons, bytes, single drops, other namespaces, and all drops that nothing counts"
+            }
+        }
+    }
+
+    /// Whether it tells single drops, and not only sums.
+    pub fn tells_single_drops(self) -> bool {
+        !matches!(self, Self::NetDm(AlertMode::Summary) | Self::Counters | Self::Both(_, AlertMode::Summary))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.source(), self.mode())
+    }
+}
+
+/// A way that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub step: Step,
+    /// Why, and what can be done about it.
+    pub reason: String,
+}
+
+/// Ways that were refused, in the order in which they were tried: shown with each reason once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals(pub Vec<Refusal>);
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = self.0.chunk_by(|one, other| one.reason == other.reason);
+        for (index, group) in groups.enumerate() {
+            let steps: Vec<_> = group.iter().map(|refusal| refusal.step.to_string()).collect();
+            let separator = if index > 0 { "\n" } else { "" };
+            write!(formatter, "{separator}{}: {}", steps.join(" and "), group[0].reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// No way works that might have been taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct NoWay(pub Refusals);
+
+impl fmt::Display for NoWay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.0.as_slice() {
+            both if both.iter().all(|refusal| matches!(refusal.step, Step::Both(..))) => {
+                write!(formatter, "both sources cannot be had at once here; `--source auto` takes one\n{}", self.0)
+            }
+            // Only one was wanted: no word about others.
+            [only] => formatter.write_str(&only.reason),
+            _ => write!(formatter, "no capture backend works here (`droptrace doctor` reports more)\n{}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusals(reasons: &[&str]) -> Refusals {
+        let refusals = Step::LADDER.into_iter().zip(reasons);
+        Refusals(refusals.map(|(step, reason)| Refusal { step, reason: (*reason).into() }).collect())
+    }
+
+    #[test]
+    fn a_reason_that_steps_share_is_told_once() {
+        let text = refusals(&["no rights", "no rights", "no such family"]).to_string();
+        assert_eq!(text, "ebpf tp_btf and ebpf raw_tracepoint: no rights\nnet_dm packet: no such family");
+    }
+
+    #[test]
+    fn the_only_way_that_was_wanted_is_told_without_the_others() {
+        assert_eq!(NoWay(refusals(&["no rights"])).to_string(), "no rights");
+        let all = NoWay(refusals(&["one", "two"])).to_string();
+        assert!(all.ends_with("\nebpf tp_btf: one\nebpf raw_tracepoint: two"), "{all}");
+    }
+
+    #[test]
+    fn who_wanted_both_is_told_of_one() {
+        let step = Step::Both(Mode::TpBtf, AlertMode::Packet);
+        let text = NoWay(Refusals(vec![Refusal { step, reason: "no such family".into() }])).to_string();
+        assert!(text.contains("`--source auto`") && text.ends_with(": no such family"), "{text}");
+    }
+
+    #[test]
+    fn single_drops_are_told_by_the_first_three() {
+        let tells = Step::LADDER.map(Step::tells_single_drops);
+        assert_eq!(tells, [true, true, true, false, false]);
+    }
+}

@@ -1,0 +1,228 @@
+//! Starts a session by the best way that works, and says why a better one does not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail, ensure};
+
+use super::fallback::{NoWay, Refusal, Refusals, Step};
+use super::{EbpfEar, Session, clock_ticks, host};
+use crate::backend::counters::Counters;
+use crate::backend::ebpf::{self, Drained, EbpfSource, EventOptions};
+use crate::backend::net_dm::{self, AlertMode, NetDmSource};
+use crate::identity::netns::{self, Names, Watcher};
+use crate::kernel::btf::{BtfError, KernelBtf};
+use crate::kernel::clock::Clock;
+use crate::kernel::privileges;
+use crate::kernel::reasons::ReasonNames;
+use crate::kernel::support::{Facts, Lockdown};
+use crate::netlink;
+use crate::netlink::absence::{self, Surroundings};
+use crate::pipeline::normalise::Normaliser;
+use crate::pipeline::union::{Union, UnionOptions};
+
+/// What a session is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The ways that may be taken, best first.
+    pub steps: Vec<Step>,
+    /// Tell single drops; none for totals only.
+    pub events: Option<EventOptions>,
+    /// Count only this network namespace; none for all.
+    pub netns: Option<Arc<netns::Target>>,
+    /// Count only this interface; 0 for all.
+    pub ifindex: u32,
+    /// Room for keys in the kernel, for the time between two readings.
+    pub map_entries: u32,
+    /// Rows that are kept in this process's memory.
+    pub max_rows: usize,
+    /// Let the kernel program log.
+    pub kernel_log: bool,
+    /// Where two sources tell single drops: how long a drop waits for the other one before it is shown; none to show
+    /// what each one tells by itself.
+    pub join: Option<Duration>,
+}
+
+/// What is known of the kernel before anything is tried.
+struct Ground {
+    facts: Facts,
+    btf: Result<KernelBtf, BtfError>,
+}
+
+impl Session {
+    /// Starts to listen by the first of the steps that works, drops the rights that are needed no more, and warns of
+    /// what the steps above it were refused for. Must be called within a tokio runtime.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
+        let mut refusals = Refusals::default();
+        for step in options.steps.iter().copied() {
+            match Ears::listen(step, options, &ground).await {
+                Ok(ears) => {
+                    let mut session = Self::of(step, ears, options, &ground);
+                    warn_of(&refusals, step);
+                    session.refusals = refusals;
+                    return Ok(session);
+                }
+                Err(error) => refusals.0.push(Refusal { step, reason: format!("{error:#}") }),
+            }
+        }
+        Err(NoWay(refusals).into())
+    }
+
+    fn of(step: Step, ears: Ears, options: &Options, ground: &Ground) -> Self {
+        let (started_at, started) = (Clock::now(), Instant::now());
+        if let Err(error) = privileges::drop_unneeded(privileges::needed(ears.ebpf.is_some(), ears.net_dm.is_some())) {
+            tracing::warn!("cannot drop rights that are needed no more: {error}");
+        }
+        let union = ears.union(options);
+        let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
+        let names = Arc::new(Names::new());
+        let (has_cookies, namespaces) = match &ears.ebpf {
+            Some(ear) if ear.source.has_cookies() => (true, watch(&names, &ear.source)),
+            _ => (false, None),
+        };
+        Self {
+            step,
+            refusals: Refusals::default(),
+            ebpf: ears.ebpf,
+            net_dm: ears.net_dm,
+            counters: ears.counters,
+            union,
+            looked: <[_; 2]>::default(),
+            opening: ears.opening,
+            closing: None,
+            normaliser: Normaliser::new(reasons, names, has_cookies),
+            _namespaces: namespaces,
+            host: host(),
+            started_at,
+            started,
+            listened: None,
+            clock: clock_ticks(),
+        }
+    }
+}
+
+/// Learns the names of namespaces while they last. To be called when capabilities are given up: the thread has those of
+/// its maker.
+fn watch(names: &Arc<Names>, source: &EbpfSource) -> Option<Watcher> {
+    let watcher = Watcher::start(Arc::clone(names), source.namespace_question());
+    watcher.inspect_err(|error| tracing::warn!("network namespaces are shown without names: {error}")).ok()
+}
+
+fn warn_of(refusals: &Refusals, taken: Step) {
+    if !refusals.0.is_empty() {
+        tracing::warn!("{refusals}");
+        tracing::warn!("droptrace listens by {taken} instead, which loses {}", taken.loses());
+    }
+}
+
+/// What listens.
+#[derive(Default)]
+struct Ears {
+    ebpf: Option<EbpfEar>,
+    net_dm: Option<NetDmSource>,
+    counters: Option<Counters>,
+    opening: Option<ebpf::Totals>,
+}
+
+impl Ears {
+    async fn listen(step: Step, options: &Options, ground: &Ground) -> Result<Self> {
+        ensure!(step.tells_single_drops() || options.events.is_none(), "it tells counts only, and no single drops");
+        let mut ears = Self::default();
+        match step {
+            Step::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),
+            Step::NetDm(mode) => ears.net_dm = Some(start_net_dm(mode, options).await?),
+            Step::Counters => ears.counters = Some(start_counters(options)?),
+            Step::Both(mode, alerts) => {
+                ensure!(
+                    options.netns.is_none() && options.ifindex == 0,
+                    "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a \
+                     packet came in; --source ebpf can filter"
+                );
+                let mut ebpf = start_ebpf(mode, options, ground)?;
+                // Later than the kernel program, and stopped earlier or after a last look: it hears no more than that.
+                ears.net_dm = Some(start_net_dm(alerts, options).await?);
+                ears.opening = Some(ebpf.source.totals()?.clone());
+                ears.ebpf = Some(ebpf);
+            }
+        }
+        Ok(ears)
+    }
+}
+
+impl Ears {
+    /// What joins single drops, where two sources tell them and it is wanted.
+    fn union(&self, options: &Options) -> Option<Union> {
+        let (Some(ear), Some(_), Some(events), Some(wait)) = (&self.ebpf, &self.net_dm, &options.events, options.join)
+        else {
+            return None;
+        };
+        Some(Union::new(UnionOptions { captured: ear.captured, kept: events.snaplen as usize, wait }))
+    }
+}
+
+fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<EbpfEar> {
+    let Ground { facts, btf } = ground;
+    if let Some(obstacle) = facts.obstacles().into_iter().next() {
+        return Err(obstacle.into());
+    }
+    let btf = btf.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let may_probe = facts.lockdown != Lockdown::Confidentiality;
+    let Options { map_entries, ifindex, max_rows, kernel_log, .. } = *options;
+    let (events, netns) = (options.events.clone(), options.netns.clone());
+    let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
+    let options = ebpf::Options { mode, map_entries, events, netns, ifindex, max_rows, kernel_log, may_probe };
+    let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
+    let captured = source.captured() as usize;
+    if wants_bytes && captured == 0 {
+        tracing::warn!(
+            "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"
+        );
+    }
+    Ok(EbpfEar { source: Box::new(source), ring, drained: Drained::default(), captured, has_more: false })
+}
+
+async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDmSource> {
+    if options.netns.is_some() {
+        bail!("--netns: the drop monitor does not tell network namespaces; --source ebpf does");
+    }
+    if options.ifindex != 0 && mode == AlertMode::Summary {
+        bail!("--interface: the drop monitor does not tell interfaces in summary mode; in packet mode it does");
+    }
+    let source = NetDmSource::start(&net_dm::Options {
+        mode,
+        // 0 would ask for whole packets.
+        snaplen: options.events.as_ref().map_or(1, |events| events.snaplen.max(1)),
+        places: usize::try_from(options.map_entries)?,
+        ifindex: options.ifindex,
+        ..net_dm::Options::default()
+    })
+    .await
+    .map_err(explained)?;
+    if options.events.is_some() && source.mode() == AlertMode::Summary {
+        let (found, wanted) = (AlertMode::Summary.name(), AlertMode::Packet.name());
+        return Err(net_dm::Error::OthersMode { found, wanted }.into());
+    }
+    Ok(source)
+}
+
+/// Says why there is no drop monitor, if there is none.
+pub(crate) fn explained(error: net_dm::Error) -> anyhow::Error {
+    match error {
+        net_dm::Error::Netlink(netlink::Error::NoFamily { name }) => {
+            anyhow!(absence::explain(&name, &Surroundings::look(&name, &host().kernel)))
+        }
+        error => error.into(),
+    }
+}
+
+fn start_counters(options: &Options) -> Result<Counters> {
+    let own = netns::own().unwrap_or(0);
+    if options.netns.as_ref().is_some_and(|netns| netns.inum != own) {
+        bail!("--netns: the kernel's own counters are told only of the namespace that droptrace runs in");
+    }
+    if options.ifindex != 0 {
+        bail!("--interface: most of the kernel's own counters do not tell interfaces");
+    }
+    Ok(Counters::start(own)?)
+}
