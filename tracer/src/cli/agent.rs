@@ -47,7 +47,10 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let mut stop = Stop::new(None)?.without_hangup();
     let hangup = signal(SignalKind::hangup()).context("cannot catch signals")?;
     let server = Server::bind(settings.listen, Limits::default(), seen_web, seen).await;
-    let server = server.with_context(|| cannot_listen(settings.listen))?;
+    let server = server.map_err(|error| {
+        let what = cannot_listen(settings.listen, &error);
+        anyhow!(error).context(what)
+    })?;
     let (address, scheme) = (server.address()?, if web.borrow().tls.is_some() { "https" } else { "http" });
     // Files of headers may be for root's eyes, and rights are dropped soon.
     let identity = identity(started_at);
@@ -99,8 +102,15 @@ async fn start(settings: &Settings) -> Result<Session> {
     Session::start(&listen::options(&common, None)?).await
 }
 
-fn cannot_listen(address: SocketAddr) -> String {
-    format!("--listen {address}: cannot listen there (`ss -ltnp` shows who does)")
+/// Why the agent cannot listen, and the way out.
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let way_out = match error.kind() {
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE; the default is 9870)",
+        io::ErrorKind::AddrInUse => " (`ss -ltnp` shows which process does)",
+        io::ErrorKind::AddrNotAvailable => " (`ip address` lists the addresses of this host)",
+        _ => "",
+    };
+    format!("--listen {address}: cannot listen there{way_out}")
 }
 
 /// Who pushes, unless another name was typed.

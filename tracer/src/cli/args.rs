@@ -153,7 +153,8 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, emptied at the start, instead of to stdout; compressed if its name ends in .zst
+    /// Write the results to this file, whose old content goes with the first result, instead of to stdout;
+    /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -161,7 +162,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "TARGET")]
     pub netns: Option<String>,
 
-    /// Count only drops of this interface, by name or index
+    /// Count only drops of this interface, by index, or by its name in droptrace's own network namespace or that of --netns
     #[arg(long, value_name = "NAME|INDEX")]
     pub interface: Option<String>,
 

@@ -120,7 +120,8 @@ fn reasons(btf: &KernelBtf) -> Option<Check> {
 
 fn symbols() -> Check {
     const NAME: &str = "names of functions";
-    let advice = "places are shown as addresses; grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1";
+    let advice =
+        "drop sites are shown as addresses; grant CAP_SYSLOG; where kernel.kptr_restrict is 2, set it to 1 as well";
     match Symbols::new().hidden() {
         Ok(false) => good(NAME, "/proc/kallsyms"),
         Ok(true) => bad(NAME, State::Degraded, "hidden", &advice),

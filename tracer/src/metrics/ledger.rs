@@ -39,8 +39,8 @@ impl Accounts {
         [
             family(
                 "droptrace_ledger_drops",
-                "Drops that the source saw: accounted by place (unknown_netns: those among them whose network namespace is \
-                 unknown), in overflow by reason only, filtered out, or lost",
+                "Drops that the backend saw: accounted by drop site (unknown_netns: those among them on which a filter by \
+                 network namespace could not decide), in overflow by reason only, filtered out, or lost",
                 &self.drops,
             ),
             family("droptrace_ledger_events", "Single drops, and what became of them", &self.events),

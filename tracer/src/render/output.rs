@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::Size;
 use crate::files::Identity;
-use writer::Writer;
+use writer::{Opened, Writer};
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -120,12 +120,11 @@ impl Target {
         OutputError::Occupied { path: self.name().to_owned(), other: other.to_owned() }
     }
 
-    fn empty(self) -> Result<Output, OutputError> {
+    fn into_output(self) -> Result<Output, OutputError> {
         let Self { path, file, is_regular, .. } = self;
         // What goes to stdout is appended where the shell says so.
-        let emptied = if is_regular && path.is_some() { file.set_len(0) } else { Ok(()) };
-        emptied
-            .and_then(|()| Output::from_file(file, path.clone()))
+        let is_replaced = is_regular && path.is_some();
+        Output::new(file, path.clone(), is_replaced)
             .map_err(|source| OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source })
     }
 }
@@ -143,14 +142,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Opens the file at once, emptied if it is there, so that a bad path is known before anything has started. No
-    /// path, or `-`: stdout.
+    /// Opens the file at once, so that a bad path is known before anything has started; its old content goes with the
+    /// first byte that is written. No path, or `-`: stdout.
     pub fn open(path: Option<&Path>) -> Result<Self, OutputError> {
-        Target::open(path)?.empty()
+        Target::open(path)?.into_output()
     }
 
-    /// As [`Output::open`], for results and for a page, unless one is the other or one of what is read. Nothing is
-    /// emptied before all of them are known to be apart.
+    /// As [`Output::open`], for results and for a page, unless one is the other or one of what is read.
     pub fn open_apart<'a>(
         path: Option<&Path>,
         page: Option<&Path>,
@@ -167,13 +165,18 @@ impl Output {
                 return Err(target.occupied(input));
             }
         }
-        Ok((output.empty()?, page.map(Target::empty).transpose()?))
+        Ok((output.into_output()?, page.map(Target::into_output).transpose()?))
     }
 
+    #[cfg(test)]
     pub(crate) fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {
+        Self::new(file, target, false)
+    }
+
+    fn new(file: File, target: Option<PathBuf>, is_replaced: bool) -> io::Result<Self> {
         let (is_terminal, file) = (file.is_terminal(), Arc::new(file));
-        let buffer = BufWriter::with_capacity(BUFFER, Arc::clone(&file));
-        let writer = Rc::new(RefCell::new(Writer::new(buffer, target.as_deref())?));
+        let opened = Opened::new(Arc::clone(&file), is_replaced);
+        let writer = Rc::new(RefCell::new(Writer::new(BUFFER, opened, target.as_deref())?));
         Ok(Self { writer, file, target, is_terminal })
     }
 
@@ -305,15 +308,30 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_emptied_and_written() {
+    fn old_content_goes_with_the_first_result() {
         let path = env::temp_dir().join(format!("droptrace-output-{}", std::process::id()));
         fs::write(&path, "what was there before").unwrap();
+        drop(Output::open(Some(&path)).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"what was there before", "a run that failed");
         let mut output = Output::open(Some(&path)).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"");
         assert!(!output.is_terminal() && !output.wants_color(ColorChoice::Auto));
         output.write_all(b"new").unwrap();
         output.flush().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+        output.write_all(b" and more").unwrap();
+        drop(output);
+        assert_eq!(fs::read(&path).unwrap(), b"new and more");
+        Output::open(Some(&path)).unwrap().finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"", "a run without results");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_failed_run_leaves_a_compressed_file_as_it_was() {
+        let path = env::temp_dir().join(format!("droptrace-output-{}-failed.zst", std::process::id()));
+        fs::write(&path, "what was there before").unwrap();
+        drop(Output::open(Some(&path)).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"what was there before");
         fs::remove_file(path).unwrap();
     }
 

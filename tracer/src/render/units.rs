@@ -1,5 +1,6 @@
 //! Values with units, as they are typed.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Below this, reading the totals would cost more than it tells.
@@ -12,6 +13,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text)
         .map_err(|_| "not a time span: write a number and its unit, such as 10s, 1m 30s or 500ms".to_owned())?;
     if span.is_zero() { Err("a time span is longer than nothing, such as 10s".into()) } else { Ok(span) }
+}
+
+/// Where to listen.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:9870, 0.0.0.0:9870 or [::1]:9870".into())
 }
 
 /// A time span between two readings.

@@ -298,8 +298,8 @@ impl Session {
     pub fn warn_of_hidden_addresses(&self) {
         if self.counters.is_none() && self.normaliser.hides_addresses() {
             tracing::warn!(
-                "the kernel hides its addresses from this process, so places are shown without the names of \
-                 functions; grant CAP_SYSLOG, or set kernel.kptr_restrict to 0 or 1"
+                "the kernel hides its addresses from this process, so drop sites are shown as addresses; grant \
+                 CAP_SYSLOG; where kernel.kptr_restrict is 2, set it to 1 as well"
             );
         }
     }

@@ -50,7 +50,7 @@ pub struct AgentArgs {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knobs {
     /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:9870]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = units::address)]
     pub listen: Option<SocketAddr>,
 
     /// Let anyone who reaches --listen read the metrics in clear text, also from other hosts

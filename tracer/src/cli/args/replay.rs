@@ -31,7 +31,8 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, emptied at the start, instead of to stdout; compressed if its name ends in .zst
+    /// Write the results to this file, whose old content goes with the first result, instead of to stdout;
+    /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 

@@ -25,7 +25,8 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
     pub duration: Duration,
 
-    /// Write it to this file, emptied at the start, instead of to stdout; compressed if its name ends in .zst
+    /// Write it to this file, whose old content goes with the first result, instead of to stdout;
+    /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 

@@ -159,8 +159,8 @@ impl View<'_> {
 
     /// What only the drop monitor told, where both listened.
     fn filled(&self) -> Option<Line> {
-        let only = self.report.drops.iter().filter(|total| *total.seen_by == [Origin::NetDm]);
-        let packets: u64 = only.map(|total| total.packets).sum();
+        let drops = self.ranks.iter().map(|rank| rank.total);
+        let packets: u64 = drops.filter(|total| *total.seen_by == [Origin::NetDm]).map(|total| total.packets).sum();
         let text = format!("union: {} of these were heard by net_dm only", Grouped(packets));
         (self.is_of_both() && packets > 0).then_some(Line { text, style: Style::Plain })
     }
@@ -183,7 +183,7 @@ impl View<'_> {
     /// The table; `around` rows of the terminal are taken by the lines before and after it.
     fn body(&self, around: usize) -> Vec<Line> {
         let report = self.report;
-        if report.drops.is_empty() && report.overflow.is_empty() {
+        if self.ranks.is_empty() && report.overflow.is_empty() {
             return vec![Line { text: self.nothing(), style: Style::Plain }];
         }
         let shown_overflow = match self.height {
@@ -228,9 +228,10 @@ impl View<'_> {
     }
 
     fn sum(&self) -> Row<'static> {
-        let StatReport { drops, overflow, .. } = self.report;
-        let packets = drops.iter().map(|total| total.packets).chain(overflow.iter().map(|total| total.packets)).sum();
-        let with_length = drops.iter().filter(|total| total.place.kind.has_length());
+        let overflow = &self.report.overflow;
+        let drops = self.ranks.iter().map(|rank| rank.total);
+        let packets = drops.clone().map(|total| total.packets).chain(overflow.iter().map(|total| total.packets)).sum();
+        let with_length = drops.filter(|total| total.place.kind.has_length());
         let bytes = with_length.map(|total| total.bytes).chain(overflow.iter().map(|total| total.bytes)).sum();
         // What has no place has no rate of an interval either: over the whole run the sum has all.
         let rate = if self.span == self.report.duration {
@@ -238,7 +239,7 @@ impl View<'_> {
         } else {
             self.ranks.iter().map(|rank| rank.rate).sum()
         };
-        Row::of_sum(packets, rate, bytes, format!("total, {}", counted(drops.len(), "row")))
+        Row::of_sum(packets, rate, bytes, format!("total, {}", counted(self.ranks.len(), "row")))
     }
 
     fn extra(&self) -> Extra {

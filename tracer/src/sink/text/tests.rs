@@ -208,10 +208,18 @@ fn messages_of_netlink_are_told_from_packets() {
         Place { kind: crate::domain::event::Kind::Netlink, interface: None, ifindex: 0, location, ..place() }.into();
     let packets = Grouped(totals[0].packets).to_string();
     let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };
-    let text = shown(PLAIN(100), &[own]);
+    let rows: u64 = own.drops[1..].iter().map(|total| total.packets).sum();
+    let sum = format!("total, {} rows", own.drops.len() - 1);
+    let text = shown(PLAIN(100), std::slice::from_ref(&own));
+    let total = text.lines().find(|line| line.contains("total, ")).unwrap();
+    assert!(total.trim_start().starts_with(&Grouped(rows).to_string()) && total.ends_with(&sum), "{text}");
     assert!(!text.contains("netlink_attachskb"), "{text}");
     assert!(text.contains(&format!("not in the table: {packets} netlink messages")), "{text}");
     assert!(text.contains("own: 12 netlink messages for droptrace itself"), "{text}");
+
+    let only = StatReport { drops: own.drops[..1].to_vec(), ..own };
+    let text = shown(PLAIN(100), &[only]);
+    assert!(text.contains("No packet was dropped.\n") && !text.contains("total, "), "{text}");
 }
 
 struct Case {
