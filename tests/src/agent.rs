@@ -174,7 +174,7 @@ impl Scrape {
 
     /// Whether all series together are what the ledger has.
     pub fn check_sum(&self) -> Result<()> {
-        let series = self.sum("droptrace_drops_total", &[]) + self.sum("droptrace_not_packets_total", &[]);
+        let series = self.sum("droptrace_dropped_packets_total", &[]) + self.sum("droptrace_not_packets_total", &[]);
         let ledger = |account| self.sum("droptrace_ledger_drops_total", &[("account", account)]);
         let (accounted, overflow) = (ledger("accounted"), ledger("overflow"));
         ensure!(series == accounted + overflow, "all series are {series}, the ledger {accounted} + {overflow}");

@@ -293,8 +293,11 @@ impl Stat {
             ["hits", "accounted", "overflow", "filtered"].map(|field| self.ledger(field));
         let (hits, accounted, overflow, filtered) = (hits?, accounted?, overflow?, filtered?);
         ensure!(hits == accounted + overflow + filtered, "{hits} hits != {accounted} + {overflow} + {filtered}");
-        let untaken = &self.source()?["ledger"]["qdisc_untaken"];
-        ensure!(untaken.is_null() || *untaken == 0, "{untaken} exact reasons of qdiscs got lost");
+        let qdisc_unmatched = &self.source()?["ledger"]["qdisc_unmatched"];
+        ensure!(
+            qdisc_unmatched.is_null() || *qdisc_unmatched == 0,
+            "{qdisc_unmatched} exact reasons of qdiscs got lost"
+        );
         let shown: u64 = self.drops()?.iter().map(|drop| drop.packets).sum();
         ensure!(shown == accounted, "the drops shown are {shown}, accounted are {accounted}");
         Ok(())

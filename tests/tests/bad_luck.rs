@@ -107,7 +107,7 @@ const RECORDING: &str = r#"{"schema":"droptrace.raw.v1","host":"h","kernel":"k",
 /// A snapshot without drops; `details` stands in the account of its source.
 fn snapshot(host: &str, details: &str) -> String {
     format!(
-        r#"{{"schema":"droptrace.snapshot.v1","version":"0","host":"{host}","kernel":"k","build_id":null,"started_at":"2026-11-26T10:00:00Z","duration_ns":1,"interfaces":[],"step":{{"source":"ebpf","mode":"tp_btf"}},"refusals":[],"sources":[{{"source":"ebpf","mode":"tp_btf","ledger":{{"accounted":0,"overflow":0,"filtered":0,"lost":0,"events":{details}}}}}],"drops":[],"overflow":[]}}"#
+        r#"{{"schema":"droptrace.snapshot.v1","version":"0","host":"{host}","kernel":"k","build_id":null,"started_at":"2026-11-26T10:00:00Z","duration_ns":1,"interfaces":[],"backend":{{"source":"ebpf","mode":"tp_btf"}},"unavailable":[],"sources":[{{"source":"ebpf","mode":"tp_btf","ledger":{{"accounted":0,"overflow":0,"filtered":0,"lost":0,"events":{details}}}}}],"drops":[],"overflow":[]}}"#
     )
 }
 
@@ -187,7 +187,7 @@ fn names_without_end() -> Result<()> {
     let (start, ledger) = RECORDING.trim_end().split_once('\n').context("two lines")?;
     let long = "x".repeat(1000);
     let line = format!(
-        r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"address":"0x1","ethertype":0,"interface":"{long}","length":0,"bytes":""}}"#
+        r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","received_ns":1,"address":"0x1","ethertype":0,"interface":"{long}","length":0,"bytes":""}}"#
     );
     let file = folder.write("recording", format!("{start}\n{line}\n{ledger}\n"))?;
     let finished = run(&mut command(&["replay", &file])?)?;
@@ -203,11 +203,11 @@ fn lines_missing_or_doubled() -> Result<()> {
     let drops: Vec<_> = (1..=20)
         .map(|at| {
             format!(
-                r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":{at},"address":"0x1","ethertype":0,"length":0,"bytes":""}}"#
+                r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","received_ns":{at},"address":"0x1","ethertype":0,"length":0,"bytes":""}}"#
             )
         })
         .collect();
-    let ledger = r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":20,"accounted":20,"overflow":0,"filtered":0,"lost":0,"missed":0,"unread":0,"events":{"offered":20,"submitted":20,"suppressed":0,"ring_full":0,"delivered":20,"undecodable":0,"pending":0,"unreadable":0},"qdisc_untaken":null}}],"union":null}"#;
+    let ledger = r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":20,"accounted":20,"overflow":0,"filtered":0,"lost":0,"missed":0,"unread":0,"events":{"offered":20,"submitted":20,"suppressed":0,"ring_full":0,"delivered":20,"undecodable":0,"pending":0,"unreadable":0},"qdisc_unmatched":null}}],"union":null}"#;
     let replayed = |lines: &[&str]| {
         let file = folder.write("recording", format!("{start}\n{}\n{ledger}\n", lines.join("\n")))?;
         run(&mut command(&["replay", &file, "--stat", "--format", "json"])?)
@@ -262,7 +262,7 @@ fn names_that_turn_text_around() -> Result<()> {
     ensure!(merged.stdout.contains("y\u{fffd}z") && merged.stderr.contains("bad\u{fffd}[2J"), "{merged:?}");
     let (start, ledger) = RECORDING.trim_end().split_once('\n').context("two lines")?;
     let line = format!(
-        r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"reason":"{HOSTILE}","reason_number":3,"subsystem":"core","symbol":"{HOSTILE}","offset":1,"address":"0x1","ethertype":0,"interface":"{HOSTILE}","ifindex":2,"netns_name":"{HOSTILE}","length":0,"bytes":""}}"#
+        r#"{{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","received_ns":1,"reason":"{HOSTILE}","reason_number":3,"subsystem":"core","symbol":"{HOSTILE}","offset":1,"address":"0x1","ethertype":0,"interface":"{HOSTILE}","ifindex":2,"netns_name":"{HOSTILE}","length":0,"bytes":""}}"#
     );
     let start = start.replace(r#""host":"h""#, &format!(r#""host":"{HOSTILE}""#));
     let recording = folder.write("recording\u{202e}", format!("{start}\n{line}\n{{}}\n{ledger}\n"))?;

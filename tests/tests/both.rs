@@ -147,7 +147,7 @@ fn compared(arguments: &[&str], provoke: impl FnOnce() -> Result<()>) -> Result<
 
 /// Every difference is explained, possible or unexplained.
 fn check_sums(report: &Value) -> Result<()> {
-    for row in report["places"].as_array().context("no places")? {
+    for row in report["sites"].as_array().context("no sites")? {
         for gap in [&row["not_by_net_dm"], &row["not_by_ebpf"]] {
             let parts = gap["explained"].as_array().context("no parts")?;
             let explained: u64 = parts.iter().map(|part| number(&part["packets"])).sum::<Result<_>>()?;
@@ -160,7 +160,7 @@ fn check_sums(report: &Value) -> Result<()> {
 
 /// The row of the function that drops datagrams of a full buffer.
 fn storm_row(report: &Value) -> Result<&Value> {
-    let places = report["places"].as_array().context("no places")?;
+    let places = report["sites"].as_array().context("no sites")?;
     places.iter().max_by_key(|row| row["ebpf"].as_u64()).context("no place")
 }
 

@@ -1,4 +1,4 @@
-//! What is done where the best capture backend is refused: the next one, and a word of why.
+//! What is done where the best capture backend is unavailable: the next one, and a word of why.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -24,7 +24,7 @@ fn without_rights() -> Vec<Trial> {
         trial_as_root("nobody_counts_by_counters", nobody_counts_by_counters),
         trial_as_root("root_without_capabilities_counts_by_counters", || {
             let finished = run(&bare(), &["stat", "--duration", "100ms", "--format", "json"])?;
-            ensure!(chosen(&finished)? == "counters", "{finished:?}");
+            ensure!(selected(&finished)? == "counters", "{finished:?}");
             said(&finished, &RIGHTS)
         }),
         trial_as_root("the_forced_source_is_refused", || {
@@ -85,7 +85,7 @@ fn counted_as_nobody(droptrace: &std::path::Path) -> Result<u64> {
 fn doctor_tells_the_step_that_is_taken() -> Result<()> {
     let mode = |finished: &Finished| -> Result<Value> {
         ensure!(finished.status.success(), "{finished:?}");
-        Ok(serde_json::from_str::<Value>(&finished.stdout).context("reading the diagnosis")?["chosen"].clone())
+        Ok(serde_json::from_str::<Value>(&finished.stdout).context("reading the diagnosis")?["selected"].clone())
     };
     let arguments = ["doctor", "--format", "json"];
     let root = run(&[], &arguments)?;
@@ -113,7 +113,7 @@ fn piped(command: &mut Command) -> &mut Command {
 }
 
 /// The source of the only account.
-fn chosen(finished: &Finished) -> Result<Value> {
+fn selected(finished: &Finished) -> Result<Value> {
     ensure!(finished.status.success(), "{finished:?}");
     Ok(serde_json::from_str::<Value>(&finished.stdout)?["sources"][0]["source"].clone())
 }

@@ -80,7 +80,7 @@ impl Stormed {
         let Self { heard, dropped, ledger } = self;
         match self.lost()? {
             Some(lost) => ensure!(heard + lost == *dropped, "{heard} heard + {lost} lost != {dropped}: {ledger}"),
-            None => ensure!(ledger["unheard"].is_null() && heard <= dropped, "{heard} of {dropped}: {ledger}"),
+            None => ensure!(ledger["socket_drops"].is_null() && heard <= dropped, "{heard} of {dropped}: {ledger}"),
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ fn what_a_killed_agent_left_is_repaired_when_asked() -> Result<()> {
         let scrape = agent.settled()?;
         scrape.check_sum()?;
         let reason = kernel::reason(REASON)?.shown().unwrap_or_default();
-        Ok(scrape.sum("droptrace_drops_total", &[("reason", reason)]) >= dropped)
+        Ok(scrape.sum("droptrace_dropped_packets_total", &[("reason", reason)]) >= dropped)
     })?;
     ensure!(run(&REPAIR)?.status.code() == Some(1), "what an agent that runs has changed is no damage");
     agent.droptrace.signal(Signal::KILL)?;

@@ -77,7 +77,7 @@ fn counts_as_the_kernel_does() -> Result<()> {
     }
     ensure!(snapshot.unaccounted() == Some(0), "off by {:?}", snapshot.unaccounted());
     ensure!(snapshot.sources[0].ledger.lost == Some(0), "{:?}", snapshot.sources);
-    ensure!(snapshot.build_id.is_some() && snapshot.step.source == "ebpf", "{snapshot:?}");
+    ensure!(snapshot.build_id.is_some() && snapshot.backend.source == "ebpf", "{snapshot:?}");
     let own = |name: &str| snapshot.interfaces.iter().find(|interface| interface.name == name);
     ensure!(own("lo").is_some_and(|lo| lo.class == "loopback"), "{:?}", snapshot.interfaces);
     Ok(())

@@ -61,8 +61,8 @@ fn joined_when_read_late(settled: u64) -> Value {
     let lines: Vec<Value> = text(&plain).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (mut late, mut lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line["source"] == "ebpf");
     for line in &mut late {
-        line["heard_ns"] = (line["heard_ns"].as_u64().unwrap() + 5_000_000_000).into();
-        line["settled_ns"] = settled.into();
+        line["received_ns"] = (line["received_ns"].as_u64().unwrap() + 5_000_000_000).into();
+        line["watermark_ns"] = settled.into();
     }
     let end = lines.pop().unwrap();
     let lines: Vec<_> = lines.into_iter().chain(late).chain([end]).map(|line| line.to_string()).collect();

@@ -4,7 +4,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, LogNormal, Poisson};
 use rand_xorshift::XorShiftRng;
 use tracer::domain::event::Timestamp;
-use tracer::snapshot::{Interface, Ledger, Row, SCHEMA, Snapshot, Source, Step};
+use tracer::snapshot::{CaptureBackend, Interface, Ledger, Row, SCHEMA, Snapshot, Source};
 
 use super::catalogue::{Reason, kernel};
 use super::planted::Planted;
@@ -51,8 +51,8 @@ pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
         started_at: Timestamp(started_at),
         duration_ns: 3600 * SECOND,
         interfaces: vec![Interface { name: "eth0".into(), class: "physical".into(), driver: Some("ixgbe".into()) }],
-        step: Step { source: source.into(), mode: mode.into() },
-        refusals: vec![],
+        backend: CaptureBackend { source: source.into(), mode: mode.into() },
+        unavailable: vec![],
         sources: vec![Source { source: source.into(), mode: mode.into(), ledger }],
         drops,
         overflow: vec![],

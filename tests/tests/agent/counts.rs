@@ -37,7 +37,7 @@ fn counts_as_the_kernel_does() -> Result<()> {
     for _ in 0..3 {
         storm.send(20_000)?;
         let scrape = agent.settled()?;
-        let (counted, dropped) = (scrape.sum("droptrace_drops_total", &labels), storm.dropped()?);
+        let (counted, dropped) = (scrape.sum("droptrace_dropped_packets_total", &labels), storm.dropped()?);
         ensure!(dropped > 0 && counted == dropped, "it counts {counted}, the kernel {dropped}");
         scrape.check_sum()?;
         is_told_well(&scrape, &labels)?;
@@ -50,7 +50,7 @@ fn counts_as_the_kernel_does() -> Result<()> {
 }
 
 fn is_told_well(scrape: &Scrape, labels: &[(&str, &str)]) -> Result<()> {
-    for sample in scrape.of("droptrace_drops_total", labels) {
+    for sample in scrape.of("droptrace_dropped_packets_total", labels) {
         let told = ["interface_class", "protocol"].map(|label| sample.label(label));
         ensure!(told == ["loopback", "ipv4"] && !sample.label("symbol").is_empty(), "{sample:?}");
         ensure!(sample.label("offset").starts_with("0x"), "{sample:?}");
@@ -70,7 +70,7 @@ fn a_namespace_that_vanishes_keeps_its_count() -> Result<()> {
     agent.settled()?;
     drop(storm);
     let scrape = agent.settled()?;
-    let counted = scrape.sum("droptrace_drops_total", &[("netns", &netns), ("protocol", "ipv4")]);
+    let counted = scrape.sum("droptrace_dropped_packets_total", &[("netns", &netns), ("protocol", "ipv4")]);
     ensure!(counted == dropped, "it counts {counted}, the kernel dropped {dropped}");
     scrape.check_sum()
 }
@@ -86,11 +86,11 @@ fn what_has_no_series_is_in_the_one_for_others() -> Result<()> {
     for (agent, limit) in [(&all, 1), (&one, 2), (&own, 1)] {
         let scrape = agent.settled()?;
         scrape.check_sum()?;
-        let series = scrape.of("droptrace_drops_total", &[]).count();
+        let series = scrape.of("droptrace_dropped_packets_total", &[]).count();
         ensure!(series == limit, "{series} series of {limit}");
         ensure!(scrape.sum("droptrace_series", &[]) == limit as u64, "it does not tell so");
     }
-    let others = own.settled()?.sum("droptrace_drops_total", &[("reason", "other"), ("netns", "other")]);
+    let others = own.settled()?.sum("droptrace_dropped_packets_total", &[("reason", "other"), ("netns", "other")]);
     let dropped = storms[0].dropped()?;
     // Drops whose namespace is unknown may be those of other tests.
     let unknown = own.scrape()?.sum("droptrace_ledger_drops_total", &[("account", "unknown_netns")]);
@@ -112,7 +112,7 @@ fn places_without_room_are_counted_by_reason() -> Result<()> {
     let scrape = agent.settled()?;
     scrape.check_sum()?;
     let overflow = scrape.sum("droptrace_ledger_drops_total", &[("account", "overflow")]);
-    let by_reason: u64 = scrape.sum("droptrace_drops_total", &[("symbol", ""), ("netns", "")]);
+    let by_reason: u64 = scrape.sum("droptrace_dropped_packets_total", &[("symbol", ""), ("netns", "")]);
     ensure!(overflow > 0 && by_reason >= overflow, "{overflow} in overflow, {by_reason} by reason only");
     Ok(())
 }
@@ -120,12 +120,12 @@ fn places_without_room_are_counted_by_reason() -> Result<()> {
 fn tells_of_itself_and_its_host() -> Result<()> {
     let agent = Agent::start(&[])?;
     let scrape = agent.settled()?;
-    let source = scrape.one("droptrace_source_info")?;
-    ensure!((source.label("source"), source.label("mode")) == ("ebpf", "tp_btf"), "{source:?}");
+    let source = scrape.one("droptrace_backend_info")?;
+    ensure!((source.label("backend"), source.label("mode")) == ("ebpf", "tp_btf"), "{source:?}");
     let host = scrape.one("droptrace_host_info")?;
     ensure!(host.label("kernel") == tracer::run::host().kernel, "{scrape:?}");
     ensure!(host.label("machine") == tracer::snapshot::machine().unwrap_or_default(), "{scrape:?}");
-    ensure!(scrape.sum("droptrace_ladder_step", &[]) == 1, "{scrape:?}");
+    ensure!(scrape.sum("droptrace_backend_rank", &[]) == 1, "{scrape:?}");
     ensure!(scrape.one("droptrace_build_info")?.label("version") == env!("CARGO_PKG_VERSION"), "{scrape:?}");
     for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds"] {
         ensure!(scrape.one(name)?.value > 0.0, "{name}");

@@ -123,7 +123,7 @@ fn after_a_kill_the_next_one_starts_from_nothing() -> Result<()> {
     let (counted, dropped) = (agent.settled()?, storm.dropped()? - dropped);
     // Others than the storm's happen while the namespace is set up.
     let reason = kernel::reason(REASON)?.shown().unwrap_or_default();
-    let drops = counted.sum("droptrace_drops_total", &[("reason", reason)]);
+    let drops = counted.sum("droptrace_dropped_packets_total", &[("reason", reason)]);
     ensure!(dropped > 0 && drops == dropped, "it counts {drops}, the kernel {dropped}");
     let [then, now] = [&before, &counted].map(|scrape| scrape.one("process_start_time_seconds"));
     ensure!(now?.value > then?.value, "it does not tell that it started anew");

@@ -49,7 +49,7 @@ fn shows_what_it_scrapes(name: &str, start: impl FnOnce(&str) -> Result<Receiver
     let dropped = storm.dropped()?;
     let reason = kernel::reason(REASON)?.shown().unwrap_or_default().to_owned();
     let sum = |job: &str| {
-        receiver.value(&format!("sum(droptrace_drops_total{{{job},netns=\"{netns}\",reason=\"{reason}\"}})"))
+        receiver.value(&format!("sum(droptrace_dropped_packets_total{{{job},netns=\"{netns}\",reason=\"{reason}\"}})"))
     };
     let (pushed, scraped) = ("job!=\"scraped\"", "job=\"scraped\"");
     eventually("the sum that is pushed", || Ok(sum(pushed)? == Some(dropped)))?;
@@ -67,7 +67,7 @@ fn shows_what_it_scrapes(name: &str, start: impl FnOnce(&str) -> Result<Receiver
 fn endpoints_that_do_not_answer_delay_nothing() -> Result<()> {
     let (silent, hold) = Collector::silent()?;
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let (storm, netns) = storm("unheard")?;
+    let (storm, netns) = storm("socket_drops")?;
     let (otlp, logs) = (format!("http://{closed}"), silent.url());
     let agent = Agent::start(&["--otlp", &otlp, "--otlp-interval", "1s", "--otlp-logs", &logs])?;
     storm.send(20_000)?;
@@ -75,7 +75,7 @@ fn endpoints_that_do_not_answer_delay_nothing() -> Result<()> {
     let failed = [("signal", "metrics"), ("result", "failed")];
     eventually("a failed push, and all drops", || {
         let scrape = agent.scrape()?;
-        let drops = scrape.sum("droptrace_drops_total", &[("netns", &netns)]);
+        let drops = scrape.sum("droptrace_dropped_packets_total", &[("netns", &netns)]);
         Ok(scrape.sum("droptrace_otlp_exports_total", &failed) > 0 && drops == dropped)
     })?;
     let stderr = agent.finish()?.stderr;

@@ -41,8 +41,8 @@ fn main() -> ExitCode {
 fn packet_mode() -> Result<()> {
     // Packets without a link header are skipped (`net_dm_packet_trace_kfree_skb_hit`).
     let (finished, report) =
-        told(&["compare", "--format", "json"], ("places", "net_dm"), |heard| heard.with_link_header)?;
-    let places = report["places"].as_array().context("no places")?;
+        told(&["compare", "--format", "json"], ("sites", "net_dm"), |heard| heard.with_link_header)?;
+    let places = report["sites"].as_array().context("no sites")?;
     let is_unexplained =
         |row: &&Value| row["not_by_net_dm"]["unexplained"] != 0 || row["not_by_ebpf"]["unexplained"] != 0;
     let unexplained: Vec<_> = places.iter().filter(is_unexplained).collect();

@@ -31,14 +31,14 @@ struct Story {
     name: &'static str,
     processes: Vec<Process>,
     /// When the engine could not hear of it.
-    unheard: Vec<(u64, u64)>,
+    socket_drops: Vec<(u64, u64)>,
 }
 
 fn stories() -> Vec<Story> {
-    let story = |name, processes: &[Process], unheard: &[(u64, u64)]| Story {
+    let story = |name, processes: &[Process], socket_drops: &[(u64, u64)]| Story {
         name,
         processes: processes.to_vec(),
-        unheard: unheard.to_vec(),
+        socket_drops: socket_drops.to_vec(),
     };
     let ever = u64::MAX;
     vec![
@@ -72,7 +72,8 @@ fn stories() -> Vec<Story> {
 impl Story {
     /// The process that the engine heard of then.
     fn heard(&self, at: u64) -> Option<Process> {
-        let is_heard = at.is_multiple_of(SCRAPE) && !self.unheard.iter().any(|&(from, to)| (from..to).contains(&at));
+        let is_heard =
+            at.is_multiple_of(SCRAPE) && !self.socket_drops.iter().any(|&(from, to)| (from..to).contains(&at));
         self.processes.iter().copied().find(|&(from, to)| is_heard && (from..to).contains(&at))
     }
 
@@ -124,7 +125,7 @@ fn written(stories: &[Story]) -> Result<String> {
             }
         }
     }
-    text.push_str("# TYPE droptrace_drops counter\n");
+    text.push_str("# TYPE droptrace_dropped_packets counter\n");
     for story in stories {
         for place in 0..PLACES {
             for at in (0..=END).step_by(usize::try_from(SCRAPE)?) {
@@ -132,7 +133,7 @@ fn written(stories: &[Story]) -> Result<String> {
                 let (value, name) = (state(start, place, at), story.name);
                 if value > 0 {
                     let labels = format!("job=\"d\",instance=\"{name}\",reason=\"R{place}\",netns=\"own\"");
-                    writeln!(text, "droptrace_drops_total{{{labels}}} {value} {}", at + EPOCH)?;
+                    writeln!(text, "droptrace_dropped_packets_total{{{labels}}} {value} {}", at + EPOCH)?;
                 }
             }
         }
@@ -153,13 +154,13 @@ fn facts(text: &mut String) -> Result<()> {
     };
     let all: u64 = (0..PLACES).map(|place| state(0, place, END)).sum();
     for (at, lost) in [(RANGE, 5), (END, 12)] {
-        tell("droptrace_ledger_drops_total", "steady", ",source=\"ebpf\",account=\"lost\"", at, lost)?;
+        tell("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"lost\"", at, lost)?;
     }
-    tell("droptrace_ledger_drops_total", "steady", ",source=\"ebpf\",account=\"accounted\"", END, all)?;
-    tell("droptrace_ledger_drops_total", "heard late", ",source=\"ebpf\",account=\"accounted\"", END, all - 1)?;
-    tell("droptrace_loss_unknown", "older than all", ",source=\"net_dm\"", END, 1)?;
+    tell("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"accounted\"", END, all)?;
+    tell("droptrace_ledger_drops_total", "heard late", ",backend=\"ebpf\",account=\"accounted\"", END, all - 1)?;
+    tell("droptrace_loss_unknown", "older than all", ",backend=\"net_dm\"", END, 1)?;
     tell("droptrace_host_info", "steady", ",kernel=\"6.18\",kernel_build_id=\"abc\",rack=\"7\"", END, 1)?;
-    tell("droptrace_source_info", "steady", ",source=\"ebpf\",mode=\"tp_btf\"", END, 1)?;
+    tell("droptrace_backend_info", "steady", ",backend=\"ebpf\",mode=\"tp_btf\"", END, 1)?;
     tell("droptrace_last_read_timestamp_seconds", "new in the baseline", "", END, EPOCH + END - 400)?;
     Ok(())
 }
@@ -217,7 +218,7 @@ fn facts_are_told(fleet: &Fleet) -> Result<()> {
     let steady = host("steady")?;
     ensure!(steady.lost == Some(7_u64.into()) && host("older than all")?.lost.is_none(), "{steady:?}");
     ensure!(steady.unbalanced == 0 && host("heard late")?.unbalanced == 1, "{steady:?}");
-    ensure!(steady.kernel.as_deref() == Some("6.18") && steady.step.as_deref() == Some("ebpf/tp_btf"), "{steady:?}");
+    ensure!(steady.kernel.as_deref() == Some("6.18") && steady.backend.as_deref() == Some("ebpf/tp_btf"), "{steady:?}");
     ensure!(steady.labels["rack"] == "7" && steady.labels["build_id"] == "abc", "{steady:?}");
     Ok(())
 }

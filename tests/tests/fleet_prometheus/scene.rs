@@ -134,7 +134,7 @@ impl Scene {
     /// What Prometheus shows of a host's drops for a reason.
     pub(crate) fn shown(&self, host: &Host, reason: &str) -> Result<u64> {
         let (name, answer) = (host.name(), "or vector(0)");
-        let query = format!("sum(droptrace_drops_total{{instance=\"{name}\",reason=\"{reason}\"}}) {answer}");
+        let query = format!("sum(droptrace_dropped_packets_total{{instance=\"{name}\",reason=\"{reason}\"}}) {answer}");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
         Ok(figure(&self.ask(&query)?)? as u64)
     }

@@ -46,14 +46,14 @@ fn totals_are_read_at_an_interval() -> Result<()> {
 /// `--source` of `agent`.
 fn an_agent_has_a_source() -> Result<()> {
     let agent = Agent::start(&["--source", "ebpf"])?;
-    ensure!(agent.scrape()?.one("droptrace_source_info")?.label("source") == "ebpf", "another source");
+    ensure!(agent.scrape()?.one("droptrace_backend_info")?.label("backend") == "ebpf", "another source");
     agent.finish()?;
     let alone = monitor::exclusively();
     match (&alone, Agent::start(&["--source", "net-dm"])) {
         (Ok(_), other) => {
             let other = other?;
             let scrape = other.scrape()?;
-            let source = scrape.one("droptrace_source_info")?.label("source");
+            let source = scrape.one("droptrace_backend_info")?.label("backend");
             ensure!(source == "net_dm", "{source} is another source");
             other.finish().map(drop)
         }
@@ -80,7 +80,7 @@ fn an_agent_looks_at_one_namespace() -> Result<()> {
     let counted = agents.map(|agent| -> Result<u64> {
         let scrape = agent.settled()?;
         agent.finish()?;
-        Ok(scrape.sum("droptrace_drops_total", &[]))
+        Ok(scrape.sum("droptrace_dropped_packets_total", &[]))
     });
     let [own, foreign] = counted;
     ensure!((own?, foreign?) == (12, 0), "drops of other namespaces");

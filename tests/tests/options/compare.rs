@@ -47,7 +47,7 @@ fn a_comparison_is_shown_as_asked() -> Result<()> {
     let path = folder.path("report");
     let document = compared(&["--format", "json", "--output", &path, "--verbose"], &host)?;
     ensure!(document.stdout.is_empty(), "{document:?}");
-    ensure!(last(&fs::read_to_string(path)?)?["places"].is_array(), "{document:?}");
+    ensure!(last(&fs::read_to_string(path)?)?["sites"].is_array(), "{document:?}");
     ensure!(last(&never.stdout).is_err(), "text is JSON: {never:?}");
     ensure!(document.stderr.lines().count() > never.stderr.lines().count(), "{document:?} {never:?}");
     Ok(())

@@ -60,7 +60,7 @@ fn series(request: &Request) -> Vec<(String, f64)> {
         let storm = (r#""job":"d","instance":"h3","reason":"SOCKET_RCVBUFF","subsystem":"core""#.to_owned(), 6e6);
         return if least <= storm.1 { vec![storm] } else { vec![] };
     }
-    if query.starts_with("sum by (") && query.contains("droptrace_drops_total - ") {
+    if query.starts_with("sum by (") && query.contains("droptrace_dropped_packets_total - ") {
         let of = |reason: &str| format!(r#","reason":"{reason}","subsystem":"core""#);
         let about = |host: u32| f64::from(9_000 + host % 7 * 100);
         let (grown, alone) = (if is_recent { 100.0 } else { 1.0 }, |host| if host == 7 { 1e6 } else { about(host) });

@@ -27,7 +27,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 /// A recording of one drop.
 pub(super) const RECORDING: &str = r#"{"schema":"droptrace.raw.v1","host":"h","kernel":"k","started_at":"2026-11-26T10:00:00Z","captured":128,"home_netns":1}
-{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","heard_ns":1,"reason":"NO_SOCKET","reason_number":3,"subsystem":"core","symbol":"tcp_v4_rcv","offset":1,"address":"0x1","ethertype":2048,"interface":"lo","ifindex":1,"netns_name":null,"length":0,"bytes":""}
+{"schema":"droptrace.raw.v1","source":"ebpf","timestamp":"2026-11-26T10:00:00Z","received_ns":1,"reason":"NO_SOCKET","reason_number":3,"subsystem":"core","symbol":"tcp_v4_rcv","offset":1,"address":"0x1","ethertype":2048,"interface":"lo","ifindex":1,"netns_name":null,"length":0,"bytes":""}
 {"schema":"droptrace.ledger.v1","sources":[],"union":null}
 "#;
 

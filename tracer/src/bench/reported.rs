@@ -192,7 +192,7 @@ fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Re
         Some(seen) => seen,
         None => ledger["accounted"].as_u64().context("no accounted drops")?,
     };
-    let causes = ["tail_drops", "unheard", "undecodable"];
+    let causes = ["tail_drops", "socket_drops", "undecodable"];
     let lost = causes.map(|cause| (cause.to_owned(), ledger[cause].as_u64().unwrap_or(0)));
     Ok(Reported { seen, lost: lost.into(), tells_losses: !ledger["lost"].is_null(), ..Reported::default() })
 }

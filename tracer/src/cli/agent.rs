@@ -75,7 +75,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     agent.pushing.follow(pushes)?;
     let (end, ended) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(async { _ = ended.await }));
-    let title = listen::title(session.step());
+    let title = listen::title(session.backend());
     say(
         "droptrace",
         format_args!("serving what this host drops at {scheme}://{address}/metrics ({title}); Ctrl-C ends"),
@@ -125,7 +125,7 @@ fn facts(session: &Session, started_at: Timestamp) -> Facts {
         machine: snapshot::machine(),
         build_id: build_id::of_the_kernel(),
         own_netns: netns::own().unwrap_or(0),
-        refusals: session.refusals().clone(),
+        unavailable: session.unavailable().clone(),
         started_at,
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let mut stop = Stop::new(args.duration)?.while_read(&output);
     let mut session = Session::start(&options(args)?).await?;
     stop.start_clock();
-    say("droptrace", format_args!("comparing drops ({}); Ctrl-C ends", listen::title(session.step())));
+    say("droptrace", format_args!("comparing drops ({}); Ctrl-C ends", listen::title(session.backend())));
     let ended = listen::until(&mut stop, &mut session).await;
     let mut late = Late::default();
     let stopping_at = Clock::now();

@@ -21,7 +21,7 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
         Format::Json => doctor::write_json(&mut output, &diagnosis)?,
     }
     output.flush()?;
-    if diagnosis.chosen().is_none() {
+    if diagnosis.selected().is_none() {
         bail!("no capture backend works here; the reasons are above");
     }
     Ok(())

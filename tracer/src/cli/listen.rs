@@ -11,7 +11,7 @@ use crate::backend::ebpf::{EventOptions, Mode};
 use crate::backend::net_dm::AlertMode;
 use crate::identity::{interfaces, netns};
 use crate::pipeline::dedupe::DedupeLimits;
-use crate::run::{Options, Session, Step};
+use crate::run::{CaptureBackend, Options, Session};
 
 /// Drops between two looks at what ends the run.
 const BATCH: u64 = 4096;
@@ -22,7 +22,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    Ok(Options { steps: steps(args), events, netns, ifindex, map_entries, max_rows, kernel_log, join })
+    Ok(Options { backends: backends(args), events, netns, ifindex, map_entries, max_rows, kernel_log, join })
 }
 
 /// Listens until the end; what is heard only counts.
@@ -38,16 +38,16 @@ pub(super) async fn until(stop: &mut Stop, session: &mut Session) -> Result<()> 
 }
 
 /// Who listens, in words.
-pub(super) fn title(step: Step) -> String {
-    match step {
-        Step::Ebpf(mode) => mode.name().to_owned(),
-        Step::Both(..) => step.mode().to_owned(),
-        step => format!("{}, {}", step.source(), step.mode()),
+pub(super) fn title(backend: CaptureBackend) -> String {
+    match backend {
+        CaptureBackend::Ebpf(mode) => mode.name().to_owned(),
+        CaptureBackend::Both(..) => backend.mode().to_owned(),
+        backend => format!("{}, {}", backend.source(), backend.mode()),
     }
 }
 
 /// The ways that may be taken. A way of attaching or of alerting that was typed chooses its source, too.
-fn steps(args: &CommonArgs) -> Vec<Step> {
+fn backends(args: &CommonArgs) -> Vec<CaptureBackend> {
     let mode = match args.mode {
         ModeArg::Auto => None,
         ModeArg::TpBtf => Some(Mode::TpBtf),
@@ -62,19 +62,19 @@ fn steps(args: &CommonArgs) -> Vec<Step> {
     if source == Source::Both {
         return both(mode, alerts);
     }
-    let is_wanted = |step: &Step| match *step {
-        Step::Ebpf(each) => source != Source::NetDm && mode.is_none_or(|mode| mode == each),
-        Step::NetDm(each) => source != Source::Ebpf && alerts.is_none_or(|alerts| alerts == each),
-        Step::Counters => source == Source::Auto,
-        Step::Both(..) => false,
+    let is_wanted = |backend: &CaptureBackend| match *backend {
+        CaptureBackend::Ebpf(each) => source != Source::NetDm && mode.is_none_or(|mode| mode == each),
+        CaptureBackend::NetDm(each) => source != Source::Ebpf && alerts.is_none_or(|alerts| alerts == each),
+        CaptureBackend::Counters => source == Source::Auto,
+        CaptureBackend::Both(..) => false,
     };
-    Step::LADDER.into_iter().filter(is_wanted).collect()
+    CaptureBackend::FALLBACK_ORDER.into_iter().filter(is_wanted).collect()
 }
 
 /// Both sources. The drop monitor tells packets unless summaries were typed.
-fn both(mode: Option<Mode>, alerts: Option<AlertMode>) -> Vec<Step> {
+fn both(mode: Option<Mode>, alerts: Option<AlertMode>) -> Vec<CaptureBackend> {
     let modes = mode.map_or(vec![Mode::TpBtf, Mode::RawTracepoint], |mode| vec![mode]);
-    modes.into_iter().map(|mode| Step::Both(mode, alerts.unwrap_or(AlertMode::Packet))).collect()
+    modes.into_iter().map(|mode| CaptureBackend::Both(mode, alerts.unwrap_or(AlertMode::Packet))).collect()
 }
 
 /// What the kernel program compares with.
@@ -123,23 +123,23 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
 
-    fn typed(line: &str) -> Vec<Step> {
+    fn typed(line: &str) -> Vec<CaptureBackend> {
         let Command::Stat(args) = Cli::try_parse_from(line.split(' ')).unwrap().into_command() else {
             panic!("{line}: not stat")
         };
-        steps(&args.common)
+        backends(&args.common)
     }
 
     #[test]
     fn what_was_typed_bounds_the_fallback_order() {
-        assert_eq!(typed("droptrace"), Step::LADDER);
-        assert_eq!(typed("droptrace --source ebpf"), Step::LADDER[..2]);
-        assert_eq!(typed("droptrace --source net-dm"), Step::LADDER[2..4]);
-        let both = |alerts| [Mode::TpBtf, Mode::RawTracepoint].map(|mode| Step::Both(mode, alerts));
+        assert_eq!(typed("droptrace"), CaptureBackend::FALLBACK_ORDER);
+        assert_eq!(typed("droptrace --source ebpf"), CaptureBackend::FALLBACK_ORDER[..2]);
+        assert_eq!(typed("droptrace --source net-dm"), CaptureBackend::FALLBACK_ORDER[2..4]);
+        let both = |alerts| [Mode::TpBtf, Mode::RawTracepoint].map(|mode| CaptureBackend::Both(mode, alerts));
         assert_eq!(typed("droptrace --source both"), both(AlertMode::Packet));
         assert_eq!(typed("droptrace --source both --net-dm-mode summary"), both(AlertMode::Summary));
-        assert_eq!(typed("droptrace --mode raw_tracepoint"), Step::LADDER[1..2]);
-        assert_eq!(typed("droptrace --net-dm-mode summary"), Step::LADDER[3..4]);
-        assert_eq!(typed("droptrace --source net-dm --net-dm-mode packet"), Step::LADDER[2..3]);
+        assert_eq!(typed("droptrace --mode raw_tracepoint"), CaptureBackend::FALLBACK_ORDER[1..2]);
+        assert_eq!(typed("droptrace --net-dm-mode summary"), CaptureBackend::FALLBACK_ORDER[3..4]);
+        assert_eq!(typed("droptrace --source net-dm --net-dm-mode packet"), CaptureBackend::FALLBACK_ORDER[2..3]);
     }
 }

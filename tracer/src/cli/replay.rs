@@ -144,15 +144,15 @@ impl Replay {
     }
 
     fn hear(&mut self, drop: RawDrop, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
-        let RawDrop { origin, timestamp, heard_ns, settled_ns, place, length, start, bytes, facts } = drop;
-        self.last_ns = self.last_ns.max(heard_ns);
+        let RawDrop { origin, timestamp, received_ns, watermark_ns, place, length, start, bytes, facts } = drop;
+        self.last_ns = self.last_ns.max(received_ns);
         *self.recorded.entry(origin.name()).or_default() += 1;
         let place = self.place(place);
         let (place, bytes) = (&place, &*bytes);
         let seen_by = origin.alone();
         let event = DropEvent { timestamp, place, seen_by, length, start, bytes, facts };
-        self.union.advance(Moment(settled_ns), show)?;
-        self.union.hear(Moment(heard_ns), origin, &event, show)
+        self.union.advance(Moment(watermark_ns), show)?;
+        self.union.hear(Moment(received_ns), origin, &event, show)
     }
 
     fn recorded_of(&self, source: &str) -> u64 {

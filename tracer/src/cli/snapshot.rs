@@ -18,7 +18,7 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
     let mut session = Session::start(&listen::options(&args.common(), None)?).await?;
     stop.start_clock();
-    let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.step()));
+    let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.backend()));
     say("droptrace", format_args!("counting drops for {duration} ({title}); Ctrl-C ends"));
     let ended = listen::until(&mut stop, &mut session).await;
     // What was counted is told however the run ended.
@@ -29,8 +29,8 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
         build_id: build_id::of_the_kernel(),
         devices: &devices::of_this_namespace(),
         own_netns: netns::own().unwrap_or(0),
-        step: session.step(),
-        refusals: session.refusals(),
+        backend: session.backend(),
+        unavailable: session.unavailable(),
     };
     let mut snapshot = snapshot::take(&report, &facts).context("the account does not fit into the document")?;
     if let Some(left_out) = snapshot::fit(&mut snapshot)? {

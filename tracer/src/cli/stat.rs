@@ -31,7 +31,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let mut session = Session::start(&listen::options(&args.common, None)?).await?;
     stop.start_clock();
-    say("droptrace", format_args!("counting drops ({}); Ctrl-C ends", listen::title(session.step())));
+    say("droptrace", format_args!("counting drops ({}); Ctrl-C ends", listen::title(session.backend())));
     let ended = count(&mut session, &mut stop, interval, &mut *sink).await;
     // What was counted is shown however the run ended.
     let stopped = session.stop(0, |_| Ok(())).await;

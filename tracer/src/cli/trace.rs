@@ -34,7 +34,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     }
     let mut session = Session::start(&options).await?;
     stop.start_clock();
-    say("droptrace", format_args!("tracing drops ({}); Ctrl-C ends", listen::title(session.step())));
+    say("droptrace", format_args!("tracing drops ({}); Ctrl-C ends", listen::title(session.backend())));
     let sink = sinks::trace(args, output.clone(), netns::own().unwrap_or(0), session.captured());
     let mut shown = Shown { sink, left: args.count.map_or(u64::MAX, Into::into) };
     shown.sink.start(session.host(), session.started_at())?;

@@ -2,7 +2,7 @@
 
 use rustix::thread::CapabilitySet;
 
-use super::{Check, Diagnosis, State, Step};
+use super::{CaptureBackend, Check, Diagnosis, State};
 use crate::backend::counters::Counters;
 use crate::backend::ebpf::{EbpfSource, Mode, Options};
 use crate::backend::net_dm::{self, Found, NetDmSource};
@@ -24,20 +24,20 @@ pub async fn examine(host: Host) -> Diagnosis {
         checks.extend(reasons(btf));
     }
     checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
-    let refused_monitor = monitor.err().map(|error| format!("{:#}", run::explained(error)));
-    let steps = run::Step::LADDER.map(|step| Step {
-        source: step.source(),
-        mode: step.mode(),
-        refused: match step {
-            run::Step::Ebpf(mode) | run::Step::Both(mode, _) => {
+    let monitor_unavailable = monitor.err().map(|error| format!("{:#}", run::explained(error)));
+    let backends = run::CaptureBackend::FALLBACK_ORDER.map(|backend| CaptureBackend {
+        source: backend.source(),
+        mode: backend.mode(),
+        unavailable: match backend {
+            run::CaptureBackend::Ebpf(mode) | run::CaptureBackend::Both(mode, _) => {
                 try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}"))
             }
-            run::Step::NetDm(_) => refused_monitor.clone(),
-            run::Step::Counters => Counters::start(0).err().map(|error| error.to_string()),
+            run::CaptureBackend::NetDm(_) => monitor_unavailable.clone(),
+            run::CaptureBackend::Counters => Counters::start(0).err().map(|error| error.to_string()),
         },
-        loses: step.loses(),
+        loses: backend.loses(),
     });
-    Diagnosis { host, checks, steps: steps.into() }
+    Diagnosis { host, checks, backends: backends.into() }
 }
 
 fn good(name: &'static str, found: impl Into<String>) -> Check {

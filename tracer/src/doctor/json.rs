@@ -13,9 +13,9 @@ struct Document<'d> {
     host: &'d str,
     kernel: &'d str,
     checks: Vec<Check<'d>>,
-    steps: Vec<Step<'d>>,
-    /// The mode of the step that is taken.
-    chosen: Option<&'static str>,
+    backends: Vec<CaptureBackend<'d>>,
+    /// The mode of the backend that is taken.
+    selected: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -27,11 +27,11 @@ struct Check<'d> {
 }
 
 #[derive(Serialize)]
-struct Step<'d> {
+struct CaptureBackend<'d> {
     source: &'static str,
     mode: &'static str,
     works: bool,
-    refused: Option<&'d str>,
+    unavailable: Option<&'d str>,
     loses: &'static str,
 }
 
@@ -43,20 +43,20 @@ pub fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
         found: &check.found,
         advice: check.advice.as_deref(),
     });
-    let steps = diagnosis.steps.iter().map(|step| Step {
-        source: step.source,
-        mode: step.mode,
-        works: step.refused.is_none(),
-        refused: step.refused.as_deref(),
-        loses: step.loses,
+    let backends = diagnosis.backends.iter().map(|backend| CaptureBackend {
+        source: backend.source,
+        mode: backend.mode,
+        works: backend.unavailable.is_none(),
+        unavailable: backend.unavailable.as_deref(),
+        loses: backend.loses,
     });
     let document = Document {
         schema: "droptrace.doctor.v1",
         host: &diagnosis.host.name,
         kernel: &diagnosis.host.kernel,
         checks: checks.collect(),
-        steps: steps.collect(),
-        chosen: diagnosis.chosen().map(|step| step.mode),
+        backends: backends.collect(),
+        selected: diagnosis.selected().map(|backend| backend.mode),
     };
     to_json(&mut *out, &document)?;
     out.write_all(b"\n")
@@ -64,7 +64,7 @@ pub fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{good, refused};
+    use super::super::tests::{good, unavailable};
     use super::*;
 
     fn json(diagnosis: &Diagnosis) -> serde_json::Value {
@@ -76,10 +76,10 @@ mod tests {
     #[test]
     fn what_is_taken_and_what_is_refused_is_told() {
         let good = json(&good());
-        assert_eq!((&good["schema"], &good["chosen"]), (&"droptrace.doctor.v1".into(), &"tp_btf".into()));
-        assert_eq!((&good["steps"][1]["works"], &good["checks"][0]["advice"]), (&true.into(), &().into()));
-        let refused = json(&refused());
-        assert_eq!((&refused["chosen"], &refused["checks"][0]["state"]), (&().into(), &"missing".into()));
-        assert!(refused["steps"][0]["refused"].as_str().unwrap().contains("CAP_BPF"));
+        assert_eq!((&good["schema"], &good["selected"]), (&"droptrace.doctor.v1".into(), &"tp_btf".into()));
+        assert_eq!((&good["backends"][1]["works"], &good["checks"][0]["advice"]), (&true.into(), &().into()));
+        let unavailable = json(&unavailable());
+        assert_eq!((&unavailable["selected"], &unavailable["checks"][0]["state"]), (&().into(), &"missing".into()));
+        assert!(unavailable["backends"][0]["unavailable"].as_str().unwrap().contains("CAP_BPF"));
     }
 }

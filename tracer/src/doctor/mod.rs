@@ -48,18 +48,18 @@ pub struct Check {
 
 /// One capture backend, tried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct CaptureBackend {
     /// The source.
     pub source: &'static str,
     /// How it listens.
     pub mode: &'static str,
     /// Why it does not work; none when it does.
-    pub refused: Option<String>,
+    pub unavailable: Option<String>,
     /// What it loses against the best.
     pub loses: &'static str,
 }
 
-/// All of it. The steps stand in the order in which they are tried.
+/// All of it. The backends stand in the order in which they are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
     /// Where.
@@ -67,13 +67,13 @@ pub struct Diagnosis {
     /// The facts.
     pub checks: Vec<Check>,
     /// The capture backends, best first.
-    pub steps: Vec<Step>,
+    pub backends: Vec<CaptureBackend>,
 }
 
 impl Diagnosis {
-    /// The step that is taken unless another is asked for; none when none works.
-    pub fn chosen(&self) -> Option<&Step> {
-        self.steps.iter().find(|step| step.refused.is_none())
+    /// The backend that is taken unless another is asked for; none when none works.
+    pub fn selected(&self) -> Option<&CaptureBackend> {
+        self.backends.iter().find(|backend| backend.unavailable.is_none())
     }
 }
 
@@ -81,8 +81,8 @@ impl Diagnosis {
 mod tests {
     use super::*;
 
-    fn step(mode: &'static str, refused: Option<&str>) -> Step {
-        Step { source: "ebpf", mode, refused: refused.map(str::to_owned), loses: "nothing" }
+    fn backend(mode: &'static str, unavailable: Option<&str>) -> CaptureBackend {
+        CaptureBackend { source: "ebpf", mode, unavailable: unavailable.map(str::to_owned), loses: "nothing" }
     }
 
     pub(super) fn good() -> Diagnosis {
@@ -93,29 +93,29 @@ mod tests {
                 check("capabilities", "CAP_BPF, CAP_PERFMON, CAP_SYSLOG"),
                 check("tracepoint", "kfree_skb(skb, location, reason, rx_sk)"),
             ],
-            steps: vec![step("tp_btf", None), step("raw_tracepoint", None)],
+            backends: vec![backend("tp_btf", None), backend("raw_tracepoint", None)],
         }
     }
 
-    pub(super) fn refused() -> Diagnosis {
-        let refused = "this process lacks CAP_BPF; grant it by one of\n  once: sudo droptrace …";
+    pub(super) fn unavailable() -> Diagnosis {
+        let unavailable = "this process lacks CAP_BPF; grant it by one of\n  once: sudo droptrace …";
         let mut diagnosis = good();
         diagnosis.checks[0] = Check {
             name: "capabilities",
             state: State::Missing,
             found: "none of use".into(),
-            advice: Some(refused.into()),
+            advice: Some(unavailable.into()),
         };
-        diagnosis.steps = vec![step("tp_btf", Some(refused)), step("raw_tracepoint", Some(refused))];
+        diagnosis.backends = vec![backend("tp_btf", Some(unavailable)), backend("raw_tracepoint", Some(unavailable))];
         diagnosis
     }
 
     #[test]
     fn the_first_that_works_is_chosen() {
-        assert_eq!(good().chosen().unwrap().mode, "tp_btf");
+        assert_eq!(good().selected().unwrap().mode, "tp_btf");
         let mut second = good();
-        second.steps[0].refused = Some("no".into());
-        assert_eq!(second.chosen().unwrap().mode, "raw_tracepoint");
-        assert_eq!(refused().chosen(), None);
+        second.backends[0].unavailable = Some("no".into());
+        assert_eq!(second.selected().unwrap().mode, "raw_tracepoint");
+        assert_eq!(unavailable().selected(), None);
     }
 }

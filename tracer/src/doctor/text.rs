@@ -18,15 +18,16 @@ pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
     writeln!(out)?;
     writeln!(out, "{:<22}  {:<8}  LOSES", "BACKEND", "WORKS")?;
     let mut told: Option<&str> = None;
-    for step in &diagnosis.steps {
-        let way = format!("{} {}", step.source, step.mode);
-        let works = if step.refused.is_none() { "yes" } else { "no" };
-        let chosen = if diagnosis.chosen() == Some(step) { "   (taken unless another is asked for)" } else { "" };
-        writeln!(out, "{way:<22}  {works:<8}  {}{chosen}", step.loses)?;
-        if step.refused.as_deref() != told {
-            indented(out, step.refused.as_deref())?;
+    for backend in &diagnosis.backends {
+        let way = format!("{} {}", backend.source, backend.mode);
+        let works = if backend.unavailable.is_none() { "yes" } else { "no" };
+        let selected =
+            if diagnosis.selected() == Some(backend) { "   (taken unless another is asked for)" } else { "" };
+        writeln!(out, "{way:<22}  {works:<8}  {}{selected}", backend.loses)?;
+        if backend.unavailable.as_deref() != told {
+            indented(out, backend.unavailable.as_deref())?;
         }
-        told = step.refused.as_deref();
+        told = backend.unavailable.as_deref();
     }
     Ok(())
 }
@@ -37,7 +38,7 @@ fn indented(out: &mut impl Write, text: Option<&str>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{good, refused};
+    use super::super::tests::{good, unavailable};
     use super::*;
 
     fn text(diagnosis: &Diagnosis) -> String {
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_all_share_is_told_once() {
-        insta::assert_snapshot!(text(&refused()));
+    fn a_cause_that_all_share_is_shown_once() {
+        insta::assert_snapshot!(text(&unavailable()));
     }
 }

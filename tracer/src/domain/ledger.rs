@@ -66,7 +66,7 @@ pub struct EbpfLedger {
     pub missed: u64,
     /// Exact reasons that queueing disciplines told and no drop took up: the drops, if they were any, have the general
     /// reason `QDISC_DROP`. None where the kernel has no such tracepoint.
-    pub qdisc_untaken: Option<u64>,
+    pub qdisc_unmatched: Option<u64>,
     /// The event plane; none when it is off.
     pub events: Option<EventLedger>,
 }
@@ -147,7 +147,7 @@ pub struct NetDmLedger {
     pub tail_drops: Option<u64>,
     /// Alerts that the socket had no room for (`SO_MEMINFO`), each of which is a drop in packet mode; none where the
     /// kernel does not tell.
-    pub unheard: Option<u64>,
+    pub socket_drops: Option<u64>,
     /// Times that the socket was found to have overrun (`ENOBUFS`).
     pub overruns: u64,
     /// Times that monitoring had ended or changed hands: what was dropped until it was noticed is in no count.
@@ -163,9 +163,9 @@ pub struct NetDmLedger {
 impl NetDmLedger {
     /// Drops that are in none of the counts; none when their number cannot be known.
     pub const fn lost(&self) -> Option<u64> {
-        match (self.tail_drops, self.unheard) {
-            (Some(tail_drops), Some(unheard)) if self.counts_losses && self.interruptions == 0 => {
-                match tail_drops.checked_add(unheard) {
+        match (self.tail_drops, self.socket_drops) {
+            (Some(tail_drops), Some(socket_drops)) if self.counts_losses && self.interruptions == 0 => {
+                match tail_drops.checked_add(socket_drops) {
                     Some(lost) => lost.checked_add(self.undecodable),
                     None => None,
                 }
@@ -204,7 +204,7 @@ mod tests {
         overflow: 2,
         filtered: 1,
         tail_drops: Some(30),
-        unheard: Some(400),
+        socket_drops: Some(400),
         overruns: 1,
         interruptions: 0,
         at_limit: 0,
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(SOUND.lost(), Some(432));
         assert_eq!(NetDmLedger { counts_losses: false, ..SOUND }.lost(), None);
         assert_eq!(NetDmLedger { tail_drops: None, ..SOUND }.lost(), None);
-        assert_eq!(NetDmLedger { unheard: None, ..SOUND }.lost(), None);
+        assert_eq!(NetDmLedger { socket_drops: None, ..SOUND }.lost(), None);
         assert_eq!(NetDmLedger { interruptions: 1, ..SOUND }.lost(), None);
     }
 

@@ -69,7 +69,7 @@ pub struct Finding {
     pub evidence: Vec<Figure>,
     /// What the reason, or the finding, means.
     pub meaning: String,
-    /// Shell commands and steps, the next one first.
+    /// Shell commands and backends, the next one first.
     pub next: Vec<String>,
 }
 

@@ -94,7 +94,7 @@ pub struct Host {
     /// Kernel release.
     pub kernel: Option<String>,
     /// Who counts and how: `ebpf/tp_btf`, `net_dm/packet`, `counters/procfs`.
-    pub step: Option<String>,
+    pub backend: Option<String>,
     /// What else hosts may be grouped by.
     pub labels: BTreeMap<String, String>,
     /// For how long its drops are known; 0 where it told nothing.
@@ -139,7 +139,7 @@ impl Host {
     /// Bytes of its texts.
     fn bytes(&self) -> usize {
         let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
-        let known = [&self.node, &self.machine, &self.kernel, &self.step].into_iter().flatten();
+        let known = [&self.node, &self.machine, &self.kernel, &self.backend].into_iter().flatten();
         [&self.name].into_iter().chain(known).chain(labels).map(String::len).sum()
     }
 }

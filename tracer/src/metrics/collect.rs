@@ -11,7 +11,7 @@ use super::process;
 use super::series::{LABELS, Labels, Series, Sum};
 use crate::domain::event::{DropTotal, Timestamp};
 use crate::domain::report::{Host, SourceReport, StatReport};
-use crate::run::{Refusals, Session, Step};
+use crate::run::{CaptureBackend, Session, UnavailableBackends};
 
 /// What is known of a run from its start on.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Facts {
     /// Inode number of the network namespace that droptrace runs in; 0 when not known.
     pub own_netns: u32,
     /// Better backends, and why they were refused.
-    pub refusals: Refusals,
+    pub unavailable: UnavailableBackends,
     /// When the process started.
     pub started_at: Timestamp,
 }
@@ -53,7 +53,7 @@ pub struct Collector {
     series: Series<Spot>,
     accounts: Accounts,
     /// The way that was taken, and each source's name and mode.
-    step: Option<Step>,
+    backend: Option<CaptureBackend>,
     sources: Vec<(&'static str, &'static str)>,
     not_packets: NotPackets,
 }
@@ -66,7 +66,7 @@ impl Collector {
             facts,
             series: Series::new(max_series),
             accounts: Accounts::default(),
-            step: None,
+            backend: None,
             sources: vec![],
             not_packets: NotPackets::default(),
         }
@@ -75,12 +75,12 @@ impl Collector {
     /// Reads the totals.
     pub fn read(&mut self, session: &mut Session) -> anyhow::Result<()> {
         let report = session.stat_report()?;
-        self.take(&report, session.step());
+        self.take(&report, session.backend());
         Ok(())
     }
 
     /// Takes what a run has counted since its start, by which way.
-    fn take(&mut self, report: &StatReport, step: Step) {
+    fn take(&mut self, report: &StatReport, backend: CaptureBackend) {
         let Self { surroundings, series, .. } = self;
         let mut reading = series.reading();
         self.not_packets.take(&report.drops);
@@ -94,7 +94,7 @@ impl Collector {
         }
         reading.finish();
         self.accounts.take(&report.sources);
-        self.step = Some(step);
+        self.backend = Some(backend);
         self.sources =
             report.sources.iter().map(|SourceReport { mode, ledger, .. }| (ledger.source(), *mode)).collect();
     }
@@ -103,7 +103,7 @@ impl Collector {
     pub fn figures(&self, work: &Work) -> Figures {
         let families = self.drops().into_iter().chain(self.accounts.families());
         let families =
-            families.chain(self.not_packets.family()).chain(self.ways()).chain(self.facts()).chain(self.bound());
+            families.chain(self.not_packets.family()).chain(self.backends()).chain(self.facts()).chain(self.bound());
         let families = families.chain(of_work(work)).chain(process::families(self.facts.started_at));
         Figures { families: families.collect() }
     }
@@ -116,7 +116,7 @@ impl Collector {
         let bytes = self.series.iter().filter_map(|(labels, sum)| Some(sample(labels, sum.bytes?)));
         [
             Family {
-                name: "droptrace_drops",
+                name: "droptrace_dropped_packets",
                 help: "Packets that the kernel dropped",
                 unit: None,
                 kind: Kind::Counter,
@@ -132,27 +132,32 @@ impl Collector {
         ]
     }
 
-    /// Ways to listen.
-    fn ways(&self) -> impl Iterator<Item = Family> {
-        let rank = self.step.and_then(|step| Step::LADDER.iter().position(|each| *each == step));
-        let refused = self.facts.refusals.0.iter().map(|refusal| {
+    /// The capture backend, and those that are not available.
+    fn backends(&self) -> impl Iterator<Item = Family> {
+        let rank =
+            self.backend.and_then(|backend| CaptureBackend::FALLBACK_ORDER.iter().position(|each| *each == backend));
+        let refused = self.facts.unavailable.0.iter().map(|each| {
             // The rest is advice.
-            let reason = refusal.reason.lines().next().unwrap_or_default();
-            let (source, mode) = (refusal.step.source(), refusal.step.mode());
-            Sample::new([("source", source), ("mode", mode), ("reason", reason)], 1_u64)
+            let cause = each.cause.lines().next().unwrap_or_default();
+            let (source, mode) = (each.backend.source(), each.backend.mode());
+            Sample::new([("backend", source), ("mode", mode), ("cause", cause)], 1_u64)
         });
         let sources =
-            self.sources.iter().map(|(source, mode)| Sample::new([("source", source), ("mode", mode)], 1_u64));
+            self.sources.iter().map(|(source, mode)| Sample::new([("backend", source), ("mode", mode)], 1_u64));
         let families = [
-            info("droptrace_source", "Who listens, and how", sources.collect()),
+            info("droptrace_backend", "The capture backend, and its mode", sources.collect()),
             Family {
-                name: "droptrace_ladder_step",
+                name: "droptrace_backend_rank",
                 help: "Rank of the capture backend in use: 1 for the best, more for those that report less",
                 unit: None,
                 kind: Kind::Gauge,
                 samples: rank.map(|rank| Sample::new([], rank as u64 + 1)).into_iter().collect(),
             },
-            info("droptrace_refusal", "A better capture backend, and why it is not available", refused.collect()),
+            info(
+                "droptrace_backend_unavailable",
+                "A better capture backend, and why it is not available",
+                refused.collect(),
+            ),
         ];
         families.into_iter().filter(|family| !family.samples.is_empty())
     }

@@ -31,7 +31,7 @@ impl Accounts {
     pub(super) fn families(&self) -> impl Iterator<Item = Family> {
         let family = |name, help, counts: &BTreeMap<_, _>| {
             let sample = |((source, account), count): (&(&str, &str), &u64)| {
-                Sample::new([("source", source), ("account", account)], *count)
+                Sample::new([("backend", source), ("account", account)], *count)
             };
             Family { name, help, unit: None, kind: Kind::Counter, samples: counts.iter().map(sample).collect() }
         };
@@ -49,7 +49,7 @@ impl Accounts {
                 help: "1 where more drops may have been lost than is known of, else 0",
                 unit: None,
                 kind: Kind::Gauge,
-                samples: unknown.map(|(source, is)| Sample::new([("source", source)], u64::from(*is))).collect(),
+                samples: unknown.map(|(source, is)| Sample::new([("backend", source)], u64::from(*is))).collect(),
             },
         ]
         .into_iter()
@@ -138,8 +138,12 @@ mod tests {
     #[test]
     fn a_loss_that_is_not_known_any_more_stays_counted() {
         let mut accounts = Accounts::default();
-        let ledger =
-            NetDmLedger { counts_losses: true, tail_drops: Some(30), unheard: Some(400), ..NetDmLedger::default() };
+        let ledger = NetDmLedger {
+            counts_losses: true,
+            tail_drops: Some(30),
+            socket_drops: Some(400),
+            ..NetDmLedger::default()
+        };
         accounts.take(&report(Ledger::NetDm(ledger)));
         accounts.take(&report(Ledger::NetDm(NetDmLedger { interruptions: 1, ..ledger })));
         assert!(told(&accounts, "droptrace_ledger_drops").contains(&"net_dm lost Count(430)".to_owned()));

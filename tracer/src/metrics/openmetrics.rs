@@ -103,7 +103,7 @@ mod tests {
             Sample::new([("reason", "a \"quoted\\\" word\nand a line"), ("symbol", "x")], u64::MAX),
         ];
         let families = vec![
-            family("droptrace_drops", None, Kind::Counter, drops),
+            family("droptrace_dropped_packets", None, Kind::Counter, drops),
             family("droptrace_dropped", Some("bytes"), Kind::Counter, vec![Sample::new([], 700_u64)]),
             family("droptrace_build", None, Kind::Info, vec![Sample::new([("version", "1.2")], 1_u64)]),
             family("droptrace_read_duration", Some("seconds"), Kind::Gauge, vec![Sample::new([], 0.25)]),

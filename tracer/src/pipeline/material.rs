@@ -129,7 +129,7 @@ impl Material {
             mode: *mode,
             queue_tail_drops: net_dm_ledger.tail_drops,
             socket_overruns: net_dm_ledger.overruns,
-            unheard: net_dm_ledger.unheard,
+            socket_drops: net_dm_ledger.socket_drops,
             undecodable: net_dm_ledger.undecodable,
             interruptions: net_dm_ledger.interruptions,
             full_alerts: net_dm_ledger.at_limit,

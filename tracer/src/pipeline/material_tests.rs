@@ -32,7 +32,7 @@ fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
     let events = EventLedger { delivered: told, ..EventLedger::default() };
     Material {
         ebpf_ledger: EbpfLedger { accounted: told, missed: 0, events: Some(events), ..EbpfLedger::default() },
-        net_dm_ledger: NetDmLedger { tail_drops: Some(0), unheard: Some(0), ..NetDmLedger::default() },
+        net_dm_ledger: NetDmLedger { tail_drops: Some(0), socket_drops: Some(0), ..NetDmLedger::default() },
         opening: vec![],
         closing: ebpf.clone(),
         ebpf,
@@ -66,7 +66,7 @@ fn union(events: &[(Origin, DropEvent<'_>)]) -> Union {
 
 /// The first row's causes and sizes: not by `NET_DM`, not by the kernel program.
 fn causes(comparison: &Comparison<Arc<Place>>) -> [Vec<(Cause, u64)>; 2] {
-    let [one, other] = comparison.places[0].gaps();
+    let [one, other] = comparison.sites[0].gaps();
     [one, other].map(|gap| gap.explained.iter().map(|part| (part.cause, part.packets)).collect())
 }
 
@@ -76,7 +76,7 @@ fn rows_of_interfaces_are_summed_up_by_place_and_reason() {
     let elsewhere = Arc::new(Place { ifindex: 7, ..(*known).clone() });
     let comparison = material(vec![total(&known, 3), total(&elsewhere, 4)], vec![total(&elsewhere, 7)])
         .compare(None, &Late::default());
-    assert_eq!((comparison.places.len(), comparison.total.verdict), (1, Verdict::Agree));
+    assert_eq!((comparison.sites.len(), comparison.total.verdict), (1, Verdict::Agree));
 }
 
 #[test]
@@ -142,10 +142,10 @@ fn summaries_that_were_not_sent_at_the_end_are_told_by_the_last_reading() {
     summary.closing = vec![total(&known, 7)];
     let comparison = summary.compare(None, &Late::default());
     assert_eq!(causes(&comparison)[0], [(Cause::NotSentAtStop, 3)]);
-    assert_eq!((comparison.places.len(), comparison.total.unexplained), (1, 1));
+    assert_eq!((comparison.sites.len(), comparison.total.unexplained), (1, 1));
     summary.net_dm_ledger = NetDmLedger { at_limit: 1, received: 4, ..summary.net_dm_ledger };
     let comparison = summary.compare(None, &Late::default());
-    let possible = &comparison.places[0].not_by_net_dm.possible_causes;
+    let possible = &comparison.sites[0].not_by_net_dm.possible_causes;
     assert_eq!(*possible, [Cause::TooManyPlaces, Cause::AlertBufferReplaced]);
 }
 
@@ -171,9 +171,9 @@ fn frames_of_xdp_are_not_covered_by_net_dm() {
         }
         let told = total(&Arc::new(told), 3);
         let comparison = material(vec![total(&xdp, 5), total(&trap, 3)], vec![told]).compare(None, &Late::default());
-        assert_eq!(comparison.places.len(), 2, "{name}");
+        assert_eq!(comparison.sites.len(), 2, "{name}");
         let explained: Vec<_> = comparison
-            .places
+            .sites
             .iter()
             .flat_map(|row| &row.not_by_net_dm.explained)
             .map(|part| (part.cause, part.packets))

@@ -7,20 +7,20 @@ use crate::backend::net_dm::AlertMode;
 
 /// One capture backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CaptureBackend {
     /// The kernel program on `kfree_skb`, attached so.
     Ebpf(Mode),
     /// The kernel's drop monitor, in this mode.
     NetDm(AlertMode),
     /// What the kernel counts by itself.
     Counters,
-    /// The kernel program and the drop monitor at once. Not on the ladder: it is taken where it is asked for.
+    /// The kernel program and the drop monitor at once. Not in the fallback order: it is taken where it is asked for.
     Both(Mode, AlertMode),
 }
 
-impl Step {
+impl CaptureBackend {
     /// All of them, best first.
-    pub const LADDER: [Self; 5] = [
+    pub const FALLBACK_ORDER: [Self; 5] = [
         Self::Ebpf(Mode::TpBtf),
         Self::Ebpf(Mode::RawTracepoint),
         Self::NetDm(AlertMode::Packet),
@@ -76,49 +76,49 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for CaptureBackend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.source(), self.mode())
     }
 }
 
-/// A way that was refused.
+/// A backend that is not available.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Unavailable {
     /// Which.
-    pub step: Step,
+    pub backend: CaptureBackend,
     /// Why, and what can be done about it.
-    pub reason: String,
+    pub cause: String,
 }
 
-/// Ways that were refused, in the order in which they were tried: shown with each reason once.
+/// Backends that are not available, in the order in which they were tried: shown with each cause once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refusals(pub Vec<Refusal>);
+pub struct UnavailableBackends(pub Vec<Unavailable>);
 
-impl fmt::Display for Refusals {
+impl fmt::Display for UnavailableBackends {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let groups = self.0.chunk_by(|one, other| one.reason == other.reason);
+        let groups = self.0.chunk_by(|one, other| one.cause == other.cause);
         for (index, group) in groups.enumerate() {
-            let steps: Vec<_> = group.iter().map(|refusal| refusal.step.to_string()).collect();
+            let backends: Vec<_> = group.iter().map(|each| each.backend.to_string()).collect();
             let separator = if index > 0 { "\n" } else { "" };
-            write!(formatter, "{separator}{}: {}", steps.join(" and "), group[0].reason)?;
+            write!(formatter, "{separator}{}: {}", backends.join(" and "), group[0].cause)?;
         }
         Ok(())
     }
 }
 
-/// No way works that might have been taken.
+/// No backend works that might have been taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct NoWay(pub Refusals);
+pub struct NoneAvailable(pub UnavailableBackends);
 
-impl fmt::Display for NoWay {
+impl fmt::Display for NoneAvailable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.0.as_slice() {
-            both if both.iter().all(|refusal| matches!(refusal.step, Step::Both(..))) => {
-                write!(formatter, "both sources cannot be had at once here; `--source auto` takes one\n{}", self.0)
+            both if both.iter().all(|each| matches!(each.backend, CaptureBackend::Both(..))) => {
+                write!(formatter, "both backends cannot run at once here; `--source auto` takes one\n{}", self.0)
             }
             // Only one was wanted: no word about others.
-            [only] => formatter.write_str(&only.reason),
+            [only] => formatter.write_str(&only.cause),
             _ => write!(formatter, "no capture backend works here (`droptrace doctor` reports more)\n{}", self.0),
         }
     }
@@ -128,34 +128,37 @@ impl fmt::Display for NoWay {
 mod tests {
     use super::*;
 
-    fn refusals(reasons: &[&str]) -> Refusals {
-        let refusals = Step::LADDER.into_iter().zip(reasons);
-        Refusals(refusals.map(|(step, reason)| Refusal { step, reason: (*reason).into() }).collect())
+    fn unavailable(causes: &[&str]) -> UnavailableBackends {
+        let unavailable = CaptureBackend::FALLBACK_ORDER.into_iter().zip(causes);
+        UnavailableBackends(
+            unavailable.map(|(backend, cause)| Unavailable { backend, cause: (*cause).into() }).collect(),
+        )
     }
 
     #[test]
-    fn a_reason_that_steps_share_is_told_once() {
-        let text = refusals(&["no rights", "no rights", "no such family"]).to_string();
+    fn a_cause_that_backends_share_is_shown_once() {
+        let text = unavailable(&["no rights", "no rights", "no such family"]).to_string();
         assert_eq!(text, "ebpf tp_btf and ebpf raw_tracepoint: no rights\nnet_dm packet: no such family");
     }
 
     #[test]
     fn the_only_way_that_was_wanted_is_told_without_the_others() {
-        assert_eq!(NoWay(refusals(&["no rights"])).to_string(), "no rights");
-        let all = NoWay(refusals(&["one", "two"])).to_string();
+        assert_eq!(NoneAvailable(unavailable(&["no rights"])).to_string(), "no rights");
+        let all = NoneAvailable(unavailable(&["one", "two"])).to_string();
         assert!(all.ends_with("\nebpf tp_btf: one\nebpf raw_tracepoint: two"), "{all}");
     }
 
     #[test]
     fn who_wanted_both_is_told_of_one() {
-        let step = Step::Both(Mode::TpBtf, AlertMode::Packet);
-        let text = NoWay(Refusals(vec![Refusal { step, reason: "no such family".into() }])).to_string();
+        let backend = CaptureBackend::Both(Mode::TpBtf, AlertMode::Packet);
+        let text = NoneAvailable(UnavailableBackends(vec![Unavailable { backend, cause: "no such family".into() }]))
+            .to_string();
         assert!(text.contains("`--source auto`") && text.ends_with(": no such family"), "{text}");
     }
 
     #[test]
     fn single_drops_are_told_by_the_first_three() {
-        let tells = Step::LADDER.map(Step::tells_single_drops);
+        let tells = CaptureBackend::FALLBACK_ORDER.map(CaptureBackend::tells_single_drops);
         assert_eq!(tells, [true, true, true, false, false]);
     }
 }

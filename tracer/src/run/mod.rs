@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-pub use fallback::{NoWay, Refusal, Refusals, Step};
+pub use fallback::{CaptureBackend, NoneAvailable, Unavailable, UnavailableBackends};
 pub use start::Options;
 pub(crate) use start::explained;
 
@@ -27,14 +27,14 @@ use crate::pipeline::normalise::Normaliser;
 use crate::pipeline::union::{Union, unite};
 use both::heard;
 
-/// How often what moves slowly is looked after: steps of real time, the kernel program's totals, the kernel's own counters.
+/// How often what moves slowly is looked after: backends of real time, the kernel program's totals, the kernel's own counters.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Sources that listen, and what their numbers mean.
 pub struct Session {
-    step: Step,
+    backend: CaptureBackend,
     /// Those that were tried before.
-    refusals: Refusals,
+    unavailable: UnavailableBackends,
     ebpf: Option<EbpfEar>,
     net_dm: Option<NetDmSource>,
     counters: Option<Counters>,
@@ -96,17 +96,17 @@ impl Session {
     }
 
     /// The way that was taken: where others run the drop monitor, in their mode.
-    pub fn step(&self) -> Step {
-        match (self.step, &self.net_dm) {
-            (Step::Both(mode, _), Some(source)) => Step::Both(mode, source.mode()),
-            (_, Some(source)) => Step::NetDm(source.mode()),
-            (step, None) => step,
+    pub fn backend(&self) -> CaptureBackend {
+        match (self.backend, &self.net_dm) {
+            (CaptureBackend::Both(mode, _), Some(source)) => CaptureBackend::Both(mode, source.mode()),
+            (_, Some(source)) => CaptureBackend::NetDm(source.mode()),
+            (backend, None) => backend,
         }
     }
 
     /// Better ways, and why they were refused.
-    pub const fn refusals(&self) -> &Refusals {
-        &self.refusals
+    pub const fn unavailable(&self) -> &UnavailableBackends {
+        &self.unavailable
     }
 
     /// Waits until there is something to do for [`Session::follow`]. May be given up at any time.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 
-use super::fallback::{NoWay, Refusal, Refusals, Step};
+use super::fallback::{CaptureBackend, NoneAvailable, Unavailable, UnavailableBackends};
 use super::{EbpfEar, Session, clock_ticks, host};
 use crate::backend::counters::Counters;
 use crate::backend::ebpf::{self, Drained, EbpfSource, EventOptions};
@@ -25,7 +25,7 @@ use crate::pipeline::union::{Union, UnionOptions};
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The ways that may be taken, best first.
-    pub steps: Vec<Step>,
+    pub backends: Vec<CaptureBackend>,
     /// Tell single drops; none for totals only.
     pub events: Option<EventOptions>,
     /// Count only this network namespace; none for all.
@@ -50,26 +50,26 @@ struct Ground {
 }
 
 impl Session {
-    /// Starts to listen by the first of the steps that works, drops the rights that are needed no more, and warns of
-    /// what the steps above it were refused for. Must be called within a tokio runtime.
+    /// Starts to listen by the first of the backends that works, drops the rights that are needed no more, and warns of
+    /// what the backends above it were refused for. Must be called within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self> {
         let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
-        let mut refusals = Refusals::default();
-        for step in options.steps.iter().copied() {
-            match Ears::listen(step, options, &ground).await {
+        let mut unavailable = UnavailableBackends::default();
+        for backend in options.backends.iter().copied() {
+            match Ears::listen(backend, options, &ground).await {
                 Ok(ears) => {
-                    let mut session = Self::of(step, ears, options, &ground);
-                    warn_of(&refusals, step);
-                    session.refusals = refusals;
+                    let mut session = Self::of(backend, ears, options, &ground);
+                    warn_of(&unavailable, backend);
+                    session.unavailable = unavailable;
                     return Ok(session);
                 }
-                Err(error) => refusals.0.push(Refusal { step, reason: format!("{error:#}") }),
+                Err(error) => unavailable.0.push(Unavailable { backend, cause: format!("{error:#}") }),
             }
         }
-        Err(NoWay(refusals).into())
+        Err(NoneAvailable(unavailable).into())
     }
 
-    fn of(step: Step, ears: Ears, options: &Options, ground: &Ground) -> Self {
+    fn of(backend: CaptureBackend, ears: Ears, options: &Options, ground: &Ground) -> Self {
         let (started_at, started) = (Clock::now(), Instant::now());
         if let Err(error) = privileges::drop_unneeded(privileges::needed(ears.ebpf.is_some(), ears.net_dm.is_some())) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
@@ -82,8 +82,8 @@ impl Session {
             _ => (false, None),
         };
         Self {
-            step,
-            refusals: Refusals::default(),
+            backend,
+            unavailable: UnavailableBackends::default(),
             ebpf: ears.ebpf,
             net_dm: ears.net_dm,
             counters: ears.counters,
@@ -109,9 +109,9 @@ fn watch(names: &Arc<Names>, source: &EbpfSource) -> Option<Watcher> {
     watcher.inspect_err(|error| tracing::warn!("network namespaces are shown without names: {error}")).ok()
 }
 
-fn warn_of(refusals: &Refusals, taken: Step) {
-    if !refusals.0.is_empty() {
-        tracing::warn!("{refusals}");
+fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
+    if !unavailable.0.is_empty() {
+        tracing::warn!("{unavailable}");
         tracing::warn!("droptrace listens by {taken} instead, which loses {}", taken.loses());
     }
 }
@@ -126,14 +126,14 @@ struct Ears {
 }
 
 impl Ears {
-    async fn listen(step: Step, options: &Options, ground: &Ground) -> Result<Self> {
-        ensure!(step.tells_single_drops() || options.events.is_none(), "it tells counts only, and no single drops");
+    async fn listen(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Self> {
+        ensure!(backend.tells_single_drops() || options.events.is_none(), "it tells counts only, and no single drops");
         let mut ears = Self::default();
-        match step {
-            Step::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),
-            Step::NetDm(mode) => ears.net_dm = Some(start_net_dm(mode, options).await?),
-            Step::Counters => ears.counters = Some(start_counters(options)?),
-            Step::Both(mode, alerts) => {
+        match backend {
+            CaptureBackend::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),
+            CaptureBackend::NetDm(mode) => ears.net_dm = Some(start_net_dm(mode, options).await?),
+            CaptureBackend::Counters => ears.counters = Some(start_counters(options)?),
+            CaptureBackend::Both(mode, alerts) => {
                 ensure!(
                     options.netns.is_none() && options.ifindex == 0,
                     "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a \

@@ -146,7 +146,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         accounted,
         overflow: without_place,
         filtered: 0,
-        qdisc_untaken: None,
+        qdisc_unmatched: None,
         missed: 0,
         events: None,
     };
@@ -199,7 +199,7 @@ pub(super) fn net_dm_source() -> SourceReport {
         overflow: 6,
         filtered: 4,
         tail_drops: Some(20),
-        unheard: Some(100),
+        socket_drops: Some(100),
         overruns: 2,
         ..NetDmLedger::default()
     };
@@ -242,7 +242,7 @@ pub(super) fn comparison() -> CompareReport {
         sites: [(2, known)].into_iter().collect(),
         queue_tail_drops: Some(1_000),
         socket_overruns: 1,
-        unheard: None,
+        socket_drops: None,
         ..Evidence::default()
     };
     let of = |ebpf, net_dm, both| Counts { ebpf, net_dm, both };

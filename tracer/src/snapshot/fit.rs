@@ -67,8 +67,8 @@ pub fn fit(snapshot: &mut Snapshot) -> io::Result<Option<LeftOut>> {
 }
 
 pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Option<LeftOut>> {
-    for refusal in &mut snapshot.refusals {
-        refusal.reason.truncate(refusal.reason.floor_char_boundary(REASON));
+    for refusal in &mut snapshot.unavailable {
+        refusal.cause.truncate(refusal.cause.floor_char_boundary(REASON));
     }
     let interfaces = snapshot.interfaces.len().saturating_sub(limits.interfaces);
     snapshot.interfaces.truncate(limits.interfaces);

@@ -35,12 +35,12 @@ pub const SCHEMA: &str = "droptrace.snapshot.v1";
 const MOST: usize = 500_000;
 /// Interfaces, and rows of drops without a place.
 const SOME: usize = 100_000;
-/// Sources, and refusals.
+/// Sources, and unavailable.
 const FEW: usize = 100;
 /// Bytes of a name. The kernel's functions have up to 511 (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`), network namespaces
 /// 255, as all names of files, and all other names are shorter.
 const NAME: usize = 1024;
-/// Bytes of a refusal's words.
+/// Bytes of the words for why a backend is not available.
 const REASON: usize = 4096;
 /// 2^53, which is also what 2^53 + 1 becomes as a float: below this each whole number has a float of its own.
 pub const FIRST_ROUNDED: f64 = 9_007_199_254_740_992.0;
@@ -76,10 +76,10 @@ pub struct Snapshot {
     #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub interfaces: Vec<Interface>,
     /// The capture backend that was taken.
-    pub step: Step,
-    /// Better ways, and why they were refused.
+    pub backend: CaptureBackend,
+    /// Better backends, and why they are not available.
     #[serde(deserialize_with = "list::bounded::<FEW, _, _>")]
-    pub refusals: Vec<Refusal>,
+    pub unavailable: Vec<Unavailable>,
     /// Who counted.
     #[serde(deserialize_with = "list::bounded::<FEW, _, _>")]
     pub sources: Vec<Source>,
@@ -107,7 +107,7 @@ pub struct Interface {
 
 /// A capture backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct CaptureBackend {
     /// `ebpf`, `net_dm`, `counters` or `both`.
     #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub source: String,
@@ -118,16 +118,16 @@ pub struct Step {
 
 /// A capture backend that did not work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// As of [`Step`].
+pub struct Unavailable {
+    /// As of [`CaptureBackend`].
     #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub source: String,
-    /// As of [`Step`].
+    /// As of [`CaptureBackend`].
     #[serde(deserialize_with = "text::bounded::<NAME, _>")]
     pub mode: String,
     /// Why, in words.
     #[serde(deserialize_with = "text::bounded::<REASON, _>")]
-    pub reason: String,
+    pub cause: String,
 }
 
 /// A source and its account.

@@ -4,13 +4,13 @@ use std::cmp::Reverse;
 
 use serde_json::{from_value, to_value};
 
-use super::{Interface, Overflow, Refusal, Row, SCHEMA, Snapshot, Source, Step};
+use super::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
 use crate::domain::event::DropTotal;
 use crate::domain::event::reason_name;
 use crate::domain::report::{OverflowTotal, SourceReport, StatReport};
 use crate::identity::devices::{self, Device};
 use crate::packet::ProtocolName;
-use crate::run::{Refusals, Step as Way};
+use crate::run::{CaptureBackend as Way, UnavailableBackends};
 use crate::sink::Account;
 
 /// What a report does not tell.
@@ -25,9 +25,9 @@ pub struct Facts<'f> {
     /// Inode number of that namespace; 0 when not known.
     pub own_netns: u32,
     /// The way that was taken.
-    pub step: Way,
+    pub backend: Way,
     /// Those that were refused before.
-    pub refusals: &'f Refusals,
+    pub unavailable: &'f UnavailableBackends,
 }
 
 /// Makes the document.
@@ -45,8 +45,8 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, serde_js
         started_at: report.started_at,
         duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
         interfaces: facts.devices.iter().map(Interface::from).collect(),
-        step: Step { source: facts.step.source().to_owned(), mode: facts.step.mode().to_owned() },
-        refusals: facts.refusals.0.iter().map(Refusal::from).collect(),
+        backend: CaptureBackend { source: facts.backend.source().to_owned(), mode: facts.backend.mode().to_owned() },
+        unavailable: facts.unavailable.0.iter().map(Unavailable::from).collect(),
         sources: report.sources.iter().map(source).collect::<Result<_, _>>()?,
         drops: rows(&report.drops, facts),
         overflow: report.overflow.iter().map(Overflow::from).collect(),
@@ -60,10 +60,10 @@ impl From<&Device> for Interface {
     }
 }
 
-impl From<&crate::run::Refusal> for Refusal {
-    fn from(refusal: &crate::run::Refusal) -> Self {
-        let (source, mode) = (refusal.step.source().to_owned(), refusal.step.mode().to_owned());
-        Self { source, mode, reason: refusal.reason.clone() }
+impl From<&crate::run::Unavailable> for Unavailable {
+    fn from(each: &crate::run::Unavailable) -> Self {
+        let (source, mode) = (each.backend.source().to_owned(), each.backend.mode().to_owned());
+        Self { source, mode, cause: each.cause.clone() }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::backend::ebpf::Mode;
 use crate::domain::event::{DropTotal, Location, Place};
 use crate::domain::report::StatReport;
 use crate::identity::devices::Device;
-use crate::run::{Refusals, Step as Way};
+use crate::run::{CaptureBackend as Way, UnavailableBackends};
 use crate::sink::samples;
 
 fn report() -> StatReport {
@@ -19,15 +19,15 @@ fn device(name: &str, ifindex: u32, class: &str, driver: Option<&str>) -> Device
 }
 
 fn taken(report: &StatReport) -> Snapshot {
-    let step = Way::Ebpf(Mode::TpBtf);
-    let refused = crate::run::Refusal { step, reason: "no BTF".into() };
+    let backend = Way::Ebpf(Mode::TpBtf);
+    let refused = crate::run::Unavailable { backend, cause: "no BTF".into() };
     let facts = Facts {
         machine: Some("0123456789abcdef".into()),
         build_id: Some("48dc540c8b76".into()),
         devices: &[device("enp0s31f6", 2, "physical", Some("e1000e")), device("lo", 1, "loopback", None)],
         own_netns: samples::HOME,
-        step: Way::Ebpf(Mode::RawTracepoint),
-        refusals: &Refusals(vec![refused]),
+        backend: Way::Ebpf(Mode::RawTracepoint),
+        unavailable: &UnavailableBackends(vec![refused]),
     };
     take(report, &facts).unwrap()
 }
@@ -223,9 +223,9 @@ fn what_is_written_is_not_longer_than_what_is_read() {
     // What is told by reason has room of its own.
     read_up_to(&written(&snapshot)[..], room + 1000).unwrap();
     let mut refused = sample();
-    refused.refusals[0].reason = "é".repeat(5000);
+    refused.unavailable[0].cause = "é".repeat(5000);
     assert_eq!(fit(&mut refused).unwrap(), None);
-    assert_eq!(read(&written(&refused)[..]).unwrap().refusals[0].reason.len(), REASON);
+    assert_eq!(read(&written(&refused)[..]).unwrap().unavailable[0].cause.len(), REASON);
 }
 
 #[test]

@@ -73,8 +73,8 @@ pub(crate) const CASES: &[Case] = &[
         provoke: |case| {
             let wire = vxlan("id 7")?;
             // The outer header tells of congestion, the inner one says that its sender does not know the word.
-            let unheard = resealed(tunnelled(VNI, &udp4(9)?)?, NETWORK + 1, &[CONGESTION_EXPERIENCED]);
-            case.watch(&wire.host, || wire.repeat(case.count, &unheard))
+            let socket_drops = resealed(tunnelled(VNI, &udp4(9)?)?, NETWORK + 1, &[CONGESTION_EXPERIENCED]);
+            case.watch(&wire.host, || wire.repeat(case.count, &socket_drops))
         },
     },
     Case {

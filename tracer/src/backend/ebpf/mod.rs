@@ -203,7 +203,7 @@ impl EbpfSource {
             unknown_netns: counters.unknown_netns,
             nested: self.totals.nested,
             missed: self.missed(),
-            qdisc_untaken: self.programs.have(&QDISC_DROP).then_some(self.totals.qdisc_unmatched),
+            qdisc_unmatched: self.programs.have(&QDISC_DROP).then_some(self.totals.qdisc_unmatched),
             events: self.has_events.then_some(EventLedger {
                 offered: counters.offered,
                 submitted: counters.submitted,

@@ -193,6 +193,10 @@ pub(super) struct NewProgram<'a> {
     pub(super) typed: Option<u32>,
 }
 
+/// Attempts to load a program. The verifier gives up with `EAGAIN` when a signal comes (`do_check`,
+/// `kernel/bpf/verifier.c`), which says nothing about the program.
+const LOAD_ATTEMPTS: u32 = 1_000;
+
 /// Loads a program; the verifier's words go to `log`, cut off where it ends.
 pub(super) fn load_program(new: &NewProgram<'_>, log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
     let mut attr = zeroed_attr();
@@ -219,8 +223,14 @@ pub(super) fn load_program(new: &NewProgram<'_>, log: Option<&mut [u8]>) -> io::
         program.log_size = u32::try_from(log.len()).map_err(io::Error::other)?;
         program.log_buf = log.as_mut_ptr() as u64;
     }
-    // SAFETY: all pointers are valid for the call, the log's for the size given.
-    unsafe { new_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr) }
+    let mut attempts = LOAD_ATTEMPTS;
+    loop {
+        // SAFETY: all pointers are valid for the call, the log's for the size given.
+        match unsafe { new_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr) } {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts > 1 => attempts -= 1,
+            result => return result,
+        }
+    }
 }
 
 /// Attaches a program to the raw tracepoint of a name, or to the one that it was loaded for, until the link is closed.

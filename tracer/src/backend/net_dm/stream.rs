@@ -126,8 +126,8 @@ impl Stream {
     /// The account, as far as the alerts tell.
     pub(super) fn ledger(&self) -> NetDmLedger {
         let dropped = self.socket.dropped().ok().zip(self.dropped_before);
-        let unheard = dropped.map(|(now, before)| u64::from(now.wrapping_sub(before)));
-        NetDmLedger { unheard, ..self.count.ledger }
+        let socket_drops = dropped.map(|(now, before)| u64::from(now.wrapping_sub(before)));
+        NetDmLedger { socket_drops, ..self.count.ledger }
     }
 }
 

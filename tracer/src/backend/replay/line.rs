@@ -46,9 +46,9 @@ pub struct RawDrop {
     /// When it was dropped.
     pub timestamp: Timestamp,
     /// When it was told: nanoseconds since the recording's start.
-    pub heard_ns: u64,
+    pub received_ns: u64,
     /// Up to when, by the same clock, all that the sources had to tell was told before.
-    pub settled_ns: u64,
+    pub watermark_ns: u64,
     /// Where and why.
     pub place: Place,
     /// As in [`crate::domain::event::DropEvent`].
@@ -114,10 +114,10 @@ struct DropLine<'l> {
     source: Cow<'l, str>,
     #[serde(borrow)]
     timestamp: Cow<'l, str>,
-    heard_ns: u64,
+    received_ns: u64,
     /// The first recordings do not have it: of theirs, nothing is given up before the end.
     #[serde(default)]
-    settled_ns: u64,
+    watermark_ns: u64,
     reason: Option<String>,
     reason_number: Option<u32>,
     subsystem: Option<String>,
@@ -156,8 +156,8 @@ impl DropLine<'_> {
         Ok(RawDrop {
             origin: origin.ok_or(Refused::Field("`source` is neither ebpf nor net_dm"))?,
             timestamp: time(&self.timestamp)?,
-            heard_ns: self.heard_ns,
-            settled_ns: self.settled_ns,
+            received_ns: self.received_ns,
+            watermark_ns: self.watermark_ns,
             length: self.length,
             start,
             bytes: bytes(&self.bytes).ok_or(Refused::Field("`bytes` are not hexadecimal"))?,

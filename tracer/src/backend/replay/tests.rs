@@ -41,7 +41,7 @@ fn sources() -> Vec<SourceReport> {
         drops: 3,
         accounted: 3,
         tail_drops: Some(1),
-        unheard: Some(2),
+        socket_drops: Some(2),
         ..NetDmLedger::default()
     };
     vec![
@@ -65,7 +65,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
             start: drop.start,
             bytes: &drop.bytes,
         };
-        sink.reading(Moment(drop.heard_ns), Moment(drop.settled_ns));
+        sink.reading(Moment(drop.received_ns), Moment(drop.watermark_ns));
         sink.event(&event).unwrap();
     }
     sink.finish(&sources(), None).unwrap();
@@ -77,8 +77,8 @@ fn some_drop() -> RawDrop {
         facts: Facts::default(),
         origin: Origin::NetDm,
         timestamp: Timestamp(STARTED.0 + 5),
-        heard_ns: 9,
-        settled_ns: 3,
+        received_ns: 9,
+        watermark_ns: 3,
         place: place("SOCKET_RCVBUFF"),
         length: 90,
         start: PacketStart::Mac,
@@ -193,7 +193,7 @@ proptest! {
         let origin = if is_ebpf { Origin::Ebpf } else { Origin::NetDm };
         let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Network };
         let drop =
-            RawDrop { facts: Facts::default(), origin, timestamp: Timestamp(timestamp), heard_ns: 1, settled_ns: 0, place, length, start, bytes };
+            RawDrop { facts: Facts::default(), origin, timestamp: Timestamp(timestamp), received_ns: 1, watermark_ns: 0, place, length, start, bytes };
         let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
         prop_assert_eq!(malformed.first, None);
         let Some(Entry::Drop(again)) = entries.into_iter().next() else { return Err(TestCaseError::fail("no drop")) };

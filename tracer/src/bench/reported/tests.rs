@@ -86,7 +86,7 @@ fn both_sources_make_one_account() {
 fn the_drop_monitor_tells_others_drops_and_may_be_short_only_in_summary_mode() {
     let text = |lost: &str| {
         format!(
-            r#"{{"sources":[{{"source":"net_dm","ledger":{{"accounted":80,"lost":{lost},"tail_drops":15,"unheard":0,
+            r#"{{"sources":[{{"source":"net_dm","ledger":{{"accounted":80,"lost":{lost},"tail_drops":15,"socket_drops":0,
             "undecodable":0}}}}],"drops":[{{"address":"0xffffffff82045927","packets":80}},
             {{"address":"0xffffffff82045928","packets":9}}]}}"#
         )

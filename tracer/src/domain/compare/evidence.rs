@@ -95,7 +95,7 @@ pub struct Evidence<K> {
     /// How often this program's socket overran (`ENOBUFS`).
     pub socket_overruns: u64,
     /// Messages that the socket had no room for; none where the kernel does not tell.
-    pub unheard: Option<u64>,
+    pub socket_drops: Option<u64>,
     /// Messages that made no sense.
     pub undecodable: u64,
     /// Drops that `NET_DM` told, but that found no room among its places.
@@ -120,7 +120,7 @@ impl<K> Default for Evidence<K> {
             sites: HashMap::default(),
             queue_tail_drops: Some(0),
             socket_overruns: 0,
-            unheard: Some(0),
+            socket_drops: Some(0),
             undecodable: 0,
             net_dm_overflow: 0,
             interruptions: 0,
@@ -149,7 +149,7 @@ impl<K: Eq + Hash> Evidence<K> {
         let summary = self.mode == NetDmMode::Summary;
         let in_packets = |packets: u64| if summary { 0 } else { packets };
         // A message of summary mode holds any number of drops.
-        let overran = self.unheard.map_or(self.socket_overruns > 0, |unheard| summary && unheard > 0);
+        let overran = self.socket_drops.map_or(self.socket_overruns > 0, |socket_drops| summary && socket_drops > 0);
         let happened = [
             (overran, Cause::SocketOverrun),
             (!summary && self.queue_tail_drops.is_none(), Cause::QueueTailDrops),
@@ -161,7 +161,7 @@ impl<K: Eq + Hash> Evidence<K> {
         Clues {
             shared: vec![
                 (Cause::QueueTailDrops, in_packets(self.queue_tail_drops.unwrap_or(0))),
-                (Cause::SocketOverrun, in_packets(self.unheard.unwrap_or(0))),
+                (Cause::SocketOverrun, in_packets(self.socket_drops.unwrap_or(0))),
                 (Cause::Undecodable, in_packets(self.undecodable)),
                 (Cause::NetDmOverflow, self.net_dm_overflow),
             ],

@@ -78,13 +78,13 @@ pub struct Row<K> {
 /// Two sources over the same interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison<K> {
-    /// The sums of all places.
+    /// The sums of all sites.
     pub total: Sums,
     /// By place, those with the greatest unexplained, then possible, then explained gap first.
-    pub places: Vec<Row<K>>,
+    pub sites: Vec<Row<K>>,
 }
 
-/// Sums of all places.
+/// Sums of all sites.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sums {
     /// Drops that the kernel program counted.
@@ -130,11 +130,11 @@ pub fn compare<K: Eq + Hash + Ord>(
     counts: impl IntoIterator<Item = (K, Counts)>,
     evidence: &Evidence<K>,
 ) -> Comparison<K> {
-    let mut places: Vec<Row<K>> = counts.into_iter().map(|(site, counts)| row(site, counts, evidence)).collect();
-    gap::spread(places.iter_mut().map(|row| &mut row.not_by_net_dm), &evidence.missing_from_net_dm());
-    gap::spread(places.iter_mut().map(|row| &mut row.not_by_ebpf), &evidence.missing_from_ebpf());
-    places.sort_unstable_by(|one, other| other.weight().cmp(&one.weight()).then_with(|| one.site.cmp(&other.site)));
-    Comparison { total: sums(&places), places }
+    let mut sites: Vec<Row<K>> = counts.into_iter().map(|(site, counts)| row(site, counts, evidence)).collect();
+    gap::spread(sites.iter_mut().map(|row| &mut row.not_by_net_dm), &evidence.missing_from_net_dm());
+    gap::spread(sites.iter_mut().map(|row| &mut row.not_by_ebpf), &evidence.missing_from_ebpf());
+    sites.sort_unstable_by(|one, other| other.weight().cmp(&one.weight()).then_with(|| one.site.cmp(&other.site)));
+    Comparison { total: sums(&sites), sites }
 }
 
 fn row<K: Eq + Hash>(site: K, counts: Counts, evidence: &Evidence<K>) -> Row<K> {
@@ -151,9 +151,9 @@ fn row<K: Eq + Hash>(site: K, counts: Counts, evidence: &Evidence<K>) -> Row<K> 
     }
 }
 
-fn sums<K>(places: &[Row<K>]) -> Sums {
+fn sums<K>(sites: &[Row<K>]) -> Sums {
     let mut sums = Sums::default();
-    for row in places {
+    for row in sites {
         sums.ebpf = sums.ebpf.saturating_add(row.ebpf);
         sums.net_dm = sums.net_dm.saturating_add(row.net_dm);
         for gap in row.gaps() {
@@ -203,9 +203,9 @@ impl<K> Comparison<K> {
         self.total.verdict.is_explained()
     }
 
-    /// The same comparison with its places shown otherwise, such as by name.
+    /// The same comparison with its sites shown otherwise, such as by name.
     pub fn named<N>(self, mut name: impl FnMut(K) -> N) -> Comparison<N> {
-        let places = self.places.into_iter().map(|row| row.named(&mut name)).collect();
-        Comparison { total: self.total, places }
+        let sites = self.sites.into_iter().map(|row| row.named(&mut name)).collect();
+        Comparison { total: self.total, sites }
     }
 }

@@ -13,7 +13,7 @@ fn counts(ebpf: u64, net_dm: u64) -> Counts {
 
 fn one(ebpf: u64, net_dm: u64, evidence: &Evidence<Site>) -> (Row<Site>, Sums) {
     let mut comparison = compare([(SITE, counts(ebpf, net_dm))], evidence);
-    (comparison.places.remove(0), comparison.total)
+    (comparison.sites.remove(0), comparison.total)
 }
 
 fn at_site(known: SiteEvidence) -> Evidence<Site> {
@@ -38,7 +38,8 @@ fn a_counted_cause_explains_as_much_as_it_counted() {
 
 #[test]
 fn what_was_lost_uncounted_is_possible_and_no_more() {
-    let evidence = Evidence { queue_tail_drops: Some(200), socket_overruns: 1, unheard: None, ..Evidence::default() };
+    let evidence =
+        Evidence { queue_tail_drops: Some(200), socket_overruns: 1, socket_drops: None, ..Evidence::default() };
     let (row, total) = one(1000, 700, &evidence);
     assert_eq!(parts(&row.not_by_net_dm), [(Cause::QueueTailDrops, 200)]);
     assert_eq!((row.not_by_net_dm.possible, row.not_by_net_dm.unexplained), (100, 0));
@@ -48,7 +49,7 @@ fn what_was_lost_uncounted_is_possible_and_no_more() {
 
 #[test]
 fn what_a_full_socket_counted_is_explained_in_packets_and_possible_in_summaries() {
-    let overran = Evidence { socket_overruns: 1, unheard: Some(40), ..Evidence::default() };
+    let overran = Evidence { socket_overruns: 1, socket_drops: Some(40), ..Evidence::default() };
     let (row, total) = one(100, 60, &overran);
     assert_eq!((parts(&row.not_by_net_dm), total.verdict), (vec![(Cause::SocketOverrun, 40)], Verdict::Explained));
     assert_eq!(one(101, 60, &overran).1.verdict, Verdict::Unexplained);
@@ -73,7 +74,8 @@ fn other_losses_of_net_dm_are_told_by_their_kind() {
 
 #[test]
 fn agreement_needs_no_causes() {
-    let evidence = Evidence { queue_tail_drops: Some(200), socket_overruns: 1, unheard: None, ..Evidence::default() };
+    let evidence =
+        Evidence { queue_tail_drops: Some(200), socket_overruns: 1, socket_drops: None, ..Evidence::default() };
     let (row, total) = one(700, 700, &evidence);
     assert_eq!((row.not_by_net_dm, row.not_by_ebpf), (Gap::default(), Gap::default()));
     assert_eq!(total.verdict, Verdict::Agree);
@@ -134,7 +136,7 @@ fn what_the_kernel_program_lost_explains_what_only_net_dm_heard() {
 fn tail_drops_are_shared_out_once() {
     let evidence = Evidence { queue_tail_drops: Some(100), ..Evidence::default() };
     let comparison = compare([(SITE, counts(300, 0)), (OTHER, counts(100, 0))], &evidence);
-    let explained: Vec<u64> = comparison.places.iter().map(|row| row.not_by_net_dm.explained_packets()).collect();
+    let explained: Vec<u64> = comparison.sites.iter().map(|row| row.not_by_net_dm.explained_packets()).collect();
     assert_eq!(explained, [75, 25]);
     assert_eq!(comparison.total.unexplained, 300);
 }
@@ -151,7 +153,7 @@ fn joined_events_show_what_totals_hide() {
 fn the_least_explained_place_comes_first() {
     let evidence = at_site(SiteEvidence { no_mac_header: 1000, ..SiteEvidence::default() });
     let comparison = compare([(SITE, counts(1000, 0)), (OTHER, counts(3, 0))], &evidence);
-    assert_eq!(comparison.places.iter().map(|row| row.site).collect::<Vec<_>>(), [OTHER, SITE]);
+    assert_eq!(comparison.sites.iter().map(|row| row.site).collect::<Vec<_>>(), [OTHER, SITE]);
 }
 
 #[test]
@@ -162,12 +164,13 @@ fn counts_are_summed_side_by_side() {
 
 #[test]
 fn json_names_causes_and_the_verdict() {
-    let evidence = Evidence { queue_tail_drops: Some(2), socket_overruns: 1, unheard: None, ..Evidence::default() };
+    let evidence =
+        Evidence { queue_tail_drops: Some(2), socket_overruns: 1, socket_drops: None, ..Evidence::default() };
     let comparison = compare([(SITE, counts(5, 0))], &evidence).named(|site| Site { pc: 1, ..site });
     let expected = serde_json::json!({
         "total": {"ebpf": 5, "net_dm": 0, "only_one": 5, "explained": 2, "possible": 3, "unexplained": 0,
                   "verdict": "possibly_explained"},
-        "places": [{
+        "sites": [{
             "pc": 1, "reason": 6, "ebpf": 5, "net_dm": 0, "difference": 5,
             "not_by_net_dm": {"packets": 5, "explained": [{"cause": "queue_tail_drops", "packets": 2}],
                               "possible": 3, "possible_causes": ["socket_overrun"], "unexplained": 0},
@@ -201,7 +204,7 @@ prop_compose! {
     fn evidence()(
         summary: bool,
         sites in btree_map(0..12_u64, site_evidence(), 0..8),
-        (queue_tail_drops, unheard) in (proptest::option::of(size()), proptest::option::of(size())),
+        (queue_tail_drops, socket_drops) in (proptest::option::of(size()), proptest::option::of(size())),
         (undecodable, net_dm_overflow) in (size(), size()),
         (socket_overruns, interruptions) in (0..2_u64, 0..2_u64),
         full_alerts in 0..2_u64,
@@ -214,7 +217,7 @@ prop_compose! {
             sites: sites.into_iter().collect(),
             queue_tail_drops,
             socket_overruns,
-            unheard,
+            socket_drops,
             undecodable,
             net_dm_overflow,
             interruptions,
@@ -227,7 +230,7 @@ prop_compose! {
 }
 
 fn explained_by(comparison: &Comparison<u64>, cause: Cause) -> u64 {
-    let gaps = comparison.places.iter().flat_map(Row::gaps);
+    let gaps = comparison.sites.iter().flat_map(Row::gaps);
     gaps.flat_map(|gap| &gap.explained).filter(|part| part.cause == cause).map(|part| part.packets).sum()
 }
 
@@ -245,7 +248,7 @@ proptest! {
         let sum = |list: &[(u64, u64)]| list.iter().map(|(_, count)| count).sum::<u64>();
         prop_assert_eq!((comparison.total.ebpf, comparison.total.net_dm), (sum(&ebpf), sum(&net_dm)));
         let mut left = 0;
-        for row in &comparison.places {
+        for row in &comparison.sites {
             let [not_by_net_dm, not_by_ebpf] = row.gaps();
             prop_assert_eq!(row.ebpf - not_by_net_dm.packets, row.net_dm - not_by_ebpf.packets);
             for gap in row.gaps() {
@@ -270,7 +273,7 @@ proptest! {
         }
         for (cause, size) in [
             (Cause::QueueTailDrops, evidence.queue_tail_drops.unwrap_or(0)),
-            (Cause::SocketOverrun, evidence.unheard.unwrap_or(0)),
+            (Cause::SocketOverrun, evidence.socket_drops.unwrap_or(0)),
             (Cause::Undecodable, evidence.undecodable),
             (Cause::NetDmOverflow, evidence.net_dm_overflow),
             (Cause::EbpfOverflow, evidence.ebpf_overflow),
@@ -285,7 +288,7 @@ proptest! {
             && let Some(tail_drops) = evidence.queue_tail_drops
             && tail_drops > 0
         {
-            let in_vain = comparison.places.iter().any(|row| row.not_by_net_dm.unexplained > 0);
+            let in_vain = comparison.sites.iter().any(|row| row.not_by_net_dm.unexplained > 0);
             prop_assert!(!in_vain || explained_by(&comparison, Cause::QueueTailDrops) == tail_drops);
         }
     }

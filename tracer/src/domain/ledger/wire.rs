@@ -21,7 +21,7 @@ pub(crate) struct Ebpf {
     #[serde(default)]
     unknown_netns: u64,
     events: Option<Events>,
-    qdisc_untaken: Option<u64>,
+    qdisc_unmatched: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub(crate) struct NetDm {
     /// None also where losses are not counted.
     lost: Option<u64>,
     tail_drops: Option<u64>,
-    unheard: Option<u64>,
+    socket_drops: Option<u64>,
     received: u64,
     delivered: u64,
     undecodable: u64,
@@ -65,19 +65,19 @@ pub(crate) struct NetDm {
 impl From<EbpfLedger> for Ebpf {
     fn from(ledger: EbpfLedger) -> Self {
         let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, nested, missed, .. } = ledger;
-        let EbpfLedger { events, qdisc_untaken, .. } = ledger;
+        let EbpfLedger { events, qdisc_unmatched, .. } = ledger;
         let (lost, events) = (ledger.lost(), events.map(Events::from));
         let missed = Some(missed);
-        Self { hits, accounted, overflow, filtered, lost, missed, nested, unknown_netns, events, qdisc_untaken }
+        Self { hits, accounted, overflow, filtered, lost, missed, nested, unknown_netns, events, qdisc_unmatched }
     }
 }
 
 impl From<Ebpf> for EbpfLedger {
     fn from(ledger: Ebpf) -> Self {
         let Ebpf { hits, accounted, overflow, filtered, lost: _, missed, nested, unknown_netns, .. } = ledger;
-        let (events, qdisc_untaken) = (ledger.events.map(EventLedger::from), ledger.qdisc_untaken);
+        let (events, qdisc_unmatched) = (ledger.events.map(EventLedger::from), ledger.qdisc_unmatched);
         let missed = missed.unwrap_or(0);
-        Self { hits, accounted, overflow, filtered, unknown_netns, nested, missed, qdisc_untaken, events }
+        Self { hits, accounted, overflow, filtered, unknown_netns, nested, missed, qdisc_unmatched, events }
     }
 }
 
@@ -101,7 +101,7 @@ impl From<NetDmLedger> for NetDm {
     fn from(ledger: NetDmLedger) -> Self {
         let lost = ledger.lost();
         let NetDmLedger { received, delivered, undecodable, drops, accounted, overflow, filtered, .. } = ledger;
-        let NetDmLedger { tail_drops, unheard, overruns, interruptions, at_limit, .. } = ledger;
+        let NetDmLedger { tail_drops, socket_drops, overruns, interruptions, at_limit, .. } = ledger;
         let NetDmLedger { device_hints, skipped_attributes, .. } = ledger;
         Self {
             drops,
@@ -110,7 +110,7 @@ impl From<NetDmLedger> for NetDm {
             filtered,
             lost,
             tail_drops,
-            unheard,
+            socket_drops,
             received,
             delivered,
             undecodable,
@@ -135,7 +135,7 @@ impl From<NetDm> for NetDmLedger {
             overflow: ledger.overflow,
             filtered: ledger.filtered,
             tail_drops: ledger.tail_drops,
-            unheard: ledger.unheard,
+            socket_drops: ledger.socket_drops,
             overruns: ledger.overruns,
             interruptions: ledger.interruptions,
             at_limit: ledger.at_limit,

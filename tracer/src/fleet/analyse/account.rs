@@ -85,14 +85,14 @@ fn lost(view: &View<'_>) -> Option<Finding> {
 
 /// One finding for each capture backend.
 fn unknown(view: &View<'_>) -> Vec<Finding> {
-    let mut by_step: BTreeMap<&str, Vec<HostId>> = BTreeMap::new();
+    let mut by_backend: BTreeMap<&str, Vec<HostId>> = BTreeMap::new();
     for (id, host) in by_id(view).filter(|(_, host)| host.lost.is_none() && host.silence.is_none()) {
-        by_step.entry(host.step.as_deref().unwrap_or("-")).or_default().push(id);
+        by_backend.entry(host.backend.as_deref().unwrap_or("-")).or_default().push(id);
     }
-    let finding = |(step, ids): (&str, Vec<HostId>)| {
-        let title = format!("{} by {step} cannot know what they lost", hosts(ids.len()));
+    let finding = |(backend, ids): (&str, Vec<HostId>)| {
+        let title = format!("{} by {backend} cannot know what they lost", hosts(ids.len()));
         Draft::new(Kind::LossUnknown, Severity::Notice, title)
-            .group(format!("step={step}"))
+            .group(format!("backend={backend}"))
             .evidence("hosts", figure(ids.len()), "hosts")
             .evidence("hosts of the fleet", figure(view.fleet.hosts().len()), "hosts")
             .hosts(view, ids.into_iter().map(|id| (id, None)), "packets")
@@ -100,7 +100,7 @@ fn unknown(view: &View<'_>) -> Vec<Finding> {
             .next(&["droptrace doctor"])
             .done()
     };
-    by_step.into_iter().map(finding).collect()
+    by_backend.into_iter().map(finding).collect()
 }
 
 fn unbalanced(view: &View<'_>) -> Option<Finding> {

@@ -78,8 +78,8 @@ impl Draft {
     }
 
     /// What to do, before what the reason asks for.
-    pub(super) fn next(mut self, steps: &[&str]) -> Self {
-        self.0.next.splice(0..0, steps.iter().map(|&step| step.to_owned()));
+    pub(super) fn next(mut self, backends: &[&str]) -> Self {
+        self.0.next.splice(0..0, backends.iter().map(|&backend| backend.to_owned()));
         self
     }
 

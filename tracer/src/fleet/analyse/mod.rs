@@ -28,7 +28,7 @@ pub enum By {
     /// Drops at interfaces of the same class.
     Class,
     /// Hosts that count in the same way.
-    Step,
+    Backend,
     /// Hosts with the same value of this label.
     Label(String),
 }
@@ -39,7 +39,7 @@ impl By {
         match self {
             Self::Kernel => "kernel",
             Self::Class => "class",
-            Self::Step => "step",
+            Self::Backend => "backend",
             Self::Label(label) => label,
         }
     }
@@ -50,7 +50,7 @@ impl From<&str> for By {
         match name {
             "kernel" => Self::Kernel,
             "class" => Self::Class,
-            "step" => Self::Step,
+            "backend" => Self::Backend,
             label => Self::Label(label.to_owned()),
         }
     }

@@ -191,7 +191,7 @@ fn ledgers() {
     for (host, lost) in [(3, Some(500.0)), (4, Some(7.0)), (5, None)] {
         let id = fleet.host(&format!("h{host:03}"));
         fleet.host_mut(id).lost = lost.map(Into::into);
-        fleet.host_mut(id).step = Some("net_dm/summary".into());
+        fleet.host_mut(id).backend = Some("net_dm/summary".into());
     }
     let id = fleet.host("h009");
     fleet.host_mut(id).unbalanced = 1;

@@ -164,7 +164,7 @@ impl By {
         let value = match self {
             Self::Class => return None,
             Self::Kernel => host.kernel.as_deref(),
-            Self::Step => host.step.as_deref(),
+            Self::Backend => host.backend.as_deref(),
             Self::Label(label) => host.labels.get(label).map(String::as_str),
         };
         Some(format!("{}={}", self.name(), value.unwrap_or("-")))

@@ -75,7 +75,7 @@ fn check(by: &[By], fleet: &Fleet) -> Result<()> {
             let mut known: Vec<_> = labels().map(String::as_str).collect();
             known.sort_unstable();
             known.dedup();
-            bail!("no host has the label {label}; there are: kernel, class, step, {}", known.join(", "));
+            bail!("no host has the label {label}; there are: kernel, class, backend, {}", known.join(", "));
         }
     }
     Ok(())

@@ -231,7 +231,7 @@ fn overlaps(times: &BTreeMap<u64, u64>, time: &Range<u64>) -> bool {
 /// The latest snapshot tells what a host is, in whatever order they are read.
 fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
     host.kernel = Some(snapshot.kernel.clone());
-    host.step = Some(format!("{}/{}", snapshot.step.source, snapshot.step.mode));
+    host.backend = Some(format!("{}/{}", snapshot.backend.source, snapshot.backend.mode));
     host.labels = labels(snapshot, folder);
 }
 

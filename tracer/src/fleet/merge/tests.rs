@@ -6,7 +6,7 @@ use super::*;
 use crate::fleet::model::Fleet;
 use crate::fleet::number::Amount;
 use crate::fleet::report::{Input, Report};
-use crate::snapshot::{Interface, Ledger, Overflow, SCHEMA, Step};
+use crate::snapshot::{CaptureBackend, Interface, Ledger, Overflow, SCHEMA};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -45,8 +45,8 @@ fn snapshot(host: &str, second: u64, rows: Vec<Row>) -> Snapshot {
         started_at: Timestamp(second * SECOND),
         duration_ns: 10 * SECOND,
         interfaces: vec![],
-        step: Step { source: "ebpf".into(), mode: "tp_btf".into() },
-        refusals: vec![],
+        backend: CaptureBackend { source: "ebpf".into(), mode: "tp_btf".into() },
+        unavailable: vec![],
         sources: vec![Source { source: "ebpf".into(), mode: "tp_btf".into(), ledger }],
         drops: rows,
         overflow: vec![Overflow { reason: None, subsystem: None, packets: 4, bytes: None }],
@@ -284,5 +284,5 @@ fn labels_are_what_hosts_have_in_common() {
     let fleet = merge.into_fleet();
     let labels: Vec<_> = fleet.hosts()[0].labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(labels, ["driver=e1000e+mlx5_core", "folder=rack-7", "version=1.2.3"]);
-    assert_eq!(fleet.hosts()[0].step.as_deref(), Some("ebpf/tp_btf"));
+    assert_eq!(fleet.hosts()[0].backend.as_deref(), Some("ebpf/tp_btf"));
 }

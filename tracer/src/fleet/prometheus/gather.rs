@@ -12,12 +12,12 @@ use super::series::Series;
 use crate::domain::event::Timestamp;
 use crate::fleet::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place, Silence};
 
-const DROPS: &str = "droptrace_drops_total";
+const DROPS: &str = "droptrace_dropped_packets_total";
 pub(super) const FACTS: &str = "droptrace_host_info";
 const BUILD: &str = "droptrace_build_info";
 /// The label of [`FACTS`] that tells machines of one name apart.
 pub(super) const MACHINE: &str = "machine";
-const SOURCE: &str = "droptrace_source_info";
+const SOURCE: &str = "droptrace_backend_info";
 
 /// What is known of a place, in the order of [`place`].
 const PLACE: [&str; 6] = ["reason", "subsystem", "symbol", "module", "interface_class", "protocol"];
@@ -204,7 +204,7 @@ impl<'e> Reader<'e> {
             host.labels.insert("version".to_owned(), series.label("version").to_owned());
         })?;
         each(&scope.last(SOURCE, length), &mut |host, series| {
-            host.step = Some(format!("{}/{}", series.label("source"), series.label("mode")));
+            host.backend = Some(format!("{}/{}", series.label("backend"), series.label("mode")));
         })?;
         each(&scope.unbalanced(), &mut |host, _| host.unbalanced += 1)?;
         each(&scope.not_read(OLD), &mut |host, series| {

@@ -193,7 +193,7 @@ impl Scope {
 
     /// Agents whose drops by place and ledger differ.
     pub(super) fn unbalanced(&self) -> String {
-        let (by, drops) = (self.by(), self.select("droptrace_drops_total", ""));
+        let (by, drops) = (self.by(), self.select("droptrace_dropped_packets_total", ""));
         let ledger = self.select("droptrace_ledger_drops_total", "account=~\"accounted|overflow\"");
         format!("sum by ({by}) ({drops}) != on ({by}) sum by ({by}) ({ledger})")
     }

@@ -47,8 +47,8 @@ fn write_finding(out: &mut impl Write, number: usize, finding: &Finding) -> io::
         return Ok(());
     }
     writeln!(out, "<p>Next:</p>\n<ul>")?;
-    for step in &finding.next {
-        writeln!(out, "<li><code>{}</code></li>", Escaped(step))?;
+    for backend in &finding.next {
+        writeln!(out, "<li><code>{}</code></li>", Escaped(backend))?;
     }
     writeln!(out, "</ul>")
 }

@@ -16,7 +16,7 @@ pub(in crate::fleet) fn fleet(hosts: u32) -> Fleet {
         let id = fleet.host(&format!("web-{number:02}"));
         let host = fleet.host_mut(id);
         host.kernel = Some("6.12.95".into());
-        host.step = Some("ebpf/tp_btf".into());
+        host.backend = Some("ebpf/tp_btf".into());
         host.seconds = 10.0;
         let full = fleet.place(Place {
             reason: Some("SOCKET_RCVBUFF"),

@@ -102,9 +102,9 @@ impl<W: Write> Text<'_, W> {
         if !finding.meaning.is_empty() {
             self.wrapped(&finding.meaning, "   ", "   ")?;
         }
-        for (at, step) in finding.next.iter().enumerate() {
+        for (at, backend) in finding.next.iter().enumerate() {
             // Commands are not wrapped, so that they can be copied.
-            writeln!(self.out, "   {} {}", if at == 0 { "next:" } else { "     " }, printable(step))?;
+            writeln!(self.out, "   {} {}", if at == 0 { "next:" } else { "     " }, printable(backend))?;
         }
         Ok(())
     }

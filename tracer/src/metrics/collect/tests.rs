@@ -5,16 +5,17 @@ use crate::backend::ebpf::Mode;
 use crate::domain::event::{Location, Place, Reason, Symbol};
 use crate::domain::ledger::{EbpfLedger, Ledger};
 use crate::domain::report::OverflowTotal;
-use crate::run::Refusal;
+use crate::run::Unavailable;
 
 fn facts() -> Facts {
-    let refusals = vec![Refusal { step: Step::LADDER[0], reason: "no rights\ngrant them".into() }];
+    let unavailable =
+        vec![Unavailable { backend: CaptureBackend::FALLBACK_ORDER[0], cause: "no rights\ngrant them".into() }];
     Facts {
         host: Host { name: "alpha".into(), kernel: "6.18.0".into() },
         machine: Some("0123456789abcdef".into()),
         build_id: None,
         own_netns: 7,
-        refusals: Refusals(refusals),
+        unavailable: UnavailableBackends(unavailable),
         started_at: Timestamp(5_000_000_000),
     }
 }
@@ -77,7 +78,7 @@ fn sums(collector: &Collector) -> (u64, u64) {
     let figures = collector.figures(&Work::default());
     let is_told = |sample: &&Sample| ["accounted", "overflow"].contains(&&*sample.labels[1].1);
     let ledger = samples(&figures, "droptrace_ledger_drops").iter().filter(is_told).map(count).sum();
-    (samples(&figures, "droptrace_drops").iter().map(count).sum(), ledger)
+    (samples(&figures, "droptrace_dropped_packets").iter().map(count).sum(), ledger)
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn the_sum_of_all_series_is_that_of_the_ledger() {
         let mut collector = Collector::new(facts(), limit);
         for factor in [1, 2, 7] {
             let drops = vec![total("A", 7, 10 * factor), total("B", 7, 5 * factor), total("B", 8, factor)];
-            collector.take(&report(drops, 3 * factor), Step::Ebpf(Mode::RawTracepoint));
+            collector.take(&report(drops, 3 * factor), CaptureBackend::Ebpf(Mode::RawTracepoint));
             assert_eq!(sums(&collector), (19 * factor, 19 * factor));
         }
         let figures = collector.figures(&Work::default());
@@ -102,32 +103,34 @@ fn the_sum_of_all_series_is_that_of_the_ledger() {
 fn what_drops_most_has_a_series_of_its_own() {
     let mut collector = Collector::new(facts(), 2);
     let drops = vec![total("A", 7, 1), total("B", 7, 50), total("C", 7, 2)];
-    collector.take(&report(drops, 0), Step::Ebpf(Mode::TpBtf));
+    collector.take(&report(drops, 0), CaptureBackend::Ebpf(Mode::TpBtf));
     let figures = collector.figures(&Work::default());
-    let told: Vec<_> =
-        samples(&figures, "droptrace_drops").iter().map(|sample| (&*sample.labels[0].1, count(sample))).collect();
+    let told: Vec<_> = samples(&figures, "droptrace_dropped_packets")
+        .iter()
+        .map(|sample| (&*sample.labels[0].1, count(sample)))
+        .collect();
     assert_eq!(told, [("other", 3), ("B", 50)]);
     let bytes: Vec<_> = samples(&figures, "droptrace_dropped").iter().map(count).collect();
     assert_eq!(bytes, [300, 5000]);
 }
 
 #[test]
-fn the_way_to_listen_is_told_with_what_it_was_taken_for() {
+fn the_backend_is_shown_with_those_that_are_not_available() {
     let mut collector = Collector::new(facts(), 9);
-    assert!(samples(&collector.figures(&Work::default()), "droptrace_ladder_step").is_empty());
-    collector.take(&report(vec![], 0), Step::Ebpf(Mode::RawTracepoint));
+    assert!(samples(&collector.figures(&Work::default()), "droptrace_backend_rank").is_empty());
+    collector.take(&report(vec![], 0), CaptureBackend::Ebpf(Mode::RawTracepoint));
     let figures = collector.figures(&Work::default());
-    assert_eq!(samples(&figures, "droptrace_ladder_step"), [Sample::new([], 2_u64)]);
-    let source = Sample::new([("source", "ebpf"), ("mode", "raw_tracepoint")], 1_u64);
-    assert_eq!(samples(&figures, "droptrace_source"), [source]);
-    let refusal = Sample::new([("source", "ebpf"), ("mode", "tp_btf"), ("reason", "no rights")], 1_u64);
-    assert_eq!(samples(&figures, "droptrace_refusal"), [refusal]);
+    assert_eq!(samples(&figures, "droptrace_backend_rank"), [Sample::new([], 2_u64)]);
+    let source = Sample::new([("backend", "ebpf"), ("mode", "raw_tracepoint")], 1_u64);
+    assert_eq!(samples(&figures, "droptrace_backend"), [source]);
+    let refusal = Sample::new([("backend", "ebpf"), ("mode", "tp_btf"), ("cause", "no rights")], 1_u64);
+    assert_eq!(samples(&figures, "droptrace_backend_unavailable"), [refusal]);
 }
 
 #[test]
 fn names_of_families_are_told_once() {
     let mut collector = Collector::new(facts(), 9);
-    collector.take(&report(vec![total("A", 7, 1)], 1), Step::LADDER[0]);
+    collector.take(&report(vec![total("A", 7, 1)], 1), CaptureBackend::FALLBACK_ORDER[0]);
     let mut names: Vec<_> = collector.figures(&Work::default()).families.iter().map(|family| family.name).collect();
     let all = names.len();
     names.sort_unstable();

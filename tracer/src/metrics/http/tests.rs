@@ -30,7 +30,7 @@ async fn scene(limits: Limits) -> Scene {
 fn exposition(bytes: usize, fresh: Duration) -> Arc<Exposition> {
     let help: &'static str = Box::leak("x".repeat(bytes).into_boxed_str());
     let samples = vec![Sample::new([], 7_u64)];
-    let families = vec![Family { name: "droptrace_drops", help, unit: None, kind: Kind::Counter, samples }];
+    let families = vec![Family { name: "droptrace_dropped_packets", help, unit: None, kind: Kind::Counter, samples }];
     let stale_at = Some(Instant::now() + fresh);
     Arc::new(Exposition::new(&Arc::new(Figures { families }), stale_at).unwrap())
 }
@@ -81,8 +81,8 @@ async fn each_path_has_its_answer() {
     let answer = scene.get("/metrics").await;
     assert!(
         answer.ends_with(
-            "\r\n\r\n# HELP droptrace_drops_total xxxxxxxxx\n# TYPE droptrace_drops_total counter\n\
-        droptrace_drops_total 7\n"
+            "\r\n\r\n# HELP droptrace_dropped_packets_total xxxxxxxxx\n# TYPE droptrace_dropped_packets_total counter\n\
+        droptrace_dropped_packets_total 7\n"
         ),
         "{answer}"
     );

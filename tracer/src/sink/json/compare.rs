@@ -38,7 +38,7 @@ impl<W: Write> CompareSink for CompareJson<W> {
             sources: report.sources.iter().map(Account::from).collect(),
             union: report.union.as_ref(),
             total: &report.comparison.total,
-            places: report.comparison.places.iter().map(PlaceRow::from).collect(),
+            sites: report.comparison.sites.iter().map(PlaceRow::from).collect(),
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -56,7 +56,7 @@ struct Document<'r> {
     sources: Vec<Account>,
     union: Option<&'r DedupeLedger>,
     total: &'r Sums,
-    places: Vec<PlaceRow<'r>>,
+    sites: Vec<PlaceRow<'r>>,
 }
 
 #[derive(Serialize)]

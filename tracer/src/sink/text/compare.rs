@@ -36,10 +36,10 @@ impl<W: Write> CompareSink for CompareText<W> {
         let (name, kernel) = (printable(&report.host.name), printable(&report.host.kernel));
         let length = seconds(report.duration);
         self.line(&format!("Packets dropped on {name} (Linux {kernel}) in {length}, by both sources"), Style::Plain)?;
-        if report.comparison.places.is_empty() {
+        if report.comparison.sites.is_empty() {
             self.line("No packet was dropped.", Style::Plain)?;
         } else {
-            self.table(&report.comparison.places)?;
+            self.table(&report.comparison.sites)?;
         }
         let total = &report.comparison.total;
         let style = if total.verdict.is_explained() { Style::Plain } else { Style::Alarm };

@@ -39,7 +39,7 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
 ///
 /// Where the sum does not add up, the line says that the account is wrong.
 fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
-    let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, qdisc_untaken, .. } = *ledger;
+    let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, qdisc_unmatched, .. } = *ledger;
     _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
     _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
     text.push_str("; ");
@@ -56,8 +56,8 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
             Grouped(unknown_netns)
         );
     }
-    if let Some(untaken) = qdisc_untaken.filter(|untaken| *untaken > 0) {
-        _ = write!(text, "; up to {} qdisc drops without their exact reason", Grouped(untaken));
+    if let Some(qdisc_unmatched) = qdisc_unmatched.filter(|qdisc_unmatched| *qdisc_unmatched > 0) {
+        _ = write!(text, "; up to {} qdisc drops without their exact reason", Grouped(qdisc_unmatched));
     }
     let mismatch = ledger.mismatch();
     if mismatch != 0 {
@@ -68,13 +68,13 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
 
 /// `10 drops = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
 fn net_dm(text: &mut String, ledger: &NetDmLedger) -> bool {
-    let NetDmLedger { drops, accounted, overflow, filtered, tail_drops, unheard, undecodable, .. } = *ledger;
+    let NetDmLedger { drops, accounted, overflow, filtered, tail_drops, socket_drops, undecodable, .. } = *ledger;
     _ = write!(text, "{} drops = {} accounted", Grouped(drops), Grouped(accounted));
     _ = write!(text, " + {} overflow + {} filtered; ", Grouped(overflow), Grouped(filtered));
     match ledger.lost() {
         Some(0) => text.push_str("nothing lost"),
         Some(lost) => {
-            let (queue, socket) = (tail_drops.unwrap_or_default(), unheard.unwrap_or_default());
+            let (queue, socket) = (tail_drops.unwrap_or_default(), socket_drops.unwrap_or_default());
             _ = write!(text, "lost {} = {} the kernel's queue was full", Grouped(lost), Grouped(queue));
             _ = write!(text, " + {} the socket was full + {} undecodable", Grouped(socket), Grouped(undecodable));
         }
@@ -210,7 +210,7 @@ mod tests {
         unknown_netns: 0,
         nested: 0,
         missed: 0,
-        qdisc_untaken: None,
+        qdisc_unmatched: None,
         events: None,
     };
 

@@ -36,7 +36,7 @@ pub struct ShowArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
 
-    /// Compare hosts with those that have the same: kernel, class (of interface), step (capture backend), a label such as
+    /// Compare hosts with those that have the same: kernel, class (of interface), backend (capture backend), a label such as
     /// driver, version, build or folder, or nothing; may be given more than once
     #[arg(long, value_name = "WHAT", default_value = "kernel", value_parser = group)]
     pub by: Vec<String>,
@@ -84,7 +84,11 @@ impl ShowArgs {
 
 fn group(text: &str) -> Result<String, String> {
     let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
-    if is_name { Ok(text.to_owned()) } else { Err("not a name: write kernel, class, step, nothing or a label".into()) }
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("not a name: write kernel, class, backend, nothing or a label".into())
+    }
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {

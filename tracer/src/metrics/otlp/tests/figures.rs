@@ -63,11 +63,11 @@ fn names_units_and_kinds_are_those_that_scrapes_show() {
         .map(|metric| (&*metric.name, &*metric.unit, matches!(metric.data, Some(metric::Data::Sum(_)))))
         .collect();
     let expected = [
-        ("droptrace_drops_total", "", true),
+        ("droptrace_dropped_packets_total", "", true),
         ("droptrace_dropped_bytes_total", "By", true),
         ("process_cpu_seconds_total", "s", true),
-        ("droptrace_ladder_step", "", false),
-        ("droptrace_source_info", "", false),
+        ("droptrace_backend_rank", "", false),
+        ("droptrace_backend_info", "", false),
     ];
     assert_eq!(shown, expected);
 }
@@ -75,17 +75,17 @@ fn names_units_and_kinds_are_those_that_scrapes_show() {
 #[test]
 fn counters_are_sums_since_the_start() {
     let request = message::request(&figures_of(5), &identity(), NOW);
-    let [drops, _, cpu, step, source] = metrics(&request) else { panic!("{request:?}") };
+    let [drops, _, cpu, backend, source] = metrics(&request) else { panic!("{request:?}") };
     let Some(metric::Data::Sum(sum)) = &drops.data else { panic!("{drops:?}") };
     assert!(sum.is_monotonic);
     assert_eq!(sum.aggregation_temporality(), AggregationTemporality::Cumulative);
     let [first, other] = points(drops) else { panic!("{drops:?}") };
     assert_eq!((first.start_time_unix_nano, first.time_unix_nano), (NEW_YEAR.0, NOW.0));
     assert_eq!(texts(&first.attributes), [("reason", "NO_SOCKET"), ("symbol", "")]);
-    let integers = [first, other, &points(step)[0]].map(|point| point.value);
+    let integers = [first, other, &points(backend)[0]].map(|point| point.value);
     assert_eq!(integers, [5, 10, 1].map(|value| Some(number_data_point::Value::AsInt(value))));
     assert_eq!(points(cpu)[0].value, Some(number_data_point::Value::AsDouble(0.25)));
-    assert_eq!((points(step)[0].start_time_unix_nano, points(step)[0].time_unix_nano), (0, NOW.0));
+    assert_eq!((points(backend)[0].start_time_unix_nano, points(backend)[0].time_unix_nano), (0, NOW.0));
     assert_eq!(texts(&points(source)[0].attributes), [("mode", "tp_btf")]);
 }
 
@@ -93,7 +93,7 @@ fn counters_are_sums_since_the_start() {
 fn integers_are_exact_and_none_turns_negative() {
     let value = |count| {
         let samples = vec![sample(&[], Value::Count(count))];
-        let family = Family { name: "droptrace_drops", help: "", unit: None, kind: Kind::Counter, samples };
+        let family = Family { name: "droptrace_dropped_packets", help: "", unit: None, kind: Kind::Counter, samples };
         let request = message::request(&Figures { families: vec![family] }, &identity(), NOW);
         points(&metrics(&request)[0])[0].value
     };
@@ -129,7 +129,10 @@ fn what_arrives_is_what_was_told() {
         assert_eq!(request.header("x-scope-orgid"), Some("lab"));
         let request = ExportMetricsServiceRequest::decode(&*request.body).unwrap();
         let sums = sums(&request);
-        assert_eq!((sums["droptrace_drops_total"], sums["droptrace_dropped_bytes_total"]), (210_000, 7_000_000));
+        assert_eq!(
+            (sums["droptrace_dropped_packets_total"], sums["droptrace_dropped_bytes_total"]),
+            (210_000, 7_000_000)
+        );
     }
     run.push.stop(super::PATIENCE);
 }

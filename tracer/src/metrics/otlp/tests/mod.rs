@@ -43,15 +43,15 @@ fn figures_of(packets: u64) -> Figures {
     let of = |reason| [("reason", reason), ("symbol", "")];
     let drops = vec![sample(&of("NO_SOCKET"), Value::Count(packets)), sample(&of("other"), Value::Count(packets * 2))];
     let bytes = vec![sample(&of("NO_SOCKET"), Value::Count(packets * 100))];
-    let step = vec![sample(&[], Value::Count(1))];
+    let backend = vec![sample(&[], Value::Count(1))];
     Figures {
         families: vec![
-            family("droptrace_drops", None, Kind::Counter, drops),
+            family("droptrace_dropped_packets", None, Kind::Counter, drops),
             family("droptrace_dropped", Some("bytes"), Kind::Counter, bytes),
             family("process_cpu", Some("seconds"), Kind::Counter, vec![sample(&[], Value::Real(0.25))]),
-            family("droptrace_ladder_step", None, Kind::Gauge, step.clone()),
-            family("droptrace_source", None, Kind::Info, vec![sample(&[("mode", "tp_btf")], Value::Count(1))]),
-            family("droptrace_refusal", None, Kind::Info, vec![]),
+            family("droptrace_backend_rank", None, Kind::Gauge, backend.clone()),
+            family("droptrace_backend", None, Kind::Info, vec![sample(&[("mode", "tp_btf")], Value::Count(1))]),
+            family("droptrace_backend_unavailable", None, Kind::Info, vec![]),
         ],
     }
 }
