@@ -17,6 +17,7 @@ mod stop;
 mod trace;
 
 use std::io::{self, IsTerminal as _};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use crate::render::output::reader_gone;
@@ -38,6 +39,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     log_to_stderr(command.verbose());
     if let Command::Bench(_) = command {
         bench::prepare();
+    }
+    let spare = [UnixStream::pair(), UnixStream::pair(), UnixStream::pair()];
+    if let Some(error) = spare.into_iter().find_map(Result::err) {
+        // The runtime would panic.
+        return Err(error).context("cannot start: `ulimit -n` allows too few open files");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::flag;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::render::output::Output;
+use crate::render::output::{Output, end_flag};
 
 /// What ends a run: Ctrl-C, a request to terminate, a terminal that is closed, or the time that it was given.
 pub(super) struct Stop {
@@ -30,10 +31,14 @@ impl Stop {
     /// Catches the signals from now on; the time runs from [`Stop::start_clock`] on.
     pub(super) fn new(duration: Option<Duration>) -> Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
+        let hangup = if is_ignored(SignalKind::hangup()) { None } else { Some(SignalKind::hangup()) };
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()].into_iter().chain(hangup) {
+            flag::register(kind.as_raw_value(), end_flag()).context("cannot catch signals")?;
+        }
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
-            hangup: if is_ignored(SignalKind::hangup()) { None } else { Some(catch(SignalKind::hangup())?) },
+            hangup: hangup.map(catch).transpose()?,
             output: None,
             deadline: None,
             duration,

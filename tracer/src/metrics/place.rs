@@ -6,6 +6,7 @@ use super::series::Labels;
 use crate::domain::event::reason_name;
 use crate::domain::event::{Place, Reason};
 use crate::identity::devices::{self, Device};
+use crate::outside::printable;
 use crate::packet::ProtocolName;
 
 /// What a source counts by, without names that may change while it counts.
@@ -85,7 +86,7 @@ impl Surroundings {
         match place {
             Place { netns: 0, .. } => nothing(),
             Place { netns, .. } if *netns == self.netns => "own".into(),
-            Place { netns_name: Some(name), .. } => Arc::clone(name),
+            Place { netns_name: Some(name), .. } => printable(name).into(),
             _ => "unnamed".into(),
         }
     }

@@ -2,12 +2,14 @@
 //! terminal's cursor, turn a line around, or look like another name.
 
 mod json;
+mod url;
 
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
 pub use json::to_json;
+pub(crate) use url::has_valid_port;
 
 /// Whether a character does something else than to show: controls, and what Unicode has for the direction of text
 /// ([UAX 9](https://www.unicode.org/reports/tr9/), 2), for joining and hiding (`Default_Ignorable_Code_Point` of

@@ -1,5 +1,6 @@
 //! Where results go: stdout, or a file.
 
+mod opened;
 mod writer;
 
 use std::cell::RefCell;
@@ -14,7 +15,9 @@ use std::sync::Arc;
 
 use super::Size;
 use crate::files::Identity;
-use writer::{Opened, Writer};
+use opened::Opened;
+pub(crate) use opened::end_flag;
+use writer::Writer;
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -175,7 +178,7 @@ impl Output {
 
     fn new(file: File, target: Option<PathBuf>, is_replaced: bool) -> io::Result<Self> {
         let (is_terminal, file) = (file.is_terminal(), Arc::new(file));
-        let opened = Opened::new(Arc::clone(&file), is_replaced);
+        let opened = Opened::new(&file, is_replaced);
         let writer = Rc::new(RefCell::new(Writer::new(BUFFER, opened, target.as_deref())?));
         Ok(Self { writer, file, target, is_terminal })
     }

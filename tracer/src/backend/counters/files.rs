@@ -79,7 +79,12 @@ pub(super) fn read() -> io::Result<BTreeMap<Counter, u64>> {
     let mut add = |file, name, interface: Option<&str>, value| {
         *counters.entry(Counter { file, name, interface: interface.map(Into::into) }).or_default() += value;
     };
-    paired(&text("snmp")?, SNMP, |name, value| add("snmp", name, None, value));
+    let snmp = text("snmp")?;
+    if snmp.is_empty() {
+        // Each kernel with a network has it.
+        return Err(io::Error::new(io::ErrorKind::NotFound, "/proc/net/snmp is not there: is /proc mounted?"));
+    }
+    paired(&snmp, SNMP, |name, value| add("snmp", name, None, value));
     paired(&text("netstat")?, NETSTAT, |name, value| add("netstat", name, None, value));
     single(&text("snmp6")?, SNMP6, |name, value| add("snmp6", name, None, value));
     interfaces(&text("dev")?, |interface, name, value| add("interface", name, Some(interface), value));

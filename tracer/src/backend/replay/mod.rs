@@ -156,6 +156,11 @@ impl Recording {
             if self.text.ends_with(b"\n") || (read as u64) < MAX_LINE {
                 return Ok(true);
             }
+            if self.line == 1 {
+                // Nothing of it is a recording: whatever stands behind, which may have no end, is not read.
+                let cause = format!("its first line is longer than {} KiB", MAX_LINE >> 10);
+                return Err(Error::NotARecording(cause));
+            }
             self.reader.skip_until(b'\n').map_err(|source| Error::Cut { line: self.line, source })?;
             self.refuse("too long".into());
         }

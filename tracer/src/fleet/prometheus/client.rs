@@ -13,7 +13,7 @@ use super::answer::{self, Answer};
 use super::error::EngineError;
 use super::series::Series;
 use crate::files::ShortStrings;
-use crate::outside::printable;
+use crate::outside::{has_valid_port, printable};
 
 /// Bytes of an error's page that are looked at.
 const ERROR_PAGE: u64 = 64 << 10;
@@ -184,6 +184,9 @@ fn endpoint(url: &str) -> Result<String, EngineError> {
     match uri.scheme_str() {
         Some("http" | "https") => {}
         _ => return Err(refused("it starts with neither http:// nor https://")),
+    }
+    if !has_valid_port(authority) {
+        return Err(refused("its port is none from 1 to 65535"));
     }
     if authority.as_str().contains('@') {
         let cause = "passwords do not belong into arguments, which all users can read: --http-config takes them";

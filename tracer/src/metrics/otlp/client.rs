@@ -16,6 +16,7 @@ use ureq::{Agent, Body};
 
 use super::answer::{Answer, Verdict};
 use super::counts::{Outcome, Signal};
+use crate::outside::has_valid_port;
 
 /// Longest answer that is read, bytes. One that was understood has a few.
 const MAX_ANSWER: u64 = 64 << 10;
@@ -42,6 +43,9 @@ pub enum EndpointError {
     /// With a user's name in it.
     #[error("a URL with a user's name shows it to everyone; put an Authorization header into the headers file instead")]
     UserInfo,
+    /// With a port that does not exist.
+    #[error("its port is none from 1 to 65535")]
+    Port,
     /// With something that paths cannot be put behind.
     #[error("`/v1/metrics` or `/v1/logs` is put behind the URL, so it cannot have a query")]
     Query,
@@ -57,6 +61,9 @@ impl Endpoint {
         }
         if authority.as_str().contains('@') {
             return Err(EndpointError::UserInfo);
+        }
+        if !has_valid_port(authority) {
+            return Err(EndpointError::Port);
         }
         if uri.query().is_some() || url.contains('#') {
             return Err(EndpointError::Query);

@@ -1,47 +1,15 @@
 //! Results as they are, or compressed by zstd (RFC 8878) where the file's name says so.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use zstd::stream::write::Encoder;
 
+use super::opened::Opened;
+
 /// zstd's own default: about a tenth of the size of recordings, at some hundred megabytes a second.
 const LEVEL: i32 = zstd::DEFAULT_COMPRESSION_LEVEL;
-
-/// An open file, whose old content goes with the first byte that is written: a run that fails before leaves it as it was.
-pub(super) struct Opened {
-    file: Arc<File>,
-    has_old_content: bool,
-}
-
-impl Opened {
-    /// Of a file that is new or empty, or that is appended to, nothing goes.
-    pub(super) const fn new(file: Arc<File>, has_old_content: bool) -> Self {
-        Self { file, has_old_content }
-    }
-
-    fn empty(&mut self) -> io::Result<()> {
-        if self.has_old_content {
-            self.file.set_len(0)?;
-            self.has_old_content = false;
-        }
-        Ok(())
-    }
-}
-
-impl Write for Opened {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.empty()?;
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
 
 type Buffer = BufWriter<Opened>;
 
