@@ -3,6 +3,8 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::PlaceNames;
+
 /// Generations of the accounting plane: one is counted into while the other one is read and cleared.
 pub const GENERATIONS: u32 = 2;
 
@@ -21,8 +23,9 @@ pub const KIND_TRAP: u8 = 4;
 /// [`DropKey::kind`]: a frame that an XDP program or a redirect dropped before it became an `sk_buff`.
 /// [`DropKey::reason`] is the action (`enum xdp_action`), or the error of a redirect with the highest bit set.
 pub const KIND_XDP: u8 = 5;
-/// [`DropKey::kind`]: a copy that the kernel made of a packet that went on: for packet sockets, of what is sent
-/// (`dev_queue_xmit_nit`, `net/core/dev.c`), or for a socket's error queue (`sock_queue_err_skb`, `net/core/skbuff.c`).
+/// [`DropKey::kind`]: a copy that the kernel made of a packet that went on: for packet sockets (`dev_queue_xmit_nit`,
+/// `net/core/dev.c`, and the queue of such a socket), or for a socket's error queue (`sock_queue_err_skb`,
+/// `net/core/skbuff.c`). What a packet socket had no room for userspace tells by the location.
 pub const KIND_COPY: u8 = 6;
 /// [`DropKey::reason`] of [`KIND_XDP`]: this bit marks the error number of a redirect that failed.
 pub const XDP_REDIRECT_FAILED: u32 = 1 << 31;
@@ -163,19 +166,22 @@ pub struct QdiscNote {
     pub unmatched: u64,
 }
 
-/// The last drop of an XDP program on one CPU that `kfree_skb` may report as well, as the next drop on that CPU.
+/// A frame that an XDP program dropped on one CPU, and that `kfree_skb` may report as well, as the next drop on that CPU: then
+/// it is that drop alone, else it is counted by the next program that runs on that CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct XdpNote {
     /// `jiffies64` at that drop.
     pub ticks: u64,
-    /// What it was counted by.
+    /// What it is to be counted by.
     pub key: DropKey,
+    /// Names that belong to the key.
+    pub names: PlaceNames,
     /// Whether `kfree_skb` reports the packet: one of the program's own values.
     pub tells: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// What the filters say: one of the `NOTED_*` values.
+    pub verdict: u32,
     /// Address of the `struct net_device` of the last redirect that failed, which some drivers report a second time as
     /// an exception; 0 when there is none.
     pub redirect_device: u64,
@@ -184,6 +190,16 @@ pub struct XdpNote {
     /// Address of the packet's `struct net_device`; 0 when there is no note. Last, beside what each run looks at.
     pub device: u64,
 }
+
+/// [`XdpNote::verdict`]: the frame is one of those that were asked for.
+pub const NOTED_COUNTED: u32 = 0;
+/// [`XdpNote::verdict`]: its namespace is unknown, so that a filter cannot decide; it is counted.
+pub const NOTED_UNDECIDED: u32 = 1;
+/// [`XdpNote::verdict`]: it is none of those that were asked for.
+pub const NOTED_FILTERED: u32 = 2;
+/// After so many nanoseconds `kfree_skb` does not report the noted packet any more. It comes a few instructions after the
+/// note, between which a virtual machine may have to wait for its processor.
+pub const MOST_NOTED_NS: u64 = 100_000_000;
 
 /// Kernel programs that count drops.
 pub const PROGRAMS: usize = 4;
@@ -254,7 +270,7 @@ pub struct CpuState {
     pub wanted_netns: u64,
     /// The reason of what this CPU is about to drop.
     pub qdisc: QdiscNote,
-    /// What an XDP program dropped just before.
+    /// What an XDP program dropped just before, and is not counted yet.
     pub xdp: XdpNote,
     /// One for each program, not 0 while it runs on this CPU: another one that comes in between counts itself as nested.
     pub busy: [u64; PROGRAMS],
@@ -346,9 +362,9 @@ const _: () = {
     // The kernel bounds one value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
-    assert!(size_of::<XdpNote>() == 80);
+    assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 216 + SCRATCH_LEN + 104);
+    assert!(size_of::<CpuState>() == 240 + SCRATCH_LEN + 104);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

@@ -6,8 +6,8 @@ use core::ptr::null_mut;
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tracer_common::{
-    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, OVERFLOW_SLOTS, PlaceNames, WAYS, overflow_slot, slot_of,
-    table_of,
+    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, PlaceNames,
+    WAYS, XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
@@ -100,20 +100,7 @@ unsafe fn fits(slot: *mut CacheSlot, key: &KeyWords) -> bool {
 #[inline(never)]
 fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
     let dropped = held.dropped();
-    // SAFETY: all elements are this CPU's own.
-    let counted = unsafe {
-        let slot = slot_for(held, &words(&raw const dropped.key));
-        if slot.is_null() {
-            count_in_hash(held, dropped, now)
-        } else if (*slot).count.packets == 0 {
-            (*slot).key = dropped.key;
-            (*slot).count = first(dropped.length, now);
-            Counted::First
-        } else {
-            add(&raw mut (*slot).count, dropped.length, now);
-            Counted::Added
-        }
-    };
+    let counted = count_in_slot_or_hash(held, &dropped.key, dropped.length, now);
     // At one place, so that the verifier walks the kernel's lists once.
     if counted == Counted::First {
         remember::<M>(held, skb, dropped);
@@ -121,53 +108,45 @@ fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
     counted
 }
 
-/// Takes back one drop without bytes that was counted by `key` on this CPU, in this generation or the one before. A count
-/// then can be less than 0 in one generation: sums over generations wrap. False where there is no room.
+/// Counts a frame that XDP dropped, which was noted.
 ///
 /// # Safety
-/// All elements are this CPU's own.
+/// `note` must be this CPU's own.
 #[inline(never)]
-pub(crate) unsafe fn take_back(held: Held, key: &DropKey) -> bool {
-    let now = ticks();
-    // SAFETY: the caller's; `slot_of` is less than the number of slots.
+pub(crate) unsafe fn count_noted(held: Held, note: &XdpNote) {
+    // SAFETY: all elements are this CPU's own.
     unsafe {
-        (*held.state).ticks = now;
+        let counters = &raw mut (*held.counts).counters;
+        (*held.state).hits[held.generation() as usize] += 1;
+        match note.verdict {
+            NOTED_FILTERED => return (*counters).filtered += 1,
+            NOTED_UNDECIDED => (*counters).unknown_netns += 1,
+            _ => {}
+        }
+        (*held.state).ticks = ticks();
+    }
+    if count_in_slot_or_hash(held, &note.key, 0, note.ticks) == Counted::First {
+        keep_names(held, &note.key, &note.names);
+    }
+}
+
+/// Counts one drop by its key in the first place that has room, the last of which always has.
+#[inline(never)]
+fn count_in_slot_or_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
+    // SAFETY: all elements are this CPU's own.
+    unsafe {
         let slot = slot_for(held, &words(key));
-        if !slot.is_null() {
-            // A free slot gets the key, any other one has it.
+        if slot.is_null() {
+            count_in_hash(held, key, length, now)
+        } else if (*slot).count.packets == 0 {
             (*slot).key = *key;
-            subtract(&raw mut (*slot).count, now);
-            return true;
-        }
-        let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
-        if let Some(count) = drops.get_ptr_mut(*key) {
-            subtract(count, now);
-            return true;
-        }
-        drops.insert(*key, less_one(now), BPF_NOEXIST.into()).is_ok()
-    }
-}
-
-/// Takes one drop out of a count, which may still be zeros.
-///
-/// # Safety
-/// `count` must be of this CPU.
-#[inline(always)]
-unsafe fn subtract(count: *mut DropCount, now: u64) {
-    // SAFETY: the caller's.
-    unsafe {
-        if (*count).packets == 0 {
-            *count = less_one(now);
+            (*slot).count = first(length, now);
+            Counted::First
         } else {
-            (*count).packets = (*count).packets.wrapping_sub(1);
+            add(&raw mut (*slot).count, length, now);
+            Counted::Added
         }
     }
-}
-
-/// A count that takes one back from an earlier generation.
-#[inline(always)]
-fn less_one(now: u64) -> DropCount {
-    DropCount { packets: u64::MAX, ..first(0, now) }
 }
 
 /// The counts of a first drop.
@@ -225,46 +204,62 @@ unsafe fn is(key: *const DropKey, wanted: &KeyWords) -> bool {
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
 #[inline(always)]
-unsafe fn count_in_hash(held: Held, dropped: &DropFacts, now: u64) -> Counted {
+unsafe fn count_in_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
     let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
-    if let Some(count) = drops.get_ptr_mut(dropped.key) {
+    if let Some(count) = drops.get_ptr_mut(*key) {
         // SAFETY: the element is this CPU's own.
-        unsafe { add_or_start(count, dropped.length, now) };
+        unsafe { add_or_start(count, length, now) };
         return Counted::Added;
     }
-    if drops.insert(dropped.key, first(dropped.length, now), BPF_NOEXIST.into()).is_ok() {
+    if drops.insert(*key, first(length, now), BPF_NOEXIST.into()).is_ok() {
         return Counted::First;
     }
     // Another CPU may have been first; this CPU's counts are zeros then.
-    if let Some(count) = drops.get_ptr_mut(dropped.key) {
+    if let Some(count) = drops.get_ptr_mut(*key) {
         // SAFETY: the element is this CPU's own.
-        unsafe { add_or_start(count, dropped.length, now) };
+        unsafe { add_or_start(count, length, now) };
         return Counted::Added;
     }
-    count_overflow(held, dropped);
+    count_overflow(held, key, length);
     Counted::Overflow
 }
 
 #[inline(always)]
-fn count_overflow(held: Held, dropped: &DropFacts) {
+fn count_overflow(held: Held, key: &DropKey, length: u32) {
     // SAFETY: all elements are this CPU's own.
     unsafe {
         (*held.counts).counters.overflow += 1;
-        let slot = held.generation() * OVERFLOW_SLOTS + overflow_slot(dropped.key.overflow_reason());
+        let slot = held.generation() * OVERFLOW_SLOTS + overflow_slot(key.overflow_reason());
         if let Some(count) = OVERFLOW.get_ptr_mut(slot) {
             (*count).packets += 1;
-            (*count).bytes += u64::from(dropped.length);
+            (*count).bytes += u64::from(length);
         }
     }
 }
 
-/// Keeps the names that belong to a new key. No room: they are unknown, the count is not touched.
+/// Keeps the names that belong to a new key.
 #[inline(always)]
 fn remember<M: Memory>(held: Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the packet is the one of `dropped`.
+    let names = unsafe { names::<M>(skb, dropped) };
+    keep_names(held, &dropped.key, &names);
+}
+
+/// The names that belong to the key of a drop.
+///
+/// # Safety
+/// `skb` must be the packet of `dropped`, or NULL where there is none.
+#[inline(always)]
+pub(crate) unsafe fn names<M: Memory>(skb: *const u8, dropped: &DropFacts) -> PlaceNames {
+    // SAFETY: the caller's.
     let interface = unsafe { interface_name::<M>(skb, dropped) };
-    let names = PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 };
+    PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 }
+}
+
+/// No room: the names are unknown, the count is not touched.
+#[inline(always)]
+fn keep_names(held: Held, key: &DropKey, names: &PlaceNames) {
     let places = if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 };
     // The first CPU's drop of the key decides.
-    let _ = places.insert(dropped.key, names, BPF_NOEXIST.into());
+    let _ = places.insert(key, names, BPF_NOEXIST.into());
 }

@@ -1,18 +1,19 @@
 //! Which drops are counted: those of one namespace, or of one interface.
 
-use tracer_common::{DropFacts, DropKey};
+use tracer_common::{DropFacts, DropKey, NOTED_COUNTED, NOTED_FILTERED, NOTED_UNDECIDED};
 
 use crate::config::config;
 
 /// What filters say of a drop.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Verdict {
     /// It is one of those that were asked for.
-    Counted,
+    Counted = NOTED_COUNTED,
     /// Its namespace is unknown: it may be one of those.
-    Undecided,
+    Undecided = NOTED_UNDECIDED,
     /// It is none of those.
-    Filtered,
+    Filtered = NOTED_FILTERED,
 }
 
 /// What the filters say of a drop. `wanted` is [`tracer_common::CpuState::wanted_netns`].

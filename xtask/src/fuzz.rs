@@ -58,11 +58,12 @@ fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
     for some in targets.chunks(SIDE_BY_SIDE) {
         let running =
             some.iter().map(|target| start(&binaries, target.as_ref(), seconds)).collect::<Result<Vec<_>>>()?;
-        for (target, child) in some.iter().map(AsRef::as_ref).zip(running) {
-            let output = child.wait_with_output().with_context(|| format!("fuzzing {target}"))?;
-            let said = String::from_utf8_lossy(&output.stderr);
+        for (target, mut child) in some.iter().map(AsRef::as_ref).zip(running) {
+            let status = child.wait().with_context(|| format!("fuzzing {target}"))?;
+            let said = fs::read(log(target)).with_context(|| format!("reading what {target} said"))?;
+            let said = String::from_utf8_lossy(&said);
             let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-            let Some(runs) = runs.filter(|_| output.status.success()) else {
+            let Some(runs) = runs.filter(|_| status.success()) else {
                 announce(format_args!("{target} failed:\n{said}"));
                 failed.push(target);
                 continue;
@@ -94,7 +95,7 @@ fn build() -> Result<PathBuf> {
         apt::install(&["g++"]).context("libFuzzer needs a C++ compiler")?;
     }
     announce("building the fuzz targets");
-    let target = cargo::root().join("target/fuzz");
+    let target = work();
     let host = Toolchain::find()?.host;
     let mut command = cargo::cargo();
     // With a target named, the flags are not those of build scripts.
@@ -107,8 +108,17 @@ fn build() -> Result<PathBuf> {
     Ok(target.join(host).join("release"))
 }
 
+fn work() -> PathBuf {
+    cargo::root().join("target/fuzz")
+}
+
+/// What a fuzzer says. A file, because a pipe that nobody reads yet would hold up the fuzzer.
+fn log(target: &str) -> PathBuf {
+    work().join("artifacts").join(format!("{target}.log"))
+}
+
 fn start(binaries: &Path, target: &str, seconds: u32) -> Result<Child> {
-    let work = cargo::root().join("target/fuzz");
+    let work = work();
     let (corpus, artifacts) = (work.join("corpus").join(target), work.join("artifacts"));
     for folder in [&corpus, &artifacts] {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -122,7 +132,8 @@ fn start(binaries: &Path, target: &str, seconds: u32) -> Result<Child> {
         command.arg(seeds);
     }
     announce(format_args!("fuzzing {target} for {seconds} s"));
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let log = fs::File::create(log(target)).with_context(|| format!("making {}", log(target).display()))?;
+    command.stdout(Stdio::null()).stderr(log);
     command.spawn().with_context(|| format!("cannot start {}", process::line(&command)))
 }
 

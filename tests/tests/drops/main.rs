@@ -1,5 +1,6 @@
 //! The table of provoked drops, each counted by the kernel program.
 
+mod sniffers;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         "counters_that_move_are_those_of_the_explanations",
         counters_that_move_are_those_of_the_explanations,
     ));
+    all.extend(sniffers::trials());
     trials::run(all)
 }
 

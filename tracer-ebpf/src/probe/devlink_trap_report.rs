@@ -9,7 +9,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{ABSENT, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
 
-use super::take;
+use super::{take, xdp};
 use crate::config::{at, config};
 use crate::guard::{self, Holder};
 use crate::maps::TRAP_NAMES;
@@ -38,7 +38,7 @@ unsafe fn report(skb: *const u8, metadata: *const u8) {
     guard::exclusively(Holder::DevlinkTrapReport, |held| {
         // SAFETY: as above; the state is this CPU's own.
         unsafe {
-            (*held.state).xdp.device = 0;
+            xdp::settle(held);
             let name: u64 = Probe::load(metadata, at!(trap_name));
             let device = Probe::load::<usize>(metadata, at!(trap_input_dev)) as *const u8;
             remember_names(metadata, name);

@@ -45,7 +45,7 @@ fn count_drop<M: Memory>(arguments: *const u8) {
             let reason = exact_reason(held.state, skb, reason);
             let location = Bytes::<8>.load::<u64>(arguments);
             skb::read::<M>(held, skb, location, reason, at!(arg_rx_sk).load(arguments));
-            xdp::settle::<M>(held, skb);
+            xdp::settle_with::<M>(held, skb);
             skb
         };
         take::<M>(held, skb);

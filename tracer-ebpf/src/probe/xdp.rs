@@ -2,20 +2,18 @@
 //! there is an `sk_buff` that `kfree_skb` could show.
 //!
 //! XDP also runs on `sk_buff`s: then the same tracepoints come first, and `kfree_skb` right after them. That drop is
-//! counted there alone, where more is known of it. `docs/fields.md` has the rules, with the functions of the kernel that
+//! counted there alone, where more is known of it: here it is noted until the next drop on this CPU. `docs/fields.md` has the rules, with the functions of the kernel that
 //! they come from.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_common::{CpuState, XDP_REDIRECT_FAILED};
+use tracer_common::{CpuState, MOST_NOTED_NS, XDP_REDIRECT_FAILED};
 
-use super::count;
+use super::take;
 use crate::config::{Bytes, at, config};
-use crate::filter::Verdict;
-use crate::guard::{self, Held, Holder};
+use crate::guard::{self, Held, Holder, barrier};
 use crate::memory::{Memory, Probe};
-use crate::skb;
-use crate::{account, record};
+use crate::{account, filter, skb};
 
 /// `enum xdp_action` (`include/uapi/linux/bpf.h`).
 const XDP_TX: u32 = 3;
@@ -27,9 +25,6 @@ const BPF_XDP_CPUMAP: u32 = 35;
 const BPF_XDP_ENTITY: usize = 2;
 /// Index of the driver's own program in `net_device.xdp_state` (`XDP_MODE_DRV`).
 const XDP_MODE_DRV: usize = 1;
-/// The tracepoint and `kfree_skb` are a few instructions apart, between which a virtual machine may have to wait for its
-/// processor: nanoseconds.
-const MOST_BETWEEN: u64 = 100_000_000;
 
 /// A program aborted, gave a verdict that does not exist, or its frame could not be sent back.
 #[raw_tracepoint(tracepoint = "xdp_exception")]
@@ -121,7 +116,7 @@ impl Tells {
     }
 }
 
-/// Counts one drop, unless `kfree_skb` is sure to, or `is_told` says that it was counted before.
+/// Counts or notes one drop, unless `kfree_skb` is sure to count it, or `is_told` says that it was reported before.
 #[inline(always)]
 fn report(holder: Holder, device: *const u8, reason: u32, tells: Tells, is_told: impl FnOnce(*mut CpuState) -> bool) {
     if tells == Tells::Surely {
@@ -130,35 +125,65 @@ fn report(holder: Holder, device: *const u8, reason: u32, tells: Tells, is_told:
     guard::exclusively(holder, |held| {
         // SAFETY: the state is this CPU's own; the device is the tracepoint's.
         unsafe {
-            let note = &raw mut (*held.state).xdp;
-            (*note).device = 0;
             if is_told(held.state) {
                 return;
             }
-            (*note).tells = tells as u32;
+            settle(held);
             skb::read_frame(held, device, reason);
-            let overflow = (*held.counts).counters.overflow;
-            let verdict = count::<Probe>(held, core::ptr::null());
-            if (*note).tells == Tells::Never as u32 {
-                if verdict != Verdict::Filtered && config!(events) != 0 {
-                    record::send::<Probe>(held, core::ptr::null());
-                }
-            } else if verdict == Verdict::Counted && (*held.counts).counters.overflow == overflow {
-                // No record: it could not be taken back.
-                (*note).ticks = account::ticks();
-                (*note).key = held.dropped().key;
-                (*note).device = device as u64;
+            if tells == Tells::Never || device.is_null() {
+                take::<Probe>(held, core::ptr::null());
+            } else {
+                note(held, device, tells);
             }
         }
     });
 }
 
-/// Takes back what an XDP program was noted to have dropped, if the drop at hand, the next one on this CPU, is that packet.
+/// Notes the drop at hand, which `kfree_skb` may report next on this CPU. Nothing is counted yet, for what readings show is
+/// never taken back; and there is no record of it, for that could not be.
+///
+/// # Safety
+/// The state is this CPU's own, and `device` that of the drop at hand.
+#[inline(always)]
+unsafe fn note(held: Held, device: *const u8, tells: Tells) {
+    let dropped = held.dropped();
+    // SAFETY: the caller's.
+    unsafe {
+        let note = &raw mut (*held.state).xdp;
+        (*note).key = dropped.key;
+        (*note).names = account::names::<Probe>(core::ptr::null(), dropped);
+        (*note).verdict = filter::verdict(dropped, (*held.state).wanted_netns) as u32;
+        (*note).tells = tells as u32;
+        (*note).ticks = account::ticks();
+        barrier();
+        (*note).device = device as u64;
+    }
+}
+
+/// Counts the frame that is noted, if there is one: the drop at hand is none of `kfree_skb`, which alone could be of the same
+/// packet.
+///
+/// # Safety
+/// The state is this CPU's own.
+#[inline(always)]
+pub(super) unsafe fn settle(held: Held) {
+    // SAFETY: the caller's.
+    unsafe {
+        let note = &raw mut (*held.state).xdp;
+        if (*note).device != 0 {
+            (*note).device = 0;
+            account::count_noted(held, &*note);
+        }
+    }
+}
+
+/// Forgets the frame that is noted, if there is one and the drop at hand, the next one on this CPU, is that packet; else
+/// counts it.
 ///
 /// # Safety
 /// All elements are this CPU's own; `skb` is the packet of the drop at hand.
 #[inline(always)]
-pub(super) unsafe fn settle<M: Memory>(held: Held, skb: *const u8) {
+pub(super) unsafe fn settle_with<M: Memory>(held: Held, skb: *const u8) {
     // SAFETY: the caller's.
     unsafe {
         if (*held.state).xdp.device != 0 {
@@ -168,7 +193,7 @@ pub(super) unsafe fn settle<M: Memory>(held: Held, skb: *const u8) {
 }
 
 /// # Safety
-/// As [`settle`].
+/// As [`settle_with`].
 #[inline(never)]
 unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
     let dropped = held.dropped();
@@ -183,15 +208,13 @@ unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
             && dropped.device != 0
             && has_generic_program::<M>(M::device_of(skb, dropped));
         let is_of = dropped.device == device || is_generic;
-        let is_next = is_recent((*note).ticks);
-        if is_general && is_of && is_next && account::take_back(held, &(*note).key) {
-            let hits = &raw mut (*held.state).hits[held.generation() as usize];
-            *hits = (*hits).wrapping_sub(1);
+        if !(is_general && is_of && is_recent((*note).ticks)) {
+            account::count_noted(held, &*note);
         }
     }
 }
 
-/// Whether this frame's failed redirect was counted just before: some drivers report it as an exception too
+/// Whether this frame's failed redirect was reported just before: some drivers report it as an exception too
 /// (`ixgbe_run_xdp`, `netvsc_run_xdp`).
 ///
 /// # Safety
@@ -210,7 +233,7 @@ unsafe fn is_redirect_told(state: *mut CpuState, device: *const u8) -> bool {
 /// Whether so little time has passed since `ticks` that the kernel may still be at the same packet.
 #[inline(always)]
 fn is_recent(ticks: u64) -> bool {
-    account::ticks().wrapping_sub(ticks) * u64::from(config!(tick_ns)) <= MOST_BETWEEN
+    account::ticks().wrapping_sub(ticks) * u64::from(config!(tick_ns)) <= MOST_NOTED_NS
 }
 
 /// Whether a generic XDP program is attached, which runs on `sk_buff`s: a device cannot have one of its driver's at the

@@ -23,6 +23,8 @@ pub(crate) use owner::{Route, Socket};
 /// Address families of sockets whose messages never leave this host (`include/linux/socket.h`).
 const AF_UNIX: u16 = 1;
 const AF_NETLINK: u16 = 16;
+/// That of packet sockets, as sniffers have.
+const AF_PACKET: u16 = 17;
 
 /// Reads what accounting needs into this CPU's memory. `location` and `reason` are the tracepoint's.
 ///
@@ -52,7 +54,7 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
         let protocol = u16::from_be(M::field(skb, at!(skb_protocol)));
         let flags: u8 = M::field(skb, at!(skb_pkt_type));
         let is_copy = u32::from(flags) & config!(pkt_type_mask) == config!(pkt_type_outgoing);
-        keep_kind(to, protocol, kind((*to).length, protocol, (*to).family, is_copy));
+        keep_kind(to, protocol, kind((*to).length, protocol, (*to).family, is_copy, (*to).key.ifindex));
     }
 }
 
@@ -117,15 +119,17 @@ unsafe fn keep_kind(to: *mut DropFacts, protocol: u16, kind: u8) {
     barrier();
 }
 
-/// What was freed: a packet of a network, or something else that passes the same tracepoint.
+/// What was freed: a packet of a network, or something else that passes the same tracepoint. What is in the queue of a packet
+/// socket has no device any more, but the index of the interface that it came in by; what such a socket sends has none.
 #[inline(always)]
-const fn kind(length: u32, protocol: u16, family: u16, is_copy: bool) -> u8 {
+const fn kind(length: u32, protocol: u16, family: u16, is_copy: bool, ifindex: u32) -> u8 {
     if length == 0 && protocol == 0 {
         return KIND_EMPTY;
     }
     match family {
         AF_UNIX => KIND_UNIX,
         AF_NETLINK => KIND_NETLINK,
+        AF_PACKET if ifindex != 0 => KIND_COPY,
         _ if is_copy => KIND_COPY,
         _ => KIND_PACKET,
     }

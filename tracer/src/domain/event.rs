@@ -100,7 +100,7 @@ pub enum Kind {
     Unix,
     /// A netlink message of this host.
     Netlink,
-    /// A copy that the kernel made of a packet that went on, such as one for a sniffer of what is sent.
+    /// A copy that the kernel made of a packet that went on, such as one for a sniffer.
     Copy,
     /// An empty buffer without headers, such as the one with which the kernel tries out a device that comes up.
     Empty,
@@ -168,11 +168,14 @@ impl Place {
         self.kind == Kind::Netlink
     }
 
-    /// As [`Place::kind`], also where only the function tells that a netlink message was to be delivered.
+    /// As [`Place::kind`], also where only the function tells that a netlink message, or what a packet socket gets of a
+    /// packet, was to be delivered.
     pub fn kind_of(kind: Kind, ifindex: u32, location: &Location) -> Kind {
-        let symbol = location.symbol.as_ref();
-        let delivers = ifindex == 0 && symbol.is_some_and(|symbol| is_netlink_delivery(&symbol.name));
-        if delivers && kind == Kind::Packet { Kind::Netlink } else { kind }
+        match &location.symbol {
+            Some(symbol) if kind == Kind::Packet && ifindex == 0 && is_netlink_delivery(&symbol.name) => Kind::Netlink,
+            Some(symbol) if kind == Kind::Packet && is_packet_socket(&symbol.name) => Kind::Copy,
+            _ => kind,
+        }
     }
 }
 
@@ -195,6 +198,13 @@ fn is_netlink_delivery(symbol: &str) -> bool {
     )
 }
 
+/// Is this a function of the kernel by which a packet socket gets a packet (`net/packet/af_packet.c`)? Only pointers lead to
+/// them, so that no compiler puts them elsewhere. Protocols have what they received as a clone then, or gave it back.
+fn is_packet_socket(symbol: &str) -> bool {
+    let function = symbol.split('.').next().unwrap_or(symbol);
+    matches!(function, "packet_rcv" | "tpacket_rcv" | "packet_rcv_spkt")
+}
+
 /// The reason's name; none on kernels whose tracepoint does not give a reason.
 pub(crate) fn reason_name(reason: &Reason) -> Option<&str> {
     (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
@@ -215,6 +225,16 @@ pub struct DropTotal {
     pub last_seen: Timestamp,
     /// Who heard them; nobody where the kernel's own counters tell.
     pub seen_by: &'static [Origin],
+}
+
+impl DropTotal {
+    /// Adds other drops of the place.
+    pub fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes = self.bytes.zip(other.bytes).map(|(bytes, more)| bytes + more);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
 }
 
 /// What the leading bytes of a packet start with, or would start with where there are none.
@@ -267,6 +287,9 @@ mod tests {
         }
         for symbol in ["udp_queue_rcv_one_skb", "netlink_dump", "netlink_unicast_kernel", ""] {
             assert!(!is_netlink_delivery(symbol), "{symbol}");
+        }
+        for (symbol, is) in [("packet_rcv", true), ("tpacket_rcv.cold", true), ("packet_rcv_fanout", false)] {
+            assert_eq!(is_packet_socket(symbol), is, "{symbol}");
         }
     }
 }

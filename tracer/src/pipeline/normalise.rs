@@ -67,10 +67,18 @@ impl Normaliser {
 
     /// Totals by place.
     pub fn totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
-        let mut all = Vec::with_capacity(totals.counts.len());
+        let mut all: Vec<DropTotal> = Vec::with_capacity(totals.counts.len());
+        // A copy is one by its key or by its function: keys of one place.
+        let mut copies = HashMap::<Arc<Place>, usize>::new();
         for (key, count) in &totals.counts {
             let place = self.place(key, count.names, |location| totals.traps.get(&location).copied());
-            all.push(self.total(place, count));
+            let total = self.total(Arc::clone(&place), count);
+            let next = all.len();
+            let at = if place.kind == Kind::Copy { *copies.entry(place).or_insert(next) } else { next };
+            match all.get_mut(at) {
+                Some(known) => known.add(&total),
+                None => all.push(total),
+            }
         }
         all
     }

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    CacheSlot, Counts, CpuState, DropCount, DropKey, GENERATIONS, OVERFLOW_SLOTS, OverflowCount, PlaceNames,
-    SiteBucket, SiteKey, Table, TrapNames, overflow_reason,
+    CacheSlot, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS, OverflowCount,
+    PlaceNames, SiteBucket, SiteKey, Table, TrapNames, XdpNote, overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -46,6 +47,8 @@ pub(super) struct Generations {
     has_overflow: [bool; GENERATIONS as usize],
     /// How many tables a generation has.
     table_count: u32,
+    /// What the programs of each CPU have noted.
+    notes: Vec<Noted>,
     /// What one look-up of all CPUs' counts yields, and as many zeros; kept, because they are large.
     buffer: Vec<u8>,
     zeros: Vec<u8>,
@@ -86,6 +89,7 @@ impl Generations {
             used_tables: [0; GENERATIONS as usize],
             has_overflow: [false; GENERATIONS as usize],
             table_count,
+            notes: vec![Noted::default(); cpus],
             buffer: vec![0; size_of::<Counts>() * cpus],
             zeros: vec![0; size_of::<Counts>() * cpus],
         })
@@ -100,7 +104,7 @@ impl Generations {
         let before = thread_time();
         let states = self.states()?;
         self.drain(idle, &states, totals)?;
-        totals.settle();
+        self.count_notes(&[usize::from(idle != 0)], false, &states, totals);
         self.read_state(&states, totals)?;
         let taken = thread_time().saturating_sub(before);
         tracing::debug!("a reading took {taken:?} of CPU time, without the grace period");
@@ -114,8 +118,26 @@ impl Generations {
         // What is wrong with one of them does not keep the other from being read.
         let drained = [0, 1].map(|generation| self.drain(generation, &states, totals));
         drained.into_iter().collect::<io::Result<()>>()?;
-        totals.settle();
+        self.count_notes(&[0, 1], true, &states, totals);
         self.read_state(&states, totals)
+    }
+
+    /// Counts the frames that are noted, and that `kfree_skb` cannot report any more, until a program does: on a CPU that
+    /// drops no more none would. `drained` are the generations that were just read.
+    fn count_notes(&mut self, drained: &[usize], is_last: bool, states: &[CpuState], totals: &mut Totals) {
+        let Self { notes, clock, max_rows, .. } = self;
+        for (noted, state) in notes.iter_mut().zip(states) {
+            if noted.is_counted && drained.iter().any(|at| state.hits[*at] != noted.hits[*at]) {
+                totals.add_noted(&noted.note, *clock, true, *max_rows);
+                noted.is_counted = false;
+            }
+            if !noted.is_counted && (noted.is_past(state) || is_last) && state.xdp.device != 0 {
+                totals.add_noted(&state.xdp, *clock, false, *max_rows);
+                noted.is_counted = true;
+            }
+        }
+        totals.hits += notes.iter().filter(|noted| noted.is_counted).count() as u64;
+        totals.settle();
     }
 
     /// Takes what one generation has, which no program uses.
@@ -152,9 +174,8 @@ impl Generations {
         // Cleared before it is added up, so that nothing is added twice whatever fails below.
         counts.update(&index.to_ne_bytes(), zeros)?;
         let at = usize::from(index != 0);
-        // Less than 0 on one CPU in one generation where more was taken back than counted.
-        hits[at] = states.iter().fold(0, |sum, state| sum.wrapping_add(state.hits[at]));
-        sums.totals.hits = hits[0].wrapping_add(hits[1]);
+        hits[at] = states.iter().map(|state| state.hits[at]).sum();
+        sums.totals.hits = hits.iter().sum();
         for (bytes, state) in buffer.chunks_exact(size_of::<Counts>()).zip(states) {
             let Ok(cpu) = Counts::read_from_bytes(bytes) else { continue };
             cpu.slots.iter().for_each(|slot| sums.add(slot.key, &slot.count, state));
@@ -262,6 +283,35 @@ impl Generations {
             (state.netns_ops, state.wanted_netns) = (netns_ops, wanted_netns);
         }
         self.state.update(&0_u32.to_ne_bytes(), states.as_bytes())
+    }
+}
+
+/// What the programs of one CPU had noted at a reading. The next run there that counts a drop counts or forgets the note.
+#[derive(Clone)]
+struct Noted {
+    note: XdpNote,
+    /// [`CpuState::hits`] at that time.
+    hits: [u64; GENERATIONS as usize],
+    since: Instant,
+    /// It is in the totals, until what a program counts takes its place: that is in the generation in which this CPU's drops
+    /// become more.
+    is_counted: bool,
+}
+
+impl Noted {
+    /// Whether `state` has had its note for so long that `kfree_skb` cannot report it. A CPU's state is read while programs
+    /// change it: only what is the same in two readings counts.
+    fn is_past(&mut self, state: &CpuState) -> bool {
+        if self.note != state.xdp || self.hits != state.hits {
+            *self = Self { note: state.xdp, hits: state.hits, ..Self::default() };
+        }
+        self.since.elapsed() > Duration::from_nanos(2 * MOST_NOTED_NS)
+    }
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self { note: XdpNote::default(), hits: [0; GENERATIONS as usize], since: Instant::now(), is_counted: false }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use tracer_common::{Counters, DropCount, DropKey, OverflowCount, PlaceNames, TrapNames};
+use tracer_common::{
+    Counters, DropCount, DropKey, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, TrapNames, XdpNote,
+};
 
 /// Counts of one key over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +78,21 @@ impl Totals {
         }
     }
 
-    /// To be called when a reading is complete. The kernel program takes back drops of XDP that `kfree_skb` counts
-    /// ([`tracer_common::XdpNote`]), by a count of less than 0 that may be in another generation: rows of which nothing is
-    /// left go, and those below 0, whose drops were counted by reason, are taken from there.
+    /// Adds a frame of XDP that the kernel program has noted and not counted yet, or takes it out again; but not to `hits`.
+    pub(super) fn add_noted(&mut self, note: &XdpNote, clock: Ticks, is_out: bool, max_rows: usize) {
+        let packets = if is_out { u64::MAX } else { 1 };
+        let counters = &mut self.counters;
+        match note.verdict {
+            NOTED_FILTERED => return counters.filtered = counters.filtered.wrapping_add(packets),
+            NOTED_UNDECIDED => counters.unknown_netns = counters.unknown_netns.wrapping_add(packets),
+            _ => {}
+        }
+        let times = DropCount { packets, bytes: 0, first_ticks: low(note.ticks), last_ticks: low(note.ticks) };
+        self.add(note.key, clock.dated(&times, note.ticks), || note.names, max_rows);
+    }
+
+    /// To be called when a reading is complete. Frames that are taken out again ([`Totals::add_noted`]) may leave rows of
+    /// nothing, and rows below 0 of what was counted by reason, which are taken from there.
     pub(super) fn settle(&mut self) {
         let below_zero: Vec<_> =
             self.counts.extract_if(|_, count| count.packets == 0 || count.packets.cast_signed() < 0).collect();
@@ -134,8 +148,7 @@ pub(super) struct Ticks {
 impl Ticks {
     /// The time of the low 32 bits `ticks`, which are not after `latest`: of one CPU and one generation, which is short.
     fn at(&self, ticks: u32, latest: u64) -> u64 {
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
-        let before = (latest as u32).wrapping_sub(ticks);
+        let before = low(latest).wrapping_sub(ticks);
         let behind = i128::from(self.jiffies) - (i128::from(latest) - i128::from(before));
         let ns = i128::from(self.ns) - behind * i128::from(self.tick_ns);
         u64::try_from(ns.max(0)).unwrap_or(u64::MAX)
@@ -153,6 +166,12 @@ impl Ticks {
     }
 }
 
+/// The low 32 bits of `jiffies64`.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+const fn low(ticks: u64) -> u32 {
+    ticks as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,11 +180,6 @@ mod tests {
 
     fn count(packets: u64, first_ns: u64, last_ns: u64) -> Count {
         Count { packets, bytes: packets * 10, first_ns, last_ns, names: PlaceNames::default() }
-    }
-
-    /// Of XDP, which knows no bytes.
-    fn frames(packets: u64) -> Count {
-        Count { packets, ..count(0, 600, 600) }
     }
 
     #[test]
@@ -190,41 +204,42 @@ mod tests {
         assert_eq!(totals.counters.overflow, 4);
     }
 
+    /// A frame of XDP on one of two interfaces.
+    fn noted(ifindex: u32) -> XdpNote {
+        let key = DropKey { kind: tracer_common::KIND_XDP, ifindex, ..DropKey::default() };
+        XdpNote { ticks: CLOCK.jiffies, key, ..XdpNote::default() }
+    }
+
     #[test]
-    fn drops_taken_back_in_another_generation_leave_no_row() {
-        let key = DropKey { kind: tracer_common::KIND_XDP, ..DropKey::default() };
+    fn a_noted_frame_that_is_taken_out_again_leaves_no_row() {
         let mut totals = Totals::default();
-        let taken_back = frames(u64::MAX);
-        totals.add(key, frames(2), PlaceNames::default, 10);
-        totals.settle();
-        for left in [1, 0] {
-            totals.add(key, taken_back, PlaceNames::default, 10);
+        for (is_out, left) in [(false, 1), (true, 0)] {
+            totals.add_noted(&noted(1), CLOCK, is_out, 10);
             totals.settle();
-            assert_eq!(totals.accounted(), left);
+            assert_eq!((totals.accounted(), totals.counts.is_empty()), (left, is_out));
         }
-        assert_eq!((totals.counts.len(), totals.overflow.len()), (0, 0));
+        assert!(totals.overflow.is_empty());
     }
 
     #[test]
-    fn drops_taken_back_in_one_reading_may_come_first() {
-        let key = DropKey { kind: tracer_common::KIND_XDP, ..DropKey::default() };
+    fn noted_frames_that_were_counted_by_reason_are_taken_out_there() {
         let mut totals = Totals::default();
-        totals.add(key, frames(u64::MAX), PlaceNames::default, 10);
-        totals.add(key, frames(3), PlaceNames::default, 10);
+        totals.add_noted(&noted(1), CLOCK, false, 1);
+        totals.add_noted(&noted(2), CLOCK, false, 1);
+        totals.add_noted(&noted(2), CLOCK, false, 1);
+        totals.add_noted(&noted(1), CLOCK, true, 1);
         totals.settle();
-        assert_eq!(totals.accounted(), 2);
-    }
-
-    #[test]
-    fn drops_counted_by_reason_are_taken_back_there() {
-        let key = |ifindex| DropKey { kind: tracer_common::KIND_XDP, ifindex, ..DropKey::default() };
-        let mut totals = Totals::default();
-        totals.add(key(1), frames(1), PlaceNames::default, 1);
-        totals.add(key(2), frames(2), PlaceNames::default, 1);
-        totals.add(key(2), frames(u64::MAX), PlaceNames::default, 1);
+        totals.add_noted(&noted(2), CLOCK, true, 1);
         totals.settle();
         assert_eq!(totals.overflow[&None], OverflowCount { packets: 1, bytes: 0 });
-        assert_eq!((totals.accounted(), totals.counters.overflow), (1, 1));
+        assert_eq!((totals.accounted(), totals.counters.overflow), (0, 1));
+    }
+
+    #[test]
+    fn noted_frames_that_are_filtered_are_no_drops() {
+        let mut totals = Totals::default();
+        totals.add_noted(&XdpNote { verdict: NOTED_FILTERED, ..noted(1) }, CLOCK, false, 10);
+        assert_eq!((totals.counters.filtered, totals.accounted()), (1, 0));
     }
 
     #[test]
