@@ -58,11 +58,12 @@ pub(super) fn in_a_bare_machine(series: &str, program: &Path, target: &str, step
 
 /// Whether it printed the snapshot of a run with the best backend.
 fn judge(output: &str, release: &str) -> Result<()> {
-    let document = output.lines().find(|line| line.starts_with('{')).context("no document")?;
-    let document: Value = serde_json::from_str(document)?;
-    let told = ["/schema", "/kernel", "/step/source", "/sources/0/ledger/unread"].map(|path| document.pointer(path));
+    let document = output.find("{\"schema\"").and_then(|start| output.get(start..)).context("no document")?;
+    let mut documents = serde_json::Deserializer::from_str(document).into_iter::<Value>();
+    let document = documents.next().context("an empty document")??;
+    let found = ["/schema", "/kernel", "/backend/source", "/sources/0/ledger/lost"].map(|path| document.pointer(path));
     let expected = ["droptrace.snapshot.v1".into(), release.into(), "ebpf".into(), Value::from(0)];
-    ensure!(told == expected.each_ref().map(Some), "the document tells {told:?}, not {expected:?}");
+    ensure!(found == expected.each_ref().map(Some), "the document has {found:?}, not {expected:?}");
     Ok(())
 }
 
@@ -70,15 +71,20 @@ fn judge(output: &str, release: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "droptrace: counting\n{\"schema\":\"droptrace.snapshot.v1\",\"kernel\":\"6.12.1\",\
-        \"step\":{\"source\":\"ebpf\"},\"sources\":[{\"ledger\":{\"unread\":0}}]}\n";
+    /// The document that the writer's own test holds.
+    const DOCUMENT: &str =
+        include_str!("../../../tracer/src/snapshot/snapshots/tracer__snapshot__tests__the_document.snap");
 
     #[test]
-    fn a_run_that_did_not_listen_well_is_no_proof() {
-        judge(GOOD, "6.12.1").unwrap();
-        assert!(judge(GOOD, "6.1").is_err());
-        assert!(judge(&GOOD.replace("ebpf", "counters"), "6.12.1").is_err());
-        assert!(judge(&GOOD.replace("\"unread\":0", "\"unread\":1"), "6.12.1").is_err());
-        assert!(judge("droptrace: not found\n", "6.12.1").is_err());
+    fn a_run_that_lost_drops_or_took_another_backend_is_no_proof() {
+        let good = format!("droptrace: counting\n{DOCUMENT}\ndroptrace: done\n");
+        judge(&good, "6.18.44").unwrap();
+        assert!(judge(&good, "6.1").is_err());
+        assert!(
+            judge(&good.replace("\"backend\":{\"source\":\"ebpf\"", "\"backend\":{\"source\":\"x\""), "6.18.44")
+                .is_err()
+        );
+        assert!(judge(&good.replace("\"lost\":0", "\"lost\":1"), "6.18.44").is_err());
+        assert!(judge("droptrace: not found\n", "6.18.44").is_err());
     }
 }
