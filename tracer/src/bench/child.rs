@@ -111,7 +111,7 @@ impl Child {
                 bail!(Interrupted);
             }
             if so_far > START_PATIENCE {
-                bail!(Absent(format!("does not listen {} s after its start", START_PATIENCE.as_secs())));
+                bail!(Absent(format!("is not attached {} s after its start", START_PATIENCE.as_secs())));
             }
             thread::sleep(POLL);
         }
@@ -122,7 +122,7 @@ impl Child {
     }
 
     pub(super) fn usage(&self) -> Result<Usage> {
-        usage(self.pid()).context("cannot tell what a program takes")
+        usage(self.pid()).context("cannot read the CPU time and memory of a program")
     }
 
     /// Ctrl-C, and what it printed on stdout and stderr.

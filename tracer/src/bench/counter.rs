@@ -46,7 +46,7 @@ fn loopback_drops(text: &str) -> Result<u64> {
 fn nftables(text: &str) -> Result<u64> {
     let document: serde_json::Value = serde_json::from_str(text)?;
     let objects = document["nftables"].as_array().context("nft prints no list")?;
-    objects.iter().find_map(|object| object["counter"]["packets"].as_u64()).context("nft tells no counter")
+    objects.iter().find_map(|object| object["counter"]["packets"].as_u64()).context("nft shows no counter")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The processors that this process may use.
 pub(super) fn allowed() -> Result<Vec<usize>> {
-    let set = sched_getaffinity(None).context("cannot tell which processors may be used")?;
+    let set = sched_getaffinity(None).context("cannot read which CPUs may be used")?;
     Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }
 

@@ -11,7 +11,7 @@ use super::{Spread, words};
 use crate::render::html::{Escaped, write_head, write_row};
 use crate::render::plot::{self, Bar, Curves};
 
-const TITLE: &str = "What it costs to listen to drops";
+const TITLE: &str = "Cost of tracing drops";
 
 /// Writes the page: machine, tables, plots, commands.
 pub fn write_html(out: &mut impl Write, report: &Report) -> io::Result<()> {

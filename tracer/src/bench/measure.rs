@@ -117,7 +117,7 @@ impl<'o> Bench<'o> {
             cpus,
             netns: Netns::new()?,
             folder: Folder::new()?,
-            own: env::current_exe().context("cannot tell where droptrace itself is")?,
+            own: env::current_exe().context("cannot find droptrace's own binary")?,
             speeds: HashMap::new(),
             places: HashMap::new(),
             absent: HashMap::new(),

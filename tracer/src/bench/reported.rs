@@ -141,7 +141,7 @@ fn both(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
     let ledger = document["sources"].as_array().and_then(|sources| sources.iter().find(|it| it["source"] == "ebpf"));
     let missed = ledger.context("droptrace took one source only")?["ledger"]["missed"].as_u64();
-    let seen = at_places(&document["drops"], is_here)?.context("droptrace tells no drops")?;
+    let seen = at_places(&document["drops"], is_here)?.context("droptrace reports no drops")?;
     let lost = vec![("missed".to_owned(), missed.unwrap_or(0))];
     Ok(Reported { seen, lost, tells_losses: true, ..Reported::default() })
 }
@@ -157,7 +157,7 @@ fn at_places(rows: &Value, is_here: impl Fn(u64) -> bool) -> Result<Option<u64>>
 /// The last document of `stat`, or the ledger of `trace`.
 fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
-    let sources = document["sources"].as_array().context("droptrace tells no sources")?;
+    let sources = document["sources"].as_array().context("droptrace reports no sources")?;
     let ledger = |name: &str| sources.iter().find(|source| source["source"] == name).map(|source| &source["ledger"]);
     if let Some(ledger) = ledger("ebpf") {
         return ebpf(ledger);

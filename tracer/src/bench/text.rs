@@ -27,7 +27,7 @@ pub fn write_text(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for line in textwrap::wrap(words::MEANING, WIDTH) {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "--format json and --html tell the commands.")?;
+    writeln!(out, "--format json and --html have the commands.")?;
     if !report.complete {
         writeln!(out, "Ended early: not all of it was measured.")?;
     }

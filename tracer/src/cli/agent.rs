@@ -195,7 +195,7 @@ impl Agent<'_> {
             }
             Err(error) => {
                 if self.work.failed_reads == 0 {
-                    tracing::warn!("cannot read the totals; droptrace_reads_total tells how often: {error:#}");
+                    tracing::warn!("cannot read the totals (droptrace_reads_total counts this): {error:#}");
                 }
                 self.work.failed_reads += 1;
             }
@@ -276,7 +276,7 @@ fn reloaded(args: &AgentArgs, before: &Settings, web_before: &WebConfig, identit
     let settings = before.reloaded(settings);
     let web = settings.web()?;
     if let Some(section) = web.lost_since(web_before) {
-        bail!("{section} is gone, so that others could scrape or listen; start droptrace anew if that is meant");
+        bail!("{section} is gone, so that others could read the metrics; restart droptrace if that is intended");
     }
     let pushes = otlp::options(&settings.otlp, identity)?;
     Ok((settings, web, pushes))

@@ -153,7 +153,7 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, whose old content goes with the first result, instead of to stdout;
+    /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -171,11 +171,11 @@ pub struct CommonArgs {
     #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
     pub color: ColorChoice,
 
-    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Capture backend; auto takes the first that works, and says what it loses
+    /// Capture backend; auto selects the first that works, and reports what it loses
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
@@ -187,7 +187,7 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     pub mode: Mode,
 
-    /// Keys that have room in the kernel between two readings for certain; drops of further keys may be counted by reason only.
+    /// Aggregation keys that certainly have room in the kernel between two readings; drops of further keys may be counted by reason only.
     /// Each takes up to 176 bytes of memory for each CPU; hosts with more than 128 CPUs have less room by default
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
@@ -210,7 +210,7 @@ pub struct StatArgs {
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
 
-    /// What comes first: most packets, bytes or packets a second; by name; or the latest drop
+    /// Order of the rows
     #[arg(long, value_enum, default_value_t, value_name = "BY")]
     pub sort: SortBy,
 
@@ -314,23 +314,23 @@ pub enum Format {
 /// The capture backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Source {
-    /// The kernel program, else the drop monitor, else the kernel's own counters
+    /// The BPF program, else the drop monitor, else the kernel's own counters
     #[default]
     Auto,
-    /// The kernel program on `kfree_skb`
+    /// The BPF program on `kfree_skb`
     Ebpf,
-    /// The kernel's drop monitor, over generic netlink; it is one for the whole host
+    /// The kernel's drop monitor, over generic netlink; a host has only one
     NetDm,
-    /// The two at once: each drop is reported once, with the sources that saw it
+    /// Both at once: each drop is reported once, with the backends that saw it
     Both,
 }
 
 /// What the drop monitor is asked to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NetDmMode {
-    /// Each packet, as far as its queue and the socket hold them; what they do not hold is counted
+    /// Each packet; packets that find no room in its queue or the socket are counted as lost
     Packet,
-    /// Hits by drop site, cheaper, without reasons; some are lost without a count
+    /// Hits by drop site: cheaper, without reasons; some are lost without a count
     Summary,
 }
 

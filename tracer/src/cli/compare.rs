@@ -64,7 +64,7 @@ fn options(args: &CompareArgs) -> Result<Options> {
 }
 
 fn report(session: &mut Session, late: &Late) -> Result<CompareReport> {
-    let material = session.comparable()?.context("only one source listened")?;
+    let material = session.comparable()?.context("only one backend ran")?;
     Ok(CompareReport {
         host: session.host().clone(),
         started_at: session.started_at(),

@@ -96,7 +96,7 @@ pub(super) fn resolve(args: &CommonArgs) -> Result<Target> {
 }
 
 fn interface(wanted: Option<netns::Target>, name: &str) -> Result<Target> {
-    let own = || netns::Target::own().context("cannot tell this process's network namespace");
+    let own = || netns::Target::own().context("cannot read this process's network namespace");
     let within = wanted.map_or_else(own, Ok)?;
     let ifindex = match within.namespace().and_then(|namespace| interfaces::index(namespace, name)) {
         Ok(ifindex) => ifindex,

@@ -59,7 +59,7 @@ fn capabilities(facts: &Facts) -> Check {
     ];
     let held = wanted.into_iter().filter(|(_, capability)| facts.capabilities.contains(*capability));
     let held: Vec<_> = held.map(|(name, _)| name).collect();
-    let found = if held.is_empty() { "none of use".into() } else { held.join(", ") };
+    let found = if held.is_empty() { "none that is needed".into() } else { held.join(", ") };
     let is_of_rights =
         |obstacle: &Obstacle| matches!(obstacle, Obstacle::Capabilities { .. } | Obstacle::UserNamespace);
     match facts.obstacles().into_iter().find(is_of_rights) {
@@ -92,7 +92,7 @@ fn tracepoint(btf: &KernelBtf) -> Check {
             NAME,
             State::Degraded,
             "kfree_skb(skb, location)",
-            &"this kernel gives no reasons (they came with 5.17); drops are told by place alone",
+            &"this kernel reports no reasons (5.17 and later do); drops are grouped by drop site alone",
         ),
         Err(error) => bad(NAME, State::Missing, "unknown", &error),
     }
@@ -158,7 +158,7 @@ fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
             NAME,
             State::Degraded,
             format!("others run it in {} mode", mode.name()),
-            &"by it droptrace would hear what they hear, and leave it as it is",
+            &"droptrace would receive the same messages, and change nothing",
         ),
         Err(net_dm::Error::Netlink(netlink::Error::NoFamily { .. })) => {
             bad(NAME, State::Missing, "not registered here", &"see the backends below")
@@ -171,8 +171,8 @@ fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
 async fn devices() -> Check {
     const NAME: &str = "devices with devlink";
     match net_dm::devlink_devices().await {
-        Ok(0) => good(NAME, "none, so no hardware tells its drops"),
-        Ok(devices) => good(NAME, format!("{devices}, whose traps tell hardware drops")),
+        Ok(0) => good(NAME, "none, so no hardware reports its drops"),
+        Ok(devices) => good(NAME, format!("{devices}, whose traps report hardware drops")),
         Err(error) => bad(NAME, State::Degraded, "cannot be told", &error),
     }
 }

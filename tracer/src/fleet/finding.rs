@@ -42,7 +42,7 @@ pub enum Kind {
     LossUnknown,
     /// Hosts whose rows and ledger do not agree.
     Unbalanced,
-    /// Hosts of which snapshots were left out because they tell of a time that is counted already.
+    /// Hosts of which snapshots were left out because they cover a time that is counted already.
     Duplicate,
 }
 

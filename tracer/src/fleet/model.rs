@@ -103,7 +103,7 @@ pub struct Host {
     pub lost: Option<Amount>,
     /// What it told contradicts itself so many times: rows and ledger do not agree.
     pub unbalanced: u64,
-    /// Snapshots that were left out because they tell of a time that is counted already.
+    /// Snapshots that were left out because they cover a time that is counted already.
     pub duplicates: u64,
     /// It should have told something and did not.
     pub silence: Option<Silence>,

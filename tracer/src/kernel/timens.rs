@@ -34,7 +34,7 @@ impl ClockOffsets {
         let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get()).to_string();
         let is_in = |pid: &&str| fs::read_link(format!("/proc/{pid}/ns/time_for_children")).is_ok_and(|of| of == own);
         let Some(pid) = ["self", &parent, "1"].into_iter().find(is_in) else {
-            tracing::debug!("no process tells the offsets of this time namespace; none are assumed");
+            tracing::debug!("no process shows the offsets of this time namespace; droptrace assumes 0");
             return Self::default();
         };
         match fs::read_to_string(format!("/proc/{pid}/timens_offsets")) {

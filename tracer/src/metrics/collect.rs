@@ -41,7 +41,7 @@ pub struct Work {
     pub read_duration: Duration,
     /// When the last one that did not fail was done.
     pub last_read: Timestamp,
-    /// How long it last took to put the figures into the text that scrapes get.
+    /// Duration of the last encoding of the metrics.
     pub encode_duration: Duration,
 }
 
@@ -180,7 +180,7 @@ impl Collector {
         [
             gauge(
                 "droptrace_series",
-                "Series of drops, with the one for all others",
+                "Series of drops, including the one for all others",
                 None,
                 count(self.series.iter().len()),
             ),
@@ -240,19 +240,19 @@ fn of_work(work: &Work) -> [Family; 4] {
         },
         gauge(
             "droptrace_read_duration",
-            "How long the last reading took",
+            "Duration of the last reading",
             seconds,
             measure(work.read_duration.as_secs_f64()),
         ),
         gauge(
             "droptrace_last_read_timestamp",
-            "When the totals were read last, seconds since the epoch",
+            "Time of the last successful reading, in seconds since the epoch",
             seconds,
             measure(process::seconds(work.last_read)),
         ),
         gauge(
             "droptrace_scrape_duration",
-            "How long it last took to put the figures into the text that scrapes get",
+            "Duration of the last encoding of the metrics",
             seconds,
             measure(work.encode_duration.as_secs_f64()),
         ),

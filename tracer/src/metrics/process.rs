@@ -20,13 +20,7 @@ pub(super) fn families(started_at: Timestamp) -> impl Iterator<Item = Family> {
     [
         Some(family("process_cpu", "Processor time of this process", "seconds", Kind::Counter, cpu_seconds().into())),
         memory.map(|bytes| {
-            family(
-                "process_resident_memory",
-                "Memory of this process that is in RAM",
-                "bytes",
-                Kind::Gauge,
-                bytes.into(),
-            )
+            family("process_resident_memory", "Resident memory of this process", "bytes", Kind::Gauge, bytes.into())
         }),
         // Every exporter has the other one, which makes it dear to ask a whole engine for.
         Some(family("droptrace_start_time", life, "seconds", Kind::Gauge, seconds(started_at).into())),

@@ -65,16 +65,14 @@ pub fn explain(family: &str, surroundings: &Surroundings) -> String {
              as root, in the first network namespace"
         ),
         Ok(None) => format!("no module of this kernel says in {path} that it brings it"),
-        Err(error) => format!("whether a module could bring it cannot be told: {path}: {error}"),
+        Err(error) => format!("whether a module provides it is unknown: {path}: {error}"),
     };
     let namespace = match surroundings.namespace {
         Namespace::First => "this is the first network namespace, so that is not the reason",
         Namespace::Other => {
             "this is not the first network namespace, and many families answer in the first one only; look there"
         }
-        Namespace::Unknown => {
-            "whether this is the first network namespace cannot be told; many families answer there only"
-        }
+        Namespace::Unknown => "whether this is the first network namespace is unknown; many families answer there only",
     };
     format!("family {family}: not registered here\n  module: {module}\n  namespace: {namespace}")
 }

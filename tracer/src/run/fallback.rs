@@ -8,7 +8,7 @@ use crate::backend::net_dm::AlertMode;
 /// One capture backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureBackend {
-    /// The kernel program on `kfree_skb`, attached so.
+    /// The BPF program on `kfree_skb`, attached so.
     Ebpf(Mode),
     /// The kernel's drop monitor, in this mode.
     NetDm(AlertMode),
@@ -59,13 +59,13 @@ impl CaptureBackend {
             }
             Self::Ebpf(_) | Self::Both(..) => "nothing",
             Self::NetDm(AlertMode::Packet) => {
-                "namespaces, packets without a MAC header, and under load drops, whose number is told"
+                "namespaces, packets without a MAC header, and under load drops, which it counts"
             }
             Self::NetDm(AlertMode::Summary) => {
                 "reasons, interfaces, bytes, single drops, and some drops without a count"
             }
             Self::Counters => {
-                "places, reasons, bytes, single drops, other namespaces, and all drops that nothing counts"
+                "drop sites, reasons, bytes, single drops, other namespaces, and all drops that no counter counts"
             }
         }
     }

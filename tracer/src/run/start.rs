@@ -112,7 +112,7 @@ fn watch(names: &Arc<Names>, source: &EbpfSource) -> Option<Watcher> {
 fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
     if !unavailable.0.is_empty() {
         tracing::warn!("{unavailable}");
-        tracing::warn!("droptrace listens by {taken} instead, which loses {}", taken.loses());
+        tracing::warn!("droptrace uses {taken} instead, which loses {}", taken.loses());
     }
 }
 
@@ -127,7 +127,10 @@ struct Ears {
 
 impl Ears {
     async fn listen(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Self> {
-        ensure!(backend.tells_single_drops() || options.events.is_none(), "it tells counts only, and no single drops");
+        ensure!(
+            backend.tells_single_drops() || options.events.is_none(),
+            "this backend reports counts only, and no single drops"
+        );
         let mut ears = Self::default();
         match backend {
             CaptureBackend::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),
@@ -184,10 +187,10 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
 
 async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDmSource> {
     if options.netns.is_some() {
-        bail!("--netns: the drop monitor does not tell network namespaces; --source ebpf does");
+        bail!("--netns: the drop monitor does not report network namespaces; --source ebpf does");
     }
     if options.ifindex != 0 && mode == AlertMode::Summary {
-        bail!("--interface: the drop monitor does not tell interfaces in summary mode; in packet mode it does");
+        bail!("--interface: the drop monitor does not report interfaces in summary mode; in packet mode it does");
     }
     let source = NetDmSource::start(&net_dm::Options {
         mode,
@@ -219,10 +222,12 @@ pub(crate) fn explained(error: net_dm::Error) -> anyhow::Error {
 fn start_counters(options: &Options) -> Result<Counters> {
     let own = netns::own().unwrap_or(0);
     if options.netns.as_ref().is_some_and(|netns| netns.inum != own) {
-        bail!("--netns: the kernel's own counters are told only of the namespace that droptrace runs in");
+        bail!(
+            "--netns: the kernel's own counters are those of the namespace that droptrace runs in; `ip netns exec NAME droptrace` runs it in another"
+        );
     }
     if options.ifindex != 0 {
-        bail!("--interface: most of the kernel's own counters do not tell interfaces");
+        bail!("--interface: most of the kernel's own counters have no interface");
     }
     Ok(Counters::start(own)?)
 }

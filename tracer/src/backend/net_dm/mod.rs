@@ -138,7 +138,7 @@ impl NetDmSource {
         let mut session = Session::begin(control, wanted, drops, NoteFile::default()).await?;
         if session.owner() == Owner::Others {
             tracing::warn!(
-                "somebody else runs the drop monitor, in {} mode: droptrace listens to it and changes nothing",
+                "another process runs the drop monitor, in {} mode: droptrace receives its messages and changes nothing",
                 session.running().mode.name()
             );
         }

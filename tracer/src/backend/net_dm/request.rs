@@ -104,10 +104,10 @@ impl Request {
         match self {
             Self::Probe => "whether the drop monitor runs (an empty NET_DM_CMD_CONFIG)",
             Self::Config(_) => "the drop monitor's settings (NET_DM_CMD_CONFIG)",
-            Self::ConfigGet => "to tell the drop monitor's settings (NET_DM_CMD_CONFIG_GET)",
+            Self::ConfigGet => "to report the drop monitor's settings (NET_DM_CMD_CONFIG_GET)",
             Self::Start(_) => "to start the drop monitor (NET_DM_CMD_START)",
             Self::Stop(_) => "to stop the drop monitor (NET_DM_CMD_STOP)",
-            Self::StatsGet => "to tell the drop monitor's statistics (NET_DM_CMD_STATS_GET)",
+            Self::StatsGet => "to report the drop monitor's statistics (NET_DM_CMD_STATS_GET)",
         }
     }
 

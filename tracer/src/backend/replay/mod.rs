@@ -137,7 +137,7 @@ impl Recording {
         }
         self.start = match line::parse(&self.text) {
             Ok(Entry::Start(start)) => start,
-            Ok(_) => return Err(Error::NotARecording("its first line does not tell the host; it was cut".into())),
+            Ok(_) => return Err(Error::NotARecording("its first line does not name the host; it was cut".into())),
             Err(refused) => return Err(Error::NotARecording(refused.to_string())),
         };
         Ok(())

@@ -24,8 +24,8 @@ Examples:
   droptrace agent --otlp http://prometheus:9090/api/v1/otlp
 
 The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options on the command line \
-count more than those in the file. SIGHUP has both files read anew; what then is wrong is reported, and the agent goes on as \
-before.
+override those in the file. After SIGHUP the agent reads both files again; it reports what is wrong, and keeps the previous \
+settings then.
 
 Paths: /metrics the metrics, /-/healthy whether the agent runs, /-/ready whether the metrics are there and fresh.
 Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
@@ -33,7 +33,7 @@ Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 /// Options of `agent`.
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
-    /// Read options from this file (TOML); those on the command line count more
+    /// Read options from this file (TOML); options on the command line override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -41,7 +41,7 @@ pub struct AgentArgs {
     #[command(flatten)]
     pub knobs: Knobs,
 
-    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -57,7 +57,7 @@ pub struct Knobs {
     #[arg(long)]
     pub listen_insecure: bool,
 
-    /// Encrypt, and ask for passwords, as this file says: web.config of Prometheus' exporters
+    /// TLS and passwords, in the format of web.config of Prometheus' exporters
     #[arg(long, value_name = "FILE")]
     pub web_config: Option<PathBuf>,
 
@@ -65,11 +65,11 @@ pub struct Knobs {
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
 
-    /// Series of drops that there may be; what has none of its own is in one for all others [default: 500]
+    /// Limit of the series of drops; all further drops are in one series for all others [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub max_series: Option<u16>,
 
-    /// Capture backend; auto takes the first that works, and says what it loses [default: auto]
+    /// Capture backend; auto selects the first that works, and reports what it loses [default: auto]
     #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
     #[arg(value_name = "auto|ebpf|net-dm")]
     pub source: Option<Source>,
@@ -78,7 +78,7 @@ pub struct Knobs {
     #[arg(long, value_name = "TARGET")]
     pub netns: Option<String>,
 
-    /// Keys that have room in the kernel between two readings; drops of further keys may be counted by reason only [default: 8192; less
+    /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only [default: 8192; less
     /// with more than 128 CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]

@@ -31,7 +31,7 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, whose old content goes with the first result, instead of to stdout;
+    /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub struct CompareArgs {
     #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
     pub color: ColorChoice,
 
-    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 

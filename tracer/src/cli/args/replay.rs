@@ -31,7 +31,7 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, whose old content goes with the first result, instead of to stdout;
+    /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -25,20 +25,20 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
     pub duration: Duration,
 
-    /// Write it to this file, whose old content goes with the first result, instead of to stdout;
+    /// Write it to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Capture backend; auto takes the first that works, and says what it loses
+    /// Capture backend; auto selects the first that works, and reports what it loses
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
-    /// Say more on stderr about what goes on; -vv also has the kernel program speak
+    /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Keys that have room in the kernel between two readings; drops of further keys may be counted by reason only
+    /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,

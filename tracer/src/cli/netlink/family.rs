@@ -42,7 +42,7 @@ fn write_text(out: &mut impl Write, details: &Details, policies: Option<&Policie
     section(out, "operations", headings, [true, false, false, false, false], operations.collect())?;
     match policies {
         Some(policies) => write_policies(out, details, policies),
-        None => writeln!(out, "\npolicies: this kernel does not tell them (5.7 and later do)"),
+        None => writeln!(out, "\npolicies: this kernel does not report them (5.7 and later do)"),
     }
 }
 

@@ -94,7 +94,7 @@ impl<'n> Named<'n> {
 
     fn write_text(&self, out: &mut impl Write, own: Option<u32>) -> io::Result<()> {
         if self.listeners.is_empty() {
-            return writeln!(out, "nobody listens to netlink multicasts");
+            return writeln!(out, "no socket receives netlink multicasts");
         }
         let headings = ["PROTOCOL", "PORT", "USED", "BUFFER", "FULL", "DROPS", "PROCESS", "NETNS", "GROUPS"];
         let rows = self.listeners.iter().map(|listener| self.row(listener, own));
@@ -104,7 +104,7 @@ impl<'n> Named<'n> {
         if self.listeners.iter().all(|listener| listener.has_all_groups) {
             return Ok(());
         }
-        writeln!(out, "+: and groups above 32, if any, which the kernel does not tell here")
+        writeln!(out, "+: and groups above 32, if any, which the kernel does not report here")
     }
 
     fn row(&self, listener: &Listener, own: Option<u32>) -> [String; 9] {
@@ -212,7 +212,7 @@ mod tests {
     fn a_row_for_each_listener() {
         insta::assert_snapshot!(shown(&found(), |named, out| named.write_text(out, Some(1))));
         let nobody = shown(&[], |named, out| named.write_text(out, Some(1)));
-        assert_eq!(nobody, "nobody listens to netlink multicasts\n");
+        assert_eq!(nobody, "no socket receives netlink multicasts\n");
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn lost(view: &View<'_>) -> Option<Finding> {
         .evidence("of all that was dropped", 100.0 * sum / (counted + sum), "%")
         .evidence("hosts that lost some", figure(lost.len()), "hosts")
         .hosts(view, lost.into_iter().map(|(id, lost)| (id, Some(lost))), "packets")
-        .means("The ledger of these hosts shows drops that are in no count, by reason or by place.")
+        .means("The ledger of these hosts shows drops that are in no count, neither by reason nor by drop site.")
         .next(&["droptrace doctor", "droptrace stat --duration 10s"]);
     Some(draft.done())
 }
@@ -112,7 +112,7 @@ fn unbalanced(view: &View<'_>) -> Option<Finding> {
     let draft = Draft::new(Kind::Unbalanced, Severity::Warning, title)
         .evidence("hosts", figure(hosts_off.len()), "hosts")
         .hosts(view, hosts_off, "packets")
-        .means("What they told was changed on its way, or droptrace erred.")
+        .means("Their data was changed on its way, or droptrace has a fault.")
         .next(&["droptrace snapshot | jq .sources"]);
     Some(draft.done())
 }
@@ -123,7 +123,7 @@ fn duplicates(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let snapshots = twice.iter().map(|(_, host)| Amount::from(host.duplicates)).sum::<Amount>();
-    let title = format!("snapshots of {} tell of a time that is counted already", hosts(twice.len()));
+    let title = format!("snapshots of {} cover a time that is counted already", hosts(twice.len()));
     let draft = Draft::new(Kind::Duplicate, Severity::Warning, title)
         .evidence("left out", snapshots.float(), "snapshots")
         .hosts(view, twice.into_iter().map(|(id, _)| (id, None)), "packets")

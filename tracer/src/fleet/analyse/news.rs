@@ -140,13 +140,13 @@ impl<'v, 'f> Comparison<'v, 'f> {
 
     fn new_place(&self, cause: Cause<'f>, sites: &[(Site<'f>, ByHost)]) -> Option<Finding> {
         let (foremost, row) = sites.iter().max_by(|one, other| total(&one.1).total_cmp(&total(&other.1)))?;
-        let place = foremost.symbol.or(foremost.trap_group).unwrap_or("an unknown place");
+        let place = foremost.symbol.or(foremost.trap_group).unwrap_or("an unknown drop site");
         let more = if sites.len() > 1 { format!(" and at {} more", sites.len() - 1) } else { String::new() };
         let title = format!("{} at {place}{more} is new: on {}", cause.name(), hosts(row.len()));
-        let draft = Draft::new(Kind::NewPlace, Severity::Notice, title)
-            .cause(self.view, cause)
-            .symbol(foremost.symbol)
-            .means("The reason is known, this place is not: new traffic, a new kernel, or a function of another name.");
+        let draft =
+            Draft::new(Kind::NewPlace, Severity::Notice, title).cause(self.view, cause).symbol(foremost.symbol).means(
+                "The reason is known, this drop site is not: new traffic, a new kernel, or a function of another name.",
+            );
         let draft = draft.evidence("new places", figure(sites.len()), "places");
         Some(self.evidence(draft, row, self.seconds, 0.0).done())
     }

@@ -186,7 +186,7 @@ fn endpoint(url: &str) -> Result<String, EngineError> {
         _ => return Err(refused("it starts with neither http:// nor https://")),
     }
     if !has_valid_port(authority) {
-        return Err(refused("its port is none from 1 to 65535"));
+        return Err(refused("its port is not between 1 and 65535"));
     }
     if authority.as_str().contains('@') {
         let cause = "passwords do not belong into arguments, which all users can read: --http-config takes them";

@@ -167,7 +167,7 @@ fn advice(status: u16) -> &'static str {
         401 | 403 => "--http-config names a file with a password or token",
         404 | 405 => "give the address with the path that the engine's /api/v1/query is under",
         429 => "it is asked too much: try later, or ask for less with a shorter --range or with --match",
-        500..=599 => "its log may tell more",
+        500..=599 => "its log may have more",
         _ => "is it the address of an engine?",
     }
 }

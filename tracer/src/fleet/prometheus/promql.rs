@@ -60,7 +60,7 @@ impl Scope {
     /// When something is no name of a label, or there is none.
     pub fn new(identity: &[String], matchers: &[String]) -> Result<Self, EngineError> {
         if identity.is_empty() {
-            let cause = "agents are told apart by one label at least, such as instance";
+            let cause = "at least one label must identify an agent, such as instance";
             return Err(EngineError::Settings(cause.into()));
         }
         if let Some(wrong) = identity.iter().find(|name| !is_label(name)) {

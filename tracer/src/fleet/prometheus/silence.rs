@@ -57,8 +57,8 @@ impl Reader<'_> {
             let last = last.get(&agent);
             let why = match (down.contains(&agent), last) {
                 (true, Some(_)) => "its target is down",
-                (true, None) => "its target is down, and never told anything in that time",
-                (false, _) => "the engine hears nothing of it any more, and has no target for it",
+                (true, None) => "its target is down, and had no sample in that time",
+                (false, _) => "the engine has no samples of it any more, and no target for it",
             };
             let seconds = last.map(|last| window.end - last);
             self.host(agent, |host| host.silence = Some(Silence { seconds, why: why.to_owned() }));
@@ -111,7 +111,7 @@ impl Reader<'_> {
             let more = names.len().saturating_sub(NAMED);
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             let first = names[..names.len().min(NAMED)].join(", ");
-            format!("{first}{more} tell of one machine: its drops may be counted by each")
+            format!("{first}{more} report one machine: each may count its drops")
         };
         let more = several.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("and so do several agents each of {more} more machines"));
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn agents_of_one_machine_are_told() {
         let both = gather(Scene { now: THREE, speak: &["h:1", "h:2", "h:3"], ..SCENE }, Duration::ZERO);
-        assert_eq!(both.notes, ["h:1, h:2 tell of one machine: its drops may be counted by each"]);
+        assert_eq!(both.notes, ["h:1, h:2 report one machine: each may count its drops"]);
         let seven: &[Agent] = &[
             ("h:1", "a", "m1"),
             ("h:2", "a", "m1"),
@@ -226,7 +226,7 @@ mod tests {
         ];
         let speak = &["h:1", "h:2", "h:3", "h:4", "h:5", "h:6", "h:7"];
         let all = gather(Scene { now: seven, speak, ..SCENE }, Duration::ZERO);
-        let told = "h:1, h:2, h:3, h:4, h:5 and 2 more tell of one machine: its drops may be counted by each";
+        let told = "h:1, h:2, h:3, h:4, h:5 and 2 more report one machine: each may count its drops";
         assert_eq!(all.notes, [told]);
     }
 }

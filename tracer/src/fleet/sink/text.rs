@@ -97,7 +97,7 @@ impl<W: Write> Text<'_, W> {
             self.wrapped(&evidence.join("; "), "   ", "     ")?;
         }
         if let Some(told) = told {
-            return writeln!(self.out, "   what it means and what to run next: as in {told}");
+            return writeln!(self.out, "   its meaning and the commands to run next: as in {told}");
         }
         if !finding.meaning.is_empty() {
             self.wrapped(&finding.meaning, "   ", "   ")?;

@@ -55,7 +55,7 @@ pub(super) fn refused(report: &Report) -> Vec<String> {
     let mut lines: Vec<_> = all().take(REFUSED).map(|refused| format!("{}: {}", refused.file, refused.why)).collect();
     let more = all().count() - lines.len();
     if more > 0 {
-        lines.push(format!("… and {} more; --format json tells all", grouped(more)));
+        lines.push(format!("… and {} more; --format json has all", grouped(more)));
     }
     lines
 }

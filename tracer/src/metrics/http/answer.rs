@@ -68,7 +68,7 @@ pub(super) async fn answer(request: &Request<Incoming>, shared: &Shared, place: 
         "/-/healthy" => plain(StatusCode::OK, "droptrace runs\n"),
         "/-/ready" => ready(shared),
         "/" => with_type(StatusCode::OK, "text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes())),
-        _ => plain(StatusCode::NOT_FOUND, "not here: / tells what is\n"),
+        _ => plain(StatusCode::NOT_FOUND, "not found: / lists the pages\n"),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn judge(signal: Signal, answer: &Answer) -> Verdict {
 fn refused(answer: &Answer) -> Verdict {
     let status = answer.status;
     let why = match status {
-        300..400 => format!("it answers {status} and names another place, which is not followed"),
+        300..400 => format!("it answers {status} and redirects to another address, which droptrace does not follow"),
         _ if answer.is_protobuf || answer.body.is_empty() => format!("it answers {status}"),
         _ => format!("it answers {status}: {}", excerpt(&answer.body)),
     };

@@ -44,7 +44,7 @@ pub enum EndpointError {
     #[error("a URL with a user's name shows it to everyone; put an Authorization header into the headers file instead")]
     UserInfo,
     /// With a port that does not exist.
-    #[error("its port is none from 1 to 65535")]
+    #[error("its port is not between 1 and 65535")]
     Port,
     /// With something that paths cannot be put behind.
     #[error("`/v1/metrics` or `/v1/logs` is put behind the URL, so it cannot have a query")]

@@ -63,10 +63,10 @@ impl Lane {
             tracing::warn!("{url} takes {signal} again; {} pushes failed", self.failures);
         }
         if !verdict.is_delivered() && self.failures == 0 {
-            tracing::warn!("cannot push {signal} to {url}: {why}; this is tried again, and told when it works");
+            tracing::warn!("cannot push {signal} to {url}: {why}; droptrace tries again, and logs when it works");
         }
         if verdict.outcome == Outcome::Partly && !self.told_rejected {
-            tracing::warn!("{url} does not take all {signal}: {why}; this is told once, and counted");
+            tracing::warn!("{url} does not accept all {signal}: {why}; this is logged once, and counted");
             self.told_rejected = true;
         }
     }

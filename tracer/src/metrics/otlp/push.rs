@@ -34,7 +34,7 @@ pub struct Options {
     pub logs: Option<Endpoint>,
     /// From one push of figures to the next.
     pub interval: Duration,
-    /// How long a push may take.
+    /// Time limit of a push.
     pub timeout: Duration,
 }
 

@@ -144,7 +144,7 @@ const fn words(cause: Cause) -> &'static str {
         Cause::Undecodable => "in messages that made no sense",
         Cause::NetDmOverflow | Cause::EbpfOverflow => "counted by reason only",
         Cause::Interrupted => "while others had stopped it",
-        Cause::TooManyPlaces => "at more than 64 places a second",
+        Cause::TooManyPlaces => "at more than 64 drop sites a second",
         Cause::AlertBufferReplaced => "while an alert was sent",
         Cause::EbpfMissed => "while it was running on that CPU already",
     }

@@ -25,7 +25,7 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
             Ledger::Ebpf(ledger) => ebpf(&mut text, ledger),
             Ledger::NetDm(ledger) => net_dm(&mut text, ledger),
             Ledger::Counters(CountersLedger { counted }) => {
-                _ = write!(text, "counters rose by {} in all, some of them for the same packet; ", Grouped(*counted));
+                _ = write!(text, "counters rose by {} in total, some of them for the same packet; ", Grouped(*counted));
                 text.push_str("lost: unknown (most drops have no counter)");
                 false
             }
@@ -46,7 +46,7 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
     match ledger.lost() {
         0 => text.push_str("nothing lost"),
         lost => {
-            _ = write!(text, "lost {} (the kernel program was running on that CPU already)", Grouped(lost));
+            _ = write!(text, "lost {} (the BPF program was already running on that CPU)", Grouped(lost));
         }
     }
     if unknown_netns > 0 {
@@ -75,14 +75,19 @@ fn net_dm(text: &mut String, ledger: &NetDmLedger) -> bool {
         Some(0) => text.push_str("nothing lost"),
         Some(lost) => {
             let (queue, socket) = (tail_drops.unwrap_or_default(), socket_drops.unwrap_or_default());
-            _ = write!(text, "lost {} = {} the kernel's queue was full", Grouped(lost), Grouped(queue));
-            _ = write!(text, " + {} the socket was full + {} undecodable", Grouped(socket), Grouped(undecodable));
+            _ = write!(text, "lost {} = {} because the kernel's queue was full", Grouped(lost), Grouped(queue));
+            _ = write!(
+                text,
+                " + {} because the socket was full + {} undecodable",
+                Grouped(socket),
+                Grouped(undecodable)
+            );
         }
         None => _ = write!(text, "lost: unknown ({})", unknown(ledger)),
     }
     let off = ledger.unaccounted();
     if off != 0 {
-        _ = write!(text, "; THE SUM IS OFF BY {off}: a fault of droptrace");
+        _ = write!(text, "; ledger mismatch: the sum is off by {off}, a fault of droptrace");
     }
     off == 0 && ledger.lost() == Some(0)
 }
@@ -95,18 +100,18 @@ fn times(count: u64) -> String {
 fn unknown(ledger: &NetDmLedger) -> String {
     let mut why = Vec::new();
     if !ledger.counts_losses {
-        why.push("summary mode leaves out hits while it hands its counts over, and does not count them".to_owned());
+        why.push("summary mode leaves out hits while it sends its counts, and does not count them".to_owned());
     }
     if ledger.at_limit > 0 {
-        why.push(format!("{} summaries had room for no more places", Grouped(ledger.at_limit)));
+        why.push(format!("{} summaries were full at 64 drop sites", Grouped(ledger.at_limit)));
     }
     if ledger.overruns > 0 {
         why.push(format!("the socket overran {}", times(ledger.overruns)));
     }
     if ledger.interruptions > 0 {
-        why.push(format!("others stopped or took over the drop monitor {}", times(ledger.interruptions)));
+        why.push(format!("other processes stopped or took over the drop monitor {}", times(ledger.interruptions)));
     }
-    if why.is_empty() { "this kernel does not tell".into() } else { why.join("; ") }
+    if why.is_empty() { "this kernel does not report the number".into() } else { why.join("; ") }
 }
 
 /// `records: 10 offered = 10 submitted + 0 suppressed + 0 ring_full; 10 submitted = 10 delivered + 0 undecodable`.
@@ -128,10 +133,10 @@ pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
         _ = write!(text, " + {} undecodable", Grouped(undecodable));
         let (pending, unaccounted) = (ledger.pending(), ledger.unaccounted());
         if pending != 0 {
-            _ = write!(text, " + {pending} unread");
+            _ = write!(text, " + {pending} pending");
         }
         if unaccounted != 0 {
-            _ = write!(text, "; THE SUM IS OFF BY {unaccounted}: a fault of droptrace");
+            _ = write!(text, "; ledger mismatch: the sum is off by {unaccounted}, a fault of droptrace");
         }
         let healthy = undecodable == 0 && pending >= 0 && unaccounted == 0;
         let held_back = held_back(source, &ledger).map(|text| LedgerLine { text, healthy: true });
@@ -140,8 +145,8 @@ pub(super) fn events(sources: &[SourceReport]) -> Vec<LedgerLine> {
     lines.flatten().flatten().collect()
 }
 
-/// `held back: 10 at udp_queue_rcv_one_skb+0x437 (SOCKET_RCVBUFF); bound, for each CPU: 5 records a second of each flow, 55 of
-/// each function and reason`.
+/// `held back: 10 at udp_queue_rcv_one_skb+0x437 (SOCKET_RCVBUFF); limit for each CPU: 5 records a second of each flow, 55 of
+/// each drop site and reason`.
 fn held_back(source: &SourceReport, ledger: &EventLedger) -> Option<String> {
     let (first, rest) = source.held_back.split_at_checked(MOST_SITES).unwrap_or((&source.held_back, &[]));
     let sites: Vec<String> = first.iter().map(site).collect();
@@ -150,8 +155,8 @@ fn held_back(source: &SourceReport, ledger: &EventLedger) -> Option<String> {
     if !rest.is_empty() {
         _ = write!(text, ", {} elsewhere", Grouped(ledger.suppressed.saturating_sub(shown)));
     }
-    _ = write!(text, "; bound, for each CPU: {} records a second of each flow", Grouped(ledger.rate.into()));
-    _ = write!(text, ", {} of each function and reason", Grouped(ledger.site_rate()));
+    _ = write!(text, "; limit for each CPU: {} records a second of each flow", Grouped(ledger.rate.into()));
+    _ = write!(text, ", {} of each drop site and reason", Grouped(ledger.site_rate()));
     (!source.held_back.is_empty()).then_some(text)
 }
 
@@ -159,14 +164,14 @@ fn site(HeldBack { reason, location, records }: &HeldBack) -> String {
     format!("{} at {} ({})", Grouped(*records), fit::location(location, usize::MAX), fit::reason(reason))
 }
 
-/// `union: 20 heard by ebpf + 18 by net_dm = 20 drops + 18 heard twice`.
+/// `union: 20 seen by ebpf + 18 by net_dm = 20 drops + 18 seen by both`.
 pub(super) fn union(ledger: &DedupeLedger) -> LedgerLine {
     let DedupeLedger { ebpf, net_dm, unique, duplicates, pending } = *ledger;
-    let mut text = format!("union: {} heard by ebpf", Grouped(ebpf.delivered));
+    let mut text = format!("union: {} seen by ebpf", Grouped(ebpf.delivered));
     _ = write!(text, " + {} by net_dm = {} drops", Grouped(net_dm.delivered), Grouped(unique));
-    _ = write!(text, " + {} heard twice", Grouped(duplicates));
+    _ = write!(text, " + {} seen by both", Grouped(duplicates));
     if pending > 0 {
-        _ = write!(text, " + {} that wait", Grouped(pending));
+        _ = write!(text, " + {} pending", Grouped(pending));
     }
     _ = write!(text, "; by ebpf only {}", Grouped(ebpf.alone.total()));
     let without = ebpf.alone.no_mac_header;
@@ -176,7 +181,7 @@ pub(super) fn union(ledger: &DedupeLedger) -> LedgerLine {
     _ = write!(text, ", by net_dm only {}", Grouped(net_dm.alone.total()));
     let unaccounted = ledger.unaccounted();
     if unaccounted != 0 {
-        _ = write!(text, "; THE SUM IS OFF BY {unaccounted}: a fault of droptrace");
+        _ = write!(text, "; ledger mismatch: the sum is off by {unaccounted}, a fault of droptrace");
     }
     LedgerLine { text, healthy: unaccounted == 0 }
 }
@@ -223,7 +228,7 @@ mod tests {
     #[test]
     fn nested_and_missed_drops_are_lost() {
         let (text, is_healthy) = line(EbpfLedger { missed: 8, nested: 4, ..SOUND });
-        assert!(text.ends_with("; lost 12 (the kernel program was running on that CPU already)"), "{text}");
+        assert!(text.ends_with("; lost 12 (the BPF program was already running on that CPU)"), "{text}");
         assert!(!is_healthy);
     }
 
@@ -247,18 +252,18 @@ mod tests {
     fn the_drop_monitor_tells_what_it_lost_and_where() {
         let mut source = net_dm_source();
         let expected = "ledger: 1,000 drops = 990 accounted + 6 overflow + 4 filtered; lost 123 = \
-                        20 the kernel's queue was full + 100 the socket was full + 3 undecodable";
+                        20 because the kernel's queue was full + 100 because the socket was full + 3 undecodable";
         assert_eq!(one(source.clone()), (expected.into(), false));
         let Ledger::NetDm(ledger) = &mut source.ledger else { panic!("a sample of the drop monitor") };
         *ledger = NetDmLedger { counts_losses: false, at_limit: 3, interruptions: 1, ..*ledger };
         let unknown = one(source);
         assert!(unknown.0.contains("; lost: unknown (summary mode leaves out hits"), "{}", unknown.0);
         assert!(
-            unknown.0.contains("; 3 summaries had room for no more places; the socket overran 2 times;"),
+            unknown.0.contains("; 3 summaries were full at 64 drop sites; the socket overran 2 times;"),
             "{}",
             unknown.0
         );
-        assert!(unknown.0.ends_with("others stopped or took over the drop monitor once)"), "{}", unknown.0);
+        assert!(unknown.0.ends_with("other processes stopped or took over the drop monitor once)"), "{}", unknown.0);
         assert!(!unknown.1);
     }
 }

@@ -34,7 +34,7 @@ impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Empty => return f.write_str("no packet: an empty buffer"),
-            Kind::Xdp => return f.write_str("a frame whose bytes XDP does not tell"),
+            Kind::Xdp => return f.write_str("a frame whose bytes XDP does not report"),
             Kind::Copy => f.write_str("a copy of ")?,
             Kind::Unix => return write!(f, "Unix socket message len {}", self.length),
             _ => {}

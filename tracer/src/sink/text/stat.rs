@@ -138,7 +138,7 @@ impl View<'_> {
             (Kind::Unix, "messages of Unix sockets"),
             (Kind::Netlink, "netlink messages"),
             (Kind::Copy, "copies of packets that went on"),
-            (Kind::Empty, "empty buffers (no packet)"),
+            (Kind::Empty, "empty buffers"),
         ];
         let count = |kind: Kind| {
             let rows = self.report.drops.iter().filter(move |total| total.place.kind == kind);
@@ -153,7 +153,8 @@ impl View<'_> {
     /// What of the drops is of our own making.
     fn own(&self) -> Option<Line> {
         let own = self.report.own_netlink_drops.filter(|own| *own > 0)?;
-        let text = format!("own: {own} netlink messages for droptrace itself were dropped, for its sockets were full");
+        let text =
+            format!("own: {own} netlink messages for droptrace itself were dropped, because its sockets were full");
         Some(Line { text, style: Style::Alarm })
     }
 
@@ -161,7 +162,7 @@ impl View<'_> {
     fn filled(&self) -> Option<Line> {
         let drops = self.ranks.iter().map(|rank| rank.total);
         let packets: u64 = drops.filter(|total| *total.seen_by == [Origin::NetDm]).map(|total| total.packets).sum();
-        let text = format!("union: {} of these were heard by net_dm only", Grouped(packets));
+        let text = format!("union: {} of these were seen by net_dm only", Grouped(packets));
         (self.is_of_both() && packets > 0).then_some(Line { text, style: Style::Plain })
     }
 

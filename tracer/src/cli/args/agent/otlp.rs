@@ -15,31 +15,31 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// Options that may be typed or stand in a file, under the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtlpKnobs {
-    /// Push the figures as well; /v1/metrics is put behind the URL
+    /// Push the metrics as well, to this URL with /v1/metrics appended
     #[arg(long, value_name = "URL", value_parser = url)]
     pub otlp: Option<String>,
 
-    /// Push the figures this often [default: 15s]
+    /// Push the metrics this often [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub otlp_interval: Option<Duration>,
 
-    /// Headers for each push of figures, such as a token: a file with lines `Name: value`
+    /// Headers for each push of metrics, such as a token: a file with lines `Name: value`
     #[arg(long, value_name = "FILE")]
     pub otlp_headers_file: Option<PathBuf>,
 
-    /// How long a push may take [default: 10s]
+    /// Time limit of a push [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = units::duration, hide_short_help = true)]
     pub otlp_timeout: Option<Duration>,
 
-    /// What tells this agent from others (service.instance.id) [default: the host's name]
+    /// Name of this agent (service.instance.id) [default: the host's name]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub otlp_instance: Option<String>,
 
-    /// Push single drops as logs; /v1/logs is put behind the URL
+    /// Push single drops as logs, to this URL with /v1/logs appended
     #[arg(long, value_name = "URL", value_parser = url)]
     pub otlp_logs: Option<String>,
 
-    /// So many drops a second, for each place, reason and CPU, are pushed at most [default: 1]
+    /// Limit of pushed drops a second, for each drop site, reason and CPU [default: 1]
     #[arg(long, value_name = "N")]
     pub otlp_logs_rate: Option<NonZeroU32>,
 

@@ -26,7 +26,7 @@ fn a_family_in_full() {
 #[test]
 fn a_family_without_anything() {
     insta::assert_snapshot!(text(&Details::default(), Some(&Policies::default())));
-    assert!(text(&Details::default(), None).ends_with("does not tell them (5.7 and later do)\n"));
+    assert!(text(&Details::default(), None).ends_with("does not report them (5.7 and later do)\n"));
 }
 
 #[test]
