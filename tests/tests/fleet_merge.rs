@@ -240,7 +240,7 @@ fn wrong_usage_is_told() -> Result<()> {
     fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     failed(&merge(&[])?, 2, &["SNAPSHOT"])?;
     failed(&merge(&[&folder, &"--deviations", &"0"])?, 2, &["not a number above 0"])?;
-    let labels = "no host has the label rack; there are: kernel, class, step, build, driver, folder, version";
+    let labels = "no host has the label rack; there are: kernel, class, backend, build, driver, folder, version";
     failed(&merge(&[&folder, &"--by", &"rack"])?, 1, &[labels])
 }
 
