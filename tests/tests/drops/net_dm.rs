@@ -137,7 +137,9 @@ impl Rows {
                 packets: row[count].as_u64().context("no count")?,
             })
         };
-        Ok(Self(document[list].as_array().context("no list")?.iter().map(row).collect::<Result<_>>()?))
+        // What a packet socket had no room for is no packet of a network by its function.
+        let others = document["not_packets"].as_array().into_iter().flatten();
+        Ok(Self(document[list].as_array().context("no list")?.iter().chain(others).map(row).collect::<Result<_>>()?))
     }
 
     /// At each address as many as the kernel program heard, no more and no less, but for what was withheld from it.
