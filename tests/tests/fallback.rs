@@ -40,9 +40,9 @@ fn without_rights() -> Vec<Trial> {
         trial_as_root("counters_are_of_one_namespace", || {
             let finished = run(&bare(), &["stat", "--netns", "1", "--duration", "1s"])?;
             ensure!(finished.status.code() == Some(1), "{finished:?}");
-            said(&finished, &["--netns", "only of the namespace"])
+            said(&finished, &["--netns", "of the namespace that droptrace runs in"])
         }),
-        trial_as_root("doctor_tells_the_step_that_is_taken", doctor_tells_the_step_that_is_taken),
+        trial_as_root("doctor_shows_the_backend_that_is_taken", doctor_shows_the_backend_that_is_taken),
     ]
 }
 
@@ -82,7 +82,7 @@ fn counted_as_nobody(droptrace: &std::path::Path) -> Result<u64> {
 }
 
 /// What the doctor says works is what works.
-fn doctor_tells_the_step_that_is_taken() -> Result<()> {
+fn doctor_shows_the_backend_that_is_taken() -> Result<()> {
     let mode = |finished: &Finished| -> Result<Value> {
         ensure!(finished.status.success(), "{finished:?}");
         Ok(serde_json::from_str::<Value>(&finished.stdout).context("reading the diagnosis")?["selected"].clone())
