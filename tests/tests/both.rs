@@ -260,7 +260,7 @@ fn a_full_queue_is_explained() -> Result<()> {
         Ok(())
     })?;
     drop(dropwatch);
-    ensure!(finished.stderr.contains("somebody else runs the drop monitor"), "{}", finished.stderr);
+    ensure!(finished.stderr.contains("another process runs the drop monitor"), "{}", finished.stderr);
     let row = storm_row(&report)?;
     let lost = number(&row["not_by_net_dm"]["packets"])?;
     ensure!(lost > 0 && explained_by(row, "queue_tail_drops")? == lost, "{report}");

@@ -129,7 +129,7 @@ fn others_are_listened_to_and_left_alone() -> Result<()> {
     let droptrace = listen(&[])?;
     storm.send(1000)?;
     let finished = droptrace.finish()?;
-    said(&finished, &["somebody else runs the drop monitor, in summary mode"])?;
+    said(&finished, &["another process runs the drop monitor, in summary mode"])?;
     let stat = counted(&finished)?;
     ensure!(stat["sources"][0]["mode"] == "summary", "{}", stat["sources"]);
     ensure!(stat["drops"].as_array().is_some_and(|drops| !drops.is_empty()), "it hears nothing: {stat}");
