@@ -2,8 +2,8 @@
 //! there is an `sk_buff` that `kfree_skb` could show.
 //!
 //! XDP also runs on `sk_buff`s: then the same tracepoints come first, and `kfree_skb` right after them. That drop is
-//! counted there alone, where more is known of it: here it is noted until the next drop on this CPU. `docs/fields.md` has the rules, with the functions of the kernel that
-//! they come from.
+//! counted there alone, where more is known of it: here it is noted until the next drop on this CPU. `docs/fields.md` has
+//! the rules, with the functions of the kernel that they come from.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;

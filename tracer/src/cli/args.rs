@@ -212,7 +212,7 @@ pub struct StatArgs {
 
     /// Order of the rows
     #[arg(long, value_enum, default_value_t, value_name = "BY")]
-    pub sort: SortBy,
+    pub sort: Sort,
 
     /// What all commands have.
     #[command(flatten)]
@@ -355,37 +355,6 @@ pub enum Mode {
     /// Copies each field out of the packet
     #[value(name = "raw_tracepoint")]
     RawTracepoint,
-}
-
-/// What rows are ordered by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum SortBy {
-    /// Most packets
-    #[default]
-    Packets,
-    /// Most bytes
-    Bytes,
-    /// Most packets a second
-    Rate,
-    /// Name of the reason
-    Reason,
-    /// Name of the kernel's function
-    Symbol,
-    /// Latest drop
-    Last,
-}
-
-impl From<SortBy> for Sort {
-    fn from(by: SortBy) -> Self {
-        match by {
-            SortBy::Packets => Self::Packets,
-            SortBy::Bytes => Self::Bytes,
-            SortBy::Rate => Self::Rate,
-            SortBy::Reason => Self::Reason,
-            SortBy::Symbol => Self::Symbol,
-            SortBy::Last => Self::Last,
-        }
-    }
 }
 
 #[cfg(test)]

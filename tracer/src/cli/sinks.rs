@@ -12,10 +12,10 @@ use crate::sink::{
 /// is the inode number of the reader's own network namespace, 0 when not known.
 pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.common.format {
-        Format::Json => Box::new(StatJson::new(output, args.sort.into())),
+        Format::Json => Box::new(StatJson::new(output, args.sort)),
         Format::Text => {
             let options = StatTextOptions {
-                sort: args.sort.into(),
+                sort: args.sort,
                 top: args.top,
                 home_netns,
                 color: output.wants_color(args.common.color),

@@ -11,20 +11,20 @@ use crate::domain::event::{DropTotal, Place, Reason};
 use crate::domain::report::StatReport;
 
 /// What rows are ordered by. Ties fall to the packets, then to the place, so that the order is always the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sort {
-    /// Most packets first.
+    /// Most packets first
     #[default]
     Packets,
-    /// Most bytes first.
+    /// Most bytes first
     Bytes,
-    /// Most packets a second first.
+    /// Most packets a second first
     Rate,
-    /// By the reason's name, core reasons first.
+    /// Name of the reason, core reasons first
     Reason,
-    /// By the symbol's name; places without one last.
+    /// Name of the kernel's function, rows without one last
     Symbol,
-    /// Latest drop first.
+    /// Latest drop first
     Last,
 }
 

@@ -37,10 +37,10 @@ fn stat_is_the_default_command_with_its_options() {
     for line in ["--duration 5s --top 3 --sort rate", "stat --duration 5s --top 3 --sort rate"] {
         let args = stat(line);
         assert_eq!((args.common.duration, args.top), (Some(Duration::from_secs(5)), Some(3)));
-        assert_eq!(args.sort, SortBy::Rate);
+        assert_eq!(args.sort, Sort::Rate);
     }
     let defaults = stat("");
-    assert_eq!((defaults.interval, defaults.top, defaults.sort), (None, None, SortBy::Packets));
+    assert_eq!((defaults.interval, defaults.top, defaults.sort), (None, None, Sort::Packets));
     assert_eq!((defaults.common.map_entries, defaults.common.mode), (8192, Mode::Auto));
     assert_eq!((defaults.common.format, defaults.common.verbose), (Format::Text, 0));
 }

@@ -29,6 +29,8 @@ pub(crate) fn end_flag() -> Arc<AtomicBool> {
 pub(super) struct Opened {
     file: Arc<File>,
     has_old_content: bool,
+    /// Set when the run is told to end.
+    end: Arc<AtomicBool>,
     /// Nobody reads any more.
     is_stuck: bool,
 }
@@ -37,7 +39,7 @@ impl Opened {
     /// Of a file that is new or empty, or that is appended to, nothing goes.
     pub(super) fn new(file: &Arc<File>, has_old_content: bool) -> Self {
         let file = without_waiting(file).map_or_else(|| Arc::clone(file), Arc::new);
-        Self { file, has_old_content, is_stuck: false }
+        Self { file, has_old_content, end: end_flag(), is_stuck: false }
     }
 
     pub(super) fn empty(&mut self) -> io::Result<()> {
@@ -57,7 +59,7 @@ impl Opened {
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            if END.load(Ordering::Relaxed) {
+            if self.end.load(Ordering::Relaxed) {
                 let since = *end.get_or_insert_with(Instant::now);
                 self.is_stuck = since.elapsed() >= PATIENCE;
             }
@@ -103,15 +105,14 @@ mod tests {
     fn a_run_ends_although_nobody_reads() {
         let (reader, writer) = io::pipe().unwrap();
         let file = Arc::new(File::from(OwnedFd::from(writer)));
-        let mut opened = Opened::new(&file, false);
-        let flag = end_flag();
-        let ender = std::thread::spawn(move || flag.store(true, Ordering::Relaxed));
+        let end = Arc::default();
+        let mut opened = Opened { end: Arc::clone(&end), ..Opened::new(&file, false) };
+        let ender = std::thread::spawn(move || end.store(true, Ordering::Relaxed));
         let error = opened.write_all(&vec![b'a'; 1 << 20]).unwrap_err();
         ender.join().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
         let again = opened.write(b"a").unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::TimedOut, "without waiting once more");
-        END.store(false, Ordering::Relaxed);
         drop(reader);
     }
 
