@@ -248,7 +248,7 @@ fn without_types_the_monitor_is_taken() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let finished = hidden_types(&SHORTLY)?;
     ensure!(counted(&finished)?["sources"][0]["source"] == "net_dm", "{}", finished.stdout);
-    said(&finished, &["CONFIG_DEBUG_INFO_BTF", "droptrace listens by net_dm packet instead, which loses"])
+    said(&finished, &["CONFIG_DEBUG_INFO_BTF", "droptrace uses net_dm packet instead, which loses"])
 }
 
 /// Runs droptrace where `/sys` has no types of the kernel.
@@ -301,7 +301,7 @@ fn without_the_module() -> Result<()> {
 /// The last step of the ladder, with a word of why.
 fn counters_are_taken(finished: &Finished) -> Result<()> {
     ensure!(counted(finished)?["sources"][0]["source"] == "counters", "{}", finished.stdout);
-    said(finished, &["net_dm packet and net_dm summary: ", "droptrace listens by counters procfs instead, which loses"])
+    said(finished, &["net_dm packet and net_dm summary: ", "droptrace uses counters procfs instead, which loses"])
 }
 
 /// A folder under another name, until the end of its handle.

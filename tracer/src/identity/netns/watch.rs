@@ -40,18 +40,19 @@ impl Watcher {
     /// Those of `eventfd` and of starting a thread. Where inotify is not available, the folders are only read at an
     /// interval.
     pub fn start(names: Arc<Names>, identify: impl Identify + Send + 'static) -> io::Result<Self> {
-        Self::of(FOLDERS.map(PathBuf::from).to_vec(), names, identify)
+        Self::of(FOLDERS.map(PathBuf::from).to_vec(), READ_INTERVAL, names, identify)
     }
 
     pub(super) fn of(
         folders: Vec<PathBuf>,
+        interval: Duration,
         names: Arc<Names>,
         identify: impl Identify + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let stopped = Arc::clone(&stop);
         let folders = Folders::new(folders, identify);
-        Builder::new().name("netns-names".into()).spawn(move || Watch { folders, names, stopped }.run())?;
+        Builder::new().name("netns-names".into()).spawn(move || Watch { folders, interval, names, stopped }.run())?;
         Ok(Self { stop })
     }
 }
@@ -65,6 +66,7 @@ impl Drop for Watcher {
 
 struct Watch<I> {
     folders: Folders<I>,
+    interval: Duration,
     names: Arc<Names>,
     stopped: Arc<OwnedFd>,
 }
@@ -81,7 +83,7 @@ impl<I: Identify> Watch<I> {
                 let before = thread_time();
                 self.folders.read(&self.names);
                 let taken = thread_time().saturating_sub(before);
-                next_reading = now + READ_INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
+                next_reading = now + self.interval.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
             }
             self.folders.look_again(&self.names, now);
             let until = self.folders.next_look().map_or(next_reading, |look| look.min(next_reading));
