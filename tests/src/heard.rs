@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use tokio::runtime::Runtime;
+use tracer::backend::batch::Batch;
 use tracer::backend::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 use tracer::domain::event::PacketStart;
 use tracer::kernel::btf::KernelBtf;
@@ -71,14 +72,15 @@ impl Listener {
     /// Takes what is there, and tells how many drops were heard so far.
     pub fn hear(&mut self) -> u64 {
         let Self { ring, drops, drained, .. } = self;
-        let (taken, _) = ring.drain(u64::MAX, |record| {
-            let split = drops.entry(record.header.key.location).or_default();
-            match record.start {
+        let mut batch = Batch::default();
+        let taken = ring.read(&mut batch, u64::MAX);
+        for (report, _) in batch.iter() {
+            let split = drops.entry(report.header.key.location).or_default();
+            match report.start {
                 PacketStart::Mac => split.with_link_header += 1,
                 PacketStart::Network | PacketStart::Nothing => split.without += 1,
             }
-            Ok::<_, std::convert::Infallible>(())
-        });
+        }
         drained.delivered += taken.delivered;
         drained.undecodable += taken.undecodable;
         drained.delivered

@@ -11,7 +11,7 @@ use tracer::domain::event::Origin;
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, Observation, UniqueDrop};
 use two_sources::plain::Plain;
-use two_sources::{Storm, moment};
+use two_sources::{Storm, moment, take};
 
 /// Drops between two looks at the clock.
 const BATCH: u64 = 1024;
@@ -23,7 +23,7 @@ trait Join {
 
 impl Join for Deduper<u32> {
     fn hear(&mut self, now: Moment, observation: Observation<u32>, tell: &mut impl FnMut(&UniqueDrop<u32>)) {
-        Self::hear(self, now, observation, tell);
+        take(self, now, observation, tell);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tracer::backend::ebpf::Record;
+use tracer::backend::ebpf::Report;
 use tracer::domain::dedupe::Moment;
 use tracer::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
 use tracer::domain::facts::Facts;
@@ -36,16 +36,16 @@ struct Run {
     next: u64,
 }
 
-fn record(index: u64, bytes: &[u8]) -> Record<'_> {
+fn report(index: u64) -> Report {
     let key = DropKey { location: 0xffff_ffff_8204_5927 + index % PLACES * 64, reason: 2, ..DropKey::default() };
     let header = RecordHeader { timestamp_ns: index * SPACING_NS, key, length: 106, ..RecordHeader::default() };
-    Record { header, start: PacketStart::Mac, bytes }
+    Report { header, start: PacketStart::Mac }
 }
 
 impl Run {
     fn begun(kept: usize) -> Self {
         let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true);
-        let place = |index| normaliser.event(&record(index, &[]), |_| None, |event| Arc::clone(event.place));
+        let place = |index| normaliser.place(&report(index).header.key, report(index).names(), |_| None);
         let told = (0..PLACES).map(place).collect();
         let union = Union::new(UnionOptions::of_bytes(128, kept));
         let mut run = Self { union, normaliser, clock: Clock::new(), told, bytes: [0x5a; 128], next: 0 };
@@ -57,14 +57,14 @@ impl Run {
 
     fn batch(&mut self) {
         let Self { union, normaliser, clock, told, bytes, next } = self;
-        let mut show = |_: &DropEvent<'_>| Ok(());
-        let mut joined = Ok(());
         for index in *next..*next + BATCH {
             let now = Moment(index * SPACING_NS);
             // Where TCP has its sequence number.
             bytes[34..42].copy_from_slice(&index.to_be_bytes());
-            let hear = |event: &DropEvent<'_>| union.hear(now, Origin::Ebpf, event, &mut show);
-            joined = joined.and(normaliser.event(&record(index, bytes), |_| None, hear));
+            let report = report(index);
+            let place = normaliser.place(&report.header.key, report.names(), |_| None);
+            union.take(now, Origin::Ebpf, &normaliser.event(&report, bytes, &place));
+            while union.next_settled().is_some() {}
             let Some(late) = index.checked_sub(IN_FLIGHT) else { continue };
             bytes[34..42].copy_from_slice(&late.to_be_bytes());
             let place = &told[usize::try_from(late % PLACES).unwrap_or(0)];
@@ -78,9 +78,11 @@ impl Run {
                 start,
                 bytes,
             };
-            joined = joined.and(union.hear(now, Origin::NetDm, &event, &mut show));
+            union.take(now, Origin::NetDm, &event);
+            while union.next_settled().is_some() {}
         }
-        joined.and_then(|()| union.advance(Moment(*next * SPACING_NS), &mut show)).expect("nothing is written");
+        union.advance(Moment(*next * SPACING_NS));
+        while union.next_settled().is_some() {}
         *next += BATCH;
     }
 }

@@ -17,7 +17,7 @@ use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, UniqueDrop};
 use tracer::pipeline::union::{Union, UnionOptions};
 use two_sources::plain::Plain;
-use two_sources::{Storm, moment};
+use two_sources::{Storm, moment, take};
 
 /// Drops that wait at once.
 const IN_FLIGHT: u64 = 1_000_000;
@@ -29,7 +29,7 @@ fn a_million_in_flight_stay_under_two_hundred_megabytes() {
     let (deduper, counts) = measured(|| {
         let mut deduper = Deduper::new(DedupeLimits::default());
         for index in 0..IN_FLIGHT {
-            deduper.hear(moment(index), storm.hear(Origin::Ebpf, index), &mut |_| told += 1);
+            take(&mut deduper, moment(index), storm.hear(Origin::Ebpf, index), &mut |_| told += 1);
         }
         deduper
     });
@@ -53,7 +53,7 @@ fn the_bound_holds_in_a_storm_that_nobody_else_hears() {
     let mut deduper = Deduper::new(DedupeLimits { max_pending, ..DedupeLimits::default() });
     let mut storm = Storm::new(false);
     for index in 0..300_000 {
-        deduper.hear(moment(index), storm.hear(Origin::Ebpf, index), &mut |_| {});
+        take(&mut deduper, moment(index), storm.hear(Origin::Ebpf, index), &mut |_| {});
     }
     let ledger = deduper.ledger();
     assert_eq!((ledger.pending, ledger.ebpf.alone.evicted), (10_000, 290_000));
@@ -69,11 +69,11 @@ fn the_steady_state_allocates_nothing() {
         let mut run = |from: u64, to: u64| {
             let mut tell = |drop: &UniqueDrop<u32>| account.add(drop);
             for index in from..to {
-                deduper.hear(moment(index), storm.hear(Origin::Ebpf, index), &mut tell);
+                take(&mut deduper, moment(index), storm.hear(Origin::Ebpf, index), &mut tell);
                 if let Some(late) = index.checked_sub(1000)
                     && late % 3 == 0
                 {
-                    deduper.hear(moment(index), storm.hear(Origin::NetDm, late), &mut tell);
+                    take(&mut deduper, moment(index), storm.hear(Origin::NetDm, late), &mut tell);
                 }
             }
         };
@@ -106,10 +106,6 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
     let mut run = |from: u64, to: u64| {
         for index in from..to {
             let now = moment(index);
-            let mut show = |_: &DropEvent<'_>| {
-                shown += 1;
-                Ok(())
-            };
             for (origin, number) in [(Origin::Ebpf, Some(index)), (Origin::NetDm, index.checked_sub(1000))] {
                 let Some(number) = number.filter(|number| origin == Origin::Ebpf || number % 3 == 0) else { continue };
                 bytes[34..42].copy_from_slice(&number.to_be_bytes());
@@ -124,8 +120,14 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
                     bytes: &bytes,
                     facts: Facts::default(),
                 };
-                union.advance(now, &mut show).unwrap();
-                union.hear(now, origin, &event, &mut show).unwrap();
+                union.advance(now);
+                while union.next_settled().is_some() {
+                    shown += 1;
+                }
+                union.take(now, origin, &event);
+                while union.next_settled().is_some() {
+                    shown += 1;
+                }
             }
         }
     };

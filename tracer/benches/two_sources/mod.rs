@@ -5,7 +5,7 @@ pub mod plain;
 use tracer::domain::dedupe::Moment;
 use tracer::domain::event::{Origin, PacketStart, Timestamp};
 use tracer::kernel::clock::Clock;
-use tracer::pipeline::dedupe::{Facts, Fingerprinter, Observation};
+use tracer::pipeline::dedupe::{Deduper, Facts, Fingerprinter, Observation, UniqueDrop};
 
 /// Time between two drops: 1 250 000 a second.
 pub const SPACING_NS: u64 = 800;
@@ -50,4 +50,21 @@ impl Storm {
 /// When userspace hears of the drop `index`, if at once.
 pub const fn moment(index: u64) -> Moment {
     Moment(index * SPACING_NS)
+}
+
+/// Takes an observation when time has passed up to `now`, and gives what is settled by both to `give`.
+pub fn take(
+    deduper: &mut Deduper<u32>,
+    now: Moment,
+    observation: Observation<u32>,
+    give: &mut impl FnMut(&UniqueDrop<u32>),
+) {
+    deduper.advance(now);
+    while let Some(drop) = deduper.next_settled() {
+        give(&drop);
+    }
+    deduper.take(now, observation);
+    while let Some(drop) = deduper.next_settled() {
+        give(&drop);
+    }
 }

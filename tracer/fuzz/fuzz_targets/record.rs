@@ -9,7 +9,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(record) = Record::parse(bytes) {
         assert!(record.bytes.len() <= bytes.len());
         let _ = record.interface();
-        let decoded = decode(record.start, record.header.key.protocol, record.bytes);
+        let decoded = decode(record.report.start, record.report.header.key.protocol, record.bytes);
         let _ = (decoded.source(), decoded.destination(), decoded.transport());
     }
 });

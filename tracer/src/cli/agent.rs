@@ -11,11 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::Instant;
 
 use super::args::AgentArgs;
 use super::listen;
-use super::stop::Stop;
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::identity::netns;
 use crate::kernel::build_id;
@@ -26,13 +25,11 @@ use crate::metrics::http::{Exposition, Limits, Server, Tally};
 use crate::metrics::otlp::{Identity, Options};
 use crate::metrics::web_config::WebConfig;
 use crate::outside::say;
-use crate::run::{Session, host};
+use crate::run::{Consumer, Session, Stop, follow, host};
 use crate::snapshot;
 use otlp::Pushing;
 use settings::Settings;
 
-/// Drops between two looks at what ends the run.
-const BATCH: u64 = 4096;
 /// Intervals after which figures are not fresh any more.
 const STALE_AFTER: u32 = 3;
 /// Threads that read the files at once: of a file system that hangs they do not come back.
@@ -68,6 +65,8 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
         exposition,
         identity,
         readers: Arc::default(),
+        hangup,
+        files: None,
         figures,
         pushing: Pushing::new(latest),
     };
@@ -81,9 +80,9 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
         format_args!("serving what this host drops at {scheme}://{address}/metrics ({title}); Ctrl-C ends"),
     );
     session.warn_of_hidden_addresses();
-    let followed = agent.follow(&mut session, &mut stop, hangup).await;
+    let followed = follow(&mut session, &mut stop, &mut agent).await;
     drop(end);
-    let stopped = session.stop(u64::MAX, |event| agent.take(event)).await;
+    let stopped = session.stop(&mut agent).await;
     serving.await.context("the HTTP server failed")?;
     agent.read(&mut session);
     agent.pushing.stop();
@@ -146,44 +145,42 @@ struct Agent<'a> {
     pushing: Pushing,
     /// Held by each thread that reads the files.
     readers: Arc<()>,
+    /// Has the files read anew.
+    hangup: Signal,
+    /// What they say, while they are being read.
+    files: Option<oneshot::Receiver<Result<Reloaded>>>,
 }
 
-impl Agent<'_> {
-    async fn follow(&mut self, session: &mut Session, stop: &mut Stop, mut hangup: Signal) -> Result<()> {
-        let mut ticks = every(self.settings.interval);
-        let mut reading = None;
-        loop {
-            let wake = tokio::select! {
-                biased;
-                () = stop.wait() => return Ok(()),
-                // One that is not answered, because a file's own system hangs, does not keep a later one from being read.
-                _ = hangup.recv() => {
-                    reading = Some(self.read_files());
-                    continue;
-                }
-                read = answer(&mut reading) => {
-                    reading = None;
-                    self.reload(read);
-                    ticks = every(self.settings.interval);
-                    continue;
-                }
-                _ = ticks.tick() => {
-                    self.read(session);
-                    continue;
-                }
-                wake = session.ready() => wake?,
-            };
-            session.follow(wake, BATCH, |event| self.take(event)).await?;
-        }
-    }
-
+impl Consumer for Agent<'_> {
     /// Takes a single drop, to be pushed.
-    #[expect(clippy::unnecessary_wraps, reason = "an error would end the batch; nothing here does")]
-    fn take(&self, event: &DropEvent<'_>) -> io::Result<()> {
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         self.pushing.offer(event);
         Ok(())
     }
 
+    fn interval(&self) -> Option<Duration> {
+        Some(self.settings.interval)
+    }
+
+    fn tick(&mut self, session: &mut Session) -> Result<()> {
+        self.read(session);
+        Ok(())
+    }
+
+    async fn other(&mut self) {
+        tokio::select! {
+            biased;
+            // One that is not answered, because a file's own system hangs, does not keep a later one from being read.
+            _ = self.hangup.recv() => self.files = Some(self.read_files()),
+            read = answer(&mut self.files) => {
+                self.files = None;
+                self.reload(read);
+            }
+        }
+    }
+}
+
+impl Agent<'_> {
     /// Reads the totals and publishes what they tell. What fails is told once, and counted.
     fn read(&mut self, session: &mut Session) {
         let started = Instant::now();
@@ -280,10 +277,4 @@ fn reloaded(args: &AgentArgs, before: &Settings, web_before: &WebConfig, identit
     }
     let pushes = otlp::options(&settings.otlp, identity)?;
     Ok((settings, web, pushes))
-}
-
-fn every(interval: Duration) -> Interval {
-    let mut ticks = interval_at(Instant::now() + interval, interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks
 }

@@ -5,10 +5,10 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, Result};
 
 use super::args::{BenchArgs, Format};
-use super::stop::Stop;
 use crate::bench::{self, Report, Rights, Stopped};
 use crate::outside::to_json;
 use crate::render::output::Output;
+use crate::run::Stop;
 
 /// To be called before there are threads.
 pub(super) fn prepare() {

@@ -8,17 +8,16 @@ use anyhow::{Context, Result};
 
 use super::args::{CompareArgs, Format};
 use super::listen;
-use super::stop::Stop;
 use crate::backend::ebpf::EventOptions;
 use crate::backend::net_dm::AlertMode;
-use crate::domain::event::{DropEvent, Origin};
+use crate::domain::event::{DropEvent, Origin, Timestamp};
 use crate::domain::report::CompareReport;
 use crate::kernel::clock::Clock;
 use crate::outside::say;
 use crate::pipeline::dedupe::PREFIX;
 use crate::pipeline::material::Late;
 use crate::render::output::Output;
-use crate::run::{Options, Session};
+use crate::run::{Consumer, Options, Session, Stop, TotalsOnly, follow};
 use crate::sink::{CompareJson, CompareSink, CompareText};
 
 /// Nobody waits for a drop to be shown: time enough for a loaded machine.
@@ -37,23 +36,31 @@ pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let mut session = Session::start(&options(args)?).await?;
     stop.start_clock();
     say("droptrace", format_args!("comparing drops ({}); Ctrl-C ends", listen::title(session.backend())));
-    let ended = listen::until(&mut stop, &mut session).await;
-    let mut late = Late::default();
-    let stopping_at = Clock::now();
-    let stopped = session
-        .stop(u64::MAX, |event: &DropEvent<'_>| {
-            if *event.seen_by == [Origin::NetDm] && event.timestamp >= stopping_at {
-                late.add(event);
-            }
-            Ok::<_, io::Error>(())
-        })
-        .await;
+    let ended = follow(&mut session, &mut stop, &mut TotalsOnly).await;
+    let mut last = LastDrops { stopping_at: Clock::now(), late: Late::default() };
+    let stopped = session.stop(&mut last).await;
     ended.and(stopped)?;
-    let report = report(&mut session, &late)?;
+    let report = report(&mut session, &last.late)?;
     sink(args, output.clone()).report(&report)?;
     output.finish()?;
     session.warn_of_hidden_addresses();
     Ok(if report.comparison.is_explained() { ExitCode::SUCCESS } else { UNEXPLAINED.into() })
+}
+
+/// The drops that come while the backends are stopped, one after the other.
+struct LastDrops {
+    stopping_at: Timestamp,
+    /// Those that only the drop monitor could report, because the kernel program had stopped.
+    late: Late,
+}
+
+impl Consumer for LastDrops {
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        if *event.seen_by == [Origin::NetDm] && event.timestamp >= self.stopping_at {
+            self.late.add(event);
+        }
+        Ok(())
+    }
 }
 
 fn options(args: &CompareArgs) -> Result<Options> {

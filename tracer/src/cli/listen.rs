@@ -6,15 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::args::{CommonArgs, Mode as ModeArg, Source};
-use super::stop::Stop;
 use crate::backend::ebpf::{EventOptions, Mode};
 use crate::backend::net_dm::AlertMode;
 use crate::identity::{interfaces, netns};
 use crate::pipeline::dedupe::DedupeLimits;
-use crate::run::{CaptureBackend, Options, Session};
-
-/// Drops between two looks at what ends the run.
-const BATCH: u64 = 4096;
+use crate::run::{CaptureBackend, Options};
 
 /// What was typed, as sessions take it. Namespaces and interfaces are looked up.
 pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result<Options> {
@@ -23,18 +19,6 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
     Ok(Options { backends: backends(args), events, netns, ifindex, map_entries, max_rows, kernel_log, join })
-}
-
-/// Listens until the end; what is heard only counts.
-pub(super) async fn until(stop: &mut Stop, session: &mut Session) -> Result<()> {
-    loop {
-        let wake = tokio::select! {
-            biased;
-            () = stop.wait() => return Ok(()),
-            wake = session.ready() => wake?,
-        };
-        session.follow(wake, BATCH, |_| Ok(())).await?;
-    }
 }
 
 /// Who listens, in words.

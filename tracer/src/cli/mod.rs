@@ -13,7 +13,6 @@ pub(crate) mod replay;
 pub mod sinks;
 mod snapshot;
 mod stat;
-mod stop;
 mod trace;
 
 use std::io::{self, IsTerminal as _};

@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::args::ReplayArgs;
 use super::sinks;
+use super::trace::Shown;
 use crate::backend::replay::{Entry, Error, RawDrop, Recording, Start};
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Place};
@@ -18,6 +19,7 @@ use crate::domain::report::{SourceReport, StatReport};
 use crate::pipeline::tally::Tally;
 use crate::pipeline::union::{Union, UnionOptions};
 use crate::render::output::Output;
+use crate::run::Consumer;
 use crate::sink::DropSink;
 
 /// Places kept at once, so that a place is one thing for all its drops.
@@ -32,18 +34,15 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
     let ended = if args.stat {
-        let mut tally = Tally::default();
-        let ended = replay.play(&mut recording, &mut |event| {
-            tally.add(event);
-            Ok(())
-        })?;
-        sinks::replayed_stat(args, output.clone(), start.home_netns).report(&replay.stat(&start, tally))?;
+        let mut table = Table(Tally::default());
+        let ended = replay.play(&mut recording, &mut table)?;
+        sinks::replayed_stat(args, output.clone(), start.home_netns).report(&replay.stat(&start, table.0))?;
         ended
     } else {
-        let mut sink = sinks::replayed_trace(args, output.clone(), start.home_netns);
-        sink.start(&start.host, start.started_at)?;
-        let ended = replay.play(&mut recording, &mut |event| sink.event(event))?;
-        replay.finish(&mut *sink)?;
+        let mut shown = Shown { sink: sinks::replayed_trace(args, output.clone(), start.home_netns), left: u64::MAX };
+        shown.sink.start(&start.host, start.started_at)?;
+        let ended = replay.play(&mut recording, &mut shown)?;
+        replay.finish(&mut *shown.sink)?;
         ended
     };
     output.finish()?;
@@ -51,18 +50,30 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     verdict(&recording, &replay)
 }
 
+/// A table and other sinks at once.
+struct Everywhere<'s, 'o> {
+    tally: Tally,
+    sinks: &'s mut [Box<dyn DropSink + 'o>],
+}
+
+impl Consumer for Everywhere<'_, '_> {
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        self.tally.add(event);
+        self.sinks.iter_mut().try_for_each(|sink| sink.event(event))
+    }
+}
+
 /// Plays a recording as far as it can be read, into several sinks at once, and returns its totals.
 pub(crate) fn replay_into(recording: &mut Recording, sinks: &mut [Box<dyn DropSink + '_>]) -> io::Result<StatReport> {
     let start = recording.start().clone();
-    let (mut replay, mut tally) = (Replay::of(&start), Tally::default());
+    let mut replay = Replay::of(&start);
     for sink in &mut *sinks {
         sink.start(&start.host, start.started_at)?;
     }
     // What ends it early is no concern of the sinks.
-    _ = replay.play(recording, &mut |event| {
-        tally.add(event);
-        sinks.iter_mut().try_for_each(|sink| sink.event(event))
-    })?;
+    let mut everywhere = Everywhere { tally: Tally::default(), sinks };
+    _ = replay.play(recording, &mut everywhere)?;
+    let Everywhere { tally, sinks } = everywhere;
     for sink in sinks {
         replay.finish(&mut **sink)?;
     }
@@ -102,6 +113,16 @@ fn told_by(ledger: &Ledger) -> Option<u64> {
     }
 }
 
+/// Sums up the drops.
+struct Table(Tally);
+
+impl Consumer for Table {
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        self.0.add(event);
+        Ok(())
+    }
+}
+
 /// What is made of a recording.
 struct Replay {
     union: Union,
@@ -123,15 +144,11 @@ impl Replay {
         }
     }
 
-    /// Plays to the end, and tells what kept it from the end if anything did. The outer error is that of showing.
-    fn play(
-        &mut self,
-        recording: &mut Recording,
-        show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>,
-    ) -> io::Result<Result<(), Error>> {
+    /// Plays to the end, and returns what kept it from the end if anything did. The outer error is the consumer's.
+    fn play(&mut self, recording: &mut Recording, consumer: &mut impl Consumer) -> io::Result<Result<(), Error>> {
         let ended = loop {
             match recording.next_entry() {
-                Ok(Some(Entry::Drop(drop))) => self.hear(*drop, show)?,
+                Ok(Some(Entry::Drop(drop))) => self.take(*drop, consumer)?,
                 Ok(Some(Entry::Ledger(sources))) => self.sources = Some(sources),
                 // Reported as an error by the reader.
                 Ok(Some(Entry::Start(_))) => {}
@@ -139,11 +156,12 @@ impl Replay {
                 Err(error) => break Err(error),
             }
         };
-        self.union.flush(show)?;
+        self.union.finish();
+        self.settled(consumer)?;
         Ok(ended)
     }
 
-    fn hear(&mut self, drop: RawDrop, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
+    fn take(&mut self, drop: RawDrop, consumer: &mut impl Consumer) -> io::Result<()> {
         let RawDrop { origin, timestamp, received_ns, watermark_ns, place, length, start, bytes, facts } = drop;
         self.last_ns = self.last_ns.max(received_ns);
         *self.recorded.entry(origin.name()).or_default() += 1;
@@ -151,8 +169,18 @@ impl Replay {
         let (place, bytes) = (&place, &*bytes);
         let seen_by = origin.alone();
         let event = DropEvent { timestamp, place, seen_by, length, start, bytes, facts };
-        self.union.advance(Moment(watermark_ns), show)?;
-        self.union.hear(Moment(received_ns), origin, &event, show)
+        self.union.advance(Moment(watermark_ns));
+        self.settled(consumer)?;
+        self.union.take(Moment(received_ns), origin, &event);
+        self.settled(consumer)
+    }
+
+    /// Gives the drops that are settled.
+    fn settled(&mut self, consumer: &mut impl Consumer) -> io::Result<()> {
+        while let Some(event) = self.union.next_settled() {
+            consumer.event(&event)?;
+        }
+        Ok(())
     }
 
     fn recorded_of(&self, source: &str) -> u64 {

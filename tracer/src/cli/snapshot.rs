@@ -4,12 +4,11 @@ use anyhow::{Context, Result};
 
 use super::args::SnapshotArgs;
 use super::listen;
-use super::stop::Stop;
 use crate::identity::{devices, netns};
 use crate::kernel::build_id;
 use crate::outside::say;
 use crate::render::output::Output;
-use crate::run::Session;
+use crate::run::{Session, Stop, TotalsOnly, follow};
 use crate::snapshot::{self, Facts};
 
 /// Counts for the time that was typed, then writes the document.
@@ -20,9 +19,9 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     stop.start_clock();
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.backend()));
     say("droptrace", format_args!("counting drops for {duration} ({title}); Ctrl-C ends"));
-    let ended = listen::until(&mut stop, &mut session).await;
+    let ended = follow(&mut session, &mut stop, &mut TotalsOnly).await;
     // What was counted is told however the run ended.
-    let stopped = session.stop(0, |_| Ok(())).await;
+    let stopped = session.stop(&mut TotalsOnly).await;
     let report = session.stat_report()?;
     let facts = Facts {
         machine: snapshot::machine(),

@@ -1,5 +1,3 @@
-use std::io;
-
 use super::*;
 use crate::domain::compare::{Cause, Verdict};
 use crate::domain::dedupe::Moment;
@@ -56,11 +54,12 @@ fn event<'a>(place: &'a Arc<Place>, start: PacketStart, bytes: &'a [u8]) -> Drop
 
 fn union(events: &[(Origin, DropEvent<'_>)]) -> Union {
     let mut union = Union::new(UnionOptions::of_bytes(64, 0));
-    let mut show = |_: &DropEvent<'_>| Ok::<_, io::Error>(());
     for (origin, event) in events {
-        union.hear(Moment(0), *origin, event, &mut show).unwrap();
+        union.take(Moment(0), *origin, event);
+        while union.next_settled().is_some() {}
     }
-    union.flush(&mut show).unwrap();
+    union.finish();
+    while union.next_settled().is_some() {}
     union
 }
 

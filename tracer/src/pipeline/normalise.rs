@@ -1,4 +1,4 @@
-//! Gives names to what sources count by number: reasons, places in the kernel, interfaces, namespaces, times.
+//! Gives names to what backends count by number: reasons, sites in the kernel, interfaces, namespaces, times.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -9,8 +9,8 @@ use tracer_common::{
     DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
-use crate::backend::ebpf::{Count, Record, Totals, interface_name};
-use crate::backend::net_dm;
+use crate::backend::ebpf::{Count, Report, Totals, interface_name};
+use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason};
 use crate::domain::report::{HeldBack, OverflowTotal};
 use crate::identity::netns::{Names, NetnsId};
@@ -19,8 +19,10 @@ use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
 
 mod hardware;
-mod told;
+mod net_dm;
 mod xdp;
+
+pub use net_dm::net_dm_event;
 
 /// Places kept by name; more than a kernel has at work at any time. Beyond it they are looked up anew.
 const MAX_PLACES: usize = 1 << 16;
@@ -35,8 +37,8 @@ pub struct Normaliser {
     places: HashMap<(DropKey, PlaceNames), Arc<Place>, RandomState>,
     /// Namespaces are told apart by cookies.
     has_cookies: bool,
-    /// Of the drop monitor, whose keys are its own.
-    told: HashMap<net_dm::Key, Arc<Place>, RandomState>,
+    /// Those of the drop monitor, whose keys are its own.
+    net_dm_places: HashMap<Key, Arc<Place>, RandomState>,
 }
 
 impl Normaliser {
@@ -50,7 +52,7 @@ impl Normaliser {
             clock: Clock::new(),
             places: HashMap::default(),
             has_cookies,
-            told: HashMap::default(),
+            net_dm_places: HashMap::default(),
         }
     }
 
@@ -115,26 +117,27 @@ impl Normaliser {
         named.collect()
     }
 
-    /// One drop, shown to `visit`. `trap` gives the names of a devlink trap by its location.
-    pub fn event<T>(
-        &mut self,
-        record: &Record<'_>,
-        trap: impl FnOnce(u64) -> Option<TrapNames>,
-        visit: impl FnOnce(&DropEvent<'_>) -> T,
-    ) -> T {
-        let place = self.place(&record.header.key, record.names(), trap);
-        visit(&DropEvent {
-            timestamp: self.clock.real(record.header.timestamp_ns),
-            place: &place,
+    /// One drop as an event. `place` is where [`Normaliser::place`] puts it.
+    pub fn event<'e>(&self, report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {
+        DropEvent {
+            timestamp: self.clock.real(report.header.timestamp_ns),
+            place,
             seen_by: &[Origin::Ebpf],
-            length: record.header.length,
-            start: record.start,
-            bytes: record.bytes,
-            facts: record.facts(),
-        })
+            length: report.header.length,
+            start: report.start,
+            bytes,
+            facts: report.facts(),
+        }
     }
 
-    fn place(&mut self, key: &DropKey, names: PlaceNames, trap: impl FnOnce(u64) -> Option<TrapNames>) -> Arc<Place> {
+    /// Where and why, by name, from the numbers of the kernel program. `trap` gives the names of a devlink trap by its
+    /// location.
+    pub fn place(
+        &mut self,
+        key: &DropKey,
+        names: PlaceNames,
+        trap: impl FnOnce(u64) -> Option<TrapNames>,
+    ) -> Arc<Place> {
         if let Some(place) = self.places.get(&(*key, names)) {
             return Arc::clone(place);
         }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail, ensure};
 
 use super::fallback::{CaptureBackend, NoneAvailable, Unavailable, UnavailableBackends};
-use super::{EbpfEar, Session, clock_ticks, host};
+use super::running::{Both, Ebpf, NetDm, Running};
+use super::{Session, clock_ticks, host};
 use crate::backend::counters::Counters;
-use crate::backend::ebpf::{self, Drained, EbpfSource, EventOptions};
+use crate::backend::ebpf::{self, EbpfSource, EventOptions};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::identity::netns::{self, Names, Watcher};
 use crate::kernel::btf::{BtfError, KernelBtf};
@@ -56,9 +57,9 @@ impl Session {
         let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
         let mut unavailable = UnavailableBackends::default();
         for backend in options.backends.iter().copied() {
-            match Ears::listen(backend, options, &ground).await {
-                Ok(ears) => {
-                    let mut session = Self::of(backend, ears, options, &ground);
+            match run(backend, options, &ground).await {
+                Ok(running) => {
+                    let mut session = Self::of(backend, running, &ground);
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;
                     return Ok(session);
@@ -69,28 +70,24 @@ impl Session {
         Err(NoneAvailable(unavailable).into())
     }
 
-    fn of(backend: CaptureBackend, ears: Ears, options: &Options, ground: &Ground) -> Self {
+    fn of(backend: CaptureBackend, running: Running, ground: &Ground) -> Self {
         let (started_at, started) = (Clock::now(), Instant::now());
-        if let Err(error) = privileges::drop_unneeded(privileges::needed(ears.ebpf.is_some(), ears.net_dm.is_some())) {
+        if let Err(error) =
+            privileges::drop_unneeded(privileges::needed(running.ebpf().is_some(), running.net_dm().is_some()))
+        {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
-        let union = ears.union(options);
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
         let names = Arc::new(Names::new());
-        let (has_cookies, namespaces) = match &ears.ebpf {
-            Some(ear) if ear.source.has_cookies() => (true, watch(&names, &ear.source)),
+        let (has_cookies, namespaces) = match running.ebpf() {
+            Some(ebpf) if ebpf.source.has_cookies() => (true, watch(&names, &ebpf.source)),
             _ => (false, None),
         };
         Self {
             backend,
             unavailable: UnavailableBackends::default(),
-            ebpf: ears.ebpf,
-            net_dm: ears.net_dm,
-            counters: ears.counters,
-            union,
-            looked: <[_; 2]>::default(),
-            opening: ears.opening,
-            closing: None,
+            running,
+            read_at: <[_; 2]>::default(),
             normaliser: Normaliser::new(reasons, names, has_cookies),
             _namespaces: namespaces,
             host: host(),
@@ -116,55 +113,40 @@ fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
     }
 }
 
-/// What listens.
-#[derive(Default)]
-struct Ears {
-    ebpf: Option<EbpfEar>,
-    net_dm: Option<NetDmSource>,
-    counters: Option<Counters>,
-    opening: Option<ebpf::Totals>,
+async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Running> {
+    ensure!(
+        backend.tells_single_drops() || options.events.is_none(),
+        "this backend reports counts only, and no single drops"
+    );
+    Ok(match backend {
+        CaptureBackend::Ebpf(mode) => Running::Ebpf(Box::new(start_ebpf(mode, options, ground)?)),
+        CaptureBackend::NetDm(mode) => Running::NetDm(Box::new(start_net_dm(mode, options).await?)),
+        CaptureBackend::Counters => Running::Counters(start_counters(options)?),
+        CaptureBackend::Both(mode, alerts) => Running::Both(Box::new(start_both(mode, alerts, options, ground).await?)),
+    })
 }
 
-impl Ears {
-    async fn listen(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Self> {
-        ensure!(
-            backend.tells_single_drops() || options.events.is_none(),
-            "this backend reports counts only, and no single drops"
-        );
-        let mut ears = Self::default();
-        match backend {
-            CaptureBackend::Ebpf(mode) => ears.ebpf = Some(start_ebpf(mode, options, ground)?),
-            CaptureBackend::NetDm(mode) => ears.net_dm = Some(start_net_dm(mode, options).await?),
-            CaptureBackend::Counters => ears.counters = Some(start_counters(options)?),
-            CaptureBackend::Both(mode, alerts) => {
-                ensure!(
-                    options.netns.is_none() && options.ifindex == 0,
-                    "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a \
-                     packet came in; --source ebpf can filter"
-                );
-                let mut ebpf = start_ebpf(mode, options, ground)?;
-                // Later than the kernel program, and stopped earlier or after a last look: it hears no more than that.
-                ears.net_dm = Some(start_net_dm(alerts, options).await?);
-                ears.opening = Some(ebpf.source.totals()?.clone());
-                ears.ebpf = Some(ebpf);
-            }
-        }
-        Ok(ears)
-    }
+async fn start_both(mode: ebpf::Mode, alerts: AlertMode, options: &Options, ground: &Ground) -> Result<Both> {
+    ensure!(
+        options.netns.is_none() && options.ifindex == 0,
+        "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a packet came in; \
+         --source ebpf can filter"
+    );
+    let mut ebpf = start_ebpf(mode, options, ground)?;
+    // Later than the kernel program, and stopped earlier or after a last look: it reports no more than that.
+    let net_dm = start_net_dm(alerts, options).await?;
+    let opening = ebpf.source.totals()?.clone();
+    let union = union(&ebpf, options);
+    Ok(Both { ebpf, net_dm, union, opening, closing: None })
 }
 
-impl Ears {
-    /// What joins single drops, where two sources tell them and it is wanted.
-    fn union(&self, options: &Options) -> Option<Union> {
-        let (Some(ear), Some(_), Some(events), Some(wait)) = (&self.ebpf, &self.net_dm, &options.events, options.join)
-        else {
-            return None;
-        };
-        Some(Union::new(UnionOptions { captured: ear.captured, kept: events.snaplen as usize, wait }))
-    }
+/// What joins single drops, where they are reported and it is wanted.
+fn union(ebpf: &Ebpf, options: &Options) -> Option<Union> {
+    let (events, wait) = (options.events.as_ref()?, options.join?);
+    Some(Union::new(UnionOptions { captured: ebpf.captured, kept: events.snaplen as usize, wait }))
 }
 
-fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<EbpfEar> {
+fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Ebpf> {
     let Ground { facts, btf } = ground;
     if let Some(obstacle) = facts.obstacles().into_iter().next() {
         return Err(obstacle.into());
@@ -176,16 +158,16 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
     let options = ebpf::Options { mode, map_entries, events, netns, ifindex, max_rows, kernel_log, may_probe };
     let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
-    let captured = source.captured() as usize;
-    if wants_bytes && captured == 0 {
+    let ebpf = Ebpf::new(source, ring);
+    if wants_bytes && ebpf.captured == 0 {
         tracing::warn!(
             "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"
         );
     }
-    Ok(EbpfEar { source: Box::new(source), ring, drained: Drained::default(), captured, has_more: false })
+    Ok(ebpf)
 }
 
-async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDmSource> {
+async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDm> {
     if options.netns.is_some() {
         bail!("--netns: the drop monitor does not report network namespaces; --source ebpf does");
     }
@@ -206,7 +188,7 @@ async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDmSource>
         let (found, wanted) = (AlertMode::Summary.name(), AlertMode::Packet.name());
         return Err(net_dm::Error::OthersMode { found, wanted }.into());
     }
-    Ok(source)
+    Ok(NetDm::new(source))
 }
 
 /// Says why there is no drop monitor, if there is none.

@@ -24,7 +24,7 @@ use tracer_common::{ABSENT, SiteKey, TrapNames};
 
 pub use error::Error;
 pub use fit::{default_room, page_size};
-pub use record::{Record, interface_name, text};
+pub use record::{Record, Report, interface_name, text};
 pub use ring::{Drained, RingReader};
 pub use stats::ProgramStats;
 pub use totals::{Count, Totals};

@@ -12,12 +12,19 @@ use crate::domain::facts::{Facts, Gso, Mac, Role, Socket, VlanTag};
 /// A record of one drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// What the kernel program wrote.
-    pub header: RecordHeader,
-    /// What `bytes` start with.
-    pub start: PacketStart,
+    /// All but the packet.
+    pub report: Report,
     /// Leading bytes of the packet.
     pub bytes: &'a [u8],
+}
+
+/// What the kernel program reports of one drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it wrote.
+    pub header: RecordHeader,
+    /// What the packet's bytes start with.
+    pub start: PacketStart,
 }
 
 impl<'a> Record<'a> {
@@ -30,9 +37,11 @@ impl<'a> Record<'a> {
             START_NETWORK => PacketStart::Network,
             _ => return None,
         };
-        Some(Self { header, start, bytes: rest.get(..header.captured.into())? })
+        Some(Self { report: Report { header, start }, bytes: rest.get(..header.captured.into())? })
     }
+}
 
+impl Report {
     /// What was known of whose packet it was.
     pub const fn names(&self) -> PlaceNames {
         PlaceNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }
@@ -114,8 +123,11 @@ mod tests {
         let header = RecordHeader { captured: 3, start: START_MAC, interface, length: 9, ..RecordHeader::default() };
         let bytes = bytes_of(header, b"abcdef");
         let record = Record::parse(&bytes).unwrap();
-        assert_eq!((record.bytes, record.start, record.header.length), (&b"abc"[..], PacketStart::Mac, 9));
-        assert_eq!(record.interface(), Some("lo"));
+        assert_eq!(
+            (record.bytes, record.report.start, record.report.header.length),
+            (&b"abc"[..], PacketStart::Mac, 9)
+        );
+        assert_eq!(record.report.interface(), Some("lo"));
     }
 
     #[test]
@@ -139,7 +151,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             if let Some(record) = Record::parse(&bytes) {
                 prop_assert!(record.bytes.len() <= bytes.len() - size_of::<RecordHeader>());
-                let _ = record.interface();
+                let _ = record.report.interface();
             }
         }
     }

@@ -7,8 +7,9 @@ use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::record::Record;
+use super::record::{Record, Report};
 use super::sys;
+use crate::backend::batch::Batch;
 
 /// How often the reader looks by itself: the longest that a record waits when there are few.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -20,6 +21,13 @@ pub struct Drained {
     pub delivered: u64,
     /// Records that did not.
     pub undecodable: u64,
+}
+
+impl Drained {
+    /// Records that were taken from the ring buffer.
+    pub const fn taken(&self) -> u64 {
+        self.delivered + self.undecodable
+    }
 }
 
 /// The reading end of the ring buffer.
@@ -45,26 +53,21 @@ impl RingReader {
         Ok(())
     }
 
-    /// Takes the records that are there, at most `limit`, and shows each one to `visit`, which ends the batch by an
-    /// error; that record counts as delivered.
-    pub fn drain<E>(
-        &mut self,
-        limit: u64,
-        mut visit: impl FnMut(&Record<'_>) -> Result<(), E>,
-    ) -> (Drained, Result<(), E>) {
+    /// Adds the records that are there to `batch`, at most `limit`.
+    pub fn read(&mut self, batch: &mut Batch<Report>, limit: u64) -> Drained {
         let mut drained = Drained::default();
         let ring = self.ring.get_mut();
-        while drained.delivered + drained.undecodable < limit {
-            let Some(item) = ring.next() else { break };
-            let Some(record) = Record::parse(&item) else {
-                drained.undecodable += 1;
-                continue;
-            };
-            drained.delivered += 1;
-            if let Err(error) = visit(&record) {
-                return (drained, Err(error));
+        while drained.taken() < limit
+            && let Some(item) = ring.next()
+        {
+            match Record::parse(&item) {
+                Some(record) => {
+                    batch.push(record.report, record.bytes);
+                    drained.delivered += 1;
+                }
+                None => drained.undecodable += 1,
             }
         }
-        (drained, Ok(()))
+        drained
     }
 }

@@ -21,9 +21,10 @@ pub use error::Error;
 pub use message::{Message, PLACES_LIMIT, PacketAlert, Skipped, Stats, SummaryAlert};
 pub use request::{AlertMode, Config, Drops, FAMILY, GROUP, Request};
 pub use session::{Change, Owner};
-pub use stream::Heard;
+pub use stream::Report;
 pub use totals::{Cause, Count, Key, Overflow, Totals};
 
+use crate::backend::batch::Batch;
 use crate::domain::ledger::{Ledger, NetDmLedger};
 use crate::domain::report::SourceReport;
 use crate::netlink::{Connection, Socket};
@@ -43,9 +44,6 @@ const PACKET_DELAY: Duration = Duration::from_millis(100);
 
 /// Packets that may wait, per CPU. The kernel's default is 1000; an odd number also tells a monitor of ours from others'.
 const QUEUE_LEN: u32 = 8191;
-
-/// Alerts between two looks at the time while the end is waited for.
-const SETTLE_BATCH: usize = 1024;
 
 /// What the source is to do.
 #[derive(Clone, Debug)]
@@ -91,7 +89,7 @@ pub async fn repair() -> Result<bool, Error> {
 /// What a running source waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Alerts may be there: [`NetDmSource::drain`].
+    /// Alerts may be there: [`NetDmSource::read`].
     Alerts,
     /// A second has passed: [`NetDmSource::check`].
     CheckDue,
@@ -187,14 +185,9 @@ impl NetDmSource {
         }
     }
 
-    /// Takes up to about `limit` alerts that are there, and shows each packet to `visit`, which ends the batch by an
-    /// error; what has come by then is counted all the same.
-    pub fn drain<E>(
-        &mut self,
-        limit: usize,
-        visit: impl FnMut(&Heard<'_>) -> Result<(), E>,
-    ) -> Result<Result<usize, E>, Error> {
-        Ok(self.stream.drain(limit, visit)?)
+    /// Counts about `limit` of the alerts that are there, and adds their packets to `batch`; how many alerts they were.
+    pub fn read(&mut self, batch: &mut Batch<Report>, limit: usize) -> Result<usize, Error> {
+        Ok(self.stream.read(batch, limit)?)
     }
 
     /// Looks after the monitor: it may have been stopped, or taken over.
@@ -259,29 +252,27 @@ impl NetDmSource {
         SourceReport { mode: self.mode().name(), ledger: Ledger::NetDm(self.ledger()), held_back: vec![] }
     }
 
-    /// Waits until what was dropped by now has been told, stops what was started and puts the settings back: what is
-    /// read afterwards is final.
-    ///
-    /// Drops that come while it waits count as well: a second's worth in summary mode.
-    pub async fn stop<E>(
-        &mut self,
-        mut visit: impl FnMut(&Heard<'_>) -> Result<(), E>,
-    ) -> Result<Result<(), E>, Error> {
-        let delay = if self.mode() == AlertMode::Summary { SUMMARY_DELAY } else { PACKET_DELAY };
-        let deadline = Instant::now() + delay;
-        while let Ok(ready) = tokio::time::timeout_at(deadline, self.stream.ready()).await {
-            ready?;
-            // A flood must not hold up the end.
-            if let Err(error) = self.stream.drain(SETTLE_BATCH, &mut visit)? {
-                return Ok(Err(error));
-            }
-            if Instant::now() >= deadline {
-                break;
-            }
+    /// When all that was dropped by now will have been reported. Drops that come until then count as well: a second's
+    /// worth in summary mode.
+    pub fn settled_at(&self) -> Instant {
+        Instant::now() + if self.mode() == AlertMode::Summary { SUMMARY_DELAY } else { PACKET_DELAY }
+    }
+
+    /// Waits for alerts, until `deadline` at most; whether there may be some before it.
+    pub async fn ready_before(&self, deadline: Instant) -> Result<bool, Error> {
+        // A flood must not hold up the end.
+        if Instant::now() >= deadline {
+            return Ok(false);
         }
+        match tokio::time::timeout_at(deadline, self.stream.ready()).await {
+            Ok(ready) => Ok(ready.map(|()| true)?),
+            Err(_elapsed) => Ok(false),
+        }
+    }
+
+    /// Stops what was started and puts the settings back: what is read from now on, and the account, is final.
+    pub async fn stop(&mut self) -> Result<(), Error> {
         self.session.end().await?;
-        let drained = self.stream.drain(usize::MAX, visit)?;
-        self.refresh_stats().await?;
-        Ok(drained.map(|_| ()))
+        self.refresh_stats().await
     }
 }

@@ -1,8 +1,11 @@
-//! The alerts, as they come: counted, shown, accounted for.
+//! The alerts, as they come: counted, reported, accounted for.
+
+use tracer_common::{IFNAMSIZ, InterfaceName};
 
 use super::Options;
 use super::message::{Message, PacketAlert, SummaryAlert};
 use super::totals::{Cause, Count, Key, Totals};
+use crate::backend::batch::Batch;
 use crate::domain::event::Timestamp;
 use crate::domain::ledger::NetDmLedger;
 use crate::kernel::clock::Clock;
@@ -18,15 +21,25 @@ const AROUND_PAYLOAD: usize = 1024;
 /// The longest payload (`NET_DM_MAX_PACKET_SIZE`).
 const MAX_PAYLOAD: usize = 0xffff - 8;
 
-/// A packet that was dropped.
-#[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
+/// What the drop monitor reports of one packet; its bytes begin at the MAC header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
     /// Where and why.
     pub key: Key,
-    /// All that was told.
-    pub alert: &'a PacketAlert<'a>,
-    /// The names of the key's cause.
-    pub totals: &'a Totals,
+    /// Name of the interface that the packet came in by, padded with zeros; all zeros where there is none.
+    pub interface: InterfaceName,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Bytes of the packet.
+    pub length: u32,
+}
+
+impl Report {
+    /// The interface's name, if there is one.
+    pub fn interface(&self) -> Option<&str> {
+        let length = self.interface.iter().position(|byte| *byte == 0).unwrap_or(IFNAMSIZ);
+        std::str::from_utf8(&self.interface[..length]).ok().filter(|name| !name.is_empty())
+    }
 }
 
 /// The socket that alerts come by, and what came.
@@ -98,15 +111,11 @@ impl Stream {
         self.socket.readable().await.map_err(|source| netlink::Error::Receive { source })
     }
 
-    /// Takes what is there, in whole batches up to `limit` datagrams; how many they were.
-    pub(super) fn drain<E>(
-        &mut self,
-        limit: usize,
-        mut visit: impl FnMut(&Heard<'_>) -> Result<(), E>,
-    ) -> Result<Result<usize, E>, netlink::Error> {
-        let (mut taken, mut result) = (0, Ok(()));
+    /// Adds what is there to `batch`, about `limit` datagrams; how many they were.
+    pub(super) fn read(&mut self, batch: &mut Batch<Report>, limit: usize) -> Result<usize, netlink::Error> {
+        let mut taken = 0;
         self.has_more = true;
-        while taken < limit && result.is_ok() {
+        while taken < limit {
             match self.receiver.receive(&self.socket).map_err(|source| netlink::Error::Receive { source })? {
                 Received::Datagrams(datagrams) => taken += datagrams,
                 Received::Overrun => self.count.ledger.overruns += 1,
@@ -116,11 +125,10 @@ impl Stream {
                 }
             }
             for datagram in self.receiver.datagrams() {
-                let shown = self.count.datagram(&datagram, &mut visit);
-                result = result.and(shown);
+                self.count.datagram(&datagram, batch);
             }
         }
-        Ok(result.map(|()| taken))
+        Ok(taken)
     }
 
     /// The account, as far as the alerts tell.
@@ -136,18 +144,22 @@ fn slot(trunc_len: u32) -> usize {
     wire::align(AROUND_PAYLOAD + payload)
 }
 
+/// A name as the kernel keeps it; all zeros for one that the kernel cannot have.
+fn padded(name: &str) -> InterfaceName {
+    let mut padded = [0; IFNAMSIZ];
+    if let Some(room) = padded.get_mut(..name.len()) {
+        room.copy_from_slice(name.as_bytes());
+    }
+    padded
+}
+
 impl Counting {
-    fn datagram<E>(
-        &mut self,
-        datagram: &netlink::Datagram<'_>,
-        visit: &mut impl FnMut(&Heard<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn datagram(&mut self, datagram: &netlink::Datagram<'_>, batch: &mut Batch<Report>) {
         if datagram.is_truncated {
             self.ledger.received += 1;
             self.ledger.undecodable += 1;
-            return Ok(());
+            return;
         }
-        let mut result = Ok(());
         for message in wire::messages(datagram.bytes) {
             self.ledger.received += 1;
             let parsed = message.and_then(|message| {
@@ -161,29 +173,25 @@ impl Counting {
             self.ledger.delivered += 1;
             self.ledger.skipped_attributes += u64::from(skipped);
             match message {
-                Message::Packet(alert) => result = result.and(self.packet(&alert, visit)),
+                Message::Packet(alert) => self.packet(&alert, batch),
                 Message::Summary(alert) => self.summary(&alert),
                 // Answers come by another socket, and commands of kernels to come are no drops.
                 Message::Config(_) | Message::Stats(_) | Message::Unknown(_) => {}
             }
         }
-        result
     }
 
-    fn packet<E>(
-        &mut self,
-        alert: &PacketAlert<'_>,
-        visit: &mut impl FnMut(&Heard<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn packet(&mut self, alert: &PacketAlert<'_>, batch: &mut Batch<Report>) {
         self.ledger.drops += 1;
         if self.ifindex != 0 && alert.ifindex != self.ifindex {
             self.ledger.filtered += 1;
-            return Ok(());
+            return;
         }
         let seen = Timestamp(alert.timestamp_ns);
         let key = self.totals.key(alert);
         self.count(key, &Count { packets: 1, bytes: Some(alert.length.into()), first_seen: seen, last_seen: seen });
-        visit(&Heard { key, alert, totals: &self.totals })
+        let interface = alert.interface.map_or([0; IFNAMSIZ], padded);
+        batch.push(Report { key, interface, timestamp: seen, length: alert.length }, alert.payload);
     }
 
     fn summary(&mut self, alert: &SummaryAlert<'_>) {

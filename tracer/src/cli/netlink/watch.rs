@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 
 use super::watched::Seen;
 use crate::cli::args::{Format, WatchArgs};
-use crate::cli::stop::Stop;
 use crate::netlink::absence::{self, Surroundings};
 use crate::netlink::wire;
 use crate::netlink::{Connection, Decoder, Details, Error, Family, Group, Policies, Received, Receiver, Socket};
 use crate::outside::printable;
 use crate::outside::say;
 use crate::render::output::Output;
+use crate::run::Stop;
 use crate::run::host;
 
 /// The longest attribute has 64 KiB, and messages have few of that size.

@@ -287,7 +287,7 @@ fn watcher_notes_names_of_a_folder_that_comes_later_and_stops_with_its_handle() 
 #[test]
 fn watcher_learns_names_from_events() {
     let (folder, fake, names) = (Folder::new(), Fake::default(), Arc::new(Names::new()));
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let _watcher = Watcher::of(folder.paths(), hour, Arc::clone(&names), fake.clone()).unwrap();
     for cookie in 1..=5 {
         fake.says(cookie);

@@ -44,6 +44,9 @@ impl Default for DedupeLimits {
 }
 
 /// Joins the observations of two sources. `T` is what the caller knows an observation by.
+///
+/// After each [`take`](Self::take), [`advance`](Self::advance) and [`finish`](Self::finish), [`next_settled`](Self::next_settled) gives the
+/// drops that are settled by it, one at a time until there are no more.
 #[derive(Debug)]
 pub struct Deduper<T> {
     wait_ns: u64,
@@ -51,6 +54,10 @@ pub struct Deduper<T> {
     now: Moment,
     /// When the last observation came, or later.
     latest: Moment,
+    /// The last observation, until it is settled or waits.
+    arrived: Option<Observation<T>>,
+    /// The run is over: nothing waits any longer.
+    is_over: bool,
     room: WaitingRoom<T>,
     ledger: DedupeLedger,
     listening: [bool; 2],
@@ -65,49 +72,47 @@ impl<T: Copy> Deduper<T> {
             apart_ns: nanoseconds(limits.apart),
             now: Moment::default(),
             latest: Moment::default(),
+            arrived: None,
+            is_over: false,
             room: WaitingRoom::new(limits.max_pending),
             ledger: DedupeLedger::default(),
             listening: [true; 2],
         }
     }
 
-    /// Takes an observation that came at `now`, and shows to `tell` the drops that are settled by it or by the time.
-    pub fn hear(&mut self, now: Moment, observation: Observation<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
-        self.advance(now, tell);
-        self.take(now, observation, tell);
-    }
-
-    /// As [`Deduper::hear`], but no time passes: for a caller that reads both sources in turn, and knows only when it
-    /// has read both that what still waits was not told by the other one.
-    pub fn take(&mut self, now: Moment, observation: Observation<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
+    /// Takes an observation that came at `now`. No time passes by that: a caller that reads both sources in turn knows
+    /// only when it has read both that what still waits is not among what the other one has.
+    pub fn take(&mut self, now: Moment, observation: Observation<T>) {
+        debug_assert!(self.arrived.is_none(), "the drops that an observation settled were not taken");
         self.latest = self.latest.max(now);
-        let Observation { origin, drop, print, detail } = observation;
-        self.ledger.of(origin).delivered += 1;
-        match print {
-            Ok(print) => self.join(Waiting { origin, drop, print, arrived: self.latest, detail }, tell),
-            Err(why) => self.tell_alone(origin, drop, detail, why.into(), tell),
-        }
+        self.ledger.of(observation.origin).delivered += 1;
+        self.arrived = Some(observation);
     }
 
-    /// Tells the drops that have waited long enough. To be called now and then when nothing is heard. A time before the
+    /// Settles the drops that have waited long enough. To be called now and then when nothing comes. A time before the
     /// latest counts as the latest.
-    pub fn advance(&mut self, now: Moment, tell: &mut impl FnMut(&UniqueDrop<T>)) {
+    pub fn advance(&mut self, now: Moment) {
         self.now = self.now.max(now);
         self.latest = self.latest.max(now);
-        while self.room.oldest().is_some_and(|oldest| self.now.0.saturating_sub(oldest.arrived.0) > self.wait_ns) {
-            self.give_up_oldest(AloneCause::Expired, tell);
-        }
     }
 
-    /// Tells all drops that wait: the run is over.
-    pub fn flush(&mut self, tell: &mut impl FnMut(&UniqueDrop<T>)) {
-        while self.room.len() > 0 {
-            self.give_up_oldest(AloneCause::Flushed, tell);
+    /// Settles all drops that wait: the run is over.
+    pub const fn finish(&mut self) {
+        self.is_over = true;
+    }
+
+    /// The next drop that is settled.
+    pub fn next_settled(&mut self) -> Option<UniqueDrop<T>> {
+        if let Some(observation) = self.arrived.take()
+            && let Some(settled) = self.settle(observation)
+        {
+            return Some(settled);
         }
+        self.next_due()
     }
 
     /// Whether `origin` will be heard from. While it will not, the other's drops need not wait. To be called with
-    /// `false` only when all that it had to tell was heard.
+    /// `false` only when all that it had was taken.
     pub fn set_listening(&mut self, origin: Origin, listening: bool) {
         self.listening[slot(origin)] = listening;
     }
@@ -128,29 +133,33 @@ impl<T: Copy> Deduper<T> {
         WaitingRoom::<T>::max_bytes(max_pending)
     }
 
-    fn join(&mut self, latest: Waiting<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
+    /// The drop that an observation settles first; none where it waits from now on.
+    fn settle(&mut self, observation: Observation<T>) -> Option<UniqueDrop<T>> {
+        let Observation { origin, drop, print, detail } = observation;
+        let print = match print {
+            Ok(print) => print,
+            Err(why) => return Some(self.alone(origin, drop, detail, why.into())),
+        };
+        let latest = Waiting { origin, drop, print, arrived: self.latest, detail };
         let identity = latest.identity();
         let hash = self.room.hash(&identity);
-        // Each turn but the last takes one out that waited.
-        loop {
-            match self.partner(hash, &identity, &latest) {
-                Partner::Found(head) => {
-                    let other = self.room.take(head);
-                    return self.tell_both(&latest, &other, tell);
-                }
-                Partner::TooOld(head) => {
-                    let other = self.room.take(head);
-                    self.tell_alone(other.origin, other.drop, other.detail, AloneCause::Apart, tell);
-                }
-                Partner::TooNew => {
-                    return self.tell_alone(latest.origin, latest.drop, latest.detail, AloneCause::Apart, tell);
-                }
-                Partner::None(head) => return self.wait(hash, head, latest, tell),
+        match self.partner(hash, &identity, &latest) {
+            Partner::Found(head) => {
+                let other = self.room.take(head);
+                Some(self.both(&latest, &other))
             }
+            Partner::TooOld(head) => {
+                // There may be more of them.
+                self.arrived = Some(observation);
+                let other = self.room.take(head);
+                Some(self.alone(other.origin, other.drop, other.detail, AloneCause::Apart))
+            }
+            Partner::TooNew => Some(self.alone(origin, drop, detail, AloneCause::Apart)),
+            Partner::None(head) => self.wait(hash, head, latest),
         }
     }
 
-    /// Who of those that wait is of the same drop as `heard`.
+    /// Which of those that wait is of the same drop as `latest`.
     fn partner(&self, hash: u32, identity: &Identity, latest: &Waiting<T>) -> Partner {
         match self.room.head(hash, identity) {
             None => Partner::None(None),
@@ -160,7 +169,7 @@ impl<T: Copy> Deduper<T> {
                 if waited.abs_diff(came) <= self.apart_ns {
                     Partner::Found(head)
                 } else if waited < came {
-                    // Sources tell in order of time, more or less: what is to come is newer still.
+                    // Sources report in order of time, more or less: what is to come is newer still.
                     Partner::TooOld(head)
                 } else {
                     Partner::TooNew
@@ -169,39 +178,44 @@ impl<T: Copy> Deduper<T> {
         }
     }
 
-    fn wait(&mut self, hash: u32, head: Option<Head>, latest: Waiting<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
+    /// Lets an observation wait; the drop that makes room for it, if one must, or its own where nothing will come.
+    fn wait(&mut self, hash: u32, head: Option<Head>, latest: Waiting<T>) -> Option<UniqueDrop<T>> {
         if !self.listening[1 - slot(latest.origin)] {
-            return self.tell_alone(latest.origin, latest.drop, latest.detail, AloneCause::Unaccompanied, tell);
+            return Some(self.alone(latest.origin, latest.drop, latest.detail, AloneCause::Unaccompanied));
         }
         if !self.room.is_full() {
-            return self.room.push(hash, head, latest);
+            self.room.push(hash, head, latest);
+            return None;
         }
-        self.give_up_oldest(AloneCause::Evicted, tell);
+        let evicted = self.give_up_oldest(AloneCause::Evicted);
         // That may have been the head.
         let head = self.room.head(hash, &latest.identity()).map(|(head, _)| head);
         self.room.push(hash, head, latest);
+        evicted
     }
 
-    fn give_up_oldest(&mut self, cause: AloneCause, tell: &mut impl FnMut(&UniqueDrop<T>)) {
-        if let Some(oldest) = self.room.take_oldest() {
-            self.tell_alone(oldest.origin, oldest.drop, oldest.detail, cause, tell);
+    /// The oldest drop that waits, if it has waited long enough.
+    fn next_due(&mut self) -> Option<UniqueDrop<T>> {
+        if self.is_over {
+            return self.give_up_oldest(AloneCause::Flushed);
         }
+        let oldest = self.room.oldest()?;
+        let is_due = self.now.0.saturating_sub(oldest.arrived.0) > self.wait_ns;
+        if is_due { self.give_up_oldest(AloneCause::Expired) } else { None }
     }
 
-    fn tell_alone(
-        &mut self,
-        origin: Origin,
-        drop: Facts,
-        detail: T,
-        cause: AloneCause,
-        tell: &mut impl FnMut(&UniqueDrop<T>),
-    ) {
+    fn give_up_oldest(&mut self, cause: AloneCause) -> Option<UniqueDrop<T>> {
+        let oldest = self.room.take_oldest()?;
+        Some(self.alone(oldest.origin, oldest.drop, oldest.detail, cause))
+    }
+
+    fn alone(&mut self, origin: Origin, drop: Facts, detail: T, cause: AloneCause) -> UniqueDrop<T> {
         self.ledger.of(origin).alone.count(cause);
         self.ledger.unique += 1;
-        tell(&UniqueDrop { drop, heard: Heard::Alone { origin, detail, cause } });
+        UniqueDrop { drop, heard: Heard::Alone { origin, detail, cause } }
     }
 
-    fn tell_both(&mut self, one: &Waiting<T>, other: &Waiting<T>, tell: &mut impl FnMut(&UniqueDrop<T>)) {
+    fn both(&mut self, one: &Waiting<T>, other: &Waiting<T>) -> UniqueDrop<T> {
         let (ebpf, net_dm) = match one.origin {
             Origin::Ebpf => (one, other),
             Origin::NetDm => (other, one),
@@ -210,7 +224,7 @@ impl<T: Copy> Deduper<T> {
         self.ledger.duplicates += 1;
         let heard = Heard::Both { ebpf: ebpf.detail, net_dm: net_dm.detail };
         let ifindex = if ebpf.drop.ifindex == 0 { net_dm.drop.ifindex } else { ebpf.drop.ifindex };
-        tell(&UniqueDrop { drop: Facts { ifindex, ..ebpf.drop }, heard });
+        UniqueDrop { drop: Facts { ifindex, ..ebpf.drop }, heard }
     }
 }
 

@@ -42,22 +42,27 @@ impl Desk {
     }
 
     fn take(&mut self, now: u64, observation: Observation<u64>) {
-        let told = &mut self.told;
-        self.deduper.hear(Moment(now), observation, &mut |drop| told.push(*drop));
-        self.check();
+        self.advance(now);
+        self.deduper.take(Moment(now), observation);
+        self.settle();
     }
 
     fn advance(&mut self, now: u64) {
-        let told = &mut self.told;
-        self.deduper.advance(Moment(now), &mut |drop| told.push(*drop));
-        self.check();
+        self.deduper.advance(Moment(now));
+        self.settle();
     }
 
     fn flush(&mut self) {
-        let told = &mut self.told;
-        self.deduper.flush(&mut |drop| told.push(*drop));
-        self.check();
+        self.deduper.finish();
+        self.settle();
         assert_eq!(self.deduper.ledger().pending, 0);
+    }
+
+    fn settle(&mut self) {
+        while let Some(drop) = self.deduper.next_settled() {
+            self.told.push(drop);
+        }
+        self.check();
     }
 
     /// What holds after each step.

@@ -1,6 +1,5 @@
 //! Drops that wait for the other source, as they will be shown. What was allocated once is used again.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::domain::event::{DropEvent, PacketStart, Place};
@@ -44,22 +43,16 @@ impl Kept {
         slot
     }
 
-    /// Shows a drop as `best` has it, with the bytes of whoever captured more.
-    pub(super) fn event(
-        &self,
-        drop: &UniqueDrop<Slot>,
-        best: Slot,
-        other: Option<Slot>,
-        show: impl FnOnce(&DropEvent<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let Some((entry, mut start, mut bytes)) = self.get(best) else { return Ok(()) };
+    /// A drop as `best` has it, with the bytes of whichever captured more.
+    pub(super) fn event(&self, drop: &UniqueDrop<Slot>, best: Slot, other: Option<Slot>) -> Option<DropEvent<'_>> {
+        let (entry, mut start, mut bytes) = self.get(best)?;
         // Both begin at the MAC header, or they would not have been joined.
         if let Some((_, other_start, more)) = other.and_then(|slot| self.get(slot))
             && more.len() > bytes.len()
         {
             (start, bytes) = (other_start, more);
         }
-        let event = DropEvent {
+        Some(DropEvent {
             timestamp: drop.drop.timestamp,
             place: &entry.place,
             seen_by: drop.heard.by(),
@@ -67,8 +60,7 @@ impl Kept {
             start,
             bytes,
             facts: entry.facts,
-        };
-        show(&event)
+        })
     }
 
     pub(super) fn free(&mut self, slot: Slot) {

@@ -6,11 +6,10 @@ mod reasons;
 mod tests;
 mod totals;
 
-use std::io;
 use std::time::Duration;
 
 use super::account::Account;
-use super::dedupe::{DedupeLimits, Deduper, Facts, Fingerprinter, Heard, Observation, PREFIX, UniqueDrop};
+use super::dedupe::{DedupeLimits, Deduper, Facts, Fingerprinter, Heard, Observation, PREFIX};
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Origin};
 use kept::{Kept, Slot};
@@ -46,14 +45,14 @@ pub struct Union {
     deduper: Deduper<Slot>,
     prints: Fingerprinter,
     reasons: Reasons,
-    told: Told,
-}
-
-/// What settled drops change.
-struct Told {
     kept: Kept,
+    /// Where the drop is kept that was given last.
+    given: Given,
     account: Account,
 }
+
+/// What was kept of one drop, by one source or by both.
+type Given = [Option<Slot>; 2];
 
 impl Union {
     /// With both sources listening.
@@ -65,19 +64,14 @@ impl Union {
             deduper: Deduper::new(DedupeLimits { wait, apart: wait * 2, max_pending }),
             prints: Fingerprinter::new(captured.min(PREFIX)),
             reasons: Reasons::default(),
-            told: Told { kept: Kept::new(kept), account: Account::default() },
+            kept: Kept::new(kept),
+            given: [None; 2],
+            account: Account::default(),
         }
     }
 
-    /// Takes what `origin` told at `now`, and shows the drop if it is settled by that. All are accounted for, also after
-    /// `show` has failed.
-    pub fn hear(
-        &mut self,
-        now: Moment,
-        origin: Origin,
-        event: &DropEvent<'_>,
-        show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Takes what `origin` reported at `now`.
+    pub fn take(&mut self, now: Moment, origin: Origin, event: &DropEvent<'_>) {
         let place = event.place;
         let drop = Facts {
             timestamp: event.timestamp,
@@ -88,26 +82,35 @@ impl Union {
             ifindex: place.ifindex,
         };
         let print = self.prints.of(event.start, event.bytes, event.length);
-        let detail = self.told.kept.keep(event);
-        let observation = Observation { origin, drop, print, detail };
-        let mut result = Ok(());
-        self.deduper.take(now, observation, &mut self.told.take(show, &mut result));
-        result
+        let detail = self.kept.keep(event);
+        self.deduper.take(now, Observation { origin, drop, print, detail });
     }
 
-    /// Shows the drops that have waited long enough. `now` is a time by which all that both sources had to tell was
-    /// heard; to be called now and then.
-    pub fn advance(&mut self, now: Moment, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
-        let mut result = Ok(());
-        self.deduper.advance(now, &mut self.told.take(show, &mut result));
-        result
+    /// Settles the drops that have waited long enough. `now` is a time by which all that both sources had was taken; to
+    /// be called now and then.
+    pub fn advance(&mut self, now: Moment) {
+        self.deduper.advance(now);
     }
 
-    /// Shows all drops that wait: the run is over.
-    pub fn flush(&mut self, show: &mut impl FnMut(&DropEvent<'_>) -> io::Result<()>) -> io::Result<()> {
-        let mut result = Ok(());
-        self.deduper.flush(&mut self.told.take(show, &mut result));
-        result
+    /// Settles all drops that wait: the run is over.
+    pub const fn finish(&mut self) {
+        self.deduper.finish();
+    }
+
+    /// The next drop that is settled, once. To be called after each of the above until there are no more; each drop is
+    /// counted in the account when it is given.
+    pub fn next_settled(&mut self) -> Option<DropEvent<'_>> {
+        for slot in std::mem::take(&mut self.given).into_iter().flatten() {
+            self.kept.free(slot);
+        }
+        let drop = self.deduper.next_settled()?;
+        self.account.add(&drop);
+        let (best, other) = match drop.heard {
+            Heard::Both { ebpf, net_dm } => (ebpf, Some(net_dm)),
+            Heard::Alone { detail, .. } => (detail, None),
+        };
+        self.given = [Some(best), other];
+        self.kept.event(&drop, best, other)
     }
 
     /// As [`Deduper::set_listening`].
@@ -122,35 +125,11 @@ impl Union {
 
     /// Sums by place and reason; [`Union::reason`] has the names of its numbers.
     pub const fn account(&self) -> &Account {
-        &self.told.account
+        &self.account
     }
 
     /// The name of a reason's number in [`Union::account`].
     pub fn reason(&self, number: u32) -> &str {
         self.reasons.name(number)
-    }
-}
-
-impl Told {
-    /// What takes the drops that are settled: counts and shows them, and frees what was kept.
-    fn take<'a, S: FnMut(&DropEvent<'_>) -> io::Result<()>>(
-        &'a mut self,
-        show: &'a mut S,
-        result: &'a mut io::Result<()>,
-    ) -> impl FnMut(&UniqueDrop<Slot>) + use<'a, S> {
-        |drop| {
-            self.account.add(drop);
-            let (best, other) = match drop.heard {
-                Heard::Both { ebpf, net_dm } => (ebpf, Some(net_dm)),
-                Heard::Alone { detail, .. } => (detail, None),
-            };
-            if result.is_ok() {
-                *result = self.kept.event(drop, best, other, &mut *show);
-            }
-            self.kept.free(best);
-            if let Some(other) = other {
-                self.kept.free(other);
-            }
-        }
     }
 }

@@ -39,17 +39,24 @@ fn shown(event: &DropEvent<'_>) -> Shown {
     (event.seen_by.to_vec(), event.timestamp.0, event.place.netns, event.bytes.len())
 }
 
+fn settled(union: &mut Union) -> Vec<Shown> {
+    let mut drops = Vec::new();
+    while let Some(event) = union.next_settled() {
+        drops.push(shown(&event));
+    }
+    drops
+}
+
 fn played(options: UnionOptions, steps: &[(u64, Origin, DropEvent<'_>)]) -> (Vec<Shown>, DedupeLedger) {
     let (mut union, mut drops) = (Union::new(options), Vec::new());
-    let mut show = |event: &DropEvent<'_>| {
-        drops.push(shown(event));
-        Ok(())
-    };
     for (now, origin, event) in steps {
-        union.advance(Moment(*now), &mut show).unwrap();
-        union.hear(Moment(*now), *origin, event, &mut show).unwrap();
+        union.advance(Moment(*now));
+        drops.extend(settled(&mut union));
+        union.take(Moment(*now), *origin, event);
+        drops.extend(settled(&mut union));
     }
-    union.flush(&mut show).unwrap();
+    union.finish();
+    drops.extend(settled(&mut union));
     assert_eq!(union.account().total().packets(), union.ledger().unique);
     (drops, union.ledger())
 }
@@ -103,10 +110,13 @@ fn what_one_did_not_hear_is_filled_by_the_other_after_its_time() {
 fn nothing_expires_before_the_other_source_was_read() {
     let place = place(7, reason("core", "NO_SOCKET"), 0);
     let mut union = Union::new(UnionOptions::of_bytes(128, 0));
-    let (mut show, late) = (|_: &DropEvent<'_>| Ok(()), Moment(9_000 * MILLISECOND));
-    union.hear(Moment(0), Origin::Ebpf, &event(&place, 1, &[1; 60]), &mut show).unwrap();
-    union.hear(late, Origin::NetDm, &event(&place, 1, &[1; 60]), &mut show).unwrap();
-    union.advance(late, &mut show).unwrap();
+    let late = Moment(9_000 * MILLISECOND);
+    union.take(Moment(0), Origin::Ebpf, &event(&place, 1, &[1; 60]));
+    assert_eq!(settled(&mut union), []);
+    union.take(late, Origin::NetDm, &event(&place, 1, &[1; 60]));
+    assert_eq!(settled(&mut union).len(), 1);
+    union.advance(late);
+    assert_eq!(settled(&mut union), []);
     assert_eq!((union.ledger().unique, union.ledger().duplicates), (1, 1));
 }
 
@@ -129,29 +139,14 @@ fn without_a_mac_header_the_drop_monitor_does_not_tell() {
 }
 
 #[test]
-fn after_a_failure_to_show_all_is_still_accounted_for() {
-    let place = place(7, reason("core", "NO_SOCKET"), 0);
-    let mut union = Union::new(UnionOptions::of_bytes(128, 64));
-    for number in 0..10_u8 {
-        union.hear(Moment(0), Origin::Ebpf, &event(&place, 1, &[number; 60]), &mut |_| Ok(())).unwrap();
-    }
-    let mut tries = 0;
-    let mut fail = |_: &DropEvent<'_>| {
-        tries += 1;
-        Err(io::Error::other("full"))
-    };
-    assert!(union.flush(&mut fail).is_err());
-    assert_eq!((tries, union.account().total().packets(), union.ledger().pending), (1, 10, 0));
-}
-
-#[test]
 fn large_packets_wait_in_no_more_memory_than_is_allowed() {
     let place = place(7, reason("core", "NO_SOCKET"), 0);
     let room = KEPT_BYTES / 100;
     let mut union = Union::new(UnionOptions::of_bytes(128, room));
     for number in 0..250_u8 {
         let bytes = [number; 60];
-        union.hear(Moment(0), Origin::Ebpf, &event(&place, 1, &bytes), &mut |_| Ok(())).unwrap();
+        union.take(Moment(0), Origin::Ebpf, &event(&place, 1, &bytes));
+        settled(&mut union);
     }
     assert_eq!((union.ledger().pending, union.ledger().ebpf.alone.evicted), (100, 150));
 }

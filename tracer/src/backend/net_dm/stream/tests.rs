@@ -26,27 +26,35 @@ fn packet(pc: u64, ifindex: u32) -> Vec<u8> {
     message(5, &[Attribute::Pc(pc), in_port, Attribute::Timestamp(pc), Attribute::OrigLen(60)])
 }
 
-/// Hears a datagram; addresses of the packets that were shown.
-fn hear(counting: &mut Counting, bytes: &[u8], is_truncated: bool) -> Vec<u64> {
-    let mut shown = Vec::new();
-    let datagram = Datagram { bytes, is_truncated };
-    let visit = &mut |heard: &Heard<'_>| {
-        shown.push(heard.alert.pc);
-        Ok::<_, ()>(())
-    };
-    counting.datagram(&datagram, visit).unwrap();
-    shown
+/// Takes a datagram; addresses of the packets that it reports.
+fn take(counting: &mut Counting, bytes: &[u8], is_truncated: bool) -> Vec<u64> {
+    let mut batch = Batch::default();
+    counting.datagram(&Datagram { bytes, is_truncated }, &mut batch);
+    batch.iter().map(|(report, _)| report.key.pc).collect()
+}
+
+#[test]
+fn a_report_has_the_name_of_the_interface() {
+    for (name, kept) in [(Some("eth0"), &b"eth0"[..]), (Some("fifteen-letters"), b"fifteen-letters"), (None, b"")] {
+        let in_port = Attribute::InPort { ifindex: Some(3), name };
+        let mut batch = Batch::default();
+        let bytes = message(5, &[Attribute::Pc(7), in_port, Attribute::OrigLen(60)]);
+        counting().datagram(&Datagram { bytes: &bytes, is_truncated: false }, &mut batch);
+        let (report, _) = batch.iter().next().unwrap();
+        assert_eq!((&report.interface[..kept.len()], report.interface[15]), (kept, 0));
+    }
+    assert_eq!(padded("seventeen-letters"), [0; IFNAMSIZ]);
 }
 
 #[test]
 fn each_datagram_is_in_the_account() {
     let mut counting = counting();
-    assert_eq!(hear(&mut counting, &packet(7, 1), false), [7]);
-    assert_eq!(hear(&mut counting, &[packet(8, 1), packet(9, 1)].concat(), false), [8, 9]);
-    assert_eq!(hear(&mut counting, &packet(7, 1), true), [0; 0], "what was cut is not shown");
-    assert_eq!(hear(&mut counting, &packet(7, 1)[..40], false), [0; 0]);
-    assert_eq!(hear(&mut counting, &message(5, &[]), false), [0; 0]);
-    assert_eq!(hear(&mut counting, &message(77, &[]), false), [0; 0], "a command to come is no drop");
+    assert_eq!(take(&mut counting, &packet(7, 1), false), [7]);
+    assert_eq!(take(&mut counting, &[packet(8, 1), packet(9, 1)].concat(), false), [8, 9]);
+    assert_eq!(take(&mut counting, &packet(7, 1), true), [0; 0], "what was cut is not shown");
+    assert_eq!(take(&mut counting, &packet(7, 1)[..40], false), [0; 0]);
+    assert_eq!(take(&mut counting, &message(5, &[]), false), [0; 0]);
+    assert_eq!(take(&mut counting, &message(77, &[]), false), [0; 0], "a command to come is no drop");
     let ledger = counting.ledger;
     assert_eq!((ledger.received, ledger.delivered, ledger.undecodable), (7, 4, 3));
     assert_eq!((ledger.drops, ledger.accounted), (3, 3));
@@ -56,7 +64,7 @@ fn each_datagram_is_in_the_account() {
 #[test]
 fn other_interfaces_are_filtered() {
     let mut counting = Counting { ifindex: 2, ..counting() };
-    assert_eq!(hear(&mut counting, &[packet(7, 1), packet(8, 2)].concat(), false), [8]);
+    assert_eq!(take(&mut counting, &[packet(7, 1), packet(8, 2)].concat(), false), [8]);
     assert_eq!((counting.ledger.drops, counting.ledger.accounted, counting.ledger.filtered), (2, 1, 1));
     assert_eq!(counting.ledger.unaccounted(), 0);
 }
@@ -65,7 +73,7 @@ fn other_interfaces_are_filtered() {
 fn what_finds_no_room_is_overflow() {
     let mut counting = counting();
     for pc in 1..=20 {
-        hear(&mut counting, &packet(pc, 1), false);
+        take(&mut counting, &packet(pc, 1), false);
     }
     assert_eq!((counting.ledger.accounted, counting.ledger.overflow), (8, 12));
     assert_eq!(counting.ledger.unaccounted(), 0);
@@ -76,7 +84,7 @@ fn a_summary_counts_hits_and_leaves_hints_apart() {
     let place = |pc: u64, hits: u32| [&pc.to_ne_bytes()[..], &hits.to_ne_bytes()].concat();
     let places = [&2_u32.to_ne_bytes()[..], &place(7, 1_000), &place(0, 3)].concat();
     let mut counting = counting();
-    hear(&mut counting, &message(1, &[Attribute::Places(&places)]), false);
+    take(&mut counting, &message(1, &[Attribute::Places(&places)]), false);
     let ledger = counting.ledger;
     assert_eq!((ledger.drops, ledger.accounted, ledger.device_hints, ledger.received), (1_000, 1_000, 3, 1));
     assert_eq!(counting.summaries, 1);

@@ -1,20 +1,33 @@
-//! Gives names to what the drop monitor tells: reasons have theirs already, namespaces are not told.
+//! Gives names to what the drop monitor reports: reasons have theirs already, and it reports no namespaces.
 
 use std::sync::Arc;
 
 use tracer_common::REASON_ABSENT;
 
 use super::{MAX_PLACES, Normaliser, hardware};
-use crate::backend::net_dm::{Cause, Heard, Key, Totals};
-use crate::domain::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Place, Reason, Timestamp};
+use crate::backend::net_dm::{Cause, Key, Report, Totals};
+use crate::domain::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Place, Reason};
 use crate::domain::facts::Facts;
 use crate::domain::report::OverflowTotal;
 
+/// One drop as an event. `place` is where [`Normaliser::net_dm_place`] puts it.
+pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {
+    DropEvent {
+        timestamp: report.timestamp,
+        place,
+        seen_by: &[Origin::NetDm],
+        length: report.length,
+        start: PacketStart::Mac,
+        bytes,
+        facts: Facts::default(),
+    }
+}
+
 impl Normaliser {
     /// Totals by place.
-    pub fn told_totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
+    pub fn net_dm_totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
         let named = totals.counts().iter().map(|(key, count)| DropTotal {
-            place: self.told_place(*key, totals, None),
+            place: self.net_dm_place(*key, totals, None),
             packets: count.packets,
             bytes: count.bytes,
             first_seen: count.first_seen,
@@ -25,7 +38,7 @@ impl Normaliser {
     }
 
     /// Totals of what only the cause is known of.
-    pub fn told_overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
+    pub fn net_dm_overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
         let named = totals.overflow().iter().map(|(cause, count)| OverflowTotal {
             reason: (*cause != Cause::Untold).then(|| self.cause(*cause, totals)),
             packets: count.packets,
@@ -34,23 +47,10 @@ impl Normaliser {
         named.collect()
     }
 
-    /// One drop, shown to `visit`.
-    pub fn told_event<T>(&mut self, heard: &Heard<'_>, visit: impl FnOnce(&DropEvent<'_>) -> T) -> T {
-        let place = self.told_place(heard.key, heard.totals, heard.alert.interface);
-        visit(&DropEvent {
-            timestamp: Timestamp(heard.alert.timestamp_ns),
-            place: &place,
-            seen_by: &[Origin::NetDm],
-            length: heard.alert.length,
-            start: PacketStart::Mac,
-            bytes: heard.alert.payload,
-            facts: Facts::default(),
-        })
-    }
-
-    /// An index is one of a namespace that is not told: without a name from the monitor there is none.
-    fn told_place(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<Place> {
-        if let Some(place) = self.told.get(&key) {
+    /// Where and why, by name, from what the drop monitor reports. `totals` has the names of its causes. An
+    /// interface index belongs to a namespace that it does not report: without a name there is no interface.
+    pub fn net_dm_place(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<Place> {
+        if let Some(place) = self.net_dm_places.get(&key) {
             return Arc::clone(place);
         }
         let (kind, location) = match key.cause {
@@ -68,10 +68,10 @@ impl Normaliser {
             netns_cookie: 0,
             netns_name: None,
         });
-        if self.told.len() >= MAX_PLACES {
-            self.told.clear();
+        if self.net_dm_places.len() >= MAX_PLACES {
+            self.net_dm_places.clear();
         }
-        self.told.insert(key, Arc::clone(&place));
+        self.net_dm_places.insert(key, Arc::clone(&place));
         place
     }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::render::output::{Output, end_flag};
 
 /// What ends a run: Ctrl-C, a request to terminate, a terminal that is closed, or the time that it was given.
-pub(super) struct Stop {
+pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
     /// None where the caller has other use for it, or whoever started the run wants it ignored (`nohup`).
@@ -29,7 +29,7 @@ pub(super) struct Stop {
 
 impl Stop {
     /// Catches the signals from now on; the time runs from [`Stop::start_clock`] on.
-    pub(super) fn new(duration: Option<Duration>) -> Result<Self> {
+    pub fn new(duration: Option<Duration>) -> Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
         let hangup = if is_ignored(SignalKind::hangup()) { None } else { Some(SignalKind::hangup()) };
         for kind in [SignalKind::interrupt(), SignalKind::terminate()].into_iter().chain(hangup) {
@@ -46,23 +46,26 @@ impl Stop {
     }
 
     /// Ends also when nobody reads `output` any more, even while there is nothing to write.
-    pub(super) fn while_read(self, output: &Output) -> Self {
+    #[must_use]
+    pub fn while_read(self, output: &Output) -> Self {
         // The kernel has no events of a file, nor of /dev/null: nobody reads them whom they are written for.
         Self { output: output.handle().and_then(watched).ok(), ..self }
     }
 
     /// Leaves SIGHUP to the caller.
-    pub(super) fn without_hangup(self) -> Self {
+    #[must_use]
+    pub fn without_hangup(self) -> Self {
         Self { hangup: None, ..self }
     }
 
-    pub(super) fn start_clock(&mut self) {
+    /// The time begins to run.
+    pub fn start_clock(&mut self) {
         // A time beyond what the clock can tell is no end at all.
         self.deadline = self.duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
     /// Waits for the end.
-    pub(super) async fn wait(&mut self) {
+    pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -1,0 +1,54 @@
+//! Drops as a backend reports them, a batch at a time.
+
+use std::ops::Range;
+
+/// Reports of single drops with the leading bytes of their packets. What was allocated once is used again.
+#[derive(Debug)]
+pub struct Batch<T> {
+    reports: Vec<(T, Range<usize>)>,
+    bytes: Vec<u8>,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { reports: Vec::new(), bytes: Vec::new() }
+    }
+}
+
+impl<T> Batch<T> {
+    /// Forgets all reports.
+    pub fn clear(&mut self) {
+        self.reports.clear();
+        self.bytes.clear();
+    }
+
+    /// Adds one drop.
+    pub fn push(&mut self, report: T, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.reports.push((report, start..self.bytes.len()));
+    }
+
+    /// Each drop and the leading bytes of its packet, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&T, &[u8])> {
+        self.reports.iter().map(|(report, bytes)| (report, &self.bytes[bytes.clone()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_report_has_its_own_bytes() {
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            batch.clear();
+            batch.push(1, b"one");
+            batch.push(2, b"");
+            batch.push(3, b"three");
+            let found: Vec<_> = batch.iter().collect();
+            assert_eq!(found, [(&1, &b"one"[..]), (&2, b""), (&3, b"three")]);
+        }
+    }
+}

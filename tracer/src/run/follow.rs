@@ -1,0 +1,325 @@
+//! The one loop of all runs: what the backends report goes batch by batch through names and the join to the consumer.
+
+use std::future::{Future, pending};
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::running::{Ebpf, NetDm, Parts};
+use super::{Session, Stop};
+use crate::backend::counters::Counters;
+use crate::backend::net_dm::{self, AlertMode};
+use crate::domain::dedupe::Moment;
+use crate::domain::event::{DropEvent, Origin};
+use crate::pipeline::normalise::net_dm_event;
+use crate::pipeline::union::Union;
+
+/// Drops between two looks at what ends a run.
+const BATCH: u64 = 4096;
+
+/// What a run's drops go to.
+///
+/// All methods do nothing by default: a consumer has those of what it is for.
+pub trait Consumer {
+    /// How many more drops are wanted; the run ends with the last one.
+    fn wanted(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Takes one drop. After an error no further drop is given; they are counted all the same.
+    fn event(&mut self, _event: &DropEvent<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The drops that follow are read at `now`, and all that were settled before `settled` have been given.
+    fn reading(&mut self, _now: Moment, _settled: Moment) {}
+
+    /// No more drops are there at the moment.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// How often [`tick`](Self::tick) is called; none for never.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// An interval has passed.
+    fn tick(&mut self, _session: &mut Session) -> Result<()> {
+        Ok(())
+    }
+
+    /// Waits for what else the consumer has to do, and does it. Is given up and called anew whenever something else comes
+    /// first; afterwards the interval is asked for again.
+    fn other(&mut self) -> impl Future<Output = ()> {
+        pending()
+    }
+}
+
+/// Takes no drop: where only totals are wanted.
+pub struct TotalsOnly;
+
+impl Consumer for TotalsOnly {}
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// Records of the kernel program may be there.
+    Records,
+    /// The drop monitor has something to do.
+    NetDm(net_dm::Wake),
+    /// A second has passed.
+    Clock,
+}
+
+/// Runs until `stop` ends it, or the consumer has all that it wants.
+pub async fn follow(session: &mut Session, stop: &mut Stop, consumer: &mut impl Consumer) -> Result<()> {
+    let mut interval = consumer.interval();
+    let mut ticks = interval.map(every);
+    while consumer.wanted() > 0 {
+        let wake = tokio::select! {
+            biased;
+            () = stop.wait() => return Ok(()),
+            () = consumer.other() => {
+                if interval != consumer.interval() {
+                    interval = consumer.interval();
+                    ticks = interval.map(every);
+                }
+                continue;
+            }
+            () = tick(&mut ticks) => {
+                consumer.tick(session)?;
+                continue;
+            }
+            wake = session.ready() => wake?,
+        };
+        session.answer(wake, consumer).await?;
+    }
+    Ok(())
+}
+
+fn every(interval: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => _ = ticks.tick().await,
+        None => pending().await,
+    }
+}
+
+impl Session {
+    /// Waits until there is something to do. May be given up at any time.
+    async fn ready(&mut self) -> Result<Wake> {
+        let Self { running, clock, .. } = self;
+        let Parts { ebpf, net_dm, .. } = running.parts();
+        tokio::select! {
+            biased;
+            _ = clock.tick() => Ok(Wake::Clock),
+            wake = alerts(net_dm) => Ok(Wake::NetDm(wake?)),
+            ready = records(ebpf) => ready.context("cannot wait for records").map(|()| Wake::Records),
+        }
+    }
+
+    /// Does what the session woke up for.
+    async fn answer(&mut self, wake: Wake, consumer: &mut impl Consumer) -> Result<()> {
+        match wake {
+            // Where both report, each has its turn whichever woke.
+            Wake::Records | Wake::NetDm(net_dm::Wake::Alerts) => self.read(consumer)?,
+            Wake::NetDm(net_dm::Wake::CheckDue) => {
+                if let Some(NetDm { source, .. }) = self.running.parts().net_dm {
+                    source.check().await?;
+                }
+            }
+            Wake::Clock => {
+                self.normaliser.refresh();
+                let Parts { ebpf, counters, .. } = self.running.parts();
+                if let Some(Ebpf { source, .. }) = ebpf {
+                    // Frees the kernel program's room for keys, also where nobody looks at the totals before the end.
+                    source.totals()?;
+                }
+                if let Some(counters) = counters {
+                    counters.read()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a batch of each backend and gives it to the consumer.
+    fn read(&mut self, consumer: &mut impl Consumer) -> Result<()> {
+        consumer.reading(self.now(), self.settled());
+        let (now, limit) = (self.now(), BATCH.min(consumer.wanted()));
+        let mut outlet = Outlet::new(consumer);
+        let alerts = self.read_alerts(now, limit, &mut outlet)?;
+        let records = self.read_records(now, limit, &mut outlet);
+        let has_more = self.running.ebpf().is_some_and(|ebpf| ebpf.has_more);
+        self.settle(now, [!has_more, alerts < limit], &mut outlet);
+        outlet.result?;
+        if records == 0 || !has_more {
+            consumer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The way of a drop from the kernel program's ring buffer: record, names, join, consumer. How many were read.
+    fn read_records(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) -> u64 {
+        let Self { running, normaliser, .. } = self;
+        let Parts { ebpf: Some(ebpf), mut union, .. } = running.parts() else { return 0 };
+        let records = ebpf.read(limit);
+        for (report, bytes) in ebpf.batch.iter() {
+            let trap = |location| ebpf.source.trap(location);
+            let place = normaliser.place(&report.header.key, report.names(), trap);
+            let event = normaliser.event(report, bytes, &place);
+            outlet.join(union.as_deref_mut(), now, Origin::Ebpf, &event);
+        }
+        records
+    }
+
+    /// The way of a drop from the drop monitor's messages: alert, names, join, consumer. How many were read.
+    fn read_alerts(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) -> Result<u64> {
+        let Self { running, normaliser, .. } = self;
+        let Parts { net_dm: Some(net_dm), mut union, .. } = running.parts() else { return Ok(0) };
+        let alerts = net_dm.read(limit)?;
+        for (report, bytes) in net_dm.batch.iter() {
+            let place = normaliser.net_dm_place(report.key, net_dm.source.totals(), report.interface());
+            let event = net_dm_event(report, bytes, &place);
+            outlet.join(union.as_deref_mut(), now, Origin::NetDm, &event);
+        }
+        Ok(alerts)
+    }
+
+    /// Gives what has waited long enough for the other backend: by the time at which both were last read to their end.
+    /// The first drop of a run waits for names to be looked up, which can take longer than any drop should wait.
+    fn settle(&mut self, now: Moment, are_read: [bool; 2], outlet: &mut Outlet<'_, impl Consumer>) {
+        for (read_at, is_read) in self.read_at.iter_mut().zip(are_read) {
+            if is_read {
+                *read_at = now;
+            }
+        }
+        let settled = self.settled();
+        if let Some(union) = self.running.parts().union {
+            union.advance(settled);
+            outlet.settled(union);
+        }
+    }
+
+    /// Stops the backends, and gives what is still there: what is read from now on is final.
+    ///
+    /// Of two, the drop monitor goes on for a moment after the kernel program, so that it reports all that the latter
+    /// counted; in summary mode it goes first, for that moment is longer than a second and has no times of drops.
+    pub async fn stop(&mut self, consumer: &mut impl Consumer) -> Result<()> {
+        consumer.reading(self.now(), self.settled());
+        let monitor_first = self.running.net_dm().is_some_and(|it| it.source.mode() == AlertMode::Summary);
+        self.mark_closing();
+        let mut outlet = Outlet::new(consumer);
+        let mut stopped = Ok(());
+        if monitor_first {
+            stopped = self.stop_monitor(&mut outlet).await;
+        }
+        let detached = self.running.parts().ebpf.map_or(Ok(()), |ebpf| ebpf.source.detach());
+        let listened = self.started.elapsed();
+        if !monitor_first {
+            stopped = self.stop_monitor(&mut outlet).await;
+        }
+        let read = self.running.parts().counters.map_or(Ok(()), Counters::read);
+        self.listened = Some(listened);
+        self.finish(&mut outlet);
+        let shown = outlet.result;
+        detached?;
+        stopped?;
+        read?;
+        Ok(shown?)
+    }
+
+    /// Gives the records that are left, as many as are wanted, and what waits for the other backend.
+    fn finish(&mut self, outlet: &mut Outlet<'_, impl Consumer>) {
+        let now = self.now();
+        loop {
+            let limit = BATCH.min(outlet.consumer.wanted());
+            if limit == 0 || self.read_records(now, limit, outlet) < limit {
+                break;
+            }
+        }
+        if let Some(union) = self.running.parts().union {
+            union.finish();
+            outlet.settled(union);
+        }
+    }
+
+    async fn stop_monitor(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<()> {
+        let Some(net_dm) = self.running.net_dm() else { return Ok(()) };
+        let (now, deadline) = (self.now(), net_dm.source.settled_at());
+        while let Some(net_dm) = self.running.net_dm()
+            && net_dm.source.ready_before(deadline).await?
+        {
+            self.read_alerts(now, BATCH, outlet)?;
+        }
+        if let Some(net_dm) = self.running.parts().net_dm {
+            net_dm.source.stop().await?;
+        }
+        while self.read_alerts(now, BATCH, outlet)? > 0 {}
+        Ok(())
+    }
+}
+
+/// Waits for records, where there may be some.
+async fn records(ebpf: Option<&mut Ebpf>) -> io::Result<()> {
+    match ebpf {
+        Some(Ebpf { ring: Some(_), has_more: true, .. }) => {
+            tokio::task::yield_now().await;
+            Ok(())
+        }
+        Some(Ebpf { ring: Some(ring), .. }) => ring.ready().await,
+        _ => pending().await,
+    }
+}
+
+/// Waits for the drop monitor, where it runs.
+async fn alerts(net_dm: Option<&mut NetDm>) -> Result<net_dm::Wake, net_dm::Error> {
+    match net_dm {
+        Some(NetDm { source, .. }) => source.ready().await,
+        None => pending().await,
+    }
+}
+
+/// The consumer, until it fails.
+struct Outlet<'c, C> {
+    consumer: &'c mut C,
+    result: io::Result<()>,
+}
+
+impl<'c, C: Consumer> Outlet<'c, C> {
+    fn new(consumer: &'c mut C) -> Self {
+        Self { consumer, result: Ok(()) }
+    }
+
+    fn give(&mut self, event: &DropEvent<'_>) {
+        if self.result.is_ok() {
+            self.result = self.consumer.event(event);
+        }
+    }
+
+    /// Gives what `origin` reported at `now`: at once, or where two backends are joined, what is settled by it.
+    fn join(&mut self, union: Option<&mut Union>, now: Moment, origin: Origin, event: &DropEvent<'_>) {
+        match union {
+            Some(union) => {
+                union.take(now, origin, event);
+                self.settled(union);
+            }
+            None => self.give(event),
+        }
+    }
+
+    /// Gives the drops that are settled. All of them are counted, also after the consumer has failed.
+    fn settled(&mut self, union: &mut Union) {
+        while let Some(event) = union.next_settled() {
+            self.give(&event);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The backend that runs, or both of them at once.
+
+use anyhow::Result;
+
+use crate::backend::batch::Batch;
+use crate::backend::counters::Counters;
+use crate::backend::ebpf::{self, Drained, EbpfSource, RingReader, Totals};
+use crate::backend::net_dm::{self, NetDmSource};
+use crate::pipeline::union::Union;
+
+/// What runs.
+pub(super) enum Running {
+    /// The kernel program.
+    Ebpf(Box<Ebpf>),
+    /// The drop monitor.
+    NetDm(Box<NetDm>),
+    /// The kernel's own counters.
+    Counters(Counters),
+    /// The kernel program and the drop monitor.
+    Both(Box<Both>),
+}
+
+/// The kernel program, and its records if they were asked for.
+pub(super) struct Ebpf {
+    pub(super) source: EbpfSource,
+    pub(super) ring: Option<RingReader>,
+    pub(super) batch: Batch<ebpf::Report>,
+    pub(super) drained: Drained,
+    /// Leading bytes of packets that records have; 0 where the kernel does not let them be read.
+    pub(super) captured: usize,
+    /// The last batch was a full one.
+    pub(super) has_more: bool,
+}
+
+/// The drop monitor.
+pub(super) struct NetDm {
+    pub(super) source: NetDmSource,
+    pub(super) batch: Batch<net_dm::Report>,
+}
+
+/// Two backends, and what joins them.
+pub(super) struct Both {
+    pub(super) ebpf: Ebpf,
+    pub(super) net_dm: NetDm,
+    /// Joins what both report of a drop; none where each is to be shown by itself.
+    pub(super) union: Option<Union>,
+    /// What the kernel program had counted when the drop monitor was on.
+    pub(super) opening: Totals,
+    /// What it had counted when the drop monitor was about to be stopped.
+    pub(super) closing: Option<Totals>,
+}
+
+/// What there is of a running backend.
+#[derive(Default)]
+pub(super) struct Parts<'a> {
+    pub(super) ebpf: Option<&'a mut Ebpf>,
+    pub(super) net_dm: Option<&'a mut NetDm>,
+    pub(super) counters: Option<&'a mut Counters>,
+    pub(super) union: Option<&'a mut Union>,
+}
+
+impl Running {
+    pub(super) fn parts(&mut self) -> Parts<'_> {
+        match self {
+            Self::Ebpf(ebpf) => Parts { ebpf: Some(ebpf), ..Parts::default() },
+            Self::NetDm(net_dm) => Parts { net_dm: Some(net_dm), ..Parts::default() },
+            Self::Counters(counters) => Parts { counters: Some(counters), ..Parts::default() },
+            Self::Both(both) => {
+                let Both { ebpf, net_dm, union, .. } = &mut **both;
+                Parts { ebpf: Some(ebpf), net_dm: Some(net_dm), counters: None, union: union.as_mut() }
+            }
+        }
+    }
+
+    pub(super) fn ebpf(&self) -> Option<&Ebpf> {
+        match self {
+            Self::Ebpf(ebpf) => Some(ebpf),
+            Self::Both(both) => Some(&both.ebpf),
+            Self::NetDm(_) | Self::Counters(_) => None,
+        }
+    }
+
+    pub(super) fn net_dm(&self) -> Option<&NetDm> {
+        match self {
+            Self::NetDm(net_dm) => Some(net_dm),
+            Self::Both(both) => Some(&both.net_dm),
+            Self::Ebpf(_) | Self::Counters(_) => None,
+        }
+    }
+
+    pub(super) fn both(&self) -> Option<&Both> {
+        match self {
+            Self::Both(both) => Some(both),
+            _ => None,
+        }
+    }
+
+    pub(super) fn both_mut(&mut self) -> Option<&mut Both> {
+        match self {
+            Self::Both(both) => Some(both),
+            _ => None,
+        }
+    }
+}
+
+impl Ebpf {
+    pub(super) fn new(source: EbpfSource, ring: Option<RingReader>) -> Self {
+        let captured = source.captured() as usize;
+        let (batch, drained) = (Batch::default(), Drained::default());
+        Self { source, ring, batch, drained, captured, has_more: false }
+    }
+
+    /// Reads the next batch of records, at most `limit`; how many were taken.
+    pub(super) fn read(&mut self, limit: u64) -> u64 {
+        self.batch.clear();
+        let Some(ring) = &mut self.ring else { return 0 };
+        let drained = ring.read(&mut self.batch, limit);
+        self.drained.delivered += drained.delivered;
+        self.drained.undecodable += drained.undecodable;
+        self.has_more = drained.taken() == limit;
+        drained.taken()
+    }
+}
+
+impl NetDm {
+    pub(super) fn new(source: NetDmSource) -> Self {
+        Self { source, batch: Batch::default() }
+    }
+
+    /// Reads the next batch of alerts, about `limit`; how many there were.
+    pub(super) fn read(&mut self, limit: u64) -> Result<u64> {
+        self.batch.clear();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self.source.read(&mut self.batch, limit)? as u64)
+    }
+}
