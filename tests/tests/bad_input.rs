@@ -43,7 +43,15 @@ fn wrong_usage() -> Vec<Trial> {
         trial("duration_that_is_none", || refused(&run(&["--duration", "abc"])?, 2, &["--duration", "abc"])),
         trial("unknown_command", || refused(&run(&["dance"])?, 2, &["dance"])),
         trial("no_such_namespace", || refused(&run(&["--netns", "no-such"])?, 1, &["no-such"])),
-        trial("no_such_interface", || refused(&run(&["--interface", "no-such"])?, 1, &["no-such"])),
+        trial("no_such_interface", || {
+            refused(&run(&["--interface", "no-such"])?, 1, &["no-such", "no such interface"])
+        }),
+        trial("no_interface_with_this_index", || {
+            refused(&run(&["--interface", "999999"])?, 1, &["--interface 999999", "no such interface"])
+        }),
+        trial("number_out_of_bounds", || {
+            refused(&run(&["trace", "--snaplen", "99999"])?, 2, &["--snaplen", "write a whole number from 0 to 4096"])
+        }),
     ]
 }
 

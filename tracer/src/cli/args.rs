@@ -189,12 +189,12 @@ pub struct CommonArgs {
 
     /// Aggregation keys that certainly have room in the kernel between two readings; drops of further keys may be counted by reason only.
     /// Each takes up to 176 bytes of memory for each CPU; hosts with more than 128 CPUs have less room by default
-    #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = units::number::<u32>(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
 
     /// Rows that are kept in memory; drops of further keys are counted by reason only
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ROWS, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ROWS, value_parser = units::number::<u32>(1..=16_777_216))]
     #[arg(hide_short_help = true)]
     pub max_rows: u32,
 }
@@ -280,7 +280,7 @@ pub struct TraceArgs {
 
     /// Leading bytes of each packet that are looked at, at most 4096
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_SNAPLEN)))]
+    #[arg(value_parser = units::number::<u32>(0..=MAX_SNAPLEN))]
     pub snaplen: u32,
 
     /// Size of the ring buffer between kernel and droptrace: a power of two, at least a page

@@ -30,6 +30,13 @@ pub(crate) fn run(args: &ExplainArgs, program: &str) -> Result<()> {
 }
 
 fn unknown(explanations: &Explanations, asked: &str, program: &str) -> anyhow::Error {
+    let moving = explanations.moving(asked);
+    if !moving.is_empty() {
+        return anyhow!(
+            "{asked} is a counter of the kernel and no drop reason; reasons that move it: {}",
+            moving.join(", ")
+        );
+    }
     match explanations.nearest(asked).as_slice() {
         [] => anyhow!("no drop reason {asked:?} is known; `{program} explain` lists those that are"),
         near => anyhow!("no drop reason {asked:?} is known; near it: {}", near.join(", ")),
@@ -47,5 +54,12 @@ mod tests {
         assert!(near.contains("\"socket_rcvbuf\"") && near.contains("near it: SOCKET_RCVBUFF"), "{near}");
         let far = unknown(&explanations, "xyzzy", "droptrace").to_string();
         assert!(far.ends_with("`droptrace explain` lists those that are"), "{far}");
+        for counter in ["snmp:UdpRcvbufErrors", "udprcvbuferrors"] {
+            let counter = unknown(&explanations, counter, "droptrace").to_string();
+            assert!(
+                counter.contains("is a counter of the kernel") && counter.contains(": SOCKET_RCVBUFF"),
+                "{counter}"
+            );
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a session is to do, from what was typed: who may listen, and to which drops.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -82,14 +83,17 @@ pub(super) fn resolve(args: &CommonArgs) -> Result<Target> {
 fn interface(wanted: Option<netns::Target>, name: &str) -> Result<Target> {
     let own = || netns::Target::own().context("cannot read this process's network namespace");
     let within = wanted.map_or_else(own, Ok)?;
-    let ifindex = match within.namespace().and_then(|namespace| interfaces::index(namespace, name)) {
-        Ok(ifindex) => ifindex,
-        Err(error) => match name.parse() {
-            Ok(ifindex) if ifindex > 0 => ifindex,
-            _ => return Err(explain(error)).with_context(|| format!("--interface {name}")),
-        },
-    };
+    let ifindex = within.namespace().and_then(|namespace| index(namespace, name));
+    let ifindex = ifindex.map_err(explain).with_context(|| format!("--interface {name}"))?;
     Ok(Target { netns: Some(Arc::new(within)), ifindex })
+}
+
+/// The index of an interface, by its name or its index.
+fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
+    interfaces::index(namespace, name).or_else(|error| match name.parse() {
+        Ok(index) => interfaces::name_in(namespace, index).map(|_| index),
+        Err(_) => Err(error),
+    })
 }
 
 fn explain(error: io::Error) -> anyhow::Error {

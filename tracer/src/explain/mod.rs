@@ -103,6 +103,16 @@ impl Explanations {
         near.into_iter().take(OFFERED).map(|(_, name)| name).collect()
     }
 
+    /// The reasons that move a counter of the kernel, by the counter's name as `nstat` and droptrace's backend `counters`
+    /// spell it, with or without the file before it (`snmp:UdpRcvbufErrors`), in any case.
+    pub fn moving(&self, counter: &str) -> Vec<&str> {
+        let counter = counter.rsplit(':').next().unwrap_or(counter);
+        let moves = |explanation: &Explanation| {
+            explanation.counters.iter().chain(&explanation.unverified).any(|each| each.eq_ignore_ascii_case(counter))
+        };
+        self.iter().filter(|(_, explanation)| moves(explanation)).map(|(name, _)| name).collect()
+    }
+
     /// All, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Explanation)> {
         self.0.iter().map(|(name, explanation)| (name.as_str(), explanation))

@@ -14,9 +14,20 @@ use super::netns::{self, ByInode, Identify};
 /// `ENODEV` when it has no such interface; those of `setns`, which takes `CAP_SYS_ADMIN` unless the namespace is this
 /// process's own.
 pub fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
-    let look_up = || Ok(name_to_index(socket()?, name)?);
-    // Both live, so that their inode numbers tell them apart.
-    if ByInode.identify(namespace)?.inum == netns::own()? { look_up() } else { netns::within(namespace, look_up) }
+    look_up(namespace, || Ok(name_to_index(socket()?, name)?))
+}
+
+/// The name of the interface with this index in the network namespace that an open nsfs file stands for.
+///
+/// # Errors
+/// As [`index`].
+pub fn name_in(namespace: BorrowedFd<'_>, index: u32) -> io::Result<String> {
+    look_up(namespace, || Ok(index_to_name(socket()?, index)?))
+}
+
+fn look_up<T: Send>(namespace: BorrowedFd<'_>, ask: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    // Both namespaces exist now, so that equal inode numbers mean the same namespace.
+    if ByInode.identify(namespace)?.inum == netns::own()? { ask() } else { netns::within(namespace, ask) }
 }
 
 /// The name of an interface of this process's namespace.
@@ -38,6 +49,7 @@ mod tests {
         let own = Target::own().unwrap();
         let index = index(own.namespace().unwrap(), "lo").unwrap();
         assert_eq!(name(index).as_deref(), Some("lo"));
+        assert_eq!(name_in(own.namespace().unwrap(), index).unwrap(), "lo");
     }
 
     #[test]
@@ -46,6 +58,8 @@ mod tests {
         let missing = index(own.namespace().unwrap(), "no-such-if").unwrap_err();
         assert_eq!(missing.raw_os_error(), Some(libc::ENODEV));
         assert_eq!(name(u32::MAX), None);
+        let missing = name_in(own.namespace().unwrap(), u32::MAX).unwrap_err();
+        assert_eq!(missing.raw_os_error(), Some(libc::ENODEV));
     }
 
     #[test]

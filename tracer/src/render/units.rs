@@ -1,6 +1,9 @@
 //! Values with units, as they are typed.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Below this, reading the totals would cost more than it tells.
@@ -13,6 +16,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text)
         .map_err(|_| "not a time span: write a number and its unit, such as 10s, 1m 30s or 500ms".to_owned())?;
     if span.is_zero() { Err("a time span is longer than nothing, such as 10s".into()) } else { Ok(span) }
+}
+
+/// A whole number within bounds.
+pub(crate) fn number<T>(bounds: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| format!("write a whole number from {} to {}", bounds.start(), bounds.end()))
+    }
 }
 
 /// Where to listen.

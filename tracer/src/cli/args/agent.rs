@@ -66,7 +66,7 @@ pub struct Knobs {
     pub interval: Option<Duration>,
 
     /// Limit of the series of drops; all further drops are in one series for all others [default: 500]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = units::number::<u16>(1..=10_000))]
     pub max_series: Option<u16>,
 
     /// Capture backend; auto selects the first that works, and reports what it loses [default: auto]
@@ -80,7 +80,7 @@ pub struct Knobs {
 
     /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only [default: 8192; less
     /// with more than 128 CPUs]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, value_name = "N", value_parser = units::number::<u32>(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: Option<u32>,
 

@@ -39,7 +39,7 @@ pub struct SnapshotArgs {
     pub verbose: u8,
 
     /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only
-    #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = units::number::<u32>(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
 }

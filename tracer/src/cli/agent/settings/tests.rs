@@ -86,7 +86,7 @@ fn what_is_wrong_in_the_file_is_told_as_where_it_is_typed() {
         ("interval = \"soon\"", "such as 10s, 1m 30s or 500ms"),
         ("interval = [1]", "`interval` takes a string or a number"),
         ("listen-insecure = \"yes\"", "`listen-insecure` is true or false"),
-        ("max-series = 0", "1..=10000"),
+        ("max-series = 0", "from 1 to 10000"),
         ("max-series = 99999999999999", "99999999999999"),
         ("source = \"both\"", "an agent counts each drop once"),
         ("listen = \"localhost\"", "--listen"),

@@ -68,7 +68,7 @@ pub struct DiagnoseArgs {
     pub timeout: Duration,
 
     /// Bytes of one answer that are read at most, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = units::number::<u64>(1..=1 << 20))]
     #[arg(hide_short_help = true)]
     pub max_answer: u64,
 
