@@ -75,11 +75,11 @@ impl Child {
         let farewell = launch.farewell;
         let mut child = Self { process, stdin, stdout, stderr, farewell, attached_after: Duration::ZERO, ended: None };
         child.type_in(launch.input);
-        child.wait_until_it_listens(launch.ready, gate, started, stopped)?;
+        child.wait_until_ready(launch.ready, gate, started, stopped)?;
         Ok(child)
     }
 
-    fn wait_until_it_listens(
+    fn wait_until_ready(
         &mut self,
         ready: Ready,
         mut gate: Option<Gate>,
@@ -87,14 +87,14 @@ impl Child {
         stopped: &Stopped,
     ) -> Result<()> {
         loop {
-            let listens = match ready {
+            let is_ready = match ready {
                 Ready::Says(words) => self.stderr.contains(words) || self.stdout.contains(words),
                 Ready::HoldsEvent => holds_event(self.pid()),
                 Ready::Acknowledges => gate.as_mut().is_some_and(Gate::is_open),
                 Ready::MonitorRuns => monitor_runs(),
             };
             let so_far = started.elapsed();
-            if listens {
+            if is_ready {
                 self.attached_after = so_far;
                 if ready == Ready::HoldsEvent {
                     thread::sleep(SETTLING);
@@ -104,7 +104,7 @@ impl Child {
                 self.ended = Some(status);
                 bail!(Absent(self.error_message(status)));
             }
-            if listens {
+            if is_ready {
                 return Ok(());
             }
             if stopped.is_set() {

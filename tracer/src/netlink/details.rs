@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_and_what_they_take() {
+    fn operations_and_their_flags() {
         let details = parse(&[&NET_DM[..], &REST].concat()).unwrap();
         assert_eq!((details.family.id, details.header_size, details.max_attribute), (27, 4, 23));
         let [configure, get] = details.operations[..] else { panic!("{details:?}") };

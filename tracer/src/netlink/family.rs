@@ -159,7 +159,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn this_kernels_controller_knows_itself() {
+    fn running_controller_reports_its_own_family() {
         run(async {
             let mut connection = Connection::open().unwrap();
             let controller = Family::resolve(&mut connection, "nlctrl").await.unwrap();

@@ -112,14 +112,14 @@ fn every_form_of_target_leads_to_the_own_namespace() {
 }
 
 #[test]
-fn number_that_nothing_leads_to_is_taken_as_it_is() {
+fn unreachable_inode_number_is_accepted() {
     let target = parse_target("1").unwrap();
     assert_eq!((target.inum, target.file.is_none()), (1, true));
     assert_eq!(target.namespace().unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]
-fn wrong_targets_say_what_is_wrong() {
+fn wrong_targets_have_precise_errors() {
     for (given, expected) in [
         ("no-such-name", "cannot open /run/netns/no-such-name"),
         ("/no/such/path", "cannot open /no/such/path"),

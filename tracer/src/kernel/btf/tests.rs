@@ -371,7 +371,7 @@ fn index_of_names_finds_the_same_types_as_a_search() {
 }
 
 /// Calls every query. The queries must return; their results do not matter.
-fn ask_everything(bytes: &[u8]) {
+fn call_every_query(bytes: &[u8]) {
     if let Ok(btf) = KernelBtf::from_bytes(bytes) {
         let _ = (btf.reports_qdisc_drops(), btf.reports_hardware_drops());
         let _ = (btf.reports_xdp_exceptions(), btf.reports_xdp_redirect_errors());
@@ -391,9 +391,9 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        ask_everything(&bytes);
+        call_every_query(&bytes);
         bytes.truncate(cut);
-        ask_everything(&bytes);
+        call_every_query(&bytes);
     }
 
     #[test]
@@ -403,6 +403,6 @@ proptest! {
         bytes[12..16].copy_from_slice(&len.to_ne_bytes());
         bytes[16..20].copy_from_slice(&len.to_ne_bytes());
         bytes.splice(24..24, types);
-        ask_everything(&bytes);
+        call_every_query(&bytes);
     }
 }

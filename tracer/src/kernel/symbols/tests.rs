@@ -19,7 +19,7 @@ fn find(address: u64) -> String {
 }
 
 #[test]
-fn an_address_is_the_function_that_the_call_stands_in() {
+fn address_resolves_to_the_function_with_the_call() {
     assert_eq!(find(0xffff_ffff_8204_5697), "udp_queue_rcv_one_skb+0x1a7");
     // The first address follows a call in the function's first bytes. The last one follows a call that is the last
     // instruction of netlink_add_tap, so the return address lies in the padding of the next function.

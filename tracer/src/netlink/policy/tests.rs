@@ -196,7 +196,7 @@ fn operation_with_number_0_keeps_its_number() {
 }
 
 #[test]
-fn this_kernels_controller_checks_what_is_asked_for() {
+fn policies_of_the_running_controller_are_read() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut connection = Connection::open().unwrap();
