@@ -128,7 +128,7 @@ impl Child {
     /// Interrupts the program, and returns its output on stdout and stderr.
     ///
     /// # Errors
-    /// An error if the program fails.
+    /// Fails if the program fails.
     pub(super) fn finish(mut self) -> Result<(String, String)> {
         let status = self.end()?;
         // bpftrace and perf show their results and then end by the signal.

@@ -60,7 +60,7 @@ impl<'n> Generator<'n> {
     /// has counted all of them.
     ///
     /// # Errors
-    /// An error if the kernel counted another number.
+    /// Fails if the kernel counted another number.
     pub(super) fn send(&self, drops: u64, pace: Option<u64>, stopped: &Stopped) -> Result<Sent> {
         let threads = self.threads.len() as u64;
         let each = drops.div_ceil(threads).next_multiple_of(BATCH);

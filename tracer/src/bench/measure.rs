@@ -28,7 +28,7 @@ const TRIAL: u64 = 16_384;
 /// Measures the targets and series in `options`. `progress` receives messages about the progress.
 ///
 /// # Errors
-/// An error if nothing can be measured: without a network namespace for the load, which needs `CAP_SYS_ADMIN`.
+/// Fails if nothing can be measured: without a network namespace for the load, which needs `CAP_SYS_ADMIN`.
 pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str)) -> Result<Report> {
     let (started, started_at) = (Instant::now(), SystemTime::now());
     let all_cpus = cpus::allowed()?;

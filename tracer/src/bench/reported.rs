@@ -40,7 +40,7 @@ const WITHOUT_A_NUMBER: &str = "without a number";
 
 impl Reported {
     /// # Errors
-    /// An error if the report contradicts the number of drops that were sent.
+    /// Fails if the report contradicts the number of drops that were sent.
     pub(super) fn account(self, sent: u64) -> Result<Account> {
         let Self { seen, held_back, mut lost, is_exact, reports_losses, reports_uncounted_loss } = self;
         let reported_lost: u64 = lost.iter().map(|(_, drops)| drops).sum();

@@ -14,8 +14,9 @@ use super::{Identify, Names, open};
 /// reading.
 const MOST_FILES: usize = 65_536;
 /// `ip netns add` makes an empty file and then mounts the namespace on it, without any event. A file that is not a
-/// namespace yet is therefore opened again after this time, then after twice as long each time up to the longest
-/// interval, and no more when the file has that age: on a busy host some 100 ms pass before the namespace is made.
+/// namespace yet is therefore opened again after [`FIRST_RETRY`], then after twice as long each time up to
+/// [`LONGEST_RETRY`], and no longer once its age is [`LAST_RETRY`]. On a busy host some 100 ms pass before the namespace
+/// is made.
 const FIRST_RETRY: Duration = Duration::from_millis(1);
 const LONGEST_RETRY: Duration = Duration::from_millis(64);
 const LAST_RETRY: Duration = Duration::from_secs(2);
