@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = btf.tracepoint();
     let _ = (btf.structure_id("sk_buff"), btf.function_id("bpf_rdonly_cast"), btf.trusts_pointers());
     let _ = (btf.vlan_present_mask(), btf.pkt_type_mask());
-    let _ = (btf.tells_qdisc_drops(), btf.tells_hardware_drops(), btf.tells_xdp_exceptions());
+    let _ = (btf.reports_qdisc_drops(), btf.reports_hardware_drops(), btf.reports_xdp_exceptions());
     let mut names = ReasonNames::load(&btf);
     for raw in [2, 0x1_0001, 0x2_0001, u32::MAX] {
         assert_eq!(names.resolve(raw).value, Some(raw));

@@ -1,4 +1,4 @@
-//! A program that is measured: started, found to listen, ended, and what it took.
+//! A measured program: its start, its readiness, its end, and the resources that it used.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
@@ -18,50 +18,50 @@ use super::target::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
 use super::{Absent, Interrupted, Stopped, sys};
 use crate::backend::net_dm::{Found, NetDmSource};
 
-/// Starting takes less, even in an emulated machine.
+/// The greatest time for a start. Even an emulated machine needs less.
 const START_PATIENCE: Duration = Duration::from_mins(2);
-/// Ending takes less; who takes longer is killed.
+/// The greatest time for the end of a program. A program that needs longer is killed.
 const END_PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(1);
-/// From holding an event to being attached to it.
+/// The time between opening an event and being attached to it.
 const SETTLING: Duration = Duration::from_millis(100);
-/// Errors are shown up to this.
+/// The greatest length of an error message, in characters.
 const LONGEST_ERROR: usize = 400;
 
-/// A running program. It is ended in order when the handle is dropped, and killed if it does not end then.
+/// A running program. When the handle is dropped, the program is interrupted, and killed if it does not end.
 pub(super) struct Child {
     process: std::process::Child,
     stdin: Option<ChildStdin>,
     stdout: Reader,
     stderr: Reader,
     farewell: &'static str,
-    /// From its start until it listened.
+    /// The time from the start until the program was ready.
     pub(super) attached_after: Duration,
     ended: Option<ExitStatus>,
 }
 
-/// What it used so far.
+/// The resources that the program used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
-    /// Processor time.
+    /// The CPU time.
     pub(super) cpu: Duration,
-    /// The parts of it, as fine as the kernel's tick.
+    /// The user and system parts of the CPU time, with the resolution of the kernel's tick.
     pub(super) user: Duration,
     pub(super) system: Duration,
-    /// Memory at its peak, bytes.
+    /// The peak of resident memory, in bytes.
     pub(super) peak: u64,
 }
 
 impl Child {
-    /// Starts it and waits until it listens.
+    /// Starts the program and waits until it is ready.
     ///
     /// # Errors
-    /// [`Absent`], if there is no such program or if it ends before it listens.
+    /// [`Absent`], if the program does not exist or ends before it is ready.
     pub(super) fn start(launch: &Launch, folder: &Path, stopped: &Stopped) -> Result<Self> {
         let gate = (launch.ready == Ready::Acknowledges).then(|| Gate::new(folder)).transpose()?;
         let mut command = Command::new(&launch.program);
         command.args(&launch.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C on the terminal is for the benchmark, which ends the program in order.
+        // Ctrl-C on the terminal must reach only the benchmark, which then ends the program in order.
         command.process_group(0);
         sys::end_with_this_thread(&mut command);
         let started = Instant::now();
@@ -75,11 +75,11 @@ impl Child {
         let farewell = launch.farewell;
         let mut child = Self { process, stdin, stdout, stderr, farewell, attached_after: Duration::ZERO, ended: None };
         child.type_in(launch.input);
-        child.wait_until_it_listens(launch.ready, gate, started, stopped)?;
+        child.wait_until_ready(launch.ready, gate, started, stopped)?;
         Ok(child)
     }
 
-    fn wait_until_it_listens(
+    fn wait_until_ready(
         &mut self,
         ready: Ready,
         mut gate: Option<Gate>,
@@ -87,14 +87,14 @@ impl Child {
         stopped: &Stopped,
     ) -> Result<()> {
         loop {
-            let listens = match ready {
+            let is_ready = match ready {
                 Ready::Says(words) => self.stderr.contains(words) || self.stdout.contains(words),
                 Ready::HoldsEvent => holds_event(self.pid()),
                 Ready::Acknowledges => gate.as_mut().is_some_and(Gate::is_open),
                 Ready::MonitorRuns => monitor_runs(),
             };
             let so_far = started.elapsed();
-            if listens {
+            if is_ready {
                 self.attached_after = so_far;
                 if ready == Ready::HoldsEvent {
                     thread::sleep(SETTLING);
@@ -102,9 +102,9 @@ impl Child {
             }
             if let Some(status) = self.process.try_wait()? {
                 self.ended = Some(status);
-                bail!(Absent(self.last_words(status)));
+                bail!(Absent(self.error_message(status)));
             }
-            if listens {
+            if is_ready {
                 return Ok(());
             }
             if stopped.is_set() {
@@ -125,16 +125,16 @@ impl Child {
         usage(self.pid()).context("cannot read the CPU time and memory of a program")
     }
 
-    /// Ctrl-C, and what it printed on stdout and stderr.
+    /// Interrupts the program, and returns its output on stdout and stderr.
     ///
     /// # Errors
-    /// If it fails.
+    /// Fails if the program fails.
     pub(super) fn finish(mut self) -> Result<(String, String)> {
         let status = self.end()?;
-        // bpftrace and perf end by the signal, having shown their results.
+        // bpftrace and perf show their results and then end by the signal.
         let is_well = status.success() || std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
         if !is_well && status.code() != Some(130) {
-            bail!("it failed: {}", self.last_words(status));
+            bail!("it failed: {}", self.error_message(status));
         }
         Ok((self.stdout.finish()?, self.stderr.finish()?))
     }
@@ -144,7 +144,7 @@ impl Child {
             return Ok(status);
         }
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no process id")?;
-        // It is not waited for yet, so the id is still its own.
+        // The process was not waited for yet, so it still has its id.
         kill_process(pid, Signal::INT).context("cannot end a program")?;
         self.type_in(self.farewell);
         self.stdin = None;
@@ -163,12 +163,12 @@ impl Child {
 
     fn type_in(&mut self, text: &str) {
         if let Some(stdin) = &mut self.stdin {
-            // Who does not read has ended, which shows elsewhere.
+            // A program that does not read has ended, which other checks report.
             _ = stdin.write_all(text.as_bytes());
         }
     }
 
-    fn last_words(&mut self, status: ExitStatus) -> String {
+    fn error_message(&mut self, status: ExitStatus) -> String {
         let said = self.stderr.finish().unwrap_or_default() + &self.stdout.finish().unwrap_or_default();
         let trimmed =
             said.lines().map(|line| line.trim().trim_start_matches("droptrace: ").trim_start_matches("error: "));
@@ -184,12 +184,12 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Also a drop monitor that it started is ended so.
+        // This also ends a drop monitor that the program started.
         _ = self.end();
     }
 }
 
-/// Lets perf begin.
+/// Two FIFOs that enable perf and receive its answer.
 struct Gate {
     answer: File,
     _control: File,
@@ -215,7 +215,7 @@ impl Gate {
     }
 }
 
-/// Holds a tracepoint, or whatever else `perf_event_open` gives.
+/// Returns whether the process has an open file of `perf_event_open`, such as a tracepoint.
 fn holds_event(pid: u32) -> bool {
     let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let is_event = |path: PathBuf| path.to_string_lossy() == "anon_inode:[perf_event]";
@@ -227,21 +227,21 @@ fn monitor_runs() -> bool {
     runtime.is_ok_and(|runtime| runtime.block_on(NetDmSource::probe()).is_ok_and(is_running))
 }
 
-/// Whose monitor it is does not matter: there is one for the whole host.
+/// The owner of the monitor does not matter, because the whole host has only one.
 const fn is_running(found: Found) -> bool {
     match found {
         Found::Unused => false,
         Found::InUse(_) => true,
-        // With the settings of a droptrace that was killed, which others do not change.
+        // A droptrace that was killed left its settings, which other programs do not change.
         Found::Left { is_running } => is_running,
     }
 }
 
 fn usage(pid: u32) -> Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may hold blanks; utime and stime are the 12th and 13th fields behind it.
+    // The name in parentheses may contain blanks; utime and stime are the 12th and 13th fields after the name.
     let mut fields = stat.rsplit_once(')').context("no name in stat")?.1.split_whitespace().skip(11);
-    // USER_HZ is 100 on all of Linux's architectures that droptrace runs on.
+    // USER_HZ is 100 on all of Linux's architectures that droptrace supports.
     let mut ticks = || Some(Duration::from_millis(10 * fields.next()?.parse::<u64>().ok()?));
     let (user, system) = (ticks().context("stat is cut")?, ticks().context("stat is cut")?);
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -250,7 +250,7 @@ fn usage(pid: u32) -> Result<Usage> {
     Ok(Usage { cpu: sys::cpu_time(pid)?, user, system, peak })
 }
 
-/// Reads a pipe to its end.
+/// A thread that reads a pipe to its end.
 struct Reader {
     text: Arc<Mutex<Vec<u8>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -286,7 +286,7 @@ impl Reader {
     }
 }
 
-/// Adds to what was read, and drops what is not to be kept.
+/// Adds bytes to the text, and removes those that need not be kept.
 fn append(text: &mut Vec<u8>, chunk: &[u8], keep: Keep) {
     text.extend_from_slice(chunk);
     if keep == Keep::LastLine {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_start_is_absent_with_its_own_words() {
+    fn program_that_does_not_start_is_absent_with_its_message() {
         let says = Ready::Says("ready");
         let error = start(&launch("no-such-program", &[], says)).err().unwrap();
         assert_eq!(error.downcast::<Absent>().unwrap().0, "not found on PATH");
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_asked_to_end_and_heard_out() {
+    fn interrupted_program_ends_and_its_output_is_read() {
         let script = "trap 'echo done; exit 0' INT; read line; echo $line; while :; do sleep 0.01; done";
         let child = start(&launch("sh", &["-c", script], Ready::Says("hello"))).unwrap();
         let usage = child.usage().unwrap();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told() {
+    fn failure_of_a_program_is_reported() {
         let script = "trap 'echo broken >&2; exit 1' INT; read line; echo $line; while :; do sleep 0.01; done";
         let child = start(&launch("sh", &["-c", script], Ready::Says("hello"))).unwrap();
         let error = child.finish().unwrap_err().to_string();
@@ -341,13 +341,13 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_runs_whoever_left_it() {
+    fn left_monitor_counts_as_running() {
         let runs = [Found::Unused, Found::Left { is_running: false }, Found::Left { is_running: true }].map(is_running);
         assert_eq!(runs, [false, false, true]);
     }
 
     #[test]
-    fn of_many_lines_the_last_is_kept() {
+    fn only_the_last_line_is_kept() {
         let mut text = Vec::new();
         for chunk in ["one\ntw", "o\n", "three\nfo", "ur", "\n"] {
             append(&mut text, chunk.as_bytes(), Keep::LastLine);

@@ -1,4 +1,4 @@
-//! What the kernel itself counts: the second opinion on each drop that the generator provokes.
+//! Reads the kernel's own counters, to verify each drop that the generator provokes.
 
 use anyhow::{Context, Result};
 
@@ -11,7 +11,7 @@ pub(super) enum Counter {
     RcvbufErrors,
     /// `Udp: NoPorts` of `/proc/net/snmp`.
     NoPorts,
-    /// Frames that `lo` received for nobody, in `/proc/net/dev`.
+    /// Frames that `lo` received and no protocol handled, in `/proc/net/dev`.
     Unhandled,
     /// A counter of nftables.
     Nftables,
@@ -28,7 +28,7 @@ impl Counter {
     }
 }
 
-/// `Udp: names` on one line, `Udp: values` on the next.
+/// Reads a counter from two lines: `Udp: names`, then `Udp: values`.
 fn udp(text: &str, counter: &str) -> Result<u64> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp:"));
     let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -37,7 +37,7 @@ fn udp(text: &str, counter: &str) -> Result<u64> {
     Ok(value.parse()?)
 }
 
-/// `dev_seq_printf_stats`, net/core/net-procfs.c: the fourth number is `rx_dropped + rx_missed_errors`.
+/// Reads `dev_seq_printf_stats`, net/core/net-procfs.c: the fourth number is `rx_dropped + rx_missed_errors`.
 fn loopback_drops(text: &str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:")).context("no lo in /proc/net/dev")?;
     Ok(line.split_whitespace().nth(3).context("/proc/net/dev is cut")?.parse()?)

@@ -1,4 +1,4 @@
-//! Who runs where: the generator has processors of its own, as far as there are enough.
+//! Assigns processors: the generator has processors of its own, if there are enough.
 
 use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -9,7 +9,7 @@ pub(super) fn allowed() -> Result<Vec<usize>> {
     Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }
 
-/// Keeps the calling thread, and what it starts, on these processors.
+/// Pins the calling thread, and all that it starts, to these processors.
 pub(super) fn stay_on(cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
     for &cpu in cpus {
@@ -18,7 +18,8 @@ pub(super) fn stay_on(cpus: &[usize]) -> Result<()> {
     sched_setaffinity(None, &set).with_context(|| format!("cannot stay on the processors {cpus:?}"))
 }
 
-/// Those that a generator on the first `count` of them leaves to the tracers: all, when it leaves none.
+/// The processors that a generator on the first `count` of them leaves to the tracers; all processors if it leaves
+/// none.
 pub(super) fn left_by(generator: usize, all: &[usize]) -> &[usize] {
     if generator < all.len() { &all[generator..] } else { all }
 }
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tracers_get_what_the_generator_leaves() {
+    fn tracers_get_the_processors_that_the_generator_leaves() {
         assert_eq!(left_by(1, &[2, 3, 5]), [3, 5]);
         assert_eq!(left_by(1, &[0]), [0]);
         assert_eq!(left_by(2, &[0, 1]), [0, 1]);

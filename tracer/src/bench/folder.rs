@@ -1,4 +1,4 @@
-//! A folder for files of programs that are measured.
+//! A folder for the files of measured programs.
 
 use std::env;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process;
 
 use anyhow::{Context, Result};
 
-/// It goes with its handle.
+/// A folder that is removed when the value is dropped.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! Sends the load, and holds what it sent against what the kernel counted.
+//! Sends the load, and compares the number of drops with the kernel's counters.
 
 use std::collections::BTreeMap;
 use std::hint;
@@ -17,32 +17,32 @@ use super::load::{Lane, Load};
 use super::netns::Netns;
 use super::spread::Spread;
 
-/// Messages of one system call.
+/// The number of messages in one system call.
 pub(super) const BATCH: u64 = 64;
-/// How long the kernel may take for what was sent last; only a hang reaches it.
+/// The greatest time for the kernel to count the last messages; only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A shorter wait is spun away: sleeping takes longer.
+/// The shortest time for a sleep. Shorter waits spin, because a sleep takes longer.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(100);
 
-/// One thread on each of its processors, and what they send.
+/// One thread for each of its processors, and the messages that they send.
 pub(super) struct Generator<'n> {
     netns: &'n Netns,
     threads: Vec<(usize, Vec<Lane>)>,
 }
 
-/// What was sent, all of it dropped.
+/// The result of sending; all messages were dropped.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) drops: u64,
-    /// Until the last thread was done.
+    /// The time until the last thread finished.
     pub(super) took: Duration,
-    /// What one drop took a thread, nanoseconds: the median of its turns, so that what else ran on the processor meanwhile
-    /// is not in it.
+    /// The nanoseconds of one drop in a thread. This is the median of the thread's turns, so other work of the
+    /// processor does not affect it.
     pub(super) ns_per_drop: f64,
 }
 
 impl Sent {
-    /// Drops a second, of all threads.
+    /// The rate in drops per second, of all threads.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub(super) fn rate(&self) -> f64 {
         self.drops as f64 / self.took.as_secs_f64()
@@ -56,15 +56,15 @@ impl<'n> Generator<'n> {
         Ok(Self { netns, threads })
     }
 
-    /// Sends about so many, in whole batches, `pace` a second if there is one, and waits until the kernel has dealt
-    /// with all of them.
+    /// Sends about `drops` messages in whole batches, at `pace` per second if there is one, and waits until the kernel
+    /// has counted all of them.
     ///
     /// # Errors
-    /// If the kernel counted another number.
+    /// Fails if the kernel counted another number.
     pub(super) fn send(&self, drops: u64, pace: Option<u64>, stopped: &Stopped) -> Result<Sent> {
         let threads = self.threads.len() as u64;
         let each = drops.div_ceil(threads).next_multiple_of(BATCH);
-        // All lanes are paced together.
+        // The pace is that of all lanes together.
         let lanes = self.threads.iter().map(|(_, lanes)| lanes.len() as u64).sum::<u64>();
         let interval = pace.map(|pace| Duration::from_nanos(1_000_000_000 * BATCH * lanes / pace.max(1)));
         let before = self.counted()?;
@@ -91,14 +91,14 @@ impl<'n> Generator<'n> {
         Ok(Sent { drops: each * threads, took, ns_per_drop })
     }
 
-    /// What the kernel has counted so far.
+    /// The kernel's counters so far.
     fn counted(&self) -> Result<BTreeMap<Counter, u64>> {
         let counters = self.threads.iter().flat_map(|(_, lanes)| lanes).map(|lane| lane.counter);
         let distinct: std::collections::BTreeSet<_> = counters.collect();
         distinct.into_iter().map(|counter| Ok((counter, counter.read(self.netns)?))).collect()
     }
 
-    /// Waits until the kernel has counted what was sent, `each` by each thread.
+    /// Waits until the kernel has counted the messages; `each` is the number of messages of each thread.
     fn check(&self, before: &BTreeMap<Counter, u64>, each: u64) -> Result<()> {
         let sent = each * self.threads.len() as u64;
         let started = Instant::now();
@@ -118,15 +118,15 @@ impl<'n> Generator<'n> {
     }
 }
 
-/// What one thread sends, in turn from its lanes.
+/// The batches that one thread sends, in turn from its lanes.
 struct Batches<'l> {
     lanes: &'l [Lane],
     left: u64,
-    /// From one turn to the next; none for as fast as it goes.
+    /// The time from one turn to the next; `None` if the generator is not limited.
     interval: Option<Duration>,
 }
 
-/// What one thread did.
+/// The result of one thread.
 struct Done {
     took: Duration,
     ns_per_drop: f64,
@@ -171,14 +171,14 @@ fn wait_until(started: Instant, due: Duration) {
     }
 }
 
-/// The messages of a lane, each at least once, and enough of them for whole batches.
+/// The messages of a lane for whole batches, each message at least once.
 fn slices(lane: &Lane) -> Vec<[IoSlice<'_>; 1]> {
     let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
     let count = lane.messages.len().next_multiple_of(batch);
     lane.messages.iter().cycle().take(count).map(|message| [IoSlice::new(message)]).collect()
 }
 
-/// The messages of a lane as the system call takes them.
+/// The messages of a lane in the form of the system call.
 struct Sender<'a> {
     lane: &'a Lane,
     headers: Vec<MMsgHdr<'a>>,
@@ -198,7 +198,7 @@ impl<'a> Sender<'a> {
         Self { lane, headers: slices.iter().zip(control).map(header).collect(), next: 0 }
     }
 
-    /// Sends at most so many, and returns how many.
+    /// Sends at most `most` messages, and returns their number.
     fn send(&mut self, most: u64) -> Result<u64> {
         let end = self.headers.len().min(self.next + usize::try_from(most)?);
         let sent = sendmmsg(&self.lane.socket, &mut self.headers[self.next..end], SendFlags::empty())

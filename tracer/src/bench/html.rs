@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else.
+//! Shows the report as one HTML page without other files.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -108,7 +108,7 @@ fn bar(name: &str, Spread { median, least, most }: Spread) -> Bar {
     Bar { name: name.to_owned(), value: median, least, most }
 }
 
-/// One line for each configuration, from left to right.
+/// Adds one line for each configuration, from left to right.
 fn through(
     series: &SeriesReport,
     of_x: fn(&Row, &Figures) -> Option<f64>,
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_page() {
         let page = page(&sample());
-        // Plots are the library's, and long.
+        // The plots come from the library, and are long.
         let (mut text, mut rest) = (String::new(), page.as_str());
         while let Some((before, from)) = rest.split_once("<svg") {
             text.push_str(before);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn it_needs_nothing_from_elsewhere() {
+    fn page_needs_no_other_files() {
         let page = page(&sample());
         assert_eq!(page.matches("<svg").count(), 4);
         for foreign in ["<script", "src=", "href=", "@import", "url("] {

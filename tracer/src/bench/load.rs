@@ -1,4 +1,4 @@
-//! What the generator provokes.
+//! The loads that the generator sends.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,9 +12,9 @@ use super::counter::Counter;
 use super::netns::Netns;
 use super::sys;
 
-/// Payload of a datagram, bytes.
+/// The length of a datagram's payload, in bytes.
 const PAYLOAD: usize = 64;
-/// `discard`: nobody listens in a namespace of ours.
+/// The port `discard`, which no socket uses in the benchmark's network namespace.
 const CLOSED_PORT: u16 = 9;
 const FILTERED_PORT: u16 = 10;
 const RULES: &str = "
@@ -23,23 +23,23 @@ table inet bench {
   chain input { type filter hook input priority 0; udp dport 10 counter name drops drop; }
 }
 ";
-/// The first of the `EtherTypes` that nobody handles; none up to 0x5fff has a handler in the kernel.
+/// The first of the `EtherTypes` without a handler: the kernel has no handler up to 0x5fff.
 const FIRST_TYPE: u16 = 0x1000;
-/// How many of them there are.
+/// The number of `EtherTypes` without a handler.
 pub(super) const MAX_KEYS: u16 = 0x4000;
 
 /// A kind of load. Each datagram or frame is one drop, which the kernel counts too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Load {
-    /// UDP into a receive buffer that is full.
+    /// UDP into a full receive buffer.
     FullBuffer,
-    /// UDP to a port that nobody listens on.
+    /// UDP to a port without a socket.
     ClosedPort,
     /// UDP that a rule of nftables drops.
     Nftables,
-    /// Frames of so many protocols that nobody handles: as many keys in the account, at one place.
+    /// Frames of this number of protocols without a handler. They have as many aggregation keys, at one drop site.
     Keys(u16),
-    /// All of the above but nftables, in turn, with 1,000 keys and two more.
+    /// All of the above except nftables, in turn, with 1,000 keys and two more.
     Mix,
 }
 
@@ -55,7 +55,7 @@ impl Load {
         }
     }
 
-    /// What it is, in words.
+    /// The description of the load.
     pub(super) fn description(self) -> String {
         match self {
             Self::FullBuffer => "UDP into a full receive buffer".into(),
@@ -67,7 +67,7 @@ impl Load {
         }
     }
 
-    /// Makes ready what one thread sends.
+    /// Prepares the messages of one thread.
     pub(super) fn lanes(self, netns: &Netns) -> Result<Vec<Lane>> {
         Ok(match self {
             Self::FullBuffer => vec![Lane::full_buffer(netns)?],
@@ -83,13 +83,13 @@ impl Load {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) socket: OwnedFd,
-    /// Sent in turn, again and again.
+    /// The messages, which are sent in turn repeatedly.
     pub(super) messages: Vec<Vec<u8>>,
-    /// Where to; none for sockets that know.
+    /// The destination; `None` for sockets that know it.
     pub(super) to: Option<SocketAddrAny>,
-    /// Who counts.
+    /// The kernel's counter of these drops.
     pub(super) counter: Counter,
-    /// Kept, for its buffer has to stay full.
+    /// Kept open because its buffer must stay full.
     _receiver: Option<UdpSocket>,
 }
 
@@ -97,7 +97,7 @@ impl Lane {
     fn full_buffer(netns: &Netns) -> Result<Self> {
         let (sender, receiver) = netns.run(|| {
             let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-            // The kernel makes it the least that it allows.
+            // The kernel raises the size to its minimum.
             set_socket_recv_buffer_size(&receiver, 1)?;
             let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             sender.connect(receiver.local_addr()?)?;
@@ -107,12 +107,13 @@ impl Lane {
         while Counter::RcvbufErrors.read(netns)? == before {
             sender.send(&[0; PAYLOAD]).context("cannot fill a receive buffer")?;
         }
-        // One is counted before the next is sent, so nothing is on its way now.
+        // Each message is counted before the next one is sent, so none is on its way now.
         Ok(Self::datagrams(sender, Some(receiver), None, Counter::RcvbufErrors))
     }
 
     fn closed_port(netns: &Netns) -> Result<Self> {
-        // Not connected: the answer, that the port is closed, would otherwise be the next sending's error.
+        // The socket is not connected, because otherwise the answer that the port is closed would become an error of
+        // the next send.
         let sender = netns.run(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))?;
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, CLOSED_PORT));
         Ok(Self::datagrams(sender, None, Some(to.into()), Counter::NoPorts))

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine on which the benchmark ran.
 
 use std::fs;
 
@@ -7,24 +7,24 @@ use serde::Serialize;
 /// The machine and its kernel.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Machine {
-    /// `uname -v`: the kernel's build.
+    /// The kernel's build (`uname -v`).
     pub build: String,
-    /// The processor's name; none where `/proc/cpuinfo` has none.
+    /// The processor's name; absent if `/proc/cpuinfo` does not have it.
     pub processor: Option<String>,
-    /// Processors that may be used.
+    /// The number of processors that this process may use.
     pub cpus: usize,
-    /// Memory in bytes.
+    /// The size of the memory in bytes; absent if `/proc/meminfo` does not have it.
     pub memory: Option<u64>,
-    /// A virtual machine, as its processor tells.
+    /// The machine is virtual, according to the processor's flags.
     pub is_virtual: bool,
-    /// What the kernel tells the time by.
+    /// The kernel's clock source; absent if the kernel does not show it.
     pub clock: Option<String>,
-    /// How many threads wanted to run in the minute before the start, on average.
+    /// The average number of runnable threads in the minute before the start; absent if `/proc/loadavg` cannot be read.
     pub load: Option<f64>,
 }
 
 impl Machine {
-    /// Describes this one.
+    /// Describes this machine.
     pub fn here(cpus: usize) -> Self {
         let file = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         let cpu_info = file("/proc/cpuinfo").unwrap_or_default();

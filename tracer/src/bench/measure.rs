@@ -22,13 +22,13 @@ use super::target::Target;
 use super::{Absent, Interrupted, Stopped};
 use crate::run;
 
-/// Drops by which the speed of the machine is found.
+/// The number of drops that measure the speed of the machine.
 const TRIAL: u64 = 16_384;
 
-/// Measures what `options` say. `progress` is reported what goes on.
+/// Measures the targets and series in `options`. `progress` receives messages about the progress.
 ///
 /// # Errors
-/// If nothing can be measured: without a network namespace for the load, which takes `CAP_SYS_ADMIN`.
+/// Fails if nothing can be measured: without a network namespace for the load, which needs `CAP_SYS_ADMIN`.
 pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str)) -> Result<Report> {
     let (started, started_at) = (Instant::now(), SystemTime::now());
     let all_cpus = cpus::allowed()?;
@@ -73,7 +73,7 @@ pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str))
     if has_any { Ok(report) } else { Err(Interrupted.into()) }
 }
 
-/// What all runs share.
+/// The state that all runs share.
 struct Bench<'o> {
     options: &'o Options,
     stopped: &'o Stopped,
@@ -81,22 +81,22 @@ struct Bench<'o> {
     netns: Netns,
     folder: Folder,
     own: PathBuf,
-    /// What a drop takes with nobody listening, by load and processors, and drops of one run.
+    /// The nanoseconds of a drop without any tool, by load and number of processors.
     speeds: HashMap<(Load, usize), f64>,
-    /// Addresses at which a load is dropped, as far as that could be found.
-    places: HashMap<Load, Option<HashSet<u64>>>,
+    /// The drop-site addresses of each load; `None` if they could not be found.
+    drop_sites: HashMap<Load, Option<HashSet<u64>>>,
     absent: HashMap<Target, String>,
     empty: Option<Spread>,
 }
 
-/// A case, and what came of it so far.
+/// A case and its results so far.
 struct Progress {
     case: Case,
     runs: Vec<Run>,
     error: Option<String>,
 }
 
-/// What ran last with nobody listening.
+/// The last run without any tool.
 struct Bare {
     load: Load,
     cpus: usize,
@@ -119,7 +119,7 @@ impl<'o> Bench<'o> {
             folder: Folder::new()?,
             own: env::current_exe().context("cannot find droptrace's own binary")?,
             speeds: HashMap::new(),
-            places: HashMap::new(),
+            drop_sites: HashMap::new(),
             absent: HashMap::new(),
             empty: None,
         })
@@ -140,14 +140,14 @@ impl<'o> Bench<'o> {
                 break;
             }
         }
-        // An unfinished round counts for those that were in it, if it is the first.
+        // An unfinished first round counts for the cases that it measured.
         rounds = rounds.max(usize::from(cases.iter().any(|it| !it.runs.is_empty())));
         let rows = cases.into_iter().filter(|it| it.error.is_some() || !it.runs.is_empty());
         let rows = rows.map(|it| Row::new(&it.case, &it.runs, it.error)).collect();
         SeriesReport { name: series.name, rounds, rows }
     }
 
-    /// Runs each case once, with nobody listening before and after; whether it got to the end.
+    /// Runs each case once, between two runs without any tool. Returns whether the round is complete.
     fn round(&mut self, cases: &mut [Progress], progress: &mut dyn FnMut(&str)) -> bool {
         let mut last = None;
         for it in cases.iter_mut().filter(|it| it.error.is_none()) {
@@ -167,7 +167,8 @@ impl<'o> Bench<'o> {
         true
     }
 
-    /// Nobody before, the target, nobody after: linear drift cancels. What comes after one comes before the next.
+    /// Runs without any tool, then with the target, then without any tool, so that linear drift cancels. The run after
+    /// one case is also the run before the next case.
     fn run_between(&mut self, case: &Case, last: &mut Option<Bare>) -> Result<Run> {
         if let Some(reason) = self.absent.get(&case.target) {
             return Err(Absent(reason.clone()).into());
@@ -186,7 +187,7 @@ impl<'o> Bench<'o> {
         Ok(run)
     }
 
-    /// One run with nobody listening.
+    /// One run without any tool.
     fn bare(&mut self, case: &Case) -> Result<Sent> {
         let generator = self.generator(case)?;
         let drops = self.speeds.get(&(case.load, case.cpus)).map_or(TRIAL, |&ns| self.drops(case, ns));
@@ -202,7 +203,7 @@ impl<'o> Bench<'o> {
         Generator::new(&self.netns, case.load, &self.cpus[..cpus])
     }
 
-    /// How many drops make a run of the time that was planned.
+    /// The number of drops in a run of the planned time.
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
     fn drops(&self, case: &Case, ns: f64) -> u64 {
         if let Some(drops) = self.options.drops {
@@ -210,7 +211,7 @@ impl<'o> Bench<'o> {
         }
         let time = self.options.run_time().as_secs_f64();
         match case.pace {
-            // Long enough for a ring buffer to fill.
+            // The run must be long enough to fill a ring buffer.
             Some(pace) => (pace as f64 * 2.0 * time) as u64,
             None => (1e9 * time / ns.max(1.0) * case.cpus as f64) as u64,
         }

@@ -1,8 +1,8 @@
-//! The comparison benchmark: what it costs to listen to drops, and what is lost under load.
+//! The comparison benchmark: the cost of tracing drops, and the losses under load.
 //!
-//! `plan` says what is measured, `load` what is dropped, `target` the tool. `measure` runs them, in turn
-//! without any tool, so that drift of the machine's speed cancels. `report` is what came of it, shown by
-//! `text` and `html`.
+//! `plan` selects the cases, `load` provokes the drops, `target` describes the tools. `measure` runs the cases in turn
+//! with runs without any tool, so that drift of the machine's speed cancels. `report` has the results, which `text` and
+//! `html` show.
 
 mod child;
 mod counter;
@@ -37,14 +37,14 @@ pub use report::{AccountReport, Figures, Lost, Report, Row, SeriesReport};
 pub use spread::Spread;
 pub use target::Target;
 pub use text::write_text;
-pub use unprivileged::{Rights, take_rights};
+pub use unprivileged::{BenchCapabilities, acquire_capabilities};
 
-/// Set when the benchmark is to end early.
+/// A flag that ends the benchmark early.
 #[derive(Clone, Debug, Default)]
 pub struct Stopped(Arc<AtomicBool>);
 
 impl Stopped {
-    /// Ends the benchmark: what was measured by then is reported.
+    /// Ends the benchmark, which then reports its measurements so far.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -59,7 +59,7 @@ impl Stopped {
 #[error("ended before anything was measured")]
 struct Interrupted;
 
-/// A target is not there, or does not start: why.
+/// A target does not exist or does not start; the text is the reason.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 struct Absent(String);

@@ -1,4 +1,4 @@
-//! A network namespace of the benchmark's own: nothing of the host's network is touched.
+//! The benchmark's own network namespace, so that the host's network stays untouched.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -12,8 +12,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::sys;
 
-/// A network namespace with nothing but `lo`. It has no name, and ends with this handle and the sockets made in it,
-/// even if the process is killed.
+/// A network namespace with only `lo`. It has no name, and ends with this handle and the sockets made in it, even if
+/// the process is killed.
 #[derive(Debug)]
 pub(super) struct Netns {
     handle: File,
@@ -21,13 +21,13 @@ pub(super) struct Netns {
 }
 
 impl Netns {
-    /// Takes `CAP_SYS_ADMIN`.
+    /// Makes the network namespace, which needs `CAP_SYS_ADMIN`.
     pub(super) fn new() -> Result<Self> {
         let handle = on_a_thread(|| {
             sys::unshare_network().context(
                 "cannot make a network namespace for the load, which takes CAP_SYS_ADMIN: run `droptrace bench` as root",
             )?;
-            // Nothing is to speak unasked.
+            // No interface may send packets of its own accord.
             for interface in ["default", "lo"] {
                 let file = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
                 if fs::exists(&file).unwrap_or(false) {
@@ -41,12 +41,12 @@ impl Netns {
         Ok(Self { handle, inum })
     }
 
-    /// The inode number, by which droptrace tells namespaces apart.
+    /// The inode number, which identifies the network namespace to droptrace.
     pub(super) const fn inum(&self) -> u32 {
         self.inum
     }
 
-    /// Does `work` in the namespace, on a thread of its own. Sockets made there stay in it.
+    /// Runs `work` in the namespace, on a thread of its own. Sockets made there stay in the namespace.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         on_a_thread(|| {
             move_into_link_name_space(self.handle.as_fd(), Some(LinkNameSpaceType::Network))
@@ -55,7 +55,7 @@ impl Netns {
         })
     }
 
-    /// Reads a file under `/proc/net` as the namespace shows it.
+    /// Reads a file under `/proc/net` of the namespace.
     pub(super) fn proc_net(&self, name: &str) -> Result<String> {
         let path = format!("/proc/thread-self/net/{name}");
         self.run(|| fs::read_to_string(&path).with_context(|| format!("cannot read {path}")))

@@ -1,29 +1,29 @@
-//! What is measured, and how long it may take.
+//! Selects the cases, and limits the time of the benchmark.
 
 use std::time::Duration;
 
 use super::load::Load;
 use super::target::Target;
 
-/// What is to be measured.
+/// The options of the benchmark.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Within a minute instead of ten.
+    /// Limits the benchmark to one minute instead of ten.
     pub quick: bool,
-    /// Rounds of each series; none for as many as the time allows, up to nine.
+    /// The number of rounds of each series; `None` for as many as the time allows, up to nine.
     pub rounds: Option<usize>,
-    /// Drops of one run; none for as many as fit the time.
+    /// The number of drops of one run; `None` for as many as fit the time.
     pub drops: Option<u64>,
-    /// Who is measured.
+    /// The targets.
     pub targets: Vec<Target>,
-    /// What is measured.
+    /// The series.
     pub series: Vec<SeriesName>,
 }
 
-/// What is measured.
+/// A series of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesName {
-    /// Each target, on one processor, as fast as it goes.
+    /// Each target, on one processor, at full speed.
     Cost,
     /// Some targets at set rates.
     Loss,
@@ -31,17 +31,17 @@ pub enum SeriesName {
     Keys,
     /// Records of several lengths.
     Snaplen,
-    /// Some targets while more processors drop.
+    /// Some targets with more processors that drop packets.
     Cpus,
     /// Some targets under other loads.
     Loads,
 }
 
 impl SeriesName {
-    /// All of them, in the order in which they are measured.
+    /// All series, in the order in which they are measured.
     pub const ALL: [Self; 6] = [Self::Cost, Self::Loss, Self::Keys, Self::Snaplen, Self::Cpus, Self::Loads];
 
-    /// The name, in reports and as it is typed.
+    /// The name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cost => "cost",
@@ -53,7 +53,7 @@ impl SeriesName {
         }
     }
 
-    /// What it shows, in words.
+    /// The title of the series.
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Cost => "Cost of a drop",
@@ -65,7 +65,7 @@ impl SeriesName {
         }
     }
 
-    /// Its part of the time.
+    /// The weight of the series in the distribution of time.
     const fn weight(self) -> u32 {
         match self {
             Self::Cost => 40,
@@ -83,9 +83,9 @@ impl SeriesName {
 pub(super) struct Case {
     pub(super) target: Target,
     pub(super) load: Load,
-    /// Drops a second; none for as fast as it goes.
+    /// The rate in drops per second; `None` if the generator is not limited.
     pub(super) pace: Option<u64>,
-    /// Processors that drop.
+    /// The number of processors that drop packets.
     pub(super) cpus: usize,
     pub(super) snaplen: Option<u32>,
 }
@@ -103,19 +103,19 @@ pub(super) struct Series {
     pub(super) cases: Vec<Case>,
 }
 
-/// Drops a second that are tried, as far as the generator reaches them.
+/// The rates in drops per second, as far as the generator reaches them.
 const PACES: [u64; 8] = [50_000, 100_000, 200_000, 300_000, 400_000, 500_000, 700_000, 1_000_000];
 const QUICK_PACES: [u64; 2] = [100_000, 400_000];
 const SNAPLENS: [u32; 5] = [0, 64, 128, 512, 1024];
 const KEYS: [u16; 4] = [1, 64, 1000, 8000];
 
 impl Options {
-    /// How long all of it may take. One round of each is always made.
+    /// The greatest time of the whole benchmark. Each series has at least one round.
     pub(super) const fn time(&self) -> Duration {
         Duration::from_secs(if self.quick { 50 } else { 560 })
     }
 
-    /// How long one run with nobody listening takes.
+    /// The time of one run without any tool.
     pub(super) const fn run_time(&self) -> Duration {
         Duration::from_millis(if self.quick { 100 } else { 300 })
     }
@@ -124,14 +124,14 @@ impl Options {
         self.rounds.unwrap_or(if self.quick { 3 } else { 9 })
     }
 
-    /// The part of the time that is left that the first of these series may take.
+    /// The share of the remaining time for the first of these series.
     pub(super) fn share(series: &[Series], left: Duration) -> Duration {
         let weight = |series: &Series| series.name.weight();
         let all: u32 = series.iter().map(weight).sum();
         series.first().map_or(Duration::ZERO, |first| left * weight(first) / all.max(1))
     }
 
-    /// `cpus` may be used, on one of which `greatest_rate` drops a second can be provoked.
+    /// The series for `cpus` processors, on one of which the generator reaches `greatest_rate` drops per second.
     pub(super) fn series(&self, cpus: usize, greatest_rate: f64) -> Vec<Series> {
         let all = self.series.iter().map(|&name| {
             let cases = self.cases(name, cpus, greatest_rate);
@@ -166,7 +166,7 @@ impl Options {
         }
     }
 
-    /// Set rates on one processor, then as fast as it goes on one and on all of them.
+    /// Set rates on one processor, then full speed on one processor and on all of them.
     fn losses(&self, cpus: usize, greatest_rate: f64) -> Vec<Case> {
         use Target as C;
         let targets: &[_] = if self.quick {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_measured_for_cost() {
+    fn all_targets_are_measured_for_cost() {
         for quick in [true, false] {
             let series = options(quick).series(2, 800_000.0);
             assert_eq!(series[0].cases.len(), Target::ALL.len());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_wanted_is_left_out() {
+    fn unwanted_targets_are_left_out() {
         let options = Options { targets: vec![Target::Perf], ..options(false) };
         let series = options.series(2, 1e6);
         assert_eq!(series.iter().map(|series| series.name).collect::<Vec<_>>(), [SeriesName::Cost, SeriesName::Loss]);

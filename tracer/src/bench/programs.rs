@@ -1,4 +1,4 @@
-//! What the kernel's own BPF statistics report of a process's programs.
+//! Reads the kernel's own BPF statistics about a process's programs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aya::programs::loaded_programs;
 
-/// Runs of programs and the time that they took.
+/// The number of runs of programs and their total time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     pub(super) count: u64,
@@ -15,7 +15,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Nanoseconds of one run, since `before`; none if there was no run.
+    /// The nanoseconds of one run since `before`; `None` if the program did not run.
     #[expect(clippy::cast_precision_loss, reason = "times of a run are far below 2^52")]
     pub(super) fn ns_since(self, before: Self) -> Option<f64> {
         let (count, time) = (self.count.checked_sub(before.count)?, self.time.checked_sub(before.time)?);
@@ -23,11 +23,11 @@ impl Runs {
     }
 }
 
-/// What these programs did while statistics were on.
+/// The runs of these programs while statistics were on.
 pub(super) fn runs(programs: &BTreeSet<u32>) -> Runs {
     let mut runs = Runs::default();
     for program in loaded_programs() {
-        // One that went away meanwhile was nobody's of these.
+        // A program that is gone by now is not one of these.
         let Ok(program) = program else { continue };
         if programs.contains(&program.id()) {
             runs.count += program.run_count();
@@ -37,19 +37,19 @@ pub(super) fn runs(programs: &BTreeSet<u32>) -> Runs {
     runs
 }
 
-/// The programs that a process holds, by their ids.
+/// The ids of the programs that a process has open.
 pub(super) fn held_by(pid: u32) -> Result<BTreeSet<u32>> {
     let cannot = || "cannot see which BPF programs a process holds";
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).with_context(cannot)? {
-        // A file that was closed meanwhile is none.
+        // A file that was closed meanwhile is not a program.
         let Ok(text) = fs::read_to_string(entry.with_context(cannot)?.path()) else { continue };
         ids.extend(program_id(&text));
     }
     Ok(ids)
 }
 
-/// `bpf_prog_show_fdinfo`, kernel/bpf/syscall.c.
+/// The program id in a file of `/proc/PID/fdinfo` (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c).
 fn program_id(text: &str) -> Option<u32> {
     text.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse().ok()
 }
@@ -59,13 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_told_by_their_files() {
+    fn programs_are_found_by_their_files() {
         assert_eq!(program_id("pos:\t0\nflags:\t02000002\nprog_type:\t26\nprog_id:\t412\n"), Some(412));
         assert_eq!(program_id("pos:\t0\nflags:\t02\n"), None);
     }
 
     #[test]
-    fn a_run_takes_what_was_added() {
+    fn time_of_a_run_is_the_added_time_per_run() {
         let runs = |count, nanos| Runs { count, time: Duration::from_nanos(nanos) };
         assert_eq!(runs(30, 2500).ns_since(runs(10, 500)), Some(100.0));
         assert_eq!(runs(10, 500).ns_since(runs(10, 500)), None);

@@ -1,4 +1,4 @@
-//! What was measured: `droptrace.bench.v1`.
+//! The results of the benchmark (`droptrace.bench.v1`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,40 +11,41 @@ use super::plan::{Case, SeriesName};
 use super::reported::Account;
 use super::spread::Spread;
 
-/// All of it.
+/// The whole report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `droptrace.bench.v1`.
+    /// The schema, `droptrace.bench.v1`.
     pub schema: &'static str,
-    /// Node name.
+    /// The node name of the host.
     pub host: String,
-    /// Kernel release.
+    /// The release of the kernel.
     pub kernel: String,
-    /// Of droptrace.
+    /// The version of droptrace.
     pub version: &'static str,
     /// The machine.
     pub machine: Machine,
-    /// When it began, RFC 3339.
+    /// The time of the start, RFC 3339.
     pub started_at: String,
-    /// How long it took.
+    /// The duration in nanoseconds.
     pub duration_ns: u64,
-    /// It ran to its end; else Ctrl-C ended it.
+    /// The benchmark is complete; otherwise Ctrl-C ended it.
     pub complete: bool,
-    /// Nanoseconds of a kernel program that does nothing, by the kernel's own statistics: the price of its clock.
+    /// The nanoseconds of a BPF program that does nothing, from the kernel's own statistics: the cost of the
+    /// statistics' clock.
     pub empty_program_ns: Option<Spread>,
-    /// What was measured.
+    /// The series that were measured.
     pub series: Vec<SeriesReport>,
 }
 
-/// Cases that ran in turn.
+/// A series: cases that ran in turn.
 #[derive(Clone, Debug, Serialize)]
 pub struct SeriesReport {
-    /// Which.
+    /// The name of the series.
     #[serde(serialize_with = "name_of_series")]
     pub name: SeriesName,
-    /// Rounds of it.
+    /// The number of rounds.
     pub rounds: usize,
-    /// What was measured.
+    /// The results of the cases.
     pub rows: Vec<Row>,
 }
 
@@ -56,79 +57,79 @@ fn name_of_series<S: Serializer>(name: &SeriesName, serializer: S) -> Result<S::
 /// One case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Who listened.
+    /// The name of the target.
     pub configuration: &'static str,
-    /// The command that was measured; none for what is no program.
+    /// The command of the target; absent if the target is not a program.
     pub command: Option<String>,
-    /// What was sent.
+    /// The name of the load.
     pub load: &'static str,
-    /// Distinct keys of the load; none where it is not made of keys.
+    /// The number of distinct keys of the load; absent if the load has no keys.
     pub keys: Option<u16>,
-    /// Bytes of each record; none where it was not set.
+    /// The length of each record in bytes; absent if it was not set.
     pub snaplen: Option<u32>,
-    /// Processors that dropped.
+    /// The number of processors that dropped packets.
     pub cpus: usize,
-    /// Drops a second that were asked for; none for as fast as it goes.
+    /// The requested rate in drops per second; absent if the generator was not limited.
     pub pace: Option<u64>,
-    /// Why there are no figures: it is not there, did not start, or its account does not add up.
+    /// The reason why the row has no figures: the target does not exist, did not start, or its account does not add up.
     pub error: Option<String>,
-    /// The figures.
+    /// The figures; absent if there is an error.
     pub figures: Option<Figures>,
 }
 
-/// What one case took. Spreads are over rounds.
+/// The figures of one case. Spreads are over rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
-    /// Drops a second.
+    /// The rate in drops per second.
     pub rate: Spread,
-    /// Nanoseconds of a drop with nobody listening, the median over a run's batches; none at a set rate, as for the
-    /// next two.
+    /// The nanoseconds of a drop without any tool, the median over a run's batches. Absent at a set rate, like the next
+    /// two figures.
     pub bare_ns: Option<Spread>,
-    /// Nanoseconds added to it.
+    /// The nanoseconds that the target adds to a drop.
     pub added_ns: Option<Spread>,
-    /// What a drop takes, as a multiple of that with nobody listening.
+    /// The time of a drop as a multiple of the time without any tool.
     pub ratio: Option<Spread>,
-    /// Nanoseconds of its BPF programs for each drop, above the empty program; none where it has none, or where the
-    /// kernel does not tell.
+    /// The nanoseconds of the target's BPF programs for each drop, less those of the empty program. Absent if the
+    /// target has no BPF program, or if the kernel does not report its time.
     pub program_ns: Option<Spread>,
-    /// Drops that were sent; the kernel's own counters tell as many.
+    /// The number of drops that were sent, which equals the kernel's own counters.
     pub sent: u64,
-    /// What it reported of them; none for what tells nothing.
+    /// The target's account of these drops; absent if the target reports nothing.
     pub account: Option<AccountReport>,
-    /// Nanoseconds of a processor that its process took for each drop; none for what is no program, as for all that
-    /// follow.
+    /// The CPU time in nanoseconds that the target's process used for each drop. Absent if the target is not a program,
+    /// like all following figures.
     pub cpu_ns: Option<Spread>,
-    /// Nanoseconds of all rounds as user, as fine as the kernel's tick.
+    /// The user time of all rounds in nanoseconds, with the resolution of the kernel's tick.
     pub user_ns: Option<u64>,
-    /// The same, in the kernel.
+    /// The system time of all rounds in nanoseconds, with the same resolution.
     pub system_ns: Option<u64>,
-    /// Memory at its peak, bytes.
+    /// The peak of resident memory in bytes.
     pub peak_bytes: Option<u64>,
-    /// From its start until it listened.
+    /// The nanoseconds from the start until the target was ready.
     pub attach_ns: Option<Spread>,
 }
 
-/// What became of the drops that were sent.
+/// The result for the drops that were sent.
 #[derive(Clone, Debug, Serialize)]
 pub struct AccountReport {
-    /// Those that were counted or shown.
+    /// The number of drops that were counted or shown.
     pub accounted: u64,
-    /// Those of them that were counted and not shown, as was asked for.
+    /// The number of these drops that were counted and not shown, because the options limit the output.
     pub held_back: u64,
-    /// Others' drops at the same places, which cannot be reported apart.
+    /// The number of other drops at the same drop sites, which the target cannot report separately.
     pub foreign: u64,
-    /// `sent - accounted`, by what is said to have become of them.
+    /// The missing drops (`sent - accounted`), by the reported cause.
     pub lost: Vec<Lost>,
-    /// The part of those sent that is not accounted for.
+    /// The share of the sent drops that is not accounted for.
     pub share_lost: f64,
 }
 
-/// Drops that were lost for one cause.
+/// The drops that were lost for one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lost {
-    /// Its name.
+    /// The name of the cause.
     pub cause: String,
-    /// How many.
+    /// The number of drops.
     pub drops: u64,
 }
 
@@ -140,19 +141,19 @@ pub(super) struct Run {
     pub(super) bare_ns: Option<f64>,
     pub(super) program_ns: Option<f64>,
     pub(super) sent: u64,
-    /// None for what tells nothing.
+    /// The target's account; absent if the target reports nothing.
     pub(super) account: Option<Account>,
     pub(super) process: Option<Process>,
 }
 
-/// What its process took.
+/// The resources that the target's process used.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Process {
-    /// During the load.
+    /// The CPU time during the load.
     pub(super) cpu: Duration,
     pub(super) user: Duration,
     pub(super) system: Duration,
-    /// Drops meanwhile.
+    /// The number of drops during the load.
     pub(super) drops: u64,
     pub(super) peak: u64,
     pub(super) attached_after: Duration,
@@ -184,7 +185,7 @@ impl Row {
 }
 
 impl Figures {
-    /// None without a run.
+    /// Summarizes runs; `None` if there are none.
     fn of(runs: &[Run]) -> Option<Self> {
         let bare = |run: &Run| Some((run.bare_ns?, run.ns));
         let processes: Vec<_> = runs.iter().filter_map(|run| run.process).collect();
@@ -232,13 +233,13 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Up to 584 years.
+/// The time in nanoseconds, at most 584 years.
 pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl SeriesReport {
-    /// The greatest rate at which a target lost nothing, and which no rate with a loss is below.
+    /// The greatest rate at which a target lost nothing. No lower rate has a loss.
     pub fn greatest_lossless_rate(&self, configuration: &str) -> Option<f64> {
         let rows = self.rows.iter().filter(|row| row.configuration == configuration);
         let figures = rows.filter_map(|row| row.figures.as_ref());
@@ -286,7 +287,7 @@ pub(super) mod tests {
         Row::new(&case(target), runs, error.map(str::to_owned))
     }
 
-    /// A report with one of each kind of row.
+    /// A report with a row of each kind.
     pub(in crate::bench) fn sample() -> Report {
         let mut slow = row(Target::TraceAll, &[run(1500.0, 60)], None);
         slow.pace = Some(200_000);
@@ -359,7 +360,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_document_is_as_it_was() {
+    fn report_document_is_unchanged() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&sample()).unwrap());
     }
 }

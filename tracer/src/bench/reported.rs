@@ -1,4 +1,4 @@
-//! What each program reported of the load, held against what was sent.
+//! Reads what each program reported about the load, and compares the report with the drops that were sent.
 
 use std::collections::HashSet;
 
@@ -7,42 +7,42 @@ use serde_json::Value;
 
 use super::target::Target;
 
-/// What a program reported.
+/// The report of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reported {
-    /// Drops that it counted or showed.
+    /// The number of drops that the program counted or showed.
     pub(super) seen: u64,
-    /// Drops that it counted and did not show, as it was asked to.
+    /// The number of drops that the program counted and did not show, because its options limit the output.
     pub(super) held_back: u64,
-    /// Drops that it says it lost, by cause.
+    /// The numbers of drops that the program reported as lost, by cause.
     pub(super) lost: Vec<(String, u64)>,
-    /// It knows of each drop of the load, and of no other's.
+    /// The program knows each drop of the load, and no other drops.
     pub(super) is_exact: bool,
-    /// It cannot lose without telling how many.
-    pub(super) tells_losses: bool,
-    /// It tells that it lost some, but not how many.
-    pub(super) tells_of_loss: bool,
+    /// The program always reports how many drops it lost.
+    pub(super) reports_losses: bool,
+    /// The program reported that it lost drops, but not how many.
+    pub(super) reports_uncounted_loss: bool,
 }
 
-/// What became of the drops that were sent.
+/// The result for the drops that were sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) accounted: u64,
     pub(super) held_back: u64,
-    /// Others' drops, which a program that knows no namespaces tells too.
+    /// Other drops, which a program without network namespaces also reports.
     pub(super) foreign: u64,
     pub(super) lost: Vec<(String, u64)>,
 }
 
-/// The causes of what is missing, and of which no number was reported.
+/// The causes of missing drops for which the program reported no number.
 const WITHOUT_A_WORD: &str = "without a word";
 const WITHOUT_A_NUMBER: &str = "without a number";
 
 impl Reported {
     /// # Errors
-    /// If what was reported cannot be true of what was sent.
+    /// Fails if the report contradicts the number of drops that were sent.
     pub(super) fn account(self, sent: u64) -> Result<Account> {
-        let Self { seen, held_back, mut lost, is_exact, tells_losses, tells_of_loss } = self;
+        let Self { seen, held_back, mut lost, is_exact, reports_losses, reports_uncounted_loss } = self;
         let reported_lost: u64 = lost.iter().map(|(_, drops)| drops).sum();
         let sum = seen + held_back + reported_lost;
         ensure!(
@@ -50,7 +50,7 @@ impl Reported {
             "its account does not add up: {sent} sent, {seen} seen + {held_back} held back + {lost:?} lost"
         );
         ensure!(
-            !tells_losses || sum >= sent,
+            !reports_losses || sum >= sent,
             "its account is short: {sent} sent, {seen} seen + {held_back} held back + {lost:?} lost"
         );
         let accounted = sent.min(seen + held_back);
@@ -58,7 +58,7 @@ impl Reported {
         if missing == 0 {
             lost.clear();
         } else if reported_lost < missing {
-            let cause = if tells_of_loss { WITHOUT_A_NUMBER } else { WITHOUT_A_WORD };
+            let cause = if reports_uncounted_loss { WITHOUT_A_NUMBER } else { WITHOUT_A_WORD };
             lost.push((cause.into(), missing - reported_lost));
         }
         lost.retain(|(_, drops)| *drops > 0);
@@ -66,9 +66,9 @@ impl Reported {
     }
 }
 
-/// Reads what a program printed. `places` are the addresses of the load's drops, if they are known.
-pub(super) fn read(target: Target, stdout: &str, stderr: &str, places: Option<&HashSet<u64>>) -> Result<Reported> {
-    let is_here = |address: u64| places.is_none_or(|places| places.contains(&address));
+/// Reads the output of a program. `sites` has the drop-site addresses of the load, if they are known.
+pub(super) fn read(target: Target, stdout: &str, stderr: &str, sites: Option<&HashSet<u64>>) -> Result<Reported> {
+    let is_here = |address: u64| sites.is_none_or(|sites| sites.contains(&address));
     match target {
         Target::Bpftrace => bpftrace(stdout, is_here),
         Target::Perf => perf(stdout),
@@ -89,7 +89,7 @@ fn count(text: &str, words: &str) -> u64 {
     text.lines().filter(|line| line.contains(words)).count() as u64
 }
 
-/// `@[2, 0xffffffff…]: 12`.
+/// Reads rows such as `@[2, 0xffffffff…]: 12`.
 fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let row = |line: &str| -> Option<(u64, u64)> {
         let (key, count) = line.strip_prefix("@[")?.split_once("]: ")?;
@@ -108,8 +108,8 @@ fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     Ok(counted(seen))
 }
 
-/// `perf report --stats`: `SAMPLE events: 12`. Each of the `LOST events` stands for a number of samples, which it does
-/// not tell.
+/// Reads `perf report --stats`: `SAMPLE events: 12`. Each of the `LOST events` stands for several samples, whose number
+/// perf does not report.
 fn perf(text: &str) -> Result<Reported> {
     if !text.contains("TOTAL events:") {
         bail!("perf report prints no statistics");
@@ -119,15 +119,16 @@ fn perf(text: &str) -> Result<Reported> {
         let number = line.and_then(|rest| rest.split_whitespace().next());
         Ok(number.map_or(Ok(0), str::parse)?)
     };
-    Ok(Reported { tells_of_loss: events("LOST")? > 0, ..counted(events("SAMPLE")?) })
+    Ok(Reported { reports_uncounted_loss: events("LOST")? > 0, ..counted(events("SAMPLE")?) })
 }
 
-/// `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`, or `12 drops at location 0xffffffff… [software]`.
+/// Reads lines such as `12 drops at nft_do_chain+3e8 (0xffffffff…) [software]`, or `12 drops at location 0xffffffff…
+/// [software]`.
 fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let mut seen = 0_u64;
     for line in text.lines() {
-        let Some((count, place)) = line.split_once(" drops at ") else { continue };
-        let address = place.split_once("0x").and_then(|(_, rest)| rest.split([')', ' ']).next());
+        let Some((count, site)) = line.split_once(" drops at ") else { continue };
+        let address = site.split_once("0x").and_then(|(_, rest)| rest.split([')', ' ']).next());
         let address = address.and_then(|address| u64::from_str_radix(address, 16).ok());
         let (address, count) =
             address.zip(count.trim().parse().ok()).with_context(|| format!("cannot read `{line}`"))?;
@@ -136,25 +137,25 @@ fn dropwatch_summary(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Report
     Ok(counted(seen))
 }
 
-/// One account of both sources, of which the kernel program hears each drop.
+/// Reads one account of both backends. The BPF program sees each drop.
 fn both(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
     let ledger = document["sources"].as_array().and_then(|sources| sources.iter().find(|it| it["source"] == "ebpf"));
     let missed = ledger.context("droptrace took one source only")?["ledger"]["missed"].as_u64();
-    let seen = at_places(&document["drops"], is_here)?.context("droptrace reports no drops")?;
+    let seen = at_drop_sites(&document["drops"], is_here)?.context("droptrace reports no drops")?;
     let lost = vec![("missed".to_owned(), missed.unwrap_or(0))];
-    Ok(Reported { seen, lost, tells_losses: true, ..Reported::default() })
+    Ok(Reported { seen, lost, reports_losses: true, ..Reported::default() })
 }
 
-/// Packets of the rows at the load's places; none without rows.
-fn at_places(rows: &Value, is_here: impl Fn(u64) -> bool) -> Result<Option<u64>> {
+/// The number of packets in the rows with the load's drop sites; `None` if the document has no rows.
+fn at_drop_sites(rows: &Value, is_here: impl Fn(u64) -> bool) -> Result<Option<u64>> {
     let address = |row: &Value| u64::from_str_radix(row["address"].as_str()?.strip_prefix("0x")?, 16).ok();
     let Some(rows) = rows.as_array() else { return Ok(None) };
     let here = rows.iter().filter(|row| address(row).is_some_and(&is_here));
     here.map(|row| row["packets"].as_u64().with_context(|| format!("no packets in {row}"))).sum::<Result<_>>().map(Some)
 }
 
-/// The last document of `stat`, or the ledger of `trace`.
+/// Reads the last document of `stat`, or the ledger of `trace`.
 fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let document: Value = serde_json::from_str(text).context("cannot read what droptrace printed")?;
     let sources = document["sources"].as_array().context("droptrace reports no sources")?;
@@ -179,22 +180,29 @@ fn ebpf(ledger: &Value) -> Result<Reported> {
         let lost = lost.into_iter().map(|cause| Ok((cause.to_owned(), number(events, cause)?)));
         (number(events, "delivered")?, number(events, "suppressed")?, lost.collect::<Result<Vec<_>>>()?)
     };
-    // Datagrams that a socket leaves unread when it closes have lost their namespace, so that the filter lets them pass. They
-    // are rare, so that the sampler shows them.
+    // Datagrams that a socket leaves unread when it closes have no network namespace any more, so the filter lets them
+    // pass. They are rare, so the sampler shows them.
     let seen = seen.saturating_sub(number(ledger, "unknown_netns")?);
-    // The kernel tells of those of all namespaces.
+    // This number includes the drops of all network namespaces.
     lost.push(("missed".into(), uncounted));
-    Ok(Reported { seen, held_back, lost, is_exact: uncounted == 0, tells_losses: true, tells_of_loss: false })
+    Ok(Reported {
+        seen,
+        held_back,
+        lost,
+        is_exact: uncounted == 0,
+        reports_losses: true,
+        reports_uncounted_loss: false,
+    })
 }
 
 fn net_dm(ledger: &Value, document: &Value, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
-    let seen = match at_places(&document["drops"], is_here)? {
+    let seen = match at_drop_sites(&document["drops"], is_here)? {
         Some(seen) => seen,
         None => ledger["accounted"].as_u64().context("no accounted drops")?,
     };
     let causes = ["tail_drops", "socket_drops", "undecodable"];
     let lost = causes.map(|cause| (cause.to_owned(), ledger[cause].as_u64().unwrap_or(0)));
-    Ok(Reported { seen, lost: lost.into(), tells_losses: !ledger["lost"].is_null(), ..Reported::default() })
+    Ok(Reported { seen, lost: lost.into(), reports_losses: !ledger["lost"].is_null(), ..Reported::default() })
 }
 
 #[cfg(test)]

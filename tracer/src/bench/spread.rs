@@ -1,20 +1,20 @@
-//! Many values in three numbers.
+//! Summarizes many values by three numbers.
 
 use serde::Serialize;
 
-/// The median of some values, the least and the most of them.
+/// The median, the least and the greatest of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
-    /// Half of the values are below.
+    /// The median: half of the values are below it.
     pub median: f64,
-    /// The least.
+    /// The least value.
     pub least: f64,
-    /// The most.
+    /// The greatest value.
     pub most: f64,
 }
 
 impl Spread {
-    /// None of no values.
+    /// Summarizes values; `None` if there are none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);

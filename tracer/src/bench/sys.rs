@@ -1,4 +1,4 @@
-//! The door to system calls that no library has.
+//! System calls that no library offers.
 #![expect(unsafe_code, reason = "raw system calls; the only place in the benchmark")]
 
 use std::io;
@@ -13,14 +13,14 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Moves the calling thread into a new network namespace.
 pub(super) fn unshare_network() -> io::Result<()> {
-    // SAFETY: file descriptors are not unshared, for which rustix marks the call.
+    // SAFETY: file descriptors are not unshared; rustix marks the call as unsafe because of them.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(Into::into)
 }
 
-/// Moves the calling process, which must have one thread, into a new user namespace, where it has all rights over what
-/// is made from there, and over nothing else.
+/// Moves the calling process, which must have one thread, into a new user namespace. There it has all capabilities over
+/// namespaces that it makes, and over nothing else.
 pub(super) fn unshare_user() -> io::Result<()> {
-    // SAFETY: file descriptors are not unshared, for which rustix marks the call.
+    // SAFETY: file descriptors are not unshared; rustix marks the call as unsafe because of them.
     unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }.map_err(Into::into)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn frame_socket(ifindex: i32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The processor time that all threads of a process have taken so far.
+/// The CPU time that all threads of a process have used so far.
 pub(super) fn cpu_time(pid: u32) -> io::Result<Duration> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut clock = 0;
@@ -67,7 +67,7 @@ pub(super) fn cpu_time(pid: u32) -> io::Result<Duration> {
     Ok(Duration::new(seconds, nanoseconds))
 }
 
-/// Lets the process that the command starts end (`SIGTERM`) when the thread that starts it has ended, however it did.
+/// Makes the process that the command starts end (`SIGTERM`) when the thread that starts it ends for any reason.
 pub(super) fn end_with_this_thread(command: &mut Command) {
     let tie = || set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into);
     // SAFETY: one system call, which takes no memory and no locks.

@@ -1,4 +1,4 @@
-//! The rows of a series in columns, as text and page show them.
+//! The rows of a series in columns, for the text and the page.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use super::report::{Figures, Row, SeriesReport};
 use super::spread::Spread;
 use crate::render::number::Grouped;
 
-/// Headings and cells; columns after the first of which the headings are of numbers are aligned to the right.
+/// Headings and cells. Columns of numbers after the first column are aligned to the right.
 pub(super) struct Table {
     pub(super) headings: Vec<&'static str>,
     pub(super) rows: Vec<Vec<String>>,
@@ -58,7 +58,7 @@ impl Table {
     }
 }
 
-/// What is shown of a series: what it is about first, what was lost last.
+/// The columns of a series, from the subject of the series to the losses.
 fn columns(name: SeriesName) -> Vec<Column> {
     let varies: Column = match name {
         SeriesName::Loss => {
@@ -91,7 +91,7 @@ fn lost(figures: &Figures) -> String {
     format!("{}: {}", percent(account.share_lost), causes.collect::<Vec<_>>().join(", "))
 }
 
-/// Whole shares only of the whole and of nothing.
+/// The share in percent. Only exact shares are shown as 0 % or 100 %.
 pub(super) fn percent(share: f64) -> String {
     let text = format!("{:.2} %", 100.0 * share);
     match text.as_str() {

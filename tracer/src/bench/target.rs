@@ -3,16 +3,16 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Who is measured.
+/// A benchmark target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
-    /// Nobody: how far the measurement itself is off.
+    /// No tool, which shows the error of the measurement itself.
     Nothing,
-    /// A kernel program that does nothing.
+    /// A BPF program that does nothing.
     Empty,
     /// `droptrace stat`.
     Stat,
-    /// `droptrace trace`, bounded.
+    /// `droptrace trace` with its default rate limit.
     Trace,
     /// `droptrace trace --all`.
     TraceAll,
@@ -24,39 +24,39 @@ pub enum Target {
     NetDmSummary,
     /// `droptrace trace --all` on the drop monitor in packet mode.
     NetDmPacket,
-    /// `droptrace stat` on both sources.
+    /// `droptrace stat` with both backends.
     Both,
-    /// A count by reason and place.
+    /// bpftrace with a count by drop reason and drop site.
     Bpftrace,
-    /// Each drop, into a file.
+    /// perf, with each drop written to a file.
     Perf,
-    /// The drop monitor's own client, summary mode.
+    /// dropwatch, the drop monitor's own client, in summary mode.
     DropwatchSummary,
-    /// The same, packet mode.
+    /// dropwatch in packet mode.
     DropwatchPacket,
-    /// Each drop, as text.
+    /// retis, with each drop shown as text.
     Retis,
 }
 
-/// How a program tells that it listens.
+/// The sign that a program is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// By words on stdout or stderr.
+    /// The program prints these words on stdout or stderr.
     Says(&'static str),
-    /// It does not, but holds the kernel's event, which it attaches to at once.
+    /// The program prints nothing, but has an open perf event, to which it attaches at once.
     HoldsEvent,
-    /// Asked through a FIFO to begin, it says so through another.
+    /// The program receives a request through a FIFO, and acknowledges it through another.
     Acknowledges,
-    /// It does not, but the kernel's drop monitor runs.
+    /// The program prints nothing, but the kernel's drop monitor runs.
     MonitorRuns,
 }
 
-/// What of its output is needed.
+/// The part of the output that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
     /// The last line.
     LastLine,
-    /// All of it.
+    /// The whole output.
     All,
 }
 
@@ -67,16 +67,16 @@ pub(super) struct Launch {
     pub(super) arguments: Vec<OsString>,
     pub(super) ready: Ready,
     pub(super) keep: Keep,
-    /// What is typed at the start.
+    /// The input at the start.
     pub(super) input: &'static str,
-    /// What is typed after Ctrl-C.
+    /// The input after Ctrl-C.
     pub(super) farewell: &'static str,
 }
 
 const BPFTRACE: &str = "tracepoint:skb:kfree_skb { @[args->reason, args->location] = count(); }";
 
 impl Target {
-    /// All of them, in the order in which they are shown.
+    /// All targets, in the order in which they are shown.
     pub const ALL: [Self; 15] = [
         Self::Nothing,
         Self::Empty,
@@ -95,7 +95,7 @@ impl Target {
         Self::Retis,
     ];
 
-    /// The name, in reports and as it is typed.
+    /// The name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -116,12 +116,12 @@ impl Target {
         }
     }
 
-    /// Tells drops of all namespaces by their place alone.
-    pub(super) const fn tells_places(self) -> bool {
+    /// Returns whether the target reports the drops of all network namespaces, which only the drop site distinguishes.
+    pub(super) const fn reports_only_drop_sites(self) -> bool {
         matches!(self, Self::NetDmSummary | Self::Both | Self::Bpftrace | Self::DropwatchSummary)
     }
 
-    /// Listens to the drop monitor, which knows no namespaces.
+    /// Returns whether the target uses the drop monitor, which knows no network namespaces.
     pub(super) const fn uses_net_dm(self) -> bool {
         matches!(
             self,
@@ -129,13 +129,13 @@ impl Target {
         )
     }
 
-    /// Ends without having reported what it heard last, so that it is to be given time.
+    /// Returns whether the target ends before it reports the last drops, so that it needs time before the end.
     pub(super) const fn is_late(self) -> bool {
         matches!(self, Self::DropwatchSummary | Self::DropwatchPacket)
     }
 
-    /// What was typed as droptrace's command.
-    fn own_words(self) -> &'static str {
+    /// The arguments of droptrace's own command.
+    fn own_arguments(self) -> &'static str {
         match self {
             Self::Trace => "trace",
             Self::TraceAll => "trace --all",
@@ -148,7 +148,7 @@ impl Target {
         }
     }
 
-    /// The command as it would be typed; none for what is no program.
+    /// The command line; `None` if the target is not a program.
     pub(super) fn command(self, snaplen: Option<u32>) -> Option<String> {
         let snaplen = snaplen.map_or(String::new(), |snaplen| format!(" --snaplen {snaplen}"));
         Some(match self {
@@ -158,12 +158,13 @@ impl Target {
             Self::DropwatchSummary => "dropwatch (set alertmode summary, start)".into(),
             Self::DropwatchPacket => "dropwatch (set alertmode packet, start)".into(),
             Self::Retis => "retis collect -c skb-drop".into(),
-            own if own.uses_net_dm() => format!("droptrace {}{snaplen} --format json", own.own_words()),
-            own => format!("droptrace {}{snaplen} --format json --netns NETNS", own.own_words()),
+            own if own.uses_net_dm() => format!("droptrace {}{snaplen} --format json", own.own_arguments()),
+            own => format!("droptrace {}{snaplen} --format json --netns NETNS", own.own_arguments()),
         })
     }
 
-    /// How to start it; none for what is no program. `folder` is for its files, `netns` is where the load is.
+    /// The program to start; `None` if the target is not a program. `folder` is for its files, and `netns` is the
+    /// network namespace of the load.
     pub(super) fn launch(self, own: &Path, folder: &Path, netns: u32, snaplen: Option<u32>) -> Option<Launch> {
         let (program, arguments, ready): (&str, Vec<OsString>, _) = match self {
             Self::Nothing | Self::Empty => return None,
@@ -172,7 +173,7 @@ impl Target {
             Self::DropwatchSummary | Self::DropwatchPacket => ("dropwatch", vec![], Ready::MonitorRuns),
             Self::Retis => ("retis", words(&["collect", "-c", "skb-drop"]), Ready::Says("probe(s) loaded")),
             _ => {
-                let mut arguments = words(&self.own_words().split(' ').collect::<Vec<_>>());
+                let mut arguments = words(&self.own_arguments().split(' ').collect::<Vec<_>>());
                 arguments.extend(words(&["--format", "json"]));
                 if !self.uses_net_dm() {
                     arguments.extend(words(&["--netns", &netns.to_string()]));
@@ -192,7 +193,7 @@ impl Target {
         };
         let (input, farewell) = match self {
             Self::DropwatchSummary => ("set alertmode summary\nstart\n", "exit\n"),
-            // It leaves the monitor in the mode that was set; summary is the kernel's own.
+            // dropwatch leaves the monitor in the mode that was set; summary is the kernel's default.
             Self::DropwatchPacket => ("set alertmode packet\nstart\n", "set alertmode summary\nexit\n"),
             _ => ("", ""),
         };
@@ -204,12 +205,12 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// Files of perf, within the benchmark's folder.
+/// The names of perf's files in the benchmark's folder.
 pub(super) const PERF_DATA: &str = "perf.data";
 pub(super) const PERF_CONTROL: &str = "control";
 pub(super) const PERF_ANSWER: &str = "answer";
 
-/// perf starts with its events off: whether they are on shows by its answer alone.
+/// The arguments of perf. It starts with its events off, and only its answer shows that they are on.
 fn perf(folder: &Path) -> Vec<OsString> {
     let mut arguments = words(&["record", "-e", "skb:kfree_skb", "-a", "-D", "-1", "-o"]);
     arguments.push(folder.join(PERF_DATA).into());
@@ -223,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_distinct_and_commands_are_told_of_programs() {
+    fn names_are_distinct_and_only_programs_have_commands() {
         let names: std::collections::HashSet<_> = Target::ALL.map(Target::name).into_iter().collect();
         assert_eq!(names.len(), Target::ALL.len());
         for target in Target::ALL {
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_sources_that_know_namespaces_are_asked_for_one() {
+    fn only_backends_with_namespaces_get_a_netns_option() {
         let arguments = |target: Target| {
             let launch = target.launch(Path::new("/own"), Path::new("/folder"), 7, Some(64)).unwrap();
             launch.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! The report as text, for people.
+//! Shows the report as text.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use super::report::{Report, SeriesReport};
 use super::table::Table;
 use super::words;
 
-/// Of sentences, in characters.
+/// The width of paragraphs, in characters.
 const WIDTH: usize = 100;
 
 /// Writes one table for each series.
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_ended_early_says_so() {
+    fn incomplete_report_says_that_it_ended_early() {
         let report = Report { complete: false, ..sample() };
         assert!(text(&report).ends_with("Ended early: not all of it was measured.\n"));
         assert!(!text(&sample()).contains("Ended early"));

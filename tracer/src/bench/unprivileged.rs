@@ -1,22 +1,22 @@
-//! What the benchmark can do without rights: provoke drops in namespaces of its own.
+//! Lets the benchmark provoke drops without capabilities, in namespaces of its own.
 
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::sys;
 
-/// Where the load's network namespace can be made.
+/// The capabilities with which the network namespace for the load is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rights {
-    /// From where the process is, or nowhere.
+pub enum BenchCapabilities {
+    /// The capabilities of the process itself, which may be none.
     Own,
-    /// From a user namespace that was made for it. No kernel program can be loaded from there, and the drop monitor
-    /// cannot be run.
+    /// The capabilities of a user namespace that was made for the benchmark. From there, the kernel loads no BPF
+    /// program, and the drop monitor cannot run.
     UserNamespace,
 }
 
-/// Makes a user namespace for the process unless it has `CAP_SYS_ADMIN`. To be called while it has one thread. Where
-/// there may be none, making the network namespace tells what is missing.
-pub fn take_rights() -> Rights {
+/// Makes a user namespace for the process unless it has `CAP_SYS_ADMIN`. Call this while the process has one thread. If
+/// no user namespace can be made, the error of making the network namespace names the missing capability.
+pub fn acquire_capabilities() -> BenchCapabilities {
     let may_unshare = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
-    if !may_unshare && sys::unshare_user().is_ok() { Rights::UserNamespace } else { Rights::Own }
+    if !may_unshare && sys::unshare_user().is_ok() { BenchCapabilities::UserNamespace } else { BenchCapabilities::Own }
 }

@@ -1,4 +1,4 @@
-//! Sentences that text and page share.
+//! The sentences that the text and the page share.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::table::whole;
 use super::target::Target;
 use crate::render::number::Grouped;
 
-/// What the figures mean.
+/// The explanation of the figures.
 pub(super) const MEANING: &str = "Figures are medians over the rounds, with the least and the most. NS ADDED and TIMES \
     NOTHING compare the whole path of a drop, the median of a run's batches, with a run before and one after without \
     any tool; the row `nothing` shows how far that is off. DROPS/S is the rate that was reached, other work of the \
@@ -18,7 +18,7 @@ pub(super) const MEANING: &str = "Figures are medians over the rounds, with the 
     drop, without the reader of its output; MEMORY is the peak of resident memory; ATTACHED is the time from start to \
     attached. bpftrace, perf, retis and the drop monitor report drops of all network namespaces: those of others may hide a loss.";
 
-/// What was measured, when and where.
+/// The lines about the benchmark, the machine and the time.
 pub(super) fn introduction(report: &Report) -> Vec<String> {
     let machine = &report.machine;
     let mut about = format!("{} processors", machine.cpus);
@@ -51,7 +51,7 @@ pub(super) fn introduction(report: &Report) -> Vec<String> {
     lines
 }
 
-/// What a series shows, and under which load.
+/// The title of a series, with its load.
 pub(super) fn title(series: &SeriesReport) -> String {
     let load = match series.name {
         SeriesName::Keys => ": frames of protocols that nobody handles, each a key",
@@ -66,7 +66,7 @@ pub(super) fn title(series: &SeriesReport) -> String {
     format!("{}{load}{processors}, {rounds}", series.name.title())
 }
 
-/// Who was not measured, and why, each once.
+/// The targets that were not measured, each with its reason once.
 pub(super) fn errors(series: &SeriesReport) -> Vec<(&'static str, String)> {
     let mut errors: Vec<(&'static str, String)> = vec![];
     for row in &series.rows {
@@ -78,7 +78,7 @@ pub(super) fn errors(series: &SeriesReport) -> Vec<(&'static str, String)> {
     errors
 }
 
-/// The greatest rate that each target held.
+/// The greatest rate at which each target lost nothing.
 pub(super) fn held(series: &SeriesReport) -> Vec<(&'static str, String)> {
     let held = Target::ALL.into_iter().filter_map(|target| {
         let name = target.name();

@@ -5,14 +5,14 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, Result};
 
 use super::args::{BenchArgs, Format};
-use crate::bench::{self, Report, Rights, Stopped};
+use crate::bench::{self, BenchCapabilities, Report, Stopped};
 use crate::outside::to_json;
 use crate::render::output::Output;
 use crate::run::Stop;
 
 /// To be called before there are threads.
 pub(super) fn prepare() {
-    if bench::take_rights() == Rights::UserNamespace {
+    if bench::acquire_capabilities() == BenchCapabilities::UserNamespace {
         say(
             "without CAP_SYS_ADMIN the load runs in a user namespace, from where nobody can listen to drops: what they \
              take by themselves is measured; run `droptrace bench` as root to compare listeners",

@@ -1,4 +1,4 @@
-//! Looks at this kernel, and tries each capture backend for a moment.
+//! Examines this kernel, and tries each capture backend for a moment.
 
 use rustix::thread::CapabilitySet;
 
@@ -60,9 +60,9 @@ fn capabilities(facts: &Facts) -> Check {
     let held = wanted.into_iter().filter(|(_, capability)| facts.capabilities.contains(*capability));
     let held: Vec<_> = held.map(|(name, _)| name).collect();
     let found = if held.is_empty() { "none that is needed".into() } else { held.join(", ") };
-    let is_of_rights =
+    let is_about_capabilities =
         |obstacle: &Obstacle| matches!(obstacle, Obstacle::Capabilities { .. } | Obstacle::UserNamespace);
-    match facts.obstacles().into_iter().find(is_of_rights) {
+    match facts.obstacles().into_iter().find(is_about_capabilities) {
         None => good(NAME, found),
         Some(obstacle) => bad(NAME, State::Missing, found, &obstacle),
     }
@@ -77,7 +77,7 @@ fn types(btf: &Result<KernelBtf, BtfError>) -> Check {
     const NAME: &str = "kernel types (BTF)";
     match btf {
         Ok(_) => good(NAME, VMLINUX),
-        Err(error) => bad(NAME, State::Missing, "not to be had", error),
+        Err(error) => bad(NAME, State::Missing, "not available", error),
     }
 }
 
@@ -106,7 +106,7 @@ fn fields(btf: &KernelBtf) -> Check {
     }
 }
 
-/// None where the tracepoint gives no reasons to be named.
+/// The check of the drop reasons' names; `None` if the tracepoint has no reason.
 fn reasons(btf: &KernelBtf) -> Option<Check> {
     const NAME: &str = "names of reasons";
     if btf.tracepoint().is_ok_and(|tracepoint| !tracepoint.has_reason) {
@@ -143,7 +143,7 @@ fn lockdown(lockdown: Lockdown) -> Check {
     }
 }
 
-/// The second-best capture backend: the kernel's own monitor, which is not touched.
+/// The check of the drop monitor, the second-best capture backend. It leaves the monitor unchanged.
 fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
     const NAME: &str = "drop monitor (NET_DM)";
     match monitor {
@@ -167,13 +167,13 @@ fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
     }
 }
 
-/// What devices drop by themselves is told by devlink's traps.
+/// The check of devlink, whose traps report hardware drops.
 async fn devices() -> Check {
     const NAME: &str = "devices with devlink";
     match net_dm::devlink_devices().await {
         Ok(0) => good(NAME, "none, so no hardware reports its drops"),
         Ok(devices) => good(NAME, format!("{devices}, whose traps report hardware drops")),
-        Err(error) => bad(NAME, State::Degraded, "cannot be told", &error),
+        Err(error) => bad(NAME, State::Degraded, "unknown", &error),
     }
 }
 

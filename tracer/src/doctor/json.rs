@@ -1,4 +1,4 @@
-//! `droptrace.doctor.v1`.
+//! Shows the diagnosis as JSON (`droptrace.doctor.v1`).
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ struct Document<'d> {
     kernel: &'d str,
     checks: Vec<Check<'d>>,
     backends: Vec<CaptureBackend<'d>>,
-    /// The mode of the backend that is taken.
+    /// The mode of the selected backend; absent if no backend works.
     selected: Option<&'static str>,
 }
 
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_and_what_is_refused_is_told() {
+    fn json_reports_selected_and_unavailable_backends() {
         let good = json(&good());
         assert_eq!((&good["schema"], &good["selected"]), (&"droptrace.doctor.v1".into(), &"tp_btf".into()));
         assert_eq!((&good["backends"][1]["works"], &good["checks"][0]["advice"]), (&true.into(), &().into()));

@@ -1,5 +1,5 @@
-//! What this kernel and these rights allow: the facts that matter, each capture backend and whether it works, and what to
-//! do about what does not.
+//! Diagnoses what this kernel and the capabilities of this process allow: the facts that matter, whether each capture
+//! backend works, and the remedies.
 
 mod examine;
 mod json;
@@ -11,19 +11,19 @@ pub use text::write_text;
 
 use crate::domain::report::Host;
 
-/// How good a fact is for droptrace.
+/// The effect of a fact on droptrace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// As it should be.
+    /// The fact limits nothing.
     Good,
-    /// Something is lost, but droptrace works.
+    /// droptrace works, but some information is lost.
     Degraded,
-    /// Without it a capture backend does not work.
+    /// A capture backend needs the missing part.
     Missing,
 }
 
 impl State {
-    /// The word in text and JSON.
+    /// The name of the state in text and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -36,42 +36,42 @@ impl State {
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// The name of the fact.
     pub name: &'static str,
-    /// How good it is.
+    /// The effect of the fact.
     pub state: State,
-    /// What was found.
+    /// The finding.
     pub found: String,
-    /// What to do about it; none where it is good.
+    /// The remedy; absent if the state is good.
     pub advice: Option<String>,
 }
 
-/// One capture backend, tried out.
+/// A capture backend, with the result of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureBackend {
-    /// The source.
+    /// The backend's name.
     pub source: &'static str,
-    /// How it listens.
+    /// The backend's mode.
     pub mode: &'static str,
-    /// Why it does not work; none when it does.
+    /// The reason why the backend is not available; absent if the backend works.
     pub unavailable: Option<String>,
-    /// What it loses against the best.
+    /// The information that the backend loses in comparison with the best one.
     pub loses: &'static str,
 }
 
-/// All of it. The backends stand in the order in which they are tried.
+/// A whole diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Where.
+    /// The host that was examined.
     pub host: Host,
     /// The facts.
     pub checks: Vec<Check>,
-    /// The capture backends, best first.
+    /// The capture backends in the fallback order, the best one first.
     pub backends: Vec<CaptureBackend>,
 }
 
 impl Diagnosis {
-    /// The backend that is taken unless another is asked for; none when none works.
+    /// The backend that droptrace uses unless the user selects another one; `None` if no backend works.
     pub fn selected(&self) -> Option<&CaptureBackend> {
         self.backends.iter().find(|backend| backend.unavailable.is_none())
     }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_works_is_chosen() {
+    fn first_working_backend_is_selected() {
         assert_eq!(good().selected().unwrap().mode, "tp_btf");
         let mut second = good();
         second.backends[0].unavailable = Some("no".into());

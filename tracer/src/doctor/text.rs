@@ -1,33 +1,33 @@
-//! The diagnosis as a table.
+//! Shows the diagnosis as a table.
 
 use std::io::{self, Write};
 
 use super::{Diagnosis, State};
 
-/// Writes the facts, the backends, and below each what to do about it.
+/// Writes the checks and the backends, with advice below each.
 pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
     writeln!(out, "{}, Linux {}", diagnosis.host.name, diagnosis.host.kernel)?;
     writeln!(out)?;
     writeln!(out, "{:<22}  {:<8}  FOUND", "FACT", "STATE")?;
     for check in &diagnosis.checks {
         writeln!(out, "{:<22}  {:<8}  {}", check.name, check.state.name(), check.found)?;
-        // Where something is missing, the backends below say what to do.
+        // If something is missing, the backends below show the advice.
         let advice = check.advice.as_deref().filter(|_| check.state != State::Missing);
         indented(out, advice)?;
     }
     writeln!(out)?;
     writeln!(out, "{:<22}  {:<8}  LOSES", "BACKEND", "WORKS")?;
-    let mut told: Option<&str> = None;
+    let mut shown: Option<&str> = None;
     for backend in &diagnosis.backends {
         let way = format!("{} {}", backend.source, backend.mode);
         let works = if backend.unavailable.is_none() { "yes" } else { "no" };
         let selected =
             if diagnosis.selected() == Some(backend) { "   (taken unless another is asked for)" } else { "" };
         writeln!(out, "{way:<22}  {works:<8}  {}{selected}", backend.loses)?;
-        if backend.unavailable.as_deref() != told {
+        if backend.unavailable.as_deref() != shown {
             indented(out, backend.unavailable.as_deref())?;
         }
-        told = backend.unavailable.as_deref();
+        shown = backend.unavailable.as_deref();
     }
     Ok(())
 }
@@ -48,12 +48,12 @@ mod tests {
     }
 
     #[test]
-    fn where_all_works_the_best_is_taken() {
+    fn best_backend_is_selected_if_all_work() {
         insta::assert_snapshot!(text(&good()));
     }
 
     #[test]
-    fn a_cause_that_all_share_is_shown_once() {
+    fn shared_cause_is_shown_once() {
         insta::assert_snapshot!(text(&unavailable()));
     }
 }

@@ -1,11 +1,11 @@
-//! Network devices of this network namespace, and what kind each one is.
+//! The network devices of this network namespace, and their classes.
 
 use std::fs;
 use std::path::Path;
 
 use super::interfaces;
 
-/// A folder for each device. It is that of the namespace which mounted it.
+/// The folder with one entry for each device. It shows the devices of the namespace that mounted it.
 const FOLDER: &str = "/sys/class/net";
 /// `ARPHRD_LOOPBACK` (`include/uapi/linux/if_arp.h`).
 const LOOPBACK: &str = "772";
@@ -13,27 +13,27 @@ const LOOPBACK: &str = "772";
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// The interface's name.
+    /// The name of the interface.
     pub name: String,
-    /// The interface's index.
+    /// The index of the interface.
     pub ifindex: u32,
-    /// What the kernel calls devices of its kind (`bridge`, `vlan`, `wlan`, …: its `DEVTYPE`); without such a word
-    /// `loopback`, `tun`, `physical` for a device on a bus, `virtual` for any other, as veth.
+    /// The class of the device: the kernel's `DEVTYPE` (`bridge`, `vlan`, `wlan`, …). If it has none: `loopback`,
+    /// `tun`, `physical` for a device on a bus, `virtual` for any other device, such as veth.
     pub class: String,
-    /// The driver of a device on a bus.
+    /// The driver of the device; absent unless the device is on a bus.
     pub driver: Option<String>,
 }
 
-/// The devices of this namespace, by name; none where the system does not tell.
+/// The devices of this namespace, by name; empty if the system does not show them.
 pub fn of_this_namespace() -> Vec<Device> {
     let mut devices = in_folder(Path::new(FOLDER));
     devices.retain(|device| interfaces::name(device.ifindex).as_ref() == Some(&device.name));
     devices
 }
 
-/// What kind a packet's interface is, given its name and index and whether it is one of this namespace, whose devices
-/// are given: only they are known. But the first device of each namespace is its loopback (`LOOPBACK_IFINDEX`,
-/// `include/net/net_namespace.h`).
+/// The class of a packet's interface, from its name and index. `is_own` says whether the interface is in this
+/// namespace; only the devices of this namespace (`devices`) are known. The first device of each other namespace is its
+/// loopback (`LOOPBACK_IFINDEX`, `include/net/net_namespace.h`).
 pub fn class_of(devices: &[Device], name: &str, ifindex: u32, is_own: bool) -> Option<String> {
     if name == "lo" && ifindex == 1 {
         return Some("loopback".to_owned());
@@ -50,7 +50,7 @@ fn in_folder(folder: &Path) -> Vec<Device> {
     devices
 }
 
-/// None for what is no device, and for one that has gone in the meantime.
+/// Reads one entry. It is `None` for a file that is not a device, and for a device that has gone in the meantime.
 fn device(folder: &Path) -> Option<Device> {
     let name = folder.file_name()?.to_str()?.to_owned();
     let ifindex = line(&folder.join("ifindex"))?.parse().ok()?;
@@ -60,10 +60,10 @@ fn device(folder: &Path) -> Option<Device> {
 }
 
 fn class(folder: &Path) -> String {
-    let told = fs::read_to_string(folder.join("uevent")).unwrap_or_default();
+    let uevent = fs::read_to_string(folder.join("uevent")).unwrap_or_default();
     let class = if line(&folder.join("type")).as_deref() == Some(LOOPBACK) {
         "loopback"
-    } else if let Some(kind) = told.lines().find_map(|line| line.strip_prefix("DEVTYPE=")) {
+    } else if let Some(kind) = uevent.lines().find_map(|line| line.strip_prefix("DEVTYPE=")) {
         kind
     } else if folder.join("tun_flags").exists() {
         "tun"
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_told_apart() {
+    fn device_classes_are_distinguished() {
         let folder = std::env::temp_dir().join(format!("droptrace-devices-{}", std::process::id()));
         let files = [
             ("br0", "type", "1\n"),
@@ -104,11 +104,11 @@ mod tests {
         }
         fs::create_dir_all(folder.join("eth0/device")).unwrap();
         symlink("../../bus/virtio/drivers/virtio_net", folder.join("eth0/device/driver")).unwrap();
-        // As `/sys/class/net/bonding_masters`: no device.
+        // This file is like `/sys/class/net/bonding_masters`, which is not a device.
         fs::write(folder.join("bonding_masters"), "").unwrap();
         let devices = in_folder(&folder);
         fs::remove_dir_all(&folder).unwrap();
-        let told: Vec<_> = devices
+        let found: Vec<_> = devices
             .iter()
             .map(|device| (device.name.as_str(), device.class.as_str(), device.driver.as_deref()))
             .collect();
@@ -119,14 +119,14 @@ mod tests {
             ("tap0", "tun", None),
             ("veth1", "virtual", None),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
         assert_eq!(devices[1].ifindex, 3);
     }
 
     #[test]
-    fn the_loopback_is_there() {
+    fn loopback_device_is_listed() {
         if !Path::new(FOLDER).is_dir() {
-            return crate::skipped("the_loopback_is_there", "no sysfs here");
+            return crate::skipped("loopback_device_is_listed", "no sysfs here");
         }
         assert!(of_this_namespace().iter().any(|device| device.name == "lo" && device.class == "loopback"));
     }

@@ -1,4 +1,4 @@
-//! Interfaces by name and by index, in this and in other network namespaces.
+//! Finds interfaces by name and by index, in this and in other network namespaces.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,8 +11,8 @@ use super::netns::{self, ByInode, Identify};
 /// The index of an interface of the network namespace that an open nsfs file stands for.
 ///
 /// # Errors
-/// `ENODEV` when it has no such interface; those of `setns`, which takes `CAP_SYS_ADMIN` unless the namespace is this
-/// process's own.
+/// `ENODEV` if the namespace has no such interface; those of `setns`, which needs `CAP_SYS_ADMIN` unless the namespace
+/// is this process's own.
 pub fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
     look_up(namespace, || Ok(name_to_index(socket()?, name)?))
 }
@@ -30,7 +30,7 @@ fn look_up<T: Send>(namespace: BorrowedFd<'_>, ask: impl FnOnce() -> io::Result<
     if ByInode.identify(namespace)?.inum == netns::own()? { ask() } else { netns::within(namespace, ask) }
 }
 
-/// The name of an interface of this process's namespace.
+/// The name of an interface of this process's namespace; `None` if no interface has this index.
 pub fn name(index: u32) -> Option<String> {
     index_to_name(socket().ok()?, index).ok()
 }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_found() {
+    fn unknown_interface_is_not_found() {
         let own = Target::own().unwrap();
         let missing = index(own.namespace().unwrap(), "no-such-if").unwrap_err();
         assert_eq!(missing.raw_os_error(), Some(libc::ENODEV));
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn another_kind_of_namespace_is_refused() {
         let other = std::fs::File::open("/proc/self/ns/mnt").unwrap();
-        // Without the right to enter any namespace, that is what is told.
+        // Without the capability to enter any namespace, the error is `EPERM`.
         let code = index(other.as_fd(), "lo").unwrap_err().raw_os_error();
         assert!([Some(libc::EINVAL), Some(libc::EPERM)].contains(&code), "{code:?}");
     }

@@ -1,4 +1,4 @@
-//! Who is behind a number of the kernel: network namespaces (cookie, inode number, names) and interfaces.
+//! Finds the objects behind the kernel's numbers: network namespaces (cookie, inode number, names) and interfaces.
 
 pub mod devices;
 pub mod interfaces;

@@ -1,21 +1,22 @@
-//! Which build of the kernel runs.
+//! The build id of the running kernel.
 
 use std::fs;
 
 use object::read::elf::NoteIterator;
 use object::{Endianness, elf};
 
-/// Notes of the running kernel's image, padded to words of four bytes.
+/// The notes of the running kernel's image, padded to words of four bytes.
 const NOTES: &str = "/sys/kernel/notes";
 
-/// The kernel's GNU build id in hexadecimal, the same for all hosts with the same image; none where it is not told.
+/// The kernel's GNU build id in hexadecimal, the same for all hosts with the same image. It is absent if the kernel
+/// does not report it.
 pub fn of_the_kernel() -> Option<String> {
     of_notes(&fs::read(NOTES).ok()?)
 }
 
-/// What stands first: its owner `GNU`, its type `NT_GNU_BUILD_ID` (`include/linux/elfnote.h`, `lib/buildid.c`).
+/// Finds the note with the owner `GNU` and the type `NT_GNU_BUILD_ID` (`include/linux/elfnote.h`, `lib/buildid.c`).
 fn of_notes(notes: &[u8]) -> Option<String> {
-    // Notes of 64-bit files are laid out as those of 32-bit ones.
+    // Notes of 64-bit files have the same layout as those of 32-bit files.
     let mut notes = NoteIterator::<elf::FileHeader64<Endianness>>::new(endianness(), 4, notes).ok()?;
     while let Ok(Some(note)) = notes.next() {
         if note.name() == elf::ELF_NOTE_GNU && note.n_type(endianness()) == elf::NT_GNU_BUILD_ID {
@@ -34,7 +35,7 @@ const fn endianness() -> Endianness {
 mod tests {
     use super::*;
 
-    /// A note with its name and description padded.
+    /// A note with padding after its name and its description.
     fn note(name: &[u8], kind: u32, description: &[u8]) -> Vec<u8> {
         let words = [name.len(), description.len()].map(|length| u32::try_from(length).unwrap());
         let mut bytes: Vec<u8> = [words[0], words[1], kind].iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_among_other_notes() {
+    fn build_id_is_found_among_other_notes() {
         let other = note(b"Linux\0", 0x101, &[0]);
         let wanted = note(b"GNU\0", 3, &[0x48, 0xdc, 0x54, 0x0c, 0x8b]);
         assert_eq!(of_notes(&[other.clone(), wanted, other.clone()].concat()).as_deref(), Some("48dc540c8b"));
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_that_are_cut_tell_nothing_or_all() {
+    fn truncated_notes_have_the_whole_build_id_or_none() {
         let whole = note(b"GNU\0", 3, &[1, 2, 3, 4]);
         for length in 0..whole.len() {
             assert_eq!(of_notes(&whole[..length]), None, "{length} bytes");

@@ -1,4 +1,4 @@
-//! The kernel program's clock → real time.
+//! Maps the clock of the BPF program to real time.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use super::timens::ClockOffsets;
 use crate::domain::event::Timestamp;
 
-/// A reading may be interrupted between its two clocks: the narrowest of these counts.
+/// The number of readings. A reading may be interrupted between its two clocks, so the narrowest one counts.
 const READINGS: usize = 8;
 
-/// Maps the kernel's monotonic clock, which the kernel program stamps drops with (`bpf_ktime_get_ns`), to real time.
-/// In a time namespace, this process's `CLOCK_MONOTONIC` is another clock: see [`ClockOffsets`].
+/// Maps the kernel's monotonic clock, which the BPF program stamps drops with (`bpf_ktime_get_ns`), to real time. In a
+/// time namespace, this process's `CLOCK_MONOTONIC` is another clock: see [`ClockOffsets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// Real time less the kernel's monotonic time, nanoseconds.
+    /// Real time minus the kernel's monotonic time, in nanoseconds.
     offset_ns: i128,
 }
 
@@ -25,7 +25,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Measures how far the two clocks are apart: within half the time that a reading takes, under 1 µs.
+    /// Measures the difference of the two clocks. The error is at most half the time that a reading takes, under 1 µs.
     pub fn new() -> Self {
         let shift = ClockOffsets::own().monotonic_ns;
         let monotonic = || nanoseconds(clock_gettime(ClockId::Monotonic)) - shift;
@@ -38,30 +38,30 @@ impl Clock {
         Self { offset_ns: readings.min_by_key(Reading::width).map_or(0, |best| best.offset()) }
     }
 
-    /// Measures again: real time is set and slewed while monotonic time goes on.
+    /// Measures the difference again, because real time is set and slewed while monotonic time goes on.
     pub fn refresh(&mut self) {
         *self = Self::new();
     }
 
-    /// Real time at `monotonic_ns` of the kernel's clock, by the last measurement. Times before 1970 become 1970, those beyond 2554 the last
-    /// that a [`Timestamp`] holds.
+    /// The real time at `monotonic_ns` of the kernel's clock, from the last measurement. Times before 1970 become 1970,
+    /// and times beyond 2554 become the last one that a [`Timestamp`] holds.
     pub fn real(&self, monotonic_ns: u64) -> Timestamp {
         let real = i128::from(monotonic_ns).saturating_add(self.offset_ns).max(0);
         Timestamp(u64::try_from(real).unwrap_or(u64::MAX))
     }
 
-    /// Real time now.
+    /// The real time now.
     pub fn now() -> Timestamp {
         Timestamp(u64::try_from(nanoseconds(clock_gettime(ClockId::Realtime))).unwrap_or(0))
     }
 }
 
-/// The CPU time that this thread has taken.
+/// The CPU time that this thread has used.
 pub(crate) fn thread_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Real time between two readings of monotonic time, nanoseconds.
+/// A reading of real time between two readings of monotonic time, in nanoseconds.
 struct Reading {
     before: i128,
     real: i128,
@@ -115,7 +115,7 @@ mod tests {
         let monotonic = nanoseconds(clock_gettime(ClockId::Monotonic)) - ClockOffsets::own().monotonic_ns;
         let mapped = clock.real(u64::try_from(monotonic).unwrap());
         let after = Clock::now();
-        // The clocks run at one rate, but for what NTP sets in between.
+        // The clocks run at the same rate, except for corrections by NTP in between.
         let slack = 1_000_000;
         assert!(before.0 <= mapped.0 + slack && mapped.0 <= after.0 + slack, "{before:?} {mapped:?} {after:?}");
     }

@@ -1,4 +1,4 @@
-//! Facts read from the running kernel: where its structures keep their fields, the names of its numbers and addresses,
+//! Facts read from the running kernel: the offsets of fields in its structures, the names of its numbers and addresses,
 //! its clock, and the capabilities of this process.
 //!
 //! Everything comes from the kernel that runs now (BTF, `/proc`, `/sys`), never from a table by version.

@@ -1,36 +1,36 @@
-//! Drops of our own making: messages of the kernel that the netlink sockets of this process had no room for. A drop
-//! tracer sees them like any others, and must not report them as the host's.
+//! Drops that this process causes: messages of the kernel for which this process's netlink sockets had no room. The
+//! backends see these drops like any others, and must not report them as the host's.
 
 use std::collections::HashSet;
 use std::io;
 
-/// Sockets of this process's network namespace (`netlink_native_seq_show`, `net/netlink/af_netlink.c`).
+/// The table of sockets in this process's network namespace (`netlink_native_seq_show`, `net/netlink/af_netlink.c`).
 const TABLE: &str = "/proc/self/net/netlink";
 const DESCRIPTORS: &str = "/proc/self/fd";
 
-/// Messages that the kernel could not deliver to the netlink sockets that this process holds open now, summed up since
-/// each was opened. Sockets in other network namespaces than the process's own are not counted.
+/// The number of messages that the kernel could not deliver to the netlink sockets that this process has open now,
+/// summed up since each socket was opened. Sockets in other network namespaces than the process's own are not counted.
 ///
-/// The kernel counts a unicast message so when it frees it. A multicast message is counted for each full socket, yet is
-/// freed as a drop (`kfree_skb`) only where a listener set `NETLINK_BROADCAST_ERROR`.
+/// The kernel counts a unicast message here when it frees the message. It counts a multicast message once for each full
+/// socket, but frees it as a drop (`kfree_skb`) only where a listener set `NETLINK_BROADCAST_ERROR`.
 pub fn drops() -> io::Result<u64> {
-    // First the sockets: one that is opened in between cannot have dropped anything before.
+    // The sockets are listed first: a socket that is opened later cannot have dropped a message before.
     let sockets = sockets()?;
     Ok(sum(&std::fs::read(TABLE)?, &sockets))
 }
 
-/// Inode numbers of the sockets that this process holds.
+/// The inode numbers of the sockets that this process has open.
 fn sockets() -> io::Result<HashSet<u64>> {
     let links = std::fs::read_dir(DESCRIPTORS)?.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
     Ok(links.filter_map(|link| link.to_str().and_then(socket_inode)).collect())
 }
 
-/// `socket:[4711]`
+/// The inode number in a link such as `socket:[4711]`.
 fn socket_inode(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Sum of the column `Drops` over the lines whose `Inode` is among `sockets`. Lines that make no sense do not count.
+/// The sum of the column `Drops` over the lines whose `Inode` is in `sockets`. Malformed lines do not count.
 fn sum(table: &[u8], sockets: &HashSet<u64>) -> u64 {
     let mut lines = table.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let Some(header) = lines.next() else { return 0 };
@@ -83,7 +83,7 @@ mod tests {
         }
     }
 
-    /// A socket to rtnetlink, the family's protocol 0, with the smallest receive buffer. Needs no rights.
+    /// A socket for rtnetlink (protocol 0) with the smallest receive buffer. Needs no capability.
     fn small_socket() -> OwnedFd {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).unwrap();
@@ -92,7 +92,7 @@ mod tests {
         socket
     }
 
-    /// A message of a type that the family does not have, with `NLM_F_REQUEST`: the kernel answers with an error.
+    /// A message of a type that rtnetlink does not have, with `NLM_F_REQUEST`: the kernel answers with an error.
     fn wrong_request() -> Vec<u8> {
         let (length, kind, flags): (u32, u16, u16) = (16, 0xfff, 1);
         [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]].concat()
@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_table_will_do(table: Vec<u8>, cut: prop::sample::Index, inode: u64) {
+        fn any_table_is_accepted(table: Vec<u8>, cut: prop::sample::Index, inode: u64) {
             let sockets = HashSet::from([inode, 23_041]);
             sum(&table, &sockets);
             prop_assert!(sum(&FIXTURE[..cut.index(FIXTURE.len())], &sockets) <= 17);

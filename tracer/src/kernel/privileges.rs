@@ -1,26 +1,26 @@
-//! Rights that are needed to attach are not needed to read.
+//! The process needs fewer capabilities to read drops than to attach its programs.
 
 use std::io;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
 
-/// What reading takes: `CAP_BPF` for maps (kernels before 5.19 ask it for every use of `bpf`), and `CAP_SYSLOG` to see
-/// the addresses of symbols, which are read when the first drop comes.
+/// The capabilities that reading needs: `CAP_BPF` for maps (kernels before 5.19 require it for every use of `bpf`), and
+/// `CAP_SYSLOG` to see the addresses of symbols, which are read at the first drop.
 const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
 
-/// What the drop monitor takes until the end: `CAP_NET_ADMIN` to stop it and to put its settings back, and `CAP_SYSLOG`
-/// as above.
+/// The capabilities that the drop monitor needs until the end: `CAP_NET_ADMIN` to stop it and to restore its settings,
+/// and `CAP_SYSLOG` for the same reason as in [`EBPF`].
 const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
 
-/// What these sources take until the end.
+/// The capabilities that these backends need until the end.
 pub fn needed(ebpf: bool, net_dm: bool) -> CapabilitySet {
     let of = |takes, needed| if takes { needed } else { CapabilitySet::empty() };
     of(ebpf, EBPF) | of(net_dm, NET_DM)
 }
 
-/// Gives up, for the calling thread and those that it starts, all capabilities but those that are `needed`.
+/// Gives up all capabilities except `needed`, for the calling thread and the threads that it starts.
 ///
-/// There is no way back, nor by executing another program.
+/// The thread cannot regain them, not even by executing another program.
 pub fn drop_unneeded(needed: CapabilitySet) -> io::Result<()> {
     set_no_new_privs(true)?;
     let held = capabilities(None)?;
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_reading_takes_is_left() {
+    fn only_capabilities_for_reading_are_left() {
         std::thread::spawn(|| {
             drop_unneeded(EBPF).unwrap();
             let left = capabilities(None).unwrap();

@@ -9,12 +9,13 @@ use std::sync::OnceLock;
 
 use rustix::process::getppid;
 
-/// What the kernel adds to its own clocks for this process, in nanoseconds. Zero outside of a time namespace.
+/// The offsets that the kernel adds to its own clocks for this process, in nanoseconds. They are zero outside of a time
+/// namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockOffsets {
-    /// Added to `CLOCK_MONOTONIC`.
+    /// The offset of `CLOCK_MONOTONIC`.
     pub monotonic_ns: i128,
-    /// Added to `CLOCK_BOOTTIME`.
+    /// The offset of `CLOCK_BOOTTIME`.
     pub boottime_ns: i128,
 }
 
@@ -25,12 +26,12 @@ impl ClockOffsets {
         *OWN.get_or_init(Self::read)
     }
 
-    /// Zero where the kernel has no time namespaces.
+    /// Reads the offsets, which are zero where the kernel has no time namespaces.
     fn read() -> Self {
         let Ok(own) = fs::read_link("/proc/self/ns/time") else { return Self::default() };
         // A process's `timens_offsets` belongs to the namespace of its children (`proc_timens_show_offsets`,
         // kernel/time/namespace.c). Before Linux 6.2, a program that `unshare --time` starts without a fork has
-        // children in the new namespace while it stays in the old one; then its ancestors are asked.
+        // children in the new namespace while it stays in the old one, so its ancestors are read then.
         let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get()).to_string();
         let is_in = |pid: &&str| fs::read_link(format!("/proc/{pid}/ns/time_for_children")).is_ok_and(|of| of == own);
         let Some(pid) = ["self", &parent, "1"].into_iter().find(is_in) else {
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn own_offsets_fit_the_clock_that_has_none() {
-        // `/proc/timer_list` shows the kernel's own monotonic time, to root alone.
+        // `/proc/timer_list` shows the kernel's own monotonic time, to root only.
         let Ok(list) = fs::read_to_string("/proc/timer_list") else { return };
         let now = list.lines().find_map(|line| line.strip_prefix("now at ")?.strip_suffix(" nsecs"));
         let Some(kernel) = now.and_then(|ns| ns.parse::<i128>().ok()) else { return };

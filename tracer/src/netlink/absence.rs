@@ -1,14 +1,14 @@
-//! Why a family is not there: for those who ask for it by name, or cannot do without it.
+//! Explains why a generic netlink family is absent.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-/// What has to do with a family's being there.
+/// The conditions that decide whether a family is present.
 #[derive(Debug)]
 pub struct Surroundings {
     aliases: PathBuf,
-    /// The module that says it brings the family.
+    /// The module that provides the family, according to its alias. It is `None` if no module does.
     module: io::Result<Option<String>>,
     namespace: Namespace,
 }
@@ -21,7 +21,7 @@ enum Namespace {
 }
 
 impl Surroundings {
-    /// Looks at the modules of the kernel of this release, and at the namespace.
+    /// Examines the modules of this kernel release, and the network namespace.
     pub fn look(family: &str, release: &str) -> Self {
         let aliases = Path::new("/lib/modules").join(release).join("modules.alias");
         let module = File::open(&aliases).and_then(|file| module_of(family, BufReader::new(file)));
@@ -29,8 +29,9 @@ impl Surroundings {
     }
 }
 
-/// Which network namespace this is. Most settings of the core are there for the first one only (`sysctl_core_init`,
-/// `net/core/sysctl_net_core.c`); comparing with process 1 would take rights, and in a container it tells nothing.
+/// Finds out which network namespace this is. Most settings of the core exist in the first one only
+/// (`sysctl_core_init`, `net/core/sysctl_net_core.c`). A comparison with process 1 would need capabilities, and shows
+/// nothing in a container.
 fn namespace(core: &Path) -> Namespace {
     match (core.join("dev_weight").exists(), core.join("somaxconn").exists()) {
         (true, _) => Namespace::First,
@@ -39,7 +40,8 @@ fn namespace(core: &Path) -> Namespace {
     }
 }
 
-/// `MODULE_ALIAS_GENL_FAMILY` (`include/net/genetlink.h`), looked up as modprobe does: `-` and `_` are the same.
+/// Finds the module with `MODULE_ALIAS_GENL_FAMILY` (`include/net/genetlink.h`). Like modprobe, it treats `-` and `_`
+/// as equal.
 fn module_of(family: &str, aliases: impl BufRead) -> io::Result<Option<String>> {
     let same = |text: &str| text.replace('-', "_");
     let wanted = same(&format!("net-pf-16-proto-16-family-{family}"));
@@ -53,7 +55,7 @@ fn module_of(family: &str, aliases: impl BufRead) -> io::Result<Option<String>> 
     Ok(None)
 }
 
-/// Says it in words, one reason a line.
+/// The explanation, with one reason in each line.
 pub fn explain(family: &str, surroundings: &Surroundings) -> String {
     if family.eq_ignore_ascii_case("irda") {
         return format!("family {family}: not registered; removed from Linux in 4.17");
@@ -64,7 +66,7 @@ pub fn explain(family: &str, surroundings: &Surroundings) -> String {
             "{path} names the module {module} for it, which the kernel did not load by itself: try `modprobe {module}` \
              as root, in the first network namespace"
         ),
-        Ok(None) => format!("no module of this kernel says in {path} that it brings it"),
+        Ok(None) => format!("{path} names no module that provides it"),
         Err(error) => format!("whether a module provides it is unknown: {path}: {error}"),
     };
     let namespace = match surroundings.namespace {
@@ -101,7 +103,7 @@ alias cut
     }
 
     #[test]
-    fn each_reason_is_told() {
+    fn each_reason_of_absence_is_explained() {
         insta::assert_snapshot!(explained(Ok(Some("drop_monitor".into())), Namespace::Other));
         insta::assert_snapshot!(explained(Ok(None), Namespace::First));
         insta::assert_snapshot!(explained(Err(io::ErrorKind::NotFound.into()), Namespace::Unknown));
@@ -110,7 +112,7 @@ alias cut
     }
 
     #[test]
-    fn namespaces_are_told_apart() {
+    fn network_namespace_is_recognized_by_its_settings() {
         assert_eq!(namespace(Path::new("/nowhere")), Namespace::Unknown);
         assert_ne!(namespace(Path::new("/proc/sys/net/core")), Namespace::Unknown);
     }

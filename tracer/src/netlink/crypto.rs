@@ -1,5 +1,5 @@
-//! The kernel's cryptography, as its module `crypto_user` tells it by netlink (`crypto/crypto_user.c`,
-//! `include/uapi/linux/cryptouser.h`).
+//! The kernel's cryptographic algorithms, as its module `crypto_user` reports them over netlink
+//! (`crypto/crypto_user.c`, `include/uapi/linux/cryptouser.h`).
 
 use std::fmt;
 
@@ -10,47 +10,49 @@ use super::request::{Connection, Kind};
 use super::socket::Socket;
 use super::wire::{self, Attribute, Malformed};
 
-/// An algorithm that is registered.
+/// A registered algorithm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Algorithm {
-    /// What it computes: `gcm(aes)`. The kernel tells the first 63 bytes of it, and so of the other names.
+    /// The name of the algorithm, such as `gcm(aes)`. The kernel reports the first 63 bytes of this and of the other
+    /// names.
     pub name: String,
-    /// Which code does so: `generic-gcm-aesni`.
+    /// The name of the implementation, such as `generic-gcm-aesni`.
     pub driver: String,
-    /// The module of that code; `kernel` where it is built in.
+    /// The module of the implementation; `kernel` if it is built in.
     pub module: String,
-    /// Of several that compute the same, the one with the highest is taken.
+    /// The priority. Of several implementations of an algorithm, the kernel uses the one with the highest priority.
     pub priority: i32,
-    /// Who holds it, itself included.
+    /// The number of references to the algorithm, including its own.
     pub references: u32,
-    /// What the kernel notes of it.
+    /// The kernel's flags of the algorithm.
     pub flags: Flags,
-    /// `skcipher`, `shash`, `aead`, … as the kernel calls it; none where it does not say.
+    /// The kernel's name for the kind of algorithm (`skcipher`, `shash`, `aead`, …); absent if the kernel does not
+    /// report it.
     pub kind: Option<String>,
-    /// What an algorithm of its kind has.
+    /// The properties that algorithms of this kind have.
     pub traits: Traits,
-    /// Attributes that this version does not know.
+    /// The number of attributes that this version does not know.
     pub skipped_attributes: u32,
 }
 
-/// What only some kinds of algorithms have, in bytes.
+/// Properties that only some kinds of algorithms have. Sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
-    /// Of a hash: its result.
+    /// The size of a hash's result.
     pub digest_size: Option<u32>,
-    /// What data is a multiple of; 1 for any length.
+    /// The size of a block; 1 if the data may have any length.
     pub block_size: Option<u32>,
-    /// The shortest key.
+    /// The size of the shortest key.
     pub min_key_size: Option<u32>,
-    /// The longest key.
+    /// The size of the longest key.
     pub max_key_size: Option<u32>,
-    /// The initialization vector; 0 for none.
+    /// The size of the initialization vector; 0 if the algorithm has none.
     pub iv_size: Option<u32>,
-    /// What makes initialization vectors, as the kernel calls it: `<none>`, `<default>` or a name.
+    /// The kernel's name for the generator of initialization vectors: `<none>`, `<default>` or a name.
     pub iv_generator: Option<String>,
-    /// The longest authentication tag.
+    /// The size of the longest authentication tag.
     pub max_auth_size: Option<u32>,
-    /// Of a random number generator: its seed.
+    /// The size of a random number generator's seed.
     pub seed_size: Option<u32>,
 }
 
@@ -59,22 +61,22 @@ pub struct Traits {
 pub struct Flags(pub u32);
 
 impl Flags {
-    /// A placeholder for an algorithm that is being looked for or tested.
+    /// The algorithm is a placeholder for one that is being looked up or tested.
     pub const LARVAL: Self = Self(0x10);
-    /// It is no longer to be had.
+    /// The algorithm is no longer available.
     pub const DEAD: Self = Self(0x20);
-    /// It is being removed.
+    /// The algorithm is being removed.
     pub const DYING: Self = Self(0x40);
-    /// It may answer later.
+    /// The algorithm may answer asynchronously.
     pub const ASYNC: Self = Self(0x80);
-    /// It passed its self-test, or there is none for it.
+    /// The algorithm passed its self-test, or has no self-test.
     pub const TESTED: Self = Self(0x400);
-    /// It was made of a template and other algorithms.
+    /// The algorithm was made from a template and other algorithms.
     pub const INSTANCE: Self = Self(0x800);
-    /// It is for other algorithms only.
+    /// Only other algorithms may use this algorithm.
     pub const INTERNAL: Self = Self(0x2000);
 
-    /// Are these set?
+    /// Returns whether all flags in `other` are set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -89,16 +91,16 @@ impl fmt::LowerHex for Flags {
 /// `CRYPTO_MSG_GETALG`.
 const GET: u16 = 0x13;
 
-/// Bytes of a name, `CRYPTO_MAX_NAME`.
+/// The length in bytes of a name, `CRYPTO_MAX_NAME`.
 const NAME: usize = 64;
 
-/// Bytes of `struct crypto_user_alg`: three names, then type, mask, reference count, flags.
+/// The length in bytes of `struct crypto_user_alg`: three names, then type, mask, reference count, flags.
 const HEADER: usize = 3 * NAME + 16;
 
-/// All algorithms that are registered, in the kernel's order. It takes no rights.
+/// All registered algorithms, in the kernel's order. The request needs no capability.
 ///
-/// The kernel counts its way through a list that may change meanwhile: then one may come twice or not at all. Where the
-/// module is not there and cannot be loaded, the error is [`Error::Open`] with `EPROTONOSUPPORT`.
+/// The kernel counts its position in a list that may change meanwhile, so an algorithm may appear twice or not at all.
+/// If the module is absent and cannot be loaded, the error is [`Error::Open`] with `EPROTONOSUPPORT`.
 pub async fn list() -> Result<Vec<Algorithm>, Error> {
     let mut connection = Connection::by(Socket::of(NETLINK_CRYPTO)?);
     let mut algorithms = Vec::new();
@@ -111,7 +113,7 @@ pub async fn list() -> Result<Vec<Algorithm>, Error> {
 }
 
 impl Algorithm {
-    /// From what follows the header of a `CRYPTO_MSG_GETALG` message. Attributes that are not known are counted.
+    /// Parses the bytes after the header of a `CRYPTO_MSG_GETALG` message. Unknown attributes are counted.
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let (header, attributes) =
             payload.split_at_checked(HEADER).ok_or(Malformed("an algorithm with too few bytes"))?;
@@ -129,12 +131,13 @@ impl Algorithm {
         Ok(algorithm)
     }
 
-    /// `CRYPTOCFGA_…`: structures that start with the kind's name. Newer kernels may append to them.
+    /// Handles an attribute `CRYPTOCFGA_…`: a structure that starts with the name of the kind. Newer kernels may append
+    /// fields.
     fn take(&mut self, attribute: &Attribute<'_>) -> Result<(), Malformed> {
         const PRIORITY: u16 = 1;
         const REPORT_LARVAL: u16 = 2;
         const REPORT_SIG: u16 = 22;
-        // Those between are statistics, which old kernels told when asked for them.
+        // The numbers in between are statistics, which old kernels report on request.
         const REPORT_ACOMP: u16 = 11;
         match attribute.kind {
             PRIORITY => self.priority = attribute.u32()?.cast_signed(),
@@ -155,7 +158,7 @@ impl Traits {
         const AEAD: u16 = 5;
         const RNG: u16 = 7;
         const CIPHER: u16 = 8;
-        // The numbers stand behind one name, or behind two.
+        // The numbers follow one name, or two names.
         let first = |index: usize| number(report, NAME + 4 * index).map(Some);
         let second = |index: usize| number(report, 2 * NAME + 4 * index).map(Some);
         let none = Self::default();
@@ -189,7 +192,7 @@ fn generator(report: &[u8]) -> Result<Option<String>, Malformed> {
 
 const SHORT: Malformed = Malformed("an algorithm's report with too few bytes");
 
-/// The name that starts there, up to its first NUL.
+/// The name at this offset, up to its first NUL.
 fn text(bytes: &[u8], at: usize) -> Result<String, Malformed> {
     let name = bytes.get(at..).and_then(|rest| rest.get(..NAME)).ok_or(SHORT)?;
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();

@@ -6,23 +6,23 @@ use tracing::Level;
 
 use super::wire::{self, Attribute, GENERIC_HEADER, Message};
 
-/// The target of these lines, for the log's filter.
+/// The log target of these lines, for the log's filter.
 pub const TARGET: &str = "netlink";
 
-/// Set to anything but `0` or nothing, messages are shown without `-vvv`.
+/// The environment variable that shows messages without `-vvv`, unless it is empty or `0`.
 pub const VARIABLE: &str = "DROPTRACE_NETLINK_DEBUG";
 
-/// Is [`VARIABLE`] set?
+/// Returns whether [`VARIABLE`] is set, and is neither empty nor `0`.
 pub fn is_wanted() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Shows what is about to be sent; whether it is generic netlink, whose messages have a command and attributes.
+/// Shows a message before it is sent. Generic netlink messages (`is_generic`) have a command and attributes.
 pub(super) fn sent(bytes: &[u8], is_generic: bool) {
     show("sent", bytes, is_generic);
 }
 
-/// Shows what was received.
+/// Shows a received datagram.
 pub(super) fn received(bytes: &[u8], is_generic: bool) {
     show("received", bytes, is_generic);
 }
@@ -38,7 +38,7 @@ fn show(what: &str, bytes: &[u8], is_generic: bool) {
     }
 }
 
-/// Attributes within attributes within attributes: enough for all families.
+/// The greatest depth of nested attributes, which is enough for all families.
 const DEPTH: usize = 4;
 
 struct Shown<'m> {
@@ -65,7 +65,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// `NLMSG_…` (`include/uapi/linux/netlink.h`); families start behind them.
+/// The name of a message type, `NLMSG_…` (`include/uapi/linux/netlink.h`). The numbers of families follow these types.
 fn kind(number: u16) -> String {
     match number {
         1 => "NLMSG_NOOP".into(),
@@ -100,7 +100,7 @@ fn show_attributes(f: &mut fmt::Formatter<'_>, bytes: &[u8], depth: usize) -> fm
     Ok(())
 }
 
-/// Sixteen bytes a line, with the generic netlink header's and all others alike.
+/// Shows all bytes of a message, headers included, with sixteen bytes in each line.
 struct Hex<'b>(&'b [u8]);
 
 impl fmt::Display for Hex<'_> {

@@ -1,57 +1,57 @@
-//! Attributes of any family's messages in words, as far as policies tell what they are.
+//! Decodes the attributes of any family's messages, as far as policies describe them.
 
 use super::names;
 use super::policy::{AttributePolicy, Policies};
 use super::wire::{self, Attribute};
 
-/// Attributes within attributes: enough for all families.
+/// The greatest depth of nested attributes, which is enough for all families.
 const DEPTH: usize = 8;
 
-/// Bytes that are shown of a value in hexadecimal.
+/// The greatest number of bytes of a value that are shown in hexadecimal.
 const HEX: usize = 64;
 
-/// What is known of a family's attributes.
+/// The known facts about a family's attributes.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder<'f> {
-    /// The family's name.
+    /// The name of the family.
     pub family: &'f str,
-    /// Its policies, where the kernel tells them.
+    /// The policies of the family; absent if the kernel does not report them.
     pub policies: Option<&'f Policies>,
-    /// Bytes of the family's own header, which stands before the attributes.
+    /// The length in bytes of the family's own header, which precedes the attributes.
     pub header_size: u32,
 }
 
-/// An attribute, and what it says.
+/// A decoded attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded<'b> {
-    /// Its number.
+    /// The number of the attribute.
     pub number: u16,
-    /// Its name, of a family that is well known.
+    /// The name of the attribute; absent unless its family is well known.
     pub name: Option<&'static str>,
-    /// Its value.
+    /// The value of the attribute.
     pub value: Value<'b>,
 }
 
-/// What an attribute says.
+/// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<'b> {
-    /// It is there, and that is all.
+    /// A flag, which has no value.
     Set,
-    /// A number of so many bits.
+    /// A number and its width in bits.
     Unsigned(u64, u32),
-    /// A number of so many bits, with a sign.
+    /// A signed number and its width in bits.
     Signed(i64, u32),
     /// Text.
     Text(&'b str),
-    /// Attributes within.
+    /// Nested attributes.
     Nested(Vec<Decoded<'b>>),
-    /// What no policy explains, or does not fit its policy.
+    /// A value without a policy, or one that does not fit its policy.
     Bytes(&'b [u8]),
 }
 
 impl Decoder<'_> {
-    /// The attributes behind the generic header, and whether they were whole: after one that makes no sense there are no
-    /// more.
+    /// The attributes after the generic header, and whether all of them were well-formed. A malformed attribute ends
+    /// the list.
     pub fn attributes<'b>(&self, message: &'b [u8]) -> (Vec<Decoded<'b>>, bool) {
         let header = usize::try_from(self.header_size).map_or(usize::MAX, wire::align);
         let mut decoded = Vec::new();
@@ -64,9 +64,9 @@ impl Decoder<'_> {
         (decoded, true)
     }
 
-    /// A line for each attribute behind the generic header: how many others it is within, and what it says.
+    /// One line for each attribute after the generic header: its depth and its value.
     ///
-    /// A value that does not fit its policy, or has none, is shown in hexadecimal.
+    /// A value that has no policy, or that does not fit its policy, is shown in hexadecimal.
     pub fn lines(&self, message: &[u8]) -> Vec<(usize, String)> {
         let (attributes, is_whole) = self.attributes(message);
         let mut lines = Vec::new();
@@ -92,11 +92,11 @@ impl Decoder<'_> {
             });
             return Value::Nested(within.collect());
         }
-        told(attribute, kind).unwrap_or(Value::Bytes(attribute.value))
+        typed_value(attribute, kind).unwrap_or(Value::Bytes(attribute.value))
     }
 }
 
-const CUT: &str = "what follows makes no sense";
+const CUT: &str = "the remaining bytes are malformed";
 
 fn show(attribute: &Decoded<'_>, depth: usize, lines: &mut Vec<(usize, String)>) {
     let name = attribute.name.map(|name| format!(" {name}")).unwrap_or_default();
@@ -118,8 +118,8 @@ fn show(attribute: &Decoded<'_>, depth: usize, lines: &mut Vec<(usize, String)>)
     lines.push((depth, format!("{head}: {value}")));
 }
 
-/// A value of a type, by the name of the type; none where it does not fit.
-fn told<'b>(attribute: &Attribute<'b>, kind: &str) -> Option<Value<'b>> {
+/// The value of an attribute with this type name; `None` if the bytes do not fit the type.
+fn typed_value<'b>(attribute: &Attribute<'b>, kind: &str) -> Option<Value<'b>> {
     match (kind, attribute.value.len()) {
         ("flag", 0) => Some(Value::Set),
         ("u8", 1) => attribute.u8().ok().map(|value| Value::Unsigned(value.into(), 8)),
@@ -164,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn by_policy_where_known_else_hexadecimal() {
+    fn values_are_decoded_by_policy_or_shown_in_hexadecimal() {
         let policies = nested_policies();
-        let told = "1:\n  2: -2\n  3: 0 bytes\n2: 2 bytes 07 00\nwhat follows makes no sense\n";
-        assert_eq!(text("other", Some(&policies)), told);
-        let told = "1 ALERT_MODE: 12 bytes 08 00 02 00 fe ff ff ff 04 00 03 00\n2 PC: 2 bytes 07 00\n";
-        assert_eq!(text("NET_DM", None), format!("{told}{CUT}\n"));
+        let expected = "1:\n  2: -2\n  3: 0 bytes\n2: 2 bytes 07 00\nthe remaining bytes are malformed\n";
+        assert_eq!(text("other", Some(&policies)), expected);
+        let expected = "1 ALERT_MODE: 12 bytes 08 00 02 00 fe ff ff ff 04 00 03 00\n2 PC: 2 bytes 07 00\n";
+        assert_eq!(text("NET_DM", None), format!("{expected}{CUT}\n"));
     }
 
     #[test]
@@ -181,23 +181,23 @@ mod tests {
 
     #[test]
     fn values_of_each_type() {
-        let told = |kind, value: &[u8]| {
+        let shown = |kind, value: &[u8]| {
             let value =
-                super::told(&Attribute { kind: 1, is_nested: false, value }, kind).unwrap_or(Value::Bytes(value));
+                typed_value(&Attribute { kind: 1, is_nested: false, value }, kind).unwrap_or(Value::Bytes(value));
             let mut lines = Vec::new();
             show(&Decoded { number: 1, name: None, value }, 0, &mut lines);
             lines.remove(0).1.split_off(3)
         };
-        assert_eq!(told("u8", &[255]), "255");
-        assert_eq!(told("s8", &[255]), "-1");
-        assert_eq!(told("uint", &7_u32.to_ne_bytes()), "7");
-        assert_eq!(told("uint", &7_u64.to_ne_bytes()), "7");
-        assert_eq!(told("s64", &u64::MAX.to_ne_bytes()), "-1");
-        assert_eq!(told("s16", &u16::MAX.to_ne_bytes()), "-1");
-        assert_eq!(told("flag", &[]), "set");
-        assert_eq!(told("nul-string", b"lo\x1b\0"), "\"lo\\u{1b}\"");
-        assert_eq!(told("string", b"\xff"), "1 bytes ff");
-        assert!(told("binary", &[0; 65]).ends_with(" 00 …"));
+        assert_eq!(shown("u8", &[255]), "255");
+        assert_eq!(shown("s8", &[255]), "-1");
+        assert_eq!(shown("uint", &7_u32.to_ne_bytes()), "7");
+        assert_eq!(shown("uint", &7_u64.to_ne_bytes()), "7");
+        assert_eq!(shown("s64", &u64::MAX.to_ne_bytes()), "-1");
+        assert_eq!(shown("s16", &u16::MAX.to_ne_bytes()), "-1");
+        assert_eq!(shown("flag", &[]), "set");
+        assert_eq!(shown("nul-string", b"lo\x1b\0"), "\"lo\\u{1b}\"");
+        assert_eq!(shown("string", b"\xff"), "1 bytes ff");
+        assert!(shown("binary", &[0; 65]).ends_with(" 00 …"));
     }
 
     proptest! {

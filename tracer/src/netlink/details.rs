@@ -1,4 +1,4 @@
-//! What the controller tells of a family besides its number (`ctrl_fill_info`, `net/netlink/genetlink.c`).
+//! The controller's description of a family beyond its number (`ctrl_fill_info`, `net/netlink/genetlink.c`).
 
 use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
@@ -25,38 +25,39 @@ const NAMESPACE_ADMIN: u32 = 16;
 /// A command that the family answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operation {
-    /// The command's number.
+    /// The number of the command.
     pub number: u32,
     flags: u32,
 }
 
 impl Operation {
-    /// It can be asked once (`GENL_CMD_CAP_DO`).
+    /// Returns whether the command accepts single requests (`GENL_CMD_CAP_DO`).
     pub const fn does(self) -> bool {
         self.flags & DO != 0
     }
 
-    /// It can list (`GENL_CMD_CAP_DUMP`).
+    /// Returns whether the command can list (`GENL_CMD_CAP_DUMP`).
     pub const fn dumps(self) -> bool {
         self.flags & DUMP != 0
     }
 
-    /// It takes `CAP_NET_ADMIN` in the first user namespace (`GENL_ADMIN_PERM`).
+    /// Returns whether the command needs `CAP_NET_ADMIN` in the first user namespace (`GENL_ADMIN_PERM`).
     pub const fn needs_admin(self) -> bool {
         self.flags & ADMIN != 0
     }
 
-    /// It takes `CAP_NET_ADMIN` in the user namespace of the network namespace (`GENL_UNS_ADMIN_PERM`).
+    /// Returns whether the command needs `CAP_NET_ADMIN` in the user namespace of the network namespace
+    /// (`GENL_UNS_ADMIN_PERM`).
     pub const fn needs_namespace_admin(self) -> bool {
         self.flags & NAMESPACE_ADMIN != 0
     }
 
-    /// Its attributes are checked against a policy (`GENL_CMD_CAP_HASPOL`).
+    /// Returns whether the kernel checks the command's attributes against a policy (`GENL_CMD_CAP_HASPOL`).
     pub const fn has_policy(self) -> bool {
         self.flags & HAS_POLICY != 0
     }
 
-    /// By its number and `GENL_…` flags.
+    /// An operation with this number and these `GENL_…` flags.
     pub const fn of(number: u32, flags: u32) -> Self {
         Self { number, flags }
     }
@@ -75,21 +76,21 @@ impl Operation {
     }
 }
 
-/// A family with what it can be asked.
+/// A family with its operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
-    /// Name, numbers and groups.
+    /// The name, the numbers and the groups of the family.
     pub family: Family,
-    /// Bytes of the family's own header, behind the generic one.
+    /// The length in bytes of the family's own header, after the generic header.
     pub header_size: u32,
-    /// Highest number of its attributes; 0 also where each operation has attributes of its own.
+    /// The highest number of the family's attributes; 0 also if each operation has attributes of its own.
     pub max_attribute: u32,
-    /// Its commands, as the kernel orders them.
+    /// The commands of the family, in the kernel's order.
     pub operations: Vec<Operation>,
 }
 
 impl Details {
-    /// Asks for the family of a name; the kernel may load a module for it.
+    /// Requests the details of the family with this name; the kernel may load a module for it.
     pub async fn resolve(connection: &mut Connection, name: &str) -> Result<Self, Error> {
         let request = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(name.to_owned())] };
         let what = "what a generic netlink family is (CTRL_CMD_GETFAMILY)";
@@ -124,7 +125,7 @@ impl Details {
         Ok(found)
     }
 
-    /// From the controller's message about a family.
+    /// Parses the controller's message about a family.
     pub fn parse(reply: &Reply<'_>) -> Result<Self, Malformed> {
         let mut details = Self { family: Family::parse(reply)?, ..Self::default() };
         for attribute in wire::attributes(reply.attributes) {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_and_what_they_take() {
+    fn operations_and_their_flags() {
         let details = parse(&[&NET_DM[..], &REST].concat()).unwrap();
         assert_eq!((details.family.id, details.header_size, details.max_attribute), (27, 4, 23));
         let [configure, get] = details.operations[..] else { panic!("{details:?}") };
@@ -180,8 +181,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..96), cut in 0_usize..=124) {
-            let told = [&NET_DM[..], &REST].concat();
-            _ = parse(&[&told[..cut], &bytes].concat());
+            let message = [&NET_DM[..], &REST].concat();
+            _ = parse(&[&message[..cut], &bytes].concat());
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What the kernel tells of the netlink sockets of this namespace beyond `/proc/net/netlink`: all groups, and how much
-//! room there is (`net/netlink/diag.c`, a module in most distributions).
+//! Facts about the netlink sockets of this namespace that `/proc/net/netlink` does not have: all multicast groups, and
+//! the size of the receive buffer (`net/netlink/diag.c`, a module in most distributions).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,19 +12,20 @@ use rustix::net::sockopt::{self, Timeout};
 
 use super::wire::{self, Malformed, Message};
 
-/// What is told of a socket.
+/// The facts that the kernel reports about a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    /// The multicast groups that it joined.
+pub(super) struct SocketDetails {
+    /// The multicast groups that the socket joined.
     pub(super) groups: Vec<u32>,
-    /// Bytes of memory that may wait to be read.
+    /// The size of the receive buffer in bytes.
     pub(super) capacity: u32,
 }
 
-/// The kernel answers while it is asked; this is for one that hangs.
+/// The greatest time to wait for the answer. The kernel answers at once unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// All netlink sockets (`struct netlink_diag_req`, `include/uapi/linux/netlink_diag.h`), with their memory and groups.
+/// The request for all netlink sockets (`struct netlink_diag_req`, `include/uapi/linux/netlink_diag.h`), with their
+/// memory and groups.
 #[rustfmt::skip]
 fn request() -> [u32; 9] {
     let bytes = |bytes| u32::from_ne_bytes(bytes);
@@ -41,8 +42,8 @@ fn request() -> [u32; 9] {
     ]
 }
 
-/// Asks for all sockets, by their inodes. It takes no rights.
-pub(super) fn ask() -> io::Result<BTreeMap<u64, Told>> {
+/// Requests the facts about all sockets, by inode number. It needs no capability.
+pub(super) fn ask() -> io::Result<BTreeMap<u64, SocketDetails>> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     sockopt::set_socket_timeout(socket.as_fd(), Timeout::Recv, Some(PATIENCE))?;
@@ -57,8 +58,8 @@ pub(super) fn ask() -> io::Result<BTreeMap<u64, Told>> {
     }
 }
 
-/// Takes what a datagram tells; whether it was the last.
-fn take(datagram: &[u8], sockets: &mut BTreeMap<u64, Told>) -> io::Result<bool> {
+/// Adds the sockets of a datagram. Returns whether it was the last datagram.
+fn take(datagram: &[u8], sockets: &mut BTreeMap<u64, SocketDetails>) -> io::Result<bool> {
     let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     for message in wire::messages(datagram) {
         let message = message.map_err(malformed)?;
@@ -70,40 +71,40 @@ fn take(datagram: &[u8], sockets: &mut BTreeMap<u64, Told>) -> io::Result<bool> 
                 return Err(io::Error::from_raw_os_error(code.saturating_neg()));
             }
             _ => {
-                let (inode, told) = socket_of(&message).map_err(malformed)?;
-                sockets.insert(inode, told);
+                let (inode, details) = socket_of(&message).map_err(malformed)?;
+                sockets.insert(inode, details);
             }
         }
     }
     Ok(false)
 }
 
-/// Bytes of `struct netlink_diag_msg`, and where in it the inode stands.
+/// The length in bytes of `struct netlink_diag_msg`, and the offset of the inode number in it.
 const HEADER: usize = 28;
 const INODE: usize = 16;
 /// `NETLINK_DIAG_…` (`include/uapi/linux/netlink_diag.h`).
 const MEMORY: u16 = 0;
 const GROUPS: u16 = 1;
-/// `SK_MEMINFO_RCVBUF` (`include/uapi/linux/sock_diag.h`), times 4 bytes.
+/// The index of `SK_MEMINFO_RCVBUF` (`include/uapi/linux/sock_diag.h`), in words of 4 bytes.
 const CAPACITY: usize = 4;
 
-fn socket_of(message: &Message<'_>) -> Result<(u64, Told), Malformed> {
+fn socket_of(message: &Message<'_>) -> Result<(u64, SocketDetails), Malformed> {
     let short = Malformed("a socket with too few bytes");
     let number = |bytes: &[u8], at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
     let inode = number(message.payload, INODE).ok_or(short)?;
-    let mut told = Told { groups: Vec::new(), capacity: 0 };
+    let mut details = SocketDetails { groups: Vec::new(), capacity: 0 };
     for attribute in wire::attributes(message.payload.get(HEADER..).ok_or(short)?) {
         let attribute = attribute?;
         match attribute.kind {
-            MEMORY => told.capacity = number(attribute.value, CAPACITY).ok_or(short)?,
-            GROUPS => told.groups = groups(attribute.value),
+            MEMORY => details.capacity = number(attribute.value, CAPACITY).ok_or(short)?,
+            GROUPS => details.groups = groups(attribute.value),
             _ => {}
         }
     }
-    Ok((inode.into(), told))
+    Ok((inode.into(), details))
 }
 
-/// A bit for each group, in the kernel's `unsigned long`s, the lowest for group 1.
+/// The groups in a bit map of the kernel's `unsigned long`s; the lowest bit is group 1.
 fn groups(bits: &[u8]) -> Vec<u32> {
     let words = bits.chunks_exact(size_of::<usize>()).filter_map(|word| word.try_into().ok());
     let is_set = words.flat_map(|word| {
@@ -140,7 +141,7 @@ mod tests {
     fn room_and_groups() {
         let mut sockets = BTreeMap::new();
         assert!(!take(&SOCKET, &mut sockets).unwrap());
-        assert_eq!(sockets, BTreeMap::from([(487, Told { groups: vec![1, 32, 33, 66], capacity: 212_992 })]));
+        assert_eq!(sockets, BTreeMap::from([(487, SocketDetails { groups: vec![1, 32, 33, 66], capacity: 212_992 })]));
     }
 
     #[test]

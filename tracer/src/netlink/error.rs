@@ -1,4 +1,4 @@
-//! What can go wrong between this process and the kernel.
+//! Errors of the communication between this process and the kernel.
 
 use std::fmt;
 use std::io;
@@ -9,102 +9,102 @@ use thiserror::Error;
 
 use super::wire::{self, Malformed, NETLINK_HEADER};
 
-/// Why something could not be done by netlink.
+/// The reason why a netlink operation failed.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// There is no socket to be had.
+    /// The socket could not be opened.
     #[error("cannot open a netlink socket")]
     Open {
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
-    /// An option that nothing goes without.
+    /// A required option could not be set.
     #[error("cannot set {option} of a netlink socket")]
     Option {
-        /// Its name in `include/uapi/linux/netlink.h`.
+        /// The name of the option in `include/uapi/linux/netlink.h`.
         option: &'static str,
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
-    /// The group's events are kept from this process.
+    /// The socket could not join or leave a multicast group.
     #[error("cannot join multicast group {group}")]
     Join {
-        /// The group's number.
+        /// The number of the group.
         group: u32,
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
-    /// The request did not leave.
+    /// The request could not be sent.
     #[error("cannot send {request}")]
     Send {
-        /// What was asked.
+        /// The name of the request.
         request: &'static str,
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
     /// The socket could not be read.
     #[error("cannot receive from netlink")]
     Receive {
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
-    /// The kernel said no.
+    /// The kernel answered with an error.
     #[error("the kernel refused {request}")]
     Refused {
-        /// What was asked.
+        /// The name of the request.
         request: &'static str,
-        /// What it said.
+        /// The kernel's answer.
         source: Refusal,
     },
-    /// The kernel said nothing.
+    /// The kernel did not answer.
     #[error("the kernel did not answer {request} within {} s", .after.as_secs_f32())]
     Timeout {
-        /// What was asked.
+        /// The name of the request.
         request: &'static str,
-        /// How long it had.
+        /// The time for which droptrace waited.
         after: Duration,
     },
-    /// The answer did not fit into the socket's buffer.
+    /// The answer did not fit into the socket's receive buffer.
     #[error("the answer to {request} was lost: the socket's receive buffer was full")]
     AnswerLost {
-        /// What was asked.
+        /// The name of the request.
         request: &'static str,
     },
-    /// What was listed changed meanwhile (`NLM_F_DUMP_INTR`): the list may be wrong.
+    /// The listed objects changed during the listing (`NLM_F_DUMP_INTR`), so the list may be wrong.
     #[error("the answer to {request} changed while it was read")]
     Interrupted {
-        /// What was asked.
+        /// The name of the request.
         request: &'static str,
     },
-    /// The answer makes no sense.
+    /// The answer is malformed.
     #[error("the answer to {request} makes no sense")]
     Malformed {
-        /// What was asked.
+        /// The name of the request.
         request: &'static str,
-        /// In what way.
+        /// The reason.
         source: Malformed,
     },
-    /// No family of this name.
+    /// The kernel has no family with this name.
     #[error(
         "this kernel has no generic netlink family {name} here: its module is not loaded and could not be loaded \
          (`modprobe`), or the kernel was built without it, or it only answers in the first network namespace"
     )]
     NoFamily {
-        /// The family's name.
+        /// The name of the family.
         name: String,
     },
-    /// The family has no such group.
+    /// The family has no such multicast group.
     #[error("the generic netlink family {family} has no multicast group {group}")]
     NoGroup {
-        /// The family's name.
+        /// The name of the family.
         family: String,
-        /// The group's name.
+        /// The name of the group.
         group: &'static str,
     },
 }
 
 impl Error {
-    /// The number of the error that the kernel answered with, if it did.
+    /// The number of the error that the kernel answered with; absent if the kernel did not answer with an error.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Open { source }
@@ -119,16 +119,17 @@ impl Error {
     }
 }
 
-/// An answer with an error, and what the kernel tells about it (`enum nlmsgerr_attrs`, `include/uapi/linux/netlink.h`).
+/// An error that the kernel answered with, and the details of the error (`enum nlmsgerr_attrs`,
+/// `include/uapi/linux/netlink.h`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The error's number, positive.
+    /// The number of the error, positive.
     pub errno: i32,
-    /// What is wrong, in words.
+    /// The kernel's message; absent if the kernel sent none.
     pub message: Option<String>,
-    /// Where the attribute that it is about starts in the request, bytes from the netlink header.
+    /// The offset of the invalid attribute in the request, in bytes from the netlink header; absent if not reported.
     pub offset: Option<u32>,
-    /// Type of an attribute that is missing.
+    /// The type of a missing attribute; absent if not reported.
     pub missing: Option<u32>,
 }
 
@@ -155,10 +156,10 @@ const NLMSGERR_ATTR_OFFS: u16 = 2;
 const NLMSGERR_ATTR_MISS_TYPE: u16 = 5;
 
 impl Refusal {
-    /// From the payload of `NLMSG_ERROR`, given the flags of its header; none for an acknowledgement.
+    /// Parses the payload of `NLMSG_ERROR`; `flags` are those of its header. Returns `None` for an acknowledgement.
     pub(super) fn parse(flags: u16, payload: &[u8]) -> Result<Option<Self>, Malformed> {
         let (errno, rest) = errno(payload)?;
-        // The kernel repeats the request: its header only where the answer is capped.
+        // The kernel repeats the request, but only its header if the answer is capped.
         let repeated = match flags & NLM_F_CAPPED {
             0 => rest.first_chunk().map_or(0, |length| u32::from_ne_bytes(*length) as usize).max(NETLINK_HEADER),
             _ => NETLINK_HEADER,
@@ -167,7 +168,7 @@ impl Refusal {
         Ok((errno != 0).then(|| Self::with_details(errno, flags, details)))
     }
 
-    /// From the payload of `NLMSG_DONE`; none for a list that is whole.
+    /// Parses the payload of `NLMSG_DONE`. Returns `None` for a complete list.
     pub(super) fn parse_done(flags: u16, payload: &[u8]) -> Result<Option<Self>, Malformed> {
         if payload.is_empty() {
             return Ok(None);
@@ -176,7 +177,7 @@ impl Refusal {
         Ok((errno != 0).then(|| Self::with_details(errno, flags, details)))
     }
 
-    /// Details that make no sense are left out: the error counts.
+    /// Malformed details are left out, because the number of the error is enough.
     fn with_details(errno: i32, flags: u16, details: &[u8]) -> Self {
         let mut refusal = Self { errno, message: None, offset: None, missing: None };
         if flags & NLM_F_ACK_TLVS != 0 {
@@ -204,7 +205,7 @@ fn errno(payload: &[u8]) -> Result<(i32, &[u8]), Malformed> {
 mod tests {
     use super::*;
 
-    /// Capped, with the kernel's words and an offset, as for CONFIG while monitoring runs.
+    /// A capped answer with the kernel's message and an offset, as for CONFIG while monitoring runs.
     #[rustfmt::skip]
     const BUSY: [u8; 56] = [
         0xf0, 0xff, 0xff, 0xff, // -EBUSY
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_with_the_kernels_words() {
+    fn refusal_shows_the_kernels_message() {
         let bytes = [&BUSY[..], &[0x08, 0, 2, 0, 0x24, 0, 0, 0]].concat();
         let refusal = Refusal::parse(flags(), &bytes).unwrap().unwrap();
         assert_eq!((refusal.errno, refusal.offset), (libc::EBUSY, Some(0x24)));
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn details_that_are_cut_do_not_hide_the_error() {
+    fn truncated_details_do_not_hide_the_error() {
         for length in 4..BUSY.len() {
             assert_eq!(Refusal::parse(flags(), &BUSY[..length]).unwrap().unwrap().errno, libc::EBUSY);
         }

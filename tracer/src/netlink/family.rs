@@ -1,4 +1,4 @@
-//! Families of generic netlink, by name (`net/netlink/genetlink.c`).
+//! Generic netlink families by name (`net/netlink/genetlink.c`).
 
 use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
@@ -7,7 +7,7 @@ use super::error::Error;
 use super::request::{Connection, Kind, Reply};
 use super::wire::{self, Malformed};
 
-/// The controller's own number, which is fixed.
+/// The number of the controller, which is fixed.
 pub(super) const NLCTRL: u16 = 16;
 
 /// `enum` of `CTRL_ATTR_…` and `CTRL_ATTR_MCAST_GRP_…` (`include/uapi/linux/genetlink.h`).
@@ -21,27 +21,27 @@ const GROUP_ID: u16 = 2;
 /// A multicast group of a family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
-    /// Its name, such as `events`.
+    /// The name of the group, such as `events`.
     pub name: String,
-    /// Its number on this kernel, for [`super::Socket::join`].
+    /// The number of the group on this kernel, for [`super::Socket::join`].
     pub id: u32,
 }
 
-/// A family as this kernel has it now: its numbers change when its module is loaded again.
+/// A family as this kernel has it now. Its numbers change when its module is loaded again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Family {
-    /// Its name, such as `NET_DM`.
+    /// The name of the family, such as `NET_DM`.
     pub name: String,
-    /// Its number: the type of its messages.
+    /// The number of the family, which is the type of its messages.
     pub id: u16,
-    /// Its version.
+    /// The version of the family.
     pub version: u32,
-    /// Its multicast groups.
+    /// The multicast groups of the family.
     pub groups: Vec<Group>,
 }
 
 impl Family {
-    /// Asks for the family of a name; the kernel may load a module for it.
+    /// Requests the family with this name; the kernel may load a module for it.
     pub async fn resolve(connection: &mut Connection, name: &str) -> Result<Self, Error> {
         let request = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(name.to_owned())] };
         let mut found = None;
@@ -59,7 +59,7 @@ impl Family {
         }
     }
 
-    /// All families of this kernel that are there now.
+    /// All families that this kernel has now.
     pub async fn list(connection: &mut Connection) -> Result<Vec<Self>, Error> {
         let request = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![] };
         let mut families = Vec::new();
@@ -73,7 +73,7 @@ impl Family {
         Ok(families)
     }
 
-    /// The number of a group.
+    /// The number of the group with this name.
     pub fn group(&self, name: &'static str) -> Result<u32, Error> {
         let group = self.groups.iter().find(|group| group.name == name);
         group.map(|group| group.id).ok_or_else(|| Error::NoGroup { family: self.name.clone(), group: name })
@@ -90,7 +90,7 @@ impl Family {
                 MCAST_GROUPS => {
                     family.groups = attribute.nested().map(|group| Group::parse(&group?)).collect::<Result<_, _>>()?;
                 }
-                // Newer kernels tell more.
+                // Newer kernels send more attributes.
                 _ => {}
             }
         }
@@ -146,7 +146,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_refused_or_lacks_a_part() {
+    fn truncated_messages_are_refused_or_lack_a_part() {
         for length in 0..NET_DM.len() {
             if let Ok(family) = parse(&NET_DM[..length]) {
                 assert!(family.groups.is_empty(), "{length}");
@@ -159,7 +159,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn this_kernels_controller_knows_itself() {
+    fn running_controller_reports_its_own_family() {
         run(async {
             let mut connection = Connection::open().unwrap();
             let controller = Family::resolve(&mut connection, "nlctrl").await.unwrap();
@@ -174,18 +174,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_family_that_is_not_there() {
+    fn unknown_family_is_an_error() {
         run(async {
             let mut connection = Connection::open().unwrap();
             let error = Family::resolve(&mut connection, "no such family").await.unwrap_err();
             assert!(matches!(&error, Error::NoFamily { name } if name == "no such family"), "{error}");
-            // The connection goes on.
+            // The connection stays usable.
             Family::resolve(&mut connection, "nlctrl").await.unwrap();
         });
     }
 
     #[test]
-    fn a_refusal_has_the_kernels_words() {
+    fn refusal_has_the_kernels_message() {
         run(async {
             let mut connection = Connection::open().unwrap();
             // The name is longer than its policy allows (GENL_NAMSIZ, 16).

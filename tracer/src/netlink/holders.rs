@@ -1,4 +1,4 @@
-//! Which processes have a socket open, as `/proc` shows it.
+//! Finds the processes that have a socket open, in `/proc`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -8,9 +8,9 @@ use std::path::Path;
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// The process id.
     pub id: u32,
-    /// Its name, at most 15 bytes (`TASK_COMM_LEN`).
+    /// The name of the process, at most 15 bytes (`TASK_COMM_LEN`).
     pub name: String,
 }
 
@@ -19,12 +19,12 @@ pub struct Process {
 pub(super) struct Holders {
     names: HashMap<u32, String>,
     by_inode: HashMap<u64, Vec<u32>>,
-    /// One process of each.
+    /// One process id for each namespace.
     namespaces: BTreeMap<u32, u32>,
 }
 
 impl Holders {
-    /// Looks at all processes. Those that end meanwhile, or may not be looked at, are left out.
+    /// Examines all processes. Processes that end meanwhile, or that this process may not see, are left out.
     pub(super) fn look() -> Self {
         let mut holders = Self::default();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -55,12 +55,12 @@ impl Holders {
         }
     }
 
-    /// The network namespaces, and a process in each.
+    /// The network namespaces, each with the id of a process in it.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = (u32, u32)> {
         self.namespaces.iter().map(|(netns, process)| (*netns, *process))
     }
 
-    /// Who has the socket open.
+    /// The processes that have the socket open.
     pub(super) fn of(&self, inode: u64) -> Vec<Process> {
         let holders = self.by_inode.get(&inode).into_iter().flatten();
         holders.map(|id| Process { id: *id, name: self.names.get(id).cloned().unwrap_or_default() }).collect()
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_are_told_from_other_files() {
+    fn sockets_are_distinguished_from_other_files() {
         assert_eq!(inode_of("socket:[487]"), Some(487));
         assert_eq!((inode_of("pipe:[487]"), inode_of("socket:[x]"), inode_of("/dev/null")), (None, None, None));
     }

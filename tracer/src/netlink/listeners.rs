@@ -1,49 +1,49 @@
-//! Sockets that listen to netlink multicasts: what they hold, and what they had no room for.
+//! Sockets that joined netlink multicast groups: their memory and their lost messages.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use super::diag::{self, Told};
+use super::diag::{self, SocketDetails};
 use super::holders::{Holders, Process};
 use crate::identity::netns;
 
 /// A netlink socket that joined multicast groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listener {
-    /// Its protocol, `NETLINK_…` (`include/uapi/linux/netlink.h`).
+    /// The protocol of the socket, `NETLINK_…` (`include/uapi/linux/netlink.h`).
     pub protocol: u32,
-    /// Its address: often the number of the process.
+    /// The address of the socket, which is often the process id.
     pub port: u32,
-    /// The groups that it listens to.
+    /// The multicast groups that the socket joined.
     pub groups: Vec<u32>,
-    /// No group is left out: where this is not known, groups above 32 are.
+    /// `groups` is complete. Otherwise it lacks groups above 32.
     pub has_all_groups: bool,
-    /// Bytes of memory that wait to be read, with what the kernel needs for itself.
+    /// The memory in bytes that waits to be read, including the kernel's overhead.
     pub used: u32,
-    /// How many of them there may be; none where it cannot be told.
+    /// The limit of `used` in bytes; absent if the kernel does not report it.
     pub capacity: Option<u32>,
-    /// Messages that it had no room for since it was opened, modulo 2³².
+    /// The number of messages for which the socket had no room since it was opened, modulo 2³².
     pub drops: u32,
-    /// Its number as a file.
+    /// The inode number of the socket.
     pub inode: u64,
-    /// Its network namespace.
+    /// The inode number of its network namespace.
     pub netns: Option<u32>,
-    /// Who has it open, as far as it may be seen.
+    /// The processes that have the socket open, as far as this process may see them.
     pub processes: Vec<Process>,
 }
 
-/// All that listen, in the namespace of this process and in those of the processes whose namespace may be seen.
+/// All listeners in the namespace of this process and in those of the processes whose namespace this process may see.
 pub fn listeners() -> io::Result<Vec<Listener>> {
     let own = netns::own().ok();
-    let told = diag::ask().unwrap_or_else(|error| {
+    let details = diag::ask().unwrap_or_else(|error| {
         tracing::debug!("no details of netlink sockets from sock_diag: {error}");
         BTreeMap::new()
     });
-    let mut found = parse(&fs::read_to_string("/proc/self/net/netlink")?, own, &told);
+    let mut found = parse(&fs::read_to_string("/proc/self/net/netlink")?, own, &details);
     let holders = Holders::look();
     for (netns, process) in holders.namespaces().filter(|(netns, _)| Some(*netns) != own) {
-        // A process that has ended takes its namespace's list with it.
+        // The list of a namespace cannot be read after its process has ended.
         if let Ok(text) = fs::read_to_string(format!("/proc/{process}/net/netlink")) {
             found.extend(parse(&text, Some(netns), &BTreeMap::new()));
         }
@@ -54,27 +54,28 @@ pub fn listeners() -> io::Result<Vec<Listener>> {
     Ok(found)
 }
 
-/// The lines of `/proc/net/netlink` (`netlink_native_seq_show`, `net/netlink/af_netlink.c`) that are about listeners.
-fn parse(text: &str, netns: Option<u32>, told: &BTreeMap<u64, Told>) -> Vec<Listener> {
+/// Parses the lines of `/proc/net/netlink` (`netlink_native_seq_show`, `net/netlink/af_netlink.c`) with listeners.
+fn parse(text: &str, netns: Option<u32>, details: &BTreeMap<u64, SocketDetails>) -> Vec<Listener> {
     let listeners = text.lines().skip(1).filter_map(|line| {
         let mut listener = line_of(line)?;
         listener.netns = netns;
-        if let Some(told) = told.get(&listener.inode) {
-            listener.groups.clone_from(&told.groups);
+        if let Some(details) = details.get(&listener.inode) {
+            listener.groups.clone_from(&details.groups);
             listener.has_all_groups = true;
-            listener.capacity = Some(told.capacity);
+            listener.capacity = Some(details.capacity);
         }
         (!listener.groups.is_empty()).then_some(listener)
     });
     listeners.collect()
 }
 
-/// `sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode`; the groups are 32 bits, the lowest for group 1.
+/// Parses one line: `sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode`. The groups have 32 bits; the lowest is group
+/// 1.
 fn line_of(line: &str) -> Option<Listener> {
     let words: Vec<_> = line.split_whitespace().collect();
     let [_, protocol, port, groups, used, _, _, _, drops, inode] = words[..] else { return None };
     let groups = u32::from_str_radix(groups, 16).ok()?;
-    // Some kernels show it with a sign.
+    // Some kernels show the number with a sign.
     let number = |word: &str| word.parse().or_else(|_| word.parse().map(i32::cast_unsigned)).ok();
     Some(Listener {
         protocol: protocol.parse().ok()?,
@@ -105,8 +106,8 @@ sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops 
 
     #[test]
     fn lines_of_listeners() {
-        let told = Told { groups: vec![40], capacity: 4096 };
-        let found = parse(TEXT, Some(9), &BTreeMap::from([(488, told)]));
+        let details = SocketDetails { groups: vec![40], capacity: 4096 };
+        let found = parse(TEXT, Some(9), &BTreeMap::from([(488, details)]));
         let [uevent, generic] = &found[..] else { panic!("{found:?}") };
         assert_eq!((uevent.protocol, uevent.port, uevent.inode), (15, 4_000_000_000, 487));
         assert_eq!((&uevent.groups[..], uevent.has_all_groups, uevent.capacity), (&[1, 2, 32][..], false, None));

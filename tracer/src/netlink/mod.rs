@@ -1,7 +1,7 @@
-//! Netlink, the generic one before all: sockets, requests and their answers, families by name, multicast groups.
+//! Netlink, mainly generic netlink: sockets, requests and answers, families by name, multicast groups.
 //!
-//! Bytes are laid out by `netlink-packet-core` and `netlink-packet-generic`. What the kernel says is read by
-//! [`wire`], which borrows instead of copying and lets newer kernels send more than it knows.
+//! `netlink-packet-core` and `netlink-packet-generic` define the layout of messages. [`wire`] reads the kernel's
+//! messages: it borrows the bytes, and accepts attributes of newer kernels that it does not know.
 //!
 //! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
 
@@ -23,7 +23,8 @@ mod socket;
 mod sys;
 pub mod wire;
 
-/// Held by tests that let sockets overrun: [`crate::kernel::own_netlink`] counts those of the whole process.
+/// Held by tests that let sockets overrun, because [`crate::kernel::own_netlink`] counts the overruns of the whole
+/// process.
 #[cfg(test)]
 pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 

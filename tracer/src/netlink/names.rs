@@ -1,6 +1,6 @@
-//! Names that the kernel's headers give to numbers; netlink itself does not tell them.
+//! Names for numbers, from the kernel's headers; netlink itself does not report them.
 
-/// The command of a well-known family, without its prefix.
+/// The name of a well-known family's command, without its prefix.
 pub fn command(family: &str, number: u32) -> Option<&'static str> {
     let names: &[&str] = match family {
         "nlctrl" => &NLCTRL_COMMANDS,
@@ -11,7 +11,7 @@ pub fn command(family: &str, number: u32) -> Option<&'static str> {
     nth(names, number.checked_sub(1)?)
 }
 
-/// The attribute of a well-known family, without its prefix; not those that are nested in another.
+/// The name of a well-known family's attribute, without its prefix. Nested attributes have no names here.
 pub fn attribute(family: &str, number: u16) -> Option<&'static str> {
     let names: &[&str] = match family {
         "nlctrl" => &NLCTRL_ATTRIBUTES,
@@ -22,12 +22,12 @@ pub fn attribute(family: &str, number: u16) -> Option<&'static str> {
     nth(names, u32::from(number).checked_sub(1)?)
 }
 
-/// The netlink protocol, `NETLINK_…` without its prefix (`include/uapi/linux/netlink.h`).
+/// The name of a netlink protocol, `NETLINK_…` without its prefix (`include/uapi/linux/netlink.h`).
 pub fn protocol(number: u32) -> Option<&'static str> {
     nth(&PROTOCOLS, number).filter(|name| !name.is_empty())
 }
 
-/// The multicast group of a protocol whose groups are fixed; those of generic netlink are told by its families.
+/// The name of a multicast group of a protocol with fixed groups. The families of generic netlink report their groups.
 pub fn group(protocol: u32, number: u32) -> Option<&'static str> {
     let names: &[&str] = match protocol {
         0 => &ROUTE_GROUPS,

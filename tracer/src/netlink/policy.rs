@@ -1,4 +1,4 @@
-//! What the attributes of a family's requests are checked against (`net/netlink/policy.c`).
+//! The policies against which the kernel checks the attributes of a family's requests (`net/netlink/policy.c`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,29 +52,29 @@ const TYPES: [&str; 18] = [
     "uint",
 ];
 
-/// What one attribute may be. What the kernel does not tell is none.
+/// The limits of one attribute. A limit is absent if the kernel does not report it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributePolicy {
-    /// Its type, a number of `enum netlink_attribute_type`.
+    /// The type of the attribute, a number of `enum netlink_attribute_type`.
     pub kind: u32,
-    /// Least value of a number.
+    /// The least value of a number.
     pub minimum: Option<i128>,
-    /// Greatest value of a number.
+    /// The greatest value of a number.
     pub maximum: Option<i128>,
-    /// Least length, bytes.
+    /// The least length in bytes.
     pub minimum_length: Option<u32>,
-    /// Greatest length, bytes; of a string without its NUL.
+    /// The greatest length in bytes, for a string without its NUL.
     pub maximum_length: Option<u32>,
-    /// Bits that may be set.
+    /// The bits that may be set.
     pub mask: Option<u64>,
-    /// Index of the policy of the attributes within.
+    /// The index of the policy for nested attributes.
     pub nested: Option<u32>,
-    /// Highest number of the attributes within.
+    /// The highest number of nested attributes.
     pub nested_maximum: Option<u32>,
 }
 
 impl AttributePolicy {
-    /// The type's name as in the kernel's header, in lower case; none for one of a kernel to come.
+    /// The name of the type as in the kernel's header, in lower case; absent for a type of a newer kernel.
     pub fn type_name(&self) -> Option<&'static str> {
         TYPES.get(usize::try_from(self.kind).ok()?).copied()
     }
@@ -104,15 +104,16 @@ impl AttributePolicy {
     }
 }
 
-/// What the attributes of a request, or those within another, may be, by their numbers. Others are refused.
+/// The limits of a request's attributes, or of an attribute's nested attributes, by number. The kernel refuses all
+/// others.
 pub type Policy = BTreeMap<u16, AttributePolicy>;
 
-/// Indices of the policies of an operation.
+/// The indices of an operation's policies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roots {
-    /// When it is asked once.
+    /// The policy for single requests.
     pub does: Option<u32>,
-    /// When it lists.
+    /// The policy for lists.
     pub dumps: Option<u32>,
 }
 
@@ -120,25 +121,27 @@ pub struct Roots {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {
     operations: BTreeMap<u32, Roots>,
-    /// Of operations that the kernel calls 0, in its order.
+    /// The policies of operations that the kernel reports with the number 0, in the kernel's order.
     unnumbered: Vec<Roots>,
     by_index: BTreeMap<u32, Policy>,
 }
 
-/// Where a walk has come to.
+/// A step of [`Policies::walk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'p> {
-    /// An attribute, and how many others it is within.
+    /// An attribute, with its depth and its number.
     Attribute(usize, u16, &'p AttributePolicy),
-    /// The index of the policy of what is within the attribute before, which was shown above, or is too deep.
+    /// The depth and the index of the policy for the attributes nested in the previous attribute, if that policy was
+    /// shown before or is too deep.
     Elsewhere(usize, u32),
 }
 
-/// Attributes within attributes: more than any family has.
+/// The greatest depth of nested attributes, which is more than any family has.
 const DEPTH: usize = 16;
 
 impl Policies {
-    /// Asks for a family's policies, which takes no rights; none where the kernel does not tell (before 5.7).
+    /// Requests a family's policies, which needs no capability. Returns `None` if the kernel does not report them
+    /// (before 5.7).
     pub async fn of(connection: &mut Connection, family: &Details) -> Result<Option<Self>, Error> {
         let request = GenlCtrl { cmd: GenlCtrlCmd::GetPolicy, nlas: vec![GenlCtrlAttrs::FamilyId(family.family.id)] };
         let what = "the policies of a generic netlink family (CTRL_CMD_GETPOLICY)";
@@ -166,29 +169,31 @@ impl Policies {
         self.operations.get(&operation.number).copied().unwrap_or_default()
     }
 
-    /// The policy of an attribute by its number, if all operations that know the number agree on its type.
+    /// The policy of the attribute with this number, if all operations that know the number agree on its type.
     ///
-    /// Policies are for requests. What the kernel sends of its own accord has none, and mostly numbers attributes alike.
+    /// Policies are for requests. Messages that the kernel sends of its own accord have none, but mostly use the same
+    /// numbers.
     pub fn agreed(&self, number: u16) -> Option<&AttributePolicy> {
         let roots = self.operations.values().chain(&self.unnumbered).flat_map(|roots| [roots.does, roots.dumps]);
-        // Before 5.10 there is one for the whole family.
+        // Kernels before 5.10 have one policy for the whole family.
         let first = self.operations.is_empty().then_some(0);
-        let mut told = roots.flatten().chain(first).filter_map(|root| self.within(root, number));
-        let one = told.next()?;
-        told.all(|other| other.kind == one.kind && other.nested == one.nested).then_some(one)
+        let mut found = roots.flatten().chain(first).filter_map(|root| self.within(root, number));
+        let one = found.next()?;
+        found.all(|other| other.kind == one.kind && other.nested == one.nested).then_some(one)
     }
 
-    /// The policy of an attribute within another.
+    /// The policy of a nested attribute.
     pub fn within(&self, index: u32, number: u16) -> Option<&AttributePolicy> {
         self.by_index.get(&index)?.get(&number)
     }
 
-    /// All policies by their indices, nested ones too. One that no attribute passes is not among them.
+    /// All policies by index, also nested ones. A policy without any attribute is not included.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Policy)> {
         self.by_index.iter().map(|(index, policy)| (*index, policy))
     }
 
-    /// Shows each attribute of a policy, and behind it those within; what repeats itself only once.
+    /// Passes each attribute of a policy to `visit`, followed by the nested attributes. A policy that repeats is passed
+    /// only once.
     pub fn walk<E>(&self, root: u32, mut visit: impl FnMut(Step<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut walked = BTreeSet::from([root]);
         self.walk_within(root, 0, &mut walked, &mut visit)
@@ -214,11 +219,11 @@ impl Policies {
         Ok(())
     }
 
-    /// Finds operations that are told without their number, once the answer is complete.
+    /// Assigns numbers to operations that the kernel reports without their number, after the answer is complete.
     ///
-    /// Since 6.2 the kernel calls operations that only list 0 here (`ctrl_dumppolicy_put_op` takes the number of what
-    /// is not there). It goes through them in the same order as for the family's list of operations. There are
-    /// families whose operation is 0 indeed, as `wireguard`'s.
+    /// Since 6.2 the kernel reports 0 for operations that can only list (`ctrl_dumppolicy_put_op` uses the number of
+    /// the absent single request). It reports them in the same order as in the family's list of operations. Some
+    /// families have an operation with the number 0, such as `wireguard`.
     pub fn number(&mut self, operations: &[Operation]) {
         let may_be_zero = |operation: &&Operation| {
             operation.has_policy()
@@ -229,12 +234,13 @@ impl Policies {
         if candidates.len() == self.unnumbered.len() {
             self.operations.extend(candidates.into_iter().zip(self.unnumbered.drain(..)));
         } else if self.unnumbered.len() == 1 && candidates.contains(&0) {
-            // Before 6.2 the others are not told here, for what they are asked to list is not checked.
+            // Before 6.2 the kernel does not report the other operations here, because it does not check the attributes
+            // of their lists.
             self.operations.extend(self.unnumbered.pop().map(|roots| (0, roots)));
         }
     }
 
-    /// Takes in a part of the controller's answer.
+    /// Adds a part of the controller's answer.
     pub fn take(&mut self, reply: &Reply<'_>) -> Result<(), Malformed> {
         for attribute in wire::attributes(reply.attributes) {
             let attribute = attribute?;
@@ -247,7 +253,7 @@ impl Policies {
         Ok(())
     }
 
-    /// Each message has a part of a policy.
+    /// Adds the policies of a message, which has a part of a policy.
     fn take_policies(&mut self, policies: &Attribute<'_>) -> Result<(), Malformed> {
         for policy in policies.nested() {
             let policy = policy?;

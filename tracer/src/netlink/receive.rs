@@ -1,4 +1,4 @@
-//! Receiving: many datagrams by one call, nothing allocated for them.
+//! Receives many datagrams with one system call, without an allocation for each.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -7,27 +7,28 @@ use super::debug;
 use super::socket::Socket;
 use super::sys::{self, BATCH, Envelope};
 
-/// What there was to receive.
+/// The result of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many datagrams, now in the receiver.
+    /// The number of datagrams, which are now in the receiver.
     Datagrams(usize),
-    /// The buffer was full since the last time, so that something was lost (`ENOBUFS`); what is in it comes next.
+    /// The receive buffer was full since the last call, so messages were lost (`ENOBUFS`). The next call returns the
+    /// messages in the buffer.
     Overrun,
-    /// Nothing yet.
+    /// No datagram is waiting.
     Nothing,
 }
 
 /// One datagram from the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'r> {
-    /// Its bytes.
+    /// The bytes of the datagram.
     pub bytes: &'r [u8],
-    /// It was longer than the receiver's slots: the rest is lost.
+    /// The datagram was longer than the receiver's slots, and its rest is lost.
     pub is_truncated: bool,
 }
 
-/// Room for a batch of datagrams.
+/// A buffer for a batch of datagrams.
 pub struct Receiver {
     buffer: Vec<u8>,
     slot: usize,
@@ -37,13 +38,14 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Room for up to 64 datagrams at once, each of up to `slot` bytes. The system gives memory for what is used.
+    /// A buffer for up to 64 datagrams at once, each of up to `slot` bytes. The system allocates memory only for the
+    /// part in use.
     pub fn new(slots: usize, slot: usize) -> Self {
         let (slots, slot) = (slots.clamp(1, BATCH), slot.max(1));
         Self { buffer: vec![0; slots * slot], slot, envelopes: [Envelope::default(); BATCH], received: 0, foreign: 0 }
     }
 
-    /// Receives what is there, without waiting. What was received before is gone.
+    /// Receives the waiting datagrams, without blocking. The datagrams of the previous call are overwritten.
     pub fn receive(&mut self, socket: &Socket) -> io::Result<Received> {
         self.received = 0;
         match sys::receive_batch(socket.raw().as_fd(), &mut self.buffer, self.slot, &mut self.envelopes) {
@@ -62,7 +64,7 @@ impl Receiver {
         }
     }
 
-    /// What was received, as far as the kernel sent it.
+    /// The received datagrams that the kernel sent.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         let received = self.buffer.chunks_exact(self.slot).zip(&self.envelopes).take(self.received);
         received
@@ -70,7 +72,7 @@ impl Receiver {
             .map(|(bytes, envelope)| Datagram { bytes: &bytes[..envelope.length], is_truncated: envelope.is_truncated })
     }
 
-    /// Datagrams that other processes sent, and that were left unread.
+    /// The number of datagrams that other processes sent, which are ignored.
     pub const fn foreign(&self) -> u64 {
         self.foreign
     }
@@ -93,30 +95,30 @@ mod tests {
             let obtained = socket.set_receive_buffer(1).unwrap();
             assert!(obtained > 0 && obtained < 1 << 16, "{obtained}");
             let request = |sequence: u32| {
-                // NLM_F_REQUEST of a family that there is not: answered with an error.
+                // NLM_F_REQUEST for a family that does not exist: the kernel answers with an error.
                 let words = [16_u32, 0x0001_0fff, sequence, 0];
                 words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>()
             };
             for sequence in 0..500 {
                 socket.send(&request(sequence)).unwrap();
             }
-            let (mut heard, mut overruns) = (0, 0);
+            let (mut answers, mut overruns) = (0, 0);
             let mut receiver = Receiver::new(64, 256);
             loop {
                 match receiver.receive(&socket).unwrap() {
-                    Received::Datagrams(datagrams) => heard += datagrams,
+                    Received::Datagrams(datagrams) => answers += datagrams,
                     Received::Overrun => overruns += 1,
                     Received::Nothing => break,
                 }
             }
             assert_eq!(overruns, 1);
-            assert_eq!(heard + socket.dropped().unwrap() as usize, 500);
+            assert_eq!(answers + socket.dropped().unwrap() as usize, 500);
             assert_eq!(receiver.foreign(), 0);
         });
     }
 
     #[test]
-    fn what_does_not_fit_is_told() {
+    fn truncated_datagram_is_reported() {
         run(async {
             let socket = Socket::open().unwrap();
             socket.send(&[16, 0, 0, 0, 0xff, 0x0f, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0]).unwrap();
@@ -129,13 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn what_other_processes_send_is_left_out() {
+    fn datagrams_of_other_processes_are_left_out() {
         run(async {
             let socket = Socket::open().unwrap();
             let mut address = netlink_sys::SocketAddr::new(0, 0);
             socket.raw().get_address(&mut address).unwrap();
             let other = Socket::open().unwrap();
-            // Netlink refuses this where the protocol does not let processes speak to one another, and it is no error.
+            // Netlink refuses this if the protocol does not let processes send to one another. That is not an error
+            // here.
             let sent = other.raw().send_to(&[16, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &address, 0);
             let mut receiver = Receiver::new(4, 256);
             let outcome = receiver.receive(&socket).unwrap();

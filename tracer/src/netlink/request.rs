@@ -1,4 +1,4 @@
-//! Requests and their answers.
+//! Sends requests and receives their answers.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,32 +15,32 @@ use super::receive::{Received, Receiver};
 use super::socket::Socket;
 use super::wire::{self, Malformed, Message};
 
-/// The kernel answers while it is asked; this is for one that hangs.
+/// The greatest time to wait for an answer. The kernel answers at once unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A part of a dump is as large as the buffer that it is read into, up to 32 KiB (`netlink_recvmsg`); one that wants more
-/// can have this (`min_dump_alloc`).
+/// The size in bytes of the receive buffer. A part of a dump fills the buffer up to 32 KiB (`netlink_recvmsg`); a dump
+/// that needs larger parts (`min_dump_alloc`) can use this much.
 const ANSWER: usize = 64 << 10;
 
-/// What kind of answer is wanted.
+/// The kind of answer that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One thing: an acknowledgement, with a reply before it if the command has one.
+    /// A single answer: an acknowledgement, with a reply before it if the command has one.
     Do,
-    /// A list of all (`NLM_F_DUMP`).
+    /// A list (`NLM_F_DUMP`).
     Dump,
 }
 
 /// A reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'r> {
-    /// Its command.
+    /// The command of the reply.
     pub command: u8,
-    /// Its attributes' bytes, for [`wire::attributes`].
+    /// The bytes of the reply's attributes, for [`wire::attributes`].
     pub attributes: &'r [u8],
 }
 
-/// A socket to ask the kernel by, one request after another.
+/// A socket for requests to the kernel, one after another.
 pub struct Connection {
     socket: Socket,
     receiver: Receiver,
@@ -48,19 +48,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a socket to generic netlink. Must be called within a tokio runtime.
+    /// Opens a connection to generic netlink. Must be called within a tokio runtime.
     pub fn open() -> Result<Self, Error> {
         Ok(Self::by(Socket::open()?))
     }
 
-    /// Asks by this socket.
+    /// A connection with this socket.
     pub fn by(socket: Socket) -> Self {
         Self { socket, receiver: Receiver::new(8, ANSWER), sequence: 0 }
     }
 
-    /// Asks, and shows each reply to `visit`. `what` names the request in errors.
+    /// Sends a request, and passes each reply to `visit`. `what` names the request in errors.
     ///
-    /// A call that is given up half-way does no harm: answers to it are skipped by the next.
+    /// The caller may abandon a call: the next call skips the answers to it.
     pub async fn call<F: GenlFamily + Emitable + fmt::Debug>(
         &mut self,
         what: &'static str,
@@ -77,8 +77,8 @@ impl Connection {
         self.answers(what, kind, visit).await
     }
 
-    /// As [`Connection::call`], where there is no generic netlink: `body` is what follows the header of a message of
-    /// this type, and so is what `visit` finds in each reply.
+    /// The same as [`Connection::call`] for other protocols than generic netlink. `body` has the bytes after the header
+    /// of a message of this type, and so has each reply that `visit` receives.
     pub async fn call_raw(
         &mut self,
         what: &'static str,
@@ -97,7 +97,7 @@ impl Connection {
         self.answers(what, kind, visit).await
     }
 
-    /// Shows each reply to what was asked last, until there are no more.
+    /// Passes each reply to the last request to `visit`, until the answer is complete.
     async fn answers(
         &mut self,
         what: &'static str,
@@ -121,7 +121,7 @@ impl Connection {
         }
     }
 
-    /// Asks without waiting for the answer: the kernel has acted when this returns, or it refused.
+    /// Sends a request without waiting for the answer. The kernel has handled or refused the request when this returns.
     pub fn send<F: GenlFamily + Emitable + fmt::Debug>(
         &mut self,
         what: &'static str,
@@ -139,7 +139,7 @@ impl Connection {
         header.sequence_number = self.sequence;
         header.flags = match kind {
             Kind::Do => NLM_F_REQUEST | NLM_F_ACK,
-            // The end of the list acknowledges.
+            // The end of the list is the acknowledgement.
             Kind::Dump => NLM_F_REQUEST | NLM_F_DUMP,
         };
         header
@@ -156,7 +156,7 @@ fn encode<F: GenlFamily + Emitable + fmt::Debug>(family: u16, request: F, header
     bytes
 }
 
-/// Shows the replies that were received; whether the answer is complete.
+/// Passes the received replies to `visit`. Returns whether the answer is complete.
 fn answers(
     what: &'static str,
     receiver: &Receiver,
@@ -179,7 +179,7 @@ fn answers(
     Ok(false)
 }
 
-/// Shows a reply; whether it was the end of the answer.
+/// Passes a reply to `visit`. Returns whether the reply was the end of the answer.
 fn answer(
     what: &'static str,
     message: &Message<'_>,

@@ -11,20 +11,21 @@ use tokio::io::unix::AsyncFd;
 use super::error::Error;
 use super::{debug, sys};
 
-/// A bound socket. `NETLINK_NO_ENOBUFS` stays unset: a full buffer is told, as [`super::Received::Overrun`].
+/// A bound socket. `NETLINK_NO_ENOBUFS` stays unset, so that the kernel reports a full buffer, as
+/// [`super::Received::Overrun`].
 pub struct Socket {
     socket: AsyncFd<RawSocket>,
     is_generic: bool,
 }
 
 impl Socket {
-    /// Opens a socket to generic netlink, as [`Socket::of`].
+    /// Opens a socket for generic netlink, as [`Socket::of`] does.
     pub fn open() -> Result<Self, Error> {
         Self::of(NETLINK_GENERIC)
     }
 
-    /// Opens and binds, with extended acknowledgements that do not repeat the request, and strict checks where the
-    /// kernel has them (4.20). Must be called within a tokio runtime. `protocol` is one of `NETLINK_…`
+    /// Opens and binds a socket, with extended acknowledgements that do not repeat the request, and strict checks if
+    /// the kernel has them (4.20). Must be called within a tokio runtime. `protocol` is one of `NETLINK_…`
     /// (`include/uapi/linux/netlink.h`); the kernel may load the module that answers it.
     pub fn of(protocol: isize) -> Result<Self, Error> {
         let open = || {
@@ -44,7 +45,7 @@ impl Socket {
         Ok(Self { socket, is_generic: protocol == NETLINK_GENERIC })
     }
 
-    /// Receives what is sent to a multicast group from now on.
+    /// Joins a multicast group: the socket receives the group's messages from now on.
     pub fn join(&self, group: u32) -> Result<(), Error> {
         self.socket.get_ref().add_membership(group).map_err(|source| Error::Join { group, source })
     }
@@ -54,8 +55,8 @@ impl Socket {
         self.socket.get_ref().drop_membership(group).map_err(|source| Error::Join { group, source })
     }
 
-    /// Asks for a receive buffer of `bytes`, beyond the system's bound (`net.core.rmem_max`) where rights allow it
-    /// (`CAP_NET_ADMIN`); what was obtained, which counts the kernel's own needs and so may be twice as much.
+    /// Sets the receive buffer to `bytes`, beyond the system's limit (`net.core.rmem_max`) if the process has
+    /// `CAP_NET_ADMIN`. Returns the obtained size, which includes the kernel's own overhead and may be twice as large.
     pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
         let socket = self.socket.get_ref().as_fd();
         if sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
@@ -64,25 +65,25 @@ impl Socket {
         Ok(sockopt::socket_recv_buffer_size(socket)?)
     }
 
-    /// Sends one message to the kernel, which has acted on it when this returns.
+    /// Sends one message to the kernel, which has handled the message when this returns.
     pub fn send(&self, message: &[u8]) -> io::Result<()> {
         debug::sent(message, self.is_generic);
         let sent = self.socket.get_ref().send_to(message, &SocketAddr::new(0, 0), 0)?;
         if sent == message.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// Waits until something may be there to be received.
+    /// Waits until the socket may be readable.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await?.clear_ready();
         Ok(())
     }
 
-    /// Datagrams that this socket had no room for since it was opened, modulo 2³² (`SO_MEMINFO`).
+    /// The number of datagrams for which this socket had no room since it was opened, modulo 2³² (`SO_MEMINFO`).
     pub fn dropped(&self) -> io::Result<u32> {
         sys::dropped(self.socket.get_ref().as_fd())
     }
 
-    /// Its messages have a generic netlink header.
+    /// Returns whether the messages of this socket have a generic netlink header.
     pub(super) const fn is_generic(&self) -> bool {
         self.is_generic
     }

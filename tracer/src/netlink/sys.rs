@@ -1,4 +1,4 @@
-//! The door to the system calls that no library has: many datagrams at once, what a socket had no room for, waiting.
+//! System calls that no library offers: receiving many datagrams at once, reading a socket's drops, waiting.
 #![expect(unsafe_code, reason = "raw system calls; the only place here")]
 
 use std::io;
@@ -8,21 +8,21 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Datagrams that one call yields at most.
+/// The greatest number of datagrams that one call returns.
 pub(super) const BATCH: usize = 64;
 
-/// What is told of a datagram besides its bytes.
+/// The properties of a received datagram besides its bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Envelope {
-    /// Bytes that are in the buffer.
+    /// The number of bytes in the buffer.
     pub(super) length: usize,
-    /// It was longer than its slot.
+    /// The datagram was longer than its slot.
     pub(super) is_truncated: bool,
-    /// Port of the sender; 0 is the kernel.
+    /// The port of the sender; 0 is the kernel.
     pub(super) sender: u32,
 }
 
-/// Receives up to [`BATCH`] datagrams without waiting, one in each `slot` bytes of `buffer`; how many.
+/// Receives up to [`BATCH`] datagrams without waiting, one in each `slot` bytes of `buffer`, and returns their number.
 pub(super) fn receive_batch(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -61,10 +61,10 @@ pub(super) fn receive_batch(
     Ok(received)
 }
 
-/// Index in what `SO_MEMINFO` tells (`SK_MEMINFO_DROPS`, `include/uapi/linux/sock_diag.h`).
+/// The index of the drops in the answer to `SO_MEMINFO` (`SK_MEMINFO_DROPS`, `include/uapi/linux/sock_diag.h`).
 const DROPS: usize = 8;
 
-/// Datagrams that the socket had no room for since it was opened, modulo 2³². Since Linux 4.12.
+/// The number of datagrams for which the socket had no room since it was opened, modulo 2³². Since Linux 4.12.
 pub(super) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut info = [0_u32; DROPS + 1];
     let mut length = length_of::<[u32; DROPS + 1]>();
@@ -85,10 +85,10 @@ pub(super) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
     }
 }
 
-/// Lets the runtime tell when `fd` can be read. Must be called within a tokio runtime.
+/// Registers `fd` with the runtime, which then reports when `fd` is readable. Must be called within a tokio runtime.
 pub(super) fn watch<T: AsFd + AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: a socket owns its descriptor until it is dropped, and gives no mutable access by which it could be
-    // exchanged.
+    // SAFETY: a socket owns its descriptor until it is dropped, and offers no mutable access that could exchange the
+    // descriptor.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 

@@ -3,18 +3,18 @@
 use netlink_packet_core::{NetlinkBuffer, NetlinkHeader, NlaBuffer, NlasIterator, Parseable};
 use thiserror::Error;
 
-/// Bytes of `struct nlmsghdr`.
+/// The length in bytes of `struct nlmsghdr`.
 pub const NETLINK_HEADER: usize = 16;
 
-/// Bytes of `struct genlmsghdr`.
+/// The length in bytes of `struct genlmsghdr`.
 pub const GENERIC_HEADER: usize = 4;
 
-/// Bytes that make no sense, and in what way.
+/// Bytes that are malformed, with the reason.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct Malformed(pub &'static str);
 
-/// Up to the next multiple of 4, as `NLMSG_ALIGN` and `NLA_ALIGN`.
+/// Rounds up to the next multiple of 4, as `NLMSG_ALIGN` and `NLA_ALIGN` do.
 pub const fn align(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
@@ -22,16 +22,16 @@ pub const fn align(length: usize) -> usize {
 /// One message.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'b> {
-    /// Its header.
+    /// The netlink header.
     pub header: NetlinkHeader,
-    /// What follows the header.
+    /// The bytes after the header.
     pub payload: &'b [u8],
-    /// All of it.
+    /// The whole message.
     pub bytes: &'b [u8],
 }
 
 impl<'b> Message<'b> {
-    /// The command of a generic netlink message, and its attributes.
+    /// The command and the attributes of a generic netlink message.
     pub fn generic(&self) -> Result<(u8, &'b [u8]), Malformed> {
         let (header, attributes) =
             self.payload.split_first_chunk::<GENERIC_HEADER>().ok_or(Malformed("a message without a command"))?;
@@ -39,7 +39,7 @@ impl<'b> Message<'b> {
     }
 }
 
-/// The messages of one datagram. After one that makes no sense there are no more.
+/// The messages of one datagram. A malformed message is the last one.
 pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, Malformed>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
@@ -62,11 +62,11 @@ fn message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
 /// One attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<'b> {
-    /// Its type, without flags.
+    /// The type of the attribute, without flags.
     pub kind: u16,
-    /// It holds attributes itself (`NLA_F_NESTED`).
+    /// The attribute contains attributes (`NLA_F_NESTED`).
     pub is_nested: bool,
-    /// Its value, without padding.
+    /// The value, without padding.
     pub value: &'b [u8],
 }
 
@@ -101,18 +101,18 @@ impl<'b> Attribute<'b> {
         &self.value[..end]
     }
 
-    /// The value as text, which a NUL ends.
+    /// The value as text, up to its first NUL.
     pub fn text(&self) -> Result<&'b str, Malformed> {
         std::str::from_utf8(self.until_nul()).map_err(|_| Malformed("a name that is not text"))
     }
 
-    /// The attributes within.
+    /// The attributes that the value contains.
     pub fn nested(&self) -> impl Iterator<Item = Result<Self, Malformed>> + use<'b> {
         attributes(self.value)
     }
 }
 
-/// The attributes in `bytes`. After one that makes no sense there are no more.
+/// The attributes in `bytes`. A malformed attribute is the last one.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<Attribute<'_>, Malformed>> {
     NlasIterator::new(bytes).map(|attribute| {
         let attribute = attribute.map_err(|_| Malformed("an attribute longer than what holds it"))?;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_ends_with_an_error() {
+    fn truncated_datagram_ends_with_an_error() {
         for length in 1..TWO.len() {
             let all: Vec<_> = messages(&TWO[..length]).collect();
             let whole = usize::from(length >= 28);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie() {
+    fn wrong_lengths_are_errors() {
         assert!(messages(&[3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).next().unwrap().is_err());
         assert!(attributes(&[3, 0, 0, 0]).next().unwrap().is_err());
         assert_eq!(

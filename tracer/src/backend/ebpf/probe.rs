@@ -39,7 +39,7 @@ const XDP_EXCEPTION: Probe = Probe {
     name: "xdp_exception",
     tells: "drops by faults of XDP programs",
     counts: true,
-    is_useful: |btf, config| btf.tells_xdp_exceptions() && sees_frames(config, "what XDP programs abort"),
+    is_useful: |btf, config| btf.reports_xdp_exceptions() && sees_frames(config, "what XDP programs abort"),
 };
 
 /// Tells what XDP programs redirect to where it cannot go.
@@ -47,7 +47,7 @@ const XDP_REDIRECT_ERR: Probe = Probe {
     name: "xdp_redirect_err",
     tells: "drops by failed redirects of XDP",
     counts: true,
-    is_useful: |btf, config| btf.tells_xdp_redirect_errors() && sees_frames(config, "what XDP fails to redirect"),
+    is_useful: |btf, config| btf.reports_xdp_redirect_errors() && sees_frames(config, "what XDP fails to redirect"),
 };
 
 /// All of them, in the order in which they are attached and detached.
@@ -67,7 +67,7 @@ fn sees_frames(config: &Config, tells: &str) -> bool {
 
 /// Whether what devices drop can be seen here: their traps' names are read by the helper.
 fn sees_traps(btf: &KernelBtf, config: &Config) -> bool {
-    let has_traps = btf.tells_hardware_drops() && config.offsets.trap_name != ABSENT;
+    let has_traps = btf.reports_hardware_drops() && config.offsets.trap_name != ABSENT;
     if has_traps && config.may_probe == 0 {
         tracing::warn!("the kernel is locked down (confidentiality): what network devices drop is not counted");
     }

@@ -1,4 +1,4 @@
-//! One run with somebody listening.
+//! One run of a target.
 
 use std::collections::HashSet;
 use std::fs;
@@ -20,21 +20,22 @@ use crate::bench::target::{PERF_DATA, Target};
 use crate::bench::{programs, reported};
 use crate::kernel::btf::KernelBtf;
 
-/// Drops by which programs learn names, so that this is not in the measurement, and the time that it takes them.
+/// The number of drops from which programs learn names, so that the measurement does not include the lookups, and the
+/// time for the lookups.
 const WARM_UP: u64 = 256;
 const WARMING: Duration = Duration::from_millis(100);
-/// The drop monitor tells its sums after a second.
+/// The drop monitor reports its sums after a second.
 const LATENESS: Duration = Duration::from_secs(2);
-/// Readers look every 10 ms: after this they have read what there was.
+/// Readers look every 10 ms, so after this time they have read all drops.
 const SETTLING: Duration = Duration::from_millis(25);
-/// Runs of the empty program by which its time is found.
+/// The number of runs from which the time of the empty program is found.
 const EMPTY_RUNS: usize = 5;
 
 impl Bench<'_> {
     pub(super) fn run_once(&mut self, case: &Case) -> Result<Run> {
-        if case.target.tells_places() && !self.places.contains_key(&case.load) {
-            let places = self.find_places(case).ok();
-            self.places.insert(case.load, places);
+        if case.target.reports_only_drop_sites() && !self.drop_sites.contains_key(&case.load) {
+            let drop_sites = self.find_drop_sites(case).ok();
+            self.drop_sites.insert(case.load, drop_sites);
         }
         let speed = self.speeds.get(&(case.load, case.cpus)).copied();
         let speed = speed.map_or_else(|| self.bare(case).map(|sent| sent.ns_per_drop), Ok)?;
@@ -90,18 +91,19 @@ impl Bench<'_> {
         Child::start(&launch.context("no program")?, self.folder.path(), self.stopped)
     }
 
-    /// Ends a program, and reads what it reported.
+    /// Ends a program, and reads its report.
     fn finish(&self, case: &Case, child: Child) -> Result<reported::Reported> {
         let (mut stdout, stderr) = child.finish()?;
         if case.target == Target::Perf {
             stdout = perf_statistics(self.folder.path())?;
         }
-        let places = self.places.get(&case.load).and_then(Option::as_ref);
-        reported::read(case.target, &stdout, &stderr, places)
+        let drop_sites = self.drop_sites.get(&case.load).and_then(Option::as_ref);
+        reported::read(case.target, &stdout, &stderr, drop_sites)
     }
 
-    /// The kernel's own times of a process's programs and of an empty one beside them, and how many drops were sent
-    /// meanwhile. Apart from the measurement of the whole path, for the statistics' clock costs more than some programs.
+    /// The kernel's own times of a process's programs and of an empty program beside them, and the number of drops that
+    /// were sent meanwhile. This is separate from the measurement of the whole path, because the statistics' clock
+    /// costs more than some programs.
     fn program_times(&self, generator: &Generator<'_>, pid: u32, drops: u64) -> Result<(Option<Times>, u64)> {
         let held = programs::held_by(pid)?;
         let _empty = Empty::start()?;
@@ -115,7 +117,7 @@ impl Bench<'_> {
         Ok((times.map(|(program, empty)| Times { program, empty }), sent.drops))
     }
 
-    /// What an empty program takes: the price of the statistics' own clock.
+    /// The time of an empty program, which is the cost of the statistics' own clock.
     pub(super) fn empty_program(&self) -> Result<Spread> {
         let generator = self.generator(&Case::trial())?;
         let _program = Empty::start()?;
@@ -126,8 +128,8 @@ impl Bench<'_> {
         Spread::of(times).context("the kernel counted no runs of an empty program")
     }
 
-    /// Where a load is dropped, by droptrace itself.
-    fn find_places(&self, case: &Case) -> Result<HashSet<u64>> {
+    /// Finds the drop sites of a load with droptrace itself.
+    fn find_drop_sites(&self, case: &Case) -> Result<HashSet<u64>> {
         let case = Case { target: Target::Stat, snaplen: None, cpus: 1, ..*case };
         let generator = self.generator(&case)?;
         let child = self.start(&case)?;
@@ -140,11 +142,11 @@ impl Bench<'_> {
     }
 }
 
-/// Nanoseconds of a run.
+/// The nanoseconds of a run.
 #[derive(Clone, Copy)]
 struct Times {
     program: f64,
-    /// Of an empty program, at the same drops: what else the processor did meanwhile is in both.
+    /// The time of an empty program at the same drops. Both times include other work of the processor.
     empty: f64,
 }
 
@@ -159,7 +161,7 @@ fn without_a_program(sent: Sent, program_ns: Option<f64>) -> Run {
     Run { rate, ns, bare_ns: None, program_ns, sent: sent.drops, account: None, process: None }
 }
 
-/// The kernel program that does nothing, attached as long as this lives.
+/// The BPF program that does nothing, attached while this value exists.
 struct Empty(EbpfSource);
 
 impl Empty {
@@ -181,7 +183,7 @@ impl Empty {
 
 impl Drop for Empty {
     fn drop(&mut self) {
-        // What stays attached ends with its files.
+        // The kernel detaches the rest when the files close.
         _ = self.0.detach();
     }
 }

@@ -9,7 +9,7 @@ fn read_here(target: Target, stdout: &str) -> Result<Reported> {
 }
 
 #[test]
-fn rows_of_bpftrace_count_at_the_load_s_places() {
+fn bpftrace_rows_count_at_the_drop_sites_of_the_load() {
     let text = "Attaching 1 probe...\n\n\n@[2, 0xffffffff820c879a]: 5\n@[6, 0xffffffff82045927]: 400\n\
                 @[7, 18446744071595907367]: 20\n";
     assert_eq!(read_here(Target::Bpftrace, text).unwrap().seen, 420);
@@ -19,7 +19,7 @@ fn rows_of_bpftrace_count_at_the_load_s_places() {
 }
 
 #[test]
-fn perf_tells_samples() {
+fn perf_reports_samples() {
     let text =
         "\nAggregated stats:\n           TOTAL events:      40399\n            SAMPLE events:      40000  (99.0%)\n";
     assert_eq!(read_here(Target::Perf, text).unwrap().seen, 40_000);
@@ -31,7 +31,7 @@ fn perf_tells_samples() {
 }
 
 #[test]
-fn dropwatch_tells_places_or_packets() {
+fn dropwatch_reports_drop_sites_or_packets() {
     let text = "Initializing null lookup method\n12 drops at udp_queue_rcv_one_skb+1a7 (0xffffffff82045927) [software]\n\
                 3 drops at other+1 (0xffffffff82045928) [software]\n\
                 30 drops at location 0xffffffff82045927 [software]\n";
@@ -83,7 +83,7 @@ fn both_sources_make_one_account() {
 }
 
 #[test]
-fn the_drop_monitor_tells_others_drops_and_may_be_short_only_in_summary_mode() {
+fn drop_monitor_reports_foreign_drops_and_may_be_short_only_in_summary_mode() {
     let text = |lost: &str| {
         format!(
             r#"{{"sources":[{{"source":"net_dm","ledger":{{"accounted":80,"lost":{lost},"tail_drops":15,"socket_drops":0,

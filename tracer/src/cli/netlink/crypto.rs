@@ -1,4 +1,4 @@
-//! `droptrace netlink crypto`: the algorithms that the kernel has ready.
+//! `droptrace netlink crypto`: the algorithms that the kernel has registered.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -40,16 +40,17 @@ pub(super) async fn run(args: &CryptoArgs) -> Result<()> {
     Ok(output.flush()?)
 }
 
-const ABSENT: &str = "this kernel does not tell of its algorithms by netlink: its module crypto_user is not loaded and \
+const ABSENT: &str = "this kernel does not report its algorithms over netlink: its module crypto_user is not loaded and \
                       could not be loaded (as root: `modprobe crypto_user`), or the kernel was built without it \
                       (CONFIG_CRYPTO_USER); /proc/crypto has most of it";
 
-/// Nobody answers to the protocol in this kernel, or (before 4.20) in this network namespace.
+/// Returns whether no part of this kernel answers the protocol, or (before 4.20) none in this network namespace.
 fn is_absent(error: &Error) -> bool {
     matches!(error.errno(), Some(libc::EPROTONOSUPPORT | libc::ECONNREFUSED))
 }
 
-/// Those that have the text in their name or their driver's; of the same name, first the one that the kernel takes.
+/// The algorithms whose name or driver contains the text. Of several with the same name, the one that the kernel uses
+/// comes first.
 fn selected(mut algorithms: Vec<Algorithm>, name: Option<&str>) -> Vec<Algorithm> {
     let is_wanted = |algorithm: &Algorithm| {
         name.is_none_or(|name| algorithm.name.contains(name) || algorithm.driver.contains(name))
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_the_kernel_takes_comes_first() {
+    fn algorithm_that_the_kernel_uses_comes_first() {
         assert_eq!(names(Some("sha256")), ["sha256-ni", "sha256-generic"]);
         assert_eq!(names(Some("gcm-aesni")), ["rfc4106-gcm-aesni"]);
         assert_eq!(names(Some("chacha20")), [""; 0]);

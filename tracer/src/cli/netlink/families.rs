@@ -1,4 +1,4 @@
-//! `droptrace netlink families`: what can be asked of this kernel.
+//! `droptrace netlink families`: the families that this kernel has registered.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! `droptrace netlink family NAME`: what a family can be asked, and what its attributes may be.
+//! `droptrace netlink family NAME`: the operations of a family, and the limits of its attributes.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -14,7 +14,7 @@ use crate::outside::printable;
 use crate::render::output::Output;
 use crate::run::host;
 
-/// Shows the family. Fails when it is not there, and says why.
+/// Shows the family. If the family is absent, the error explains why.
 pub(super) async fn run(args: &FamilyArgs) -> Result<()> {
     let mut output = Output::open(args.show.output.as_deref())?;
     let host = host();
@@ -81,7 +81,7 @@ fn listed(words: &[(bool, &str)]) -> String {
     if words.is_empty() { "-".to_owned() } else { words.join(", ") }
 }
 
-/// Each tree once, under all operations that it is for.
+/// Writes each tree once, below all operations that use it.
 fn write_policies(out: &mut impl Write, details: &Details, policies: &Policies) -> io::Result<()> {
     let mut trees: Vec<(u32, Vec<String>)> = Vec::new();
     for operation in &details.operations {
@@ -108,7 +108,7 @@ fn write_policies(out: &mut impl Write, details: &Details, policies: &Policies) 
     Ok(())
 }
 
-/// The policies of an operation, and for which way of asking.
+/// The policies of an operation, with the kinds of requests that use them.
 fn ways(policies: &Policies, operation: Operation) -> Vec<(u32, &'static str)> {
     let roots = policies.roots(operation);
     match (roots.does, roots.dumps) {
@@ -117,7 +117,7 @@ fn ways(policies: &Policies, operation: Operation) -> Vec<(u32, &'static str)> {
     }
 }
 
-/// The lines of a policy, drawn.
+/// The lines of a policy, drawn as a tree.
 fn tree(policies: &Policies, root: u32, family: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let Ok(()) = policies.walk(root, |step| -> Result<(), Infallible> {
@@ -134,7 +134,7 @@ fn tree(policies: &Policies, root: u32, family: &str) -> Vec<String> {
     if lines.is_empty() { vec!["└─ no attribute".to_owned()] } else { draw(&lines) }
 }
 
-/// Draws lines by their depths, each at most one deeper than the one before.
+/// Draws lines as a tree by their depths. Each line is at most one level deeper than the line before.
 fn draw(lines: &[(usize, String)]) -> Vec<String> {
     let mut has_next: Vec<bool> = Vec::new();
     let mut drawn = Vec::with_capacity(lines.len());
@@ -149,7 +149,7 @@ fn draw(lines: &[(usize, String)]) -> Vec<String> {
     drawn
 }
 
-/// Type and bounds in words; bounds that the type has anyway are left out.
+/// The type and the limits of an attribute. Limits that follow from the type are left out.
 fn describe(attribute: &AttributePolicy) -> String {
     let kind = attribute.type_name().map_or_else(|| format!("type {}", attribute.kind), str::to_owned);
     let values = (attribute.minimum, attribute.maximum);
@@ -175,7 +175,8 @@ fn bounds<T: PartialEq + Display>(least: Option<T>, most: Option<T>, unit: &str)
     }
 }
 
-/// The kernel tells bounds of all numbers, also of those that may have any value.
+/// Returns whether the limits include all values of the type. The kernel reports limits for all numbers, also for
+/// unlimited ones.
 fn is_whole_range(kind: u32, values: (Option<i128>, Option<i128>)) -> bool {
     let unsigned = |bits: u32| (Some(0), Some((1_i128 << bits) - 1));
     let signed = |bits: u32| (Some(-(1_i128 << (bits - 1))), Some((1_i128 << (bits - 1)) - 1));

@@ -1,4 +1,4 @@
-//! `droptrace.netlink_family.v1`.
+//! Shows a family as JSON (`droptrace.netlink_family.v1`).
 
 use std::io::{self, Write};
 
@@ -58,7 +58,7 @@ struct AttributeJson {
     max_attribute: Option<u32>,
 }
 
-/// Writes one line of JSON. Policies stand side by side, each once, and refer to each other by index.
+/// Writes one line of JSON. Each policy appears once, and policies refer to each other by index.
 pub(super) fn write(
     out: &mut impl Write,
     host: &Host,
@@ -67,15 +67,13 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let family = &details.family;
     let roots = |operation| policies.map(|policies| policies.roots(operation)).unwrap_or_default();
-    let operations: Vec<_> =
-        details.operations.iter().map(|told| operation(&family.name, *told, roots(*told))).collect();
-    let is_root =
-        |index| operations.iter().any(|told| told.do_policy == Some(index) || told.dump_policy == Some(index));
+    let operations: Vec<_> = details.operations.iter().map(|it| operation(&family.name, *it, roots(*it))).collect();
+    let is_root = |index| operations.iter().any(|it| it.do_policy == Some(index) || it.dump_policy == Some(index));
     let policies = policies.map(|policies| {
         let policies = policies.iter().map(|(index, policy)| {
-            // The names are those of the family's own attributes, not of those within.
+            // These are the names of the family's own attributes. Nested attributes have no names.
             let name = |number| names::attribute(&family.name, number).filter(|_| is_root(index));
-            let attributes = policy.iter().map(|(number, told)| attribute(*number, name(*number), told));
+            let attributes = policy.iter().map(|(number, limits)| attribute(*number, name(*number), limits));
             PolicyJson { index, attributes: attributes.collect() }
         });
         policies.collect()
@@ -97,32 +95,32 @@ pub(super) fn write(
     out.write_all(b"\n")
 }
 
-fn operation(family: &str, told: Operation, roots: Roots) -> OperationJson {
+fn operation(family: &str, described: Operation, roots: Roots) -> OperationJson {
     OperationJson {
-        number: told.number,
-        name: names::command(family, told.number),
-        r#do: told.does(),
-        dump: told.dumps(),
-        admin: told.needs_admin(),
-        namespace_admin: told.needs_namespace_admin(),
-        has_policy: told.has_policy(),
+        number: described.number,
+        name: names::command(family, described.number),
+        r#do: described.does(),
+        dump: described.dumps(),
+        admin: described.needs_admin(),
+        namespace_admin: described.needs_namespace_admin(),
+        has_policy: described.has_policy(),
         do_policy: roots.does,
         dump_policy: roots.dumps,
     }
 }
 
-fn attribute(number: u16, name: Option<&'static str>, told: &AttributePolicy) -> AttributeJson {
+fn attribute(number: u16, name: Option<&'static str>, limits: &AttributePolicy) -> AttributeJson {
     AttributeJson {
         number,
         name,
-        r#type: told.type_name().map_or_else(|| told.kind.to_string(), str::to_owned),
-        min: told.minimum.map(|value| value.to_string()),
-        max: told.maximum.map(|value| value.to_string()),
-        min_length: told.minimum_length,
-        max_length: told.maximum_length,
-        mask: told.mask.map(|mask| format!("{mask:#x}")),
-        policy: told.nested,
-        max_attribute: told.nested_maximum,
+        r#type: limits.type_name().map_or_else(|| limits.kind.to_string(), str::to_owned),
+        min: limits.minimum.map(|value| value.to_string()),
+        max: limits.maximum.map(|value| value.to_string()),
+        min_length: limits.minimum_length,
+        max_length: limits.maximum_length,
+        mask: limits.mask.map(|mask| format!("{mask:#x}")),
+        policy: limits.nested,
+        max_attribute: limits.nested_maximum,
     }
 }
 

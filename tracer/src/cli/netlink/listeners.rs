@@ -1,4 +1,4 @@
-//! `droptrace netlink listeners`: who hears multicasts, and what they missed.
+//! `droptrace netlink listeners`: the sockets that receive multicasts, and their lost messages.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ pub(super) async fn run(args: &ShowArgs) -> Result<()> {
     Ok(output.flush()?)
 }
 
-/// Listeners, and the names of what they name by number.
+/// Listeners, and the names for their numbers.
 struct Named<'n> {
     listeners: &'n [Listener],
     generic: HashMap<u32, (&'n str, &'n str)>,
@@ -84,7 +84,7 @@ impl<'n> Named<'n> {
         Self { listeners, generic: generic.collect(), namespaces: namespaces.collect() }
     }
 
-    /// The family of a group, in generic netlink, and its name.
+    /// The family of a generic netlink group, and the name of the group.
     fn group(&self, protocol: u32, id: u32) -> (Option<&'n str>, Option<&'n str>) {
         match self.generic.get(&id) {
             Some((family, name)) if protocol == GENERIC => (Some(family), Some(name)),

@@ -1,4 +1,4 @@
-//! `droptrace netlink`: what netlink offers here. One file for each command.
+//! `droptrace netlink`: information about netlink on this host. Each command has a file.
 
 mod crypto;
 mod families;
@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use super::args::NetlinkCommand;
 
-/// Shows what was asked for.
+/// Runs a command.
 pub(super) async fn run(command: &NetlinkCommand) -> Result<()> {
     match command {
         NetlinkCommand::Families(args) => families::run(args).await,

@@ -1,11 +1,11 @@
-//! A table of text, each column as wide as its widest cell.
+//! Writes a table as text, with each column as wide as its widest cell.
 
 use std::io::{self, Write};
 
 use crate::outside::printable;
 
-/// Writes rows of equal length, the first of them the headings. Columns of `right` are aligned to the right, and the
-/// last one is not filled up.
+/// Writes rows of equal length; the first row has the headings. The columns in `right` are aligned to the right, and
+/// the last column is not padded.
 pub(super) fn write<const N: usize>(
     out: &mut impl Write,
     indent: usize,

@@ -1,4 +1,4 @@
-//! `droptrace netlink watch NAME`: each message of a family's multicast groups.
+//! `droptrace netlink watch NAME`: shows each message of a family's multicast groups.
 
 use std::io::{self, Write as _};
 use std::time::SystemTime;
@@ -16,11 +16,11 @@ use crate::render::output::Output;
 use crate::run::Stop;
 use crate::run::host;
 
-/// The longest attribute has 64 KiB, and messages have few of that size.
+/// The size in bytes of a slot. The longest attribute has 64 KiB, and messages have few attributes of that size.
 const SLOT: usize = 128 << 10;
 const SLOTS: usize = 16;
 
-/// Shows messages until the end.
+/// Shows messages until the command ends.
 pub(super) async fn run(args: &WatchArgs) -> Result<()> {
     let output = Output::open(args.output.as_deref())?;
     let mut connection = Connection::open()?;
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &WatchArgs) -> Result<()> {
     Watch { output, format: args.format, socket, decoder, id: family.id, left }.run(&mut stop).await
 }
 
-/// The groups by their names; all without a name.
+/// The groups with these names; all groups if there are no names.
 fn wanted<'f>(family: &'f Family, wanted: &[String]) -> Result<Vec<&'f Group>> {
     if let Some(missing) = wanted.iter().find(|name| !family.groups.iter().any(|group| group.name == **name)) {
         let there: Vec<_> = family.groups.iter().map(|group| group.name.as_str()).collect();
@@ -86,7 +86,7 @@ impl Watch<'_> {
                     continue;
                 }
             }
-            // In a storm there is always something, and the end must come all the same.
+            // Datagrams may arrive without a pause, and the command must still end in time.
             tokio::select! {
                 biased;
                 () = stop.wait() => break,
@@ -102,7 +102,7 @@ impl Watch<'_> {
                 if self.left == 0 {
                     return Ok(());
                 }
-                // A group's number may be shared with another family's.
+                // The group may have messages of another family, which shares its number.
                 if message.as_ref().is_ok_and(|message| message.header.message_type != self.id) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! What `droptrace netlink watch` shows, as text or JSON (`droptrace.netlink_watch.v1`).
+//! Shows the events of `droptrace netlink watch` as text or JSON (`droptrace.netlink_watch.v1`).
 
 use std::io::{self, Write};
 
@@ -10,25 +10,26 @@ use crate::netlink::{Decoded, Decoder, Value, names};
 use crate::outside::printable;
 use crate::outside::to_json;
 
-/// Something that happened to a subscriber.
+/// An event that a subscriber receives.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen<'m> {
-    /// A message came.
+    /// A message arrived.
     Message {
         command: u8,
-        /// What follows the generic header.
+        /// The bytes after the generic header.
         body: &'m [u8],
     },
-    /// One came that makes no sense, and hides what follows it in its datagram.
+    /// A malformed message arrived. The rest of its datagram cannot be read.
     Malformed(Malformed),
-    /// A datagram was longer than the room for it.
+    /// A datagram was longer than its slot, and its rest is lost.
     Cut,
-    /// Messages were lost, for the buffer was full; so many since the start, where the kernel tells.
+    /// Messages were lost because the receive buffer was full. The number counts the lost messages since the start; it
+    /// is absent if the kernel does not report it.
     Overrun(Option<u32>),
 }
 
 impl Seen<'_> {
-    /// Shows it; `time` is that of reading.
+    /// Writes the event; `time` is the time at which it was read.
     pub(super) fn write(
         self,
         out: &mut impl Write,
@@ -57,7 +58,7 @@ impl Seen<'_> {
             Self::Cut => writeln!(out, "{time}  the rest of a longer message was lost"),
             Self::Overrun(dropped) => {
                 let dropped = dropped.map_or_else(String::new, |dropped| format!(": {dropped} since the start"));
-                writeln!(out, "{time}  OVERRUN: messages were lost here, for the buffer was full{dropped}")
+                writeln!(out, "{time}  OVERRUN: messages were lost here because the receive buffer was full{dropped}")
             }
         }
     }
@@ -134,7 +135,7 @@ enum ValueJson<'l> {
     Unsigned(u64),
     Signed(i64),
     Text(&'l str),
-    /// Wide numbers, which JSON's do not hold everywhere, and bytes in hexadecimal.
+    /// Numbers of 64 bits, which some JSON readers do not hold, and bytes in hexadecimal.
     Spelt(String),
     Nested(Vec<AttributeJson<'l>>),
 }
@@ -191,12 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_json_for_each() {
+    fn json_line_for_each_event() {
         insta::assert_snapshot!(shown(Format::Json));
     }
 
     #[test]
-    fn text_for_each() {
+    fn text_for_each_event() {
         insta::assert_snapshot!(shown(Format::Text));
     }
 

@@ -1,4 +1,5 @@
-//! Names by inode number, for those who know no more: a name belongs to a number as of now.
+//! Finds the name of a network namespace by its inode number, for callers without a cookie. A name belongs to the
+//! number only at the time of the lookup.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -9,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::{FOLDERS, inode_of};
 
-/// A flood of unknown numbers must not read the folders each time.
+/// The least time between two readings, so that a flood of unknown numbers does not read the folders each time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Names under `/run/netns` by inode number. The folders are read again when a number is unknown, once a second at most;
-/// a name is forgotten when its file is gone or stands for another number.
+/// The names under `/run/netns` by inode number. The folders are read again when a number is unknown, at most once a
+/// second. A name is forgotten when its file is gone or stands for another number.
 #[derive(Debug)]
 pub struct Namespaces {
     folders: Vec<PathBuf>,
@@ -28,7 +29,7 @@ impl Default for Namespaces {
 }
 
 impl Namespaces {
-    /// Reads nothing yet.
+    /// The constructor reads nothing.
     pub fn new() -> Self {
         Self::of(FOLDERS.map(PathBuf::from).to_vec())
     }
@@ -37,7 +38,8 @@ impl Namespaces {
         Self { folders, names: HashMap::new(), read_at: None }
     }
 
-    /// The name; none for namespaces without one, such as those of most containers.
+    /// The name of the namespace with this inode number. It is absent for namespaces without a name, such as those of
+    /// most containers.
     pub fn name(&mut self, inum: u32) -> Option<Arc<str>> {
         self.name_at(inum, Instant::now())
     }
@@ -60,7 +62,7 @@ impl Namespaces {
         // Without such a folder no namespace has a name.
         for entry in self.folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
             let path = entry.path();
-            // A name whose namespace is gone stands for an empty file.
+            // A name whose namespace is gone has an empty file.
             if let (Some(name), Ok(Some(inum))) = (entry.file_name().to_str(), inode_of(&path)) {
                 self.names.entry(inum).or_insert_with(|| (path, name.into()));
             }
@@ -68,7 +70,8 @@ impl Namespaces {
     }
 }
 
-/// Where the file cannot be asked any more, as when rights were given up, the name is kept.
+/// Returns whether the file has this inode number. If the file cannot be examined any more, as after capabilities were
+/// given up, the name is kept.
 fn stands_for(path: &Path, inum: u32) -> bool {
     match std::fs::metadata(path) {
         Ok(metadata) => metadata.ino() == u64::from(inum),

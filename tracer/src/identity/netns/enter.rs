@@ -6,11 +6,11 @@ use std::thread::{self, Builder};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Runs `work` within the namespace that an open nsfs file stands for, on a thread that ends with it, so that nothing else
-/// of this process changes its namespace.
+/// Runs `work` within the namespace that an open nsfs file stands for. It runs on a thread of its own, so that the rest
+/// of this process stays in its namespace.
 ///
 /// # Errors
-/// Those of `work`, and those of `setns`, which takes `CAP_SYS_ADMIN` (`EPERM`).
+/// The errors of `work`, and those of `setns`, which needs `CAP_SYS_ADMIN` (`EPERM`).
 pub fn within<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let run = || {
         move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;

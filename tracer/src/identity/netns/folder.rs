@@ -1,4 +1,4 @@
-//! The folders of names: which files in them stand for which namespaces.
+//! Finds which files in the folders of names stand for which network namespaces.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -10,19 +10,21 @@ use std::time::{Duration, Instant};
 
 use super::{Identify, Names, open};
 
-/// Files that are looked at; what is beyond has no name here. It bounds memory and the time of a reading.
+/// The greatest number of files in use; the names of further files are ignored. It limits memory and the time of a
+/// reading.
 const MOST_FILES: usize = 65_536;
-/// `ip netns add` makes an empty file and then mounts the namespace on it, which tells nobody. So a file that is no
-/// namespace yet is looked at again after this time, then each time after twice as long up to the longest, and no more
-/// when it is that old: on a busy host some 100 ms pass before the namespace is made.
+/// `ip netns add` makes an empty file and then mounts the namespace on it, without any event. A file that is not a
+/// namespace yet is therefore opened again after [`FIRST_RETRY`], then after twice as long each time up to
+/// [`LONGEST_RETRY`], and no longer once its age is [`LAST_RETRY`]. On a busy host some 100 ms pass before the namespace
+/// is made.
 const FIRST_RETRY: Duration = Duration::from_millis(1);
 const LONGEST_RETRY: Duration = Duration::from_millis(64);
 const LAST_RETRY: Duration = Duration::from_secs(2);
-/// Files that wait for another look. The rest waits for the next reading of the folder.
+/// The greatest number of files that wait for another look. Further files wait for the next reading of the folder.
 const MOST_RETRIES: usize = 1024;
 
-/// What tells the file of one namespace from that of another. The inode number alone may belong to a second namespace by
-/// now; the inode's change time is then another one.
+/// Distinguishes the file of one namespace from that of another. The inode number alone may belong to a second
+/// namespace by now; the change time of the inode is different then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Signature {
     device: u64,
@@ -37,27 +39,27 @@ impl From<Metadata> for Signature {
     }
 }
 
-/// What stands behind a name.
+/// The kind of file that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Namespace,
     /// Another kind of file, which may yet become a namespace.
     Other,
-    /// Nothing, or nothing that could be asked.
+    /// No file, or a file that could not be examined.
     Nothing,
 }
 
-/// A file that is to be looked at again.
+/// A file that will be opened again.
 #[derive(Clone, Copy, Debug)]
 struct Retry {
     due: Instant,
-    /// How long it has waited since the look before.
+    /// The time since the previous look.
     wait: Duration,
     appeared: Instant,
 }
 
-/// Notes the names in some folders. Each file is opened once, and closed as soon as its namespace is identified: a
-/// descriptor that is kept would keep the interfaces of a dead container.
+/// Notes the names in some folders. Each file is opened once, and closed as soon as its namespace is identified,
+/// because an open descriptor would keep the interfaces of a dead container alive.
 #[derive(Debug)]
 pub(super) struct Folders<I> {
     paths: Vec<PathBuf>,
@@ -75,12 +77,12 @@ impl<I: Identify> Folders<I> {
         &self.paths
     }
 
-    /// Looks at each file that is new or another one than before.
+    /// Opens each file that is new, and each one that was replaced.
     pub(super) fn read(&mut self, names: &Names) {
         let folders = self.distinct_folders();
         let listed = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
         let mut present: Vec<PathBuf> = listed.map(|entry| entry.path()).take(MOST_FILES).collect();
-        // Of two names of one namespace, the first one counts, whatever the order in the folder.
+        // If one namespace has two names, the first one in alphabetical order counts.
         present.sort_unstable();
         for path in &present {
             self.look_at(path, names);
@@ -89,7 +91,7 @@ impl<I: Identify> Folders<I> {
         self.files.retain(|path, _| present.contains(path));
     }
 
-    /// `/var/run` is `/run` nearly everywhere.
+    /// The folders without duplicates, because `/var/run` is the same as `/run` on most hosts.
     fn distinct_folders(&self) -> Vec<PathBuf> {
         let mut seen = HashSet::new();
         let is_first = |path: &&PathBuf| {
@@ -98,7 +100,7 @@ impl<I: Identify> Folders<I> {
         self.paths.iter().filter(is_first).cloned().collect()
     }
 
-    /// A file of this name appeared, or another one took its place.
+    /// Notes that a file with this name appeared or was replaced.
     pub(super) fn appeared(&mut self, folder: &Path, name: &OsStr, names: &Names, now: Instant) {
         let path = folder.join(name);
         self.files.remove(&path);
@@ -108,14 +110,14 @@ impl<I: Identify> Folders<I> {
         }
     }
 
-    /// Nothing of this name is there any more. The names of namespaces stay known.
+    /// Notes that no file has this name any more. The names of namespaces stay known.
     pub(super) fn disappeared(&mut self, folder: &Path, name: &OsStr) {
         let path = folder.join(name);
         self.files.remove(&path);
         self.retries.remove(&path);
     }
 
-    /// Looks again at the files whose time has come.
+    /// Opens the files again whose waiting time has passed.
     pub(super) fn look_again(&mut self, names: &Names, now: Instant) {
         let is_due = |(path, retry): (&PathBuf, &Retry)| (retry.due <= now).then(|| (path.clone(), *retry));
         let due: Vec<_> = self.retries.iter().filter_map(is_due).collect();
@@ -129,7 +131,7 @@ impl<I: Identify> Folders<I> {
         }
     }
 
-    /// When [`Self::look_again`] has something to do.
+    /// The time of the next [`Self::look_again`]; `None` if no file waits.
     pub(super) fn next_look(&self) -> Option<Instant> {
         self.retries.values().map(|retry| retry.due).min()
     }

@@ -1,4 +1,4 @@
-//! Who can say which namespace an open file stands for.
+//! Ways to identify the network namespace that an open file stands for.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -8,9 +8,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::{NetnsId, inode_number, within};
 
-/// Asks for the identity of the network namespace that an open nsfs file stands for.
+/// Identifies the network namespace that an open nsfs file stands for.
 pub trait Identify {
-    /// The identity. The descriptor is one of this process, of any thread; it is not kept.
+    /// The identity of the namespace. The descriptor belongs to this process, and may come from any thread; it is not
+    /// kept.
     fn identify(&self, namespace: BorrowedFd<'_>) -> io::Result<NetnsId>;
 }
 
@@ -20,7 +21,7 @@ impl<T: Identify + ?Sized> Identify for std::sync::Arc<T> {
     }
 }
 
-/// Knows the inode number only. It takes no rights and works on every kernel.
+/// Finds the inode number only. It needs no capability and works on every kernel.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByInode;
 
@@ -30,7 +31,7 @@ impl Identify for ByInode {
     }
 }
 
-/// Enters the namespace and asks a socket that it makes there. It takes `CAP_SYS_ADMIN`, and Linux 5.14.
+/// Enters the namespace and asks a socket that it opens there. It needs `CAP_SYS_ADMIN` and Linux 5.14.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BySocket;
 
@@ -47,7 +48,7 @@ impl Identify for BySocket {
     }
 }
 
-/// The cookie of the namespace that a socket was made in (`SO_NETNS_COOKIE`, since Linux 5.14).
+/// The cookie of the namespace in which a socket was opened (`SO_NETNS_COOKIE`, since Linux 5.14).
 #[expect(unsafe_code, reason = "neither std nor rustix knows this option")]
 pub(super) fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     const SO_NETNS_COOKIE: libc::c_int = 71;

@@ -1,4 +1,4 @@
-//! Network namespaces: what identifies them, and what they are called.
+//! The identity and the names of network namespaces.
 //!
 //! The kernel gives each namespace a cookie (`net->net_cookie`, since Linux 5.12) that no other namespace has until the
 //! next boot. Its inode number on nsfs, as `ls -l /proc/PID/ns/net` shows it, is given to the next namespace as soon as
@@ -30,24 +30,24 @@ pub use names::Names;
 pub use target::{NetnsError, Target, parse_target};
 pub use watch::Watcher;
 
-/// Where `ip netns` keeps names (`NETNS_RUN_DIR` of iproute2, which writes to the second).
+/// The folders in which `ip netns` keeps names (`NETNS_RUN_DIR` of iproute2 is the second).
 const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
 const OWN: &str = "/proc/self/ns/net";
 
 /// `NSFS_MAGIC` (`include/uapi/linux/magic.h`).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
-/// What identifies a network namespace.
+/// The identity of a network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NetnsId {
-    /// The kernel's number, which is not used again within a boot. None where the kernel has no such number (before
-    /// Linux 5.12) or where nobody can be asked for it; then the inode number stands in.
+    /// The kernel's number for the namespace, which is not used again within a boot. It is absent if the kernel has no
+    /// such number (before Linux 5.12) or if no source can report it; the inode number then identifies the namespace.
     pub cookie: Option<NonZeroU64>,
     /// The inode number on nsfs. Two namespaces have the same number if one of them came after the end of the other.
     pub inum: u32,
 }
 
-/// Inode number of this process's own network namespace.
+/// The inode number of this process's own network namespace.
 pub fn own() -> io::Result<u32> {
     inode_number(std::fs::metadata(OWN)?.ino())
 }
@@ -57,12 +57,12 @@ fn inode_number(inode: u64) -> io::Result<u32> {
     u32::try_from(inode).map_err(|_| io::Error::other(format!("inode number {inode} is not a namespace's")))
 }
 
-/// Opens a file if it stands for a network namespace; `None` if it stands for anything else, which is not opened.
+/// Opens a file that stands for a network namespace. Returns `None` for any other file, which is not opened.
 fn open(path: &Path) -> io::Result<Option<File>> {
     if rustix::fs::statfs(path)?.f_type != NSFS_MAGIC {
         return Ok(None);
     }
-    // Not to wait, should another file have taken its place meanwhile.
+    // Non-blocking, because another file may have taken the file's place.
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     Ok(is_network(&file).then_some(file))
 }

@@ -1,4 +1,4 @@
-//! The names of network namespaces for the length of a run.
+//! The names of network namespaces during a run.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Namespaces, NetnsId};
 
-/// Names that are kept; the oldest goes first.
+/// The greatest number of names; the oldest one is removed first.
 const CAPACITY: usize = 65_536;
 
-/// Cookie → name, filled by a [`Watcher`](super::Watcher) while others ask. A name stays known when its file or its
-/// namespace is gone, because drops are reported later than they happen. The first name of a namespace is the one it
-/// keeps. Of a namespace without a cookie, the name is looked up by its inode number as of now.
+/// Maps cookies to names. A [`Watcher`](super::Watcher) adds names while others look them up. A name stays known after
+/// its file or its namespace is gone, because drops are reported later than they happen. A namespace keeps its first
+/// name. The name of a namespace without a cookie is looked up by its inode number at the time of the call.
 #[derive(Debug)]
 pub struct Names {
     table: Mutex<Table>,
@@ -21,7 +21,7 @@ pub struct Names {
 #[derive(Debug)]
 struct Table {
     names: HashMap<NonZeroU64, Arc<str>>,
-    /// The same cookies, oldest first.
+    /// The same cookies, the oldest first.
     order: VecDeque<NonZeroU64>,
     capacity: usize,
 }
@@ -33,7 +33,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Without any name.
+    /// A map without any name.
     pub fn new() -> Self {
         Self::with(CAPACITY, Namespaces::new())
     }
@@ -43,8 +43,8 @@ impl Names {
         Self { table: Mutex::new(table), by_inode: Mutex::new(by_inode) }
     }
 
-    /// The name under `/run/netns`; none for a namespace that never had one while it was watched, as those of most
-    /// containers.
+    /// The name under `/run/netns`. It is absent for a namespace that had no name while the folders were watched, such
+    /// as those of most containers.
     pub fn name(&self, namespace: NetnsId) -> Option<Arc<str>> {
         match namespace.cookie {
             Some(cookie) => locked(&self.table).names.get(&cookie).map(Arc::clone),
@@ -52,7 +52,7 @@ impl Names {
         }
     }
 
-    /// Notes a name, unless the namespace has one already.
+    /// Notes a name, unless the namespace already has one.
     pub fn record(&self, cookie: NonZeroU64, name: &str) {
         let mut table = locked(&self.table);
         if table.names.contains_key(&cookie) {
@@ -66,18 +66,18 @@ impl Names {
         table.names.insert(cookie, name.into());
     }
 
-    /// How many names are known by cookie.
+    /// The number of names that are known by cookie.
     pub fn len(&self) -> usize {
         locked(&self.table).names.len()
     }
 
-    /// Whether none is.
+    /// Returns whether no name is known by cookie.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a thread that panicked left is whole: no step of a change can fail.
+/// Locks the mutex even after a thread panicked, because no step of a change can fail halfway.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

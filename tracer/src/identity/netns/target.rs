@@ -1,4 +1,4 @@
-//! Network namespaces as they are typed.
+//! Parses network namespaces as users type them.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,53 +8,54 @@ use std::path::{Path, PathBuf};
 
 use super::{FOLDERS, OWN, inode_number, open};
 
-/// A namespace that was asked for. Close the file as soon as the namespace is identified: while it is open, the
-/// namespace cannot end.
+/// A network namespace that the user asked for. Close the file as soon as the namespace is identified, because the
+/// namespace cannot end while the file is open.
 #[derive(Debug)]
 pub struct Target {
-    /// An open file that stands for the namespace; none where an inode number was given and nothing leads to it.
+    /// An open file that stands for the namespace. It is absent if the user gave an inode number and no file leads to
+    /// the namespace.
     pub file: Option<File>,
-    /// The inode number.
+    /// The inode number of the namespace.
     pub inum: u32,
 }
 
-/// Why no network namespace could be found by what was given.
+/// The reason why no network namespace was found.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
-    /// The file could not be reached.
+    /// The file could not be opened.
     #[error(
         "no network namespace `{given}`: cannot open {}; give `self`, an inode number, `pid:N`, a name under /run/netns \
          or a path",
         path.display()
     )]
     Open {
-        /// What was asked for.
+        /// The text that the user gave.
         given: String,
-        /// The file that it means.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another kind of file.
+    /// The file is of another kind.
     #[error("no network namespace `{given}`: {} is another kind of file", path.display())]
     OtherKind {
-        /// What was asked for.
+        /// The text that the user gave.
         given: String,
-        /// The file that it means.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// `pid:` without a number.
+    /// The text has `pid:` without a number.
     #[error("no network namespace `{given}`: after `pid:` stands the number of a process")]
     Pid {
-        /// What was asked for.
+        /// The text that the user gave.
         given: String,
     },
 }
 
-/// The namespace given as `self`, an inode number, `pid:N`, a name under `/run/netns`, or a path (with a `/`). An inode
-/// number may be given to which nothing leads; it is taken as it is.
+/// Finds a network namespace that is given as `self`, an inode number, `pid:N`, a name under `/run/netns`, or a path
+/// (with a `/`). An inode number is valid even if no file leads to its namespace.
 pub fn parse_target(given: &str) -> Result<Target, NetnsError> {
-    // No namespace has the number 0, and a filter for it would let everything through.
+    // No namespace has the number 0, and a filter for 0 would match all namespaces.
     if let Ok(inum @ 1..) = given.parse() {
         return Ok(Target { file: file_of(inum), inum });
     }
@@ -86,12 +87,12 @@ fn opened(path: &Path) -> io::Result<Option<Target>> {
     Ok(Some(Target { file: Some(file), inum }))
 }
 
-/// An open file that stands for the namespace with this inode number. What is cheap to ask comes first: the own
-/// namespace, names, processes, threads of processes, and at last all files that processes have open.
+/// An open file that stands for the namespace with this inode number. The search starts with the cheap sources: this
+/// process's own namespace, names, processes, threads of processes, and at last all open files of processes.
 fn file_of(inum: u32) -> Option<File> {
     let link = format!("net:[{inum}]");
     let is_link = |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.as_os_str() == link.as_str());
-    // A name is no link, but a mount.
+    // A name is a mount and not a link.
     let is_named = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.ino() == u64::from(inum));
     let named = FOLDERS.into_iter().flat_map(|folder| entries(Path::new(folder))).filter(is_named);
     let of_processes = || processes().map(|process| process.join("ns/net"));
@@ -100,7 +101,7 @@ fn file_of(inum: u32) -> Option<File> {
     let linked = of_processes().chain(of_threads()).chain(of_files()).filter(is_link);
     let own = std::iter::once(PathBuf::from(OWN)).filter(is_link);
     own.chain(named).chain(linked).find_map(|path| {
-        // It may have gone meanwhile, and another have taken its number.
+        // The namespace may have ended meanwhile, and another one may have taken its number.
         let target = opened(&path).ok()??;
         target.file.filter(|_| target.inum == inum)
     })
@@ -117,15 +118,15 @@ fn processes() -> impl Iterator<Item = PathBuf> {
 }
 
 impl Target {
-    /// This process's own namespace.
+    /// The own network namespace of this process.
     pub fn own() -> io::Result<Self> {
         opened(Path::new(OWN))?.ok_or_else(|| io::Error::other(format!("{OWN} is no network namespace")))
     }
 
-    /// The open file.
+    /// The open file of the namespace.
     ///
     /// # Errors
-    /// `NotFound` where an inode number was given and nothing leads to it.
+    /// `NotFound` if the user gave an inode number and no file leads to the namespace.
     pub fn namespace(&self) -> io::Result<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd).ok_or_else(|| {
             let why = format!("no name, process or open file leads to network namespace {}", self.inum);

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use super::folder::Folders;
 use super::*;
 
-/// As the interval of readings, so that what no event told is soon read.
+/// The interval between readings; it is short, so that a reading soon finds changes without an event.
 const SHORT: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A folder of names, gone with its handle.
+/// A folder of names, removed when the value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -30,7 +30,7 @@ impl Folder {
         Self(std::env::temp_dir().join(format!("droptrace-netns-{}-{number}", std::process::id())))
     }
 
-    /// A link leads to nsfs as a bind mount would, and needs no rights.
+    /// A symbolic link leads to nsfs as a bind mount would, and needs no capability.
     fn link(&self, name: &str, target: &str) {
         symlink(target, self.0.join(name)).unwrap();
     }
@@ -50,7 +50,7 @@ impl Drop for Folder {
     }
 }
 
-/// Says of each namespace that it has this cookie. Their inode numbers are all the same.
+/// Gives each namespace the cookie that was set. All their inode numbers are the same.
 #[derive(Clone, Default)]
 struct Fake(Arc<AtomicU64>);
 
@@ -70,7 +70,7 @@ impl Identify for Fake {
     }
 }
 
-/// Each look at a namespace finds another one: a name that a reading of the folder and an event both show is noted twice.
+/// Gives each namespace another cookie at each call, so a name that both a reading and an event show is noted twice.
 #[derive(Default)]
 struct AlwaysAnother(AtomicU64);
 
@@ -112,14 +112,14 @@ fn every_form_of_target_leads_to_the_own_namespace() {
 }
 
 #[test]
-fn number_that_nothing_leads_to_is_taken_as_it_is() {
+fn unreachable_inode_number_is_accepted() {
     let target = parse_target("1").unwrap();
     assert_eq!((target.inum, target.file.is_none()), (1, true));
     assert_eq!(target.namespace().unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]
-fn wrong_targets_say_what_is_wrong() {
+fn wrong_targets_have_precise_errors() {
     for (given, expected) in [
         ("no-such-name", "cannot open /run/netns/no-such-name"),
         ("/no/such/path", "cannot open /no/such/path"),
@@ -202,7 +202,7 @@ fn name_given_again_belongs_to_both_namespaces() {
     assert_eq!(name_of(&names, 2).as_deref(), Some("blue"));
 }
 
-/// `ip netns add` makes a file, and mounts the namespace on it later without any event.
+/// `ip netns add` makes a file first, and mounts the namespace on it later, without any event.
 #[test]
 fn file_that_becomes_a_namespace_is_looked_at_again() {
     let (folder, fake, names) = (Folder::new(), Fake::default(), Names::new());
@@ -283,7 +283,7 @@ fn watcher_notes_names_of_a_folder_that_comes_later_and_stops_with_its_handle() 
     eventually(|| Arc::strong_count(&names) == 1);
 }
 
-/// The folder is read once, at the start.
+/// The interval between readings is an hour, so the folder is read only at the start.
 #[test]
 fn watcher_learns_names_from_events() {
     let (folder, fake, names) = (Folder::new(), Fake::default(), Arc::new(Names::new()));
@@ -297,7 +297,7 @@ fn watcher_learns_names_from_events() {
 }
 
 #[test]
-fn socket_in_the_namespace_tells_its_cookie() {
+fn socket_reports_the_cookie_of_its_namespace() {
     let expected = {
         let kind = rustix::net::SocketType::DGRAM;
         let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, kind, None).unwrap();

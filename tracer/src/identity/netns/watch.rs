@@ -18,26 +18,26 @@ use super::folder::Folders;
 use super::{FOLDERS, Identify, Names};
 use crate::kernel::clock::thread_time;
 
-/// The folders are read at this interval, for whatever no event told; less often where that would take this thread more
-/// than a hundredth of a processor, as of ten thousand names.
+/// The interval at which the folders are read, to find changes without an event. It becomes longer if the readings
+/// would take more than a hundredth of a processor, as with ten thousand names.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
 const SHARE_OF_A_PROCESSOR: u32 = 100;
-/// Bytes of events that are taken at once: one with the longest name takes 272.
+/// The size in bytes of the buffer for events. An event with the longest name takes 272 bytes.
 const EVENTS: usize = 4096;
 
 /// Notes the names under `/run/netns` in [`Names`] until it is dropped.
 #[derive(Debug)]
 pub struct Watcher {
-    /// Readable when the thread shall end.
+    /// Readable when the thread must end.
     stop: Arc<OwnedFd>,
 }
 
 impl Watcher {
-    /// Starts the thread, which has the capabilities of the one that calls: they should be given up before. The names that
-    /// there are already are known soon after.
+    /// Starts the thread, which has the capabilities of the calling thread: give up the unneeded ones before. Existing
+    /// names are known soon after the start.
     ///
     /// # Errors
-    /// Those of `eventfd` and of starting a thread. Where inotify is not available, the folders are only read at an
+    /// Those of `eventfd` and of starting a thread. If inotify is not available, the folders are only read at an
     /// interval.
     pub fn start(names: Arc<Names>, identify: impl Identify + Send + 'static) -> io::Result<Self> {
         Self::of(FOLDERS.map(PathBuf::from).to_vec(), READ_INTERVAL, names, identify)
@@ -59,7 +59,8 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // A counter that was never written to takes a 1. The thread ends by itself: whoever drops this does not wait.
+        // A counter that was never written accepts a 1. The thread ends by itself, and dropping the watcher does not
+        // wait for it.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
     }
 }
@@ -78,7 +79,7 @@ impl<I: Identify> Watch<I> {
         loop {
             let now = Instant::now();
             if now >= next_reading {
-                // First the watches: what appears in between is then told by both.
+                // The watches come first, so that both the watch and the reading show a file that appears in between.
                 events.watch(self.folders.paths());
                 let before = thread_time();
                 self.folders.read(&self.names);
@@ -103,7 +104,7 @@ impl<I: Identify> Watch<I> {
         }
     }
 
-    /// Takes the events; whether the folders are to be read, because one of them is new or events were lost.
+    /// Handles the events. Returns whether the folders must be read, because a folder is new or events were lost.
     fn take(&mut self, events: &mut Events) -> bool {
         let mut must_read = false;
         events.take(|change| match change {
@@ -143,20 +144,20 @@ fn wait(stopped: &OwnedFd, events: Option<&OwnedFd>, time: Duration) -> Result<W
     }
 }
 
-/// What happened in a folder.
+/// A change in a folder.
 enum Change<'e> {
     Appeared(&'e Path, &'e OsStr),
     Disappeared(&'e Path, &'e OsStr),
-    /// Something that only a reading of the folders tells.
+    /// A change that only a reading of the folders can show.
     Unknown,
 }
 
 /// The events of inotify, if it is available.
 struct Events {
     inotify: Option<OwnedFd>,
-    /// Descriptors of watches on folders of names.
+    /// The watch descriptors of folders of names.
     folders: Vec<(i32, PathBuf)>,
-    /// Those on parents of folders that do not exist yet, with the name that is awaited.
+    /// The watch descriptors of the parents of folders that do not exist yet, with the name of the expected folder.
     parents: Vec<(i32, OsString)>,
 }
 
@@ -171,7 +172,7 @@ impl Events {
         self.inotify.as_ref()
     }
 
-    /// Watches each folder, and the parent of one that does not exist. To watch a folder again changes nothing.
+    /// Watches each folder, or its parent if the folder does not exist. Watching a folder again changes nothing.
     fn watch(&mut self, folders: &[PathBuf]) {
         let Some(inotify) = &self.inotify else { return };
         let appear = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
@@ -179,7 +180,7 @@ impl Events {
         let mut parents = Vec::new();
         self.folders.clear();
         for folder in folders {
-            // Where two folders are the same, so are the descriptors, and the first path counts.
+            // If two folders are the same, they have the same descriptor, and the first path counts.
             if let Ok(watch) = inotify::add_watch(inotify, folder, changes) {
                 self.folders.push((watch, folder.clone()));
             } else if let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) {
@@ -188,13 +189,13 @@ impl Events {
             }
         }
         for (watch, _) in self.parents.iter().filter(|(watch, _)| parents.iter().all(|(kept, _)| kept != watch)) {
-            // Fails when the parent is gone, and its watch with it.
+            // This fails if the parent is gone, because its watch is gone too.
             let _ = inotify::remove_watch(inotify, *watch);
         }
         self.parents = parents;
     }
 
-    /// Tells the events of one reading. What came in the meantime is told by the next one.
+    /// Passes the events of one reading to `change`. The next call reads the events that arrive in the meantime.
     fn take(&mut self, mut change: impl FnMut(Change<'_>)) {
         let Some(inotify) = &self.inotify else { return };
         let mut buffer = [MaybeUninit::uninit(); EVENTS];
@@ -207,7 +208,7 @@ impl Events {
                     let is_new = event.events().intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
                     change(if is_new { Change::Appeared(folder, name) } else { Change::Disappeared(folder, name) });
                 }
-                // Of a parent, other names than the awaited one do not matter.
+                // In a parent, only the name of the expected folder matters.
                 (None, Some(name)) if self.parents.iter().all(|(_, awaited)| awaited != name) => {}
                 _ => change(Change::Unknown),
             }

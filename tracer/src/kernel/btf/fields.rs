@@ -1,4 +1,4 @@
-//! Where this kernel's structures keep their fields.
+//! The offsets of fields in this kernel's structures.
 
 use std::ops::ControlFlow;
 
@@ -9,26 +9,28 @@ use Shape::{Any, Bytes, Integer, Pointer};
 
 use super::{BtfError, KernelBtf, MAX_MODIFIERS};
 
-/// Anonymous structures within one another; the kernel nests four deep.
+/// The greatest depth of nested anonymous structures; the kernel nests four deep.
 const MAX_NESTING: usize = 16;
-/// Members gone through in search of one field; `struct net_device` has about 200. Bounds types that hold themselves.
+/// The greatest number of members that one search visits; `struct net_device` has about 200. The limit also ends the
+/// search in types that contain themselves.
 const MAX_MEMBERS: usize = 20_000;
-/// Types of one name that are tried; a kernel whose types were not all merged has two or three.
+/// The greatest number of types with one name that are tried; a kernel whose types were not all merged has two or
+/// three.
 const MAX_NAMESAKES: usize = 8;
-/// The width of `sk_buff.pkt_type`.
+/// The width of `sk_buff.pkt_type`, in bits.
 const PKT_TYPE_BITS: u32 = 3;
-/// Bytes of each of a tracepoint's arguments, as programs get them.
+/// The size in bytes of each tracepoint argument, as BPF programs receive them.
 const ARGUMENT: u32 = 8;
 
-/// What a field must be to be read as we read it.
+/// The type that a field must have so that droptrace reads it correctly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// An integer or enum of so many bytes.
+    /// An integer or enum of this size in bytes.
     Integer(u64),
     Pointer,
-    /// An array of so many bytes.
+    /// An array of this size in bytes.
     Bytes(u64),
-    /// Anything: only the place matters.
+    /// Any type, because only the offset is used.
     Any,
 }
 
@@ -36,21 +38,22 @@ impl Shape {
     const fn size(self) -> u64 {
         match self {
             Self::Integer(size) | Self::Bytes(size) => size,
-            // The kernels that we run on have 64 bits, as has their BPF machine.
+            // All supported kernels have 64-bit pointers, as the BPF machine has.
             Self::Pointer => 8,
             Self::Any => 0,
         }
     }
 }
 
-/// The types of one name: one, or a few where the kernel's types were not all merged.
+/// The types with one name: one, or a few where the kernel's types were not all merged.
 pub(super) struct Structure(Vec<Type>);
 
 impl KernelBtf {
-    /// Offsets of the fields that the kernel programs read, in bytes from the start of their structures.
+    /// The offsets of the fields that the BPF programs read, in bytes from the start of their structures.
     ///
-    /// Fails when a field is missing without which nothing works; others become [`ABSENT`]. A field of another size
-    /// or kind than expected, or a bit field, counts as missing.
+    /// # Errors
+    /// [`BtfError::Field`] if a required field is missing. The offset of any other missing field is [`ABSENT`]. A bit
+    /// field, or a field of another size or kind than expected, counts as missing.
     pub fn offsets(&self) -> Result<Offsets, BtfError> {
         let (skb, device) = (self.structure("sk_buff"), self.structure("net_device"));
         let (sock, net) = (self.structure("sock"), self.structure("net"));
@@ -127,7 +130,7 @@ impl KernelBtf {
         })
     }
 
-    /// The structures of a name.
+    /// All structures with this name.
     pub(super) fn structure(&self, name: &str) -> Structure {
         let mut types = self.types_of(name);
         types.retain(|found| matches!(found, Type::Struct(_)));
@@ -135,7 +138,7 @@ impl KernelBtf {
         Structure(types)
     }
 
-    /// The offset of a field in bytes, by the names on the way to it.
+    /// The offset of a field in bytes; `path` has the names of the members on the way to the field.
     pub(super) fn offset(&self, structure: &Structure, path: &str, shape: Shape) -> Option<u32> {
         structure.0.iter().find_map(|found| self.offset_within(found, path, shape))
     }
@@ -158,7 +161,8 @@ impl KernelBtf {
         u32::try_from(bytes).ok().filter(|_| usable)
     }
 
-    /// The byte that has a field of so many bits, as an offset, and the lowest of the field's bits in it.
+    /// The byte offset of a bit field of this width in bits, and the mask of its lowest bit within that byte. It is
+    /// absent if the field has another width or crosses a byte boundary.
     pub(super) fn bits(&self, structure: &Structure, name: &str, width: u32) -> Option<(u32, u32)> {
         let found = structure.0.iter().find_map(|found| {
             let (bits, member) = Search { btf: self, name, left: MAX_MEMBERS }.find(found)?;
@@ -168,12 +172,13 @@ impl KernelBtf {
         (lowest + width <= 8).then_some((byte, 1 << lowest))
     }
 
-    /// The bit of `sk_buff.vlan_present` in its byte; 0 where there is no such field (6.2 and later).
+    /// The mask of `sk_buff.vlan_present` in its byte; 0 where the kernel has no such field (6.2 and later).
     pub fn vlan_present_mask(&self) -> u32 {
         self.bits(&self.structure("sk_buff"), "vlan_present", 1).map_or(0, |(_, lowest)| lowest)
     }
 
-    /// The lowest bit of `sk_buff.pkt_type` in its byte, and all of them; 0 where there is no such field.
+    /// The lowest bit of `sk_buff.pkt_type` in its byte, and the mask of all its bits; 0 where the kernel has no such
+    /// field.
     pub fn pkt_type_mask(&self) -> (u32, u32) {
         let lowest = self.bits(&self.structure("sk_buff"), "pkt_type", PKT_TYPE_BITS).map_or(0, |(_, lowest)| lowest);
         (lowest, lowest * ((1 << PKT_TYPE_BITS) - 1))
@@ -191,7 +196,7 @@ impl KernelBtf {
         }
     }
 
-    /// Bytes of a type, arrays of arrays included.
+    /// The size of a type in bytes, also of nested arrays.
     fn size(&self, found: &Type) -> Option<u64> {
         let mut found = found.clone();
         let mut count = 1_u64;
@@ -213,7 +218,7 @@ impl KernelBtf {
     }
 }
 
-/// The search for one member, through anonymous structures and unions.
+/// A search for one member, through anonymous structures and unions.
 struct Search<'a> {
     btf: &'a KernelBtf,
     name: &'a str,
@@ -221,7 +226,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The member and its offset in bits.
+    /// Returns the member and its offset in bits.
     fn find(mut self, structure: &Type) -> Option<(u64, Member)> {
         match self.visit(structure, 0, 0) {
             ControlFlow::Break(found) => found,
@@ -229,7 +234,7 @@ impl Search<'_> {
         }
     }
 
-    /// Breaks with the member, or with nothing when the search has cost too much.
+    /// Breaks with the member, or without a value after the search has visited too many members.
     fn visit(&mut self, structure: &Type, base: u64, depth: usize) -> ControlFlow<Option<(u64, Member)>> {
         let (Type::Struct(structure) | Type::Union(structure)) = structure else { return ControlFlow::Continue(()) };
         self.left = match self.left.checked_sub(structure.members.len() + 1) {

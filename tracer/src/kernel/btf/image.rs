@@ -1,4 +1,4 @@
-//! Opens BTF without parsing all of it.
+//! Opens BTF without parsing the whole file.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -12,11 +12,12 @@ use rustix::fs::MemfdFlags;
 use super::BtfError;
 use super::names::Names;
 
-/// `struct btf_header` (`include/uapi/linux/btf.h`), as far as every kernel has it.
+/// The length in bytes of `struct btf_header` (`include/uapi/linux/btf.h`), as far as all kernels have it.
 const HEADER_LEN: usize = 24;
 const MAGIC: u16 = 0xeb9f;
 
-/// Larger than any kernel's by far (5.5 MB on 6.18); bounds what a damaged file costs.
+/// The greatest length in bytes that is read. It is far above that of any kernel (5.5 MB on 6.18), and limits the
+/// memory that a damaged file takes.
 const MAX_LEN: u64 = 256 << 20;
 
 /// Opens the type information of the kernel's image.
@@ -28,16 +29,17 @@ fn map(path: &Path) -> btf_rs::Result<Btf> {
     Btf::from_file_with_backend(path, Backend::Mmap)
 }
 
-/// The names of a file that can be mapped.
+/// The index of the names in a file. It is absent where the file cannot be mapped or its types are malformed.
 #[expect(unsafe_code, reason = "to map a file")]
 fn names_of(file: &File) -> Option<Names> {
-    // Private, for the kernel refuses a shared mapping (`btf_sysfs_vmlinux_mmap`, `kernel/bpf/sysfs_btf.c`).
+    // The mapping is private because the kernel refuses a shared one (`btf_sysfs_vmlinux_mmap`,
+    // `kernel/bpf/sysfs_btf.c`).
     // SAFETY: the kernel never changes its type information, and the mapping ends with this function.
     let bytes = unsafe { MmapOptions::new().map_copy_read_only(file) }.ok()?;
     Names::of(&bytes)
 }
 
-/// Opens by `map`, or a copy where that cannot be done.
+/// Opens a file with `map`, or opens a copy of the file where `map` fails with an I/O error.
 fn open_by(path: &Path, map: impl FnOnce(&Path) -> btf_rs::Result<Btf>) -> Result<(Btf, Option<Names>), BtfError> {
     let read_error = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => BtfError::Absent { path: path.to_owned() },
@@ -49,7 +51,7 @@ fn open_by(path: &Path, map: impl FnOnce(&Path) -> btf_rs::Result<Btf>) -> Resul
     file.read_exact(&mut bytes).map_err(read_error)?;
     check_header(&bytes, len)?;
     match map(path) {
-        // Before 6.16 the kernel has no mmap for this file, and says ENODEV.
+        // Before 6.16 the kernel cannot map this file, and answers ENODEV.
         Err(btf_rs::Error::IO(_)) => {
             file.take(MAX_LEN).read_to_end(&mut bytes).map_err(read_error)?;
             from_bytes(&bytes)
@@ -58,7 +60,8 @@ fn open_by(path: &Path, map: impl FnOnce(&Path) -> btf_rs::Result<Btf>) -> Resul
     }
 }
 
-/// Type information from bytes, by way of a file in memory: only a mapped file is spared the parsing of everything.
+/// Opens type information from bytes. The bytes go through a file in memory, because `btf-rs` parses everything at once
+/// unless the file is mapped.
 pub(super) fn from_bytes(bytes: &[u8]) -> Result<(Btf, Option<Names>), BtfError> {
     check(bytes)?;
     let copy = in_memory(bytes).map_err(|source| BtfError::Read { path: "memfd:btf".into(), source })?;
@@ -72,7 +75,7 @@ fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Refuses what `btf-rs` takes on trust: sections that reach beyond the file.
+/// Rejects sections that reach beyond the file, which `btf-rs` does not check.
 pub(super) fn check(bytes: &[u8]) -> Result<(), BtfError> {
     check_header(bytes, bytes.len() as u64)
 }
@@ -110,7 +113,7 @@ mod tests {
     use super::super::writer::Writer;
     use super::*;
 
-    /// `bytes` in a file, opened as by a kernel that cannot map it.
+    /// Writes `bytes` to a file and opens it as on a kernel that cannot map it.
     fn open_without_mmap(name: &str, bytes: &[u8]) -> Result<Btf, BtfError> {
         let path = std::env::temp_dir().join(format!("droptrace-btf-{}-{name}", std::process::id()));
         std::fs::write(&path, bytes).unwrap();

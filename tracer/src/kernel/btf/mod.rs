@@ -19,48 +19,49 @@ pub use signature::KfreeSkb;
 
 use names::Names;
 
-/// Where the kernel shows its own type information (`kernel/bpf/sysfs_btf.c`).
+/// The file in which the kernel shows its own type information (`kernel/bpf/sysfs_btf.c`).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Typedefs, `const`, `volatile` and tags that are followed from a name to the type meant. Real chains have under 10.
+/// The greatest number of typedefs, `const`, `volatile` and tags between a name and its type. Real chains have under
+/// 10.
 const MAX_MODIFIERS: usize = 32;
 
-/// Why the kernel's type information does not serve.
+/// The kernel's type information cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
-    /// There is none.
+    /// The kernel has no type information.
     #[error(
         "{} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, so its fields cannot be found; \
          use a kernel that has it (distribution kernels do), and see that /sys is mounted",
         path.display()
     )]
     Absent {
-        /// The file looked for.
+        /// The path of the missing file.
         path: PathBuf,
     },
-    /// It is there, but the system refused it.
+    /// The file exists, but the system refused to open or read it.
     #[error("cannot read the kernel's type information from {}", path.display())]
     Read {
-        /// The file that was read.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system answered.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Its bytes make no sense.
+    /// The bytes of the file are not valid BTF.
     #[error("the kernel's type information is malformed: {0}")]
     Malformed(String),
-    /// A field that nothing works without.
+    /// A structure lacks a field that droptrace requires.
     #[error(
         "this kernel's struct {structure} has no field `{field}` of the expected size, without which packets cannot \
-         be told apart; please report this kernel's version"
+         be distinguished; please report this kernel's version"
     )]
     Field {
-        /// The structure.
+        /// The name of the structure.
         structure: &'static str,
-        /// The field.
+        /// The name of the field.
         field: &'static str,
     },
-    /// The tracepoint is missing or not as any known kernel has it.
+    /// The tracepoint is missing, or its arguments are not those of any known kernel.
     #[error("this kernel's tracepoint kfree_skb cannot be used: {0}; please report this kernel's version")]
     Tracepoint(String),
 }
@@ -71,22 +72,22 @@ impl From<btf_rs::Error> for BtfError {
     }
 }
 
-/// The type information of the kernel's image, or of one module on top of it. Clones share it.
+/// The type information of the kernel's image, or of one module together with the image. Clones share the data.
 #[derive(Clone)]
 pub struct KernelBtf {
     btf: Arc<Btf>,
-    /// Where types stand by their names; none for a module's, and where that is not known.
+    /// The index of types by name. It is absent for a module, and for an image whose types could not be indexed.
     names: Option<Arc<Names>>,
-    /// The ids of the names that were looked for: without `names` each search goes through all types.
+    /// The ids that earlier searches found, by name. Without `names`, each search walks over all types.
     found: Arc<Mutex<HashMap<String, Vec<u32>>>>,
 }
 
 impl KernelBtf {
     /// Reads [`VMLINUX`].
     ///
-    /// Maps the kernel's own pages, which it allows from 6.16 on, else a copy in memory. One walk over all types (130 000
-    /// on 6.18) makes an index of their names; parsing all of it first, as `btf-rs` does by default, took 51–84 ms and
-    /// 40 MB.
+    /// The file is mapped where the kernel allows it (6.16 and later), else it is copied to memory. One walk over all
+    /// types (130 000 on 6.18) makes an index of their names. Parsing the whole file first, as `btf-rs` does by
+    /// default, took 51–84 ms and 40 MB.
     pub fn load() -> Result<Self, BtfError> {
         Self::load_from(Path::new(VMLINUX))
     }
@@ -99,24 +100,25 @@ impl KernelBtf {
         Ok(Self::of(image::open(path)?))
     }
 
-    /// Type information from bytes, such as a recorded file.
+    /// Opens type information from bytes, such as those of a recorded file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BtfError> {
         Ok(Self::of(image::from_bytes(bytes)?))
     }
 
-    /// A module's type information on top of this one, from the bytes of `/sys/kernel/btf/MODULE`.
+    /// The type information of a module together with this image, from the bytes of `/sys/kernel/btf/MODULE`.
     pub fn module_from_bytes(&self, bytes: &[u8]) -> Result<Self, BtfError> {
         image::check(bytes)?;
         Ok(Self::of((Btf::from_split_bytes(bytes, &self.btf)?, None)))
     }
 
-    /// Names and values of an enum, in its order; empty where there is no such enum.
+    /// The names and values of an enum, in its order; empty if the kernel has no such enum.
     pub(crate) fn enumerators(&self, name: &str) -> Vec<(String, u64)> {
         let types = self.types_of(name);
         types.iter().map(|found| self.values(found)).find(|values| !values.is_empty()).unwrap_or_default()
     }
 
-    /// Names and values of all enums of this part (not of the base) whose names end so. Walks over all types: 5 ms.
+    /// The names and values of all enums whose names have this suffix, in this part only (not in the base). The walk
+    /// over all types takes 5 ms.
     pub(crate) fn enumerators_by_suffix(&self, suffix: &str) -> Vec<(String, u64)> {
         let section = self.btf.split().unwrap_or_else(|| self.btf.base());
         let (first, last) = section.type_id_range();
@@ -127,17 +129,19 @@ impl KernelBtf {
             .collect()
     }
 
-    /// The id of a structure, by which `bpf_rdonly_cast` names its type.
+    /// The type id of a structure, which `bpf_rdonly_cast` takes. It is absent if the kernel has no such structure.
     pub fn structure_id(&self, name: &str) -> Option<u32> {
         self.id_of(name, |found| matches!(found, Type::Struct(_)))
     }
 
-    /// The id of a function: of one that programs may call, if it is.
+    /// The type id of a function, such as one that BPF programs may call. It is absent if the kernel has no such
+    /// function.
     pub fn function_id(&self, name: &str) -> Option<u32> {
         self.id_of(name, |found| matches!(found, Type::Func(_)))
     }
 
-    /// Whether the verifier tells trusted pointers apart, loads through which are not fault-tolerant (6.2 and later).
+    /// Returns whether the verifier distinguishes trusted pointers (6.2 and later). Loads through trusted pointers are
+    /// not fault-tolerant.
     pub fn trusts_pointers(&self) -> bool {
         self.enumerators("bpf_type_flag").iter().any(|(name, _)| name == "PTR_TRUSTED")
     }
@@ -146,7 +150,7 @@ impl KernelBtf {
         self.ids_of(name).into_iter().find(|id| self.btf.resolve_type_by_id(*id).is_ok_and(|found| is_wanted(&found)))
     }
 
-    /// The ids of all types of a name; none where no type has it, which is an error to the library.
+    /// The ids of all types with this name; empty if no type has it, which `btf-rs` reports as an error.
     fn ids_of(&self, name: &str) -> Vec<u32> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ids) = found.get(name) {
@@ -190,7 +194,7 @@ impl KernelBtf {
         }
     }
 
-    /// The type behind an id, without typedefs, qualifiers and tags.
+    /// The type with this id, after its typedefs, qualifiers and tags are removed.
     fn plain_type(&self, id: u32) -> Option<Type> {
         let mut found = self.btf.resolve_type_by_id(id).ok()?;
         for _ in 0..MAX_MODIFIERS {

@@ -1,24 +1,24 @@
-//! Which arguments this kernel's tracepoints have.
+//! The arguments of this kernel's tracepoints.
 
 use btf_rs::{BtfType, Type};
 
 use super::{BtfError, KernelBtf};
 
-/// `__data` and five arguments: what stands behind them is none of ours.
+/// The greatest number of parameters that are read: `__data` and five arguments. droptrace uses none of the later ones.
 const PARAMETERS: usize = 6;
 
-/// The tracepoint's arguments beyond `skb` and `location` (`include/trace/events/skb.h`).
+/// The arguments of the tracepoint `kfree_skb` beyond `skb` and `location` (`include/trace/events/skb.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KfreeSkb {
-    /// The third is `enum skb_drop_reason reason` (5.17 and later, and backports).
+    /// The third argument is `enum skb_drop_reason reason` (5.17 and later, and backports).
     pub has_reason: bool,
-    /// The fourth is `struct sock *rx_sk` (6.11 and later, and backports); it may be NULL.
+    /// The fourth argument is `struct sock *rx_sk` (6.11 and later, and backports). The pointer may be NULL.
     pub has_rx_sk: bool,
 }
 
 impl KernelBtf {
-    /// The arguments of `kfree_skb`, by the types of the parameters of the typedef `btf_trace_kfree_skb`: parameters
-    /// have no names there. An argument of another type than expected counts as missing.
+    /// The arguments of `kfree_skb`, found from the parameter types of the typedef `btf_trace_kfree_skb`, whose
+    /// parameters have no names. An argument of another type than expected counts as missing.
     pub fn tracepoint(&self) -> Result<KfreeSkb, BtfError> {
         let parameters = self.tracepoint_parameters("kfree_skb").map_err(BtfError::Tracepoint)?;
         let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
@@ -32,34 +32,34 @@ impl KernelBtf {
         Ok(KfreeSkb { has_reason, has_rx_sk: has_reason && self.points_to(parameter(4), "sock") })
     }
 
-    /// Whether there is a tracepoint `qdisc_drop` with the arguments `qdisc`, `txq`, `dev`, `skb` and `reason` of
-    /// `enum qdisc_drop_reason` (`include/trace/events/qdisc.h`, since about Linux 7.1).
-    pub fn tells_qdisc_drops(&self) -> bool {
+    /// Returns whether the kernel has the tracepoint `qdisc_drop` with the arguments `qdisc`, `txq`, `dev`, `skb` and
+    /// `reason` of `enum qdisc_drop_reason` (`include/trace/events/qdisc.h`, since about Linux 7.1).
+    pub fn reports_qdisc_drops(&self) -> bool {
         let Ok(parameters) = self.tracepoint_parameters("qdisc_drop") else { return false };
         let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
         self.points_to(parameter(4), "sk_buff")
             && parameter(5).is_some_and(|found| self.is_enum(found, "qdisc_drop_reason"))
     }
 
-    /// Whether there is a tracepoint `devlink_trap_report` with the arguments `devlink`, `skb` and `metadata`
-    /// (`include/trace/events/devlink.h`, since Linux 5.10).
-    pub fn tells_hardware_drops(&self) -> bool {
+    /// Returns whether the kernel has the tracepoint `devlink_trap_report` with the arguments `devlink`, `skb` and
+    /// `metadata` (`include/trace/events/devlink.h`, since Linux 5.10).
+    pub fn reports_hardware_drops(&self) -> bool {
         let Ok(parameters) = self.tracepoint_parameters("devlink_trap_report") else { return false };
         let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
         self.points_to(parameter(2), "sk_buff") && self.points_to(parameter(3), "devlink_trap_metadata")
     }
 
-    /// Whether there is a tracepoint `xdp_exception` with the arguments `dev`, `xdp` and `act`
+    /// Returns whether the kernel has the tracepoint `xdp_exception` with the arguments `dev`, `xdp` and `act`
     /// (`include/trace/events/xdp.h`, since Linux 4.10).
-    pub fn tells_xdp_exceptions(&self) -> bool {
+    pub fn reports_xdp_exceptions(&self) -> bool {
         let Ok(parameters) = self.tracepoint_parameters("xdp_exception") else { return false };
         let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
         self.are_of_xdp(&parameters) && matches!(parameter(3), Some(Type::Int(_)))
     }
 
-    /// Whether there is a tracepoint `xdp_redirect_err` with the arguments `dev`, `xdp`, `tgt` and `err`
-    /// (`include/trace/events/xdp.h`, since Linux 5.6 for redirects of all kinds).
-    pub fn tells_xdp_redirect_errors(&self) -> bool {
+    /// Returns whether the kernel has the tracepoint `xdp_redirect_err` with the arguments `dev`, `xdp`, `tgt` and
+    /// `err` (`include/trace/events/xdp.h`, since Linux 5.6 for redirects of all kinds).
+    pub fn reports_xdp_redirect_errors(&self) -> bool {
         let Ok(parameters) = self.tracepoint_parameters("xdp_redirect_err") else { return false };
         let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
         self.are_of_xdp(&parameters)
@@ -72,7 +72,7 @@ impl KernelBtf {
         self.points_to(parameter(1), "net_device") && self.points_to(parameter(2), "bpf_prog")
     }
 
-    /// The id of the typedef by which a program with typed arguments names its tracepoint.
+    /// The id of the typedef that identifies the tracepoint to a BPF program with typed arguments.
     pub fn tracepoint_id(&self, name: &str) -> Result<u32, BtfError> {
         let id = self.id_of(&format!("btf_trace_{name}"), |found| matches!(found, Type::Typedef(_)));
         id.ok_or_else(|| {
@@ -80,7 +80,8 @@ impl KernelBtf {
         })
     }
 
-    /// The types of a tracepoint's parameters, of which the first is not an argument. The error says why there are none.
+    /// The types of a tracepoint's parameters; the first parameter is not an argument. The error names the missing
+    /// part.
     fn tracepoint_parameters(&self, name: &str) -> Result<Vec<Option<Type>>, String> {
         let name = format!("btf_trace_{name}");
         let types = self.types_of(&name);

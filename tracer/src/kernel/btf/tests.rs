@@ -5,7 +5,7 @@ use zerocopy::FromBytes;
 use super::writer::{Member, Writer};
 use super::*;
 
-/// What differs between the kernels that [`kernel`] writes.
+/// The properties in which the kernels that [`kernel`] writes differ.
 #[derive(Clone, Copy)]
 struct Shape {
     len_size: u32,
@@ -16,7 +16,8 @@ struct Shape {
 
 const MODERN: Shape = Shape { len_size: 4, with_data_len: true, namespaces: true, arguments: 5 };
 
-/// A small kernel whose `sk_buff` hides its fields in anonymous structures, unions and a named group, as the real does.
+/// A small kernel whose `sk_buff` keeps its fields in anonymous structures, unions and a named group, as the real
+/// `sk_buff` does.
 fn kernel(shape: Shape) -> Vec<u8> {
     let mut w = Writer::new();
     let types = Basics::write(&mut w, shape);
@@ -113,7 +114,7 @@ fn offsets(shape: Shape) -> Result<Offsets, BtfError> {
     KernelBtf::from_bytes(&kernel(shape)).unwrap().offsets()
 }
 
-/// No field at all: [`ABSENT`] is made of ones.
+/// Offsets of a kernel without any field: [`ABSENT`] has all bits set.
 fn absent() -> Offsets {
     Offsets::read_from_bytes(&[0xff; size_of::<Offsets>()]).unwrap()
 }
@@ -158,7 +159,7 @@ fn a_required_field_of_another_size_is_named() {
     assert!(error.to_string().contains("struct sk_buff has no field `len`"), "{error}");
 }
 
-/// The offset of `net.ns.inum` where `ns` is as given.
+/// The offset of `net.ns.inum` in the types that `write` adds.
 fn inum(write: impl FnOnce(&mut Writer) -> u32) -> Option<u32> {
     let mut w = Writer::new();
     write(&mut w);
@@ -211,7 +212,7 @@ fn typedefs_in_a_circle_end() {
 }
 
 #[test]
-fn the_signature_tells_the_arguments() {
+fn signature_shows_the_arguments() {
     let arguments = |count| KernelBtf::from_bytes(&kernel(Shape { arguments: count, ..MODERN })).unwrap().tracepoint();
     assert_eq!(arguments(3).unwrap(), KfreeSkb { has_reason: false, has_rx_sk: false });
     assert_eq!(arguments(4).unwrap(), KfreeSkb { has_reason: true, has_rx_sk: false });
@@ -239,7 +240,7 @@ fn a_kernel_without_the_tracepoint_says_so() {
     assert!(error.contains("btf_trace_kfree_skb"), "{error}");
 }
 
-/// A kernel with one tracepoint that has these arguments.
+/// A kernel with one tracepoint `name` that has these arguments.
 fn with_tracepoint(name: &str, arguments: impl FnOnce(&mut Writer) -> Vec<u32>) -> KernelBtf {
     let mut w = Writer::new();
     let void = w.pointer(0);
@@ -256,34 +257,34 @@ fn pointer_to(w: &mut Writer, structure: &str) -> u32 {
 }
 
 #[test]
-fn qdisc_drops_are_told_with_a_reason_of_their_own() {
-    let told = |reason: &str| {
+fn qdisc_drop_tracepoint_needs_a_qdisc_reason() {
+    let reports = |reason: &str| {
         let btf = with_tracepoint("btf_trace_qdisc_drop", |w| {
             let others = ["Qdisc", "netdev_queue", "net_device", "sk_buff"].map(|name| pointer_to(w, name));
             [others.to_vec(), vec![w.enumeration(reason, &[("QDISC_DROP_GENERIC", 0x3_0001)])]].concat()
         });
-        btf.tells_qdisc_drops()
+        btf.reports_qdisc_drops()
     };
-    assert!(told("qdisc_drop_reason"));
-    assert!(!told("skb_drop_reason"));
-    assert!(!KernelBtf::from_bytes(&kernel(MODERN)).unwrap().tells_qdisc_drops());
+    assert!(reports("qdisc_drop_reason"));
+    assert!(!reports("skb_drop_reason"));
+    assert!(!KernelBtf::from_bytes(&kernel(MODERN)).unwrap().reports_qdisc_drops());
 }
 
 #[test]
-fn hardware_drops_are_told_with_metadata() {
-    let told = |last: &str| {
+fn hardware_drop_tracepoint_needs_trap_metadata() {
+    let reports = |last: &str| {
         let btf = with_tracepoint("btf_trace_devlink_trap_report", |w| {
             ["devlink", "sk_buff", last].map(|name| pointer_to(w, name)).to_vec()
         });
-        btf.tells_hardware_drops()
+        btf.reports_hardware_drops()
     };
-    assert!(told("devlink_trap_metadata"));
-    assert!(!told("net_dm_hw_metadata"));
+    assert!(reports("devlink_trap_metadata"));
+    assert!(!reports("net_dm_hw_metadata"));
 }
 
 #[test]
 fn xdp_tracepoints_have_a_device_and_a_program() {
-    let told = |program: &str| {
+    let reports = |program: &str| {
         let of_type = |name: &str, pointers: &[&str]| {
             with_tracepoint(name, |w| {
                 let mut types: Vec<_> = pointers.iter().map(|name| pointer_to(w, name)).collect();
@@ -293,12 +294,12 @@ fn xdp_tracepoints_have_a_device_and_a_program() {
         };
         let exceptions = of_type("btf_trace_xdp_exception", &["net_device", program]);
         let errors = of_type("btf_trace_xdp_redirect_err", &["net_device", program, "target"]);
-        (exceptions.tells_xdp_exceptions(), errors.tells_xdp_redirect_errors())
+        (exceptions.reports_xdp_exceptions(), errors.reports_xdp_redirect_errors())
     };
-    assert_eq!(told("bpf_prog"), (true, true));
-    assert_eq!(told("bpf_map"), (false, false));
+    assert_eq!(reports("bpf_prog"), (true, true));
+    assert_eq!(reports("bpf_map"), (false, false));
     let none = KernelBtf::from_bytes(&kernel(MODERN)).unwrap();
-    assert!(!none.tells_xdp_exceptions() && !none.tells_xdp_redirect_errors());
+    assert!(!none.reports_xdp_exceptions() && !none.reports_xdp_redirect_errors());
 }
 
 #[test]
@@ -329,10 +330,10 @@ fn headers_that_promise_too_much_are_refused() {
     assert!(KernelBtf::from_bytes(&[]).is_err());
 }
 
-/// The running kernel's, or `None` (and a line that says so).
+/// The running kernel's type information, or `None` (the test then reports that it was skipped).
 pub(crate) fn running_kernel(test: &str) -> Option<KernelBtf> {
     if !Path::new(VMLINUX).exists() {
-        crate::skipped(test, "the kernel tells no types");
+        crate::skipped(test, "the kernel has no type information");
         return None;
     }
     Some(KernelBtf::load().unwrap())
@@ -350,8 +351,8 @@ fn the_running_kernel_has_all_fields() {
 }
 
 #[test]
-fn a_copy_in_memory_tells_the_same_as_the_mapped_file() {
-    let Some(mapped) = running_kernel("a_copy_in_memory_tells_the_same_as_the_mapped_file") else { return };
+fn copied_btf_equals_mapped_btf() {
+    let Some(mapped) = running_kernel("copied_btf_equals_mapped_btf") else { return };
     let copied = KernelBtf::from_bytes(&std::fs::read(VMLINUX).unwrap()).unwrap();
     assert_eq!(copied.offsets().unwrap(), mapped.offsets().unwrap());
     assert_eq!(copied.tracepoint().unwrap(), mapped.tracepoint().unwrap());
@@ -359,21 +360,21 @@ fn a_copy_in_memory_tells_the_same_as_the_mapped_file() {
 }
 
 #[test]
-fn the_index_of_names_tells_the_same_as_a_search() {
-    let Some(btf) = running_kernel("the_index_of_names_tells_the_same_as_a_search") else { return };
+fn index_of_names_finds_the_same_types_as_a_search() {
+    let Some(btf) = running_kernel("index_of_names_finds_the_same_types_as_a_search") else { return };
     assert!(btf.names.is_some(), "the names could not be read");
-    // Structures, enums, functions, typedefs; several types of a name; none.
+    // Structures, enums, functions, typedefs, several types with one name, and a name that no type has.
     for name in ["sk_buff", "skb_drop_reason", "kfree_skb_reason", "u64", "list_head", "bpf_prog", "no_such_type"] {
         assert_eq!(btf.search(name), btf.btf.resolve_ids_by_name(name).unwrap_or_default(), "{name}");
     }
     assert_eq!((btf.search("sk_buff").is_empty(), btf.search("no_such_type").is_empty()), (false, true));
 }
 
-/// Asks everything; what it answers is of no interest, that it answers is.
-fn ask_everything(bytes: &[u8]) {
+/// Calls every query. The queries must return; their results do not matter.
+fn call_every_query(bytes: &[u8]) {
     if let Ok(btf) = KernelBtf::from_bytes(bytes) {
-        let _ = (btf.tells_qdisc_drops(), btf.tells_hardware_drops());
-        let _ = (btf.tells_xdp_exceptions(), btf.tells_xdp_redirect_errors());
+        let _ = (btf.reports_qdisc_drops(), btf.reports_hardware_drops());
+        let _ = (btf.reports_xdp_exceptions(), btf.reports_xdp_redirect_errors());
         let _ = (btf.offsets(), btf.tracepoint(), btf.enumerators_by_suffix("_drop_reason"));
         let _ = btf.module_from_bytes(bytes).map(|module| module.enumerators_by_suffix("_drop_reason"));
     }
@@ -390,9 +391,9 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        ask_everything(&bytes);
+        call_every_query(&bytes);
         bytes.truncate(cut);
-        ask_everything(&bytes);
+        call_every_query(&bytes);
     }
 
     #[test]
@@ -402,6 +403,6 @@ proptest! {
         bytes[12..16].copy_from_slice(&len.to_ne_bytes());
         bytes[16..20].copy_from_slice(&len.to_ne_bytes());
         bytes.splice(24..24, types);
-        ask_everything(&bytes);
+        call_every_query(&bytes);
     }
 }

@@ -12,14 +12,14 @@ const CONST: u32 = 10;
 const FUNC_PROTO: u32 = 13;
 const ENUM64: u32 = 19;
 
-/// A structure's member: name, type, offset in bits.
+/// A member of a structure: name, type id, offset in bits.
 pub(crate) type Member<'a> = (&'a str, u32, u32);
 
-/// Type 0 is `void`; each method returns the id of the type that it adds.
+/// Writes types. Type 0 is `void`; each method returns the id of the type that it adds.
 pub(crate) struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
-    /// Of a base that this stands upon: its string bytes.
+    /// The number of string bytes in the base, if this is the BTF of a module.
     base_strings: u32,
     next: u32,
 }
@@ -29,7 +29,7 @@ impl Writer {
         Self { types: Vec::new(), strings: vec![0], base_strings: 0, next: 1 }
     }
 
-    /// A module's, on top of `base`.
+    /// A writer for the BTF of a module with this base.
     pub(crate) fn on(base: &Self) -> Self {
         let base_strings = u32::try_from(base.strings.len()).unwrap();
         Self { types: Vec::new(), strings: vec![0], base_strings, next: base.next }
@@ -67,7 +67,8 @@ impl Writer {
         self.composite(name, UNION, size, members)
     }
 
-    /// A structure whose kind flag is set: `widths` are the members' bits, 0 for members that are no bit fields.
+    /// A structure whose kind flag is set. `widths` has the members' widths in bits, with 0 for members that are not
+    /// bit fields.
     pub(crate) fn with_bitfields(&mut self, name: &str, size: u32, members: &[Member], widths: &[u32]) -> u32 {
         let members: Vec<Member> = members.iter().zip(widths).map(|(m, width)| (m.0, m.1, m.2 | width << 24)).collect();
         self.composite(name, STRUCT | 1 << 7, size, &members)

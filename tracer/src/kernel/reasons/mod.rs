@@ -1,5 +1,5 @@
-//! Names of drop reasons, as the running kernel has them. Their numbers move between kernels, even within a stable
-//! series, so what no source of this kernel names is shown as a number.
+//! The names of drop reasons in the running kernel. Their numbers change between kernels, even within a stable series,
+//! so a reason that this kernel does not name is shown as a number.
 
 mod format;
 #[cfg(test)]
@@ -16,36 +16,37 @@ use tracer_common::REASON_ABSENT;
 use super::btf::KernelBtf;
 use crate::domain::event::Reason;
 
-/// Where modules show their type information, one file each, beside the kernel's `vmlinux`.
+/// The folder in which modules show their type information, one file each, beside the kernel's `vmlinux`.
 const MODULES: &str = "/sys/kernel/btf";
 
-/// Enums of subsystems end so: `mac80211_drop_reason`, `ovs_drop_reason`, `qdisc_drop_reason`.
+/// The suffix of the names of subsystem enums: `mac80211_drop_reason`, `ovs_drop_reason`, `qdisc_drop_reason`.
 const SUBSYSTEM_ENUM: &str = "_drop_reason";
 
-/// Looking through modules takes milliseconds, so a flood of unknown numbers must not ask for it each time.
+/// The least time between two searches. A search through modules takes milliseconds, so a flood of unknown numbers must
+/// not cause one each time.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// `SKB_DROP_REASON_SUBSYS_SHIFT` (`include/net/dropreason-core.h`).
 const SUBSYSTEM_SHIFT: u32 = 16;
 
-/// Numbers and names of drop reasons.
+/// The numbers and names of drop reasons.
 pub struct ReasonNames {
-    /// None where the kernel has no type information.
+    /// The image's type information. It is absent where the kernel has none.
     btf: Option<KernelBtf>,
     modules: PathBuf,
     subsystems: HashMap<u32, Arc<str>>,
     names: HashMap<u32, Arc<str>>,
     resolved: HashMap<u32, Arc<Reason>>,
-    /// Parts of the kernel whose subsystem enums were read; the image itself counts by the name of its file.
+    /// The parts of the kernel whose subsystem enums were read, by file name; `vmlinux` is the image.
     searched: HashSet<OsString>,
     searched_at: Option<Instant>,
 }
 
 impl ReasonNames {
-    /// Reads `enum skb_drop_reason` and `enum skb_drop_reason_subsys`; where the kernel has no such type, the core's
-    /// names from the tracepoint's `format` file, if it can be read.
+    /// Reads `enum skb_drop_reason` and `enum skb_drop_reason_subsys`. If the kernel has no such type, reads the core's
+    /// names from the tracepoint's `format` file, if that can be read.
     ///
-    /// Enums of subsystems are read when the first of their reasons turns up.
+    /// Enums of subsystems are read at the first reason of a subsystem.
     pub fn load(btf: &KernelBtf) -> Self {
         let mut names = Self::from_btf(btf, MODULES.into());
         if names.names.is_empty() {
@@ -54,7 +55,7 @@ impl ReasonNames {
         names
     }
 
-    /// As [`ReasonNames::load`] for kernels without type information.
+    /// The same as [`ReasonNames::load`], for kernels without type information.
     pub fn without_types() -> Self {
         let mut names = Self {
             btf: None,
@@ -92,16 +93,16 @@ impl ReasonNames {
         self.names = first_of_each(named.map(|(value, name)| (value, name.into())));
     }
 
-    /// How many names are known so far.
+    /// The number of names that are known so far.
     pub fn known(&self) -> usize {
         self.names.len()
     }
 
-    /// The reason of a number, subsystem in its high 16 bits. Equal numbers give the same `Arc`.
+    /// The reason with this number, whose high 16 bits are the subsystem. Equal numbers give the same `Arc`.
     ///
-    /// Core reasons lose the prefix `SKB_DROP_REASON_`, as the kernel's own tracepoint prints them; those of subsystems
-    /// keep the kernel's name in full (`OVS_DROP_LAST_ACTION`), as `NET_DM` reports them. [`REASON_ABSENT`], of kernels
-    /// that give no reason, is the core's `NOT_SPECIFIED`, which such kernels mean.
+    /// Core reasons have no prefix `SKB_DROP_REASON_`, as in the output of the kernel's own tracepoint. Reasons of
+    /// subsystems have the kernel's full name (`OVS_DROP_LAST_ACTION`), as `NET_DM` reports them. [`REASON_ABSENT`], of
+    /// kernels that report no reason, becomes the core's `NOT_SPECIFIED`, which has the same meaning.
     pub fn resolve(&mut self, raw: u32) -> Arc<Reason> {
         if let Some(reason) = self.resolved.get(&raw) {
             return Arc::clone(reason);
@@ -122,14 +123,15 @@ impl ReasonNames {
             complete = self.search(now);
         }
         let reason = Reason { value: Some(raw), subsystem: self.subsystem(subsystem), name: self.name(raw) };
-        // Without a search the name may yet be found.
+        // A later search may still find the name.
         if complete { self.keep(raw, reason) } else { Arc::new(reason) }
     }
 
-    /// The reason of a name as `NET_DM` tells it: the core's without prefix, those of subsystems in full.
+    /// The reason with this name as `NET_DM` reports it: without prefix for core reasons, the full name for those of
+    /// subsystems.
     ///
-    /// A name that this kernel's types do not have keeps its name, and has no number. Allocates and searches: to be
-    /// asked once for a name.
+    /// A name that is not in this kernel's types is kept, without a number. This allocates and searches, so the caller
+    /// should ask once for each name.
     pub fn by_name(&mut self, name: &str) -> Arc<Reason> {
         let number =
             |names: &Self| names.names.iter().filter(|(_, known)| &***known == name).map(|(raw, _)| *raw).min();
@@ -154,14 +156,14 @@ impl ReasonNames {
     fn subsystem(&self, number: u32) -> Arc<str> {
         match self.subsystems.get(&number) {
             Some(name) => Arc::clone(name),
-            // Kernels before 6.4 know no subsystems: all reasons are the core's.
+            // Kernels before 6.4 have no subsystems: all reasons are the core's.
             None if number == 0 => "core".into(),
             None => number.to_string().into(),
         }
     }
 
-    /// Reads the subsystems' enums of the image and of the modules not read before. `false` when it was done too
-    /// recently.
+    /// Reads the subsystem enums of the image and of the modules that were not read before. Returns `false` if the last
+    /// search was too recent.
     fn search(&mut self, now: Instant) -> bool {
         if self.searched_at.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_INTERVAL) {
             return false;
@@ -172,7 +174,7 @@ impl ReasonNames {
             let found = btf.enumerators_by_suffix(SUBSYSTEM_ENUM);
             self.add_subsystem_reasons(found);
         }
-        // Without such a folder there are no modules to read.
+        // Without this folder the kernel shows no modules' types.
         for module in std::fs::read_dir(&self.modules).into_iter().flatten().flatten() {
             if self.searched.insert(module.file_name()) {
                 let bytes = std::fs::read(module.path()).unwrap_or_default();
@@ -182,7 +184,7 @@ impl ReasonNames {
         true
     }
 
-    /// Most modules have no reasons of their own: the name stands in their strings, or they need not be parsed.
+    /// Adds a module's reasons. Most modules have none: only a module whose strings contain the suffix is parsed.
     fn add_module(&mut self, bytes: &[u8]) {
         let mut ending = SUBSYSTEM_ENUM.as_bytes().to_vec();
         ending.push(0);
@@ -205,7 +207,7 @@ impl ReasonNames {
     }
 }
 
-/// The subsystem of a name, by the prefix that its enum gives to its own.
+/// The subsystem of a reason, from the prefix that the subsystem's enum gives to its names.
 fn subsystem_of(name: &str) -> &'static str {
     match name {
         _ if name.starts_with("RX_DROP_U_") => "mac80211_unusable",
@@ -219,12 +221,13 @@ fn core_name(enumerator: &str) -> &str {
     enumerator.strip_prefix("SKB_DROP_REASON_").unwrap_or(enumerator)
 }
 
-/// Enums also hold masks, ends and the bases of subsystems, which no packet is dropped for.
+/// Returns whether a packet can be dropped for this enumerator. Enums also have masks, end marks and the bases of
+/// subsystems.
 fn is_reason(name: &str) -> bool {
     !name.starts_with("__") && !name.ends_with("_MAX") && !name.ends_with("_MASK") && name != "MAX"
 }
 
-/// Where an enum gives two names to a number, the first is the one that the kernel's source explains.
+/// If an enum has two names for a number, the first one is used, because the kernel's source documents that one.
 fn first_of_each(pairs: impl Iterator<Item = (u32, Arc<str>)>) -> HashMap<u32, Arc<str>> {
     let mut names = HashMap::new();
     for (value, name) in pairs {

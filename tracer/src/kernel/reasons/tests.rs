@@ -7,7 +7,7 @@ use super::*;
 const FORMAT: &str = include_str!("../fixtures/kfree_skb-format-6.18");
 const FORMAT_WITHOUT_REASON: &str = include_str!("../fixtures/kfree_skb-format-5.10");
 
-/// The image's types: core reasons, the subsystems, and one subsystem that is built in.
+/// The types of the kernel's image: core reasons, the subsystems, and one subsystem that is built in.
 fn image() -> Writer {
     let mut w = Writer::new();
     w.enumeration(
@@ -40,7 +40,7 @@ fn image() -> Writer {
             ("QDISC_DROP_MAX", 0x3_0002),
         ],
     );
-    // Of another kind: its numbers are no reasons of a subsystem that the kernel has.
+    // The kernel has no such subsystem, so the numbers of this enum are not its reasons.
     w.enumeration("rxrpc_drop_reason", &[("RXRPC_A", 1), ("RXRPC_B", 0x9_0001)]);
     w
 }
@@ -54,7 +54,7 @@ fn openvswitch() -> Vec<u8> {
     w.finish()
 }
 
-/// A folder that stands for `/sys/kernel/btf`, removed in the end.
+/// A folder in place of `/sys/kernel/btf`, removed when the value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -71,12 +71,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed stays for the system to clear.
+        // The system clears its temporary folder if the removal fails.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// `subsystem/name`
+/// The reason as `subsystem/name`.
 fn shown(reason: &Reason) -> String {
     format!("{}/{}", reason.subsystem, reason.name)
 }
@@ -188,7 +188,7 @@ fn the_running_kernel_names_its_reasons() {
 
 proptest! {
     #[test]
-    fn any_format_will_do(text: String, cut: prop::sample::Index) {
+    fn any_format_is_accepted(text: String, cut: prop::sample::Index) {
         format::parse(&text);
         format::parse(&format!("__print_symbolic(REC->reason,{text}"));
         format::parse(&FORMAT[..cut.index(FORMAT.len())]);

@@ -1,6 +1,6 @@
-//! What this process may do and what this kernel has, and what a reader can do about what is missing.
+//! The capabilities of this process, the features of this kernel, and the remedies for missing ones.
 //!
-//! The answers are read once ([`Facts::read`]); what follows from them is worked out without the system.
+//! [`Facts::read`] asks the system once. All conclusions follow from its answers without another system call.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::btf::VMLINUX;
 
-/// `CAP_BPF` (`include/uapi/linux/capability.h`): the last of the two that came with 5.8.
+/// `CAP_BPF` (`include/uapi/linux/capability.h`), the greater of the two capabilities that came with 5.8.
 const CAP_BPF: u32 = 39;
 
 /// The number of the first user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
@@ -22,17 +22,18 @@ const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 /// How far the kernel protects itself from root (`security/lockdown/lockdown.c`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lockdown {
-    /// Not at all, or the kernel has no such thing.
+    /// The kernel is not locked down, or has no lockdown.
     #[default]
     None,
-    /// Its code cannot be changed; nothing that we do is refused.
+    /// The kernel's code cannot be changed. This level refuses nothing that droptrace does.
     Integrity,
-    /// Nor can its memory be read by address: `bpf_probe_read_kernel` is refused, typed loads (`tp_btf`) are not.
+    /// The kernel's memory cannot be read by address either: `bpf_probe_read_kernel` is refused, typed loads (`tp_btf`)
+    /// are not.
     Confidentiality,
 }
 
 impl Lockdown {
-    /// From the text of `/sys/kernel/security/lockdown`: `none [integrity] confidentiality`.
+    /// Parses the text of `/sys/kernel/security/lockdown`: `none [integrity] confidentiality`.
     fn parse(text: &str) -> Self {
         let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
         match chosen.map(|(chosen, _)| chosen) {
@@ -43,30 +44,32 @@ impl Lockdown {
     }
 }
 
-/// What was found, once.
+/// The answers of the system, read once.
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on one another")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// What this process may do, within its user namespace.
+    /// The effective capabilities of this process, within its user namespace.
     pub capabilities: CapabilitySet,
-    /// The kernel has `CAP_BPF` and `CAP_PERFMON` (5.8 and later); before, `CAP_SYS_ADMIN` stands for both.
+    /// The kernel has `CAP_BPF` and `CAP_PERFMON` (5.8 and later). Older kernels require `CAP_SYS_ADMIN` in place of
+    /// both.
     pub knows_cap_bpf: bool,
-    /// Capabilities of another user namespace, as in a rootless container, do not count for BPF.
+    /// This process is in the initial user namespace. Capabilities of another user namespace, as in a rootless
+    /// container, do not count for BPF.
     pub initial_user_namespace: bool,
-    /// [`VMLINUX`] is there.
+    /// The file [`VMLINUX`] exists.
     pub has_btf: bool,
     /// The kernel has the system call `bpf` (it has the setting `kernel.unprivileged_bpf_disabled`).
     pub has_bpf: bool,
     /// How far the kernel protects itself.
     pub lockdown: Lockdown,
-    /// Memory that this process may lock, bytes; none where there is no limit.
+    /// The limit of memory that this process may lock, in bytes; `None` where there is no limit.
     pub locked_memory: Option<u64>,
-    /// This program's file, to grant capabilities to.
+    /// The path of this program, which capabilities can be granted to.
     pub program: PathBuf,
 }
 
 impl Facts {
-    /// Asks the system. What cannot be read counts as what most kernels have.
+    /// Asks the system. An answer that cannot be read counts as the one of most kernels.
     pub fn read() -> Self {
         let last_capability = fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
         let user_namespace = fs::read_link("/proc/self/ns/user");
@@ -86,7 +89,7 @@ impl Facts {
         }
     }
 
-    /// Names of the capabilities without which the kernel loads no tracing program, as far as they are missing.
+    /// The names of the missing capabilities that the kernel requires to load a tracing program.
     pub fn missing_capabilities(&self) -> Vec<&'static str> {
         let has = |wanted| self.capabilities.intersects(wanted | CapabilitySet::SYS_ADMIN);
         if !self.knows_cap_bpf {
@@ -96,13 +99,13 @@ impl Facts {
         wanted.into_iter().filter(|(_, capability)| !has(*capability)).map(|(name, _)| name).collect()
     }
 
-    /// May this process see the addresses of kernel functions? Else locations have no symbols, unless
-    /// `kernel.kptr_restrict` and `kernel.perf_event_paranoid` let everybody see them.
+    /// Returns whether this process may see the addresses of kernel functions. Without `CAP_SYSLOG`, locations have no
+    /// symbols, unless `kernel.kptr_restrict` and `kernel.perf_event_paranoid` show the addresses to all users.
     pub fn has_cap_syslog(&self) -> bool {
         self.capabilities.contains(CapabilitySet::SYSLOG)
     }
 
-    /// What is known beforehand to stand in the way of loading and attaching; the surest first.
+    /// The known obstacles to loading and attaching, the most certain one first.
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut found = Vec::new();
         if !self.has_bpf {
@@ -120,15 +123,16 @@ impl Facts {
         found
     }
 
-    /// Why the kernel may have refused to load or attach, given the number of the error that it answered with (none if
-    /// it is not known). Empty where the facts explain nothing, as when the verifier refused the program.
+    /// The possible causes of the kernel's refusal to load or attach. `errno` is the number of the kernel's error, and
+    /// `None` if it is not known. The result is empty where the facts explain nothing, as when the verifier refused the
+    /// program.
     pub fn explain_refusal(&self, errno: Option<i32>) -> Vec<Obstacle> {
         let mut found = self.obstacles();
         let refused = errno.is_some_and(|number| [libc::EPERM, libc::EACCES].contains(&number));
         if errno == Some(libc::ENOSYS) && self.has_bpf {
             found.insert(0, Obstacle::NoBpf);
         }
-        // The verifier says EINVAL: it does not know the helper then.
+        // The verifier answers EINVAL because under this lockdown it does not offer the helper.
         if (refused || errno == Some(libc::EINVAL)) && self.lockdown == Lockdown::Confidentiality {
             found.push(Obstacle::Lockdown);
         }
@@ -145,57 +149,57 @@ impl Facts {
     }
 }
 
-/// What stands in the way. Each says what is missing and what the reader can do.
+/// A cause that prevents loading or attaching. Each message names the missing part and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
-    /// No system call `bpf`.
+    /// The system call `bpf` is not available.
     #[error(
         "the system call bpf is off: this kernel was built without CONFIG_BPF_SYSCALL, or a seccomp filter of the \
          container hides it; use a kernel that has it, or let the container call bpf"
     )]
     NoBpf,
-    /// No type information.
+    /// The kernel's type information is not available.
     #[error(
         "{VMLINUX} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted; use a \
          kernel that has it (distribution kernels do)"
     )]
     NoBtf,
-    /// Not enough rights.
+    /// The process lacks capabilities.
     #[error("this process lacks {}; {grant}", missing.join(" and "))]
     Capabilities {
-        /// Their names.
+        /// The names of the missing capabilities.
         missing: Vec<&'static str>,
-        /// How to get them.
+        /// How to grant the capabilities.
         grant: Grant,
     },
-    /// The rights are those of another user namespace.
+    /// The capabilities are those of another user namespace.
     #[error(
         "this process has capabilities only within its own user namespace (a rootless container?), and BPF asks for \
          those of the host; run it on the host, or in a container without user namespace"
     )]
     UserNamespace,
-    /// Reading memory by address is refused.
+    /// The kernel refuses to read its memory by address.
     #[error(
         "the kernel is locked down (confidentiality), so programs may not read its memory by address; \
          /sys/kernel/security/lockdown shows the state, and only a start of the machine with another lockdown= changes it"
     )]
     Lockdown,
-    /// All that is known is in order.
+    /// All known conditions are met.
     #[error(
         "this process has the capabilities for it, so a policy refused: a security module (SELinux, AppArmor), a \
          seccomp filter of the container, or, before kernel 5.11, the limit on locked memory (ulimit -l, now {})",
         bytes(*locked_memory)
     )]
     Policy {
-        /// [`Facts::locked_memory`]
+        /// The same as [`Facts::locked_memory`].
         locked_memory: Option<u64>,
     },
 }
 
-/// How to get capabilities.
+/// How to grant capabilities to this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// In lower case, without `CAP_`.
+    /// The names of the capabilities in lower case, without `CAP_`.
     capabilities: &'static [&'static str],
     program: PathBuf,
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A modern kernel, and a process that may do all we need.
+/// A modern kernel, and a process with all capabilities that droptrace needs.
 fn good() -> Facts {
     Facts {
         capabilities: CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYSLOG,
@@ -23,14 +23,14 @@ fn text(obstacles: &[Obstacle]) -> String {
 }
 
 #[test]
-fn where_all_is_there_nothing_stands_in_the_way() {
+fn modern_kernel_and_capable_process_have_no_obstacle() {
     assert_eq!(good().obstacles(), []);
     assert_eq!(good().explain_refusal(Some(libc::EINVAL)), []);
     assert_eq!(good().explain_refusal(None), []);
 }
 
 #[test]
-fn missing_capabilities_are_named_with_every_way_to_get_them() {
+fn missing_capabilities_are_named_with_each_way_to_grant_them() {
     let text = text(&with_capabilities(CapabilitySet::SYSLOG).obstacles());
     assert_eq!(
         text,
@@ -52,17 +52,17 @@ fn each_capability_counts_for_itself() {
 }
 
 #[test]
-fn before_cap_bpf_it_takes_cap_sys_admin() {
+fn kernels_before_cap_bpf_need_cap_sys_admin() {
     let old = |capabilities| Facts { knows_cap_bpf: false, ..with_capabilities(capabilities) };
     assert!(old(CapabilitySet::SYS_ADMIN).missing_capabilities().is_empty());
-    // Bits that such a kernel does not know mean nothing there.
+    // Such a kernel does not know these bits, so they have no effect.
     let facts = old(CapabilitySet::BPF | CapabilitySet::PERFMON);
     assert_eq!(facts.missing_capabilities(), ["CAP_SYS_ADMIN"]);
     assert!(text(&facts.obstacles()).contains("setcap cap_sys_admin,cap_syslog+ep"), "{}", text(&facts.obstacles()));
 }
 
 #[test]
-fn symbols_take_a_capability_of_their_own() {
+fn symbols_need_cap_syslog() {
     assert!(good().has_cap_syslog());
     assert!(!with_capabilities(CapabilitySet::SYS_ADMIN).has_cap_syslog());
 }
@@ -75,7 +75,7 @@ fn capabilities_of_another_user_namespace_do_not_count() {
 }
 
 #[test]
-fn a_kernel_without_btf_or_bpf_is_told() {
+fn missing_btf_and_missing_bpf_are_reported() {
     let facts = Facts { has_btf: false, has_bpf: false, ..good() };
     assert_eq!(facts.obstacles(), [Obstacle::NoBpf, Obstacle::NoBtf]);
     let text = text(&facts.obstacles());
@@ -94,7 +94,7 @@ fn lockdown_explains_a_refusal_only() {
 }
 
 #[test]
-fn a_refusal_with_all_in_order_points_to_policies() {
+fn unexplained_refusal_points_to_policies() {
     let text_for = |locked_memory| text(&Facts { locked_memory, ..good() }.explain_refusal(Some(libc::EPERM)));
     assert!(text_for(Some(65_536)).contains("SELinux, AppArmor"), "{}", text_for(None));
     assert!(text_for(Some(65_536)).contains("now 64 KiB"), "{}", text_for(None));
@@ -102,7 +102,7 @@ fn a_refusal_with_all_in_order_points_to_policies() {
 }
 
 #[test]
-fn the_lockdown_file_marks_what_is_chosen() {
+fn lockdown_file_marks_the_chosen_level() {
     assert_eq!(Lockdown::parse("[none] integrity confidentiality\n"), Lockdown::None);
     assert_eq!(Lockdown::parse("none [integrity] confidentiality\n"), Lockdown::Integrity);
     assert_eq!(Lockdown::parse("none integrity [confidentiality]\n"), Lockdown::Confidentiality);
@@ -111,9 +111,9 @@ fn the_lockdown_file_marks_what_is_chosen() {
     }
 }
 
-/// The numbers that `/proc/self/status` gives must be those that the system call gave.
+/// The values in `/proc/self/status` must be those that the system call returned.
 #[test]
-fn the_running_process_is_read() {
+fn facts_of_the_running_process_match_proc_status() {
     let facts = Facts::read();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();

@@ -1,7 +1,7 @@
-//! Addresses of the kernel's code → function, offset, module.
+//! Resolves addresses of the kernel's code to function, offset and module.
 //!
-//! A reader of `/proc/kallsyms` of our own, and not `blazesym`: a location needs neither its debug information nor its
-//! user space. Measured on 6.18, 122 000 lines: 42 ms, of which the kernel takes 36 to write them, and 2.6 MB.
+//! This reads `/proc/kallsyms` without `blazesym`, because a location needs neither debug information nor user space.
+//! On 6.18 with 122 000 lines, a reading takes 42 ms, of which the kernel takes 36 ms to write the lines, and 2.6 MB.
 
 mod table;
 #[cfg(test)]
@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 use crate::domain::event::{Location, Symbol};
 use table::{Line, Table};
 
-/// Reading the table again takes tens of milliseconds, so a flood of unknown addresses must not ask for it each time.
+/// The least time between two readings. A reading takes tens of milliseconds, so a flood of unknown addresses must not
+/// cause one each time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The kernel's functions, read when the first address is asked for, and again when one is unknown (a module was
-/// loaded since).
+/// The kernel's functions. The table is read at the first address that is resolved, and again when an address is
+/// unknown, because a module may have been loaded since.
 pub struct Symbols {
     kallsyms: PathBuf,
     modules: PathBuf,
@@ -32,7 +33,8 @@ pub struct Symbols {
 
 struct Known {
     location: Arc<Location>,
-    /// Looked up in a table that was read after the address was first seen, or found: reading it again tells no more.
+    /// The address has a symbol, or the table was read after the address was first seen. Another reading would not
+    /// change the result.
     settled: bool,
 }
 
@@ -43,7 +45,7 @@ impl Default for Symbols {
 }
 
 impl Symbols {
-    /// Of the running kernel. Reads nothing yet.
+    /// The functions of the running kernel. The constructor reads nothing.
     pub fn new() -> Self {
         Self::from_files("/proc/kallsyms".into(), "/proc/modules".into())
     }
@@ -52,10 +54,11 @@ impl Symbols {
         Self { kallsyms, modules, table: Table::default(), read_at: None, known: HashMap::new() }
     }
 
-    /// Where a call returns to: `address` is the tracepoint's `location`. Equal addresses give the same `Arc`.
+    /// The location of a return address; `address` is the tracepoint's argument `location`. Equal addresses give the
+    /// same `Arc`.
     ///
-    /// Without a symbol where the kernel hides its addresses ([`Symbols::hidden`]) or no function of the kernel or a
-    /// loaded module stands there, as in a BPF program.
+    /// The location has no symbol where the kernel hides its addresses ([`Symbols::hidden`]), or where the address is
+    /// outside of the functions of the kernel and its loaded modules, as in a BPF program.
     pub fn resolve(&mut self, address: u64) -> Arc<Location> {
         match self.known.get(&address) {
             Some(known) if known.settled => Arc::clone(&known.location),
@@ -80,9 +83,9 @@ impl Symbols {
         Arc::clone(&known.location)
     }
 
-    /// Reads the table, and looks up again what was asked before: modules may have come and gone.
+    /// Reads the table, and looks up all earlier addresses again, because modules may have been loaded and removed.
     fn read(&mut self, now: Instant) {
-        // A kernel without modules has no such file; a table that cannot be read holds no symbols.
+        // A kernel without modules has no such file. A table that cannot be read has no symbols.
         let modules = std::fs::read(&self.modules).unwrap_or_default();
         self.table = File::open(&self.kallsyms)
             .and_then(|file| Table::read(BufReader::with_capacity(1 << 16, file), &modules))
@@ -97,8 +100,8 @@ impl Symbols {
         }
     }
 
-    /// Does the kernel show zeros in place of addresses (`kernel.kptr_restrict`, or no `CAP_SYSLOG`)? Then no location
-    /// has a symbol. Reads no more of the table than it must.
+    /// Returns whether the kernel shows zeros in place of addresses (`kernel.kptr_restrict`, or no `CAP_SYSLOG`). Then
+    /// no location has a symbol. Reads only as much of the table as it needs.
     pub fn hidden(&self) -> io::Result<bool> {
         if self.read_at.is_some() {
             return Ok(self.table.is_hidden());
@@ -115,7 +118,7 @@ impl Known {
     }
 }
 
-/// The address of the first function; per-CPU variables before it may well stand at 0.
+/// The address of the first function. Per-CPU variables come before it and may have the address 0.
 fn first_function(kallsyms: impl BufRead) -> io::Result<Option<u64>> {
     for line in kallsyms.split(b'\n') {
         if let Some(line) = Line::parse(&line?).filter(Line::is_function) {
@@ -125,7 +128,7 @@ fn first_function(kallsyms: impl BufRead) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// Looks an address up in recorded texts of `/proc/kallsyms` and `/proc/modules`; any bytes will do.
+/// Looks up an address in recorded texts of `/proc/kallsyms` and `/proc/modules`. Malformed text is not an error.
 pub fn look_up_in(kallsyms: &[u8], modules: &[u8], address: u64) -> Option<Symbol> {
     Table::read(kallsyms, modules).ok()?.find(address)
 }

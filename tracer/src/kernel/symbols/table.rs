@@ -6,23 +6,24 @@ use std::sync::Arc;
 
 use crate::domain::event::Symbol;
 
-/// Entries beyond these are left out. A kernel with all its drivers loaded has about 200 000.
+/// The greatest number of entries; later ones are left out. A kernel with all its drivers loaded has about 200 000.
 const MAX_ENTRIES: usize = 4 << 20;
-/// Longer lines are no symbols (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`, is 512).
+/// The greatest length of a line in bytes; longer lines are no symbols (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`, is
+/// 512).
 const MAX_LINE: u64 = 2048;
 
-/// In [`Entry::module`]: the kernel's own image.
+/// The value of [`Entry::module`] for the kernel's own image.
 const IMAGE: u16 = u16::MAX;
 
-/// A function's start.
+/// The start of a function.
 #[derive(Clone, Copy)]
 struct Entry {
     address: u64,
-    /// Where the name starts in the arena; a zero ends it.
+    /// The offset of the name in [`Table::names`], where a zero ends each name.
     name: u32,
-    /// Index into the modules, or [`IMAGE`].
+    /// The index into [`Table::modules`], or [`IMAGE`].
     module: u16,
-    /// Of several names for one address, the greatest is shown.
+    /// The rank of the name. The name with the greatest rank is shown if several have the same address.
     rank: u8,
 }
 
@@ -32,7 +33,7 @@ struct Module {
     end: u64,
 }
 
-/// One line of `/proc/kallsyms`: `ffffffff81000000 T _stext` or, of a module, with a tab and `[module]` behind.
+/// One line of `/proc/kallsyms`: `ffffffff81000000 T _stext`, for a module with a tab and `[module]` at the end.
 pub(super) struct Line<'a> {
     pub(super) address: u64,
     kind: u8,
@@ -55,18 +56,19 @@ impl<'a> Line<'a> {
         self.name
     }
 
-    /// Text or weak, global or local (`nm(1)`).
+    /// Returns whether the symbol is text or weak, global or local (`nm(1)`).
     pub(super) fn is_function(&self) -> bool {
         matches!(self.kind, b'T' | b't' | b'W' | b'w')
     }
 
-    /// Names the padding in front of a function, where no call stands: half of all lines.
+    /// Returns whether the name is that of the padding before a function, which contains no call. Half of all lines
+    /// are.
     fn is_padding(&self) -> bool {
         self.name.starts_with("__pfx_") || self.name.starts_with("__cfi_")
     }
 
-    /// Global before local. Least what the source does not call it: marks of the linker script, aliases of the early
-    /// start-up code, parts that the compiler split off.
+    /// The rank of a name: a global name is above a local one. Names that are not in the source are below all others:
+    /// marks of the linker script, aliases of the early start-up code, parts that the compiler split off.
     fn rank(&self) -> u8 {
         const MARKS: [&str; 4] = ["_text", "_stext", "_sinittext", "_einittext"];
         let name = self.name;
@@ -79,18 +81,18 @@ impl<'a> Line<'a> {
 #[derive(Default)]
 pub(super) struct Table {
     entries: Vec<Entry>,
-    /// All names, each closed by a zero: one allocation in place of 60 000.
+    /// All names, each with a zero at its end, in one allocation instead of 60 000.
     names: String,
     modules: Vec<Module>,
-    /// `_stext` and `_etext`, between which the image has its functions.
+    /// The addresses of `_stext` and `_etext`; the functions of the image are between them.
     text: (u64, u64),
     shown: bool,
     hidden: bool,
 }
 
 impl Table {
-    /// Reads `/proc/kallsyms` line by line (as a whole it has over 5 MB), and the text of `/proc/modules`. Lines that
-    /// make no sense are left out.
+    /// Reads `/proc/kallsyms` line by line (the whole file has over 5 MB), and the text of `/proc/modules`. Malformed
+    /// lines are left out.
     pub(super) fn read(mut kallsyms: impl BufRead, modules: &[u8]) -> io::Result<Self> {
         let mut table = Self { modules: parse_modules(modules), ..Self::default() };
         let mut line = Vec::new();
@@ -100,7 +102,8 @@ impl Table {
             }
             line.clear();
         }
-        // The kernel's order is by address already, but for modules; equal addresses then have the greatest rank first.
+        // The kernel's order is already by address, except for modules. The sort also puts the greatest rank of equal
+        // addresses first.
         table.entries.sort_by_key(|entry| (entry.address, Reverse(entry.rank)));
         table.entries.dedup_by_key(|entry| entry.address);
         table.entries.shrink_to_fit();
@@ -129,9 +132,10 @@ impl Table {
         self.entries.push(Entry { address: line.address, name, module, rank: line.rank() });
     }
 
-    /// Index of a module. What is none (`[bpf]`, `[__builtin__ftrace]`) has no known end, so its symbols are left out.
+    /// The index of a module. Names in brackets that are not modules (`[bpf]`, `[__builtin__ftrace]`) have no known
+    /// end, so their symbols are left out.
     fn module(&self, name: &str) -> Option<u16> {
-        // A module's symbols follow one another.
+        // The symbols of a module are consecutive.
         if let Some(last) = self.entries.last()
             && self.modules.get(usize::from(last.module)).is_some_and(|module| &*module.name == name)
         {
@@ -141,8 +145,8 @@ impl Table {
         u16::try_from(at).ok().filter(|at| *at != IMAGE)
     }
 
-    /// The function that a call returns to `address` in. The call ends before that address: where it is the function's
-    /// last instruction (the callee never returns), the address itself is another function's.
+    /// The function with the call that returns to `address`. The call ends before that address: if the call is the
+    /// function's last instruction (the callee never returns), the address itself belongs to another function.
     pub(super) fn find(&self, address: u64) -> Option<Symbol> {
         let call = address.checked_sub(1)?;
         let entry = self.entries[..self.entries.partition_point(|entry| entry.address <= call)].last()?;
@@ -157,16 +161,16 @@ impl Table {
         Some(Symbol { name: name.into(), offset: address - entry.address, module })
     }
 
-    /// The kernel shows zeros in place of addresses.
+    /// Returns whether the kernel shows zeros in place of addresses.
     pub(super) fn is_hidden(&self) -> bool {
         self.hidden && !self.shown
     }
 }
 
-/// Lines of `/proc/modules`: name, size in bytes, users, who they are, state, address.
+/// Reads the lines of `/proc/modules`: name, size in bytes, number of users, names of users, state, address.
 ///
-/// From 6.4 on a module's parts lie apart: the address is that of its functions, the size that of all parts. So the end
-/// is an upper bound, beyond which nothing of this module stands.
+/// From 6.4 on, the parts of a module are at separate addresses: the address is that of the module's functions, and the
+/// size is that of all parts. The end is therefore an upper bound for the module's functions.
 fn parse_modules(text: &[u8]) -> Vec<Module> {
     let parse = |line: &[u8]| {
         let words: Vec<&str> = std::str::from_utf8(line).ok()?.split_ascii_whitespace().collect();

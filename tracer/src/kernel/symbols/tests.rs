@@ -6,7 +6,7 @@ const KALLSYMS: &str = include_str!("../fixtures/kallsyms");
 const MODULES: &str = include_str!("../fixtures/modules");
 const HIDDEN: &str = include_str!("../fixtures/kallsyms-hidden");
 
-/// `name+offset [module]`, as the kernel prints addresses.
+/// The symbol as the kernel prints addresses: `name+offset [module]`.
 fn shown(symbol: Option<&Symbol>) -> String {
     symbol.map_or_else(String::new, |symbol| {
         let module = symbol.module.as_ref().map_or_else(String::new, |module| format!(" [{module}]"));
@@ -19,10 +19,10 @@ fn find(address: u64) -> String {
 }
 
 #[test]
-fn an_address_is_the_function_that_the_call_stands_in() {
+fn address_resolves_to_the_function_with_the_call() {
     assert_eq!(find(0xffff_ffff_8204_5697), "udp_queue_rcv_one_skb+0x1a7");
-    // A call in the first bytes, and one that is the last instruction of netlink_add_tap: it returns, on paper, to the
-    // padding of the next function.
+    // The first address follows a call in the function's first bytes. The last one follows a call that is the last
+    // instruction of netlink_add_tap, so the return address lies in the padding of the next function.
     assert_eq!(find(0xffff_ffff_81ef_b0d5), "netlink_add_tap+0x5");
     assert_eq!(find(0xffff_ffff_81ef_b180), "netlink_add_tap+0xb0");
     assert_eq!(find(0xffff_ffff_81ef_b190), "netlink_add_tap+0xc0");
@@ -45,7 +45,7 @@ fn a_name_of_the_source_is_better_than_a_mark_of_the_linker() {
 }
 
 #[test]
-fn modules_are_told_with_their_functions() {
+fn symbols_of_modules_have_the_module_name() {
     assert_eq!(find(0xffff_ffff_c0a0_1123), "veth_xmit+0x123 [veth]");
     assert_eq!(find(0xffff_ffff_c0a0_1801), "veth_exit.cold+0x1 [veth]", "only parts bear this name");
     assert_eq!(find(0xffff_ffff_c0b0_0100), "ovs_alias+0x100 [openvswitch]", "global before local");
@@ -55,7 +55,7 @@ fn modules_are_told_with_their_functions() {
 }
 
 #[test]
-fn what_is_no_module_has_no_known_end() {
+fn symbols_outside_of_modules_have_no_known_end() {
     assert_eq!(find(0xffff_ffff_c020_1010), "");
     assert_eq!(find(0xffff_ffff_c0c0_0010), "");
 }
@@ -71,7 +71,7 @@ fn the_order_of_lines_does_not_matter() {
     }
 }
 
-/// Files that stand for `/proc/kallsyms` and `/proc/modules`, removed in the end.
+/// Files in place of `/proc/kallsyms` and `/proc/modules`, removed when the value is dropped.
 struct Files(PathBuf);
 
 impl Files {
@@ -95,7 +95,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What cannot be removed stays for the system to clear.
+        // The system clears its temporary folder if the removal fails.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -140,7 +140,7 @@ fn an_address_that_stays_unknown_is_not_looked_for_again() {
 }
 
 #[test]
-fn hidden_addresses_are_told() {
+fn hidden_addresses_are_reported() {
     let files = Files::new("hidden", HIDDEN);
     let mut symbols = files.symbols();
     assert!(symbols.hidden().unwrap());
@@ -194,7 +194,7 @@ fn every_function_of_the_running_kernel_is_found_at_its_start() {
 
 proptest! {
     #[test]
-    fn any_text_will_do(kallsyms: Vec<u8>, modules: Vec<u8>, address: u64) {
+    fn any_text_is_accepted(kallsyms: Vec<u8>, modules: Vec<u8>, address: u64) {
         look_up_in(&kallsyms, &modules, address);
     }
 

@@ -8,7 +8,7 @@ fn name(text: &str) -> [u8; NAME] {
     bytes
 }
 
-/// What follows the header of a message: names, type and mask (0), reference count, flags.
+/// The bytes after the header of a message: names, type and mask (0), reference count, flags.
 fn header(names: [&str; 3], references: u32, flags: u32) -> Vec<u8> {
     let mut bytes = names.map(name).concat();
     bytes.extend([0, 0, references, flags].iter().flat_map(|number| number.to_ne_bytes()));
@@ -33,13 +33,13 @@ fn priority(priority: i32) -> Vec<u8> {
     attribute(1, &priority.to_ne_bytes())
 }
 
-/// `rfc4106(gcm(aes))` as a kernel with AES-NI tells it.
+/// The algorithm `rfc4106(gcm(aes))` as a kernel with AES-NI reports it.
 fn aead() -> Vec<u8> {
     let header = header(["rfc4106(gcm(aes))", "rfc4106-gcm-aesni", "aesni_intel"], 2, 0x2483);
     [header, priority(400), attribute(5, &report(&["aead", "<none>"], &[1, 16, 8]))].concat()
 }
 
-/// An algorithm of each kind, for what shows them.
+/// An algorithm of each kind, for tests of the output.
 pub(crate) fn algorithms() -> Vec<Algorithm> {
     let of = |names: [&str; 3], references, flags, rank, kind, report: &[u8]| {
         let bytes = [header(names, references, flags), priority(rank), attribute(kind, report)].concat();
@@ -96,7 +96,7 @@ fn sizes_of_each_kind() {
 }
 
 #[test]
-fn what_newer_kernels_append_is_no_error() {
+fn appended_fields_and_attributes_are_no_error() {
     let longer = report(&["shash"], &[64, 32, 7]);
     let bytes = [header(["a", "b", "c"], 1, 0), attribute(99, &[1, 2]), attribute(3, &longer), attribute(23, &[])];
     let found = Algorithm::parse(&bytes.concat()).unwrap();
@@ -112,15 +112,15 @@ fn a_name_without_an_end() {
 }
 
 #[test]
-fn what_is_cut_is_told_or_whole() {
+fn truncated_algorithm_is_malformed_or_whole() {
     let whole = aead();
-    // Whole are the header alone, and the header with its first attribute.
+    // A message is complete after the header, and after the first attribute.
     let wholes = [HEADER, HEADER + 8, whole.len()];
     for length in 0..whole.len() {
         let is_whole = Algorithm::parse(&whole[..length]).is_ok();
         assert_eq!(is_whole, wholes.contains(&length), "{length}");
     }
-    // Cut within its attribute, whose length says so.
+    // The message ends within an attribute whose length matches.
     for length in 0..NAME + 8 {
         let cut = [header(["a", "b", "c"], 1, 0), attribute(3, &report(&["shash"], &[64, 32])[..length])].concat();
         assert_eq!(Algorithm::parse(&cut), Err(SHORT), "{length}");

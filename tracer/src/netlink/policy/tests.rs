@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Operation 1, asked once by policy 0 and listing by policy 1.
+/// Operation 1 has policy 0 for single requests and policy 1 for lists.
 #[rustfmt::skip]
 const OPERATIONS: [u8; 32] = [
     0x06, 0x00, 0x01, 0x00, 0x15, 0x00, 0x00, 0x00, // CTRL_ATTR_FAMILY_ID: 21
@@ -12,7 +12,7 @@ const OPERATIONS: [u8; 32] = [
     0x08, 0x00, 0x02, 0x00, 0x01, 0x00, 0x00, 0x00, // CTRL_ATTR_POLICY_DUMP: 1
 ];
 
-/// Policy 0: attribute 1 holds attributes by policy 1.
+/// Policy 0: attribute 1 contains attributes with policy 1.
 #[rustfmt::skip]
 const NEST: [u8; 36] = [
     0x24, 0x00, 0x08, 0x80, // CTRL_ATTR_POLICY, nested
@@ -40,7 +40,7 @@ fn take(messages: &[&[u8]]) -> Result<Policies, Malformed> {
     Ok(policies)
 }
 
-/// Two policies, one within the other.
+/// Two policies, one nested in the other.
 pub(crate) fn nested() -> Policies {
     take(&[&OPERATIONS, &NEST, &NUMBER]).unwrap()
 }
@@ -88,7 +88,7 @@ fn unsigned_bounds_lengths_masks_and_types_to_come() {
     assert_eq!((parsed.minimum_length, parsed.maximum_length, parsed.mask), (Some(2), Some(15), Some(3)));
 }
 
-/// A kernel before 5.10 has one policy for the family, and names no operations.
+/// A kernel before 5.10 has one policy for the family, and reports no operations.
 #[test]
 fn without_operations_the_first_policy_is_for_all() {
     let policies = take(&[&NUMBER, &NEST]).unwrap();
@@ -129,7 +129,7 @@ fn the_depth_is_bounded() {
 }
 
 #[test]
-fn what_is_cut_is_refused_or_lacks_a_part() {
+fn truncated_messages_are_refused_or_lack_a_part() {
     let whole = [&OPERATIONS[..], &NEST, &NUMBER];
     for (cut, message) in whole.iter().enumerate() {
         for length in 0..message.len() {
@@ -154,7 +154,7 @@ proptest! {
     }
 }
 
-/// Operation 0 in place of one that only lists, as kernels since 6.2 have it.
+/// Operation 0 in place of one that can only list, as kernels since 6.2 report it.
 #[rustfmt::skip]
 const UNNUMBERED: [u8; 16] = [
     0x10, 0x00, 0x09, 0x80, // CTRL_ATTR_OP_POLICY, nested
@@ -163,32 +163,32 @@ const UNNUMBERED: [u8; 16] = [
 ];
 
 #[test]
-fn an_operation_that_only_lists_gets_its_number_back() {
+fn list_operation_gets_its_number_back() {
     let (both, lists, other) = (Operation::of(1, 0xe), Operation::of(10, 0xc), Operation::of(11, 0xc));
-    let told = take(&[&OPERATIONS, &UNNUMBERED, &NUMBER]).unwrap();
-    let mut policies = told.clone();
+    let reported = take(&[&OPERATIONS, &UNNUMBERED, &NUMBER]).unwrap();
+    let mut policies = reported.clone();
     policies.number(&[both, lists]);
     assert_eq!(policies.roots(lists), Roots { does: None, dumps: Some(1) });
     assert_eq!(policies.roots(both), Roots { does: Some(0), dumps: Some(1) });
-    // Which of two it is cannot be known.
-    let mut policies = told.clone();
+    // With two candidates, the number is ambiguous.
+    let mut policies = reported.clone();
     policies.number(&[both, lists, other]);
-    assert_eq!(policies, told);
+    assert_eq!(policies, reported);
 }
 
 #[test]
-fn an_operation_that_is_0_indeed() {
+fn operation_with_number_0_keeps_its_number() {
     let (zero, both, lists) = (Operation::of(0, 0xc), Operation::of(1, 0xe), Operation::of(2, 0xc));
-    let told = take(&[&OPERATIONS, &UNNUMBERED, &NUMBER]).unwrap();
-    // Alone, or before 6.2 with another that is not told.
+    let reported = take(&[&OPERATIONS, &UNNUMBERED, &NUMBER]).unwrap();
+    // Operation 0 is the only candidate, or another candidate is not reported, as before 6.2.
     for operations in [&[zero, both][..], &[zero, both, lists]] {
-        let mut policies = told.clone();
+        let mut policies = reported.clone();
         policies.number(operations);
         assert_eq!(policies.roots(zero), Roots { does: None, dumps: Some(1) });
         assert_eq!(policies.roots(both), Roots { does: Some(0), dumps: Some(1) });
         assert_eq!(policies.roots(lists), Roots::default());
     }
-    // Since 6.2 with another that is 0 here too.
+    // Since 6.2, another operation is reported as 0 too.
     let mut policies = take(&[&OPERATIONS, &UNNUMBERED, &UNNUMBERED, &NUMBER]).unwrap();
     policies.number(&[zero, both, lists]);
     assert_eq!((policies.roots(zero).dumps, policies.roots(lists).dumps), (Some(1), Some(1)));
@@ -196,7 +196,7 @@ fn an_operation_that_is_0_indeed() {
 }
 
 #[test]
-fn this_kernels_controller_checks_what_is_asked_for() {
+fn policies_of_the_running_controller_are_read() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut connection = Connection::open().unwrap();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::netlink::{Family, Group, nested_policies};
 
-/// As `drop_monitor` registers itself, in part.
+/// The family that `drop_monitor` registers, in part.
 pub(in crate::cli::netlink) fn net_dm() -> Details {
     let group = Group { name: "events".into(), id: 10 };
     Details {
@@ -36,7 +36,7 @@ fn a_tree_of_many_depths() {
 }
 
 #[test]
-fn bounds_are_told_where_they_say_something() {
+fn bounds_are_shown_unless_the_type_implies_them() {
     let number = |kind, minimum, maximum| {
         describe(&AttributePolicy {
             kind,
