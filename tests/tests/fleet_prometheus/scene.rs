@@ -40,7 +40,7 @@ impl Host {
 
     /// What Prometheus calls it.
     pub(crate) fn name(&self) -> String {
-        format!("{}:9870", self.address)
+        format!("{}:23870", self.address)
     }
 
     /// Whether its agent runs.

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::args::AgentArgs;
+use super::args::{AgentArgs, DEFAULT_PORT};
 use super::listen;
 use super::stop::Stop;
 use crate::domain::event::{DropEvent, Timestamp};
@@ -105,10 +105,12 @@ async fn start(settings: &Settings) -> Result<Session> {
 /// Why the agent cannot listen, and the way out.
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     let way_out = match error.kind() {
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE; the default is 9870)",
-        io::ErrorKind::AddrInUse => " (`ss -ltnp` shows which process does)",
-        io::ErrorKind::AddrNotAvailable => " (`ip address` lists the addresses of this host)",
-        _ => "",
+        io::ErrorKind::PermissionDenied => {
+            format!(" (ports below 1024 need CAP_NET_BIND_SERVICE; the default is {DEFAULT_PORT})")
+        }
+        io::ErrorKind::AddrInUse => " (`ss -ltnp` shows which process does)".into(),
+        io::ErrorKind::AddrNotAvailable => " (`ip address` lists the addresses of this host)".into(),
+        _ => String::new(),
     };
     format!("--listen {address}: cannot listen there{way_out}")
 }

@@ -9,7 +9,7 @@ use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
-use crate::cli::args::{AgentArgs, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
+use crate::cli::args::{AgentArgs, CommonArgs, DEFAULT_PORT, Format, Knobs, Mode, OtlpKnobs, Source};
 use crate::files::{self, MAX_SETTINGS};
 use crate::metrics::web_config::WebConfig;
 use crate::render::output::ColorChoice;
@@ -46,7 +46,7 @@ impl Settings {
             knobs = knobs.or(file);
         }
         Ok(Self {
-            listen: knobs.listen.unwrap_or((Ipv4Addr::LOCALHOST, 9870).into()),
+            listen: knobs.listen.unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
             listen_insecure: knobs.listen_insecure,
             web_config: knobs.web_config,
             interval: knobs.interval.unwrap_or(Duration::from_secs(10)),

@@ -12,15 +12,18 @@ pub use otlp::OtlpKnobs;
 
 use super::{Source, units};
 
+/// The port that the agent listens on unless another is typed (docs/agent.md has the reason for this one).
+pub const DEFAULT_PORT: u16 = 23_870;
+
 /// Metrics that are older are stale.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   droptrace agent &
-  curl http://127.0.0.1:9870/metrics
+  curl http://127.0.0.1:23870/metrics
   droptrace agent --config /etc/droptrace/agent.toml
-  droptrace agent --listen 0.0.0.0:9870 --web-config web.yml
+  droptrace agent --listen 0.0.0.0:23870 --web-config web.yml
   droptrace agent --otlp http://prometheus:9090/api/v1/otlp
 
 The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options on the command line \
@@ -49,7 +52,7 @@ pub struct AgentArgs {
 /// Options that may be typed or stand in a file, under the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knobs {
-    /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:9870]
+    /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:23870]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = units::address)]
     pub listen: Option<SocketAddr>,
 

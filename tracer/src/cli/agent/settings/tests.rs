@@ -39,8 +39,26 @@ impl Drop for File {
 #[test]
 fn what_is_usual() {
     let usual = settings("droptrace agent");
-    assert_eq!((usual.listen.to_string().as_str(), usual.max_series), ("127.0.0.1:9870", 500));
+    assert_eq!((usual.listen, usual.max_series), ((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), 500));
     assert_eq!((usual.interval, usual.source, usual.map_entries), (Duration::from_secs(10), Source::Auto, 8192));
+}
+
+/// The help of the agent, as `--help` prints it.
+fn help() -> String {
+    Cli::try_parse_from(["droptrace", "agent", "--help"]).unwrap_err().to_string()
+}
+
+#[test]
+fn the_default_port_is_the_same_everywhere() {
+    let wrong = crate::render::units::address("here").unwrap_err();
+    let packaged = include_str!("../../../../../packaging/systemd/agent.toml");
+    let docs = [include_str!("../../../../../docs/agent.md"), include_str!("../../../../../docs/fleet.md")];
+    for text in [&*help(), &*wrong, packaged, docs[0], docs[1]] {
+        assert!(text.contains(&format!(":{DEFAULT_PORT}")), "{text}");
+    }
+    for (text, listens) in [(&*help(), "127.0.0.1:"), (packaged, "#listen = \"127.0.0.1:")] {
+        assert!(text.contains(&format!("{listens}{DEFAULT_PORT}")), "{text}");
+    }
 }
 
 #[test]
