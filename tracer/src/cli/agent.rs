@@ -58,7 +58,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let mut session = start(&settings).await?;
     let (figures, latest) = watch::channel(Arc::default());
     let mut agent = Agent {
-        collector: Collector::new(facts(&session, started_at), settings.max_series),
+        collector: Collector::new(facts(&session, started_at), settings.told()),
         work: Work::default(),
         read_at: None,
         tally: server.tally(),

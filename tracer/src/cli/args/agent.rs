@@ -72,6 +72,10 @@ pub struct Knobs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub max_series: Option<u16>,
 
+    /// Tell drop sites within a function apart, by the label `offset`: bytes from the function's start
+    #[arg(long)]
+    pub offset_label: bool,
+
     /// Capture backend; auto selects the first that works, and reports what it loses [default: auto]
     #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
     #[arg(value_name = "auto|ebpf|net-dm")]
@@ -96,13 +100,25 @@ impl Knobs {
     /// These, and for what they leave open, those.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        let Self { listen, listen_insecure, web_config, interval, max_series, source, netns, map_entries, otlp } = self;
+        let Self {
+            listen,
+            listen_insecure,
+            web_config,
+            interval,
+            max_series,
+            offset_label,
+            source,
+            netns,
+            map_entries,
+            otlp,
+        } = self;
         Self {
             listen: listen.or(other.listen),
             listen_insecure: listen_insecure || other.listen_insecure,
             web_config: web_config.or(other.web_config),
             interval: interval.or(other.interval),
             max_series: max_series.or(other.max_series),
+            offset_label: offset_label || other.offset_label,
             source: source.or(other.source),
             netns: netns.or(other.netns),
             map_entries: map_entries.or(other.map_entries),
