@@ -86,6 +86,7 @@ const PROOFS: &[Proof] = &[
     proof("agent", &["--web-config"], "agent/web.rs", "tls_and_passwords"),
     proof("agent", &["--interval"], AGENT, "totals_are_read_at_an_interval"),
     proof("agent", &["--max-series"], "agent/counts.rs", "what_has_no_series_is_in_the_one_for_others"),
+    proof("agent", &["--offset-label"], "agent/counts.rs", "offsets_are_told_if_asked_for"),
     proof("agent", &["--source"], AGENT, "an_agent_has_a_source"),
     proof("agent", &["--netns"], AGENT, "an_agent_looks_at_one_namespace"),
     proof("agent", &["--map-entries"], "agent/counts.rs", "places_without_room_are_counted_by_reason"),

@@ -16,6 +16,7 @@ use tests::trials::trial_as_root;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("counts_as_the_kernel_does", counts_as_the_kernel_does),
+        trial_as_root("offsets_are_told_if_asked_for", offsets_are_told_if_asked_for),
         trial_as_root("a_namespace_that_vanishes_keeps_its_count", a_namespace_that_vanishes_keeps_its_count),
         trial_as_root("what_has_no_series_is_in_the_one_for_others", what_has_no_series_is_in_the_one_for_others),
         trial_as_root("places_without_room_are_counted_by_reason", places_without_room_are_counted_by_reason),
@@ -53,12 +54,30 @@ fn is_told_well(scrape: &Scrape, labels: &[(&str, &str)]) -> Result<()> {
     for sample in scrape.of("droptrace_dropped_packets_total", labels) {
         let told = ["interface_class", "protocol"].map(|label| sample.label(label));
         ensure!(told == ["loopback", "ipv4"] && !sample.label("symbol").is_empty(), "{sample:?}");
-        ensure!(sample.label("offset").starts_with("0x"), "{sample:?}");
+        ensure!(sample.labels.iter().all(|(label, _)| label != "offset"), "{sample:?}");
         ensure!(sample.labels.iter().all(|(_, value)| !value.contains("ffff")), "an address: {sample:?}");
     }
     let lost = scrape.sum("droptrace_ledger_drops_total", &[("account", "lost")]);
     let is_unknown = scrape.sum("droptrace_loss_unknown", &[]) == 1;
     ensure!(lost == 0 && !is_unknown, "{lost} lost, unknown: {is_unknown}");
+    Ok(())
+}
+
+fn offsets_are_told_if_asked_for() -> Result<()> {
+    let (storm, netns) = named_storm("offsets")?;
+    let (with, without) = (Agent::start(&["--offset-label"])?, Agent::start(&[])?);
+    storm.send(2_000)?;
+    let labels = [("netns", netns.as_str()), ("symbol", "udp_queue_rcv_one_skb")];
+    let (with, without) = (with.settled()?, without.settled()?);
+    with.check_sum()?;
+    without.check_sum()?;
+    let sums = [&with, &without].map(|scrape| scrape.sum("droptrace_dropped_packets_total", &labels));
+    ensure!(sums[0] > 0 && sums[0] == sums[1], "{sums:?}");
+    let has_offset = |scrape: &Scrape| {
+        let mut series = scrape.of("droptrace_dropped_packets_total", &labels);
+        series.all(|sample| sample.label("offset").starts_with("0x"))
+    };
+    ensure!(has_offset(&with) && !has_offset(&without), "{with:?} {without:?}");
     Ok(())
 }
 

@@ -132,7 +132,9 @@ fn written(stories: &[Story]) -> Result<String> {
                 let Some((start, _)) = story.heard(at) else { continue };
                 let (value, name) = (state(start, place, at), story.name);
                 if value > 0 {
-                    let labels = format!("job=\"d\",instance=\"{name}\",reason=\"R{place}\",netns=\"own\"");
+                    // Some agents tell it, others do not.
+                    let offset = if start % 20 == 0 { ",offset=\"0x10\"" } else { "" };
+                    let labels = format!("job=\"d\",instance=\"{name}\",reason=\"R{place}\",netns=\"own\"{offset}");
                     writeln!(text, "droptrace_dropped_packets_total{{{labels}}} {value} {}", at + EPOCH)?;
                 }
             }

@@ -40,7 +40,7 @@ impl Host {
 
     /// What Prometheus calls it.
     pub(crate) fn name(&self) -> String {
-        format!("{}:9870", self.address)
+        format!("{}:23870", self.address)
     }
 
     /// Whether its agent runs.
@@ -51,7 +51,12 @@ impl Host {
     /// Starts its agent, and waits until it counts.
     pub(crate) fn start_agent(&mut self) -> Result<()> {
         let listen = self.name();
-        let words = ["agent", "--netns", "self", "--listen", &listen, "--listen-insecure", "--interval", "100ms"];
+        let mut words =
+            vec!["agent", "--netns", "self", "--listen", &listen, "--listen-insecure", "--interval", "100ms"];
+        // Agents with and without it are of one fleet.
+        if self.address.octets()[2].is_multiple_of(2) {
+            words.push("--offset-label");
+        }
         let mut agent = self.storm.host.run(|| Droptrace::spawn(&mut command(&words)?))?;
         agent.await_attached()?;
         self.agent = Some(agent);

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::args::AgentArgs;
+use super::args::{AgentArgs, DEFAULT_PORT};
 use super::listen;
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::identity::netns;
@@ -55,7 +55,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let mut session = start(&settings).await?;
     let (figures, latest) = watch::channel(Arc::default());
     let mut agent = Agent {
-        collector: Collector::new(facts(&session, started_at), settings.max_series),
+        collector: Collector::new(facts(&session, started_at), settings.told()),
         work: Work::default(),
         read_at: None,
         tally: server.tally(),
@@ -104,10 +104,12 @@ async fn start(settings: &Settings) -> Result<Session> {
 /// Why the agent cannot listen, and the way out.
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     let way_out = match error.kind() {
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE; the default is 9870)",
-        io::ErrorKind::AddrInUse => " (`ss -ltnp` shows which process does)",
-        io::ErrorKind::AddrNotAvailable => " (`ip address` lists the addresses of this host)",
-        _ => "",
+        io::ErrorKind::PermissionDenied => {
+            format!(" (ports below 1024 need CAP_NET_BIND_SERVICE; the default is {DEFAULT_PORT})")
+        }
+        io::ErrorKind::AddrInUse => " (`ss -ltnp` shows which process does)".into(),
+        io::ErrorKind::AddrNotAvailable => " (`ip address` lists the addresses of this host)".into(),
+        _ => String::new(),
     };
     format!("--listen {address}: cannot listen there{way_out}")
 }

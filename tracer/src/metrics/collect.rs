@@ -8,7 +8,7 @@ use super::figures::{Family, Figures, Kind, Sample, Value};
 use super::ledger::Accounts;
 use super::place::{Spot, Surroundings, overflow_labels};
 use super::process;
-use super::series::{LABELS, Labels, Series, Sum};
+use super::series::{LABELS, Labels, OFFSET, Series, Sum};
 use crate::domain::event::{DropTotal, Timestamp};
 use crate::domain::report::{Host, SourceReport, StatReport};
 use crate::run::{CaptureBackend, Session, UnavailableBackends};
@@ -45,6 +45,15 @@ pub struct Work {
     pub encode_duration: Duration,
 }
 
+/// What is told of drops.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// At most so many series.
+    pub max_series: usize,
+    /// Whether series have the label `offset`.
+    pub has_offsets: bool,
+}
+
 /// Counts on from reading to reading.
 #[derive(Debug)]
 pub struct Collector {
@@ -59,12 +68,12 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Nothing is counted yet; at most `max_series` series of drops will be.
-    pub fn new(facts: Facts, max_series: usize) -> Self {
+    /// Nothing is counted yet.
+    pub fn new(facts: Facts, told: Told) -> Self {
         Self {
-            surroundings: Surroundings::new(facts.own_netns),
+            surroundings: Surroundings::new(facts.own_netns, told.has_offsets),
             facts,
-            series: Series::new(max_series),
+            series: Series::new(told.max_series),
             accounts: Accounts::default(),
             backend: None,
             sources: vec![],
@@ -109,8 +118,9 @@ impl Collector {
     }
 
     fn drops(&self) -> [Family; 2] {
+        let is_told = |name: &str| name != OFFSET || self.surroundings.has_offsets;
         let sample = |labels: &Labels, count| Sample {
-            labels: LABELS.into_iter().zip(labels.iter().cloned()).collect(),
+            labels: LABELS.into_iter().zip(labels.iter().cloned()).filter(|(name, _)| is_told(name)).collect(),
             value: Value::Count(count),
         };
         let bytes = self.series.iter().filter_map(|(labels, sum)| Some(sample(labels, sum.bytes?)));

@@ -47,12 +47,14 @@ impl From<&Place> for Spot {
 pub(super) struct Surroundings {
     /// Inode number; 0 when not known.
     pub(super) netns: u32,
+    /// Whether labels tell how far from the function's start a place is.
+    pub(super) has_offsets: bool,
     devices: Vec<Device>,
 }
 
 impl Surroundings {
-    pub(super) const fn new(netns: u32) -> Self {
-        Self { netns, devices: vec![] }
+    pub(super) const fn new(netns: u32, has_offsets: bool) -> Self {
+        Self { netns, has_offsets, devices: vec![] }
     }
 
     /// Values for the labels of a place. Devices are looked up anew where one is not known yet.
@@ -63,7 +65,7 @@ impl Surroundings {
             reason,
             subsystem,
             symbol.map_or_else(nothing, |symbol| Arc::clone(&symbol.name)),
-            symbol.map_or_else(nothing, |symbol| format!("{:#x}", symbol.offset).into()),
+            symbol.filter(|_| self.has_offsets).map_or_else(nothing, |symbol| format!("{:#x}", symbol.offset).into()),
             symbol.and_then(|symbol| symbol.module.clone()).unwrap_or_else(nothing),
             self.class(place).map_or_else(nothing, Into::into),
             self.namespace(place),
@@ -143,13 +145,19 @@ mod tests {
     }
 
     fn labels(place: &Place) -> [String; 8] {
-        Surroundings::new(8).labels(place).map(|label| label.to_string())
+        Surroundings::new(8, true).labels(place).map(|label| label.to_string())
     }
 
     #[test]
     fn a_place_is_told_without_addresses_and_numbers() {
         let expected = ["NO_SOCKET", "core", "udp_rcv", "0x1a7", "ipv4", "loopback", "blue", "ipv4"];
         assert_eq!(labels(&place()), expected);
+    }
+
+    #[test]
+    fn offsets_are_told_if_asked_for() {
+        let told = Surroundings::new(8, false).labels(&place()).map(|label| label.to_string());
+        assert_eq!(told, ["NO_SOCKET", "core", "udp_rcv", "", "ipv4", "loopback", "blue", "ipv4"]);
     }
 
     #[test]

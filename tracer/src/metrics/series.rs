@@ -9,7 +9,10 @@ use foldhash::fast::RandomState;
 
 /// Names of the labels.
 pub const LABELS: [&str; 8] =
-    ["reason", "subsystem", "symbol", "offset", "module", "interface_class", "netns", "protocol"];
+    ["reason", "subsystem", "symbol", OFFSET, "module", "interface_class", "netns", "protocol"];
+
+/// The label that is told only if it is asked for: it multiplies the series, and changes with each build of the kernel.
+pub const OFFSET: &str = "offset";
 
 /// Value of each label of the series for all others.
 pub const OTHER: &str = "other";

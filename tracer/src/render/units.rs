@@ -31,7 +31,7 @@ where
 
 /// Where to listen.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:9870, 0.0.0.0:9870 or [::1]:9870".into())
+    text.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:23870, 0.0.0.0:23870 or [::1]:23870".into())
 }
 
 /// A time span between two readings.

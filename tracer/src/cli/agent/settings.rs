@@ -9,8 +9,9 @@ use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
-use crate::cli::args::{AgentArgs, CommonArgs, Format, Knobs, Mode, OtlpKnobs, Source};
+use crate::cli::args::{AgentArgs, CommonArgs, DEFAULT_PORT, Format, Knobs, Mode, OtlpKnobs, Source};
 use crate::files::{self, MAX_SETTINGS};
+use crate::metrics::collect::Told;
 use crate::metrics::web_config::WebConfig;
 use crate::render::output::ColorChoice;
 
@@ -21,7 +22,8 @@ pub(super) struct Settings {
     listen_insecure: bool,
     web_config: Option<PathBuf>,
     pub(super) interval: Duration,
-    pub(super) max_series: usize,
+    max_series: usize,
+    offset_label: bool,
     source: Source,
     netns: Option<String>,
     map_entries: u32,
@@ -46,17 +48,23 @@ impl Settings {
             knobs = knobs.or(file);
         }
         Ok(Self {
-            listen: knobs.listen.unwrap_or((Ipv4Addr::LOCALHOST, 9870).into()),
+            listen: knobs.listen.unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
             listen_insecure: knobs.listen_insecure,
             web_config: knobs.web_config,
             interval: knobs.interval.unwrap_or(Duration::from_secs(10)),
             max_series: knobs.max_series.unwrap_or(500).into(),
+            offset_label: knobs.offset_label,
             source: knobs.source.unwrap_or_default(),
             netns: knobs.netns,
             map_entries: knobs.map_entries.unwrap_or_else(default_room),
             otlp: knobs.otlp,
             verbose: args.verbose,
         })
+    }
+
+    /// What is told of drops.
+    pub(super) const fn told(&self) -> Told {
+        Told { max_series: self.max_series, has_offsets: self.offset_label }
     }
 
     /// How scrapes are encrypted and who may scrape.
@@ -83,6 +91,7 @@ impl Settings {
         let differs = [
             ("listen", self.listen != before.listen),
             ("max-series", self.max_series != before.max_series),
+            ("offset-label", self.offset_label != before.offset_label),
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
             ("map-entries", self.map_entries != before.map_entries),
@@ -94,13 +103,13 @@ impl Settings {
 
     /// What counts when these are followed by `new` ones while the agent runs.
     pub(super) fn reloaded(&self, new: Self) -> Self {
-        let Self { listen, max_series, source, map_entries, .. } = *self;
+        let Self { listen, max_series, offset_label, source, map_entries, .. } = *self;
         let mut otlp = new.otlp;
         otlp.otlp_logs_rate = self.otlp.otlp_logs_rate;
         if self.otlp.otlp_logs.is_none() {
             (otlp.otlp_logs, otlp.otlp_logs_headers_file) = (None, None);
         }
-        Self { listen, max_series, source, netns: self.netns.clone(), map_entries, otlp, ..new }
+        Self { listen, max_series, offset_label, source, netns: self.netns.clone(), map_entries, otlp, ..new }
     }
 
     /// As if typed for another command.

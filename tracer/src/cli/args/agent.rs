@@ -12,15 +12,18 @@ pub use otlp::OtlpKnobs;
 
 use super::{Source, units};
 
+/// The port that the agent listens on unless another is typed (docs/agent.md has the reason for this one).
+pub const DEFAULT_PORT: u16 = 23_870;
+
 /// Metrics that are older are stale.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   droptrace agent &
-  curl http://127.0.0.1:9870/metrics
+  curl http://127.0.0.1:23870/metrics
   droptrace agent --config /etc/droptrace/agent.toml
-  droptrace agent --listen 0.0.0.0:9870 --web-config web.yml
+  droptrace agent --listen 0.0.0.0:23870 --web-config web.yml
   droptrace agent --otlp http://prometheus:9090/api/v1/otlp
 
 The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options on the command line \
@@ -49,7 +52,7 @@ pub struct AgentArgs {
 /// Options that may be typed or stand in a file, under the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knobs {
-    /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:9870]
+    /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:23870]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = units::address)]
     pub listen: Option<SocketAddr>,
 
@@ -68,6 +71,10 @@ pub struct Knobs {
     /// Limit of the series of drops; all further drops are in one series for all others [default: 500]
     #[arg(long, value_name = "N", value_parser = units::number::<u16>(1..=10_000))]
     pub max_series: Option<u16>,
+
+    /// Tell drop sites within a function apart, by the label `offset`: bytes from the function's start
+    #[arg(long)]
+    pub offset_label: bool,
 
     /// Capture backend; auto selects the first that works, and reports what it loses [default: auto]
     #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
@@ -93,13 +100,25 @@ impl Knobs {
     /// These, and for what they leave open, those.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        let Self { listen, listen_insecure, web_config, interval, max_series, source, netns, map_entries, otlp } = self;
+        let Self {
+            listen,
+            listen_insecure,
+            web_config,
+            interval,
+            max_series,
+            offset_label,
+            source,
+            netns,
+            map_entries,
+            otlp,
+        } = self;
         Self {
             listen: listen.or(other.listen),
             listen_insecure: listen_insecure || other.listen_insecure,
             web_config: web_config.or(other.web_config),
             interval: interval.or(other.interval),
             max_series: max_series.or(other.max_series),
+            offset_label: offset_label || other.offset_label,
             source: source.or(other.source),
             netns: netns.or(other.netns),
             map_entries: map_entries.or(other.map_entries),

@@ -308,10 +308,10 @@ mod tests {
     #[test]
     fn agents_are_named_exactly() {
         let scope = scope(&[]).unwrap();
-        let agents = [["d".to_owned(), "h.1:9870".to_owned()], ["d".to_owned(), "a\"\\\n".to_owned()]];
+        let agents = [["d".to_owned(), "h.1:23870".to_owned()], ["d".to_owned(), "a\"\\\n".to_owned()]];
         assert_eq!(
             scope.lives(&agents.iter().map(<[String; 2]>::as_slice), HOUR),
-            r#"droptrace_start_time_seconds{job=~"d",instance=~"a\"\\\\\n|h\\.1:9870"}[3600s]"#
+            r#"droptrace_start_time_seconds{job=~"d",instance=~"a\"\\\\\n|h\\.1:23870"}[3600s]"#
         );
         let term = Term { at: 1.5, agent: &agents[1] };
         assert_eq!(

@@ -20,6 +20,10 @@ fn facts() -> Facts {
     }
 }
 
+const fn told(max_series: usize) -> Told {
+    Told { max_series, has_offsets: false }
+}
+
 fn reason(name: &str) -> Arc<Reason> {
     Reason { value: Some(3), subsystem: "core".into(), name: name.into() }.into()
 }
@@ -84,7 +88,7 @@ fn sums(collector: &Collector) -> (u64, u64) {
 #[test]
 fn the_sum_of_all_series_is_that_of_the_ledger() {
     for limit in [1, 2, 3, 500] {
-        let mut collector = Collector::new(facts(), limit);
+        let mut collector = Collector::new(facts(), told(limit));
         for factor in [1, 2, 7] {
             let drops = vec![total("A", 7, 10 * factor), total("B", 7, 5 * factor), total("B", 8, factor)];
             collector.take(&report(drops, 3 * factor), CaptureBackend::Ebpf(Mode::RawTracepoint));
@@ -101,7 +105,7 @@ fn the_sum_of_all_series_is_that_of_the_ledger() {
 
 #[test]
 fn what_drops_most_has_a_series_of_its_own() {
-    let mut collector = Collector::new(facts(), 2);
+    let mut collector = Collector::new(facts(), told(2));
     let drops = vec![total("A", 7, 1), total("B", 7, 50), total("C", 7, 2)];
     collector.take(&report(drops, 0), CaptureBackend::Ebpf(Mode::TpBtf));
     let figures = collector.figures(&Work::default());
@@ -114,9 +118,35 @@ fn what_drops_most_has_a_series_of_its_own() {
     assert_eq!(bytes, [300, 5000]);
 }
 
+/// Drops at another distance from the start of the same function.
+fn elsewhere(total: &DropTotal) -> DropTotal {
+    let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 99, module: None };
+    let location = Location { address: 2, symbol: Some(symbol), trap_group: None };
+    DropTotal { place: Place { location: location.into(), ..(*total.place).clone() }.into(), ..total.clone() }
+}
+
+#[test]
+fn series_that_differ_by_offset_alone_are_one_unless_it_is_asked_for() {
+    let drops = |factor| vec![total("A", 7, 10 * factor), elsewhere(&total("A", 7, factor))];
+    for (has_offsets, expected) in [(false, vec![(None, 22)]), (true, vec![(Some("0x10"), 20), (Some("0x63"), 2)])] {
+        let mut collector = Collector::new(facts(), Told { has_offsets, ..told(9) });
+        for factor in [1, 2] {
+            collector.take(&report(drops(factor), 0), CaptureBackend::Ebpf(Mode::TpBtf));
+            assert_eq!(sums(&collector), (11 * factor, 11 * factor));
+        }
+        let figures = collector.figures(&Work::default());
+        let offset = |sample: &Sample| {
+            sample.labels.iter().find(|(name, _)| *name == OFFSET).map(|(_, value)| value.to_string())
+        };
+        let series = samples(&figures, "droptrace_dropped_packets").iter().filter(|sample| &*sample.labels[0].1 == "A");
+        let series: Vec<_> = series.map(|sample| (offset(sample), count(sample))).collect();
+        assert_eq!(series.iter().map(|(offset, count)| (offset.as_deref(), *count)).collect::<Vec<_>>(), expected);
+    }
+}
+
 #[test]
 fn the_backend_is_shown_with_those_that_are_not_available() {
-    let mut collector = Collector::new(facts(), 9);
+    let mut collector = Collector::new(facts(), told(9));
     assert!(samples(&collector.figures(&Work::default()), "droptrace_backend_rank").is_empty());
     collector.take(&report(vec![], 0), CaptureBackend::Ebpf(Mode::RawTracepoint));
     let figures = collector.figures(&Work::default());
@@ -129,7 +159,7 @@ fn the_backend_is_shown_with_those_that_are_not_available() {
 
 #[test]
 fn names_of_families_are_told_once() {
-    let mut collector = Collector::new(facts(), 9);
+    let mut collector = Collector::new(facts(), told(9));
     collector.take(&report(vec![total("A", 7, 1)], 1), CaptureBackend::FALLBACK_ORDER[0]);
     let mut names: Vec<_> = collector.figures(&Work::default()).families.iter().map(|family| family.name).collect();
     let all = names.len();

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
+    WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::connections::Place;
+use super::encoding::{Text, is_gzip_accepted};
 use super::{Cause, Shared};
 use crate::metrics::figures::Figures;
 use crate::metrics::openmetrics::{Format, encode};
@@ -35,8 +39,8 @@ const PAGE: &str = "\
 /// The figures as text, in both forms.
 #[derive(Clone, Debug)]
 pub struct Exposition {
-    open_metrics: Bytes,
-    text: Bytes,
+    open_metrics: Text,
+    text: Text,
     /// From then on they are too old; none where nothing was read yet.
     stale_at: Option<Instant>,
 }
@@ -44,14 +48,14 @@ pub struct Exposition {
 impl Exposition {
     /// Encodes them.
     pub fn new(figures: &Arc<Figures>, stale_at: Option<Instant>) -> Result<Self, fmt::Error> {
-        let text = |format| encode(Arc::clone(figures), format).map(Bytes::from);
+        let text = |format| encode(Arc::clone(figures), format).map(Text::from);
         Ok(Self { open_metrics: text(Format::OpenMetrics)?, text: text(Format::Text)?, stale_at })
     }
 
-    fn body(&self, format: Format) -> Bytes {
+    const fn form(&self, format: Format) -> &Text {
         match format {
-            Format::OpenMetrics => self.open_metrics.clone(),
-            Format::Text => self.text.clone(),
+            Format::OpenMetrics => &self.open_metrics,
+            Format::Text => &self.text,
         }
     }
 }
@@ -95,14 +99,27 @@ async fn refusal(request: &Request<Incoming>, shared: &Shared) -> Option<(Cause,
 }
 
 fn metrics(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
-    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
+    let format = Format::accepted(&all_of(request, ACCEPT));
     let exposition = shared.exposition.borrow().clone();
     let Some(exposition) = exposition else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "nothing was read yet\n");
     };
     shared.tally.scraped();
-    with_type(StatusCode::OK, format.content_type(), exposition.body(format))
+    let text = exposition.form(format);
+    let gzip = is_gzip_accepted(&all_of(request, ACCEPT_ENCODING)).then(|| text.gzip()).flatten();
+    let is_gzip = gzip.is_some();
+    let mut response = with_type(StatusCode::OK, format.content_type(), gzip.unwrap_or_else(|| text.plain()));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if is_gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// The values of a header, which may come in several lines.
+fn all_of(request: &Request<Incoming>, name: HeaderName) -> String {
+    let values = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.collect::<Vec<_>>().join(",")
 }
 
 fn ready(shared: &Shared) -> Response<Body> {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod connections;
+mod encoding;
 mod tally;
 
 use std::convert::Infallible;

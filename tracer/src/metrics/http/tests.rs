@@ -41,11 +41,15 @@ const SHORT: Duration = Duration::from_millis(50);
 impl Scene {
     /// All that is answered. One that is cut may be reset.
     async fn ask(&self, request: &[u8]) -> String {
+        String::from_utf8(self.ask_bytes(request).await).unwrap()
+    }
+
+    async fn ask_bytes(&self, request: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         _ = stream.write_all(request).await;
         let mut answer = vec![];
         _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8(answer).unwrap()
+        answer
     }
 
     async fn get(&self, path: &str) -> String {
@@ -114,6 +118,37 @@ async fn heads_have_no_bodies() {
     scene.exposition.send(Some(exposition(9, LONG))).unwrap();
     let answer = scene.ask(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+/// The head of an answer, and what follows.
+fn parts(answer: &[u8]) -> (String, &[u8]) {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    (String::from_utf8(answer[..end].to_vec()).unwrap(), &answer[end..])
+}
+
+#[tokio::test]
+async fn scrapes_are_compressed_for_those_that_accept_it() {
+    let scene = scene(Limits::default()).await;
+    scene.exposition.send(Some(exposition(9_000, LONG))).unwrap();
+    for accept in ["", "Accept: application/openmetrics-text\r\n"] {
+        let ask = |method, more| format!("{method} /metrics HTTP/1.1\r\nHost: x\r\n{accept}{more}\r\n");
+        let plain = scene.ask_bytes(ask("GET", "Accept-Encoding: gzip;q=0, identity\r\n").as_bytes()).await;
+        let (head, text) = parts(&plain);
+        assert!(!head.contains("content-encoding") && head.contains("vary: Accept, Accept-Encoding\r\n"), "{head}");
+        // The header may come in several lines.
+        let gzip = scene.ask_bytes(ask("GET", "Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n").as_bytes()).await;
+        let (head, bytes) = parts(&gzip);
+        assert!(head.contains("content-encoding: gzip\r\n") && head.contains("vary: Accept, Acc"), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", bytes.len())), "{head}");
+        let mut back = vec![];
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes), &mut back).unwrap();
+        assert_eq!(back, text);
+        assert!(bytes.len() * 20 < text.len(), "{} of {}", bytes.len(), text.len());
+        let of_head = scene.ask_bytes(ask("HEAD", "Accept-Encoding: gzip\r\n").as_bytes()).await;
+        let (of_head, nothing) = parts(&of_head);
+        let headers = |head: &str| head.lines().filter(|line| !line.starts_with("date")).map(str::to_owned).collect();
+        assert_eq!((headers(&of_head), nothing), (headers(&head) as Vec<_>, &[][..]));
+    }
 }
 
 #[tokio::test]

@@ -39,17 +39,37 @@ impl Drop for File {
 #[test]
 fn what_is_usual() {
     let usual = settings("droptrace agent");
-    assert_eq!((usual.listen.to_string().as_str(), usual.max_series), ("127.0.0.1:9870", 500));
+    assert_eq!((usual.listen, usual.max_series), ((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), 500));
     assert_eq!((usual.interval, usual.source, usual.map_entries), (Duration::from_secs(10), Source::Auto, 8192));
+}
+
+/// The help of the agent, as `--help` prints it.
+fn help() -> String {
+    Cli::try_parse_from(["droptrace", "agent", "--help"]).unwrap_err().to_string()
+}
+
+#[test]
+fn the_default_port_is_the_same_everywhere() {
+    let wrong = crate::render::units::address("here").unwrap_err();
+    let packaged = include_str!("../../../../../packaging/systemd/agent.toml");
+    let docs = [include_str!("../../../../../docs/agent.md"), include_str!("../../../../../docs/fleet.md")];
+    for text in [&*help(), &*wrong, packaged, docs[0], docs[1]] {
+        assert!(text.contains(&format!(":{DEFAULT_PORT}")), "{text}");
+    }
+    for (text, listens) in [(&*help(), "127.0.0.1:"), (packaged, "#listen = \"127.0.0.1:")] {
+        assert!(text.contains(&format!("{listens}{DEFAULT_PORT}")), "{text}");
+    }
 }
 
 #[test]
 fn what_is_typed_counts_more_than_the_file() {
-    let text = "listen = \"[::1]:1\"\ninterval = \"1m\"\nmax-series = 7\nsource = \"net-dm\"\nlisten-insecure = true\n";
+    let text = "listen = \"[::1]:1\"\ninterval = \"1m\"\nmax-series = 7\nsource = \"net-dm\"\nlisten-insecure = true\n\
+                offset-label = true\n";
     let file = File::new("counts", text);
     let read = settings(&file.line(" --interval 5s --source ebpf"));
     assert_eq!((read.listen.to_string().as_str(), read.max_series), ("[::1]:1", 7));
     assert_eq!((read.interval, read.source, read.listen_insecure), (Duration::from_secs(5), Source::Ebpf, true));
+    assert!(read.told().has_offsets && !settings("droptrace agent").told().has_offsets);
 }
 
 #[test]
@@ -117,7 +137,8 @@ fn other_hosts_get_clear_text_only_where_that_is_said() {
 #[test]
 fn what_takes_a_restart_is_known() {
     let before = settings("droptrace agent");
-    let after = settings("droptrace agent --interval 1s --max-series 5 --map-entries 9 --listen 127.0.0.1:1");
-    assert_eq!(after.fixed(&before), ["listen", "max-series", "map-entries"]);
+    let after =
+        settings("droptrace agent --interval 1s --max-series 5 --offset-label --map-entries 9 --listen 127.0.0.1:1");
+    assert_eq!(after.fixed(&before), ["listen", "max-series", "offset-label", "map-entries"]);
     assert!(before.fixed(&before).is_empty());
 }

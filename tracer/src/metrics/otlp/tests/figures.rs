@@ -108,7 +108,7 @@ fn the_resource_tells_who_pushes() {
     let expected = [
         ("service.name", "droptrace"),
         ("service.version", env!("CARGO_PKG_VERSION")),
-        ("service.instance.id", "lab-1:9870"),
+        ("service.instance.id", "lab-1:23870"),
         ("host.name", "lab-1"),
     ];
     assert_eq!(texts(&request.resource_metrics[0].resource.as_ref().unwrap().attributes), expected);

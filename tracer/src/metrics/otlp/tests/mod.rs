@@ -30,7 +30,7 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn identity() -> Identity {
-    Identity { host: "lab-1".into(), instance: "lab-1:9870".into(), started_at: NEW_YEAR }
+    Identity { host: "lab-1".into(), instance: "lab-1:23870".into(), started_at: NEW_YEAR }
 }
 
 fn sample(labels: &[(&'static str, &str)], value: Value) -> Sample {
