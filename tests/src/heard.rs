@@ -73,17 +73,22 @@ impl Listener {
     pub fn hear(&mut self) -> u64 {
         let Self { ring, drops, drained, .. } = self;
         let mut batch = Batch::default();
-        let taken = ring.read(&mut batch, u64::MAX);
-        for (report, _) in batch.iter() {
-            let split = drops.entry(report.header.key.location).or_default();
-            match report.start {
-                PacketStart::Mac => split.with_link_header += 1,
-                PacketStart::Network | PacketStart::Nothing => split.without += 1,
+        loop {
+            batch.clear();
+            let taken = ring.read(&mut batch, u64::MAX);
+            for (report, _) in batch.iter() {
+                let split = drops.entry(report.header.key.location).or_default();
+                match report.start {
+                    PacketStart::Mac => split.with_link_header += 1,
+                    PacketStart::Network | PacketStart::Nothing => split.without += 1,
+                }
+            }
+            drained.delivered += taken.delivered;
+            drained.undecodable += taken.undecodable;
+            if taken.taken() == 0 {
+                return drained.delivered;
             }
         }
-        drained.delivered += taken.delivered;
-        drained.undecodable += taken.undecodable;
-        drained.delivered
     }
 
     /// Ends, and tells the drops. Nothing else may be missing.

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// A batch with so many bytes of packets is full. More would not stay in the cache until the consumer gets them.
+const FULL: usize = 64 << 10;
+
 /// Reports of single drops with the leading bytes of their packets. What was allocated once is used again.
 #[derive(Debug)]
 pub struct Batch<T> {
@@ -22,6 +25,11 @@ impl<T> Batch<T> {
         self.bytes.clear();
     }
 
+    /// Whether the bytes of packets are so many that the reports should be consumed first.
+    pub const fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL
+    }
+
     /// Adds one drop.
     pub fn push(&mut self, report: T, bytes: &[u8]) {
         let start = self.bytes.len();
@@ -38,6 +46,17 @@ impl<T> Batch<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_with_many_bytes_is_full_until_it_is_cleared() {
+        let mut batch = Batch::default();
+        while !batch.is_full() {
+            batch.push((), &[0; 1000]);
+        }
+        assert_eq!(batch.iter().count(), FULL.div_ceil(1000));
+        batch.clear();
+        assert!(!batch.is_full());
+    }
 
     #[test]
     fn each_report_has_its_own_bytes() {

@@ -37,8 +37,11 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     shown.sink.start(session.host(), session.started_at())?;
     let ended = follow(&mut session, &mut stop, &mut shown).await;
     let stopped = session.stop(&mut shown).await;
-    shown.sink.finish(&session.source_reports()?, session.union_ledger().as_ref())?;
-    output.finish()?;
+    if !session.has_failed() {
+        // Else drops are missing before it.
+        shown.sink.finish(&session.source_reports()?, session.union_ledger().as_ref())?;
+        output.finish()?;
+    }
     session.warn_of_hidden_addresses();
     ended.and(stopped)
 }

@@ -10,14 +10,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::running::{Ebpf, NetDm, Parts};
 use super::{Session, Stop};
 use crate::backend::counters::Counters;
-use crate::backend::net_dm::{self, AlertMode};
+use crate::backend::net_dm::{self, AlertMode, Owner};
 use crate::domain::dedupe::Moment;
 use crate::domain::event::{DropEvent, Origin};
 use crate::pipeline::normalise::net_dm_event;
 use crate::pipeline::union::Union;
 
 /// Drops between two looks at what ends a run.
-const BATCH: u64 = 4096;
+const BATCH: u64 = 1024;
 
 /// What a run's drops go to.
 ///
@@ -155,43 +155,52 @@ impl Session {
     fn read(&mut self, consumer: &mut impl Consumer) -> Result<()> {
         consumer.reading(self.now(), self.settled());
         let (now, limit) = (self.now(), BATCH.min(consumer.wanted()));
-        let mut outlet = Outlet::new(consumer);
-        let alerts = self.read_alerts(now, limit, &mut outlet)?;
-        let records = self.read_records(now, limit, &mut outlet);
-        let has_more = self.running.ebpf().is_some_and(|ebpf| ebpf.has_more);
-        self.settle(now, [!has_more, alerts < limit], &mut outlet);
-        outlet.result?;
-        if records == 0 || !has_more {
-            consumer.flush()?;
+        let mut outlet = Outlet::new(consumer, self.has_failed);
+        let alerts = self.read_alerts(now, limit, &mut outlet);
+        self.read_records(now, limit, &mut outlet);
+        let more_records = self.running.ebpf().is_some_and(|ebpf| ebpf.has_more);
+        let more_alerts = self.running.net_dm().is_some_and(|net_dm| net_dm.source.has_more());
+        self.settle(now, [!more_records, !more_alerts], &mut outlet);
+        let shown = outlet.result;
+        self.has_failed |= shown.is_err();
+        alerts?;
+        shown?;
+        if !more_records {
+            consumer.flush().inspect_err(|_| self.has_failed = true)?;
         }
         Ok(())
     }
 
-    /// The way of a drop from the kernel program's ring buffer: record, names, join, consumer. How many were read.
-    fn read_records(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) -> u64 {
+    /// The way of a drop from the kernel program's ring buffer: record, names, join, consumer.
+    fn read_records(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) {
         let Self { running, normaliser, .. } = self;
-        let Parts { ebpf: Some(ebpf), mut union, .. } = running.parts() else { return 0 };
-        let records = ebpf.read(limit);
+        let Parts { ebpf: Some(ebpf), mut union, .. } = running.parts() else { return };
+        ebpf.read(limit);
         for (report, bytes) in ebpf.batch.iter() {
             let trap = |location| ebpf.source.trap(location);
             let place = normaliser.place(&report.header.key, report.names(), trap);
             let event = normaliser.event(report, bytes, &place);
             outlet.join(union.as_deref_mut(), now, Origin::Ebpf, &event);
         }
-        records
     }
 
-    /// The way of a drop from the drop monitor's messages: alert, names, join, consumer. How many were read.
-    fn read_alerts(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) -> Result<u64> {
+    /// The way of a drop from the drop monitor's messages: alert, names, join, consumer.
+    fn read_alerts(
+        &mut self,
+        now: Moment,
+        limit: u64,
+        outlet: &mut Outlet<'_, impl Consumer>,
+    ) -> Result<(), net_dm::Error> {
         let Self { running, normaliser, .. } = self;
-        let Parts { net_dm: Some(net_dm), mut union, .. } = running.parts() else { return Ok(0) };
-        let alerts = net_dm.read(limit)?;
+        let Parts { net_dm: Some(net_dm), mut union, .. } = running.parts() else { return Ok(()) };
+        // Before an error, some may have been read.
+        let read = net_dm.read(limit);
         for (report, bytes) in net_dm.batch.iter() {
             let place = normaliser.net_dm_place(report.key, net_dm.source.totals(), report.interface());
             let event = net_dm_event(report, bytes, &place);
             outlet.join(union.as_deref_mut(), now, Origin::NetDm, &event);
         }
-        Ok(alerts)
+        read
     }
 
     /// Gives what has waited long enough for the other backend: by the time at which both were last read to their end.
@@ -217,7 +226,7 @@ impl Session {
         consumer.reading(self.now(), self.settled());
         let monitor_first = self.running.net_dm().is_some_and(|it| it.source.mode() == AlertMode::Summary);
         self.mark_closing();
-        let mut outlet = Outlet::new(consumer);
+        let mut outlet = Outlet::new(consumer, self.has_failed);
         let mut stopped = Ok(());
         if monitor_first {
             stopped = self.stop_monitor(&mut outlet).await;
@@ -231,6 +240,7 @@ impl Session {
         self.listened = Some(listened);
         self.finish(&mut outlet);
         let shown = outlet.result;
+        self.has_failed |= shown.is_err();
         detached?;
         stopped?;
         read?;
@@ -242,7 +252,11 @@ impl Session {
         let now = self.now();
         loop {
             let limit = BATCH.min(outlet.consumer.wanted());
-            if limit == 0 || self.read_records(now, limit, outlet) < limit {
+            if limit == 0 {
+                break;
+            }
+            self.read_records(now, limit, outlet);
+            if self.running.ebpf().is_none_or(|ebpf| !ebpf.has_more) {
                 break;
             }
         }
@@ -252,19 +266,38 @@ impl Session {
         }
     }
 
-    async fn stop_monitor(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<()> {
+    /// Each step is taken also after another one has failed, so that the monitor is put right and all is counted.
+    async fn stop_monitor(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {
+        let settled = self.read_until_settled(outlet).await;
+        let Some(net_dm) = self.running.parts().net_dm else { return Ok(()) };
+        let stopped = net_dm.source.stop().await;
+        let read = self.read_rest(outlet);
+        let Some(net_dm) = self.running.parts().net_dm else { return Ok(()) };
+        let finished = net_dm.source.finish().await;
+        settled.and(stopped).and(read).and(finished)
+    }
+
+    /// Reads alerts until all that was dropped by now has been reported.
+    async fn read_until_settled(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {
         let Some(net_dm) = self.running.net_dm() else { return Ok(()) };
-        let (now, deadline) = (self.now(), net_dm.source.settled_at());
+        let deadline = net_dm.source.settled_at();
         while let Some(net_dm) = self.running.net_dm()
             && net_dm.source.ready_before(deadline).await?
         {
-            self.read_alerts(now, BATCH, outlet)?;
+            self.read_alerts(self.now(), BATCH, outlet)?;
         }
-        if let Some(net_dm) = self.running.parts().net_dm {
-            net_dm.source.stop().await?;
-        }
-        while self.read_alerts(now, BATCH, outlet)? > 0 {}
         Ok(())
+    }
+
+    /// Reads the alerts that are left: of a monitor that others let run on, one more batch, because more go on to come.
+    fn read_rest(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {
+        loop {
+            self.read_alerts(self.now(), BATCH, outlet)?;
+            let is_last = |net_dm: &NetDm| !net_dm.source.has_more() || net_dm.source.owner() == Owner::Others;
+            if self.running.net_dm().is_none_or(is_last) {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -291,16 +324,18 @@ async fn alerts(net_dm: Option<&mut NetDm>) -> Result<net_dm::Wake, net_dm::Erro
 /// The consumer, until it fails.
 struct Outlet<'c, C> {
     consumer: &'c mut C,
+    /// It failed before.
+    has_failed: bool,
     result: io::Result<()>,
 }
 
 impl<'c, C: Consumer> Outlet<'c, C> {
-    fn new(consumer: &'c mut C) -> Self {
-        Self { consumer, result: Ok(()) }
+    fn new(consumer: &'c mut C, has_failed: bool) -> Self {
+        Self { consumer, has_failed, result: Ok(()) }
     }
 
     fn give(&mut self, event: &DropEvent<'_>) {
-        if self.result.is_ok() {
+        if !self.has_failed && self.result.is_ok() {
             self.result = self.consumer.event(event);
         }
     }
@@ -321,5 +356,49 @@ impl<'c, C: Consumer> Outlet<'c, C> {
         while let Some(event) = union.next_settled() {
             self.give(&event);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::PacketStart;
+    use crate::domain::facts::Facts;
+    use crate::sink::samples::{NEW_YEAR, place};
+
+    /// A consumer that fails at its second drop.
+    #[derive(Default)]
+    struct Fails {
+        given: u32,
+    }
+
+    impl Consumer for Fails {
+        fn event(&mut self, _event: &DropEvent<'_>) -> io::Result<()> {
+            self.given += 1;
+            if self.given < 2 { Ok(()) } else { Err(io::Error::other("full")) }
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_failed_gets_no_further_drop() {
+        let mut consumer = Fails::default();
+        let mut outlet = Outlet::new(&mut consumer, false);
+        let event = DropEvent {
+            timestamp: NEW_YEAR,
+            place: &place().into(),
+            seen_by: Origin::Ebpf.alone(),
+            length: 0,
+            start: PacketStart::Nothing,
+            bytes: &[],
+            facts: Facts::default(),
+        };
+        for _ in 0..3 {
+            outlet.give(&event);
+        }
+        assert!(outlet.result.is_err());
+        let mut later = Outlet::new(&mut consumer, true);
+        later.give(&event);
+        assert!(later.result.is_ok());
+        assert_eq!(consumer.given, 2);
     }
 }

@@ -38,6 +38,8 @@ pub struct Session {
     running: Running,
     /// When the kernel program's records and the drop monitor's alerts were all read last.
     read_at: [Moment; 2],
+    /// The consumer failed, and gets no more drops.
+    has_failed: bool,
     normaliser: Normaliser,
     /// Ends with the session.
     _namespaces: Option<Watcher>,
@@ -53,6 +55,11 @@ impl Session {
     /// This machine and its kernel.
     pub const fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Whether the consumer failed: drops that came later were counted and not given to it.
+    pub const fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// When the sources began to listen.

@@ -1,7 +1,5 @@
 //! The backend that runs, or both of them at once.
 
-use anyhow::Result;
-
 use crate::backend::batch::Batch;
 use crate::backend::counters::Counters;
 use crate::backend::ebpf::{self, Drained, EbpfSource, RingReader, Totals};
@@ -28,7 +26,7 @@ pub(super) struct Ebpf {
     pub(super) drained: Drained,
     /// Leading bytes of packets that records have; 0 where the kernel does not let them be read.
     pub(super) captured: usize,
-    /// The last batch was a full one.
+    /// The last batch ended before the ring buffer was empty, or with it.
     pub(super) has_more: bool,
 }
 
@@ -110,15 +108,14 @@ impl Ebpf {
         Self { source, ring, batch, drained, captured, has_more: false }
     }
 
-    /// Reads the next batch of records, at most `limit`; how many were taken.
-    pub(super) fn read(&mut self, limit: u64) -> u64 {
+    /// Reads the next batch of records, at most `limit`.
+    pub(super) fn read(&mut self, limit: u64) {
         self.batch.clear();
-        let Some(ring) = &mut self.ring else { return 0 };
+        let Some(ring) = &mut self.ring else { return };
         let drained = ring.read(&mut self.batch, limit);
         self.drained.delivered += drained.delivered;
         self.drained.undecodable += drained.undecodable;
-        self.has_more = drained.taken() == limit;
-        drained.taken()
+        self.has_more = drained.taken() == limit || self.batch.is_full();
     }
 }
 
@@ -127,10 +124,9 @@ impl NetDm {
         Self { source, batch: Batch::default() }
     }
 
-    /// Reads the next batch of alerts, about `limit`; how many there were.
-    pub(super) fn read(&mut self, limit: u64) -> Result<u64> {
+    /// Reads the next batch of alerts, about `limit`.
+    pub(super) fn read(&mut self, limit: u64) -> Result<(), net_dm::Error> {
         self.batch.clear();
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.source.read(&mut self.batch, limit)? as u64)
+        self.source.read(&mut self.batch, usize::try_from(limit).unwrap_or(usize::MAX))
     }
 }

@@ -88,6 +88,7 @@ impl Session {
             unavailable: UnavailableBackends::default(),
             running,
             read_at: <[_; 2]>::default(),
+            has_failed: false,
             normaliser: Normaliser::new(reasons, names, has_cookies),
             _namespaces: namespaces,
             host: host(),

@@ -53,11 +53,12 @@ impl RingReader {
         Ok(())
     }
 
-    /// Adds the records that are there to `batch`, at most `limit`.
+    /// Adds the records that are there to `batch`, at most `limit`, until it is full.
     pub fn read(&mut self, batch: &mut Batch<Report>, limit: u64) -> Drained {
         let mut drained = Drained::default();
         let ring = self.ring.get_mut();
         while drained.taken() < limit
+            && !batch.is_full()
             && let Some(item) = ring.next()
         {
             match Record::parse(&item) {

@@ -185,9 +185,14 @@ impl NetDmSource {
         }
     }
 
-    /// Counts about `limit` of the alerts that are there, and adds their packets to `batch`; how many alerts they were.
-    pub fn read(&mut self, batch: &mut Batch<Report>, limit: usize) -> Result<usize, Error> {
+    /// Counts about `limit` of the alerts that are there, and adds their packets to `batch`, until it is full.
+    pub fn read(&mut self, batch: &mut Batch<Report>, limit: usize) -> Result<(), Error> {
         Ok(self.stream.read(batch, limit)?)
+    }
+
+    /// Whether the last [`NetDmSource::read`] ended before it had read all alerts.
+    pub const fn has_more(&self) -> bool {
+        self.stream.has_more()
     }
 
     /// Looks after the monitor: it may have been stopped, or taken over.
@@ -270,9 +275,13 @@ impl NetDmSource {
         }
     }
 
-    /// Stops what was started and puts the settings back: what is read from now on, and the account, is final.
+    /// Stops what was started and puts the settings back: what is read from now on is the rest.
     pub async fn stop(&mut self) -> Result<(), Error> {
-        self.session.end().await?;
+        self.session.end().await
+    }
+
+    /// Reads the kernel's own counts of losses, after which the account is final. To be called when the rest was read.
+    pub async fn finish(&mut self) -> Result<(), Error> {
         self.refresh_stats().await
     }
 }

@@ -92,6 +92,10 @@ impl Stream {
         &self.socket
     }
 
+    pub(super) const fn has_more(&self) -> bool {
+        self.has_more
+    }
+
     pub(super) const fn totals(&self) -> &Totals {
         &self.count.totals
     }
@@ -111,11 +115,11 @@ impl Stream {
         self.socket.readable().await.map_err(|source| netlink::Error::Receive { source })
     }
 
-    /// Adds what is there to `batch`, about `limit` datagrams; how many they were.
-    pub(super) fn read(&mut self, batch: &mut Batch<Report>, limit: usize) -> Result<usize, netlink::Error> {
+    /// Adds what is there to `batch`, about `limit` datagrams, until it is full.
+    pub(super) fn read(&mut self, batch: &mut Batch<Report>, limit: usize) -> Result<(), netlink::Error> {
         let mut taken = 0;
         self.has_more = true;
-        while taken < limit {
+        while taken < limit && !batch.is_full() {
             match self.receiver.receive(&self.socket).map_err(|source| netlink::Error::Receive { source })? {
                 Received::Datagrams(datagrams) => taken += datagrams,
                 Received::Overrun => self.count.ledger.overruns += 1,
@@ -128,7 +132,7 @@ impl Stream {
                 self.count.datagram(&datagram, batch);
             }
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// The account, as far as the alerts tell.
