@@ -141,8 +141,8 @@ impl Case {
 
     /// The number of the namespace that the drops are of; 0 where it cannot be known.
     fn netns(&self, host: &Netns) -> Result<u64> {
-        let is_told = !matches!(self.interface, Interface::OfSocket(_)) || kernel::tells_socket()?;
-        Ok(if is_told { host.inum().into() } else { 0 })
+        let is_known = !matches!(self.interface, Interface::OfSocket(_)) || kernel::reports_socket()?;
+        Ok(if is_known { host.inum().into() } else { 0 })
     }
 
     fn witnessed(&self, host: &Netns) -> Result<Option<u64>> {

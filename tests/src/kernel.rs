@@ -71,7 +71,7 @@ fn types() -> Result<&'static [u8]> {
 /// # Errors
 /// [`Unable`] where TCP frees a segment that does not fit its connection without a word to the tracepoint: before it
 /// gave reasons (`tcp_drop` called `__kfree_skb`, `net/ipv4/tcp_input.c`).
-pub fn tells_tcp_drops() -> Result<()> {
+pub fn reports_tcp_drops() -> Result<()> {
     ensure!(
         !matches!(reason("NOT_SPECIFIED")?, Known::NoReasons),
         Unable("this kernel's TCP drops in silence".to_owned())
@@ -91,11 +91,11 @@ fn reasons_in(types: &[u8]) -> BTreeSet<String> {
 }
 
 /// Whether the tracepoint tells the socket that was to receive the packet (6.11 and later).
-pub fn tells_socket() -> Result<bool> {
-    static TELLS: OnceLock<Result<bool, String>> = OnceLock::new();
+pub fn reports_socket() -> Result<bool> {
+    static REPORTS: OnceLock<Result<bool, String>> = OnceLock::new();
     let ask = || KernelBtf::load()?.tracepoint().map(|tracepoint| tracepoint.has_rx_sk);
-    let tells = TELLS.get_or_init(|| ask().map_err(|error| error.to_string()));
-    tells.clone().map_err(anyhow::Error::msg)
+    let reports = REPORTS.get_or_init(|| ask().map_err(|error| error.to_string()));
+    reports.clone().map_err(anyhow::Error::msg)
 }
 
 /// Whether root may not read the kernel's memory.

@@ -106,8 +106,8 @@ fn a_bomb_among_snapshots() -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let finished = run(&mut command)?;
     let report: Value = serde_json::from_str(&finished.stdout).with_context(|| format!("{finished:?}"))?;
-    let is_told = finished.stderr.contains("bomb.json") && finished.stderr.contains("no snapshot");
-    ensure!(report["input"]["read"] == 1 && is_told, "{report}, {}", finished.stderr);
+    let is_known = finished.stderr.contains("bomb.json") && finished.stderr.contains("no snapshot");
+    ensure!(report["input"]["read"] == 1 && is_known, "{report}, {}", finished.stderr);
     Ok(())
 }
 
@@ -120,8 +120,8 @@ fn names_without_end() -> Result<()> {
     );
     let file = folder.write("recording", format!("{start}\n{line}\n{ledger}\n"))?;
     let finished = run(&mut command(&["replay", &file])?)?;
-    let is_told = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
-    ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    let is_known = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
+    ensure!(finished.status.code() == Some(1) && is_known, "{finished:?}");
     Ok(())
 }
 
@@ -146,8 +146,8 @@ fn lines_missing_or_doubled() -> Result<()> {
     ensure!(whole.status.success(), "{whole:?}");
     for (lines, count) in [(&all[..15], "15"), (&[&all[..], &all[..]].concat(), "40")] {
         let finished = replayed(lines)?;
-        let is_told = finished.stderr.contains(&format!("it has {count} events from ebpf, the ledger 20"));
-        ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+        let is_known = finished.stderr.contains(&format!("it has {count} events from ebpf, the ledger 20"));
+        ensure!(finished.status.code() == Some(1) && is_known, "{finished:?}");
     }
     Ok(())
 }

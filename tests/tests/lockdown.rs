@@ -75,8 +75,8 @@ fn hardware_drops_are_said_to_be_missing() -> Result<()> {
         Unable("this kernel does not tell what devices drop".to_owned())
     );
     let finished = Droptrace::start(&["stat", "--source", "ebpf"])?.finish()?;
-    let is_told = finished.stderr.contains("what network devices drop is not counted");
-    ensure!(is_told, "no warning of what is missing: {}", finished.stderr);
+    let is_known = finished.stderr.contains("what network devices drop is not counted");
+    ensure!(is_known, "no warning of what is missing: {}", finished.stderr);
     Ok(())
 }
 

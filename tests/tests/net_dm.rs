@@ -109,7 +109,7 @@ fn manners() -> Vec<Trial> {
             let dropwatch = Dropwatch::start()?;
             let finished = run(&["trace", "--source", "net-dm", "--duration", "1s"])?;
             ensure!(finished.status.code() == Some(1), "{finished:?}");
-            said(&finished, &["somebody else runs the drop monitor in summary mode"])?;
+            said(&finished, &["another process runs the drop monitor in summary mode"])?;
             dropwatch.finish()
         }),
         trial_as_root("the_stop_of_others_is_noticed", the_stop_of_others_is_noticed),
@@ -167,9 +167,9 @@ fn what_a_killed_run_left_is_repaired() -> Result<()> {
         "the monitor went off by itself"
     );
     let examined = run(&["doctor"])?;
-    let is_told =
+    let is_known =
         ["that was killed left it changed", "doctor --repair"].iter().all(|words| examined.stdout.contains(words));
-    ensure!(is_told, "doctor does not know whose it is: {examined:?}");
+    ensure!(is_known, "doctor does not know whose it is: {examined:?}");
     let finished = run(&["stat", "--source", "net-dm", "--format", "json", "--duration", "300ms"])?;
     said(&finished, &["had left the kernel's drop monitor changed: put right"])?;
     ensure!(counted(&finished)?["sources"][0]["mode"] == "packet", "{}", finished.stdout);
@@ -227,7 +227,7 @@ fn robustness() -> Vec<Trial> {
             let _alone = monitor::exclusively()?;
             let finished = with_capability("net_admin", &["stat", "--source", "net-dm", "--duration", "1s"])?;
             ensure!(finished.status.code() == Some(1), "{finished:?}");
-            said(&finished, &["may not be listened to", "CAP_SYS_ADMIN"])?;
+            said(&finished, &["may not receive the drop monitor's alerts", "CAP_SYS_ADMIN"])?;
             counters_are_taken(&with_capability("net_admin", &SHORTLY)?)
         }),
         trial_as_root("without_the_right_to_control", || {

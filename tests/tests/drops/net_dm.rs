@@ -14,10 +14,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::case::{self, Case};
 use tests::droptrace::{Droptrace, Finished};
-use tests::heard::{Heard, Listener, Split};
 use tests::kernel::{self, Known};
 use tests::monitor;
 use tests::pause;
+use tests::recorder::{Recorded, Recorder, Split};
 use tests::trials::{self, Unable, trial_as_root};
 
 /// Reasons that must have been heard exactly.
@@ -62,13 +62,13 @@ fn summary_mode() -> Result<()> {
 /// tells.
 fn told(arguments: &[&str], rows: (&str, &str), told: Told) -> Result<(Finished, Value)> {
     let _alone = monitor::exclusively()?;
-    let mut listener = Listener::start()?;
+    let mut recorder = Recorder::start()?;
     let droptrace = Droptrace::start(arguments)?;
     let provoked = provoke();
-    quiet(&mut listener)?;
+    quiet(&mut recorder)?;
     droptrace.signal(Signal::INT)?;
     let finished = droptrace.wait()?;
-    let heard = listener.finish()?;
+    let heard = recorder.finish()?;
     let document: Value = serde_json::from_str(&finished.stdout).with_context(|| finished.stderr.clone())?;
     let rows = Rows::of(&document, rows)?;
     rows.all_as_heard(&heard, told)?;
@@ -77,11 +77,11 @@ fn told(arguments: &[&str], rows: (&str, &str), told: Told) -> Result<(Finished,
 }
 
 /// Waits until nothing is dropped any more.
-fn quiet(listener: &mut Listener) -> Result<()> {
+fn quiet(recorder: &mut Recorder) -> Result<()> {
     for _ in 0..MOST_WAITS {
-        let before = listener.hear();
+        let before = recorder.read();
         pause(QUIET);
-        if listener.hear() == before {
+        if recorder.read() == before {
             return Ok(());
         }
     }
@@ -143,7 +143,7 @@ impl Rows {
     }
 
     /// At each address as many as the kernel program heard, no more and no less, but for what was withheld from it.
-    fn all_as_heard(&self, Heard { drops: heard, withheld }: &Heard, told: Told) -> Result<()> {
+    fn all_as_heard(&self, Recorded { drops: heard, withheld }: &Recorded, told: Told) -> Result<()> {
         let mut sums = BTreeMap::<u64, u64>::new();
         for row in &self.0 {
             *sums.entry(row.address).or_default() += row.packets;
@@ -177,8 +177,8 @@ impl Rows {
                 rows.retain(|row| row.reason.as_deref() == Some(case.reason));
             }
             let packets: u64 = rows.iter().map(|row| row.packets).sum();
-            let is_told = |row: &&&Row| heard.get(&row.address).is_some_and(|split| told(split) == split.total());
-            if !rows.is_empty() && rows.iter().all(|row| is_told(&row)) {
+            let is_known = |row: &&&Row| heard.get(&row.address).is_some_and(|split| told(split) == split.total());
+            if !rows.is_empty() && rows.iter().all(|row| is_known(&row)) {
                 ensure!(packets >= case.count, "{packets} of {}, not {}", case.name, case.count);
                 reasons.insert(case.reason);
             }

@@ -184,8 +184,8 @@ fn a_source_is_chosen() -> Result<()> {
         let (ebpf, net_dm) = (of("ebpf")?, of("net-dm")?);
         ensure!(ebpf.status.success() && last(&ebpf.stdout)?["sources"][0]["source"] == "ebpf", "{ebpf:?}");
         let is_taken = net_dm.status.success() && last(&net_dm.stdout)?["sources"][0]["source"] == "net_dm";
-        let is_told = alone.is_err() && net_dm.stderr.contains("NET_DM");
-        ensure!(is_taken || is_told, "{net_dm:?}");
+        let is_known = alone.is_err() && net_dm.stderr.contains("NET_DM");
+        ensure!(is_taken || is_known, "{net_dm:?}");
     }
     Ok(())
 }

@@ -94,7 +94,7 @@ fn the_receiver_whose_buffer_is_full() -> Result<()> {
     ensure!(drops.len() == SENT && trace.drops.len() == SENT, "{:#?}", trace.drops);
     for drop in drops {
         let socket = &drop["socket"];
-        if !kernel::tells_socket()? {
+        if !kernel::reports_socket()? {
             // The packet belongs to nobody any more.
             ensure!(socket.is_null(), "{drop}");
             continue;

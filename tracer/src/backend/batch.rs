@@ -1,8 +1,8 @@
-//! Drops as a backend reports them, a batch at a time.
+//! Batches of drops that a backend reports.
 
 use std::ops::Range;
 
-/// Reports of single drops with the leading bytes of their packets. What was allocated once is used again.
+/// Reports of single drops with the leading bytes of their packets. Allocated memory is used again.
 #[derive(Debug)]
 pub struct Batch<T> {
     reports: Vec<(T, Range<usize>)>,
@@ -16,7 +16,7 @@ impl<T> Default for Batch<T> {
 }
 
 impl<T> Batch<T> {
-    /// Forgets all reports.
+    /// Removes all reports.
     pub fn clear(&mut self) {
         self.reports.clear();
         self.bytes.clear();
@@ -29,7 +29,7 @@ impl<T> Batch<T> {
         self.reports.push((report, start..self.bytes.len()));
     }
 
-    /// Each drop and the leading bytes of its packet, in the order in which they came.
+    /// Each drop and the leading bytes of its packet, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (&T, &[u8])> {
         self.reports.iter().map(|(report, bytes)| (report, &self.bytes[bytes.clone()]))
     }

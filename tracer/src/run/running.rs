@@ -1,4 +1,4 @@
-//! The backend that runs, or both of them at once.
+//! The running backend, or both of them.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::backend::ebpf::{self, Drained, EbpfSource, RingReader, Totals};
 use crate::backend::net_dm::{self, NetDmSource};
 use crate::pipeline::union::Union;
 
-/// What runs.
+/// The running backend or backends.
 pub(super) enum Running {
     /// The kernel program.
     Ebpf(Box<Ebpf>),
@@ -26,9 +26,9 @@ pub(super) struct Ebpf {
     pub(super) ring: Option<RingReader>,
     pub(super) batch: Batch<ebpf::Report>,
     pub(super) drained: Drained,
-    /// Leading bytes of packets that records have; 0 where the kernel does not let them be read.
+    /// Leading bytes of packets in records; 0 where the kernel does not let the program read them.
     pub(super) captured: usize,
-    /// The last batch was a full one.
+    /// The last batch was full.
     pub(super) has_more: bool,
 }
 
@@ -38,19 +38,19 @@ pub(super) struct NetDm {
     pub(super) batch: Batch<net_dm::Report>,
 }
 
-/// Two backends, and what joins them.
+/// Two backends, and their join.
 pub(super) struct Both {
     pub(super) ebpf: Ebpf,
     pub(super) net_dm: NetDm,
-    /// Joins what both report of a drop; none where each is to be shown by itself.
+    /// Joins both backends' reports of a drop; absent where each report is shown by itself.
     pub(super) union: Option<Union>,
-    /// What the kernel program had counted when the drop monitor was on.
+    /// The kernel program's totals when the drop monitor started.
     pub(super) opening: Totals,
-    /// What it had counted when the drop monitor was about to be stopped.
+    /// The kernel program's totals just before the drop monitor stopped.
     pub(super) closing: Option<Totals>,
 }
 
-/// What there is of a running backend.
+/// The parts of a running backend.
 #[derive(Default)]
 pub(super) struct Parts<'a> {
     pub(super) ebpf: Option<&'a mut Ebpf>,
@@ -110,7 +110,7 @@ impl Ebpf {
         Self { source, ring, batch, drained, captured, has_more: false }
     }
 
-    /// Reads the next batch of records, at most `limit`; how many were taken.
+    /// Reads the next batch of records, at most `limit`. Returns their number.
     pub(super) fn read(&mut self, limit: u64) -> u64 {
         self.batch.clear();
         let Some(ring) = &mut self.ring else { return 0 };
@@ -127,7 +127,7 @@ impl NetDm {
         Self { source, batch: Batch::default() }
     }
 
-    /// Reads the next batch of alerts, about `limit`; how many there were.
+    /// Reads the next batch of alerts, about `limit`. Returns their number.
     pub(super) fn read(&mut self, limit: u64) -> Result<u64> {
         self.batch.clear();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

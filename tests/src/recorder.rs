@@ -31,7 +31,7 @@ impl Split {
 }
 
 /// All that was heard.
-pub struct Heard {
+pub struct Recorded {
     /// By the address that freed the packet.
     pub drops: BTreeMap<u64, Split>,
     /// Drops that the kernel withheld, for they came while the program ran on the same processor.
@@ -39,7 +39,7 @@ pub struct Heard {
 }
 
 /// A kernel program that listens to the whole host.
-pub struct Listener {
+pub struct Recorder {
     runtime: Runtime,
     source: EbpfSource,
     ring: RingReader,
@@ -47,7 +47,7 @@ pub struct Listener {
     drained: Drained,
 }
 
-impl Listener {
+impl Recorder {
     /// Listens from now on.
     pub fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -70,7 +70,7 @@ impl Listener {
     }
 
     /// Takes what is there, and tells how many drops were heard so far.
-    pub fn hear(&mut self) -> u64 {
+    pub fn read(&mut self) -> u64 {
         let Self { ring, drops, drained, .. } = self;
         let mut batch = Batch::default();
         let taken = ring.read(&mut batch, u64::MAX);
@@ -87,14 +87,14 @@ impl Listener {
     }
 
     /// Ends, and tells the drops. Nothing else may be missing.
-    pub fn finish(mut self) -> Result<Heard> {
+    pub fn finish(mut self) -> Result<Recorded> {
         self.source.detach()?;
-        self.hear();
+        self.read();
         let Self { runtime, source, drops, drained, .. } = self;
         let _context = runtime.enter();
         let ledger = source.ledger(drained);
         let events = ledger.events.context("no records")?;
         ensure!(events.submitted == ledger.hits && drained.delivered == ledger.hits, "records are missing: {ledger:?}");
-        Ok(Heard { drops, withheld: ledger.lost() })
+        Ok(Recorded { drops, withheld: ledger.lost() })
     }
 }
