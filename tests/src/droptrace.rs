@@ -1,4 +1,4 @@
-//! The real binary, started and stopped, and what it printed.
+//! The real binary: starts and stops it, and reads its output.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,10 +18,10 @@ use crate::pace::Deadline;
 use crate::trials::Unable;
 use crate::{PATIENCE, eventually, kernel};
 
-/// The last words of the line on stderr that says: attached, counting.
+/// The last words of the line on stderr that reports that the program is attached.
 const ATTACHED: &str = "Ctrl-C ends";
 
-/// `DROPTRACE_BIN`, else what cargo built.
+/// `DROPTRACE_BIN`, else the binary that cargo built.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("DROPTRACE_BIN") {
         return Ok(path.into());
@@ -29,7 +29,7 @@ pub fn binary() -> Result<PathBuf> {
     built("droptrace")
 }
 
-/// `droptrace-fleet`: beside `DROPTRACE_BIN`, else what cargo built.
+/// `droptrace-fleet`: beside `DROPTRACE_BIN`, else the binary that cargo built.
 pub fn fleet_binary() -> Result<PathBuf> {
     const NAME: &str = "droptrace-fleet";
     let Some(path) = env::var_os("DROPTRACE_BIN") else { return built(NAME) };
@@ -75,7 +75,7 @@ pub struct Droptrace {
     said: Vec<String>,
 }
 
-/// What it prints, read by a thread while it runs.
+/// The output, read by a thread while the program runs.
 #[derive(Debug, Default)]
 struct Output {
     text: Arc<Mutex<String>>,
@@ -111,19 +111,19 @@ impl Output {
     }
 }
 
-/// What a run left.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// Results.
+    /// The results.
     pub stdout: String,
-    /// Progress and warnings.
+    /// Progress messages and warnings.
     pub stderr: String,
 }
 
 impl Finished {
-    /// Whether it came so far as to say that it is attached.
+    /// Whether the run reported that it is attached.
     pub fn was_attached(&self) -> bool {
         self.stderr.contains(ATTACHED)
     }
@@ -145,19 +145,19 @@ impl Droptrace {
         let pipe = child.stderr.take().context("stderr is not piped")?;
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                // Nobody listens any more when the handle is gone.
+                // The receiver is gone when the handle is gone.
                 let _ = sender.send(line);
             }
         });
         Ok(Self { child, stdout, stderr, said: Vec::new() })
     }
 
-    /// Waits until it says that it is attached.
+    /// Waits until droptrace reports that it is attached.
     pub fn await_attached(&mut self) -> Result<()> {
         self.await_said(ATTACHED).map(drop)
     }
 
-    /// Waits until it says these words on stderr, from now on; the line that has them.
+    /// Waits until droptrace prints these words on stderr, from now on. Returns the line that has them.
     pub fn await_said(&mut self, words: &str) -> Result<String> {
         let mut deadline = Deadline::after(PATIENCE);
         loop {
@@ -179,7 +179,7 @@ impl Droptrace {
         }
     }
 
-    /// Whether it has said by now that it is attached.
+    /// Whether droptrace has reported by now that it is attached.
     pub fn is_attached(&mut self) -> bool {
         self.said.extend(self.stderr.try_iter());
         self.said.iter().any(|line| line.contains(ATTACHED))

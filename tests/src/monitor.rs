@@ -1,4 +1,4 @@
-//! The kernel's own drop monitor, which is one for the whole host, and dropwatch, which uses it as droptrace does.
+//! The kernel's own drop monitor, of which the host has one, and dropwatch, which uses it as droptrace does.
 
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_millis(300);
 /// One test at a time has the device.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What devlink tells of a trap.
+/// devlink's counts of a trap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {
     /// The trap's group.
@@ -87,7 +87,7 @@ impl Device {
         })
     }
 
-    /// What devlink counts, by the traps' names.
+    /// devlink's counts, by the traps' names.
     pub fn traps(&self) -> Result<BTreeMap<String, Trap>> {
         let text = run("devlink", &["-s", "-j", "trap", "show"])?;
         let document: Value = serde_json::from_str(&text).with_context(|| format!("reading {text}"))?;

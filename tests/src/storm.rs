@@ -29,7 +29,7 @@ pub fn datagrams(usual: u64) -> Result<u64> {
     }
 }
 
-/// A sender and a receiver that nobody reads, on the loopback interface of a namespace of their own.
+/// A sender, and a receiver that no program reads, on the loopback interface of a namespace of their own.
 #[derive(Debug)]
 pub struct Storm {
     /// Where.

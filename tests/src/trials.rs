@@ -14,10 +14,10 @@ use crate::sys;
 /// Namespaces and processes of few tests at a time leave the machine usable, and their sum short.
 const THREADS: usize = 2;
 
-/// What could not run, told after all else.
+/// Trials that could not run, which are printed after all others.
 static SKIPPED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// What took longer than this is named at the end, with its time.
+/// Trials that took longer than this are named at the end, with their time.
 const LONG: Duration = Duration::from_secs(10);
 /// The tests that took long.
 static TOOK_LONG: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -72,7 +72,7 @@ fn skipped(name: &str, reason: &str) -> Completion {
     Completion::ignored()
 }
 
-/// Runs all, in the way the command line asks for, and tells the exit code.
+/// Runs all trials, as the command line asks for. Returns the exit code.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
     run_by(THREADS, trials)
 }

@@ -52,7 +52,7 @@ impl Witness {
         }
     }
 
-    /// Its name as `droptrace explain` has it; none for what is no counter of the kernel's network stack.
+    /// The name in `droptrace explain`; absent for a value that is no counter of the kernel's network stack.
     pub fn name(self) -> Option<String> {
         match self {
             Self::Snmp(group, counter) | Self::Netstat(group, counter) => Some(format!("{group}{counter}")),

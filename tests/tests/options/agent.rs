@@ -129,8 +129,8 @@ fn pushes_have_names_and_headers() -> Result<()> {
     let plain = pushed(&[])?;
     let named = pushed(&["--otlp-instance", "tried-instance", "--otlp-headers-file", &headers])?;
     ensure!(!contains(&plain, "tried-instance") && contains(&named, "tried-instance"), "the instance has no name");
-    let told = [plain.header("x-tried"), named.header("x-tried")];
-    ensure!(told == [None, Some("figures")], "{told:?}");
+    let reported = [plain.header("x-tried"), named.header("x-tried")];
+    ensure!(reported == [None, Some("figures")], "{reported:?}");
     Ok(())
 }
 

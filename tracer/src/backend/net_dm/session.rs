@@ -219,8 +219,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         let Some(found) = self.found.take() else { return };
         if self.owner == Owner::Ours {
-            _ = self.control.tell(Request::Stop(self.started));
-            _ = self.control.tell(Request::Config(found));
+            _ = self.control.send(Request::Stop(self.started));
+            _ = self.control.send(Request::Config(found));
         }
         self.forget_note();
     }

@@ -216,7 +216,7 @@ impl<T: Copy> Deduper<T> {
     fn alone(&mut self, origin: Origin, drop: SharedFacts, detail: T, cause: AloneCause) -> UniqueDrop<T> {
         self.ledger.of(origin).alone.count(cause);
         self.ledger.unique += 1;
-        UniqueDrop { drop, heard: SeenBy::Alone { origin, detail, cause } }
+        UniqueDrop { drop, seen_by: SeenBy::Alone { origin, detail, cause } }
     }
 
     fn both(&mut self, one: &Waiting<T>, other: &Waiting<T>) -> UniqueDrop<T> {
@@ -226,9 +226,9 @@ impl<T: Copy> Deduper<T> {
         };
         self.ledger.unique += 1;
         self.ledger.duplicates += 1;
-        let heard = SeenBy::Both { ebpf: ebpf.detail, net_dm: net_dm.detail };
+        let seen_by = SeenBy::Both { ebpf: ebpf.detail, net_dm: net_dm.detail };
         let ifindex = if ebpf.drop.ifindex == 0 { net_dm.drop.ifindex } else { ebpf.drop.ifindex };
-        UniqueDrop { drop: SharedFacts { ifindex, ..ebpf.drop }, heard }
+        UniqueDrop { drop: SharedFacts { ifindex, ..ebpf.drop }, seen_by }
     }
 }
 

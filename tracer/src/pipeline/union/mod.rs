@@ -16,7 +16,7 @@ use kept::{Kept, Slot};
 use reasons::Reasons;
 pub use reasons::net_dm_reason_name;
 pub use totals::unite;
-pub(super) use totals::{JoinKey, reports_reasons, spot};
+pub(super) use totals::{JoinKey, join_key, reports_reasons};
 
 /// Largest number of packet bytes that are kept while events wait for the other source.
 const KEPT_BYTES: usize = 128 << 20;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
+use super::{Address, Shown, nonzero, protocol_of, symbol_of, trap_group};
 use crate::domain::event::Place;
 use crate::domain::event::reason_name;
 use crate::outside::to_json;

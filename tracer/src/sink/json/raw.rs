@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::ledger::LedgerLine;
-use super::{Address, Shown, symbol_of, told, trap_group};
+use super::{Address, Shown, nonzero, symbol_of, trap_group};
 use crate::backend::replay::SCHEMA;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::reason_name;
