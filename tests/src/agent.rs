@@ -136,8 +136,11 @@ impl Sample {
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let (told, value) = line.rsplit_once(' ')?;
-        let (name, labels) = told.strip_suffix('}').and_then(|told| told.split_once('{')).unwrap_or((told, ""));
+        let (name_and_labels, value) = line.rsplit_once(' ')?;
+        let (name, labels) = name_and_labels
+            .strip_suffix('}')
+            .and_then(|name_and_labels| name_and_labels.split_once('{'))
+            .unwrap_or((name_and_labels, ""));
         // The agent's labels hold neither quotes nor commas beside quotes.
         let labels = labels.split("\",").filter(|label| !label.is_empty()).map(|label| {
             let (name, value) = label.split_once("=\"")?;

@@ -166,12 +166,12 @@ impl Case {
             // Only the drop site distinguishes them from the other drops there.
             drops.retain(|drop| self.is_placed(drop));
         }
-        let told = || format!("all drops: {:#?}", stat.drops());
+        let all_drops = || format!("all drops: {:#?}", stat.drops());
         let counted: u64 = drops.iter().map(|drop| drop.packets).sum();
-        ensure!(counted == self.count, "{counted} drops of {}, not {}; {}", self.reason, self.count, told());
+        ensure!(counted == self.count, "{counted} drops of {}, not {}; {}", self.reason, self.count, all_drops());
         let ifindex = self.interface.index(host)?;
         let stray = drops.iter().find(|drop| !self.fits(ifindex, drop));
-        ensure!(stray.is_none(), "not as told in the case: {stray:#?}");
+        ensure!(stray.is_none(), "not as the case expects: {stray:#?}");
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl Case {
             let packets = others.remove(&Some((*reason).to_owned())).unwrap_or(0);
             ensure!(count.fits(packets), "{packets} drops of {reason}, not {count:?} ({because})");
         }
-        ensure!(others.is_empty(), "drops that nobody expects: {others:?}; all drops: {:#?}", stat.drops());
+        ensure!(others.is_empty(), "unexpected drops: {others:?}; all drops: {:#?}", stat.drops());
         Ok(())
     }
 

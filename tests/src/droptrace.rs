@@ -193,12 +193,12 @@ impl Droptrace {
         eventually(what, || self.stdout.so_far(&mut condition))
     }
 
-    /// Its process.
+    /// The process id of droptrace.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal; one that has ended already is no error.
+    /// Sends a signal. A process that has ended already is no error.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no process id")?;
         // The child is not waited for yet, so the id is still its own.
@@ -218,7 +218,7 @@ impl Droptrace {
         Ok(Finished { status, stdout, stderr: self.said.join("\n") })
     }
 
-    /// Ctrl-C, and what it printed.
+    /// Sends Ctrl-C. Returns the output.
     pub fn finish(self) -> Result<Finished> {
         self.signal(Signal::INT)?;
         let finished = self.wait()?;
@@ -247,7 +247,7 @@ impl Stat {
         Self::parse(&droptrace.finish()?.stdout)
     }
 
-    /// Reads what `stat` printed, and checks its account, in which nothing is lost.
+    /// Reads the output of `stat`, and checks its ledger, in which nothing is lost.
     pub fn parse(stdout: &str) -> Result<Self> {
         let stat = Self::parse_with_losses(stdout)?;
         let lost = stat.lost()?;
@@ -255,7 +255,7 @@ impl Stat {
         Ok(stat)
     }
 
-    /// Reads what `stat` printed, and checks its account.
+    /// Reads the output of `stat`, and checks its ledger.
     pub fn parse_with_losses(stdout: &str) -> Result<Self> {
         let documents: Vec<Value> = serde_json::Deserializer::from_str(stdout)
             .into_iter()
@@ -303,7 +303,7 @@ impl Stat {
         Ok(())
     }
 
-    /// The drops of packets, then what is no packet of a network.
+    /// The drops of packets, then those that are no packets of a network.
     pub fn drops(&self) -> Result<Vec<Drops>> {
         let rows = ["drops", "not_packets"].map(|list| self.0[list].as_array().with_context(|| format!("no {list}")));
         let [packets, others] = rows;
@@ -320,19 +320,19 @@ impl Stat {
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drops {
-    /// Why; none where this kernel does not tell.
+    /// The drop reason; absent where this kernel reports none.
     pub reason: Option<String>,
-    /// In which function.
+    /// The function that dropped the packets.
     pub symbol: Option<String>,
-    /// On which interface.
+    /// The interface of the drops.
     pub interface: Option<String>,
     /// The interface's index; 0 where there is none.
     pub ifindex: u64,
-    /// In which network namespace.
+    /// The network namespace of the drops.
     pub netns: u64,
-    /// Which protocol.
+    /// The protocol of the packets.
     pub protocol: Option<String>,
-    /// How many.
+    /// The number of packets.
     pub packets: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Runs tests and says which passed, failed, or could not run here.
+//! Runs tests and prints which passed, failed, or could not run here.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// The tests that took long.
 static TOOK_LONG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Why a test cannot run on this machine. As a test's error it means: skipped, neither passed nor failed.
+/// Reason why a test cannot run on this machine. As a test's error it means: skipped, neither passed nor failed.
 #[derive(Debug)]
 pub struct Unable(pub String);
 
@@ -77,13 +77,14 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
     run_by(THREADS, trials)
 }
 
-/// As [`run`], one at a time.
+/// Does the same as [`run`], one trial at a time.
 pub fn run_one_by_one(trials: Vec<Trial>) -> ExitCode {
     run_by(1, trials)
 }
 
 fn run_by(threads: usize, trials: Vec<Trial>) -> ExitCode {
-    // Who started the tests may have it ignored, as `nohup` does, and so would all that they start.
+    // The parent process may have SIGHUP ignored, as `nohup` does, and all programs that the tests start would inherit
+    // that.
     sys::default_hangup();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(threads);

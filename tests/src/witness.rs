@@ -42,7 +42,7 @@ impl Witness {
                 let qdiscs = json(netns, &format!("tc -json -stats qdisc show dev {interface}"))?;
                 let qdiscs = qdiscs.as_array().context("tc prints no list")?;
                 let qdisc = qdiscs.iter().find(|qdisc| qdisc["kind"] == kind).context("no such qdisc")?;
-                qdisc["drops"].as_u64().context("tc tells no drops")
+                qdisc["drops"].as_u64().context("tc shows no drops")
             }
             Self::Nft => {
                 let counters = json(netns, "nft -j list counter inet cases drops")?;

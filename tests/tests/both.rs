@@ -127,7 +127,7 @@ fn one_table_has_each_drop_once() -> Result<()> {
     let rows: Vec<_> = rows.iter().filter(|row| row["netns"] == storm.host.inum()).collect();
     ensure!(rows.len() == 1 && rows[0]["packets"] == dropped, "{dropped} were dropped: {report}");
     ensure!(rows[0]["seen_by"] == json!(["ebpf", "net_dm"]), "{report}");
-    // No other row of one source has drops of the storm.
+    // No row of the other source has drops of the storm as well.
     let same = |row: &&Value| row["address"] == rows[0]["address"] && row["seen_by"] == json!(["net_dm"]);
     ensure!(report["drops"].as_array().into_iter().flatten().find(same).is_none(), "{report}");
     Ok(())

@@ -127,7 +127,7 @@ fn by_the_monitor(mode: &str) -> Result<()> {
     let stat: Value = serde_json::from_str(&droptrace.finish()?.stdout)?;
     let mut counted = counted(&device)?;
     if mode == "summary" {
-        // The drop monitor reports names and numbers only in this mode.
+        // In this mode, the drop monitor reports only names and numbers.
         for reported in counted.values_mut() {
             *reported = Reported { packets: reported.packets, ..Reported::default() };
         }

@@ -75,7 +75,7 @@ fn hardware_drops_are_said_to_be_missing() -> Result<()> {
         Unable("this kernel does not report hardware drops".to_owned())
     );
     let finished = Droptrace::start(&["stat", "--source", "ebpf"])?.finish()?;
-    let is_known = finished.stderr.contains("what network devices drop is not counted");
+    let is_known = finished.stderr.contains("drops by network devices are not counted");
     ensure!(is_known, "no warning of what is missing: {}", finished.stderr);
     Ok(())
 }

@@ -136,7 +136,7 @@ fn monitor_of_another_process_is_read_and_left_alone() -> Result<()> {
     said(&finished, &["another process runs the drop monitor, in summary mode"])?;
     let stat = counted(&finished)?;
     ensure!(stat["sources"][0]["mode"] == "summary", "{}", stat["sources"]);
-    ensure!(stat["drops"].as_array().is_some_and(|drops| !drops.is_empty()), "it hears nothing: {stat}");
+    ensure!(stat["drops"].as_array().is_some_and(|drops| !drops.is_empty()), "no drops are reported: {stat}");
     ensure!(monitor::state()? == Found::InUse(AlertMode::Summary), "the monitor of others does not run any more");
     dropwatch.finish()
 }
@@ -152,7 +152,7 @@ fn stop_by_another_process_is_noticed() -> Result<()> {
     ensure!(!promised.has_passed(), "it took {:?}", promised.elapsed());
     storm.send(1000)?;
     let finished = droptrace.finish()?;
-    said(&finished, &["somebody stopped the drop monitor: it runs again"])?;
+    said(&finished, &["another process stopped the drop monitor: the monitor runs again"])?;
     let ledger = &counted(&finished)?["sources"][0]["ledger"];
     ensure!(ledger["interruptions"] == 1 && ledger["lost"].is_null(), "{ledger}");
     ensure!(ledger["drops"].as_u64() >= Some(storm.dropped()?), "later drops are not counted: {ledger}");

@@ -188,8 +188,8 @@ fn on_frames(says: Verdict, reason: &str) -> Result<()> {
 
 /// Sends frames in bursts, and after each waits until `interface` has received as many.
 ///
-/// The queue between the two ends of a pair holds 256 frames (`VETH_RING_SIZE`, drivers/net/veth.c), and what finds it
-/// full is in no count of drops.
+/// The queue between the two ends of a pair holds 256 frames (`VETH_RING_SIZE`, drivers/net/veth.c), and no count of
+/// drops has the frames that exceed it.
 fn send(wire: &Wire, frames: u64, interface: &str) -> Result<()> {
     const BURST: u64 = 125;
     let frame = udp4(PORT)?;

@@ -158,7 +158,7 @@ impl Rows {
         let counts: Vec<_> = addresses.iter().map(both).collect();
         let is_short = counts.iter().any(|(sum, recorded)| sum < recorded);
         let beyond: u64 = counts.iter().map(|(sum, recorded)| sum.saturating_sub(*recorded)).sum();
-        println!("reported and recorded drops differ, {withheld} withheld by the kernel");
+        println!("{beyond} drops reported beyond the recorded ones, {withheld} withheld by the kernel");
         let describe = |address| format!("{} {:?} of {:?}", name(address), sums.get(&address), recorded.get(&address));
         let is_off = |address: &u64| {
             let (sum, recorded) = both(address);

@@ -72,9 +72,9 @@ fn stories() -> Vec<Story> {
 impl Story {
     /// The process that the engine scraped at this time.
     fn scraped(&self, at: u64) -> Option<Process> {
-        let is_heard =
+        let is_scraped =
             at.is_multiple_of(SCRAPE) && !self.socket_drops.iter().any(|&(from, to)| (from..to).contains(&at));
-        self.processes.iter().copied().find(|&(from, to)| is_heard && (from..to).contains(&at))
+        self.processes.iter().copied().find(|&(from, to)| is_scraped && (from..to).contains(&at))
     }
 
     /// Time of the last scrape within the range, and its process.

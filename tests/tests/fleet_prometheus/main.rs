@@ -1,4 +1,4 @@
-//! `droptrace-fleet diagnose` and what is packaged for Prometheus, against Prometheus itself.
+//! `droptrace-fleet diagnose` and the packaged files for Prometheus, with Prometheus itself.
 
 mod history;
 mod live;

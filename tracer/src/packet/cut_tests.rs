@@ -41,14 +41,14 @@ struct Extension {
 
 impl Extension {
     fn new(kind: u8, units: u8, fill: u8) -> Self {
-        let (length, told) = match kind {
+        let (length, length_field) = match kind {
             FRAGMENT => (8, fill),
             // The length of the check value is odd, so that the header of IPv6 is a multiple of 8 bytes.
             AUTHENTICATION => (12 + 4 * (2 * usize::from(units) + 1), 2 * units + 2),
             _ => (8 * (usize::from(units) + 1), units),
         };
         let mut bytes = vec![fill; length - 1];
-        bytes[0] = told;
+        bytes[0] = length_field;
         Self { kind, bytes }
     }
 

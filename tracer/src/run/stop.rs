@@ -98,7 +98,7 @@ const ASKED: Interest = Interest::READABLE.add(Interest::ERROR);
 const LOOK: Duration = Duration::from_millis(500);
 
 fn watched(output: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    #[expect(unsafe_code, reason = "whoever hands over a descriptor must keep it open")]
+    #[expect(unsafe_code, reason = "the caller must keep the descriptor open")]
     // SAFETY: the descriptor is owned, and lives as long as the value that it is passed to.
     let watched = unsafe { AsyncFd::register_with_interest(output, ASKED) };
     Ok(watched?)
@@ -135,7 +135,7 @@ fn is_unread(output: &OwnedFd) -> bool {
 /// Whether this process was started with the signal ignored, and has not caught it since.
 fn is_ignored(kind: SignalKind) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    #[expect(unsafe_code, reason = "neither std nor rustix tells what becomes of a signal")]
+    #[expect(unsafe_code, reason = "neither std nor rustix shows the action of a signal")]
     // SAFETY: the call changes nothing, and the kernel fills in all of the structure where it does not fail.
     unsafe {
         libc::sigaction(kind.as_raw_value(), std::ptr::null(), action.as_mut_ptr()) == 0

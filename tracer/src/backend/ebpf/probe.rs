@@ -39,7 +39,7 @@ const XDP_EXCEPTION: Probe = Probe {
     name: "xdp_exception",
     reports: "drops by faults of XDP programs",
     counts: true,
-    is_useful: |btf, config| btf.tells_xdp_exceptions() && sees_frames(config, "what XDP programs abort"),
+    is_useful: |btf, config| btf.tells_xdp_exceptions() && sees_frames(config, "frames that XDP programs abort"),
 };
 
 /// Reports frames whose redirect by an XDP program fails.
@@ -47,7 +47,9 @@ const XDP_REDIRECT_ERR: Probe = Probe {
     name: "xdp_redirect_err",
     reports: "drops by failed redirects of XDP",
     counts: true,
-    is_useful: |btf, config| btf.tells_xdp_redirect_errors() && sees_frames(config, "what XDP fails to redirect"),
+    is_useful: |btf, config| {
+        btf.tells_xdp_redirect_errors() && sees_frames(config, "frames that XDP fails to redirect")
+    },
 };
 
 /// All programs, in the order in which they are attached and detached.
@@ -61,7 +63,7 @@ fn sees_frames(config: &Config, reports: &str) -> bool {
     let devices = [dev_ifindex, dev_net, dev_xdp_prog, dev_xdp_state, dev_rtnl_link_ops, link_ops_kind];
     let has_fields = !devices.contains(&ABSENT) && ![prog_attach_type, skb_dev].contains(&ABSENT);
     if has_fields && config.may_probe == 0 {
-        tracing::warn!("the kernel is locked down (confidentiality): {reports} is not counted");
+        tracing::warn!("the kernel is locked down (confidentiality): {reports} are not counted");
     }
     has_fields && config.may_probe != 0
 }
@@ -70,7 +72,7 @@ fn sees_frames(config: &Config, reports: &str) -> bool {
 fn sees_traps(btf: &KernelBtf, config: &Config) -> bool {
     let has_traps = btf.tells_hardware_drops() && config.offsets.trap_name != ABSENT;
     if has_traps && config.may_probe == 0 {
-        tracing::warn!("the kernel is locked down (confidentiality): what network devices drop is not counted");
+        tracing::warn!("the kernel is locked down (confidentiality): drops by network devices are not counted");
     }
     has_traps && config.may_probe != 0
 }

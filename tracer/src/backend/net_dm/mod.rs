@@ -209,14 +209,14 @@ impl NetDmSource {
             match (change, self.session.owner()) {
                 (Change::Restarted, Owner::Ours) => {
                     tracing::warn!(
-                        "somebody stopped the drop monitor: it runs again; drops in between are not counted"
+                        "another process stopped the drop monitor: the monitor runs again; drops in between are not counted"
                     );
                 }
                 (Change::Reconfigured | Change::Restarted, _) => {
-                    tracing::warn!("somebody else has started the drop monitor anew, in {mode} mode");
+                    tracing::warn!("another process has started the drop monitor again, in {mode} mode");
                 }
                 (Change::TakenOver, _) => {
-                    tracing::warn!("somebody else stopped the drop monitor and runs it in {mode} mode by now");
+                    tracing::warn!("another process stopped the drop monitor and now runs it in {mode} mode");
                 }
             }
         }

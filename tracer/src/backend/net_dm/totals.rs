@@ -75,7 +75,7 @@ pub struct Totals {
     numbers: HashMap<Box<str>, u32>,
 }
 
-/// Largest number of names, which no kernel exceeds; further names share one entry.
+/// Largest number of names, which no kernel exceeds; further names count as absent.
 const MAX_NAMES: usize = 4096;
 
 impl Totals {

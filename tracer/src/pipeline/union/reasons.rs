@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::domain::event::Reason;
 
-/// Largest number of names, which no kernel exceeds; further names share one number.
+/// Largest number of names, which no kernel exceeds; further names share the number `u32::MAX`.
 const MAX_NAMES: usize = 4096;
 
 /// `NET_DM_MAX_REASON_LEN` (`net/core/drop_monitor.c`).
@@ -28,7 +28,7 @@ const QDISC_DROP: &str = "QDISC_DROP";
 pub fn net_dm_reason_name(reason: &Reason) -> &str {
     let name = &*reason.name;
     match &*reason.subsystem {
-        // Names of devlink traps and of XDP, which `NET_DM` never reports as reasons of `kfree_skb`.
+        // Names of devlink traps, and names of XDP, which `NET_DM` never reports.
         "hardware" | "xdp" => name,
         "qdisc" => QDISC_DROP,
         "core" if name.len() <= MAX_LENGTH && !is_number(name) => name,

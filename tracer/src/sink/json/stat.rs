@@ -110,8 +110,8 @@ struct Overflow<'r> {
 
 impl<'r> From<&'r OverflowTotal> for Overflow<'r> {
     fn from(total: &'r OverflowTotal) -> Self {
-        let told = total.reason.as_deref().and_then(|reason| Some((reason_name(reason)?, &*reason.subsystem)));
-        let (reason, subsystem) = told.unzip();
+        let names = total.reason.as_deref().and_then(|reason| Some((reason_name(reason)?, &*reason.subsystem)));
+        let (reason, subsystem) = names.unzip();
         Self { reason, subsystem, packets: total.packets, bytes: total.bytes }
     }
 }

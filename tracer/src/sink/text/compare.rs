@@ -154,7 +154,7 @@ const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Agree => "the sources agree",
         Verdict::Explained => "all differences are explained",
-        Verdict::PossiblyExplained => "differences are explained, some by causes that nobody counts",
+        Verdict::PossiblyExplained => "differences are explained, some by causes without a counter",
         Verdict::Unexplained => "NOT ALL DIFFERENCES ARE EXPLAINED",
     }
 }
