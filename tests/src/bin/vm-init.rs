@@ -1,7 +1,7 @@
-//! The first process of a virtual machine for tests: mounts what programs look for, runs what the host wants run, and
+//! The first process of a virtual machine for tests: mounts file systems, runs the programs of the plan, and
 //! switches the machine off.
 //!
-//! What is to be run stands in [`PLAN`]. All output goes to the second serial port, so that the kernel's messages,
+//! The plan of a run is in the file [`PLAN`]. All output goes to the second serial port, so that the kernel's messages,
 //! which go to the first, break no line. Lines of this program start with [`MARK`]; the host counts on each of them:
 //!
 //! * `droptrace-vm: up KERNEL`: the first; before it, a machine that dies has not run anything of ours;

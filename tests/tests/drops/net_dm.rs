@@ -68,11 +68,11 @@ fn compare_table(arguments: &[&str], rows: (&str, &str), part: ReportedPart) -> 
     quiet(&mut recorder)?;
     droptrace.signal(Signal::INT)?;
     let finished = droptrace.wait()?;
-    let recorded = recorder.finish()?;
+    let by_kernel_program = recorder.finish()?;
     let document: Value = serde_json::from_str(&finished.stdout).with_context(|| finished.stderr.clone())?;
     let rows = Rows::of(&document, rows)?;
-    rows.all_as_recorded(&recorded, part)?;
-    rows.check_reasons(&provoked?, &recorded.drops, part)?;
+    rows.all_as_recorded(&by_kernel_program, part)?;
+    rows.check_reasons(&provoked?, &by_kernel_program.drops, part)?;
     Ok((finished, document))
 }
 

@@ -9,7 +9,7 @@ use crate::domain::event::{Origin, Timestamp};
 pub struct Observation<T> {
     /// The source that reported the drop.
     pub origin: Origin,
-    /// SharedFacts about the drop.
+    /// Facts about the drop.
     pub drop: SharedFacts,
     /// The fingerprint of the packet's first bytes, or the reason why the drop cannot be joined with another
     /// observation.
@@ -18,7 +18,7 @@ pub struct Observation<T> {
     pub detail: T,
 }
 
-/// SharedFacts about a drop that both sources can report.
+/// Facts about a drop that both sources can report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedFacts {
     /// Time of the drop, in real time, by the clock of the source.
@@ -39,7 +39,7 @@ pub struct SharedFacts {
 /// A drop, counted once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UniqueDrop<T> {
-    /// SharedFacts from the kernel program if it saw the drop, because it reports more; facts that it lacks come from
+    /// Facts from the kernel program if it saw the drop, because it reports more; facts that it lacks come from
     /// `NET_DM`.
     pub drop: SharedFacts,
     /// The sources that saw the drop.

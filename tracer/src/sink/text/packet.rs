@@ -115,7 +115,7 @@ const fn icmp_name(message: Icmp) -> &'static str {
     }
 }
 
-/// The same for ICMPv6 (`include/uapi/linux/icmpv6.h`, RFC 4861, RFC 3810).
+/// The same for `ICMPv6` (`include/uapi/linux/icmpv6.h`, RFC 4861, RFC 3810).
 const fn icmpv6_name(message: Icmp) -> &'static str {
     match (message.kind, message.code) {
         (1, 0) => "no route",
