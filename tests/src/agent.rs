@@ -1,4 +1,4 @@
-//! A running `droptrace agent`, and what is scraped from it.
+//! A running `droptrace agent`, and its scrapes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,23 +10,23 @@ use rustix::process::Signal;
 use crate::droptrace::{Droptrace, Finished, command};
 use crate::{eventually, patience};
 
-/// The agent; killed with its handle.
+/// A running agent; killed with its handle.
 #[derive(Debug)]
 pub struct Agent {
-    /// Its process.
+    /// The agent's process.
     pub droptrace: Droptrace,
-    /// Where it serves.
+    /// The address that the agent serves on.
     pub address: SocketAddr,
 }
 
 impl Agent {
-    /// Starts one on a port of its own that reads every few milliseconds, and waits until it serves.
+    /// Starts an agent on a port of its own that reads every few milliseconds, and waits until it serves.
     pub fn start(arguments: &[&str]) -> Result<Self> {
         let listen: &[&str] = if arguments.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         Self::spawn(&mut command(&[&["agent", "--interval", "20ms"], listen, arguments].concat())?)
     }
 
-    /// Starts it by this command, and waits until it serves.
+    /// Starts an agent by this command, and waits until it serves.
     pub fn spawn(command: &mut Command) -> Result<Self> {
         let mut droptrace = Droptrace::spawn(command)?;
         let line = droptrace.await_said("Ctrl-C ends")?;
@@ -46,7 +46,7 @@ impl Agent {
         ask(&mut stream, path, headers)
     }
 
-    /// A connection to it.
+    /// A connection to the agent.
     pub fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.address).context("connecting to the agent")?;
         stream.set_read_timeout(Some(patience()))?;
@@ -54,14 +54,14 @@ impl Agent {
         Ok(stream)
     }
 
-    /// What it tells of the last reading.
+    /// The metrics of the last reading.
     pub fn scrape(&self) -> Result<Scrape> {
         let answer = self.get("/metrics")?;
         ensure!(answer.status == 200, "{answer:?}");
         Scrape::parse(&answer.body)
     }
 
-    /// What it tells of all that was dropped before.
+    /// The metrics after all earlier drops were counted.
     pub fn settled(&self) -> Result<Scrape> {
         let reads = |scrape: &Scrape| scrape.sum("droptrace_reads_total", &[("result", "ok")]);
         let before = reads(&self.scrape()?);
@@ -73,7 +73,7 @@ impl Agent {
         settled.context("no scrape")
     }
 
-    /// Asks it to end; what it left.
+    /// Asks the agent to end. Returns its output.
     pub fn finish(self) -> Result<Finished> {
         self.droptrace.signal(Signal::TERM)?;
         let finished = self.droptrace.wait()?;
@@ -91,14 +91,14 @@ pub fn ask(stream: &mut (impl Read + Write), path: &str, headers: &str) -> Resul
     Answer::parse(&text).with_context(|| format!("no answer: {text:?}"))
 }
 
-/// What a request was answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
-    /// `200`, …
+    /// The status code, such as `200`.
     pub status: u16,
-    /// Its lines but the first.
+    /// All header lines but the first.
     pub headers: String,
-    /// What follows.
+    /// The body.
     pub body: String,
 }
 
@@ -109,23 +109,23 @@ impl Answer {
         let answer =
             Self { status: first.split(' ').nth(1)?.parse().ok()?, headers: headers.to_owned(), body: body.to_owned() };
         let length = headers.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-        // One that was cut is none.
+        // An answer that was cut is no answer.
         (length == body.len().to_string()).then_some(answer)
     }
 }
 
-/// The figures of one scrape.
+/// The samples of one scrape.
 #[derive(Debug)]
 pub struct Scrape(pub Vec<Sample>);
 
-/// One of them.
+/// One sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// With its suffix.
+    /// The metric's name with its suffix.
     pub name: String,
     /// Names and values.
     pub labels: Vec<(String, String)>,
-    /// Exact up to 2⁵³.
+    /// The value, exact up to 2⁵³.
     pub value: f64,
 }
 
@@ -136,9 +136,12 @@ impl Sample {
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let (told, value) = line.rsplit_once(' ')?;
-        let (name, labels) = told.strip_suffix('}').and_then(|told| told.split_once('{')).unwrap_or((told, ""));
-        // Ours hold neither quotes nor commas beside quotes.
+        let (name_and_labels, value) = line.rsplit_once(' ')?;
+        let (name, labels) = name_and_labels
+            .strip_suffix('}')
+            .and_then(|name_and_labels| name_and_labels.split_once('{'))
+            .unwrap_or((name_and_labels, ""));
+        // The agent's labels hold neither quotes nor commas beside quotes.
         let labels = labels.split("\",").filter(|label| !label.is_empty()).map(|label| {
             let (name, value) = label.split_once("=\"")?;
             Some((name.to_owned(), value.trim_end_matches('"').to_owned()))
@@ -166,13 +169,13 @@ impl Scrape {
         self.0.iter().find(|sample| sample.name == name).with_context(|| format!("no {name}"))
     }
 
-    /// Their sum.
+    /// The sum of the samples with this name and these labels.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they are counts")]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.of(name, labels).map(|sample| sample.value).sum::<f64>() as u64
     }
 
-    /// Whether all series together are what the ledger has.
+    /// Checks that the sum of all series equals the ledger.
     pub fn check_sum(&self) -> Result<()> {
         let series = self.sum("droptrace_dropped_packets_total", &[]) + self.sum("droptrace_not_packets_total", &[]);
         let ledger = |account| self.sum("droptrace_ledger_drops_total", &[("account", account)]);

@@ -20,7 +20,7 @@ const BPF_XDP_DEVMAP: u32 = 33;
 const BPF_MAP_TYPE_DEVMAP: u32 = 14;
 const CGROUP_REFUSE: u32 = 0;
 
-/// What an XDP program says of every frame (`enum xdp_action`).
+/// The verdict of an XDP program on every frame (`enum xdp_action`).
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub enum Verdict {
@@ -36,7 +36,7 @@ pub enum Verdict {
     Invalid = 99,
 }
 
-/// Where an XDP program runs.
+/// The hook of an XDP program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Hook {
@@ -46,7 +46,7 @@ pub enum Hook {
     Native = 4,
 }
 
-/// One verdict on all that the interface receives, until the handle is closed.
+/// Gives one verdict on all frames that the interface receives, until the handle is closed.
 pub fn xdp(ifindex: u32, verdict: Verdict, hook: Hook) -> io::Result<OwnedFd> {
     let program = returning(BPF_PROG_TYPE_XDP, 0, verdict as u32)?;
     link(&program, ifindex, BPF_XDP, hook as u32)
@@ -104,9 +104,9 @@ fn returning(program_type: u32, attach_type: u32, verdict: u32) -> io::Result<Ow
     load(program_type, attach_type, &[0xb7 | u64::from(verdict) << 32, 0x95])
 }
 
-/// Loads instructions as they stand in memory on a little-endian machine.
+/// Loads instructions in the byte order of a little-endian machine.
 fn load(program_type: u32, attach_type: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
-    // Programs count as locked memory before 5.11. Where it cannot be raised, newer kernels do not mind.
+    // Programs count as locked memory before 5.11. Where the limit cannot be raised, newer kernels do not need it.
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
     let license = c"GPL";
     // union bpf_attr of BPF_PROG_LOAD, `include/uapi/linux/bpf.h`.

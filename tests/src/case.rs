@@ -1,4 +1,4 @@
-//! A provoked drop and what must be counted of it.
+//! A provoked drop, and the counts that it must have.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,20 +19,21 @@ use crate::witness::Witness;
 /// Held by a case whose drops show no namespace.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Cases only provoke.
+/// The cases only provoke drops; another test counts them.
 static OTHERS_COUNT: AtomicBool = AtomicBool::new(false);
 
-/// What is known of the interface of a drop.
+/// The facts that are known of a drop's interface.
 #[derive(Clone, Copy, Debug)]
 pub enum Interface {
-    /// Its name and index.
+    /// The interface's name and index.
     Named(&'static str),
-    /// As [`Interface::Named`], of a packet whose socket alone tells the namespace: TCP has taken device and route away.
-    /// Kernels before 6.11 do not tell the socket; then the namespace is unknown, and only the index is known.
+    /// As [`Interface::Named`], of a packet of which the socket alone identifies the namespace: TCP has taken device
+    /// and route away. Kernels before 6.11 do not report the socket; then the namespace is unknown, and only the index
+    /// is known.
     OfSocket(&'static str),
-    /// Nothing: the packet never had a device.
+    /// No interface: the packet never had a device.
     Unset,
-    /// Nothing, or its name and index, where newer kernels set the device before the drop.
+    /// No interface, or its name and index, where newer kernels set the device before the drop.
     Perhaps(&'static str),
 }
 
@@ -60,20 +61,20 @@ impl Interface {
 /// Drops beside those of the case that its provocation causes by nature, in the same namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    /// The kernel's reason, without prefix.
+    /// The kernel's drop reason, without prefix.
     pub reason: &'static str,
-    /// How many of them.
+    /// Number of these drops.
     pub count: Count,
-    /// Why they cannot be avoided.
+    /// Reason why they cannot be avoided.
     pub because: &'static str,
 }
 
 /// A number of drops.
 #[derive(Clone, Copy, Debug)]
 pub enum Count {
-    /// This many on each kernel.
+    /// This number on each kernel.
     Exactly(u64),
-    /// Any number, none included.
+    /// Any number, including zero.
     Any,
 }
 
@@ -89,21 +90,21 @@ impl Count {
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// How the case is called.
+    /// Name of the case.
     pub name: &'static str,
-    /// The kernel's reason, without prefix.
+    /// The kernel's drop reason, without prefix.
     pub reason: &'static str,
-    /// The function that drops. Compilers inline differently: any of these.
+    /// Names of the function that drops. Compilers inline differently, so any of these is right.
     pub symbols: &'static [&'static str],
     /// The interface.
     pub interface: Interface,
-    /// The protocol; none where the kernel has not set it yet.
+    /// The protocol; absent where the kernel has not set it yet.
     pub protocol: Option<&'static str>,
-    /// How many drops exactly. The namespace has no others.
+    /// The exact number of drops. The namespace has no others.
     pub count: u64,
-    /// The exceptions to that.
+    /// Further drops that the namespace may have.
     pub allowed: &'static [Allowance],
-    /// The kernel's own counter, which must rise by `count`; none where there is none.
+    /// The kernel's own counter, which must rise by `count`; absent where the kernel has none.
     pub witness: Option<Witness>,
     /// Sets the stage and provokes the drops within [`Case::watch`].
     pub provoke: fn(&Case) -> Result<()>,
@@ -118,7 +119,7 @@ impl Case {
             return self.settle(host, before);
         }
         let netns = self.netns(host)?;
-        // Drops of no namespace could be those of another case: one such case at a time.
+        // Drops without a namespace could belong to another case, so only one such case runs at a time.
         let _alone = (netns == 0).then(|| ALONE.lock());
         let inum = netns.to_string();
         let filter = if netns == 0 { vec![] } else { vec!["--netns", &inum] };
@@ -128,7 +129,7 @@ impl Case {
             settled = self.settle(host, before);
             Ok(())
         })?;
-        // Where the kernel's counter never gets there, the comparison tells more.
+        // Where the kernel's counter does not rise far enough, the comparison shows more.
         self.compare(host, netns, &stat)?;
         self.no_others(host, netns, &stat)?;
         settled?;
@@ -139,17 +140,17 @@ impl Case {
         Ok(())
     }
 
-    /// The number of the namespace that the drops are of; 0 where it cannot be known.
+    /// The number of the drops' namespace; 0 where it cannot be known.
     fn netns(&self, host: &Netns) -> Result<u64> {
-        let is_told = !matches!(self.interface, Interface::OfSocket(_)) || kernel::tells_socket()?;
-        Ok(if is_told { host.inum().into() } else { 0 })
+        let is_known = !matches!(self.interface, Interface::OfSocket(_)) || kernel::reports_socket()?;
+        Ok(if is_known { host.inum().into() } else { 0 })
     }
 
     fn witnessed(&self, host: &Netns) -> Result<Option<u64>> {
         self.witness.map(|witness| witness.read(host)).transpose()
     }
 
-    /// Waits until the kernel is done with what was sent.
+    /// Waits until the kernel has handled all sent packets.
     fn settle(&self, host: &Netns, before: Option<u64>) -> Result<()> {
         if let Some(before) = before {
             let what = format!("{:?} to rise by {}", self.witness, self.count);
@@ -162,25 +163,25 @@ impl Case {
         let mut drops = stat.drops_of(self.reason)?;
         drops.retain(|drop| drop.netns == netns);
         if kernel::reason(self.reason)? == Known::NoReasons {
-            // The place alone tells them from what else was dropped there.
+            // Only the drop site distinguishes them from the other drops there.
             drops.retain(|drop| self.is_placed(drop));
         }
-        let told = || format!("all drops: {:#?}", stat.drops());
+        let all_drops = || format!("all drops: {:#?}", stat.drops());
         let counted: u64 = drops.iter().map(|drop| drop.packets).sum();
-        ensure!(counted == self.count, "{counted} drops of {}, not {}; {}", self.reason, self.count, told());
+        ensure!(counted == self.count, "{counted} drops of {}, not {}; {}", self.reason, self.count, all_drops());
         let ifindex = self.interface.index(host)?;
         let stray = drops.iter().find(|drop| !self.fits(ifindex, drop));
-        ensure!(stray.is_none(), "not as told in the case: {stray:#?}");
+        ensure!(stray.is_none(), "not as the case expects: {stray:#?}");
         Ok(())
     }
 
-    /// The namespace of the case has no drops but those of the case and those that are allowed. `netns` is the number
-    /// that the case's own drops show: where they show none, they are not among the namespace's.
+    /// Checks that the namespace of the case has no drops but those of the case and the allowed ones. `netns` is the
+    /// number that the case's own drops show; where they show none, they are not among the namespace's.
     fn no_others(&self, host: &Netns, netns: u64, stat: &Stat) -> Result<()> {
         let inum = u64::from(host.inum());
         let known = kernel::reason(self.reason)?;
         if known == Known::NoReasons && !self.allowed.is_empty() {
-            // This kernel does not tell an allowed drop from another.
+            // This kernel does not distinguish an allowed drop from another.
             return Ok(());
         }
         let is_own = |drop: &Drops| netns == inum && drop.reason.as_deref() == known.shown() && self.is_placed(drop);
@@ -192,7 +193,7 @@ impl Case {
             let packets = others.remove(&Some((*reason).to_owned())).unwrap_or(0);
             ensure!(count.fits(packets), "{packets} drops of {reason}, not {count:?} ({because})");
         }
-        ensure!(others.is_empty(), "drops that nobody expects: {others:?}; all drops: {:#?}", stat.drops());
+        ensure!(others.is_empty(), "unexpected drops: {others:?}; all drops: {:#?}", stat.drops());
         Ok(())
     }
 
@@ -216,18 +217,18 @@ pub fn trials(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
     cases.into_iter().map(|case| trial_as_root(case.name, move || run(case))).collect()
 }
 
-/// Provokes the drops of a case, which others count. To be called by tests that count no case by itself.
+/// Provokes the drops of a case, while another test counts them. Called by tests that count no case by itself.
 pub fn provoke(case: &Case) -> Result<()> {
     OTHERS_COUNT.store(true, Ordering::Relaxed);
     kernel::reason(case.reason)?;
     (case.provoke)(case)
 }
 
-/// Waits until the kernel is done with all that the interfaces received.
+/// Waits until the kernel has handled all packets that the interfaces received.
 pub fn drained() -> Result<()> {
     eventually("the receive queues to drain", || Ok(queued_packets()? == 0))?;
-    // What was just taken out of a queue may still be under way on another processor. That is an RCU read section,
-    // and this command is `synchronize_rcu` (kernel/sched/membarrier.c).
+    // A packet that was just taken out of a queue may still be under way on another processor. That is an RCU read
+    // section, and this command is `synchronize_rcu` (kernel/sched/membarrier.c).
     membarrier(MembarrierCommand::Global).context("waiting for a grace period of RCU")
 }
 

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 
-/// How long a request may be on its way; only a hang reaches it, on the slowest machine too. (The tests of the crate
-/// `tracer` include this file, so it cannot measure the machine as this crate's others do.)
+/// Time limit of a request; only a hang reaches it, on the slowest machine too. (The tests of the crate `tracer`
+/// include this file, so it cannot measure the machine as this crate's other files do.)
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// The answer of an endpoint that takes all.
+/// The answer of an endpoint that accepts all requests.
 pub const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
 
-/// A request that came.
+/// A request that the endpoint received.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Such as `/v1/metrics`.
+    /// The path, such as `/v1/metrics`.
     pub path: String,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
@@ -34,7 +34,7 @@ impl Request {
     }
 }
 
-/// Answers in bytes, whatever they are.
+/// A function that returns the bytes of an answer.
 type Answer = Arc<Mutex<dyn FnMut(&Request) -> Vec<u8> + Send>>;
 
 /// An endpoint that listens on the loopback until the process ends.
@@ -50,7 +50,7 @@ impl Collector {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), answer)
     }
 
-    /// Listens there.
+    /// Listens on this address.
     pub fn start_at(address: SocketAddr, answer: impl FnMut(&Request) -> Vec<u8> + Send + 'static) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
@@ -59,14 +59,14 @@ impl Collector {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (answer, sender) = (Arc::clone(&answer), sender.clone());
-                // A client that goes away is none of a test's matters.
+                // A client that goes away is no error of the test.
                 thread::spawn(move || serve(&stream, &answer, &sender));
             }
         });
         Ok(Self { address, requests })
     }
 
-    /// One that takes pushes and answers none of them until the sender is dropped.
+    /// An endpoint that accepts pushes and answers none of them until the sender is dropped.
     pub fn silent() -> io::Result<(Self, Sender<()>)> {
         let (hold, wait) = channel::<()>();
         let silent = Self::start(move |_| {
@@ -76,7 +76,7 @@ impl Collector {
         Ok((silent, hold))
     }
 
-    /// What to push to.
+    /// The URL to push to.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -91,7 +91,7 @@ fn serve(stream: &TcpStream, answer: &Answer, sender: &Sender<Request>) -> io::R
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader)? {
         let bytes = answer.lock().unwrap_or_else(PoisonError::into_inner)(&request);
-        // Nobody may wait for requests any more.
+        // The test may have stopped waiting for requests.
         let _ = sender.send(request);
         let mut stream = stream;
         stream.write_all(&bytes)?;
@@ -99,10 +99,11 @@ fn serve(stream: &TcpStream, answer: &Answer, sender: &Sender<Request>) -> io::R
     Ok(())
 }
 
-/// Reads a request; none at the end.
+/// Reads a request; absent at the end.
 ///
 /// # Errors
-/// Also where its body says that it is packed by gzip, and is not.
+///
+/// The function also fails where the request declares its body as packed by gzip, and the body is not.
 pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = || {
         let mut line = String::new();

@@ -1,4 +1,4 @@
-//! The real binary, started and stopped, and what it printed.
+//! The real binary: starts and stops it, and reads its output.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,10 +18,10 @@ use crate::pace::Deadline;
 use crate::trials::Unable;
 use crate::{PATIENCE, eventually, kernel};
 
-/// The last words of the line on stderr that says: attached, counting.
+/// The last words of the line on stderr that reports that the program is attached.
 const ATTACHED: &str = "Ctrl-C ends";
 
-/// `DROPTRACE_BIN`, else what cargo built.
+/// `DROPTRACE_BIN`, else the binary that cargo built.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("DROPTRACE_BIN") {
         return Ok(path.into());
@@ -29,7 +29,7 @@ pub fn binary() -> Result<PathBuf> {
     built("droptrace")
 }
 
-/// `droptrace-fleet`: beside `DROPTRACE_BIN`, else what cargo built.
+/// `droptrace-fleet`: beside `DROPTRACE_BIN`, else the binary that cargo built.
 pub fn fleet_binary() -> Result<PathBuf> {
     const NAME: &str = "droptrace-fleet";
     let Some(path) = env::var_os("DROPTRACE_BIN") else { return built(NAME) };
@@ -75,7 +75,7 @@ pub struct Droptrace {
     said: Vec<String>,
 }
 
-/// What it prints, read by a thread while it runs.
+/// The output, read by a thread while the program runs.
 #[derive(Debug, Default)]
 struct Output {
     text: Arc<Mutex<String>>,
@@ -111,19 +111,19 @@ impl Output {
     }
 }
 
-/// What a run left.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// Results.
+    /// The results.
     pub stdout: String,
-    /// Progress and warnings.
+    /// Progress messages and warnings.
     pub stderr: String,
 }
 
 impl Finished {
-    /// Whether it came so far as to say that it is attached.
+    /// Whether the run reported that it is attached.
     pub fn was_attached(&self) -> bool {
         self.stderr.contains(ATTACHED)
     }
@@ -145,19 +145,19 @@ impl Droptrace {
         let pipe = child.stderr.take().context("stderr is not piped")?;
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                // Nobody listens any more when the handle is gone.
+                // The receiver is gone when the handle is gone.
                 let _ = sender.send(line);
             }
         });
         Ok(Self { child, stdout, stderr, said: Vec::new() })
     }
 
-    /// Waits until it says that it is attached.
+    /// Waits until droptrace reports that it is attached.
     pub fn await_attached(&mut self) -> Result<()> {
         self.await_said(ATTACHED).map(drop)
     }
 
-    /// Waits until it says these words on stderr, from now on; the line that has them.
+    /// Waits until droptrace prints these words on stderr, from now on. Returns the line that has them.
     pub fn await_said(&mut self, words: &str) -> Result<String> {
         let mut deadline = Deadline::after(PATIENCE);
         loop {
@@ -179,7 +179,7 @@ impl Droptrace {
         }
     }
 
-    /// Whether it has said by now that it is attached.
+    /// Whether droptrace has reported by now that it is attached.
     pub fn is_attached(&mut self) -> bool {
         self.said.extend(self.stderr.try_iter());
         self.said.iter().any(|line| line.contains(ATTACHED))
@@ -193,12 +193,12 @@ impl Droptrace {
         eventually(what, || self.stdout.so_far(&mut condition))
     }
 
-    /// Its process.
+    /// The process id of droptrace.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal; one that has ended already is no error.
+    /// Sends a signal. A process that has ended already is no error.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no process id")?;
         // The child is not waited for yet, so the id is still its own.
@@ -218,7 +218,7 @@ impl Droptrace {
         Ok(Finished { status, stdout, stderr: self.said.join("\n") })
     }
 
-    /// Ctrl-C, and what it printed.
+    /// Sends Ctrl-C. Returns the output.
     pub fn finish(self) -> Result<Finished> {
         self.signal(Signal::INT)?;
         let finished = self.wait()?;
@@ -247,7 +247,7 @@ impl Stat {
         Self::parse(&droptrace.finish()?.stdout)
     }
 
-    /// Reads what `stat` printed, and checks its account, in which nothing is lost.
+    /// Reads the output of `stat`, and checks its ledger, in which nothing is lost.
     pub fn parse(stdout: &str) -> Result<Self> {
         let stat = Self::parse_with_losses(stdout)?;
         let lost = stat.lost()?;
@@ -255,7 +255,7 @@ impl Stat {
         Ok(stat)
     }
 
-    /// Reads what `stat` printed, and checks its account.
+    /// Reads the output of `stat`, and checks its ledger.
     pub fn parse_with_losses(stdout: &str) -> Result<Self> {
         let documents: Vec<Value> = serde_json::Deserializer::from_str(stdout)
             .into_iter()
@@ -303,7 +303,7 @@ impl Stat {
         Ok(())
     }
 
-    /// The drops of packets, then what is no packet of a network.
+    /// The drops of packets, then those that are no packets of a network.
     pub fn drops(&self) -> Result<Vec<Drops>> {
         let rows = ["drops", "not_packets"].map(|list| self.0[list].as_array().with_context(|| format!("no {list}")));
         let [packets, others] = rows;
@@ -320,19 +320,19 @@ impl Stat {
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drops {
-    /// Why; none where this kernel does not tell.
+    /// The drop reason; absent where this kernel reports none.
     pub reason: Option<String>,
-    /// In which function.
+    /// The function that dropped the packets.
     pub symbol: Option<String>,
-    /// On which interface.
+    /// The interface of the drops.
     pub interface: Option<String>,
     /// The interface's index; 0 where there is none.
     pub ifindex: u64,
-    /// In which network namespace.
+    /// The network namespace of the drops.
     pub netns: u64,
-    /// Which protocol.
+    /// The protocol of the packets.
     pub protocol: Option<String>,
-    /// How many.
+    /// The number of packets.
     pub packets: u64,
 }
 

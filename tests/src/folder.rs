@@ -30,7 +30,7 @@ impl Folder {
         self.join(name).display().to_string()
     }
 
-    /// Writes a file within it, and tells its path.
+    /// Writes a file within it. Returns its path.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<String> {
         let path = self.path(name);
         fs::write(&path, content).with_context(|| format!("writing {path}"))?;
@@ -46,7 +46,7 @@ impl AsRef<Path> for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed stays among temporary files.
+        // Files that cannot be removed stay among temporary files.
         _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! What the running kernel can tell of drops, asked of the kernel itself.
+//! Facts about drops that the running kernel can report, as the kernel itself shows them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,12 +10,12 @@ use tracer::kernel::btf::KernelBtf;
 
 use crate::trials::Unable;
 
-/// What the kernel tells of a reason.
+/// The kernel's knowledge of a drop reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It has this reason.
+    /// The kernel has this reason.
     Reason(&'static str),
-    /// It gives no reasons (before 5.17): droptrace shows none.
+    /// The kernel gives no reasons (before 5.17), and droptrace shows none.
     NoReasons,
 }
 
@@ -68,10 +68,13 @@ fn types() -> Result<&'static [u8]> {
     Ok(types.as_ref().map_err(|error| Unable(format!("reading the kernel's type information: {error}")))?)
 }
 
+/// Checks that TCP reports the segments that it drops.
+///
 /// # Errors
-/// [`Unable`] where TCP frees a segment that does not fit its connection without a word to the tracepoint: before it
+///
+/// [`Unable`] where TCP frees a segment that does not fit its connection without calling the tracepoint: before TCP
 /// gave reasons (`tcp_drop` called `__kfree_skb`, `net/ipv4/tcp_input.c`).
-pub fn tells_tcp_drops() -> Result<()> {
+pub fn reports_tcp_drops() -> Result<()> {
     ensure!(
         !matches!(reason("NOT_SPECIFIED")?, Known::NoReasons),
         Unable("this kernel's TCP drops in silence".to_owned())
@@ -90,12 +93,12 @@ fn reasons_in(types: &[u8]) -> BTreeSet<String> {
     memmem::find_iter(types, PREFIX).filter_map(name).collect()
 }
 
-/// Whether the tracepoint tells the socket that was to receive the packet (6.11 and later).
-pub fn tells_socket() -> Result<bool> {
-    static TELLS: OnceLock<Result<bool, String>> = OnceLock::new();
+/// Whether the tracepoint has the socket that was to receive the packet (6.11 and later).
+pub fn reports_socket() -> Result<bool> {
+    static REPORTS: OnceLock<Result<bool, String>> = OnceLock::new();
     let ask = || KernelBtf::load()?.tracepoint().map(|tracepoint| tracepoint.has_rx_sk);
-    let tells = TELLS.get_or_init(|| ask().map_err(|error| error.to_string()));
-    tells.clone().map_err(anyhow::Error::msg)
+    let reports = REPORTS.get_or_init(|| ask().map_err(|error| error.to_string()));
+    reports.clone().map_err(anyhow::Error::msg)
 }
 
 /// Whether root may not read the kernel's memory.

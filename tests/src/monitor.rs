@@ -1,4 +1,4 @@
-//! The kernel's own drop monitor, which is one for the whole host, and dropwatch, which uses it as droptrace does.
+//! The kernel's own drop monitor, of which the host has one, and dropwatch, which uses it as droptrace does.
 
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -24,7 +24,7 @@ pub fn exclusively() -> Result<MutexGuard<'static, ()>> {
     Ok(guard)
 }
 
-/// Who runs the monitor, and in which mode.
+/// The process that runs the monitor, and the monitor's mode.
 pub fn state() -> Result<Found> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(NetDmSource::probe())?)
@@ -35,9 +35,10 @@ pub fn await_running(wanted: bool) -> Result<()> {
     eventually("the monitor to start or stop", || Ok((state()? != Found::Unused) == wanted))
 }
 
-/// Lets dropwatch stop the monitor, whoever started it.
+/// Lets dropwatch stop the monitor, whichever process started it.
 ///
 /// # Errors
+///
 /// [`Unable`] where dropwatch is not installed.
 pub fn stop_by_others() -> Result<()> {
     let mut child = spawn_dropwatch()?;
@@ -58,10 +59,11 @@ pub struct Dropwatch {
 }
 
 impl Dropwatch {
-    /// Starts it, and lets it start the monitor, in summary mode.
+    /// Starts dropwatch, and lets it start the monitor, in summary mode.
     ///
     /// # Errors
-    /// [`Unable`] where it is not installed.
+    ///
+    /// [`Unable`] where dropwatch is not installed.
     pub fn start() -> Result<Self> {
         let mut child = spawn_dropwatch()?;
         let mut stdin = child.stdin.take().context("stdin is not piped")?;
@@ -90,7 +92,7 @@ impl Dropwatch {
 
 impl Drop for Dropwatch {
     fn drop(&mut self) {
-        // Fails when it has ended already, which is well.
+        // The call fails when dropwatch has ended already, which is no error.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -21,16 +21,16 @@ const REST: Duration = Duration::from_millis(300);
 /// One test at a time has the device.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What devlink tells of a trap.
+/// devlink's counts of a trap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {
     /// The trap's group.
     pub group: String,
-    /// Its packets are dropped, and not handled by the kernel instead of the device.
+    /// Whether packets of the trap are dropped, and not passed on to the kernel.
     pub drops: bool,
     /// Packets trapped.
     pub packets: u64,
-    /// Bytes of them.
+    /// Bytes of the trapped packets.
     pub bytes: u64,
 }
 
@@ -87,7 +87,7 @@ impl Device {
         })
     }
 
-    /// What devlink counts, by the traps' names.
+    /// devlink's counts, by the traps' names.
     pub fn traps(&self) -> Result<BTreeMap<String, Trap>> {
         let text = run("devlink", &["-s", "-j", "trap", "show"])?;
         let document: Value = serde_json::from_str(&text).with_context(|| format!("reading {text}"))?;
@@ -106,15 +106,15 @@ fn parse(trap: &Value) -> Result<(String, Trap)> {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // A device that stays is found by the next one, which cannot be made.
+        // A device that stays is found by the next test, which cannot make its own.
         let _ = fs::write(format!("{BUS}/del_device"), "1");
     }
 }
 
-/// Runs a program and returns what it printed.
+/// Runs a program. Returns its output.
 fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output().with_context(|| format!("starting {program}"))?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} {}: {}: {told}", arguments.join(" "), output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {}: {}: {stderr}", arguments.join(" "), output.status);
     String::from_utf8(output.stdout).context("it printed no text")
 }

@@ -52,7 +52,7 @@ impl Netns {
         Ok(netns)
     }
 
-    /// The inode number, by which droptrace tells namespaces apart.
+    /// The inode number, by which droptrace identifies namespaces.
     pub fn inum(&self) -> u32 {
         self.inum
     }
@@ -92,7 +92,8 @@ impl Netns {
         lines.lines().filter(|line| !line.trim().is_empty()).try_for_each(|line| self.command(line).map(drop))
     }
 
-    /// As [`Netns::commands`], but for what a kernel may lack: failure means that the case cannot run here.
+    /// Does the same as [`Netns::commands`] for features that a kernel may lack: failure means that the case cannot run
+    /// here.
     pub fn probe(&self, lines: &str) -> Result<()> {
         self.commands(lines).map_err(|error| Unable(format!("{error:#}")).into())
     }
@@ -121,7 +122,7 @@ impl Netns {
 impl Drop for Netns {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
-            // What cannot be deleted stays visible under `ip netns`.
+            // A name that cannot be deleted stays visible under `ip netns`.
             let _ = Command::new("ip").args(["netns", "delete", name]).status();
         }
     }

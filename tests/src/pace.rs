@@ -1,7 +1,7 @@
-//! How fast this machine is, so that time limits grow with its slowness.
+//! Measures how fast this machine is, so that time limits grow with its slowness.
 //!
-//! A time limit has one purpose: whatever hangs must end. A limit in seconds alone also ends what is merely slow, as
-//! everything is in an emulated machine. `xtask` includes this file too, so it uses nothing but the standard library.
+//! A time limit has one purpose: a hang must end. A limit in seconds alone also ends a slow test, and in an emulated
+//! machine every test is slow. `xtask` includes this file too, so it uses nothing but the standard library.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::hint::black_box;
@@ -37,7 +37,7 @@ fn measure_again() -> f64 {
     *known
 }
 
-/// How long the rounds take now. A machine without a pipe counts as the reference machine.
+/// Time that the rounds take now. A machine without a pipe counts as the reference machine.
 fn took() -> Duration {
     let Ok((mut reader, mut writer)) = pipe() else { return REFERENCE };
     let started = Instant::now();
@@ -61,7 +61,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// From now on, after a time that is given for the reference machine.
+    /// Starts now, with a time that is given for the reference machine.
     pub fn after(limit: Duration) -> Self {
         Self { started: Instant::now(), limit }
     }

@@ -14,7 +14,7 @@ use crate::folder::Folder;
 use crate::trials::Unable;
 use crate::{eventually, patience};
 
-/// What it says before the address that it listens on.
+/// The text before the listening address in Prometheus' log.
 const LISTENING: &str = "msg=\"Listening on\" address=";
 
 /// `prometheus` or `promtool`: what `cargo xtask test` fetched, else the one installed.
@@ -30,7 +30,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(found.ok_or_else(|| Unable(format!("no {name}: cargo xtask test fetches it, where there is apt")))?)
 }
 
-/// Runs promtool, whose failure is an error that tells what it said.
+/// Runs promtool. Its failure is an error with its output.
 pub fn promtool(arguments: &[&str]) -> Result<Output> {
     let output = Command::new(program("promtool")?).args(arguments).output().context("starting promtool")?;
     let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat();
@@ -132,14 +132,15 @@ impl Drop for VictoriaMetrics {
     }
 }
 
-/// The address that it says it listens on. Its lines are read to the end, so that it never waits for a reader.
+/// The listening address from Prometheus' log. All lines are read to the end, so that Prometheus never waits for a
+/// reader.
 fn listening(stderr: impl std::io::Read + Send + 'static) -> Result<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let mut said = Vec::new();
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             if let Some((_, address)) = line.split_once(LISTENING) {
-                // Nobody listens any more when the handle is gone.
+                // The receiver is gone when the handle is gone.
                 _ = sender.send(Ok(address.trim().to_owned()));
             }
             if said.len() < 20 {

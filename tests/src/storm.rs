@@ -29,22 +29,22 @@ pub fn datagrams(usual: u64) -> Result<u64> {
     }
 }
 
-/// A sender and a receiver that nobody reads, on the loopback interface of a namespace of their own.
+/// A sender, and a receiver that no program reads, on the loopback interface of a namespace of their own.
 #[derive(Debug)]
 pub struct Storm {
-    /// Where.
+    /// The namespace of the storm.
     pub host: Netns,
     sender: UdpSocket,
     receiver: UdpSocket,
 }
 
 impl Storm {
-    /// Ready, nothing sent.
+    /// Prepares a storm, and sends no datagram.
     pub fn new() -> Result<Self> {
         Self::within(Netns::new()?)
     }
 
-    /// Ready in this namespace, nothing sent.
+    /// Prepares a storm in this namespace, and sends no datagram.
     pub fn within(host: Netns) -> Result<Self> {
         host.command("ip link set lo up")?;
         let receiver = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
@@ -54,7 +54,7 @@ impl Storm {
         Ok(Self { host, sender, receiver })
     }
 
-    /// Sends so many datagrams and waits until the kernel has dealt with all of them.
+    /// Sends so many datagrams and waits until the kernel has handled all of them.
     pub fn send(&self, datagrams: u64) -> Result<()> {
         let payload = [0; PAYLOAD];
         let slices = [IoSlice::new(&payload)];
@@ -68,12 +68,12 @@ impl Storm {
         drained()
     }
 
-    /// Datagrams that the kernel says it dropped.
+    /// The kernel's count of dropped datagrams.
     pub fn dropped(&self) -> Result<u64> {
         Witness::Snmp("Udp", "RcvbufErrors").read(&self.host)
     }
 
-    /// Reads what arrived; how many datagrams.
+    /// Reads the datagrams that arrived. Returns their number.
     pub fn received(&self) -> Result<u64> {
         self.receiver.set_nonblocking(true)?;
         let mut received = 0;

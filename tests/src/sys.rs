@@ -75,7 +75,7 @@ fn filter_program(program: &[ClassicInstruction]) -> io::Result<[u8; 16]> {
 /// `ioctl` whose argument is the structure in `argument`.
 pub fn ioctl(file: impl AsFd, request: libc::c_ulong, argument: &mut [u8]) -> io::Result<()> {
     #[expect(unsafe_code, reason = "requests of the tun driver")]
-    // SAFETY: callers pass a structure of the size that the request number tells.
+    // SAFETY: callers pass a structure of the size that the request number has.
     let result = unsafe { libc::ioctl(file.as_fd().as_raw_fd(), request, argument.as_mut_ptr()) };
     checked(result).map(drop)
 }
@@ -84,14 +84,14 @@ pub fn ioctl(file: impl AsFd, request: libc::c_ulong, argument: &mut [u8]) -> io
 pub fn bpf(command: libc::c_int, attributes: &[u8]) -> io::Result<OwnedFd> {
     let fd = bpf_command(command, attributes)?;
     #[expect(unsafe_code, reason = "takes ownership of the new descriptor")]
-    // SAFETY: the kernel has just made it, and nobody else knows it.
+    // SAFETY: the kernel has just made the descriptor, and no other code knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// `bpf(2)` for commands that answer with a number.
 pub fn bpf_command(command: libc::c_int, attributes: &[u8]) -> io::Result<i32> {
     #[expect(unsafe_code, reason = "no wrapper loads a hand-written program")]
-    // SAFETY: the kernel reads `attributes` up to its length; pointers in it point to live data of their told sizes.
+    // SAFETY: the kernel reads `attributes` up to its length; pointers in it point to live data of the sizes in it.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), attributes.len()) };
     checked(i32::try_from(result).map_err(io::Error::other)?)
 }

@@ -31,7 +31,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Not connected; `port` tells connections apart.
+    /// Not connected; each connection has its own `port`.
     pub fn new(port: u16) -> Self {
         Self { port, next: 1000, expected: 0, window: 0, timestamp: None }
     }
@@ -110,7 +110,8 @@ pub fn listener(netns: &Netns) -> Result<TcpListener> {
     listener_with(netns, 128, |_| Ok(()))
 }
 
-/// As [`listener`], with room for `backlog` connections that nobody accepted yet, and options set before it listens.
+/// Does the same as [`listener`], with room for `backlog` connections that are not accepted yet, and options set before
+/// the socket listens.
 pub fn listener_with(
     netns: &Netns,
     backlog: i32,

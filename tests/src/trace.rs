@@ -1,4 +1,4 @@
-//! What `droptrace trace` tells of single drops.
+//! Single drops as `droptrace trace` shows them.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -6,12 +6,12 @@ use serde_json::Value;
 use crate::droptrace::Droptrace;
 use crate::kernel;
 
-/// What `trace --format json` printed.
+/// The output of `trace --format json`.
 #[derive(Debug)]
 pub struct Trace {
     /// Its lines, one for each drop.
     pub drops: Vec<Value>,
-    /// What became of the records.
+    /// The ledger of the records.
     pub events: Value,
     /// Drops whose namespace is unknown: a filter cannot decide on them, and they may be anybody's.
     pub unknown_netns: u64,
@@ -58,7 +58,7 @@ impl Trace {
         Ok(())
     }
 
-    /// The drops of one reason; all where this kernel gives none.
+    /// The drops with one reason; all drops where this kernel gives no reasons.
     pub fn drops_of(&self, reason: &'static str) -> Result<Vec<&Value>> {
         let shown = kernel::reason(reason)?.shown();
         Ok(self.drops.iter().filter(|drop| drop["reason"].as_str() == shown).collect())

@@ -1,4 +1,4 @@
-//! Runs tests and says which passed, failed, or could not run here.
+//! Runs tests and prints which passed, failed, or could not run here.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -14,15 +14,15 @@ use crate::sys;
 /// Namespaces and processes of few tests at a time leave the machine usable, and their sum short.
 const THREADS: usize = 2;
 
-/// What could not run, told after all else.
+/// Trials that could not run, which are printed after all others.
 static SKIPPED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// What took longer than this is named at the end, with its time.
+/// Trials that took longer than this are named at the end, with their time.
 const LONG: Duration = Duration::from_secs(10);
 /// The tests that took long.
 static TOOK_LONG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Why a test cannot run on this machine. As a test's error it means: skipped, neither passed nor failed.
+/// Reason why a test cannot run on this machine. As a test's error it means: skipped, neither passed nor failed.
 #[derive(Debug)]
 pub struct Unable(pub String);
 
@@ -72,18 +72,19 @@ fn skipped(name: &str, reason: &str) -> Completion {
     Completion::ignored()
 }
 
-/// Runs all, in the way the command line asks for, and tells the exit code.
+/// Runs all trials, as the command line asks for. Returns the exit code.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
     run_by(THREADS, trials)
 }
 
-/// As [`run`], one at a time.
+/// Does the same as [`run`], one trial at a time.
 pub fn run_one_by_one(trials: Vec<Trial>) -> ExitCode {
     run_by(1, trials)
 }
 
 fn run_by(threads: usize, trials: Vec<Trial>) -> ExitCode {
-    // Who started the tests may have it ignored, as `nohup` does, and so would all that they start.
+    // The parent process may have SIGHUP ignored, as `nohup` does, and all programs that the tests start would inherit
+    // that.
     sys::default_hangup();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(threads);

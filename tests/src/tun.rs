@@ -17,7 +17,7 @@ const TUNSETTXFILTER: libc::c_ulong = 0x4004_54d1;
 const TUNSETFILTEREBPF: libc::c_ulong = 0x8004_54e1;
 const IFF_NO_PI: u16 = 0x1000;
 
-/// What the device carries.
+/// The content of the device's packets.
 #[derive(Clone, Copy, Debug)]
 #[repr(u16)]
 pub enum Kind {

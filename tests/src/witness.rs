@@ -42,7 +42,7 @@ impl Witness {
                 let qdiscs = json(netns, &format!("tc -json -stats qdisc show dev {interface}"))?;
                 let qdiscs = qdiscs.as_array().context("tc prints no list")?;
                 let qdisc = qdiscs.iter().find(|qdisc| qdisc["kind"] == kind).context("no such qdisc")?;
-                qdisc["drops"].as_u64().context("tc tells no drops")
+                qdisc["drops"].as_u64().context("tc shows no drops")
             }
             Self::Nft => {
                 let counters = json(netns, "nft -j list counter inet cases drops")?;
@@ -52,7 +52,7 @@ impl Witness {
         }
     }
 
-    /// Its name as `droptrace explain` has it; none for what is no counter of the kernel's network stack.
+    /// The name in `droptrace explain`; absent for a value that is no counter of the kernel's network stack.
     pub fn name(self) -> Option<String> {
         match self {
             Self::Snmp(group, counter) | Self::Netstat(group, counter) => Some(format!("{group}{counter}")),

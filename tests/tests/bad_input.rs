@@ -1,4 +1,4 @@
-//! The real binary under bad treatment: it says what is wrong, ends in order, and never hangs.
+//! The real binary with bad input: it reports the error, ends in order, and never hangs.
 
 use std::fs;
 use std::io;
@@ -152,7 +152,7 @@ fn trace_interrupted_in_a_storm() -> Result<()> {
     in_order(&droptrace.wait()?, Signal::INT)
 }
 
-/// Two at once count the same.
+/// Two runs at once count the same drops.
 fn two_at_once() -> Result<()> {
     let storm = Storm::new()?;
     let inum = storm.host.inum().to_string();
@@ -203,7 +203,7 @@ fn namespace_by_its_name() -> Result<()> {
 
 const DROPS: u64 = 20;
 
-/// Drops, of which `vanish` leaves only the counts.
+/// Provokes drops whose namespace and interface `vanish` removes, so that only the counts remain.
 fn still_named(vanish: impl FnOnce(Wire) -> Result<Option<Wire>>) -> Result<()> {
     let wire = Wire::new()?;
     let inum = wire.host.inum();

@@ -1,4 +1,4 @@
-//! Files, signals and readers that a run can meet: what is wrong is said, nothing is destroyed, and nothing hangs.
+//! Bad files, signals and readers: droptrace reports the error, destroys nothing, and never hangs.
 
 use std::fs;
 use std::io::Write;
@@ -33,7 +33,7 @@ const RECORDING: &str = r#"{"schema":"droptrace.raw.v1","host":"h","kernel":"k",
 {"schema":"droptrace.ledger.v1","sources":[],"union":null}
 "#;
 
-/// A snapshot without drops; `details` stands in the account of its source.
+/// A snapshot without drops; `details` is part of the ledger of its source.
 fn snapshot(host: &str, details: &str) -> String {
     format!(
         r#"{{"schema":"droptrace.snapshot.v1","version":"0","host":"{host}","kernel":"k","build_id":null,"started_at":"2026-11-26T10:00:00Z","duration_ns":1,"interfaces":[],"backend":{{"source":"ebpf","mode":"tp_btf"}},"unavailable":[],"sources":[{{"source":"ebpf","mode":"tp_btf","ledger":{{"accounted":0,"overflow":0,"filtered":0,"lost":0,"events":{details}}}}}],"drops":[],"overflow":[]}}"#
@@ -92,7 +92,7 @@ fn untouched(file: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Megabytes of small objects: refused, in bounded memory, and the good one is read.
+/// Megabytes of small objects: `merge` refuses the file, in bounded memory, and reads the good one.
 fn a_bomb_among_snapshots() -> Result<()> {
     let folder = Folder::new("bomb")?;
     folder.write("good.json", snapshot("good", "null"))?;
@@ -106,8 +106,8 @@ fn a_bomb_among_snapshots() -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let finished = run(&mut command)?;
     let report: Value = serde_json::from_str(&finished.stdout).with_context(|| format!("{finished:?}"))?;
-    let is_told = finished.stderr.contains("bomb.json") && finished.stderr.contains("no snapshot");
-    ensure!(report["input"]["read"] == 1 && is_told, "{report}, {}", finished.stderr);
+    let is_known = finished.stderr.contains("bomb.json") && finished.stderr.contains("no snapshot");
+    ensure!(report["input"]["read"] == 1 && is_known, "{report}, {}", finished.stderr);
     Ok(())
 }
 
@@ -120,12 +120,12 @@ fn names_without_end() -> Result<()> {
     );
     let file = folder.write("recording", format!("{start}\n{line}\n{ledger}\n"))?;
     let finished = run(&mut command(&["replay", &file])?)?;
-    let is_told = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
-    ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+    let is_known = finished.stderr.contains("a name is longer than 512 bytes") && finished.stderr.contains("line 2");
+    ensure!(finished.status.code() == Some(1) && is_known, "{finished:?}");
     Ok(())
 }
 
-/// What stands in it is compared with what its source told.
+/// The lines are compared with the counts of their source.
 fn lines_missing_or_doubled() -> Result<()> {
     let folder = Folder::new("thinned")?;
     let (start, _) = RECORDING.split_once('\n').context("two lines")?;
@@ -146,13 +146,13 @@ fn lines_missing_or_doubled() -> Result<()> {
     ensure!(whole.status.success(), "{whole:?}");
     for (lines, count) in [(&all[..15], "15"), (&[&all[..], &all[..]].concat(), "40")] {
         let finished = replayed(lines)?;
-        let is_told = finished.stderr.contains(&format!("it has {count} events from ebpf, the ledger 20"));
-        ensure!(finished.status.code() == Some(1) && is_told, "{finished:?}");
+        let is_known = finished.stderr.contains(&format!("it has {count} events from ebpf, the ledger 20"));
+        ensure!(finished.status.code() == Some(1) && is_known, "{finished:?}");
     }
     Ok(())
 }
 
-/// Two machines are two hosts, and one that is told of twice is said to be.
+/// Two machines are two hosts, and `merge` reports a machine that occurs twice.
 fn machines_of_one_name() -> Result<()> {
     let folder = Folder::new("machines")?;
     let of =
@@ -174,10 +174,10 @@ fn machines_of_one_name() -> Result<()> {
     Ok(())
 }
 
-/// As JSON has it: clears the screen, turns the rest of a line around, hides, and stands for the start of a sequence.
+/// A name in JSON that clears the screen, turns the rest of a line around, hides, and starts an escape sequence.
 const HOSTILE: &str = r"x\u001b[2J\u202ey\u200bz\u009bw";
 
-/// In all that people read, of files, hosts and places.
+/// The name occurs in all text output, as the name of files, hosts and places.
 fn names_that_turn_text_around() -> Result<()> {
     let folder = Folder::new("names-around")?;
     let row = format!(
@@ -236,7 +236,7 @@ fn agents() -> Vec<Trial> {
     ]
 }
 
-/// The agent goes on serving as before, says why, and ends when asked to.
+/// The agent goes on serving as before, reports the reason, and ends when asked to.
 fn reload_meets(put: impl FnOnce(&Path) -> Result<()>, why: &str) -> Result<()> {
     let folder = Folder::new(&why.replace(' ', "-"))?;
     let file = folder.write("agent.toml", "")?;
@@ -249,7 +249,7 @@ fn reload_meets(put: impl FnOnce(&Path) -> Result<()>, why: &str) -> Result<()> 
     agent.finish().map(drop)
 }
 
-/// What is left of it does not let in everybody.
+/// The rest of the file must not admit everybody.
 fn a_web_config_that_is_cut() -> Result<()> {
     const WHOLE: &str = "basic_auth_users:\n  me: $2y$04$YXHNCTIX1TKbHyLEMPlmh.yOWkL3mQnVxoEkS4FRWm/kpPl2p2cPe\n";
     let folder = Folder::new("web")?;
@@ -272,8 +272,8 @@ fn sniffers() -> Vec<Trial> {
     vec![trial_as_root("copies_for_a_sniffer_are_no_packets", copies_for_a_sniffer)]
 }
 
-/// A sniffer of what is sent misses copies; the packets went on. The kernel does not tell that a packet socket was the only
-/// receiver: what it misses is a copy as well.
+/// A sniffer of sent packets misses copies; the packets themselves went on. The kernel does not report that a packet
+/// socket was the only receiver, so the packets that it misses are copies as well.
 fn copies_for_a_sniffer() -> Result<()> {
     const COUNT: u64 = 20;
     let wire = Wire::new()?;
@@ -297,7 +297,7 @@ fn copies_for_a_sniffer() -> Result<()> {
         wire.repeat(COUNT, &others)?;
         drained()
     })?;
-    // The sniffer shares what comes in with the receiver.
+    // The sniffer and the receiver share the incoming packets.
     let (copies, missed) = (sniffer.dropped()?, receiver.dropped()?);
     let stat = stat.0;
     let of = |list: &str, kind: &str| -> u64 {
@@ -309,7 +309,7 @@ fn copies_for_a_sniffer() -> Result<()> {
     Ok(())
 }
 
-/// A packet socket of the host with room for nothing.
+/// A packet socket of the host without room in its buffer.
 fn full_socket(wire: &Wire, protocol: u16) -> Result<PacketSocket> {
     let socket = PacketSocket::bind(&wire.host, "host0", protocol)?;
     set_socket_recv_buffer_size(&socket, 1)?;

@@ -1,4 +1,4 @@
-//! The benchmark's figures add up, and it leaves nothing behind.
+//! The benchmark's figures add up, and it leaves no process or file behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,9 +24,9 @@ fn main() -> ExitCode {
     trials::run(vec![
         trial_as_root("figures_add_up", figures_add_up),
         trial_as_root("the_drop_monitor_is_measured", the_drop_monitor_is_measured),
-        trial_as_root("who_is_not_there_is_told", who_is_not_there_is_told),
+        trial_as_root("missing_programs_are_reported", missing_programs_are_reported),
         trial_as_root("ctrl_c_shows_what_was_measured_and_leaves_nothing", ctrl_c_leaves_nothing),
-        trial_as_root("nobody_outlives_it", nobody_outlives_it),
+        trial_as_root("no_process_outlives_the_benchmark", no_process_outlives_the_benchmark),
         trial_as_root("without_rights_the_load_is_measured", without_rights_the_load_is_measured),
         trial_as_root("rights_that_are_missing_are_named", rights_that_are_missing_are_named),
     ])
@@ -61,7 +61,7 @@ fn figures_add_up() -> Result<()> {
     rows.into_iter().try_for_each(|row| figures_of_row_add_up(row).with_context(|| row.to_string()))
 }
 
-/// The series, who is in each, and how often; a plan that is not quick has more.
+/// The series, the targets in each, and their number of rounds; a plan that is not quick has more.
 fn all_that_was_asked_for(report: &Value) -> Result<()> {
     let mut found = BTreeMap::new();
     for series in report["series"].as_array().context("no series")? {
@@ -83,7 +83,7 @@ fn all_that_was_asked_for(report: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What a benchmark that runs to its end told. It takes long in an emulated machine.
+/// The report of a benchmark that runs to its end. The run takes long in an emulated machine.
 fn measured(command: &mut std::process::Command) -> Result<Value> {
     let finished = command.output()?;
     ensure!(finished.status.success(), "{finished:?}");
@@ -100,12 +100,12 @@ fn the_drop_monitor_is_measured() -> Result<()> {
     rows.into_iter().try_for_each(|row| figures_of_row_add_up(row).with_context(|| row.to_string()))
 }
 
-/// What was sent is in the kernel's own counters, or the row has an error instead of figures.
+/// The row's drops equal the kernel's own counters, or the row has an error instead of figures.
 fn figures_of_row_add_up(row: &Value) -> Result<()> {
     let figures = &row["figures"];
     ensure!(figures.is_null() != row["error"].is_null(), "figures or an error");
     if figures.is_null() {
-        // `nft` or a kernel's part of it may be missing; all else is to be measured.
+        // `nft` or a kernel's part of it may be missing; all other loads must be measured.
         ensure!(row["load"] == "nftables", "not measured");
         return Ok(());
     }
@@ -114,13 +114,17 @@ fn figures_of_row_add_up(row: &Value) -> Result<()> {
     // Each processor sends whole batches.
     let cpus = row["cpus"].as_u64().context("no processors")?;
     let whole = |drops: u64| drops.div_ceil(cpus).next_multiple_of(BATCH) * cpus;
-    // A program is sent some to warm up, and a quarter more where the kernel tells the time of BPF programs.
+    // A program receives some drops to warm up, and a quarter more where the kernel reports the run time of BPF
+    // programs.
     let warm = whole(DROPS) + whole(WARM_UP);
     let of_round =
         if row["configuration"] == "nothing" { vec![whole(DROPS)] } else { vec![warm, warm + whole(DROPS / 4)] };
     ensure!(of_round.iter().any(|drops| sent == ROUNDS * drops), "{sent} sent in {ROUNDS} rounds of {of_round:?}");
     if row["configuration"] == "nothing" {
-        ensure!(["account", "program_ns", "cpu_ns"].iter().all(|field| figures[field].is_null()), "nobody tells");
+        ensure!(
+            ["account", "program_ns", "cpu_ns"].iter().all(|field| figures[field].is_null()),
+            "no program reports them"
+        );
         return Ok(());
     }
     ensure!(number("peak_bytes")? > 0 && figures["attach_ns"]["median"].as_f64() > Some(0.0), "no process");
@@ -129,7 +133,7 @@ fn figures_of_row_add_up(row: &Value) -> Result<()> {
     let lost = account["lost"].as_array().context("no losses")?.iter();
     let lost: u64 = lost.map(|lost| lost["drops"].as_u64().context("no drops")).sum::<Result<_>>()?;
     ensure!(sent == accounted + lost, "{sent} sent != {accounted} accounted + {lost} lost");
-    // The drop monitor knows no namespaces, in which other tests have drops at the same places.
+    // The drop monitor reports no namespaces, and other tests cause drops at the same drop sites.
     let uses_net_dm = ["net-dm-summary", "net-dm-packet", "both"].iter().any(|name| row["configuration"] == *name);
     ensure!(account["foreign"] == 0 || uses_net_dm, "others' drops");
     if row["configuration"] == "stat" {
@@ -138,17 +142,17 @@ fn figures_of_row_add_up(row: &Value) -> Result<()> {
     Ok(())
 }
 
-fn who_is_not_there_is_told() -> Result<()> {
+fn missing_programs_are_reported() -> Result<()> {
     let mut command = bench("--series cost --only nothing,bpftrace,retis --rounds 1")?;
     command.env("PATH", "/nowhere");
     let finished = Droptrace::spawn(&mut command)?.wait()?;
     ensure!(finished.status.success(), "{finished:?}");
     let report: Value = serde_json::from_str(&finished.stdout)?;
     let errors: Vec<_> = rows(&report)?.into_iter().map(|row| (&row["configuration"], &row["error"])).collect();
-    let told = |name: &str| errors.iter().find(|(who, _)| *who == name).map(|(_, error)| error.as_str());
-    ensure!(told("nothing") == Some(None), "{errors:?}");
+    let reported = |name: &str| errors.iter().find(|(who, _)| *who == name).map(|(_, error)| error.as_str());
+    ensure!(reported("nothing") == Some(None), "{errors:?}");
     for absent in ["bpftrace", "retis"] {
-        ensure!(told(absent) == Some(Some("not found on PATH")), "{errors:?}");
+        ensure!(reported(absent) == Some(Some("not found on PATH")), "{errors:?}");
     }
     Ok(())
 }
@@ -156,7 +160,7 @@ fn who_is_not_there_is_told() -> Result<()> {
 /// A benchmark that measures and has gone some way.
 struct Running {
     child: Child,
-    /// Open, for it says more; that fits the pipe.
+    /// Open, because the benchmark prints more lines, which fit the pipe.
     _stderr: Lines<BufReader<ChildStderr>>,
     programs: BTreeSet<u32>,
 }
@@ -199,7 +203,7 @@ fn children_of(parent: u32) -> Result<BTreeSet<u32>> {
     let mut children = BTreeSet::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // One that ended meanwhile is nobody's.
+        // A process that ended meanwhile has no parent.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let fields = stat.rsplit_once(')').context("no name in stat")?.1;
         if fields.split_whitespace().nth(1) == Some(&parent.to_string()) {
@@ -234,7 +238,7 @@ fn ctrl_c_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
-fn nobody_outlives_it() -> Result<()> {
+fn no_process_outlives_the_benchmark() -> Result<()> {
     let mut running = Running::start()?;
     running.signal(Signal::KILL)?;
     running.child.wait()?;
@@ -242,7 +246,7 @@ fn nobody_outlives_it() -> Result<()> {
     running.leaves_nothing()
 }
 
-/// `droptrace bench` without rights, started by the command `within`.
+/// `droptrace bench` without capabilities, started by the command `within`.
 fn bench_without_rights(within: &[&str]) -> Result<Finished> {
     let words = [within, &["/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all"]].concat();
     let mut command = std::process::Command::new(words[0]);
@@ -252,7 +256,7 @@ fn bench_without_rights(within: &[&str]) -> Result<Finished> {
     Droptrace::spawn(&mut command)?.wait()
 }
 
-/// What drops take by themselves is measured; of who cannot listen it is told why.
+/// The cost of the drops alone is measured; targets that are not available are listed with the reason.
 fn without_rights_the_load_is_measured() -> Result<()> {
     let finished = bench_without_rights(&[])?;
     ensure!(finished.status.success(), "{finished:?}");

@@ -1,4 +1,4 @@
-//! The kernel program and the drop monitor at once: each drop told once, and where they differ, why.
+//! The kernel program and the drop monitor at once: each drop is shown once, and their differences are explained.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     trials::run(vec![
-        test("slow_drops_are_told_once_by_both", slow_drops_are_told_once_by_both),
+        test("slow_drops_are_shown_once_seen_by_both", slow_drops_are_shown_once_seen_by_both),
         test("one_table_has_each_drop_once", one_table_has_each_drop_once),
         test("slow_drops_agree", slow_drops_agree),
         test("a_recording_is_replayed_as_it_was", a_recording_is_replayed_as_it_was),
@@ -69,7 +69,8 @@ fn lines(text: &str) -> Result<Vec<Value>> {
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("reading {line}"))).collect()
 }
 
-/// Drops of a namespace, by who saw them. The reason's name differs between kernels' versions; all are the storm's.
+/// Drops of a namespace, by the sources that saw them. The reason's name differs between kernels' versions; all drops
+/// belong to the storm.
 fn seen_by(lines: &[Value], netns: u32) -> BTreeMap<String, usize> {
     let mut sums = BTreeMap::new();
     let drops = lines.iter().filter(|line| line["schema"] == "droptrace.drop.v1" && line["netns"] == netns);
@@ -91,7 +92,7 @@ fn check_union(ledger: &Value) -> Result<()> {
     Ok(())
 }
 
-fn slow_drops_are_told_once_by_both() -> Result<()> {
+fn slow_drops_are_shown_once_seen_by_both() -> Result<()> {
     let storm = Storm::new()?;
     let droptrace = Droptrace::start(&["trace", "--source", "both", "--format", "json"])?;
     let dropped = usize::try_from(slowly(&storm)?)?;
@@ -126,13 +127,13 @@ fn one_table_has_each_drop_once() -> Result<()> {
     let rows: Vec<_> = rows.iter().filter(|row| row["netns"] == storm.host.inum()).collect();
     ensure!(rows.len() == 1 && rows[0]["packets"] == dropped, "{dropped} were dropped: {report}");
     ensure!(rows[0]["seen_by"] == json!(["ebpf", "net_dm"]), "{report}");
-    // Nothing of the storm stands in a row of the other source as well.
+    // No row of the other source has drops of the storm as well.
     let same = |row: &&Value| row["address"] == rows[0]["address"] && row["seen_by"] == json!(["net_dm"]);
     ensure!(report["drops"].as_array().into_iter().flatten().find(same).is_none(), "{report}");
     Ok(())
 }
 
-/// What `compare` told while `provoke` did its work.
+/// The report of `compare` while `provoke` runs.
 fn compared(arguments: &[&str], provoke: impl FnOnce() -> Result<()>) -> Result<(Finished, Value)> {
     let droptrace = Droptrace::start(&[&["compare", "--format", "json"], arguments].concat())?;
     provoke()?;
@@ -164,7 +165,7 @@ fn storm_row(report: &Value) -> Result<&Value> {
     places.iter().max_by_key(|row| row["ebpf"].as_u64()).context("no place")
 }
 
-/// Drops of one cause at one place, or possible causes as none of their size.
+/// Drops of one cause at one drop site; possible causes have no number of their own.
 fn explained_by(row: &Value, cause: &str) -> Result<u64> {
     let parts = row["not_by_net_dm"]["explained"].as_array().context("no parts")?;
     let mut parts = parts.iter().filter(|part| part["cause"] == cause);
@@ -209,7 +210,7 @@ fn a_recording_is_replayed_as_it_was() -> Result<()> {
     Ok(())
 }
 
-/// As many drops as there are: what the drop monitor loses is counted by the kernel.
+/// The sums are exact: the kernel counts the drops that the drop monitor loses.
 fn a_storm_is_explained() -> Result<()> {
     let storm = Storm::new()?;
     let (_, report) = compared(&[], || {
@@ -223,7 +224,7 @@ fn a_storm_is_explained() -> Result<()> {
     Ok(())
 }
 
-/// dropwatch, which runs the monitor with a queue that holds next to nothing.
+/// dropwatch, which runs the monitor with a queue that holds almost no packets.
 struct Dropwatch(Child);
 
 impl Dropwatch {
@@ -244,7 +245,7 @@ impl Drop for Dropwatch {
     fn drop(&mut self) {
         _ = self.0.kill();
         _ = self.0.wait();
-        // Killed, it leaves the monitor on, and the next test with a queue that holds next to nothing.
+        // If dropwatch is killed, it leaves the monitor on, and the next test with its short queue.
         if let Err(error) = monitor::stop_by_others().and_then(|()| monitor::await_running(false)) {
             eprintln!("the drop monitor stays on: {error:#}");
         }
@@ -280,7 +281,7 @@ fn packets_without_a_mac_header_are_explained() -> Result<()> {
     )?;
     let socket = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
     let (_, report) = compared(&[], || {
-        // Refused, for it was dropped.
+        // Each call is refused, because the packet was dropped.
         (0..SENT).for_each(|_| drop(socket.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9))));
         pause(PAUSE);
         Ok(())
@@ -291,7 +292,7 @@ fn packets_without_a_mac_header_are_explained() -> Result<()> {
     Ok(())
 }
 
-/// Drops go on while both start and stop.
+/// Drops go on while both sources start and stop.
 fn starting_and_stopping_is_explained() -> Result<()> {
     let storm = Storm::new()?;
     let is_over = AtomicBool::new(false);
@@ -319,12 +320,12 @@ fn starting_and_stopping_is_explained() -> Result<()> {
     Ok(())
 }
 
-/// Summary mode loses hits, and tells nobody: what is missing is explained, or possible.
+/// Summary mode loses hits without counting them: the missing drops are explained, or possible.
 fn summaries_are_explained() -> Result<()> {
     let storm = Storm::new()?;
     let (_, report) = compared(&["--net-dm-mode", "summary"], || {
         storm.send(datagrams(STORM)?)?;
-        // Longer than the kernel waits with a summary.
+        // Longer than the kernel waits before it sends a summary.
         pause(Duration::from_millis(1500));
         Ok(())
     })?;

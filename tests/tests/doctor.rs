@@ -1,4 +1,4 @@
-//! The diagnosis as it was found right on each of these kernels, word for word.
+//! The diagnosis on each of these kernels, word for word as it was checked.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -8,7 +8,7 @@ use tests::kernel;
 use tests::trials::{self, Unable, trial_as_root};
 use tracer::run;
 
-/// What this kernel is, and what was found right.
+/// The kernel, and the diagnosis that was checked.
 const GOLDEN: [(&str, &str); 9] = [
     ("5.10", include_str!("../golden/doctor/5.10")),
     ("6.1", include_str!("../golden/doctor/6.1")),
@@ -49,7 +49,7 @@ fn this_kernel() -> String {
     format!("{}{locked_down}{modules}", series.join("."))
 }
 
-/// Without what differs from host to host.
+/// The diagnosis without the parts that differ from host to host.
 fn diagnosis(prefix: &[&str]) -> Result<String> {
     let binary = binary()?;
     let words: Vec<_> = prefix.iter().map(AsRef::as_ref).chain([binary.as_os_str()]).collect();

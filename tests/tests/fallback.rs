@@ -1,4 +1,4 @@
-//! What is done where the best capture backend is unavailable: the next one, and a word of why.
+//! When the best capture backend is not available, droptrace uses the next one and reports why.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -46,7 +46,7 @@ fn without_rights() -> Vec<Trial> {
     ]
 }
 
-/// As the user nobody, who may not look into the folder of the build.
+/// Runs as the user nobody, who may not read the folder of the build.
 fn nobody_counts_by_counters() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("droptrace-tests-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
@@ -58,7 +58,7 @@ fn nobody_counts_by_counters() -> Result<()> {
     Ok(())
 }
 
-/// Drops of a namespace, by what the kernel counts there.
+/// Drops of a namespace, from the kernel's own counters.
 fn counted_as_nobody(droptrace: &std::path::Path) -> Result<u64> {
     let host = Netns::new()?;
     host.command("ip link set lo up")?;
@@ -81,7 +81,7 @@ fn counted_as_nobody(droptrace: &std::path::Path) -> Result<u64> {
     row["packets"].as_u64().context("no count")
 }
 
-/// What the doctor says works is what works.
+/// The backend that the doctor names is the one that droptrace uses.
 fn doctor_shows_the_backend_that_is_taken() -> Result<()> {
     let mode = |finished: &Finished| -> Result<Value> {
         ensure!(finished.status.success(), "{finished:?}");
@@ -112,7 +112,7 @@ fn piped(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
 }
 
-/// The source of the only account.
+/// The source of the only ledger.
 fn selected(finished: &Finished) -> Result<Value> {
     ensure!(finished.status.success(), "{finished:?}");
     Ok(serde_json::from_str::<Value>(&finished.stdout)?["sources"][0]["source"].clone())

@@ -1,4 +1,4 @@
-//! `droptrace-fleet merge` on the snapshots of a fleet that never was, and on bad input.
+//! `droptrace-fleet merge` on the snapshots of an invented fleet, and on bad input.
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,13 +21,13 @@ fn main() -> ExitCode {
         trial("finds_what_was_planted_and_nothing_else", finds_what_was_planted_and_nothing_else),
         trial("the_order_of_files_does_not_matter", the_order_of_files_does_not_matter),
         trial("sums_are_those_of_the_snapshots", sums_are_those_of_the_snapshots),
-        trial("nothing_found_is_told_by_the_status", nothing_found_is_told_by_the_status),
-        trial("what_is_cut_anywhere_is_counted", what_is_cut_anywhere_is_counted),
-        trial("what_cannot_be_read_does_not_stop_the_rest", what_cannot_be_read_does_not_stop_the_rest),
+        trial("status_shows_that_no_finding_exists", status_shows_that_no_finding_exists),
+        trial("cut_snapshots_are_counted", cut_snapshots_are_counted),
+        trial("unreadable_files_do_not_stop_the_merge", unreadable_files_do_not_stop_the_merge),
         trial("nothing_to_read_is_a_failure", nothing_to_read_is_a_failure),
-        trial("a_full_disk_is_told", a_full_disk_is_told),
+        trial("full_disk_is_reported", full_disk_is_reported),
         trial("a_reader_that_goes_is_a_normal_end", a_reader_that_goes_is_a_normal_end),
-        trial("wrong_usage_is_told", wrong_usage_is_told),
+        trial("wrong_usage_is_reported", wrong_usage_is_reported),
         trial("explains_as_droptrace_does", explains_as_droptrace_does),
     ])
 }
@@ -101,14 +101,14 @@ fn the_order_of_files_does_not_matter() -> Result<()> {
     world.write(folder.as_ref(), Day::Now, "")?;
     let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.sort();
-    let told = |files: &[PathBuf]| -> Result<String> {
+    let reported = |files: &[PathBuf]| -> Result<String> {
         let mut arguments: Vec<&dyn AsRef<Path>> = files.iter().map(|file| file as &dyn AsRef<Path>).collect();
         arguments.extend([&"--format" as &dyn AsRef<Path>, &"json"]);
         Ok(merge(&arguments)?.stdout)
     };
-    let forwards = told(&files)?;
+    let forwards = reported(&files)?;
     files.reverse();
-    ensure!(forwards == told(&files)?, "the order of files shows");
+    ensure!(forwards == reported(&files)?, "the order of files shows");
     Ok(())
 }
 
@@ -128,7 +128,7 @@ fn sums_are_those_of_the_snapshots() -> Result<()> {
     Ok(())
 }
 
-fn nothing_found_is_told_by_the_status() -> Result<()> {
+fn status_shows_that_no_finding_exists() -> Result<()> {
     let folder = Folder::new("nothing")?;
     fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     let finished = merge(&[&folder])?;
@@ -137,11 +137,11 @@ fn nothing_found_is_told_by_the_status() -> Result<()> {
     Ok(())
 }
 
-/// One file for each place where it can be cut.
-fn what_is_cut_anywhere_is_counted() -> Result<()> {
+/// One file for each position where a snapshot can be cut.
+fn cut_snapshots_are_counted() -> Result<()> {
     let folder = Folder::new("cut")?;
     let whole = bytes(&healthy()?)?;
-    // Without the end of the line it is whole.
+    // A snapshot without its last line end is whole.
     let cuts = 0..whole.len() - 1;
     for length in cuts.clone() {
         fs::write(folder.join(&format!("{length:05}.json")), &whole[..length])?;
@@ -153,12 +153,12 @@ fn what_is_cut_anywhere_is_counted() -> Result<()> {
     ensure!(document["input"]["read"] == 1 && refused.len() == cuts.len(), "{} of {cuts:?}", refused.len());
     let is_cut = |it: &&Value| it["why"].as_str().is_some_and(|why| why.starts_with("it is cut: it ends after"));
     ensure!(refused.iter().all(|it| is_cut(&it)), "{refused:?}");
-    let told = format!("… and {} more that could not be read", refused.len() - 20);
-    ensure!(finished.stderr.lines().count() == 21 && finished.stderr.contains(&told), "{}", finished.stderr);
+    let reported = format!("… and {} more that could not be read", refused.len() - 20);
+    ensure!(finished.stderr.lines().count() == 21 && finished.stderr.contains(&reported), "{}", finished.stderr);
     Ok(())
 }
 
-fn what_cannot_be_read_does_not_stop_the_rest() -> Result<()> {
+fn unreadable_files_do_not_stop_the_merge() -> Result<()> {
     let folder = Folder::new("rest")?;
     let whole = bytes(&healthy()?)?;
     let newer = String::from_utf8(whole.clone())?.replace("snapshot.v1", "snapshot.v2");
@@ -176,7 +176,7 @@ fn what_cannot_be_read_does_not_stop_the_rest() -> Result<()> {
         fs::write(folder.join(name), content)?;
     }
     fs::create_dir(folder.join("below"))?;
-    // It leads back, and is not followed.
+    // The link leads back, and `merge` does not follow it.
     symlink(&folder, folder.join("below/loop"))?;
     symlink("/no/such/file", folder.join("h-dangling.json"))?;
     let absent = folder.join("absent.json");
@@ -210,7 +210,7 @@ fn nothing_to_read_is_a_failure() -> Result<()> {
     failed(&merge(&[&folder, &"--baseline", &folder.join("none")])?, 1, &["no snapshots of the baseline"])
 }
 
-fn a_full_disk_is_told() -> Result<()> {
+fn full_disk_is_reported() -> Result<()> {
     ensure!(fs::exists("/dev/full")?, Unable("no /dev/full".to_owned()));
     let folder = Folder::new("full")?;
     fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
@@ -235,7 +235,7 @@ fn a_reader_that_goes_is_a_normal_end() -> Result<()> {
     Ok(())
 }
 
-fn wrong_usage_is_told() -> Result<()> {
+fn wrong_usage_is_reported() -> Result<()> {
     let folder = Folder::new("usage")?;
     fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     failed(&merge(&[])?, 2, &["SNAPSHOT"])?;

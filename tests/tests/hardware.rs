@@ -1,4 +1,4 @@
-//! What devices drop: both ears count as many packets and bytes at each trap as devlink does.
+//! Drops of devices: both sources count as many packets and bytes for each trap as devlink does.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use tests::trials::{self, trial_as_root};
 
 /// Packets that each trap takes at least.
 const PACKETS: u64 = 5;
-/// The subsystem of all that devices drop.
+/// The subsystem of all hardware drops.
 const HARDWARE: &str = "hardware";
 
 fn main() -> ExitCode {
@@ -20,36 +20,36 @@ fn main() -> ExitCode {
         trial_as_root("ebpf_tp_btf", || by_the_program("tp_btf")),
         trial_as_root("ebpf_raw_tracepoint", || by_the_program("raw_tracepoint")),
         trial_as_root("ebpf_by_interface", other_interfaces_are_filtered),
-        trial_as_root("ebpf_records", single_drops_are_told),
+        trial_as_root("ebpf_records", single_hardware_drops_are_reported),
         trial_as_root("net_dm_packet", || by_the_monitor("packet")),
         trial_as_root("net_dm_summary", || by_the_monitor("summary")),
-        trial_as_root("net_dm_events", the_monitor_tells_single_drops),
-        trial_as_root("both_hear_each_drop", both_hear_each_drop),
+        trial_as_root("net_dm_events", net_dm_reports_single_hardware_drops),
+        trial_as_root("both_sources_see_each_hardware_drop", both_sources_see_each_hardware_drop),
     ])
 }
 
-/// What is compared of a trap's drops; none where a source does not tell it.
+/// The compared facts of a trap's drops; absent where a source does not report them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Reported {
     group: Option<String>,
     interface: Option<String>,
     packets: u64,
     bytes: Option<u64>,
 }
 
-type Traps = BTreeMap<String, Told>;
+type Traps = BTreeMap<String, Reported>;
 
-/// What devlink counts of those whose packets are dropped.
+/// devlink's counts of the traps that drop packets.
 fn counted(device: &Device) -> Result<Traps> {
     let interface = device.interface()?;
-    let told = |trap: Trap| Told {
+    let reported = |trap: Trap| Reported {
         group: Some(trap.group),
         interface: Some(interface.clone()),
         packets: trap.packets,
         bytes: Some(trap.bytes),
     };
     let traps: Traps =
-        device.traps()?.into_iter().filter(|(_, trap)| trap.drops).map(|(name, trap)| (name, told(trap))).collect();
+        device.traps()?.into_iter().filter(|(_, trap)| trap.drops).map(|(name, trap)| (name, reported(trap))).collect();
     ensure!(traps.len() >= 10, "too few traps to mean anything: {traps:?}");
     Ok(traps)
 }
@@ -61,14 +61,14 @@ fn shown(stat: &Value) -> Result<Traps> {
     for row in rows {
         ensure!(row["symbol"].is_null() && row["address"].is_null(), "no place in the kernel's code: {row}");
         let text = |field: &str| row[field].as_str().map(str::to_owned);
-        let told = Told {
+        let reported = Reported {
             group: text("trap_group"),
             interface: text("interface"),
             packets: row["packets"].as_u64().context("no packets")?,
             bytes: row["bytes"].as_u64(),
         };
         let name = text("reason").context("no reason")?;
-        ensure!(traps.insert(name, told).is_none(), "a trap in two rows: {row}");
+        ensure!(traps.insert(name, reported).is_none(), "a trap in two rows: {row}");
     }
     Ok(traps)
 }
@@ -83,10 +83,10 @@ fn traced(stdout: &str) -> Result<Traps> {
         }
         ensure!(line["transport"] == "udp" && line["protocol"] == "ipv4", "not the packet that was sent: {line}");
         let text = |field: &str| line[field].as_str().map(str::to_owned);
-        let told = traps.entry(text("reason").context("no reason")?).or_default();
-        (told.group, told.interface) = (text("trap_group"), text("interface"));
-        told.packets += 1;
-        told.bytes = Some(told.bytes.unwrap_or(0) + line["length"].as_u64().context("no length")?);
+        let reported = traps.entry(text("reason").context("no reason")?).or_default();
+        (reported.group, reported.interface) = (text("trap_group"), text("interface"));
+        reported.packets += 1;
+        reported.bytes = Some(reported.bytes.unwrap_or(0) + line["length"].as_u64().context("no length")?);
     }
     Ok(traps)
 }
@@ -109,7 +109,7 @@ fn other_interfaces_are_filtered() -> Result<()> {
     Ok(())
 }
 
-fn single_drops_are_told() -> Result<()> {
+fn single_hardware_drops_are_reported() -> Result<()> {
     let device = Device::new()?;
     let droptrace = Droptrace::start(&["trace", "--format", "json", "--all", "--source", "ebpf"])?;
     device.run(PACKETS)?;
@@ -127,9 +127,9 @@ fn by_the_monitor(mode: &str) -> Result<()> {
     let stat: Value = serde_json::from_str(&droptrace.finish()?.stdout)?;
     let mut counted = counted(&device)?;
     if mode == "summary" {
-        // It tells names and numbers only.
-        for told in counted.values_mut() {
-            *told = Told { packets: told.packets, ..Told::default() };
+        // In this mode, the drop monitor reports only names and numbers.
+        for reported in counted.values_mut() {
+            *reported = Reported { packets: reported.packets, ..Reported::default() };
         }
     }
     let shown = shown(&stat)?;
@@ -139,7 +139,7 @@ fn by_the_monitor(mode: &str) -> Result<()> {
     Ok(())
 }
 
-fn the_monitor_tells_single_drops() -> Result<()> {
+fn net_dm_reports_single_hardware_drops() -> Result<()> {
     let device = Device::new()?;
     let _alone = monitor::exclusively()?;
     let droptrace = Droptrace::start(&["trace", "--format", "json", "--source", "net-dm"])?;
@@ -149,7 +149,7 @@ fn the_monitor_tells_single_drops() -> Result<()> {
     Ok(())
 }
 
-fn both_hear_each_drop() -> Result<()> {
+fn both_sources_see_each_hardware_drop() -> Result<()> {
     let device = Device::new()?;
     let _alone = monitor::exclusively()?;
     let droptrace = Droptrace::start(&["trace", "--format", "json", "--all", "--source", "both"])?;
@@ -160,7 +160,7 @@ fn both_hear_each_drop() -> Result<()> {
     let by_both = serde_json::json!(["ebpf", "net_dm"]);
     for line in stdout.lines() {
         let line: Value = serde_json::from_str(line)?;
-        ensure!(line["subsystem"] != HARDWARE || line["seen_by"] == by_both, "heard by one only: {line}");
+        ensure!(line["subsystem"] != HARDWARE || line["seen_by"] == by_both, "seen by one source only: {line}");
     }
     Ok(())
 }

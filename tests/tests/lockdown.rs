@@ -1,5 +1,5 @@
-//! A kernel that keeps its memory from root: counts stay exact, and records have the packet's bytes where the kernel has
-//! casts (6.2 and later), else none.
+//! A kernel that hides its memory from root: counts stay exact, and records have the packet's bytes where the kernel
+//! has casts (6.2 and later), else none.
 
 use std::process::ExitCode;
 
@@ -72,11 +72,11 @@ fn records_have_bytes_where_casts_read_them() -> Result<()> {
 fn hardware_drops_are_said_to_be_missing() -> Result<()> {
     ensure!(
         kernel::has_name("btf_trace_devlink_trap_report")?,
-        Unable("this kernel does not tell what devices drop".to_owned())
+        Unable("this kernel does not report hardware drops".to_owned())
     );
     let finished = Droptrace::start(&["stat", "--source", "ebpf"])?.finish()?;
-    let is_told = finished.stderr.contains("what network devices drop is not counted");
-    ensure!(is_told, "no warning of what is missing: {}", finished.stderr);
+    let is_known = finished.stderr.contains("drops by network devices are not counted");
+    ensure!(is_known, "no warning of what is missing: {}", finished.stderr);
     Ok(())
 }
 

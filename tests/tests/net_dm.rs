@@ -1,4 +1,5 @@
-//! The kernel's own drop monitor: what it loses under load is told, and who else uses it is left alone.
+//! The kernel's own drop monitor: droptrace reports its losses under load, and leaves a monitor of another process
+//! alone.
 
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
@@ -21,11 +22,11 @@ use tracer::backend::net_dm::{AlertMode, Found};
 
 /// More than the monitor's queues and the socket hold, where the reader sleeps.
 const DATAGRAMS: u64 = 150_000;
-/// To take the module out at the right moment.
+/// Attempts to unload the module at the right moment.
 const ATTEMPTS: u32 = 10;
-/// A run that takes what works.
+/// A short run with the first available backend.
 const SHORTLY: [&str; 5] = ["stat", "--format", "json", "--duration", "300ms"];
-/// What droptrace has changed, while it runs.
+/// The note of droptrace's changes, which exists while it runs.
 const NOTE: &str = "/run/droptrace/net_dm.state";
 
 fn main() -> ExitCode {
@@ -49,19 +50,22 @@ fn under_load() -> Vec<Trial> {
         }),
         trial_as_root("a_storm_in_summary_mode", || {
             let stormed = storm(&["--net-dm-mode", "summary"], |_, storm| storm.send(datagrams(DATAGRAMS)?))?;
-            let Stormed { heard, dropped, ledger } = &stormed;
-            ensure!(heard <= dropped && *heard > 0, "{heard} heard of {dropped}");
-            ensure!(ledger["lost"].is_null(), "summary mode does not count what it loses, yet it is told: {ledger}");
+            let Stormed { seen, dropped, ledger } = &stormed;
+            ensure!(seen <= dropped && *seen > 0, "{seen} seen of {dropped}");
+            ensure!(
+                ledger["lost"].is_null(),
+                "summary mode does not count what it loses, yet a loss is reported: {ledger}"
+            );
             Ok(())
         }),
     ]
 }
 
-/// A storm as it was heard.
+/// The counts of a storm.
 struct Stormed {
-    /// Of the storm's drops.
-    heard: u64,
-    /// As the kernel counts them.
+    /// Drops of the storm that droptrace saw.
+    seen: u64,
+    /// Drops of the storm by the kernel's count.
     dropped: u64,
     ledger: Value,
 }
@@ -75,12 +79,12 @@ impl Stormed {
         Ok(Some(lost.as_u64().with_context(|| format!("lost is no number: {}", self.ledger))?))
     }
 
-    /// Heard and lost are all of it; where the kernel does not tell what was lost, nothing is claimed.
+    /// Seen and lost drops are all drops; where the kernel does not report the losses, droptrace claims none.
     fn all_accounted_for(&self) -> Result<()> {
-        let Self { heard, dropped, ledger } = self;
+        let Self { seen, dropped, ledger } = self;
         match self.lost()? {
-            Some(lost) => ensure!(heard + lost == *dropped, "{heard} heard + {lost} lost != {dropped}: {ledger}"),
-            None => ensure!(ledger["socket_drops"].is_null() && heard <= dropped, "{heard} of {dropped}: {ledger}"),
+            Some(lost) => ensure!(seen + lost == *dropped, "{seen} seen + {lost} lost != {dropped}: {ledger}"),
+            None => ensure!(ledger["socket_drops"].is_null() && seen <= dropped, "{seen} of {dropped}: {ledger}"),
         }
         Ok(())
     }
@@ -97,32 +101,32 @@ fn storm(arguments: &[&str], drive: impl FnOnce(&Droptrace, &Storm) -> Result<()
         let symbol = row["symbol"].as_str().unwrap_or_default();
         (row["reason"] == REASON || row["reason"].is_null()) && symbol.contains("udp_queue_rcv")
     };
-    let heard = rows.iter().filter(is_of_storm).filter_map(|row| row["packets"].as_u64()).sum();
-    Ok(Stormed { heard, dropped: storm.dropped()?, ledger: stat["sources"][0]["ledger"].clone() })
+    let seen = rows.iter().filter(is_of_storm).filter_map(|row| row["packets"].as_u64()).sum();
+    Ok(Stormed { seen, dropped: storm.dropped()?, ledger: stat["sources"][0]["ledger"].clone() })
 }
 
 fn manners() -> Vec<Trial> {
     vec![
-        trial_as_root("others_are_listened_to_and_left_alone", others_are_listened_to_and_left_alone),
+        trial_as_root(
+            "monitor_of_another_process_is_read_and_left_alone",
+            monitor_of_another_process_is_read_and_left_alone,
+        ),
         trial_as_root("single_drops_are_not_made_of_others_summaries", || {
             let _alone = monitor::exclusively()?;
             let dropwatch = Dropwatch::start()?;
             let finished = run(&["trace", "--source", "net-dm", "--duration", "1s"])?;
             ensure!(finished.status.code() == Some(1), "{finished:?}");
-            said(&finished, &["somebody else runs the drop monitor in summary mode"])?;
+            said(&finished, &["another process runs the drop monitor in summary mode"])?;
             dropwatch.finish()
         }),
-        trial_as_root("the_stop_of_others_is_noticed", the_stop_of_others_is_noticed),
-        trial_as_root("what_a_killed_run_left_is_repaired", what_a_killed_run_left_is_repaired),
+        trial_as_root("stop_by_another_process_is_noticed", stop_by_another_process_is_noticed),
+        trial_as_root("state_of_a_killed_run_is_repaired", state_of_a_killed_run_is_repaired),
         trial_as_root("a_terminal_that_is_closed_stops_the_monitor", a_terminal_that_is_closed_stops_the_monitor),
-        trial_as_root(
-            "what_a_killed_agent_left_is_repaired_when_asked",
-            what_a_killed_agent_left_is_repaired_when_asked,
-        ),
+        trial_as_root("state_of_a_killed_agent_is_repaired_on_request", state_of_a_killed_agent_is_repaired_on_request),
     ]
 }
 
-fn others_are_listened_to_and_left_alone() -> Result<()> {
+fn monitor_of_another_process_is_read_and_left_alone() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let dropwatch = Dropwatch::start()?;
     let storm = Storm::new()?;
@@ -132,13 +136,13 @@ fn others_are_listened_to_and_left_alone() -> Result<()> {
     said(&finished, &["another process runs the drop monitor, in summary mode"])?;
     let stat = counted(&finished)?;
     ensure!(stat["sources"][0]["mode"] == "summary", "{}", stat["sources"]);
-    ensure!(stat["drops"].as_array().is_some_and(|drops| !drops.is_empty()), "it hears nothing: {stat}");
+    ensure!(stat["drops"].as_array().is_some_and(|drops| !drops.is_empty()), "no drops are reported: {stat}");
     ensure!(monitor::state()? == Found::InUse(AlertMode::Summary), "the monitor of others does not run any more");
     dropwatch.finish()
 }
 
-/// It runs again within two seconds, and that there was a gap is told.
-fn the_stop_of_others_is_noticed() -> Result<()> {
+/// droptrace starts the monitor again within two seconds, and reports the gap.
+fn stop_by_another_process_is_noticed() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let storm = Storm::new()?;
     let droptrace = listen(&["--net-dm-mode", "packet"])?;
@@ -148,15 +152,15 @@ fn the_stop_of_others_is_noticed() -> Result<()> {
     ensure!(!promised.has_passed(), "it took {:?}", promised.elapsed());
     storm.send(1000)?;
     let finished = droptrace.finish()?;
-    said(&finished, &["somebody stopped the drop monitor: it runs again"])?;
+    said(&finished, &["another process stopped the drop monitor: the monitor runs again"])?;
     let ledger = &counted(&finished)?["sources"][0]["ledger"];
     ensure!(ledger["interruptions"] == 1 && ledger["lost"].is_null(), "{ledger}");
-    ensure!(ledger["drops"].as_u64() >= Some(storm.dropped()?), "what came afterwards is not heard: {ledger}");
+    ensure!(ledger["drops"].as_u64() >= Some(storm.dropped()?), "later drops are not counted: {ledger}");
     ensure!(monitor::state()? == Found::Unused, "it is left on");
     Ok(())
 }
 
-fn what_a_killed_run_left_is_repaired() -> Result<()> {
+fn state_of_a_killed_run_is_repaired() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let droptrace = listen(&["--net-dm-mode", "packet"])?;
     ensure!(fs::exists(NOTE)?, "no note of what was changed");
@@ -167,9 +171,9 @@ fn what_a_killed_run_left_is_repaired() -> Result<()> {
         "the monitor went off by itself"
     );
     let examined = run(&["doctor"])?;
-    let is_told =
+    let is_known =
         ["that was killed left it changed", "doctor --repair"].iter().all(|words| examined.stdout.contains(words));
-    ensure!(is_told, "doctor does not know whose it is: {examined:?}");
+    ensure!(is_known, "doctor does not know whose it is: {examined:?}");
     let finished = run(&["stat", "--source", "net-dm", "--format", "json", "--duration", "300ms"])?;
     said(&finished, &["had left the kernel's drop monitor changed: put right"])?;
     ensure!(counted(&finished)?["sources"][0]["mode"] == "packet", "{}", finished.stdout);
@@ -177,7 +181,7 @@ fn what_a_killed_run_left_is_repaired() -> Result<()> {
     Ok(())
 }
 
-/// As Ctrl-C does.
+/// The closed terminal has the same effect as Ctrl-C.
 fn a_terminal_that_is_closed_stops_the_monitor() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let droptrace = listen(&["--net-dm-mode", "packet"])?;
@@ -189,15 +193,15 @@ fn a_terminal_that_is_closed_stops_the_monitor() -> Result<()> {
     Ok(())
 }
 
-/// As its service does once it has ended.
-fn what_a_killed_agent_left_is_repaired_when_asked() -> Result<()> {
+/// The agent's service runs the repair once the agent has ended.
+fn state_of_a_killed_agent_is_repaired_on_request() -> Result<()> {
     const REPAIR: [&str; 2] = ["doctor", "--repair"];
     let _alone = monitor::exclusively()?;
     let storm = Storm::new()?;
     let agent = Agent::start(&["--source", "net-dm"])?;
     storm.send(1000)?;
     let dropped = storm.dropped()?;
-    eventually("the agent to hear all", || {
+    eventually("the agent to count all drops", || {
         let scrape = agent.settled()?;
         scrape.check_sum()?;
         let reason = kernel::reason(REASON)?.shown().unwrap_or_default();
@@ -227,7 +231,7 @@ fn robustness() -> Vec<Trial> {
             let _alone = monitor::exclusively()?;
             let finished = with_capability("net_admin", &["stat", "--source", "net-dm", "--duration", "1s"])?;
             ensure!(finished.status.code() == Some(1), "{finished:?}");
-            said(&finished, &["may not be listened to", "CAP_SYS_ADMIN"])?;
+            said(&finished, &["may not receive the drop monitor's alerts", "CAP_SYS_ADMIN"])?;
             counters_are_taken(&with_capability("net_admin", &SHORTLY)?)
         }),
         trial_as_root("without_the_right_to_control", || {
@@ -236,15 +240,15 @@ fn robustness() -> Vec<Trial> {
             ensure!(finished.status.code() == Some(1), "{finished:?}");
             said(&finished, &["may not be controlled", "CAP_NET_ADMIN"])
         }),
-        trial_as_root("without_types_the_monitor_is_taken", without_types_the_monitor_is_taken),
+        trial_as_root("without_btf_net_dm_is_used", without_btf_net_dm_is_used),
         trial_as_root("the_module_is_loaded_anew", the_module_is_loaded_anew),
         trial_as_root("without_the_module", without_the_module),
     ]
 }
 
-/// The next step of the ladder, with a word of why. (Rights alone never lead here: on kernels that ask for `CAP_SYS_ADMIN`
-/// to listen to the monitor, it stands for `CAP_BPF` as well.)
-fn without_types_the_monitor_is_taken() -> Result<()> {
+/// The next backend in the fallback order is used, with a warning that names the reason. (Capabilities alone never lead
+/// here: on kernels that ask for `CAP_SYS_ADMIN` to receive the alerts, that capability includes `CAP_BPF`.)
+fn without_btf_net_dm_is_used() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let finished = hidden_types(&SHORTLY)?;
     ensure!(counted(&finished)?["sources"][0]["source"] == "net_dm", "{}", finished.stdout);
@@ -259,7 +263,7 @@ fn hidden_types(arguments: &[&str]) -> Result<Finished> {
     Droptrace::spawn(piped(&mut command))?.wait()
 }
 
-/// The family's numbers change, and whoever listened to the old module does not hear the new one.
+/// The family's numbers change, and a subscriber of the old module does not receive alerts of the new one.
 fn the_module_is_loaded_anew() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let mut droptrace = listen(&["--net-dm-mode", "packet"])?;
@@ -284,7 +288,7 @@ fn the_module_is_loaded_anew() -> Result<()> {
     Ok(())
 }
 
-/// As where the kernel has no such module.
+/// The same as on a kernel without the module.
 fn without_the_module() -> Result<()> {
     let _alone = monitor::exclusively()?;
     ensure!(loads(&["-r", "drop_monitor"])?, Unable("drop_monitor is no module here, or is in use".to_owned()));
@@ -298,7 +302,7 @@ fn without_the_module() -> Result<()> {
     counters_are_taken(&auto?)
 }
 
-/// The last step of the ladder, with a word of why.
+/// The last backend in the fallback order is used, with a warning that names the reason.
 fn counters_are_taken(finished: &Finished) -> Result<()> {
     ensure!(counted(finished)?["sources"][0]["source"] == "counters", "{}", finished.stdout);
     said(finished, &["net_dm packet and net_dm summary: ", "droptrace uses counters procfs instead, which loses"])

@@ -1,4 +1,4 @@
-//! Where room is short, the total is still exact, and what found no room is told.
+//! When room is short, the total is still exact, and drops without room are reported.
 
 use std::process::ExitCode;
 
@@ -44,7 +44,7 @@ fn more_places_than_room() -> Result<()> {
     let by_reason = overflow_of(&stat, UNHANDLED)?;
     ensure!(by_place + by_reason == all, "{by_place} by place and {by_reason} by reason are not {all}");
     ensure!(by_reason > 0, "{PROTOCOLS} places cannot fit");
-    // Only this namespace is counted, and nothing else was dropped in it.
+    // Only this namespace is counted, and no other packet was dropped in it.
     let (accounted, overflow) = (stat.ledger("accounted")?, stat.ledger("overflow")?);
     ensure!(overflow == by_reason, "{overflow} overflow in the ledger, {by_reason} by reason");
     ensure!(accounted == by_place, "{accounted} accounted in the ledger, {by_place} by place");

@@ -1,4 +1,4 @@
-//! Signals and readers that a run can meet: it ends in order, and nothing hangs.
+//! Signals and readers that go away: droptrace ends in order, and never hangs.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -52,7 +52,7 @@ fn drops(host: &Netns, count: usize) -> Result<()> {
 fn closed_terminal(arguments: &[&str], word: &str) -> Result<()> {
     let (folder, host) = (Folder::new(arguments[0])?, Netns::new()?);
     let (inum, out) = (host.inum().to_string(), folder.path("out"));
-    // A snapshot is one of the whole host.
+    // A snapshot always covers the whole host.
     let only: &[&str] = if arguments[0] == "snapshot" { &[] } else { &["--netns", &inum] };
     let droptrace = Droptrace::start(&[arguments, only, &["--output", &out]].concat())?;
     drops(&host, 7)?;
@@ -92,7 +92,7 @@ fn reader_goes(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The kernel gives up to load a program when a signal comes, which says nothing about the program.
+/// The kernel gives up loading a program when a signal comes, which is no fault of the program.
 fn signals_during_the_start() -> Result<()> {
     for _ in 0..3 {
         let mut run = command(&["stat", "--source", "ebpf", "--duration", "300ms"])?;

@@ -1,4 +1,4 @@
-//! What `droptrace snapshot` carries to other hosts, against what this kernel counted.
+//! Compares the content of `droptrace snapshot` with the counts of this kernel.
 
 use std::env;
 use std::fs;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     trials::run(vec![
         trial_as_root("counts_as_the_kernel_does", counts_as_the_kernel_does),
         trial_as_root("runs_of_a_host_add_up", runs_of_a_host_add_up),
-        trial_as_root("one_that_was_killed_is_told_as_cut", one_that_was_killed_is_told_as_cut),
+        trial_as_root("snapshot_of_a_killed_run_is_reported_as_cut", snapshot_of_a_killed_run_is_reported_as_cut),
     ])
 }
 
@@ -60,7 +60,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // It may never have been written.
+        // The file may not exist.
         let _ = fs::remove_file(&self.file);
     }
 }
@@ -103,7 +103,7 @@ fn runs_of_a_host_add_up() -> Result<()> {
     Ok(())
 }
 
-fn one_that_was_killed_is_told_as_cut() -> Result<()> {
+fn snapshot_of_a_killed_run_is_reported_as_cut() -> Result<()> {
     let scene = Scene::new("killed", ".zst")?;
     let droptrace = scene.start()?;
     scene.storm.send(100)?;

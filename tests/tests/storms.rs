@@ -37,7 +37,7 @@ const READINGS: usize = 5;
 const BATCH: usize = 250;
 
 fn main() -> ExitCode {
-    // One after another: what one of them loses is lost to the others, too.
+    // One at a time, because a loss of one storm is a loss of the others, too.
     trials::run_one_by_one(vec![
         trial_as_root("each_cpu_has_its_own_keys", || {
             let counts = storm(&[], |sender| keys(sender * KEYS, KEYS))?;
@@ -61,7 +61,7 @@ fn keys(first: u16, count: u16) -> Range<u16> {
     FIRST + first..FIRST + first + count
 }
 
-/// A storm as droptrace counted it, which is all of it.
+/// Counts of a storm by droptrace.
 struct Counts {
     by_key: BTreeMap<String, u64>,
     overflow: u64,
@@ -81,8 +81,9 @@ impl Counts {
     }
 }
 
-/// Frames from all senders at once, each with the `EtherType`s that `keys` says, while the totals are read. Every
-/// reading adds up, and the last one is the number of frames sent and the kernel's own count.
+/// Sends frames from all senders at once, each with the `EtherType`s that `keys` returns, while the totals are read.
+/// The ledger of every reading balances, and the last one has the number of frames sent, which is the kernel's own
+/// count.
 fn storm(arguments: &[&str], keys: fn(u16) -> Range<u16>) -> Result<Counts> {
     let cpus = cpus()?;
     ensure!(cpus.len() >= usize::from(SENDERS), Unable(format!("{} processors", cpus.len())));
@@ -147,7 +148,7 @@ fn every_reading_adds_up(stdout: &str) -> Result<Stat> {
     last.context("droptrace printed nothing")
 }
 
-/// The storm's drops. Nothing else is dropped in its namespace.
+/// The storm's drops. No other packet is dropped in its namespace.
 fn by_key(stat: &Stat) -> Result<BTreeMap<String, u64>> {
     let shown = kernel::reason(REASON)?.shown();
     let mut packets = BTreeMap::new();
@@ -159,8 +160,8 @@ fn by_key(stat: &Stat) -> Result<BTreeMap<String, u64>> {
     Ok(packets)
 }
 
-/// As many places as there is room for, each dropped at on every processor: exact, and in bounded memory, however many
-/// processors there are.
+/// As many keys as there is room for, each with drops on every processor: the counts are exact, and memory is bounded,
+/// however many processors there are.
 fn all_places_on_all_cpus() -> Result<()> {
     const PLACES: Range<u16> = FIRST..FIRST + 8192;
     // Bytes of the kernel's memory: what is there once, and for each processor; and of droptrace's own.
@@ -204,7 +205,7 @@ fn all_places_on_all_cpus() -> Result<()> {
 fn kernel_memory(pid: u32) -> Result<u64> {
     let mut maps = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // One that was closed meanwhile is none of its maps.
+        // A map that was closed meanwhile does not count.
         let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
         if let (Some(map), Some(bytes)) = (number(&text, "map_id:"), number(&text, "memlock:")) {
             maps.insert(map, bytes);
@@ -225,8 +226,8 @@ fn number(text: &str, field: &str) -> Option<u64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// Process-context drops, which the softirq's drops of a delayed stream interrupt on the same processor: none is
-/// counted twice or under another key, and what is not counted is reported.
+/// Drops in process context are interrupted by the softirq's drops of a delayed stream on the same processor: no drop
+/// is counted twice or with another key, and drops that are not counted are reported.
 fn drops_that_interrupt_drops() -> Result<()> {
     const REFUSED: Witness = Witness::Link("tun0", "rx", "dropped");
     let storm = Storm::new()?;
@@ -263,7 +264,7 @@ fn drops_that_interrupt_drops() -> Result<()> {
     let (nested, missed) = (stat.ledger("nested")?, stat.ledger("missed")?);
     println!("{missing} of {sent} drops missing, {nested} nested, {missed} missed");
     if missed == 0 {
-        // The kernel withholds nothing, and what the guard turned away is counted to the last one.
+        // The kernel withholds no drop, and the drops that the guard refused are all counted.
         ensure!(missing == nested, "{missing} drops are missing, {nested} are reported as nested");
     } else {
         // The kernel's own count. Linux 6.18 withholds more runs of the program than it counts: beside
@@ -273,7 +274,7 @@ fn drops_that_interrupt_drops() -> Result<()> {
     Ok(())
 }
 
-/// Datagrams to a port that nobody listens on.
+/// Sends datagrams to a port without a listener.
 fn trickle(host: &Netns, count: u64) -> Result<u64> {
     let socket = udp(host, (Ipv4Addr::LOCALHOST, 0).into())?;
     for _ in 0..count {

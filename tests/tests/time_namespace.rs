@@ -35,8 +35,8 @@ fn shifted(arguments: &[&str]) -> Result<Command> {
     command.args(["--time", "--monotonic", SHIFT, "--boottime", SHIFT, "--kill-child", "--"]);
     let probed = Command::new("unshare").args(["--time", "--monotonic", SHIFT, "--kill-child", "--", "true"]).output();
     let probed = probed.map_err(|error| Unable(format!("cannot start unshare: {error}")))?;
-    let told = String::from_utf8_lossy(&probed.stderr);
-    ensure!(probed.status.success(), Unable(format!("unshare makes no time namespace: {}", told.trim())));
+    let reported = String::from_utf8_lossy(&probed.stderr);
+    ensure!(probed.status.success(), Unable(format!("unshare makes no time namespace: {}", reported.trim())));
     command.arg(binary()?).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }

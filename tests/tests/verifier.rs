@@ -1,5 +1,5 @@
-//! The kernel's verifier has little to do: what it must look through delays each start, and is what a kernel with a lower
-//! bound, or none of today's short cuts, refuses first.
+//! The kernel's verifier has little work: each verified instruction delays every start, and a kernel with a lower
+//! limit, or without today's optimisations, refuses a longer program first.
 
 use std::fs;
 use std::process::ExitCode;
@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use tests::droptrace::Droptrace;
 use tests::trials::{self, Unable, trial_as_root};
 
-/// Instructions that the verifier goes through for one program, at most. Twice what is usual; one loop too many, or one
-/// set of values that it tracks along all ways, is ten times that.
+/// Largest number of instructions that the verifier processes for one program. The limit is twice the usual number; one
+/// loop too many, or one set of values that the verifier tracks along all paths, is ten times that.
 const MOST: u64 = 15_000;
 
 fn main() -> ExitCode {
@@ -25,7 +25,7 @@ fn few(command: &str, mode: &str) -> Result<()> {
     let droptrace = Droptrace::start(&[command, "--mode", mode])?;
     let verified = verified(droptrace.pid())?;
     droptrace.finish()?;
-    ensure!(!verified.is_empty(), Unable("this kernel does not tell what was verified (5.16)".to_owned()));
+    ensure!(!verified.is_empty(), Unable("this kernel does not report verified instructions (5.16)".to_owned()));
     let most = verified.iter().max().context("no programs")?;
     ensure!(*most > 100, "no program of any size: {verified:?}");
     ensure!(*most <= MOST, "{verified:?} instructions were verified");

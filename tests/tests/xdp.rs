@@ -1,5 +1,5 @@
-//! What XDP drops by a fault: each frame is counted once, by `kfree_skb` where there is an `sk_buff`, else by the
-//! tracepoints of XDP.
+//! Faults of XDP: each frame is counted once, by `kfree_skb` where there is an `sk_buff`, else by the tracepoints of
+//! XDP.
 
 use std::os::fd::OwnedFd;
 use std::process::{self, ExitCode};
@@ -136,7 +136,7 @@ fn generic_abort_on_the_way_out() -> Result<()> {
     expect(&wire.host, &[row(None, "host0", FRAMES)], || send(&wire, FRAMES, "host0"))
 }
 
-/// While the generation that is counted into changes all the time: no reading shows what a later one does not.
+/// The generation of the counters changes all the time: no reading shows drops that a later one does not.
 fn in_many_readings() -> Result<()> {
     const MANY: u64 = 50_000;
     let wire = Wire::new()?;
@@ -158,8 +158,8 @@ fn in_many_readings() -> Result<()> {
     Ok(())
 }
 
-/// Other keys, of another interface, have all the room there is. The program is attached before droptrace: a device that
-/// gets one tries out its queues with empty buffers, which are drops as well.
+/// Keys of another interface fill all the room. The program is attached before droptrace, because a device that gets a
+/// program tries out its queues with empty buffers, which are drops as well.
 fn without_room() -> Result<()> {
     const OTHERS: [u16; 2] = [0x88b5, 0x88b6];
     let wire = wire_with_way_out()?;
@@ -188,8 +188,8 @@ fn on_frames(says: Verdict, reason: &str) -> Result<()> {
 
 /// Sends frames in bursts, and after each waits until `interface` has received as many.
 ///
-/// The queue between the two ends of a pair holds 256 frames (`VETH_RING_SIZE`, drivers/net/veth.c), and what finds it
-/// full is in no count of drops.
+/// The queue between the two ends of a pair holds 256 frames (`VETH_RING_SIZE`, drivers/net/veth.c), and no count of
+/// drops has the frames that exceed it.
 fn send(wire: &Wire, frames: u64, interface: &str) -> Result<()> {
     const BURST: u64 = 125;
     let frame = udp4(PORT)?;
@@ -255,7 +255,7 @@ fn tap() -> Result<()> {
     })
 }
 
-/// The last of them may be noted: nothing on this CPU resolves that, and a reading must not wait for it.
+/// The last frame may be noted: no later drop on this CPU resolves the note, and a reading must not wait for one.
 fn frames_are_shown() -> Result<()> {
     let netns = Netns::new()?;
     let tap = Tun::create(&netns, "tap0", Kind::Tap)?;
@@ -279,7 +279,7 @@ fn frames_are_shown() -> Result<()> {
     Ok(())
 }
 
-/// The frame is noted, and counted by neither of both reports but as filtered.
+/// The frame is noted. Neither of the two reports counts it except as filtered.
 fn filtered_once() -> Result<()> {
     const MANY: u64 = 20_000;
     let wire = Wire::new()?;
@@ -288,7 +288,7 @@ fn filtered_once() -> Result<()> {
         send(&wire, MANY, "host0")?;
         case::drained()
     })?;
-    // Others may drop as well, but not as much.
+    // Other tests may cause drops as well, but fewer.
     let filtered = stat.ledger("filtered")?;
     ensure!((MANY..MANY * 3 / 2).contains(&filtered), "{filtered} filtered of {MANY}");
     Ok(())
@@ -319,8 +319,13 @@ fn single_frames_are_told() -> Result<()> {
     let finished = droptrace.finish()?;
     let lines = finished.stdout.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
     let drops: Vec<_> = lines.iter().filter(|line| line["schema"] == "droptrace.drop.v1").collect();
-    let told = drops.iter().filter(|line| line["kind"] == "xdp" && line["length"].is_null()).count();
-    ensure!(told as u64 == FRAMES && drops.len() == told, "{told} of {} drops: {:?}", drops.len(), drops.first());
+    let reported = drops.iter().filter(|line| line["kind"] == "xdp" && line["length"].is_null()).count();
+    ensure!(
+        reported as u64 == FRAMES && drops.len() == reported,
+        "{reported} of {} drops: {:?}",
+        drops.len(),
+        drops.first()
+    );
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What it costs to make one account of two sources: fingerprint and clock, joining, summing up.
+//! Measures the join of two sources: fingerprint, clock, join and sums.
 //!
 //! `cargo bench -p tracer --bench dedupe`
 
@@ -13,27 +13,27 @@ use tracer::pipeline::dedupe::{DedupeLimits, Deduper, Observation, UniqueDrop};
 use two_sources::plain::Plain;
 use two_sources::{Storm, moment, take};
 
-/// Drops between two looks at the clock.
+/// Drops between two reads of the clock.
 const BATCH: u64 = 1024;
 
-/// One way to join two sources.
+/// A method of joining two sources.
 trait Join {
-    fn hear(&mut self, now: Moment, observation: Observation<u32>, tell: &mut impl FnMut(&UniqueDrop<u32>));
+    fn take(&mut self, now: Moment, observation: Observation<u32>, visit: &mut impl FnMut(&UniqueDrop<u32>));
 }
 
 impl Join for Deduper<u32> {
-    fn hear(&mut self, now: Moment, observation: Observation<u32>, tell: &mut impl FnMut(&UniqueDrop<u32>)) {
-        take(self, now, observation, tell);
+    fn take(&mut self, now: Moment, observation: Observation<u32>, visit: &mut impl FnMut(&UniqueDrop<u32>)) {
+        take(self, now, observation, visit);
     }
 }
 
 impl Join for Plain {
-    fn hear(&mut self, now: Moment, observation: Observation<u32>, tell: &mut impl FnMut(&UniqueDrop<u32>)) {
-        Self::hear(self, now, observation, tell);
+    fn take(&mut self, now: Moment, observation: Observation<u32>, visit: &mut impl FnMut(&UniqueDrop<u32>)) {
+        Self::take(self, now, observation, visit);
     }
 }
 
-/// Drops as they go on: the kernel program's at once, `NET_DM`'s later.
+/// A running storm: the kernel program reports drops at once, `NET_DM` later.
 struct Run<J> {
     join: J,
     storm: Storm,
@@ -41,16 +41,16 @@ struct Run<J> {
     next: u64,
     /// Drops that wait for `NET_DM`'s message.
     in_flight: u64,
-    /// `NET_DM` tells of one drop of so many.
+    /// `NET_DM` reports one drop of so many.
     one_of: u64,
 }
 
 impl<J: Join> Run<J> {
-    /// Begun, with as many in flight as there will be.
+    /// Starts the run, and fills it with `in_flight` drops.
     fn begun(join: J, alike: bool, in_flight: u64, one_of: u64) -> Self {
         let account = Account::default();
         let mut run = Self { join, storm: Storm::new(alike), account, next: 0, in_flight, one_of };
-        // Twice, so that tables have their final size.
+        // Twice as many drops, so that tables have their final size.
         while run.next < 2 * in_flight + 2_000_000 {
             run.batch();
         }
@@ -59,14 +59,14 @@ impl<J: Join> Run<J> {
 
     fn batch(&mut self) {
         let Self { join, storm, account, .. } = self;
-        let mut tell = |drop: &UniqueDrop<u32>| account.add(drop);
+        let mut visit = |drop: &UniqueDrop<u32>| account.add(drop);
         for index in self.next..self.next + BATCH {
             let now = moment(index);
-            join.hear(now, storm.hear(Origin::Ebpf, index), &mut tell);
+            join.take(now, storm.observe(Origin::Ebpf, index), &mut visit);
             if let Some(late) = index.checked_sub(self.in_flight)
                 && late % self.one_of == 0
             {
-                join.hear(now, storm.hear(Origin::NetDm, late), &mut tell);
+                join.take(now, storm.observe(Origin::NetDm, late), &mut visit);
             }
         }
         self.next += BATCH;
@@ -80,11 +80,11 @@ fn both_sources(criterion: &mut Criterion) {
         ("differ", false, 1_000_000, 1),
         ("alike", true, 1_000, 1),
         ("alike", true, 1_000_000, 1),
-        ("one_in_five_heard_by_both", false, 10_000, 5),
+        ("one_in_five_seen_by_both", false, 10_000, 5),
     ];
     let mut group = criterion.benchmark_group("two_sources");
     for (packets, alike, in_flight, one_of) in cases {
-        // Observations of both.
+        // Observations of both sources.
         group.throughput(Throughput::Elements(BATCH + BATCH / one_of));
         let name = |way: &str| BenchmarkId::new(format!("{way}/{packets}"), in_flight);
         let mut run = None;

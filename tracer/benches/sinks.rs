@@ -1,4 +1,4 @@
-//! What one drop costs on its way out: decoding its leading bytes, and writing its line.
+//! Measures the output of one drop: the decoding of its leading bytes, and the writing of its line.
 //!
 //! `cargo bench -p tracer --bench sinks`
 

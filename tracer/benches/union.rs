@@ -1,5 +1,5 @@
-//! What it costs to name and join the single drops of two sources, as `--source both` does: a record of the kernel
-//! program gets its place by the normaliser, the drop monitor's half has one; then both are joined and summed up.
+//! Measures the naming and the join of the events of two sources, as `--source both` does: the normaliser resolves the
+//! place of a kernel program's record, the drop monitor's half has its place; then the union joins and sums both.
 //!
 //! `cargo bench -p tracer --bench union`
 
@@ -17,7 +17,7 @@ use tracer::pipeline::normalise::Normaliser;
 use tracer::pipeline::union::{Union, UnionOptions};
 use tracer_common::{DropKey, RecordHeader};
 
-/// Drops between two looks at the clock.
+/// Drops between two reads of the clock.
 const BATCH: u64 = 1024;
 /// Time between two drops: 1 250 000 a second.
 const SPACING_NS: u64 = 800;
@@ -28,10 +28,10 @@ const PLACES: u64 = 8;
 struct Run {
     union: Union,
     normaliser: Normaliser,
-    /// What the drop monitor tells its times by.
+    /// The clock of the drop monitor's timestamps.
     clock: Clock,
-    /// The drop monitor's, of the eight places.
-    told: Vec<Arc<Place>>,
+    /// The drop monitor's places, eight of them.
+    net_dm_places: Vec<Arc<Place>>,
     bytes: [u8; 128],
     next: u64,
 }
@@ -46,9 +46,9 @@ impl Run {
     fn begun(kept: usize) -> Self {
         let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true);
         let place = |index| normaliser.place(&report(index).header.key, report(index).names(), |_| None);
-        let told = (0..PLACES).map(place).collect();
+        let net_dm_places = (0..PLACES).map(place).collect();
         let union = Union::new(UnionOptions::of_bytes(128, kept));
-        let mut run = Self { union, normaliser, clock: Clock::new(), told, bytes: [0x5a; 128], next: 0 };
+        let mut run = Self { union, normaliser, clock: Clock::new(), net_dm_places, bytes: [0x5a; 128], next: 0 };
         while run.next < 2_000_000 {
             run.batch();
         }
@@ -56,10 +56,10 @@ impl Run {
     }
 
     fn batch(&mut self) {
-        let Self { union, normaliser, clock, told, bytes, next } = self;
+        let Self { union, normaliser, clock, net_dm_places, bytes, next } = self;
         for index in *next..*next + BATCH {
             let now = Moment(index * SPACING_NS);
-            // Where TCP has its sequence number.
+            // The position of TCP's sequence number.
             bytes[34..42].copy_from_slice(&index.to_be_bytes());
             let report = report(index);
             let place = normaliser.place(&report.header.key, report.names(), |_| None);
@@ -67,7 +67,7 @@ impl Run {
             while union.next_settled().is_some() {}
             let Some(late) = index.checked_sub(IN_FLIGHT) else { continue };
             bytes[34..42].copy_from_slice(&late.to_be_bytes());
-            let place = &told[usize::try_from(late % PLACES).unwrap_or(0)];
+            let place = &net_dm_places[usize::try_from(late % PLACES).unwrap_or(0)];
             let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
             let event = DropEvent {
                 facts: Facts::default(),
@@ -89,7 +89,7 @@ impl Run {
 
 fn named_and_joined(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("named_and_joined");
-    // Observations of both.
+    // Observations of both sources.
     group.throughput(Throughput::Elements(2 * BATCH));
     for kept in [0, 128] {
         let mut run = None;

@@ -25,23 +25,23 @@ const IN_FLIGHT: u64 = 1_000_000;
 #[test]
 fn a_million_in_flight_stay_under_two_hundred_megabytes() {
     let mut storm = Storm::new(false);
-    let mut told = 0_u64;
+    let mut visited = 0_u64;
     let (deduper, counts) = measured(|| {
         let mut deduper = Deduper::new(DedupeLimits::default());
         for index in 0..IN_FLIGHT {
-            take(&mut deduper, moment(index), storm.hear(Origin::Ebpf, index), &mut |_| told += 1);
+            take(&mut deduper, moment(index), storm.observe(Origin::Ebpf, index), &mut |_| visited += 1);
         }
         deduper
     });
     let (_plain, plain) = measured(|| {
         let mut plain = Plain::new(DedupeLimits::default());
         for index in 0..IN_FLIGHT {
-            plain.hear(moment(index), storm.hear(Origin::Ebpf, index), &mut |_| told += 1);
+            plain.take(moment(index), storm.observe(Origin::Ebpf, index), &mut |_| visited += 1);
         }
         plain
     });
     println!("a million in flight: {counts:?}; plain: {plain:?}");
-    assert_eq!((deduper.ledger().pending, told), (IN_FLIGHT, 0));
+    assert_eq!((deduper.ledger().pending, visited), (IN_FLIGHT, 0));
     assert_eq!(deduper.bytes().cast_signed(), counts.live);
     assert!(deduper.bytes() <= Deduper::<u32>::max_bytes(DedupeLimits::default().max_pending));
     assert!(counts.peak <= 200_000_000, "{counts:?}");
@@ -53,7 +53,7 @@ fn the_bound_holds_in_a_storm_that_nobody_else_hears() {
     let mut deduper = Deduper::new(DedupeLimits { max_pending, ..DedupeLimits::default() });
     let mut storm = Storm::new(false);
     for index in 0..300_000 {
-        take(&mut deduper, moment(index), storm.hear(Origin::Ebpf, index), &mut |_| {});
+        take(&mut deduper, moment(index), storm.observe(Origin::Ebpf, index), &mut |_| {});
     }
     let ledger = deduper.ledger();
     assert_eq!((ledger.pending, ledger.ebpf.alone.evicted), (10_000, 290_000));
@@ -67,13 +67,13 @@ fn the_steady_state_allocates_nothing() {
         let limits = DedupeLimits { wait: Duration::from_millis(50), ..DedupeLimits::default() };
         let (mut deduper, mut account) = (Deduper::new(limits), Account::default());
         let mut run = |from: u64, to: u64| {
-            let mut tell = |drop: &UniqueDrop<u32>| account.add(drop);
+            let mut visit = |drop: &UniqueDrop<u32>| account.add(drop);
             for index in from..to {
-                take(&mut deduper, moment(index), storm.hear(Origin::Ebpf, index), &mut tell);
+                take(&mut deduper, moment(index), storm.observe(Origin::Ebpf, index), &mut visit);
                 if let Some(late) = index.checked_sub(1000)
                     && late % 3 == 0
                 {
-                    take(&mut deduper, moment(index), storm.hear(Origin::NetDm, late), &mut tell);
+                    take(&mut deduper, moment(index), storm.observe(Origin::NetDm, late), &mut visit);
                 }
             }
         };

@@ -17,7 +17,7 @@ use tests::wire::Wire;
 const RATE: u64 = 100_000;
 /// Datagrams that are sent at once.
 const BURST: u64 = 1_000;
-/// Protocols that nobody handles, each of which is a set of labels: more than there are series.
+/// Protocols without a handler, each of which is a set of labels: more than there are series.
 const PROTOCOLS: std::ops::Range<u16> = 0x9000..0x9000 + 600;
 const SCRAPES: usize = 200;
 
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// It reads every 10 s.
+/// Waits until the agent has read its counters, which it does every 10 s.
 fn agent_has_read(agent: &Agent) -> Result<()> {
     let reads = |scrape: &Scrape| scrape.sum("droptrace_reads_total", &[("result", "ok")]);
     let before = reads(&agent.scrape()?);

@@ -1,5 +1,5 @@
-//! `fleet-scale [--plain] HOSTS[:SEED]…`: makes snapshots of so many hosts with 500 rows each, of two days, has the optimized
-//! `droptrace-fleet merge` look at them, and tells what it took and how well it found what was planted.
+//! `fleet-scale [--plain] HOSTS[:SEED]…`: makes snapshots of so many hosts with 500 rows each, of two days, has the
+//! optimized `droptrace-fleet merge` analyse them, and prints its cost and how many of the planted faults it found.
 //!
 //! `cargo build --release && cargo run --release --package tests --bin fleet-scale -- 100 1000 10000`
 
@@ -98,7 +98,7 @@ fn run(arguments: &[&std::ffi::OsStr]) -> Result<Run> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        // As it was shortly before the end.
+        // The peak shortly before the end.
         peak_kib = peak(child.id()).unwrap_or(peak_kib);
         ticks = self::ticks(child.id()).unwrap_or(ticks);
         thread::sleep(INTERVAL);

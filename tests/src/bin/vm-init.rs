@@ -1,7 +1,7 @@
-//! The first process of a virtual machine for tests: mounts what programs look for, runs what the host wants run, and
+//! The first process of a virtual machine for tests: mounts file systems, runs the programs of the plan, and
 //! switches the machine off.
 //!
-//! What is to be run stands in [`PLAN`]. All output goes to the second serial port, so that the kernel's messages,
+//! The plan of a run is in the file [`PLAN`]. All output goes to the second serial port, so that the kernel's messages,
 //! which go to the first, break no line. Lines of this program start with [`MARK`]; the host counts on each of them:
 //!
 //! * `droptrace-vm: up KERNEL`: the first; before it, a machine that dies has not run anything of ours;
@@ -24,7 +24,7 @@ const PLAN: &str = "/etc/droptrace-vm.json";
 const MARK: &str = "droptrace-vm:";
 const TERMINAL: &str = "/dev/ttyS1";
 
-/// What is mounted: kind, where. The host's kernel may lack one.
+/// Kinds of file systems and their mount points. The host's kernel may lack one.
 const MOUNTS: [(&str, &str); 9] = [
     ("devtmpfs", "/dev"),
     ("proc", "/proc"),
@@ -37,14 +37,14 @@ const MOUNTS: [(&str, &str); 9] = [
     ("tmpfs", "/run"),
 ];
 
-/// Loaded before all else, for two who ask for the same module at a time may find it half there. What a kernel has
-/// built in or lacks is none of our business: tests tell.
+/// Modules that are loaded first, because two programs that ask for the same module at a time may find it half loaded.
+/// A module that a kernel has built in or lacks is no error: the tests report it.
 const MODULES: [&str; 7] = ["tun", "veth", "bridge", "vxlan", "sch_ingress", "cls_bpf", "nf_tables"];
 
 fn main() {
     let mounted: Vec<_> = MOUNTS.iter().map(|(kind, folder)| (kind, mounted(kind, folder))).collect();
     if let Err(error) = run(&mounted) {
-        // No terminal, no plan: nothing can be told but to the kernel's console.
+        // Without a terminal there is no plan: only the kernel's console can show the error.
         eprintln!("{MARK} cannot work: {error:#}");
     }
     let _ = reboot(RebootCommand::PowerOff);
@@ -80,7 +80,7 @@ fn run(mounts: &[(&&str, Result<()>)]) -> Result<()> {
         let name = job["name"].as_str().context("a job without a name")?;
         say(&terminal, &format!("start {name}"))?;
         let verdict = match start(job, &terminal) {
-            Ok(status) => told(status),
+            Ok(status) => exit_status(status),
             Err(error) => format!("cannot-start ({error:#})"),
         };
         say(&terminal, &format!("verdict {name} {verdict}"))?;
@@ -115,7 +115,7 @@ fn start(job: &Value, terminal: &File) -> Result<ExitStatus> {
 }
 
 /// The exit status, or `signal-N`.
-fn told(status: ExitStatus) -> String {
+fn exit_status(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => code.to_string(),
         (None, Some(signal)) => format!("signal-{signal}"),

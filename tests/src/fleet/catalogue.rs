@@ -1,4 +1,4 @@
-//! What the fleet's hosts are made of.
+//! The kernels and drop reasons of the fleet's hosts.
 
 use anyhow::{Context, Result};
 use rand::SeedableRng as _;
@@ -15,7 +15,7 @@ const SKEW: f64 = 1.2;
 
 /// A kernel release, and how many of a hundred hosts run it.
 const KERNELS: [(&str, usize); 5] = [("6.1.0-31", 40), ("6.12.95", 25), ("6.18.5", 15), ("6.18.44", 12), ("7.3.0", 8)];
-/// That one, whose hosts drop more.
+/// The kernel with the planted fault, whose hosts drop more.
 pub(super) const PLANTED_KERNEL: &str = KERNELS[2].0;
 
 /// A reason of the fleet.
@@ -24,20 +24,20 @@ pub(super) struct Reason {
     pub(super) name: String,
     /// Drops a second of the middle host.
     pub(super) rate: f64,
-    /// The part of hosts that have it.
+    /// The share of hosts that have the reason.
     pub(super) prevalence: f64,
-    /// Functions that drop for it.
+    /// Functions that drop for this reason.
     pub(super) symbols: Vec<String>,
 }
 
 /// All reasons.
 #[derive(Debug)]
 pub(super) struct Catalogue {
-    /// Usual ones, the most common first.
+    /// Usual reasons, the most common first.
     pub(super) usual: Vec<Reason>,
-    /// Of those that a healthy host does not show, some names.
+    /// Names of reasons that a healthy host does not show.
     pub(super) faults: Vec<String>,
-    /// Usual, but not in the fleet.
+    /// A usual reason that the fleet does not have.
     pub(super) spare: String,
 }
 

@@ -24,7 +24,7 @@ const PROTOCOLS: [&str; 2] = ["ipv4", "ipv6"];
 const STORM_SECONDS: u64 = 20;
 const STORM_PACKETS: u64 = 200_000;
 
-/// What it dropped on a day.
+/// The host's snapshot of a day.
 pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
     let started_at = START + if day == Day::Now { 86_400 * SECOND } else { 0 } + (host as u64 % 600) * SECOND;
     let mut drops = rows(world, host, day, started_at);
@@ -59,11 +59,11 @@ pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
     }
 }
 
-/// What is usual.
+/// The usual rows.
 fn rows(world: &World, host: usize, day: Day, started_at: u64) -> Vec<Row> {
-    // The same on both days, …
+    // These draws are the same on both days.
     let mut own = chance(world.seed, host, 0);
-    // … and what differs between them.
+    // These draws differ between the days.
     let mut of_day = chance(world.seed, host, 1 + u64::from(day == Day::Now));
     let of_host = factor(HOSTS_APART, &mut own);
     let reasons: Vec<_> = world
@@ -73,7 +73,7 @@ fn rows(world: &World, host: usize, day: Day, started_at: u64) -> Vec<Row> {
         .enumerate()
         .filter_map(|(rank, reason)| {
             let of_reason = factor(REASONS_APART, &mut own);
-            // Drawn in any case, so that others do not depend on it.
+            // Drawn in any case, so that other draws do not depend on it.
             let has_it = own.random_bool(reason.prevalence);
             let usual = reason.rate * of_host * of_reason * faults(&world.planted, host, rank, day);
             let planted =
@@ -94,7 +94,7 @@ fn rows(world: &World, host: usize, day: Day, started_at: u64) -> Vec<Row> {
     rows
 }
 
-/// What many hosts have.
+/// Faults that many hosts have.
 fn faults(planted: &Planted, host: usize, rank: usize, day: Day) -> f64 {
     match rank {
         _ if rank == planted.group && Planted::is_of_group(host) => 20.0,
@@ -103,7 +103,7 @@ fn faults(planted: &Planted, host: usize, rank: usize, day: Day) -> f64 {
     }
 }
 
-/// What only some have.
+/// Adds the faults that only some hosts have.
 fn plant(world: &World, host: usize, day: Day, started_at: u64, rows: &mut Vec<Row>) {
     let planted = &world.planted;
     let mut extra = |reason: &str, symbol: &str, packets: u64, seconds: u64| {

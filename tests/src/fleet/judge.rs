@@ -1,4 +1,4 @@
-//! What was found, against what was planted.
+//! Compares the found faults with the planted ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Planted;
 
-/// What findings are told apart by, in words: kind, reason where it matters, and host or group.
+/// The findings in words: kind, reason where it matters, and host or group.
 pub fn found(report: &Value) -> Result<BTreeSet<String>> {
     let findings = report["findings"].as_array().context("no findings")?;
     let mut found = BTreeSet::new();
@@ -28,21 +28,21 @@ pub fn found(report: &Value) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// How well it was found.
+/// The quality of the findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Planted and found.
+    /// Faults that were planted and found.
     pub hits: usize,
-    /// Planted and not found.
+    /// Faults that were planted and not found.
     pub missed: BTreeSet<String>,
-    /// Found and not planted.
+    /// Findings that were not planted.
     pub invented: BTreeSet<String>,
     /// Of faint outliers, by the power of ten of how many times the middle host's rate they drop: found, planted.
     pub faint: BTreeMap<u32, (usize, usize)>,
 }
 
 impl Verdict {
-    /// Compares. What is faint is right either way.
+    /// Compares. A faint outlier may be found or not.
     pub fn of(found: &BTreeSet<String>, planted: &Planted) -> Self {
         let (all, faint) = (planted.all(), planted.faint());
         let mut verdict = Self {
@@ -60,14 +60,14 @@ impl Verdict {
         verdict
     }
 
-    /// The part of what was found that was planted.
+    /// The share of findings that were planted.
     #[expect(clippy::cast_precision_loss, reason = "hosts of a fleet")]
     pub fn precision(&self) -> f64 {
         let right = self.hits + self.faint.values().map(|faint| faint.0).sum::<usize>();
         right as f64 / (right + self.invented.len()).max(1) as f64
     }
 
-    /// The part of what was planted that was found, faint ones apart.
+    /// The share of planted faults that were found, without faint ones.
     #[expect(clippy::cast_precision_loss, reason = "hosts of a fleet")]
     pub fn recall(&self) -> f64 {
         self.hits as f64 / (self.hits + self.missed.len()).max(1) as f64

@@ -1,5 +1,5 @@
-//! A fleet that never was: snapshots of many hosts with drops as real fleets have them (few reasons make most of them,
-//! hosts differ by orders of magnitude), and faults planted among them.
+//! An invented fleet: snapshots of many hosts with drops as real fleets have them (few reasons make most of them, hosts
+//! differ by orders of magnitude), and faults planted among them.
 
 mod catalogue;
 mod host;
@@ -20,12 +20,12 @@ pub use planted::Planted;
 /// Threads that write.
 const WRITERS: usize = 2;
 
-/// Which of two days.
+/// One of two days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Day {
-    /// The baseline.
+    /// The day of the baseline.
     Before,
-    /// The one with the faults.
+    /// The day with the faults.
     Now,
 }
 
@@ -47,18 +47,18 @@ impl World {
         Ok(Self { hosts, rows, seed, catalogue, planted })
     }
 
-    /// What is to be found.
+    /// The faults that are to be found.
     pub const fn planted(&self) -> &Planted {
         &self.planted
     }
 
-    /// A host's snapshot of a day; none where it is silent.
+    /// A host's snapshot of a day; absent where the host is silent.
     pub fn snapshot(&self, host: usize, day: Day) -> Option<Snapshot> {
         let is_silent = day == Day::Now && self.planted.silent.contains(&host);
         (!is_silent).then(|| host::snapshot(self, host, day))
     }
 
-    /// Writes all snapshots of a day; how many bytes they are.
+    /// Writes all snapshots of a day. Returns their number of bytes.
     pub fn write(&self, folder: &Path, day: Day, ending: &str) -> Result<u64> {
         fs::create_dir_all(folder)?;
         let part = |first: usize| -> Result<u64> {

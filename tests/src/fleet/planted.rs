@@ -28,11 +28,11 @@ pub struct Planted {
     pub(super) storms: BTreeMap<usize, usize>,
     /// Rank of the reason, and how many times the middle host's rate.
     pub(super) outliers: BTreeMap<usize, (usize, f64)>,
-    /// Some that are too small to be sure of.
+    /// Outliers that are too small to be found for sure.
     pub(super) faint: BTreeMap<usize, (usize, f64)>,
-    /// Hosts with a reason that was not there before.
+    /// Hosts with a reason that they did not have before.
     pub(super) new: BTreeMap<usize, String>,
-    /// Hosts with a function that was not there before.
+    /// Hosts with a drop site that they did not have before.
     pub(super) new_place: BTreeSet<usize>,
     /// A reason that no healthy host shows, on both days.
     pub(super) fault: String,

@@ -1,4 +1,4 @@
-//! What it counts.
+//! The counts of the agent.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -16,11 +16,11 @@ use tests::trials::trial_as_root;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("counts_as_the_kernel_does", counts_as_the_kernel_does),
-        trial_as_root("offsets_are_told_if_asked_for", offsets_are_told_if_asked_for),
+        trial_as_root("offset_label_is_shown_if_asked_for", offset_label_is_shown_if_asked_for),
         trial_as_root("a_namespace_that_vanishes_keeps_its_count", a_namespace_that_vanishes_keeps_its_count),
-        trial_as_root("what_has_no_series_is_in_the_one_for_others", what_has_no_series_is_in_the_one_for_others),
+        trial_as_root("overflow_series_keeps_sum_exact", overflow_series_keeps_sum_exact),
         trial_as_root("places_without_room_are_counted_by_reason", places_without_room_are_counted_by_reason),
-        trial_as_root("tells_of_itself_and_its_host", tells_of_itself_and_its_host),
+        trial_as_root("build_and_host_info_are_exported", build_and_host_info_are_exported),
         trial_as_root("promtool_finds_nothing_wrong", promtool_finds_nothing_wrong),
     ]
 }
@@ -41,7 +41,7 @@ fn counts_as_the_kernel_does() -> Result<()> {
         let (counted, dropped) = (scrape.sum("droptrace_dropped_packets_total", &labels), storm.dropped()?);
         ensure!(dropped > 0 && counted == dropped, "it counts {counted}, the kernel {dropped}");
         scrape.check_sum()?;
-        is_told_well(&scrape, &labels)?;
+        counts_equal_the_kernels(&scrape, &labels)?;
         // Payload, and the headers of UDP, IP and Ethernet.
         let bytes = scrape.sum("droptrace_dropped_bytes_total", &labels);
         ensure!(bytes == dropped * (64 + 8 + 20 + 14), "{bytes} bytes of {dropped} datagrams");
@@ -50,10 +50,10 @@ fn counts_as_the_kernel_does() -> Result<()> {
     Ok(())
 }
 
-fn is_told_well(scrape: &Scrape, labels: &[(&str, &str)]) -> Result<()> {
+fn counts_equal_the_kernels(scrape: &Scrape, labels: &[(&str, &str)]) -> Result<()> {
     for sample in scrape.of("droptrace_dropped_packets_total", labels) {
-        let told = ["interface_class", "protocol"].map(|label| sample.label(label));
-        ensure!(told == ["loopback", "ipv4"] && !sample.label("symbol").is_empty(), "{sample:?}");
+        let reported = ["interface_class", "protocol"].map(|label| sample.label(label));
+        ensure!(reported == ["loopback", "ipv4"] && !sample.label("symbol").is_empty(), "{sample:?}");
         ensure!(sample.labels.iter().all(|(label, _)| label != "offset"), "{sample:?}");
         ensure!(sample.labels.iter().all(|(_, value)| !value.contains("ffff")), "an address: {sample:?}");
     }
@@ -63,7 +63,7 @@ fn is_told_well(scrape: &Scrape, labels: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-fn offsets_are_told_if_asked_for() -> Result<()> {
+fn offset_label_is_shown_if_asked_for() -> Result<()> {
     let (storm, netns) = named_storm("offsets")?;
     let (with, without) = (Agent::start(&["--offset-label"])?, Agent::start(&[])?);
     storm.send(2_000)?;
@@ -94,7 +94,7 @@ fn a_namespace_that_vanishes_keeps_its_count() -> Result<()> {
     scrape.check_sum()
 }
 
-fn what_has_no_series_is_in_the_one_for_others() -> Result<()> {
+fn overflow_series_keeps_sum_exact() -> Result<()> {
     let storms = [Storm::new()?, Storm::new()?];
     let (all, one) = (Agent::start(&["--max-series", "1"])?, Agent::start(&["--max-series", "2"])?);
     let inum = storms[0].host.inum().to_string();
@@ -107,11 +107,11 @@ fn what_has_no_series_is_in_the_one_for_others() -> Result<()> {
         scrape.check_sum()?;
         let series = scrape.of("droptrace_dropped_packets_total", &[]).count();
         ensure!(series == limit, "{series} series of {limit}");
-        ensure!(scrape.sum("droptrace_series", &[]) == limit as u64, "it does not tell so");
+        ensure!(scrape.sum("droptrace_series", &[]) == limit as u64, "the number of series is not exported");
     }
     let others = own.settled()?.sum("droptrace_dropped_packets_total", &[("reason", "other"), ("netns", "other")]);
     let dropped = storms[0].dropped()?;
-    // Drops whose namespace is unknown may be those of other tests.
+    // Drops with an unknown namespace may belong to other tests.
     let unknown = own.scrape()?.sum("droptrace_ledger_drops_total", &[("account", "unknown_netns")]);
     let is_right = (dropped..=dropped + unknown).contains(&others);
     ensure!(is_right, "{others} in the one for others, the kernel dropped {dropped}, {unknown} of unknown namespaces");
@@ -122,7 +122,7 @@ fn what_has_no_series_is_in_the_one_for_others() -> Result<()> {
 
 fn places_without_room_are_counted_by_reason() -> Result<()> {
     let storms = [Storm::new()?, Storm::new()?, Storm::new()?, Storm::new()?];
-    // Rarely enough that all of them come between two readings.
+    // The interval is so long that all drops come between two readings.
     let rarely = ["agent", "--listen", "127.0.0.1:0", "--interval", "2s", "--map-entries", "1"];
     let agent = Agent::spawn(&mut command(&rarely)?)?;
     for storm in &storms {
@@ -136,7 +136,7 @@ fn places_without_room_are_counted_by_reason() -> Result<()> {
     Ok(())
 }
 
-fn tells_of_itself_and_its_host() -> Result<()> {
+fn build_and_host_info_are_exported() -> Result<()> {
     let agent = Agent::start(&[])?;
     let scrape = agent.settled()?;
     let source = scrape.one("droptrace_backend_info")?;

@@ -1,4 +1,4 @@
-//! How it starts and ends.
+//! The start and the end of the agent.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ use tests::{eventually, kernel};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("a_port_that_is_taken_is_named", a_port_that_is_taken_is_named),
-        trial("what_other_hosts_could_read_must_be_asked_for", what_other_hosts_could_read_must_be_asked_for),
+        trial("unencrypted_public_address_needs_an_option", unencrypted_public_address_needs_an_option),
         trial_as_root("it_ends_in_order_while_it_is_scraped", it_ends_in_order_while_it_is_scraped),
         trial_as_root("answers_on_their_way_are_finished", answers_on_their_way_are_finished),
         trial_as_root("after_a_kill_the_next_one_starts_from_nothing", after_a_kill_the_next_one_starts_from_nothing),
@@ -41,7 +41,7 @@ fn a_port_that_is_taken_is_named() -> Result<()> {
     refused(&["--listen", &address], &[&address, "in use"])
 }
 
-fn what_other_hosts_could_read_must_be_asked_for() -> Result<()> {
+fn unencrypted_public_address_needs_an_option() -> Result<()> {
     refused(&["--listen", "0.0.0.0:0"], &["--web-config", "--listen-insecure"])?;
     refused(&["--listen", "[::]:0"], &["--web-config", "--listen-insecure"])?;
     let agent = Agent::start(&["--listen", "0.0.0.0:0", "--listen-insecure"])?;
@@ -59,7 +59,7 @@ fn it_ends_in_order_while_it_is_scraped() -> Result<()> {
             let scrapes = scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
                     let Ok(mut stream) = std::net::TcpStream::connect(address) else { continue };
-                    // What is answered at all is whole.
+                    // An answer that arrives is whole.
                     let whole = match stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") {
                         Ok(()) => whole_answer(&mut stream)?,
                         Err(_) => 0,
@@ -69,7 +69,7 @@ fn it_ends_in_order_while_it_is_scraped() -> Result<()> {
                 anyhow::Ok(())
             });
             let answered = eventually("an answer", || Ok(answers.load(Ordering::Relaxed) > 0 || scrapes.is_finished()));
-            // Another moment of a scrape each time.
+            // The signal comes at another moment of the scrape each time.
             thread::sleep(Duration::from_millis(delay));
             let finished = agent.finish();
             is_over.store(true, Ordering::Relaxed);
@@ -80,7 +80,7 @@ fn it_ends_in_order_while_it_is_scraped() -> Result<()> {
     Ok(())
 }
 
-/// How many answers came, 0 or 1.
+/// Number of answers, 0 or 1.
 fn whole_answer(stream: &mut std::net::TcpStream) -> Result<u32> {
     let mut text = String::new();
     if stream.read_to_string(&mut text).is_err() || text.is_empty() {
@@ -121,17 +121,17 @@ fn after_a_kill_the_next_one_starts_from_nothing() -> Result<()> {
     let agent = Agent::spawn(&mut command(&again)?)?;
     storm.send(1_000)?;
     let (counted, dropped) = (agent.settled()?, storm.dropped()? - dropped);
-    // Others than the storm's happen while the namespace is set up.
+    // Drops beside those of the storm happen while the namespace is set up.
     let reason = kernel::reason(REASON)?.shown().unwrap_or_default();
     let drops = counted.sum("droptrace_dropped_packets_total", &[("reason", reason)]);
     ensure!(dropped > 0 && drops == dropped, "it counts {drops}, the kernel {dropped}");
     let [then, now] = [&before, &counted].map(|scrape| scrape.one("process_start_time_seconds"));
-    ensure!(now?.value > then?.value, "it does not tell that it started anew");
+    ensure!(now?.value > then?.value, "the start time did not change");
     agent.finish()?;
     Ok(())
 }
 
-/// `CAP_BPF` (39) and `CAP_SYSLOG` (34) are what is left.
+/// `CAP_BPF` (39) and `CAP_SYSLOG` (34) remain.
 fn rights_are_given_up() -> Result<()> {
     let agent = Agent::start(&["--source", "ebpf"])?;
     let status = fs::read_to_string(format!("/proc/{}/status", agent.droptrace.pid()))?;

@@ -1,4 +1,4 @@
-//! Clients that mean no good, or do not know better.
+//! Hostile and faulty clients.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -14,7 +14,7 @@ use tests::agent::{Agent, Scrape};
 use tests::trials::{Unable, trial_as_root};
 use tests::{eventually, patience};
 
-/// Connections that do nothing.
+/// Idle connections.
 const IDLE: usize = 1_000;
 /// Connections that the agent holds at a time.
 const HELD: u64 = 32;
@@ -77,11 +77,11 @@ fn readers_that_do_not_read() -> Result<()> {
 
 /// Scrapes while the flood lasts, or more.
 const SCRAPES: usize = 200;
-/// Connections that whoever floods holds at a time: more than the agent does.
+/// Connections that the flood holds at a time: more than the agent does.
 const FLOODING: usize = 200;
 
-/// It asks each second time, and reads no answer. An answer that the kernel holds is soon done with, a connection that does not
-/// ask is not.
+/// The flood sends a request on every second connection, and reads no answer. An answer that the kernel holds is soon
+/// finished; a connection without a request is not.
 fn a_flood_from_another_address() -> Result<()> {
     may_open(2 * FLOODING as u64 + 500)?;
     let agent = Agent::start(&[])?;
@@ -98,7 +98,8 @@ fn a_flood_from_another_address() -> Result<()> {
     agent.finish().map(drop)
 }
 
-/// Scrapes that were answered, and all of them: until some of the flood was refused between the first one and the last.
+/// Number of answered scrapes, and of all scrapes, until the agent refused some of the flood between the first one and
+/// the last.
 fn while_flooded(agent: &Agent, opened: &AtomicUsize) -> Result<(usize, usize)> {
     eventually("the flood", || Ok(opened.load(Ordering::Relaxed) > FLOODING))?;
     let all_refused = || -> Result<u64> {
@@ -123,7 +124,7 @@ fn flood(address: SocketAddr, is_over: &AtomicBool, opened: &AtomicUsize) -> Res
         rustix::net::connect(&socket, &address)?;
         let mut stream = TcpStream::from(socket);
         let end = if opened.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { "\r\n" } else { "" };
-        // It may be closed already.
+        // The connection may be closed already.
         _ = write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n{end}");
         held.push_back(stream);
         if held.len() > FLOODING {
@@ -139,14 +140,14 @@ fn flood(address: SocketAddr, is_over: &AtomicBool, opened: &AtomicUsize) -> Res
     Ok(())
 }
 
-/// It takes a few seconds until one is cut.
+/// The agent takes a few seconds until it cuts a connection.
 fn requests_that_do_not_end() -> Result<()> {
     let agent = Agent::start(&[])?;
     let mut slow = agent.connect()?;
     slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: ")?;
     until_refused(&agent, "slow", 1)?;
     let mut answer = String::new();
-    // It may be reset.
+    // The connection may be reset.
     _ = slow.read_to_string(&mut answer);
     ensure!(!answer.contains("200 OK"), "{answer}");
     agent.finish()?;
@@ -163,7 +164,7 @@ fn huge_requests() -> Result<()> {
         format!("GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{filler}", filler.len()),
     ]) {
         let mut stream = agent.connect()?;
-        // Cut in the middle, as it should be.
+        // The agent cuts the request in the middle, as it should.
         _ = stream.write_all(request.as_bytes());
         let mut answer = vec![];
         _ = stream.read_to_end(&mut answer);

@@ -1,4 +1,4 @@
-//! `droptrace agent`: what is scraped is what the kernel dropped, and whoever treats it badly does no harm.
+//! `droptrace agent`: its scrapes equal the kernel's counts, and hostile clients do no harm.
 
 mod counts;
 mod ends;

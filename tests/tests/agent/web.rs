@@ -1,4 +1,4 @@
-//! What its files ask for: encryption, passwords, and what changes while it runs.
+//! The options of the web config: encryption, passwords, and changes while the agent runs.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn tls_and_passwords() -> Result<()> {
     let folder = Folder::new("tls")?;
     let certified = certify(&folder)?;
     let web = folder.write("web.yml", format!("{TLS}basic_auth_users:\n  alice: {HASH}\n"))?;
-    // Encrypted, it may listen to other hosts.
+    // With encryption, the agent may listen to other hosts.
     let mut agent = Agent::start(&["--web-config", &web, "--listen", "0.0.0.0:0"])?;
     agent.address.set_ip([127, 0, 0, 1].into());
     for (headers, status) in [("", 401), (WRONG, 401), (RIGHT, 200), (WRONG, 401), (RIGHT, 200)] {
@@ -71,7 +71,7 @@ fn tls_and_passwords() -> Result<()> {
         let line = format!("droptrace_http_refused_total{{cause=\"{cause}\"}} {times}\n");
         tests::eventually(&line, || Ok(get(&agent, &certified, RIGHT)?.body.contains(&line)))?;
     }
-    ensure!(!answer.body.contains("alice"), "it tells names");
+    ensure!(!answer.body.contains("alice"), "the answer contains a name");
     agent.finish()?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::storm;
 pub(super) fn drops_arrive() -> Result<()> {
     let collector = Collector::start(|_| TAKEN.to_vec())?;
     let (storm, netns) = storm("logged")?;
-    // Other tests drop, too.
+    // Other tests cause drops, too.
     let agent = Agent::start(&["--netns", &netns, "--otlp-logs", &collector.url(), "--otlp-logs-rate", "100000"])?;
     storm.send(200)?;
     let dropped = usize::try_from(storm.dropped()?)?;

@@ -1,4 +1,4 @@
-//! What `droptrace agent` pushes by OTLP: to engines that scrape it too, and to endpoints of other manners.
+//! Pushes of `droptrace agent` by OTLP: to engines that scrape the agent too, and to other endpoints.
 
 mod logs;
 mod receiver;
@@ -30,11 +30,11 @@ fn main() -> ExitCode {
         trial_as_root("drops_arrive_as_logs", logs::drops_arrive),
         trial_as_root("trusts_whom_the_system_trusts", tls::trusts_whom_the_system_trusts),
         trial_as_root("endpoints_that_do_not_answer_delay_nothing", endpoints_that_do_not_answer_delay_nothing),
-        trial("what_cannot_be_pushed_to_is_refused", what_cannot_be_pushed_to_is_refused),
+        trial("invalid_push_urls_are_refused", invalid_push_urls_are_refused),
     ])
 }
 
-/// A storm in a namespace with a name, which tests know its drops by.
+/// A storm in a namespace with a name, by which tests identify its drops.
 fn storm(name: &str) -> Result<(Storm, String)> {
     let netns = format!("droptrace-otlp-{name}-{}", std::process::id());
     Ok((Storm::within(Netns::named(&netns)?)?, netns))
@@ -85,7 +85,7 @@ fn endpoints_that_do_not_answer_delay_nothing() -> Result<()> {
     Ok(())
 }
 
-fn what_cannot_be_pushed_to_is_refused() -> Result<()> {
+fn invalid_push_urls_are_refused() -> Result<()> {
     let said = |arguments: &[&str]| -> Result<(Option<i32>, String)> {
         let output = command(&[&["agent"], arguments].concat())?.output()?;
         Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))

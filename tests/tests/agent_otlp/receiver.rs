@@ -11,7 +11,7 @@ use tests::prometheus::{self, Server};
 use tests::trials::Unable;
 use tests::{eventually, patience};
 
-/// An address that nobody listens on.
+/// An address without a listener.
 pub(super) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
@@ -20,9 +20,9 @@ pub(super) fn free_address() -> Result<String> {
 pub(super) struct Receiver {
     prometheus: Option<Server>,
     victoria_metrics: Option<Child>,
-    /// What queries are put behind.
+    /// Beginning of the URL of queries.
     api: String,
-    /// What to push to.
+    /// URL of the pushes.
     pub(super) otlp: String,
     agent: ureq::Agent,
     _folder: Folder,
@@ -56,7 +56,7 @@ impl Receiver {
             .arg(format!("-storageDataPath={}", folder.path("data")))
             .arg(format!("-promscrape.config={configuration}"))
             .arg(format!("-opentelemetry.usePrometheusNaming={renames}"))
-            // What came just now is shown, too.
+            // The engine shows samples at once.
             .arg("-search.latencyOffset=0s")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -81,7 +81,7 @@ impl Receiver {
         Ok(answer["data"]["result"].as_array().with_context(|| format!("{query}: {text}"))?.clone())
     }
 
-    /// The only value of a query; none where there is none yet.
+    /// The only value of a query; absent where there is none yet.
     pub(super) fn value(&self, query: &str) -> Result<Option<u64>> {
         let result = self.query(query)?;
         ensure!(result.len() <= 1, "{query} has {} values", result.len());

@@ -1,5 +1,5 @@
-//! The table of provoked drops once more, heard by the kernel's own drop monitor: at the rate of the table it tells as
-//! many drops at each place as the kernel program counts there, of packets that it tells at all.
+//! The table of provoked drops, reported by the kernel's own drop monitor: at the rate of the table it reports as many
+//! drops at each drop site as the kernel program counts there, among the packets that it reports at all.
 
 mod table;
 
@@ -14,20 +14,20 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::case::{self, Case};
 use tests::droptrace::{Droptrace, Finished};
-use tests::heard::{Heard, Listener, Split};
 use tests::kernel::{self, Known};
 use tests::monitor;
 use tests::pause;
+use tests::recorder::{Recorded, Recorder, Split};
 use tests::trials::{self, Unable, trial_as_root};
 
-/// Reasons that must have been heard exactly.
+/// Number of reasons that the monitor must report exactly.
 const REASONS: usize = 15;
 /// Cases at a time.
 const WORKERS: usize = 6;
-/// Namespaces vanish after the case that made them, and drop what they hold: it is over when nothing was dropped for so
-/// long.
+/// Namespaces vanish after the case that made them, and drop the packets that they hold: the test is over when no drop
+/// came for so long.
 const QUIET: Duration = Duration::from_secs(3);
-/// So often that is waited for.
+/// Largest number of these waits.
 const MOST_WAITS: usize = 100;
 
 fn main() -> ExitCode {
@@ -37,11 +37,11 @@ fn main() -> ExitCode {
     ])
 }
 
-/// By `compare`, which tells what each of both counted: what the drop monitor leaves out by design is told as such.
+/// `compare` shows the counts of both sources, and names the drops that the drop monitor leaves out by design.
 fn packet_mode() -> Result<()> {
     // Packets without a link header are skipped (`net_dm_packet_trace_kfree_skb_hit`).
     let (finished, report) =
-        told(&["compare", "--format", "json"], ("sites", "net_dm"), |heard| heard.with_link_header)?;
+        compare_table(&["compare", "--format", "json"], ("sites", "net_dm"), |recorded| recorded.with_link_header)?;
     let places = report["sites"].as_array().context("no sites")?;
     let is_unexplained =
         |row: &&Value| row["not_by_net_dm"]["unexplained"] != 0 || row["not_by_ebpf"]["unexplained"] != 0;
@@ -52,43 +52,43 @@ fn packet_mode() -> Result<()> {
 
 fn summary_mode() -> Result<()> {
     let arguments = ["stat", "--format", "json", "--source", "net-dm", "--net-dm-mode", "summary"];
-    let (finished, stat) = told(&arguments, ("drops", "packets"), Split::total)?;
+    let (finished, stat) = compare_table(&arguments, ("drops", "packets"), Split::total)?;
     ensure!(finished.status.success() && stat["sources"][0]["mode"] == "summary", "{finished:?}");
     Ok(())
 }
 
-/// Provokes the whole table under one monitor, and compares what it told with what a kernel program of the test's own
-/// heard. The document's `rows` are a list and the name of its counts; `told` is what of the drops at a place the monitor
-/// tells.
-fn told(arguments: &[&str], rows: (&str, &str), told: Told) -> Result<(Finished, Value)> {
+/// Provokes the whole table under one monitor, and compares its report with the drops that a kernel program of the
+/// test's own recorded. The document's `rows` are a list and the name of its counts; `part` selects the drops at a drop
+/// site that the monitor reports.
+fn compare_table(arguments: &[&str], rows: (&str, &str), part: ReportedPart) -> Result<(Finished, Value)> {
     let _alone = monitor::exclusively()?;
-    let mut listener = Listener::start()?;
+    let mut recorder = Recorder::start()?;
     let droptrace = Droptrace::start(arguments)?;
     let provoked = provoke();
-    quiet(&mut listener)?;
+    quiet(&mut recorder)?;
     droptrace.signal(Signal::INT)?;
     let finished = droptrace.wait()?;
-    let heard = listener.finish()?;
+    let by_kernel_program = recorder.finish()?;
     let document: Value = serde_json::from_str(&finished.stdout).with_context(|| finished.stderr.clone())?;
     let rows = Rows::of(&document, rows)?;
-    rows.all_as_heard(&heard, told)?;
-    rows.reasons_told(&provoked?, &heard.drops, told)?;
+    rows.all_as_recorded(&by_kernel_program, part)?;
+    rows.check_reasons(&provoked?, &by_kernel_program.drops, part)?;
     Ok((finished, document))
 }
 
-/// Waits until nothing is dropped any more.
-fn quiet(listener: &mut Listener) -> Result<()> {
+/// Waits until no drop has come for some time.
+fn quiet(recorder: &mut Recorder) -> Result<()> {
     for _ in 0..MOST_WAITS {
-        let before = listener.hear();
+        let before = recorder.read();
         pause(QUIET);
-        if listener.hear() == before {
+        if recorder.read() == before {
             return Ok(());
         }
     }
     Err(anyhow!("something is dropped all the time"))
 }
 
-/// The cases that can be run here. Some at a time: they wait for the kernel more than they work.
+/// Runs the cases that can run here, some at a time, because they mostly wait for the kernel.
 fn provoke() -> Result<Vec<Case>> {
     let cases = Mutex::new(table::cases());
     let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -111,8 +111,8 @@ fn provoke() -> Result<Vec<Case>> {
     Ok(provoked.concat())
 }
 
-/// How many drops the monitor tells of those at a place.
-type Told = fn(&Split) -> u64;
+/// Number of the drops at a drop site that the monitor reports.
+type ReportedPart = fn(&Split) -> u64;
 
 /// A row of the monitor's table.
 struct Row {
@@ -125,7 +125,7 @@ struct Row {
 struct Rows(Vec<Row>);
 
 impl Rows {
-    /// Of a document's list, and the name of its counts.
+    /// Reads a document's list, with the name of its counts.
     fn of(document: &Value, (list, count): (&str, &str)) -> Result<Self> {
         let row = |row: &Value| {
             let address = row["address"].as_str().and_then(|address| address.strip_prefix("0x"));
@@ -137,39 +137,43 @@ impl Rows {
                 packets: row[count].as_u64().context("no count")?,
             })
         };
-        // What a packet socket had no room for is no packet of a network by its function.
+        // By its function, a drop of a packet socket is not a packet of a network.
         let others = document["not_packets"].as_array().into_iter().flatten();
         Ok(Self(document[list].as_array().context("no list")?.iter().chain(others).map(row).collect::<Result<_>>()?))
     }
 
-    /// At each address as many as the kernel program heard, no more and no less, but for what was withheld from it.
-    fn all_as_heard(&self, Heard { drops: heard, withheld }: &Heard, told: Told) -> Result<()> {
+    /// Checks that each drop site has as many drops as the kernel program recorded, except those that the kernel
+    /// withheld from it.
+    fn all_as_recorded(&self, Recorded { drops: recorded, withheld }: &Recorded, part: ReportedPart) -> Result<()> {
         let mut sums = BTreeMap::<u64, u64>::new();
         for row in &self.0 {
             *sums.entry(row.address).or_default() += row.packets;
         }
         let name = |address: u64| self.0.iter().find(|row| row.address == address).map_or("?", |row| &row.symbol);
-        let addresses: BTreeSet<_> = sums.keys().chain(heard.keys()).copied().collect();
+        let addresses: BTreeSet<_> = sums.keys().chain(recorded.keys()).copied().collect();
         let both = |address: &u64| {
-            let split = heard.get(address).copied().unwrap_or_default();
-            (sums.get(address).copied().unwrap_or(0), told(&split))
+            let split = recorded.get(address).copied().unwrap_or_default();
+            (sums.get(address).copied().unwrap_or(0), part(&split))
         };
         let counts: Vec<_> = addresses.iter().map(both).collect();
-        let is_short = counts.iter().any(|(sum, heard)| sum < heard);
-        let beyond: u64 = counts.iter().map(|(sum, heard)| sum.saturating_sub(*heard)).sum();
-        println!("{beyond} told beyond what was heard, {withheld} withheld by the kernel");
-        let describe = |address| format!("{} {:?} of {:?}", name(address), sums.get(&address), heard.get(&address));
+        let is_short = counts.iter().any(|(sum, recorded)| sum < recorded);
+        let beyond: u64 = counts.iter().map(|(sum, recorded)| sum.saturating_sub(*recorded)).sum();
+        println!("{beyond} drops reported beyond the recorded ones, {withheld} withheld by the kernel");
+        let describe = |address| format!("{} {:?} of {:?}", name(address), sums.get(&address), recorded.get(&address));
         let is_off = |address: &u64| {
-            let (sum, heard) = both(address);
-            sum != heard
+            let (sum, recorded) = both(address);
+            sum != recorded
         };
         let differences: Vec<_> = addresses.iter().copied().filter(is_off).map(describe).collect();
-        ensure!(!is_short && beyond <= *withheld, "told of heard, {withheld} withheld: {differences:#?}");
+        ensure!(
+            !is_short && beyond <= *withheld,
+            "reported and recorded drops differ, {withheld} withheld: {differences:#?}"
+        );
         Ok(())
     }
 
-    /// The drops of the cases are among them, under their reasons where the monitor tells any.
-    fn reasons_told(&self, provoked: &[Case], heard: &BTreeMap<u64, Split>, told: Told) -> Result<()> {
+    /// Checks that the report has the drops of the cases, with their reasons where the monitor reports any.
+    fn check_reasons(&self, provoked: &[Case], recorded: &BTreeMap<u64, Split>, part: ReportedPart) -> Result<()> {
         let mut reasons = BTreeSet::new();
         for case in provoked {
             let mut rows: Vec<_> = self.0.iter().filter(|row| case.symbols.contains(&&*row.symbol)).collect();
@@ -177,16 +181,16 @@ impl Rows {
                 rows.retain(|row| row.reason.as_deref() == Some(case.reason));
             }
             let packets: u64 = rows.iter().map(|row| row.packets).sum();
-            let is_told = |row: &&&Row| heard.get(&row.address).is_some_and(|split| told(split) == split.total());
-            if !rows.is_empty() && rows.iter().all(|row| is_told(&row)) {
+            let is_known = |row: &&&Row| recorded.get(&row.address).is_some_and(|split| part(split) == split.total());
+            if !rows.is_empty() && rows.iter().all(|row| is_known(&row)) {
                 ensure!(packets >= case.count, "{packets} of {}, not {}", case.name, case.count);
                 reasons.insert(case.reason);
             }
         }
-        let told = reasons.len();
-        println!("{told} reasons in {} cases told exactly", provoked.len());
-        let enough = kernel::reason("NOT_SPECIFIED")? == Known::NoReasons || told >= REASONS;
-        ensure!(enough, "{told} reasons only: {reasons:?}");
+        let reported = reasons.len();
+        println!("{reported} reasons in {} cases reported exactly", provoked.len());
+        let enough = kernel::reason("NOT_SPECIFIED")? == Known::NoReasons || reported >= REASONS;
+        ensure!(enough, "{reported} reasons only: {reasons:?}");
         Ok(())
     }
 }

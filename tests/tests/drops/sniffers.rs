@@ -1,4 +1,4 @@
-//! What packet sockets miss of packets that others get: copies, and no drops of packets.
+//! Packets that only packet sockets miss while others receive them: they are copies, and no drops of packets.
 
 use std::net::UdpSocket;
 
@@ -23,7 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// It has joined after IP, which gets the packet first, and gives its own share of it back.
+/// The sniffer has joined after IP, which receives the packet first, and releases its own share of the packet.
 fn full_sniffer() -> Result<()> {
     let wire = Wire::new()?;
     let receiver = wire.udp(PORT)?;
@@ -53,7 +53,7 @@ fn closed_sniffer() -> Result<()> {
     })
 }
 
-/// The application gets all that was sent.
+/// The application receives all sent packets.
 fn deliver(wire: &Wire, receiver: &UdpSocket) -> Result<()> {
     wire.repeat(COUNT, &udp4(PORT)?)?;
     drained()?;
@@ -65,7 +65,7 @@ fn receive(receiver: &UdpSocket) -> Result<()> {
     Ok(receiver.recv(&mut [0; 2048]).map(drop)?)
 }
 
-/// Nothing is dropped in the namespace but so many copies.
+/// The namespace has no drops but these copies.
 fn compare(wire: &Wire, provocation: impl FnOnce() -> Result<()>) -> Result<()> {
     let stat = Stat::during(&["--netns", &wire.host.inum().to_string()], provocation)?.0;
     let packets = |list: &str| -> Vec<(String, u64)> {

@@ -1,5 +1,5 @@
-//! Histories of agents that are restarted, die, come late and are not heard of for a while, written into Prometheus'
-//! own storage: what `diagnose` makes of them is compared with what was written.
+//! Histories of agents that are restarted, die, come late and are not scraped for a while, written into Prometheus' own
+//! storage. The test compares the result of `diagnose` with them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,13 +12,13 @@ use tests::prometheus::{Server, VictoriaMetrics, promtool};
 use tracer::fleet::model::Fleet;
 use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 
-/// The engine hears of an agent so often, in seconds.
+/// Seconds between two scrapes of an agent.
 const SCRAPE: u64 = 15;
 /// The time that is looked at begins here, and the baseline at 0.
 const RANGE: u64 = 7_200;
 /// It ends here.
 const END: u64 = 10_800;
-/// An engine shows a series for so long after it last heard of it.
+/// Seconds for which an engine shows a series after its last sample.
 const LOOKBACK: u64 = 300;
 /// What the times above are added to, in seconds since the Unix epoch.
 const EPOCH: u64 = 1_700_000_000;
@@ -30,7 +30,7 @@ type Process = (u64, u64);
 struct Story {
     name: &'static str,
     processes: Vec<Process>,
-    /// When the engine could not hear of it.
+    /// Times at which the engine could not scrape the agent.
     socket_drops: Vec<(u64, u64)>,
 }
 
@@ -57,42 +57,42 @@ fn stories() -> Vec<Story> {
         story("born and dead in the range", &[(RANGE + 600, RANGE + 2_000)], &[]),
         story("dead in the baseline", &[(0, 5_000)], &[]),
         story("restarted and dead", &[(0, RANGE + 500), (RANGE + 900, RANGE + 2_500)], &[]),
-        story("not heard for a while", &[(0, ever)], &[(RANGE + 1_000, RANGE + 2_200)]),
+        story("not scraped for a while", &[(0, ever)], &[(RANGE + 1_000, RANGE + 2_200)]),
         story(
-            "not heard when it was restarted",
+            "not scraped when it was restarted",
             &[(0, RANGE + 1_600), (RANGE + 1_650, ever)],
             &[(RANGE + 1_000, RANGE + 2_200)],
         ),
-        story("not heard between baseline and range", &[(0, ever)], &[(RANGE - 700, RANGE + 700)]),
-        story("heard late", &[(0, ever)], &[(0, RANGE + 1_200)]),
-        story("never heard in the range", &[(0, ever)], &[(RANGE - 100, ever)]),
+        story("not scraped between baseline and range", &[(0, ever)], &[(RANGE - 700, RANGE + 700)]),
+        story("scraped late", &[(0, ever)], &[(0, RANGE + 1_200)]),
+        story("never scraped in the range", &[(0, ever)], &[(RANGE - 100, ever)]),
     ]
 }
 
 impl Story {
-    /// The process that the engine heard of then.
-    fn heard(&self, at: u64) -> Option<Process> {
-        let is_heard =
+    /// The process that the engine scraped at this time.
+    fn scraped(&self, at: u64) -> Option<Process> {
+        let is_scraped =
             at.is_multiple_of(SCRAPE) && !self.socket_drops.iter().any(|&(from, to)| (from..to).contains(&at));
-        self.processes.iter().copied().find(|&(from, to)| is_heard && (from..to).contains(&at))
+        self.processes.iter().copied().find(|&(from, to)| is_scraped && (from..to).contains(&at))
     }
 
-    /// When the engine last heard of it, at the latest then, and of which process.
+    /// Time of the last scrape within the range, and its process.
     fn last(&self, within: std::ops::RangeInclusive<u64>) -> Option<(u64, Process)> {
-        within.rev().find_map(|at| Some((at, self.heard(at)?)))
+        within.rev().find_map(|at| Some((at, self.scraped(at)?)))
     }
 
-    /// What an engine can know of its growth after `begin` and until `end`: for each process, what it stood at when it
-    /// was last heard of, less what it stood at in the beginning.
+    /// The growth that an engine can know, after `begin` and until `end`: for each process, its value at its last
+    /// scrape, less its value in the beginning.
     fn growth(&self, place: u64, begin: u64, end: u64) -> u64 {
         let before = self.last(begin.saturating_sub(LOOKBACK - 1)..=begin).map(|(_, process)| process);
         let of = |process: &Process| {
-            let heard = |at: &u64| self.heard(*at) == Some(*process);
-            let last = (begin + 1..=end).rev().find(heard)?;
+            let scraped = |at: &u64| self.scraped(*at) == Some(*process);
+            let last = (begin + 1..=end).rev().find(scraped)?;
             let from = if before == Some(*process) {
-                (0..=begin).rev().find(heard)
+                (0..=begin).rev().find(scraped)
             } else {
-                (process.0 < begin).then(|| (begin + 1..=end).find(heard)).flatten()
+                (process.0 < begin).then(|| (begin + 1..=end).find(scraped)).flatten()
             };
             let state = |at| state(process.0, place, at);
             Some(state(last) - from.map_or(0, state))
@@ -101,8 +101,8 @@ impl Story {
     }
 }
 
-/// What a process that began at `start` counted at a place until `now`. The higher the place, the later it is first
-/// seen; a process that began later counts faster, so that its counter soon stands above its predecessor's.
+/// The count of a process that began at `start` at a place until `now`. The higher the place, the later it is first
+/// seen; a process that began later counts faster, so that its counter soon exceeds its predecessor's.
 fn state(start: u64, place: u64, now: u64) -> u64 {
     let seen = (now - start) / 10;
     let first = place * 40;
@@ -111,7 +111,7 @@ fn state(start: u64, place: u64, now: u64) -> u64 {
 
 const PLACES: u64 = 4;
 
-/// Drops a second that are looked for as storms: those of the least place of the first process.
+/// Storm rate in drops a second: the rate of the least place of the first process.
 const STORM: f64 = 0.1;
 
 /// All of it as text that Prometheus takes into its storage.
@@ -119,7 +119,7 @@ fn written(stories: &[Story]) -> Result<String> {
     let mut text = "# TYPE droptrace_start_time_seconds gauge\n".to_owned();
     for story in stories {
         for at in (0..=END).step_by(usize::try_from(SCRAPE)?) {
-            if let Some((start, _)) = story.heard(at) {
+            if let Some((start, _)) = story.scraped(at) {
                 let (start, at, name) = (start + EPOCH, at + EPOCH, story.name);
                 writeln!(text, "droptrace_start_time_seconds{{job=\"d\",instance=\"{name}\"}} {start}.25 {at}")?;
             }
@@ -129,7 +129,7 @@ fn written(stories: &[Story]) -> Result<String> {
     for story in stories {
         for place in 0..PLACES {
             for at in (0..=END).step_by(usize::try_from(SCRAPE)?) {
-                let Some((start, _)) = story.heard(at) else { continue };
+                let Some((start, _)) = story.scraped(at) else { continue };
                 let (value, name) = (state(start, place, at), story.name);
                 if value > 0 {
                     // Some agents tell it, others do not.
@@ -145,9 +145,9 @@ fn written(stories: &[Story]) -> Result<String> {
     Ok(text)
 }
 
-/// What some of them tell beside, at the end.
+/// Further metrics of some agents at the end.
 fn facts(text: &mut String) -> Result<()> {
-    let mut tell = |metric: &str, host: &str, labels: &str, at: u64, value: u64| {
+    let mut write_sample = |metric: &str, host: &str, labels: &str, at: u64, value: u64| {
         let (kind, family) = metric.strip_suffix("_total").map_or(("gauge", metric), |family| ("counter", family));
         if !text.contains(&format!("# TYPE {family} ")) {
             writeln!(text, "# TYPE {family} {kind}")?;
@@ -156,14 +156,20 @@ fn facts(text: &mut String) -> Result<()> {
     };
     let all: u64 = (0..PLACES).map(|place| state(0, place, END)).sum();
     for (at, lost) in [(RANGE, 5), (END, 12)] {
-        tell("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"lost\"", at, lost)?;
+        write_sample("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"lost\"", at, lost)?;
     }
-    tell("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"accounted\"", END, all)?;
-    tell("droptrace_ledger_drops_total", "heard late", ",backend=\"ebpf\",account=\"accounted\"", END, all - 1)?;
-    tell("droptrace_loss_unknown", "older than all", ",backend=\"net_dm\"", END, 1)?;
-    tell("droptrace_host_info", "steady", ",kernel=\"6.18\",kernel_build_id=\"abc\",rack=\"7\"", END, 1)?;
-    tell("droptrace_backend_info", "steady", ",backend=\"ebpf\",mode=\"tp_btf\"", END, 1)?;
-    tell("droptrace_last_read_timestamp_seconds", "new in the baseline", "", END, EPOCH + END - 400)?;
+    write_sample("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"accounted\"", END, all)?;
+    write_sample(
+        "droptrace_ledger_drops_total",
+        "scraped late",
+        ",backend=\"ebpf\",account=\"accounted\"",
+        END,
+        all - 1,
+    )?;
+    write_sample("droptrace_loss_unknown", "older than all", ",backend=\"net_dm\"", END, 1)?;
+    write_sample("droptrace_host_info", "steady", ",kernel=\"6.18\",kernel_build_id=\"abc\",rack=\"7\"", END, 1)?;
+    write_sample("droptrace_backend_info", "steady", ",backend=\"ebpf\",mode=\"tp_btf\"", END, 1)?;
+    write_sample("droptrace_last_read_timestamp_seconds", "new in the baseline", "", END, EPOCH + END - 400)?;
     Ok(())
 }
 
@@ -175,7 +181,7 @@ pub(crate) fn growth_is_exact_whatever_happens_to_agents() -> Result<()> {
     check(&server.url(), &stories)
 }
 
-pub(crate) fn victoria_metrics_tells_the_same() -> Result<()> {
+pub(crate) fn victoria_metrics_gives_the_same_results() -> Result<()> {
     let stories = stories();
     let engine = VictoriaMetrics::start()?;
     // It takes milliseconds.
@@ -202,30 +208,30 @@ fn check(url: &str, stories: &[Story]) -> Result<()> {
     for story in stories {
         for place in 0..PLACES {
             for (window, fleet, begin, end) in [("range", &fleet, RANGE, END), ("baseline", baseline, 0, RANGE)] {
-                let (expected, told) = (story.growth(place, begin, end), told(fleet, story.name, place));
-                if expected != told {
-                    writeln!(wrong, "{} R{place} {window}: {told} instead of {expected}", story.name)?;
+                let (expected, reported) = (story.growth(place, begin, end), reported(fleet, story.name, place));
+                if expected != reported {
+                    writeln!(wrong, "{} R{place} {window}: {reported} instead of {expected}", story.name)?;
                 }
             }
         }
     }
     ensure!(wrong.is_empty(), "{wrong}");
-    facts_are_told(&fleet)?;
+    facts_are_reported(&fleet)?;
     storms_are_no_higher_than_they_were(&fleet, stories)?;
-    silence_is_told(&fleet)
+    silence_is_reported(&fleet)
 }
 
-fn facts_are_told(fleet: &Fleet) -> Result<()> {
+fn facts_are_reported(fleet: &Fleet) -> Result<()> {
     let host = |name| fleet.find(name).with_context(|| format!("no {name}"));
     let steady = host("steady")?;
     ensure!(steady.lost == Some(7_u64.into()) && host("older than all")?.lost.is_none(), "{steady:?}");
-    ensure!(steady.unbalanced == 0 && host("heard late")?.unbalanced == 1, "{steady:?}");
+    ensure!(steady.unbalanced == 0 && host("scraped late")?.unbalanced == 1, "{steady:?}");
     ensure!(steady.kernel.as_deref() == Some("6.18") && steady.backend.as_deref() == Some("ebpf/tp_btf"), "{steady:?}");
     ensure!(steady.labels["rack"] == "7" && steady.labels["build_id"] == "abc", "{steady:?}");
     Ok(())
 }
 
-/// Neither a restart nor a while without a word looks like a storm.
+/// Neither a restart nor a gap looks like a storm.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn storms_are_no_higher_than_they_were(fleet: &Fleet, stories: &[Story]) -> Result<()> {
     ensure!(!fleet.bursts.is_empty(), "no bursts");
@@ -250,9 +256,9 @@ fn storms_are_no_higher_than_they_were(fleet: &Fleet, stories: &[Story]) -> Resu
     Ok(())
 }
 
-/// What it makes of a host's drops.
+/// The drops of a host that `diagnose` reports.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, or the test fails")]
-fn told(fleet: &Fleet, host: &str, place: u64) -> u64 {
+fn reported(fleet: &Fleet, host: &str, place: u64) -> u64 {
     let reason = format!("R{place}");
     let is_it = |count: &&tracer::fleet::model::Count| {
         fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).reason == Some(reason.as_str())
@@ -260,14 +266,14 @@ fn told(fleet: &Fleet, host: &str, place: u64) -> u64 {
     fleet.counts().iter().filter(is_it).map(|count| count.packets.float() as u64).sum()
 }
 
-fn silence_is_told(fleet: &Fleet) -> Result<()> {
+fn silence_is_reported(fleet: &Fleet) -> Result<()> {
     let silent = fleet.hosts().iter().filter_map(|host| Some((host.name.as_str(), host.silence.as_ref()?.seconds)));
     let silent: BTreeMap<_, _> = silent.collect();
     let expected = [
         ("born and dead in the range", 1_605.0),
         ("dead in the baseline", 5_805.0),
         ("dead in the range", 1_605.0),
-        ("never heard in the range", 3_705.0),
+        ("never scraped in the range", 3_705.0),
         ("new in the baseline", 400.0),
         ("restarted and dead", 1_110.0),
     ];

@@ -1,4 +1,4 @@
-//! Prometheus scrapes eight agents: what it shows is what was provoked, and `diagnose` names who stands out.
+//! Prometheus scrapes eight agents: it shows the provoked drops, and `diagnose` names the hosts that stand out.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ const OUTLIER: usize = 3;
 const NEWCOMER: usize = 5;
 const SILENT: usize = 7;
 
-/// What each host dropped: for want of room, and for want of a listener.
+/// Drops of each host: because of a full buffer, and because of a missing listener.
 type Dropped = [[u64; 2]; HOSTS];
 
 pub(crate) fn diagnose_names_who_stands_out() -> Result<()> {
@@ -34,7 +34,7 @@ pub(crate) fn diagnose_names_who_stands_out() -> Result<()> {
     let (before, earlier) = (scene.now()?, dropped(&scene)?);
     scene.until("the time that is looked at", |scene| Ok(scene.now()? > before + 1.0))?;
 
-    // What it told before it was killed counts as well.
+    // Drops that an agent reported before it was killed count as well.
     provoke(&scene, [RESTARTED])?;
     shows_what_was_dropped(&scene, 0)?;
     let forgotten = scene.hosts[RESTARTED].dropped()?[0];
@@ -68,8 +68,8 @@ fn dropped(scene: &Scene) -> Result<Dropped> {
     Ok(dropped)
 }
 
-/// Waits until Prometheus shows what the kernels counted, less what an agent counted that is gone. Of one that is
-/// silent it shows nothing.
+/// Waits until Prometheus shows the kernels' counts, less the counts of an agent that is gone. It shows no samples of a
+/// silent agent.
 fn shows_what_was_dropped(scene: &Scene, forgotten: u64) -> Result<()> {
     for (number, [overflowed, missed]) in dropped(scene)?.into_iter().enumerate() {
         let host = &scene.hosts[number];
@@ -91,7 +91,7 @@ fn diagnose(scene: &Scene, begin: f64, before: f64) -> Result<Value> {
     let (at, range, baseline) = (format!("{now}"), format!("{range}s"), format!("{baseline}s"));
     let url = scene.url();
     let words = ["diagnose", "--prometheus", &url, "--at", &at, "--range", &range, "--baseline", &baseline];
-    // So much at once is what makes the one stand out, and no storm.
+    // So many drops at once make the host stand out, and are no storm.
     let output = scene.fleet(&[&words[..], &["--format", "json", "--storm-rate", "1e9"]].concat())?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.code() == Some(3), "{}: {said}", output.status);
@@ -107,7 +107,7 @@ fn names_them(scene: &Scene, report: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What it is, its reason, and whom it names.
+/// Kind of the finding, its reason, and the hosts that it names.
 fn found(finding: &Value) -> Result<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let named = finding["hosts"]["named"].as_array().context("no hosts")?;
@@ -115,7 +115,7 @@ fn found(finding: &Value) -> Result<(String, String, String)> {
     Ok((text(&finding["kind"]), text(&finding["reason"]), all))
 }
 
-/// The time that was looked at has all that was dropped within it, also by the one whose agent was restarted.
+/// The range has all drops within it, even those of the host whose agent was restarted.
 fn sums_are_exact(report: &Value, earlier: Dropped, later: Dropped) -> Result<()> {
     let most = report["dropped_most"].as_array().context("no sums")?;
     for (which, reason) in [REASON, "NO_SOCKET"].into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Rules and dashboard, as they are handed to users, and the documents that name their metrics.
+//! Rules and dashboard, as they are delivered to users, and the documents that name their metrics.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,18 +44,18 @@ pub(crate) fn queries_of_the_dashboard_are_valid() -> Result<()> {
     Ok(())
 }
 
-/// Whoever changes a metric's name has to change it everywhere.
+/// A change of a metric's name must change all these files.
 pub(crate) fn metrics_are_those_of_the_agent() -> Result<()> {
     let agent = Agent::start(&["--netns", "self"])?;
     let scrape = agent.settled()?;
     agent.finish()?;
-    let told: BTreeSet<_> = scrape.0.iter().map(|sample| sample.name.as_str()).collect();
+    let reported: BTreeSet<_> = scrape.0.iter().map(|sample| sample.name.as_str()).collect();
     for name in RULES.into_iter().chain([DASHBOARD, DOCUMENT]) {
         let text = text(name)?;
         let named: Vec<_> = metrics(&text).collect();
         ensure!(!named.is_empty(), "{name} names no metric");
-        let unknown: Vec<_> = named.into_iter().filter(|metric| !told.contains(metric)).collect();
-        ensure!(unknown.is_empty(), "{name} names {unknown:?}, which the agent does not tell");
+        let unknown: Vec<_> = named.into_iter().filter(|metric| !reported.contains(metric)).collect();
+        ensure!(unknown.is_empty(), "{name} names {unknown:?}, which the agent does not export");
     }
     Ok(())
 }

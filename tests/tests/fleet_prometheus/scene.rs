@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A host and its agent.
 pub(crate) struct Host {
     storm: Storm,
-    /// Sends to where nobody listens.
+    /// Sends to a port without a listener.
     lost: UdpSocket,
     address: Ipv4Addr,
     agent: Option<Droptrace>,
@@ -38,7 +38,7 @@ impl Host {
         Ok(Self { storm, lost, address, agent: None })
     }
 
-    /// What Prometheus calls it.
+    /// The host's name in Prometheus.
     pub(crate) fn name(&self) -> String {
         format!("{}:23870", self.address)
     }
@@ -70,12 +70,12 @@ impl Host {
         agent.wait().map(drop)
     }
 
-    /// Has it drop so many datagrams, or a few less, for want of room.
+    /// Causes so many drops, or a few less, because the receive buffer is full.
     pub(crate) fn overflow(&self, datagrams: u64) -> Result<()> {
         self.storm.send(datagrams)
     }
 
-    /// Has it drop so many datagrams to a port that nobody listens at.
+    /// Causes so many drops at a port without a listener.
     pub(crate) fn miss(&self, datagrams: u64) -> Result<()> {
         for _ in 0..datagrams {
             self.lost.send_to(b"lost", (Ipv4Addr::LOCALHOST, 9))?;
@@ -83,7 +83,7 @@ impl Host {
         Ok(())
     }
 
-    /// What the kernel says that it has dropped so far: for want of room, and for want of a listener.
+    /// The kernel's counts of drops so far: because of a full buffer, and because of a missing listener.
     pub(crate) fn dropped(&self) -> Result<[u64; 2]> {
         Ok([self.storm.dropped()?, Witness::Snmp("Udp", "NoPorts").read(&self.storm.host)?])
     }
@@ -99,7 +99,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// So many hosts, whose agents count, and Prometheus, which scrapes them each second.
+    /// Makes so many hosts with agents, and Prometheus, which scrapes them each second.
     pub(crate) fn new(hosts: usize) -> Result<Self> {
         let (hub, folder) = (Netns::new()?, Folder::new("prometheus")?);
         hub.command("ip link set lo up")?;
@@ -117,12 +117,12 @@ impl Scene {
         Ok(Self { hosts, server, hub, _folder: folder })
     }
 
-    /// Where Prometheus answers, within the hub.
+    /// Prometheus' URL, within the hub.
     pub(crate) fn url(&self) -> String {
         self.server.url()
     }
 
-    /// What promtool prints of a query's answer.
+    /// promtool's output for a query.
     pub(crate) fn ask(&self, query: &str) -> Result<String> {
         let words = ["query", "instant", &self.url(), query];
         let output = self.output(Command::new(program("promtool")?).args(words))?;
@@ -136,7 +136,7 @@ impl Scene {
         figure(&self.ask("vector(time())")?)
     }
 
-    /// What Prometheus shows of a host's drops for a reason.
+    /// Prometheus' count of a host's drops with a reason.
     pub(crate) fn shown(&self, host: &Host, reason: &str) -> Result<u64> {
         let (name, answer) = (host.name(), "or vector(0)");
         let query = format!("sum(droptrace_dropped_packets_total{{instance=\"{name}\",reason=\"{reason}\"}}) {answer}");
@@ -144,7 +144,7 @@ impl Scene {
         Ok(figure(&self.ask(&query)?)? as u64)
     }
 
-    /// Waits until Prometheus has heard of something.
+    /// Waits until Prometheus has scraped the expected state.
     pub(crate) fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
         let deadline = Deadline::after(PATIENCE);
         while !condition(self)? {

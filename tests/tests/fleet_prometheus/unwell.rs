@@ -1,4 +1,4 @@
-//! Engines that are down, slow, or none at all, as whoever types `diagnose` meets them.
+//! `diagnose` with engines that are down, slow or missing.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -8,36 +8,36 @@ use std::thread;
 use anyhow::{Result, ensure};
 use tests::droptrace::binary;
 
-pub(crate) fn what_an_engine_lacks_is_told() -> Result<()> {
+pub(crate) fn missing_engine_features_are_reported() -> Result<()> {
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let told = diagnose(&format!("http://{closed}"), &[])?;
-    ensure!(told.contains("cannot reach") && told.contains("Connection refused"), "{told}");
+    let reported = diagnose(&format!("http://{closed}"), &[])?;
+    ensure!(reported.contains("cannot reach") && reported.contains("Connection refused"), "{reported}");
 
-    let told = diagnose(&served("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<html></html>\n")?, &[])?;
-    ensure!(told.contains("no answer of Prometheus' API"), "{told}");
+    let reported = diagnose(&served("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<html></html>\n")?, &[])?;
+    ensure!(reported.contains("no answer of Prometheus' API"), "{reported}");
 
-    let told = diagnose(&served("HTTP/1.1 503 Gone\r\nContent-Length: 12\r\n\r\nno store yet")?, &[])?;
-    ensure!(told.contains("HTTP status 503 (no store yet)"), "{told}");
+    let reported = diagnose(&served("HTTP/1.1 503 Gone\r\nContent-Length: 12\r\n\r\nno store yet")?, &[])?;
+    ensure!(reported.contains("HTTP status 503 (no store yet)"), "{reported}");
 
-    let told = diagnose(&served("")?, &["--timeout", "100ms"])?;
-    ensure!(told.contains("had not answered in full after 100ms"), "{told}");
+    let reported = diagnose(&served("")?, &["--timeout", "100ms"])?;
+    ensure!(reported.contains("had not answered in full after 100ms"), "{reported}");
 
-    let told = diagnose("http://me:hush@127.0.0.1", &[])?;
-    ensure!(told.contains("--http-config") && !told.contains("hush"), "{told}");
+    let reported = diagnose("http://me:hush@127.0.0.1", &[])?;
+    ensure!(reported.contains("--http-config") && !reported.contains("hush"), "{reported}");
     Ok(())
 }
 
-/// What it says on stderr, in one line; it fails, and prints no results.
+/// Runs `diagnose`, which fails without results. Returns its one line on stderr.
 fn diagnose(url: &str, more: &[&str]) -> Result<String> {
     let mut command = Command::new(binary()?.with_file_name("droptrace-fleet"));
     let output = command.args(["diagnose", "--prometheus", url]).args(more).stdin(Stdio::null()).output()?;
-    let told = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {told}", output.status);
-    ensure!(told.lines().count() == 1 && told.starts_with("droptrace-fleet: "), "{told}");
-    Ok(told)
+    let reported = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{}: {reported}", output.status);
+    ensure!(reported.lines().count() == 1 && reported.starts_with("droptrace-fleet: "), "{reported}");
+    Ok(reported)
 }
 
-/// An address where one request is answered with this; nothing: it is never answered.
+/// An address where one request receives this answer; with an empty text, no answer.
 fn served(answer: &'static str) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);

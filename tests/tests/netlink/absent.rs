@@ -1,4 +1,4 @@
-//! Families that are not there.
+//! Families that do not exist.
 
 use anyhow::{Result, ensure};
 use tests::netns::Netns;

@@ -1,4 +1,4 @@
-//! Algorithms, against what `/proc/crypto` says of them.
+//! Compares the algorithms with those of `/proc/crypto`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,10 @@ use crate::{list, refused, run};
 /// Readings, of which two must agree: references come and go while others compute.
 const ATTEMPTS: u32 = 5;
 
-/// Bytes of a name that netlink tells: 64, of which the last is NUL.
+/// Bytes of a name in netlink messages: 64, of which the last is NUL.
 const NAME: usize = 63;
 
-/// Lines of `/proc/crypto`, and the fields that say the same.
+/// Lines of `/proc/crypto`, and the fields with the same values.
 const FIELDS: [(&str, &str); 14] = [
     ("name", "name"),
     ("driver", "driver"),
@@ -36,7 +36,7 @@ const FIELDS: [(&str, &str); 14] = [
     ("maxauthsize", "max_auth_size"),
 ];
 
-/// Whether the kernel has what it is asked by, or can load it.
+/// Whether the kernel has the module that answers the requests, or can load it.
 fn has_module() -> bool {
     net::socket(AddressFamily::NETLINK, SocketType::RAW, Some(CRYPTO)).is_ok()
 }
@@ -46,8 +46,8 @@ pub(crate) fn crypto_without_its_module() -> Result<()> {
     refused(&run(&["netlink", "crypto"])?, &["modprobe crypto_user", "CONFIG_CRYPTO_USER", "/proc/crypto"])
 }
 
-/// Both say the same of every algorithm, an AEAD for `ip xfrm` among them.
-pub(crate) fn crypto_as_proc_tells_it() -> Result<()> {
+/// Both list the same facts of every algorithm, an AEAD for `ip xfrm` among them.
+pub(crate) fn crypto_equals_proc_crypto() -> Result<()> {
     ensure!(has_module(), Unable("this kernel has no crypto_user".to_owned()));
     let host = Netns::new()?;
     host.probe(&format!(
@@ -55,19 +55,19 @@ pub(crate) fn crypto_as_proc_tells_it() -> Result<()> {
         "2a".repeat(20)
     ))?;
     for attempt in 1.. {
-        let told = told_by_proc()?;
-        let found = told_by_droptrace(&[])?;
-        if told == found {
+        let reported = read_from_proc()?;
+        let found = read_from_droptrace(&[])?;
+        if reported == found {
             break;
         }
         ensure!(
             attempt < ATTEMPTS,
             "only /proc/crypto: {:#?}\nonly droptrace: {:#?}",
-            less(&told, &found),
-            less(&found, &told)
+            less(&reported, &found),
+            less(&found, &reported)
         );
     }
-    let aead = told_by_droptrace(&["rfc4106(gcm(aes))"])?;
+    let aead = read_from_droptrace(&["rfc4106(gcm(aes))"])?;
     ensure!(aead.iter().any(|fields| fields["name"] == "rfc4106(gcm(aes))"), "{aead:?}");
     ensure!(aead.iter().all(|fields| fields["name"].contains("rfc4106(gcm(aes))")), "{aead:?}");
     refused(&run(&["netlink", "crypto", "no-such"])?, &["\"no-such\"", "is registered"])
@@ -79,8 +79,8 @@ fn less(all: &[Fields], known: &[Fields]) -> Vec<Fields> {
     all.iter().filter(|fields| !known.contains(fields)).cloned().collect()
 }
 
-/// Sorted, each with what is told of it.
-fn told_by_proc() -> Result<Vec<Fields>> {
+/// The algorithms in order, each with its facts.
+fn read_from_proc() -> Result<Vec<Fields>> {
     let text = fs::read_to_string("/proc/crypto").context("reading /proc/crypto")?;
     let algorithm = |block: &str| -> Fields {
         let lines = block.lines().filter_map(|line| line.split_once(':'));
@@ -98,7 +98,7 @@ fn cut(text: &str) -> String {
     text.chars().take(NAME).collect()
 }
 
-fn told_by_droptrace(arguments: &[&str]) -> Result<Vec<Fields>> {
+fn read_from_droptrace(arguments: &[&str]) -> Result<Vec<Fields>> {
     let document = crate::json(&[&["crypto"], arguments].concat())?;
     ensure!(document["schema"] == "droptrace.netlink_crypto.v1", "{document}");
     let algorithms = list(&document, "algorithms")?.iter().map(fields).collect::<Result<Vec<_>>>();

@@ -1,4 +1,4 @@
-//! Families and policies, against what iproute2's program says of them.
+//! Compares families and policies with the output of iproute2's program.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,13 +9,13 @@ use tests::trials::Unable;
 
 use crate::{json, list, modules};
 
-/// What iproute2's program prints; it has no machine's form for this.
+/// The output of iproute2's program, which has no machine-readable form of it.
 fn genl(arguments: &[&str]) -> Result<String> {
     let output = Command::new("genl").args(arguments).output().map_err(|error| Unable(format!("genl: {error}")))?;
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The words of genl's list, `0x10` as 16: what a family is, then its operations and groups.
+/// The words of genl's list, `0x10` as 16: the facts of a family, then its operations and groups.
 fn families_of_genl() -> Result<Vec<String>> {
     let mut families: Vec<String> = Vec::new();
     for line in genl(&["ctrl", "list"])?.lines() {
@@ -26,7 +26,7 @@ fn families_of_genl() -> Result<Vec<String>> {
         }
         let words: Vec<_> = line.split_whitespace().map(number).collect();
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let told = match words[..] {
+        let reported = match words[..] {
             ["ID:", id, "Version:", version, "header", "size:", header, "max", "attribs:", max] => {
                 format!(" {id} {version} {header} {max}")
             }
@@ -35,7 +35,7 @@ fn families_of_genl() -> Result<Vec<String>> {
             ["Capabilities", flags] => format!(" {flags}"),
             _ => continue,
         };
-        families.last_mut().context("no name before what is told of it")?.push_str(&told);
+        families.last_mut().context("no name before the facts of a family")?.push_str(&reported);
     }
     Ok(families)
 }
@@ -47,10 +47,10 @@ fn number(word: &str) -> String {
     number.map_or_else(|| word.to_owned(), |number| number.to_string())
 }
 
-pub(crate) fn families_as_genl_tells_them() -> Result<()> {
+pub(crate) fn families_equal_those_of_genl() -> Result<()> {
     let _guard = modules::all();
-    let told = families_of_genl()?;
-    ensure!(told.iter().any(|family| family.starts_with("nlctrl 16 2 ")), "genl is not understood: {told:?}");
+    let reported = families_of_genl()?;
+    ensure!(reported.iter().any(|family| family.starts_with("nlctrl 16 2 ")), "genl is not understood: {reported:?}");
     let mut found = Vec::new();
     for family in list(&json(&["families"])?, "families")? {
         let name = family["name"].as_str().context("no name")?;
@@ -59,13 +59,13 @@ pub(crate) fn families_as_genl_tells_them() -> Result<()> {
             ensure!(family[field] == details[field], "{name}: one list says {family}, the other {details}");
         }
         ensure!(family["operations"] == list(&details, "operations")?.len(), "{name}: operations");
-        found.push(as_genl_tells(&details)?);
+        found.push(in_form_of_genl(&details)?);
     }
-    ensure!(found == told, "droptrace {found:#?}\ngenl {told:#?}");
+    ensure!(found == reported, "droptrace {found:#?}\ngenl {reported:#?}");
     Ok(())
 }
 
-fn as_genl_tells(family: &Value) -> Result<String> {
+fn in_form_of_genl(family: &Value) -> Result<String> {
     let name = |value: &Value| value["name"].as_str().map(str::to_owned).context("no name");
     let mut words = vec![name(family)?];
     words.extend(["id", "version", "header_size", "max_attribute"].map(|field| family[field].to_string()));
@@ -84,57 +84,58 @@ fn as_genl_tells(family: &Value) -> Result<String> {
     Ok(words.join(" "))
 }
 
-/// What is told of operations and attributes, by their names; of operations that genl calls 0, in its order.
-type Told = BTreeMap<String, Vec<String>>;
+/// Facts about operations and attributes, by their names; those of operations that genl calls 0, in its order.
+type Reported = BTreeMap<String, Vec<String>>;
 
 /// Lines as `ID: 0x10  op 3 policies: do=0 dump=0` and `ID: 0x10  policy[0]:attr[1]: type=U16 range:[0,65535]`.
-fn policies_of_genl(id: &str) -> Result<Told> {
-    let mut told = Told::new();
+fn policies_of_genl(id: &str) -> Result<Reported> {
+    let mut reported = Reported::new();
     for line in genl(&["ctrl", "policy", "id", id])?.lines() {
         let line = line.trim().split_once("  ").with_context(|| format!("genl says {line:?}"))?.1;
         let (what, rest) = line.split_once(": ").with_context(|| format!("genl says {line:?}"))?;
-        told.entry(what.to_owned()).or_default().push(rest.trim().to_owned());
+        reported.entry(what.to_owned()).or_default().push(rest.trim().to_owned());
     }
-    Ok(told)
+    Ok(reported)
 }
 
-pub(crate) fn policies_as_genl_tells_them() -> Result<()> {
+pub(crate) fn policies_equal_those_of_genl() -> Result<()> {
     let _guard = modules::all();
     let mut compared = 0;
     for family in list(&json(&["families"])?, "families")? {
         let name = family["name"].as_str().context("no name")?;
-        let told = policies_of_genl(&family["id"].to_string())?;
-        let found = policies_in_genls_words(&json(&["family", name])?, told.contains_key("op 0 policies"))?;
-        ensure!(told.keys().eq(found.keys()), "{name}: droptrace {:?}\ngenl {:?}", found.keys(), told.keys());
-        for (what, told) in &told {
+        let reported = policies_of_genl(&family["id"].to_string())?;
+        let found = policies_in_genls_words(&json(&["family", name])?, reported.contains_key("op 0 policies"))?;
+        ensure!(reported.keys().eq(found.keys()), "{name}: droptrace {:?}\ngenl {:?}", found.keys(), reported.keys());
+        for (what, reported) in &reported {
             let found = &found[what];
-            let same = told.len() == found.len() && told.iter().zip(found).all(|(told, found)| is_same(told, found));
-            ensure!(same, "{name}, {what}: droptrace {found:?}, genl {told:?}");
+            let same = reported.len() == found.len()
+                && reported.iter().zip(found).all(|(reported, found)| is_same(reported, found));
+            ensure!(same, "{name}, {what}: droptrace {found:?}, genl {reported:?}");
         }
-        compared += told.len();
+        compared += reported.len();
     }
-    ensure!(compared > 4, "genl tells {compared} policies only");
+    ensure!(compared > 4, "genl shows {compared} policies only");
     Ok(())
 }
 
 /// genl does not know the names of types that are younger than itself.
-fn is_same(told: &str, found: &str) -> bool {
-    match (told.strip_prefix("type=unknown"), found.split_once(' ')) {
-        (None, _) => told == found,
+fn is_same(reported: &str, found: &str) -> bool {
+    match (reported.strip_prefix("type=unknown"), found.split_once(' ')) {
+        (None, _) => reported == found,
         (Some(rest), found) => rest.trim() == found.map_or("", |(_, rest)| rest),
     }
 }
 
-/// genl shows what the kernel says, which calls operations that only list 0 since 6.2.
-fn policies_in_genls_words(family: &Value, has_unnumbered: bool) -> Result<Told> {
-    let mut found = Told::new();
+/// genl shows the kernel's answer, which calls operations that only list 0 since 6.2.
+fn policies_in_genls_words(family: &Value, has_unnumbered: bool) -> Result<Reported> {
+    let mut found = Reported::new();
     for operation in list(family, "operations")? {
         let ways = [("do", &operation["do_policy"]), ("dump", &operation["dump_policy"])];
-        let told = ways.iter().filter(|(_, root)| !root.is_null()).map(|(way, root)| format!("{way}={root}"));
-        let told: Vec<_> = told.collect();
+        let reported = ways.iter().filter(|(_, root)| !root.is_null()).map(|(way, root)| format!("{way}={root}"));
+        let reported: Vec<_> = reported.collect();
         let number = if has_unnumbered && operation["do"] == false { &Value::from(0) } else { &operation["number"] };
-        if !told.is_empty() {
-            found.entry(format!("op {number} policies")).or_default().push(told.join(" "));
+        if !reported.is_empty() {
+            found.entry(format!("op {number} policies")).or_default().push(reported.join(" "));
         }
     }
     for policy in list(family, "policies")? {

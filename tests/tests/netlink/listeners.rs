@@ -1,4 +1,4 @@
-//! Listeners, against what a socket says of itself.
+//! Compares the listeners with the facts that a socket reports about itself.
 
 use std::process::Command;
 
@@ -16,7 +16,8 @@ use crate::json;
 /// `RTNLGRP_LINK`, as a bit.
 const LINK: u32 = 1;
 
-/// Links come and go, and nobody reads of it: the socket fills up. The list says what the socket says of itself.
+/// Links come and go, and no program reads the messages, so the socket fills up. The list shows the same facts as the
+/// socket.
 pub(crate) fn a_listener_that_misses_multicasts() -> Result<()> {
     let host = Netns::new()?;
     let socket = host.run(|| {
@@ -56,7 +57,7 @@ pub(crate) fn a_listener_that_misses_multicasts() -> Result<()> {
 
 /// Bytes that wait in a socket, and messages that it had no room for (`SK_MEMINFO_…`).
 fn memory(socket: &OwnedFd) -> Result<(u32, u32)> {
-    let told: [u8; 36] = sys::get_option(socket, libc::SOL_SOCKET, libc::SO_MEMINFO)?;
-    let (used, drops) = (told.first_chunk().context("no bytes")?, told.last_chunk().context("no bytes")?);
+    let reported: [u8; 36] = sys::get_option(socket, libc::SOL_SOCKET, libc::SO_MEMINFO)?;
+    let (used, drops) = (reported.first_chunk().context("no bytes")?, reported.last_chunk().context("no bytes")?);
     Ok((u32::from_ne_bytes(*used), u32::from_ne_bytes(*drops)))
 }

@@ -1,4 +1,4 @@
-//! What droptrace says of netlink, against what others say of it.
+//! Compares droptrace's view of netlink with that of other programs.
 
 mod absent;
 mod crypto;
@@ -18,15 +18,15 @@ use tests::trials::{self, trial, trial_as_root};
 
 fn main() -> ExitCode {
     trials::run(vec![
-        trial("families_as_genl_tells_them", genl::families_as_genl_tells_them),
-        trial("policies_as_genl_tells_them", genl::policies_as_genl_tells_them),
+        trial("families_equal_those_of_genl", genl::families_equal_those_of_genl),
+        trial("policies_equal_those_of_genl", genl::policies_equal_those_of_genl),
         trial("families_that_are_not_there", absent::families_that_are_not_there),
         trial_as_root("a_family_of_the_first_namespace_only", absent::a_family_of_the_first_namespace_only),
         trial("the_drop_monitor_as_in_its_source", net_dm::the_drop_monitor_as_in_its_source),
         trial("irda_is_gone", irda::irda_is_gone),
         trial_as_root("irda_as_it_was", irda::irda_as_it_was),
         trial("crypto_without_its_module", crypto::crypto_without_its_module),
-        trial_as_root("crypto_as_proc_tells_it", crypto::crypto_as_proc_tells_it),
+        trial_as_root("crypto_equals_proc_crypto", crypto::crypto_equals_proc_crypto),
         trial_as_root("new_interfaces_and_an_overrun_in_order", watch::new_interfaces_and_an_overrun_in_order),
         trial_as_root("alerts_and_an_overrun_in_order", watch::alerts_and_an_overrun_in_order),
         trial_as_root("a_listener_that_misses_multicasts", listeners::a_listener_that_misses_multicasts),

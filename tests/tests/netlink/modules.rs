@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-/// One test at a time looks at all families, or makes some come and go.
+/// Only one test at a time reads all families, or makes some come and go.
 static FAMILIES: Mutex<()> = Mutex::new(());
 
-/// What a virtual machine loads, so that there is something to compare. What is not there is left out.
+/// Modules that a virtual machine loads, so that there are families to compare. Missing modules are left out.
 const MODULES: [&str; 8] = ["drop_monitor", "openvswitch", "wireguard", "macsec", "fou", "gtp", "team", "tipc"];
 
 /// Waits until no other test does so, and in a virtual machine loads modules.
@@ -24,7 +24,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     FAMILIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Loads a module; whether that went well.
+/// Loads a module. Returns whether it was loaded.
 pub(crate) fn load(module: &str) -> bool {
     Command::new("modprobe").args(["-q", module]).status().is_ok_and(|status| status.success())
 }
@@ -34,7 +34,7 @@ pub(crate) struct Loaded(pub(crate) &'static str);
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        // What cannot be unloaded stays.
+        // A module that cannot be unloaded stays.
         let _ = Command::new("modprobe").args(["-r", self.0]).status();
     }
 }

@@ -7,11 +7,11 @@ use tests::monitor;
 
 use crate::{list, modules};
 
-/// What each command is, by its number: `dropmon_ops`, the same from 5.4 to 7.3.
+/// The commands by their number: `dropmon_ops`, the same from 5.4 to 7.3.
 const COMMANDS: [(u32, &str, bool); 5] =
     [(2, "CONFIG", true), (3, "START", true), (4, "STOP", true), (6, "CONFIG_GET", false), (8, "STATS_GET", false)];
 
-/// What requests may have: `net_dm_nl_policy`.
+/// The attributes of requests: `net_dm_nl_policy`.
 const ATTRIBUTES: [(u16, &str, &str); 5] = [
     (1, "ALERT_MODE", "u8"),
     (9, "TRUNC_LEN", "u32"),

@@ -1,4 +1,4 @@
-//! Messages as they come, and where they were lost.
+//! Messages as they come, and the positions where some were lost.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -20,7 +20,7 @@ const FLOOD: usize = 50;
 const SMALL: &str = "4096";
 const LARGE: &str = "4194304";
 
-/// The family netdev tells of new interfaces (6.3 and later).
+/// The family netdev reports new interfaces (6.3 and later).
 pub(crate) fn new_interfaces_and_an_overrun_in_order() -> Result<()> {
     let host = Netns::new()?;
     let families = host.run(|| crate::json(&["families"]))?;
@@ -40,7 +40,7 @@ pub(crate) fn new_interfaces_and_an_overrun_in_order() -> Result<()> {
     watchers.finish(2 * (FLOOD + 2))
 }
 
-/// The drop monitor, which droptrace has switched on, tells of datagrams to nobody.
+/// The drop monitor, which droptrace has started, reports datagrams to a port without a listener.
 pub(crate) fn alerts_and_an_overrun_in_order() -> Result<()> {
     let _monitor = monitor::exclusively()?;
     let host = Netns::new()?;
@@ -54,7 +54,7 @@ pub(crate) fn alerts_and_an_overrun_in_order() -> Result<()> {
     watchers.finish(FLOOD + 2)
 }
 
-/// One who has room for a little, and one who has room for all.
+/// A watcher with a small buffer, and one with a large buffer.
 struct Watchers {
     hasty: Droptrace,
     patient: Droptrace,
@@ -70,8 +70,8 @@ impl Watchers {
         Ok(Self { hasty: start(SMALL)?, patient: start(LARGE)? })
     }
 
-    /// Lets one thing happen, then many while the hasty one is stopped, then one more. The kernel reports each thing
-    /// in so many messages.
+    /// Causes one message, then many while the watcher with the small buffer is stopped, then one more. The kernel
+    /// reports each event in so many messages.
     fn provoke(
         &self,
         messages: usize,
@@ -82,7 +82,7 @@ impl Watchers {
         first()?;
         self.await_both("the first messages", messages)?;
         self.hasty.signal(Signal::STOP)?;
-        // The kernel has reported all of it before the hasty one reads: it sends to both at the same time.
+        // The kernel has sent all messages before the stopped watcher reads: it sends to both at the same time.
         let sent = messages * (FLOOD + 1);
         let flooded = flood().and_then(|()| {
             self.patient.await_printed("all messages of the flood", |text| Ok(lines(text)?.len() >= sent))
@@ -101,10 +101,10 @@ impl Watchers {
             all = lines(text)?.len();
             Ok(all >= messages)
         })?;
-        self.hasty.await_printed(what, |text| Ok(lines(text)?.iter().map(told).sum::<usize>() >= all))
+        self.hasty.await_printed(what, |text| Ok(lines(text)?.iter().map(reported).sum::<usize>() >= all))
     }
 
-    /// The overrun stands between messages, and with what it says was lost they are all there were: `least` or more.
+    /// The overrun is between messages, and with the lost messages the sum is that of all messages: `least` or more.
     fn finish(self, least: usize) -> Result<()> {
         let (shown, all) = (lines(&self.hasty.finish()?.stdout)?, lines(&self.patient.finish()?.stdout)?);
         let is_message = |line: &&Value| line["event"] == "message" && line["whole"] == true;
@@ -114,7 +114,7 @@ impl Watchers {
         let [overrun] = overruns[..] else { anyhow::bail!("overruns at {overruns:?} of {}", shown.len()) };
         ensure!(overrun > 0 && overrun + 1 < shown.len(), "the overrun stands at {overrun} of {}", shown.len());
         let messages = shown.iter().filter(is_message).count();
-        let lost = shown[overrun]["dropped"].as_u64().context("it is not told how many were lost")?;
+        let lost = shown[overrun]["dropped"].as_u64().context("the line has no number of lost messages")?;
         ensure!(messages + 1 == shown.len(), "{shown:?}");
         ensure!(lost > 0 && lost + messages as u64 == sent as u64, "{lost} lost and {messages} shown of {sent}");
         Ok(())
@@ -122,7 +122,7 @@ impl Watchers {
 }
 
 /// Messages that a line stands for: one, or those that an overrun lost.
-fn told(line: &Value) -> usize {
+fn reported(line: &Value) -> usize {
     let lost = line["dropped"].as_u64().and_then(|lost| usize::try_from(lost).ok());
     if line["event"] == "overrun" { lost.unwrap_or(0) } else { 1 }
 }

@@ -1,4 +1,4 @@
-//! What the agent reads, serves and pushes.
+//! The options of the agent: readings, service and pushes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,7 +87,7 @@ fn an_agent_looks_at_one_namespace() -> Result<()> {
     Ok(())
 }
 
-/// Counts what comes.
+/// Counts the pushes.
 fn counting() -> Result<(Collector, Arc<AtomicUsize>)> {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -129,8 +129,8 @@ fn pushes_have_names_and_headers() -> Result<()> {
     let plain = pushed(&[])?;
     let named = pushed(&["--otlp-instance", "tried-instance", "--otlp-headers-file", &headers])?;
     ensure!(!contains(&plain, "tried-instance") && contains(&named, "tried-instance"), "the instance has no name");
-    let told = [plain.header("x-tried"), named.header("x-tried")];
-    ensure!(told == [None, Some("figures")], "{told:?}");
+    let reported = [plain.header("x-tried"), named.header("x-tried")];
+    ensure!(reported == [None, Some("figures")], "{reported:?}");
     Ok(())
 }
 

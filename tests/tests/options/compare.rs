@@ -30,7 +30,7 @@ pub(super) fn trials() -> Vec<Trial> {
     .collect()
 }
 
-/// A comparison of some drops. Its status says whether they are explained, which is not looked at here.
+/// A comparison of some drops. Its status shows whether they are explained, which this test does not check.
 fn compared(arguments: &[&str], host: &Host) -> Result<Finished> {
     let droptrace = Droptrace::start(&[&["compare"], arguments].concat())?;
     host.drops()?;
@@ -71,7 +71,7 @@ fn a_comparison_has_bounds() -> Result<()> {
     let hosts = (0..64).map(|_| Host::new()).collect::<Result<Vec<_>>>()?;
     let of = |arguments: &[&str]| -> Result<Value> {
         let droptrace = Droptrace::start(&[&["compare", "--format", "json"], arguments].concat())?;
-        // What is read while it stands still is what the ring holds.
+        // The stopped process reads nothing, so the ring has all records.
         droptrace.signal(Signal::STOP)?;
         hosts.iter().try_for_each(Host::drops)?;
         droptrace.signal(Signal::CONT)?;
@@ -81,9 +81,10 @@ fn a_comparison_has_bounds() -> Result<()> {
     let small = of(&["--mode", "raw_tracepoint", "--map-entries", "1", "--ring-size", "4096"])?;
     let usual = of(&["--mode", "tp_btf"])?;
     ensure!(ebpf(&small)["mode"] == "raw_tracepoint" && ebpf(&usual)["mode"] == "tp_btf", "{small} {usual}");
-    let told = |document, pointer| Value::pointer(ebpf(document), pointer).and_then(Value::as_u64).unwrap_or_default();
+    let reported =
+        |document, pointer| Value::pointer(ebpf(document), pointer).and_then(Value::as_u64).unwrap_or_default();
     for pointer in ["/ledger/overflow", "/ledger/events/ring_full"] {
-        let (small, usual) = (told(&small, pointer), told(&usual, pointer));
+        let (small, usual) = (reported(&small, pointer), reported(&usual, pointer));
         ensure!(small > 0 && usual == 0, "{pointer}: {small} and {usual}");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What an engine is asked, and how its answers are shown: `droptrace-fleet diagnose` of an engine that knows 40 agents.
+//! The queries and the output of `droptrace-fleet diagnose`, with an engine that knows 40 agents.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 const HOSTS: u32 = 40;
-/// The end of the time that is looked at.
+/// The end of the range.
 const END: &str = "1000000000";
 
 /// A form's field.
@@ -71,7 +71,7 @@ fn series(request: &Request) -> Vec<(String, f64)> {
         ];
         return drops.concat();
     }
-    // Those that run throughout, and those that are heard of.
+    // Agents that run throughout, and agents that were scraped.
     let is_about_agents = query.starts_with("((") || query.starts_with("max by (job,instance) (timestamp(");
     if is_about_agents { each("", &|_| 1.0) } else { vec![] }
 }
@@ -143,8 +143,8 @@ fn an_engine_is_asked_by_whom() -> Result<()> {
     };
     let header =
         |options: &[&str]| -> Result<Option<String>> { Ok(first(options)?.header("x-tried").map(str::to_owned)) };
-    let told = [header(&[])?, header(&["--header", "X-Tried: line"])?, header(&["--http-config", &config])?];
-    ensure!(told == [None, Some("line".to_owned()), Some("file".to_owned())], "{told:?}");
+    let reported = [header(&[])?, header(&["--header", "X-Tried: line"])?, header(&["--http-config", &config])?];
+    ensure!(reported == [None, Some("line".to_owned()), Some("file".to_owned())], "{reported:?}");
     let times = [field(&first(&[])?, "timeout"), field(&first(&["--timeout", "7s"])?, "timeout")];
     ensure!(times == ["60000ms", "7000ms"], "{times:?}");
     let said = [shown(&[])?.stderr, shown(&["--verbose"])?.stderr].map(|text| text.lines().count());

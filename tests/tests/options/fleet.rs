@@ -1,4 +1,4 @@
-//! How a fleet is looked at and shown: `droptrace-fleet merge` of snapshots that differ.
+//! The analysis and the output of `droptrace-fleet merge`, with snapshots that differ.
 
 use std::fs;
 
@@ -118,7 +118,7 @@ fn bounds_of_findings_count() -> Result<()> {
     Ok(())
 }
 
-/// A host as all others, but for its drops.
+/// A host that differs from all others only by its drops.
 fn in_rack(mut snapshot: Snapshot, has_many: bool) -> Snapshot {
     snapshot.kernel = "6.18.44".into();
     let factor = if has_many { 100 } else { 1 };

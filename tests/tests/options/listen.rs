@@ -1,4 +1,4 @@
-//! What is listened to, and what is shown of it: `stat`, `trace`, `snapshot` and `netlink watch`.
+//! The options of `stat`, `trace`, `snapshot` and `netlink watch`: sources, filters and output.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -47,13 +47,13 @@ impl Host {
         Ok(Self { netns, inum })
     }
 
-    /// More packets of TCP, and more bytes of UDP, each to nobody.
+    /// Provokes more packets of TCP, and more bytes of UDP, at ports without a listener.
     pub(super) fn drops(&self) -> Result<()> {
         self.send()?;
         drained()
     }
 
-    /// The same; they may still be on their way.
+    /// Sends the same packets, which may still be on their way.
     fn send(&self) -> Result<()> {
         let socket = udp(&self.netns, (Ipv4Addr::LOCALHOST, 0).into())?;
         for _ in 0..3 {
@@ -67,19 +67,19 @@ impl Host {
         })
     }
 
-    /// What a command shows of that.
+    /// The output of a command while the drops happen.
     pub(super) fn shown(&self, arguments: &[&str]) -> Result<Finished> {
         let droptrace = Droptrace::start(arguments)?;
         self.drops()?;
         droptrace.finish()
     }
 
-    /// The same of this host alone.
+    /// The same for this host alone.
     pub(super) fn own(&self, arguments: &[&str]) -> Result<Finished> {
         self.shown(&[arguments, &["--netns", &self.inum]].concat())
     }
 
-    /// Whether a row, or a line of `trace`, is of this host.
+    /// Whether a row, or a line of `trace`, belongs to this host.
     fn has(&self, row: &Value) -> bool {
         row["netns"].as_u64().is_some_and(|netns| netns.to_string() == self.inum)
     }
@@ -89,7 +89,7 @@ impl Host {
     }
 }
 
-/// The packets of each row of a host: drops whose namespace is unknown are shown as well, and may be of others.
+/// The packets of each row of a host: drops with an unknown namespace are shown as well, and may belong to other hosts.
 fn packets(list: &Value, host: &Host) -> Vec<u64> {
     let rows = list.as_array().into_iter().flatten().filter(|row| host.has(row));
     rows.filter_map(|row| row["packets"].as_u64()).collect()
@@ -175,7 +175,8 @@ fn tables_have_colours() -> Result<()> {
     Ok(())
 }
 
-/// `--source` of `stat`, `trace` and `snapshot`: the drop monitor listens, or what it says why it cannot.
+/// `--source` of `stat`, `trace` and `snapshot`: the drop monitor reports drops, or droptrace names the reason why it
+/// is not available.
 fn a_source_is_chosen() -> Result<()> {
     let alone = monitor::exclusively();
     for arguments in [&["stat", "--format", "json"][..], &["trace", "--format", "json"], &["snapshot"]] {
@@ -184,8 +185,8 @@ fn a_source_is_chosen() -> Result<()> {
         let (ebpf, net_dm) = (of("ebpf")?, of("net-dm")?);
         ensure!(ebpf.status.success() && last(&ebpf.stdout)?["sources"][0]["source"] == "ebpf", "{ebpf:?}");
         let is_taken = net_dm.status.success() && last(&net_dm.stdout)?["sources"][0]["source"] == "net_dm";
-        let is_told = alone.is_err() && net_dm.stderr.contains("NET_DM");
-        ensure!(is_taken || is_told, "{net_dm:?}");
+        let is_known = alone.is_err() && net_dm.stderr.contains("NET_DM");
+        ensure!(is_taken || is_known, "{net_dm:?}");
     }
     Ok(())
 }
@@ -231,7 +232,7 @@ fn places_in_the_kernel_are_bounded() -> Result<()> {
     Ok(())
 }
 
-/// `--net-dm-mode` of `trace`: summaries tell no single drops.
+/// `--net-dm-mode` of `trace`: summaries report no single drops.
 fn alerts_have_modes() -> Result<()> {
     let _alone = monitor::exclusively();
     let of = |mode| {
@@ -244,7 +245,8 @@ fn alerts_have_modes() -> Result<()> {
     Ok(())
 }
 
-/// `--group`, `--count`, `--format` and `--output` of `netlink watch`: the family netdev tells of new interfaces (6.3 and later).
+/// `--group`, `--count`, `--format` and `--output` of `netlink watch`: the family netdev reports new interfaces (6.3
+/// and later).
 fn a_family_is_watched_as_asked() -> Result<()> {
     let (host, folder) = (Netns::new()?, Folder::new("watch")?);
     let path = folder.path("out");

@@ -1,4 +1,4 @@
-//! Which drops `trace` shows, and what of them.
+//! The options that select the drops of `trace`, and the facts that it shows of them.
 
 use std::net::Ipv4Addr;
 
@@ -33,7 +33,7 @@ fn flood(host: &Host, count: usize) -> Result<()> {
     drained()
 }
 
-/// A field of the account of records, after so many drops.
+/// A field of the ledger of records, after so many drops.
 fn records(host: &Host, arguments: &[&str], field: &str) -> Result<u64> {
     let droptrace = Droptrace::start(&[&["trace", "--format", "json", "--netns", &host.inum], arguments].concat())?;
     flood(host, 2_000)?;
@@ -83,7 +83,7 @@ fn bytes_of_packets_are_cut() -> Result<()> {
     Ok(())
 }
 
-/// `--ring-size` of `trace`: nobody reads the ring while so many drops come.
+/// `--ring-size` of `trace`: no program reads the ring while so many drops come.
 fn the_ring_has_a_size() -> Result<()> {
     let host = Host::new()?;
     let full = |size| -> Result<u64> {

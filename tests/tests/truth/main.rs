@@ -1,7 +1,7 @@
-//! Rows and records say what is so, or that it is not known: under names that the kernel uses again, of packets whose
-//! fields hold something else by then, and of packets that the kernel has taken apart.
+//! Rows and records have true facts, or no value: for names that the kernel uses again, for packets whose fields hold
+//! other values by then, and for packets that the kernel has taken apart.
 //!
-//! One at a time: where the kernel does not tell whose a packet was, every trace shows it.
+//! The tests run one at a time: where the kernel does not report the namespace of a packet, every trace shows it.
 
 mod records;
 mod rows;

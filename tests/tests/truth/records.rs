@@ -1,4 +1,4 @@
-//! What `trace` tells of single packets.
+//! Facts that `trace` shows of single packets.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -94,14 +94,14 @@ fn the_receiver_whose_buffer_is_full() -> Result<()> {
     ensure!(drops.len() == SENT && trace.drops.len() == SENT, "{:#?}", trace.drops);
     for drop in drops {
         let socket = &drop["socket"];
-        if !kernel::tells_socket()? {
-            // The packet belongs to nobody any more.
+        if !kernel::reports_socket()? {
+            // The packet belongs to no socket any more.
             ensure!(socket.is_null(), "{drop}");
             continue;
         }
-        let told = ["role", "inode", "uid", "port", "receive_buffer"].map(|field| &socket[field]);
+        let reported = ["role", "inode", "uid", "port", "receive_buffer"].map(|field| &socket[field]);
         let expected = [json!("receiver"), inode(&receiver)?.into(), 0.into(), port.into(), room.into()];
-        ensure!(told.into_iter().eq(&expected), "{told:?}, not {expected:?}");
+        ensure!(reported.into_iter().eq(&expected), "{reported:?}, not {expected:?}");
         ensure!(socket["receive_queued"].as_u64() > Some(0), "an empty queue: {socket}");
         ensure!(drop["device_mtu"] == 1500, "{drop}");
     }
@@ -143,9 +143,9 @@ fn the_sender_of_many_packets_in_one_buffer() -> Result<()> {
     ensure!(size == Some(1448) && segments > 1, "{drop}");
     ensure!(drop["length"] == 14 + 20 + 32 + 1448 * segments, "{drop}");
     let socket = &drop["socket"];
-    let told = ["role", "inode", "uid", "port"].map(|field| &socket[field]);
+    let reported = ["role", "inode", "uid", "port"].map(|field| &socket[field]);
     let expected = [json!("owner"), inode(&stream)?.into(), 0.into(), stream.local_addr()?.port().into()];
-    ensure!(told.into_iter().eq(&expected), "{told:?}, not {expected:?}");
+    ensure!(reported.into_iter().eq(&expected), "{reported:?}, not {expected:?}");
     Ok(())
 }
 
@@ -168,13 +168,13 @@ fn the_mtu_of_the_route() -> Result<()> {
         }
         Ok(())
     })?;
-    let told = |destination: &str| -> Result<Value> {
+    let reported = |destination: &str| -> Result<Value> {
         let drops = trace.drops_of("TC_EGRESS")?;
         let drop = drops.into_iter().find(|drop| drop["destination"] == destination);
         let drop = drop.with_context(|| format!("no drop to {destination}: {:#?}", trace.drops))?;
         Ok(json!([drop["route_mtu"], drop["device_mtu"], drop["mark"]]))
     };
-    let (metric, none) = (told("10.9.0.1:9")?, told("10.0.0.2:9")?);
+    let (metric, none) = (reported("10.9.0.1:9")?, reported("10.0.0.2:9")?);
     ensure!(metric == json!([1300, 1500, MARK]), "{metric}");
     ensure!(none == json!([null, 1500, MARK]), "{none}");
     Ok(())

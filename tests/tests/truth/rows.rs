@@ -1,4 +1,4 @@
-//! What `stat` tells of many packets.
+//! Facts that `stat` shows of many packets.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Drops so many datagrams in a namespace: nobody listens on the port.
+/// Drops so many datagrams in a namespace, at a port without a listener.
 fn to_nobody(host: &Netns, count: u64) -> Result<()> {
     let socket = host.run(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))?;
     for _ in 0..count {
@@ -67,15 +67,15 @@ fn a_namespace_number_that_is_used_again() -> Result<()> {
     let rows = stat.0["drops"].as_array().context("no drops")?;
     let reason = kernel::reason("NO_SOCKET")?.shown();
     let own = rows.iter().filter(|row| row["netns"] == inum && row["reason"].as_str() == reason);
-    let mut told: Vec<_> = own.map(|row| (row["packets"].as_u64(), row["netns_name"].as_str())).collect();
-    told.sort_unstable();
+    let mut reported: Vec<_> = own.map(|row| (row["packets"].as_u64(), row["netns_name"].as_str())).collect();
+    reported.sort_unstable();
     let has_cookies = rows.iter().any(|row| !row["netns_cookie"].is_null());
     if has_cookies {
         let expected = [(Some(5), Some(&*second_name)), (Some(10), Some(&*first_name))];
-        ensure!(told == expected, "{told:?}, not {expected:?}");
+        ensure!(reported == expected, "{reported:?}, not {expected:?}");
     } else {
-        // Before 5.12 nothing tells them apart.
-        ensure!(told.iter().filter_map(|(packets, _)| *packets).sum::<u64>() == 15, "{told:?}");
+        // Before 5.12 the two cannot be distinguished.
+        ensure!(reported.iter().filter_map(|(packets, _)| *packets).sum::<u64>() == 15, "{reported:?}");
     }
     Ok(())
 }
@@ -140,7 +140,7 @@ fn drops_whose_namespace_is_unknown() -> Result<()> {
 fn segments_pruned_from_a_tree() -> Result<()> {
     const REASON: &str = "TCP_OFO_QUEUE_PRUNE";
     if kernel::reason(REASON)? == Known::NoReasons {
-        return Err(Unable("this kernel does not tell them from others".to_owned()).into());
+        return Err(Unable("this kernel does not distinguish them from others".to_owned()).into());
     }
     let wire = Wire::new()?;
     let _listener = tcp::listener_with(&wire.host, 5, |socket| {

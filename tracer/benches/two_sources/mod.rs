@@ -1,16 +1,17 @@
-//! Drops as two sources tell of them, and the plain way to join them: what the benchmarks and the test of memory share.
+//! Drops as two sources report them, and a plain method of joining them. The benchmarks and the test of memory share
+//! this module.
 
 pub mod plain;
 
 use tracer::domain::dedupe::Moment;
 use tracer::domain::event::{Origin, PacketStart, Timestamp};
 use tracer::kernel::clock::Clock;
-use tracer::pipeline::dedupe::{Deduper, Facts, Fingerprinter, Observation, UniqueDrop};
+use tracer::pipeline::dedupe::{Deduper, Fingerprinter, Observation, SharedFacts, UniqueDrop};
 
 /// Time between two drops: 1 250 000 a second.
 pub const SPACING_NS: u64 = 800;
 
-/// Both sources' records of one storm of drops, at eight places.
+/// Both sources' records of one storm of drops, at eight drop sites.
 pub struct Storm {
     prints: Fingerprinter,
     clock: Clock,
@@ -19,14 +20,14 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Of packets that all look alike, or all differ.
+    /// Packets that all look alike, or all differ.
     pub fn new(alike: bool) -> Self {
         Self { prints: Fingerprinter::default(), clock: Clock::new(), bytes: [0x5a; 128], alike }
     }
 
-    /// The drop `index`, brought to the terms that both sources share: the clock's domain and the packet's fingerprint.
-    pub fn hear(&mut self, origin: Origin, index: u64) -> Observation<u32> {
-        // Where TCP has its sequence number.
+    /// The drop `index`, in the terms that both sources share: the clock's domain and the packet's fingerprint.
+    pub fn observe(&mut self, origin: Origin, index: u64) -> Observation<u32> {
+        // The position of TCP's sequence number.
         let number = if self.alike { 0 } else { index };
         self.bytes[34..42].copy_from_slice(&number.to_be_bytes());
         let time = index * SPACING_NS;
@@ -35,7 +36,7 @@ impl Storm {
             Origin::NetDm => Timestamp(self.clock.real(time).0 + 3_000),
         };
         let place = index % 8;
-        let drop = Facts {
+        let drop = SharedFacts {
             timestamp,
             pc: 0xffff_ffff_8204_5927 + place * 64,
             reason: u32::try_from(place).unwrap_or(0),
@@ -47,12 +48,12 @@ impl Storm {
     }
 }
 
-/// When userspace hears of the drop `index`, if at once.
+/// Time at which userspace receives the drop `index` if it is reported at once.
 pub const fn moment(index: u64) -> Moment {
     Moment(index * SPACING_NS)
 }
 
-/// Takes an observation when time has passed up to `now`, and gives what is settled by both to `give`.
+/// Takes an observation after time has passed up to `now`, and passes the settled drops to `give`.
 pub fn take(
     deduper: &mut Deduper<u32>,
     now: Moment,

@@ -1,11 +1,12 @@
-//! The plain way: a hash map of queues of those that look alike, and a queue of all for the time that they wait.
+//! The plain method: a hash map of queues of observations that look alike, and a queue of all observations in order of
+//! time.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tracer::domain::dedupe::{AloneCause, Moment};
 use tracer::domain::event::Timestamp;
-use tracer::pipeline::dedupe::{DedupeLimits, Facts, Fingerprint, Heard, Observation, UniqueDrop, Unpairable};
+use tracer::pipeline::dedupe::{DedupeLimits, Fingerprint, Observation, SeenBy, SharedFacts, UniqueDrop, Unpairable};
 
 type Key = (Fingerprint, u64, u32, u32);
 
@@ -14,7 +15,7 @@ struct Waiting {
     observation: Observation<u32>,
 }
 
-/// Joins as the pipeline does, without its bound.
+/// Joins as the pipeline does, without its memory bound.
 pub struct Plain {
     limits: DedupeLimits,
     alike: HashMap<Key, VecDeque<Waiting>>,
@@ -22,17 +23,17 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Waits as `limits` say.
+    /// Waits as long as `limits` say.
     pub fn new(limits: DedupeLimits) -> Self {
         Self { limits, alike: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// As `Deduper::hear`.
-    pub fn hear(&mut self, now: Moment, observation: Observation<u32>, tell: &mut impl FnMut(&UniqueDrop<u32>)) {
-        self.advance(now, tell);
+    /// Does the same as `Deduper::take`.
+    pub fn take(&mut self, now: Moment, observation: Observation<u32>, visit: &mut impl FnMut(&UniqueDrop<u32>)) {
+        self.advance(now, visit);
         match observation.print {
-            Ok(print) => self.join(now, print, observation, tell),
-            Err(why) => tell(&alone(&observation, why)),
+            Ok(print) => self.join(now, print, observation, visit),
+            Err(why) => visit(&alone(&observation, why)),
         }
     }
 
@@ -41,9 +42,9 @@ impl Plain {
         now: Moment,
         print: Fingerprint,
         observation: Observation<u32>,
-        tell: &mut impl FnMut(&UniqueDrop<u32>),
+        visit: &mut impl FnMut(&UniqueDrop<u32>),
     ) {
-        let Facts { pc, reason, length, timestamp, .. } = observation.drop;
+        let SharedFacts { pc, reason, length, timestamp, .. } = observation.drop;
         let key = (print, pc, reason, length);
         let queue = self.alike.entry(key).or_default();
         let partner = queue.front().filter(|other| {
@@ -55,20 +56,20 @@ impl Plain {
             if queue.is_empty() {
                 self.alike.remove(&key);
             }
-            let heard = Heard::Both { ebpf: observation.detail, net_dm: observation.detail };
-            return tell(&UniqueDrop { drop: observation.drop, heard });
+            let seen_by = SeenBy::Both { ebpf: observation.detail, net_dm: observation.detail };
+            return visit(&UniqueDrop { drop: observation.drop, seen_by });
         }
         queue.push_back(Waiting { arrived: now, observation });
         self.order.push_back((now, key));
     }
 
-    fn advance(&mut self, now: Moment, tell: &mut impl FnMut(&UniqueDrop<u32>)) {
+    fn advance(&mut self, now: Moment, visit: &mut impl FnMut(&UniqueDrop<u32>)) {
         while let Some((arrived, key)) = self.order.front().copied() {
             if u128::from(now.0 - arrived.0) <= self.limits.wait.as_nanos() {
                 return;
             }
             self.order.pop_front();
-            // Those that were joined still stand in the order.
+            // Joined observations are still in the queue of all observations.
             let Some(queue) = self.alike.get_mut(&key) else { continue };
             if queue.front().is_some_and(|waiting| waiting.arrived == arrived)
                 && let Some(waiting) = queue.pop_front()
@@ -76,7 +77,7 @@ impl Plain {
                 if queue.is_empty() {
                     self.alike.remove(&key);
                 }
-                tell(&alone(&waiting.observation, Unpairable::TooFewBytes));
+                visit(&alone(&waiting.observation, Unpairable::TooFewBytes));
             }
         }
     }
@@ -84,7 +85,7 @@ impl Plain {
 
 fn alone(observation: &Observation<u32>, why: Unpairable) -> UniqueDrop<u32> {
     let Observation { origin, detail, drop, .. } = *observation;
-    UniqueDrop { drop, heard: Heard::Alone { origin, detail, cause: AloneCause::from(why) } }
+    UniqueDrop { drop, seen_by: SeenBy::Alone { origin, detail, cause: AloneCause::from(why) } }
 }
 
 fn apart(one: Timestamp, other: Timestamp) -> Duration {

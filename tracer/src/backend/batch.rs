@@ -1,11 +1,11 @@
-//! Drops as a backend reports them, a batch at a time.
+//! Batches of drops that a backend reports.
 
 use std::ops::Range;
 
-/// A batch with so many bytes of packets is full. More would not stay in the cache until the consumer gets them.
+/// Bytes of packets that make a batch full. More bytes would not stay in the CPU's cache until the consumer gets them.
 const FULL: usize = 64 << 10;
 
-/// Reports of single drops with the leading bytes of their packets. What was allocated once is used again.
+/// Reports of single drops with the leading bytes of their packets. Allocated memory is used again.
 #[derive(Debug)]
 pub struct Batch<T> {
     reports: Vec<(T, Range<usize>)>,
@@ -19,7 +19,7 @@ impl<T> Default for Batch<T> {
 }
 
 impl<T> Batch<T> {
-    /// Forgets all reports.
+    /// Removes all reports.
     pub fn clear(&mut self) {
         self.reports.clear();
         self.bytes.clear();
@@ -37,7 +37,7 @@ impl<T> Batch<T> {
         self.reports.push((report, start..self.bytes.len()));
     }
 
-    /// Each drop and the leading bytes of its packet, in the order in which they came.
+    /// Each drop and the leading bytes of its packet, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (&T, &[u8])> {
         self.reports.iter().map(|(report, bytes)| (report, &self.bytes[bytes.clone()]))
     }

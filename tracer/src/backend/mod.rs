@@ -1,4 +1,4 @@
-//! What reports drops. A backend starts, is read while it runs, and is stopped; then its account is exact.
+//! The capture backends. A backend starts, is read while it runs, and is stopped; after that its ledger is exact.
 
 pub mod batch;
 pub mod counters;

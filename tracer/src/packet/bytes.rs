@@ -1,4 +1,4 @@
-//! Numbers in network byte order, at a place that may lie beyond the end.
+//! Numbers in network byte order, at a position that may lie beyond the end.
 
 pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))

@@ -1,4 +1,4 @@
-//! Packets that are cut: what is told of the beginning must be true of the whole.
+//! Tests with cut packets: all facts that are decoded from the beginning must be true of the whole packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,23 +16,23 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const LENGTH_OF_ADDRESSES: usize = 12;
 
-/// A packet whose every part is known.
+/// A packet of which the test knows every part.
 #[derive(Clone, Debug)]
 struct Known {
     start: PacketStart,
-    /// As the kernel tells it.
+    /// The protocol that the kernel reports.
     protocol: u16,
     bytes: Vec<u8>,
-    /// Where the last header that is decoded ends.
+    /// The end of the last header that is decoded.
     headers: usize,
     addresses: [IpAddr; 2],
-    /// None in a later fragment with extension headers in its payload.
+    /// The transport's number; absent in a later fragment with extension headers in its payload.
     transport: Option<u8>,
     ports: Option<(u16, u16)>,
     vlans: Vec<u16>,
 }
 
-/// One header behind an IP header, without the byte that names the next.
+/// One header behind an IP header, without the byte that names the next one.
 #[derive(Clone, Debug)]
 struct Extension {
     kind: u8,
@@ -41,14 +41,14 @@ struct Extension {
 
 impl Extension {
     fn new(kind: u8, units: u8, fill: u8) -> Self {
-        let (length, told) = match kind {
+        let (length, length_field) = match kind {
             FRAGMENT => (8, fill),
-            // The length of its check value is odd, so that the header of IPv6 is a multiple of 8 bytes.
+            // The length of the check value is odd, so that the header of IPv6 is a multiple of 8 bytes.
             AUTHENTICATION => (12 + 4 * (2 * usize::from(units) + 1), 2 * units + 2),
             _ => (8 * (usize::from(units) + 1), units),
         };
         let mut bytes = vec![fill; length - 1];
-        bytes[0] = told;
+        bytes[0] = length_field;
         Self { kind, bytes }
     }
 
@@ -62,12 +62,12 @@ impl Extension {
     }
 }
 
-/// The head of a transport, with its number; 4000 > 53.
+/// The head of a transport, with its number; the ports are 4000 > 53.
 fn transport_head(number: u8) -> Vec<u8> {
     const PORTS: [u8; 4] = [0x0f, 0xa0, 0, 53];
     match number {
         17 => [&PORTS[..], &[0, 8, 0, 0]].concat(),
-        // With 12 bytes of options.
+        // The header has 12 bytes of options.
         6 => [&PORTS[..], &[0, 0, 4, 210, 0, 0, 0, 99, 0x80, 0x12, 2, 0, 0, 0, 0, 0], &[1; 12]].concat(),
         1 => vec![8, 0, 0, 0, 0, 7, 0, 1],
         58 => vec![128, 0, 0, 0, 0, 7, 0, 1],
@@ -91,7 +91,7 @@ fn ipv6(source: Ipv6Addr, extensions: &[Extension], transport: u8) -> Known {
     let length = u16::try_from(payload.len() + 20).unwrap().to_be_bytes();
     let head = [0x60, 0, 0, 0, length[0], length[1], next, 64];
     let bytes = [&head[..], &source.octets(), &destination.octets(), &payload].concat();
-    // Behind the head of a later fragment stands something from the middle of the packet.
+    // Bytes from the middle of the packet stand behind the head of a later fragment.
     let later = extensions.iter().position(Extension::is_later);
     let end = later.map_or(extensions.len(), |at| at + 1);
     let walked: usize = extensions[..end].iter().map(|extension| extension.bytes.len() + 1).sum();
@@ -132,8 +132,8 @@ fn known(
 }
 
 impl Known {
-    /// The same in an Ethernet frame with tags. `untold`: the kernel did not look behind them.
-    fn in_frame(self, destination: u8, vlans: &[u16], untold: bool) -> Self {
+    /// The same packet in an Ethernet frame with tags. `is_tagged`: the kernel did not look behind the tags.
+    fn in_frame(self, destination: u8, vlans: &[u16], is_tagged: bool) -> Self {
         let mut frame = vec![destination, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
         for id in vlans {
             frame.extend(VLAN.to_be_bytes());
@@ -142,11 +142,11 @@ impl Known {
         frame.extend(self.protocol.to_be_bytes());
         let headers = frame.len() + self.headers;
         frame.extend(&self.bytes);
-        let protocol = if untold && !vlans.is_empty() { VLAN } else { self.protocol };
+        let protocol = if is_tagged && !vlans.is_empty() { VLAN } else { self.protocol };
         Self { start: Mac, protocol, bytes: frame, headers, vlans: vlans.to_vec(), ..self }
     }
 
-    /// The same on a device without a link header.
+    /// The same packet on a device without a link header.
     fn bare(self) -> Self {
         Self { start: Mac, ..self }
     }
@@ -165,7 +165,8 @@ impl Known {
         ip
     }
 
-    /// Whatever is told of a beginning is true of the whole, and where less is told, it says `cut`.
+    /// Checks that all facts decoded from a beginning are true of the whole packet, and that `cut` is set where fewer
+    /// facts are decoded.
     fn check_cuts(&self) {
         let whole = self.check_whole();
         for length in 0..self.bytes.len() {
@@ -213,7 +214,7 @@ fn any_extension() -> impl Strategy<Value = Extension> {
     ]
 }
 
-/// Hop-by-hop options stand at the beginning or nowhere.
+/// Hop-by-hop options come first or not at all.
 fn any_extensions() -> impl Strategy<Value = Vec<Extension>> {
     let first = prop::option::of((0..3_u8, any::<u8>()).prop_map(|(units, fill)| Extension::new(0, units, fill)));
     let rest = prop::collection::vec(any_extension(), 0..5);
@@ -226,7 +227,7 @@ fn any_ipv6() -> impl Strategy<Value = Known> {
     let source = (any::<u128>(), prop_oneof![Just(IPV6), Just(VLAN), any::<u16>()]).prop_map(|(address, third)| {
         let mut segments = Ipv6Addr::from(address).segments();
         segments[2] = third;
-        // Behind Ethernet's type, the version of another packet would stand here.
+        // Behind Ethernet's type, the version of another packet would be at this position.
         segments[3] &= 0x0fff;
         Ipv6Addr::from(segments)
     });
@@ -235,7 +236,7 @@ fn any_ipv6() -> impl Strategy<Value = Known> {
 
 fn any_ipv4() -> impl Strategy<Value = Known> {
     let transport = prop_oneof![Just(6), Just(17), Just(1), Just(132), Just(50), Just(59)];
-    // Likewise: 8.0.0.0/16 and 129.0.0.0/16.
+    // The same for 8.0.0.0/16 and 129.0.0.0/16.
     let source = (prop_oneof![Just(0x0800), Just(VLAN), any::<u16>()], any::<u16>())
         .prop_map(|(high, low)| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     let headers = prop::collection::vec((0..3_u8, any::<u8>()), 0..3);
@@ -250,16 +251,16 @@ fn any_known() -> impl Strategy<Value = Known> {
     let vlans = prop::collection::vec(0..4096_u16, 0..=MAX_VLANS);
     // Some MAC addresses start as an IP header does.
     let mac = prop_oneof![Just(0x02), Just(0x46), Just(0x4e), Just(0x60)];
-    (ip, 0..3, mac, vlans, any::<bool>()).prop_map(|(ip, on, mac, vlans, untold)| match on {
+    (ip, 0..3, mac, vlans, any::<bool>()).prop_map(|(ip, on, mac, vlans, is_tagged)| match on {
         0 => ip,
         1 => ip.bare(),
-        _ => ip.in_frame(mac, &vlans, untold),
+        _ => ip.in_frame(mac, &vlans, is_tagged),
     })
 }
 
 proptest! {
     #[test]
-    fn cut_packets_tell_the_truth(packet in any_known()) {
+    fn facts_of_cut_packets_are_true_of_the_whole(packet in any_known()) {
         packet.check_cuts();
     }
 }
@@ -288,7 +289,7 @@ fn addresses_are_known_where_ipv4_options_are_cut() {
     let decoded = ipv4(source, 10, &[], 17).decoded(LENGTH_OF_ADDRESSES + 8);
     let Content::Ip(ip) = decoded.content else { panic!("{decoded:?}") };
     assert_eq!((ip.source, ip.protocol, ip.transport, ip.cut), (source.into(), Some(17), Transport::Short, true));
-    // Behind an authentication header stands something else.
+    // Another protocol follows the authentication header.
     let decoded = ipv4(source, 10, &[Extension::new(AUTHENTICATION, 0, 0)], 17).decoded(LENGTH_OF_ADDRESSES + 8);
     assert_eq!(decoded.transport(), None);
 }
@@ -308,7 +309,7 @@ fn payload_of_a_later_fragment_is_no_header() {
 }
 
 #[test]
-fn cut_arp_tells_no_address() {
+fn cut_arp_has_no_address() {
     let packet = [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2];
     let frame = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1, 8, 6], &packet, &[0; 18]].concat();
     let whole = decode(Mac, ARP, &frame);

@@ -11,16 +11,17 @@ const ETHERNET_HEADER: usize = 14;
 const IPV4: u16 = ether_type::IPV4.0;
 const IPV6: u16 = ether_type::IPV6.0;
 const ARP: u16 = ether_type::ARP.0;
-/// Below this, the field is a length: an 802.3 frame (`ETH_P_802_3_MIN`, `include/uapi/linux/if_ether.h`).
+/// Smallest `EtherType`. Below it, the field is a length: an 802.3 frame (`ETH_P_802_3_MIN`,
+/// `include/uapi/linux/if_ether.h`).
 const MIN_ETHER_TYPE: u16 = 0x0600;
 /// `skb->protocol` of 802.3 frames: `ETH_P_802_3` and `ETH_P_802_2`.
 const LENGTH_PROTOCOLS: [u16; 2] = [0x0001, 0x0004];
 
 /// Decodes the leading bytes of a packet, which may end anywhere.
 ///
-/// `protocol` is `skb->protocol`, an `EtherType` in the host's byte order, 0 when not set. What the kernel calls the
-/// MAC header need not be Ethernet's: on devices that carry bare IP (tun, ipip, wireguard) it is the network header
-/// itself. So bytes count as Ethernet only where they agree with `protocol`.
+/// `protocol` is `skb->protocol`, an `EtherType` in the host's byte order, 0 when not set. The header that the kernel
+/// calls MAC header need not be Ethernet's: on devices that carry bare IP (tun, ipip, wireguard) it is the network
+/// header itself. So bytes count as Ethernet only where they agree with `protocol`.
 pub fn decode(start: PacketStart, protocol: u16, bytes: &[u8]) -> Decoded {
     if bytes.is_empty() {
         return Decoded::undecoded(Undecoded::Empty, protocol, 0);
@@ -59,7 +60,7 @@ fn link(protocol: u16, bytes: &[u8]) -> Link {
     let ethernet = Link::Ethernet { ether_type, source: *source, destination: *destination };
     match (agreement(ether_type, &rest[2..], protocol), bare) {
         (Agreement::Content(content), true) => ethernet_or_bare_ip(ethernet, bytes, protocol, content),
-        // Behind tags that are cut, nothing tells them apart.
+        // Behind cut tags, no byte tells the two apart.
         (Agreement::CutTags, true) => Link::Short,
         (Agreement::Contradiction, true) => Link::BareIp,
         (Agreement::Contradiction, false) => Link::Unknown,
@@ -76,9 +77,10 @@ fn looks_like_bare_ip(protocol: u16, bytes: &[u8]) -> bool {
     }
 }
 
-/// A bare IPv4 packet from 8.0.0.0/16 has Ethernet's 0x0800 where the type would stand, as IPv6 packets have 0x86dd there
-/// from some addresses; a frame to a MAC address that starts with 0x46 looks like an IPv4 header. Only one of them has a
-/// right checksum, and of IPv6 the version's place has to tell. `content` is what an Ethernet header would be followed by.
+/// Decides between an Ethernet frame and a bare IP packet. A bare IPv4 packet from 8.0.0.0/16 has Ethernet's 0x0800
+/// where the type would be, and IPv6 packets have 0x86dd there from some addresses; a frame to a MAC address that
+/// starts with 0x46 looks like an IPv4 header. Only one of them has a right checksum, and for IPv6 the position of the
+/// version decides. `content` is the payload of the Ethernet header, if there is one.
 fn ethernet_or_bare_ip(ethernet: Link, bytes: &[u8], protocol: u16, content: &[u8]) -> Link {
     if protocol == IPV6 {
         return match content.first().map(|first| first >> 4) {
@@ -94,7 +96,7 @@ fn ethernet_or_bare_ip(ethernet: Link, bytes: &[u8], protocol: u16, content: &[u
     }
 }
 
-/// None when the bytes end within the IPv4 header.
+/// Whether the IPv4 checksum is right; absent when the bytes end within the IPv4 header.
 fn has_right_checksum(bytes: &[u8]) -> Option<bool> {
     match Ipv4HeaderSlice::from_slice(bytes) {
         Ok(header) => Some(header.header_checksum() == header.to_header().calc_header_checksum()),
@@ -103,13 +105,13 @@ fn has_right_checksum(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// How an Ethernet header goes together with the packet's protocol.
+/// Whether an Ethernet header agrees with the packet's protocol.
 enum Agreement<'a> {
-    /// They contradict each other.
+    /// The header contradicts the protocol.
     Contradiction,
-    /// The bytes end within VLAN tags, and nothing speaks against it.
+    /// The bytes end within VLAN tags, and no byte contradicts the protocol.
     CutTags,
-    /// They agree; what follows the header and its tags.
+    /// The header agrees; the bytes behind the header and its tags.
     Content(&'a [u8]),
 }
 
@@ -142,7 +144,7 @@ const fn is_vlan_tag(ether_type: u16) -> bool {
     )
 }
 
-/// `frame` is shown where the content is none that is decoded.
+/// `frame` is shown where the content has no decoder.
 fn network(mut ether_type: u16, mut bytes: &[u8], frame: Option<Content>) -> Decoded {
     let mut vlans = Vlans::default();
     while is_vlan_tag(ether_type) {

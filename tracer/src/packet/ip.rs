@@ -42,7 +42,7 @@ pub(super) fn ipv4(bytes: &[u8]) -> Result<Content, Undecoded> {
     let next = header[9];
     let rest = match packet.get(length..) {
         Some(payload) => walk(next, payload, fragment, |next, _| next == AUTHENTICATION),
-        // Cut within the options, behind what is asked for.
+        // The header is cut within the options, behind the needed fields.
         None => Rest { protocol: (next != AUTHENTICATION).then_some(next), payload: None, fragment, is_middle: false },
     };
     Ok(content(addresses, &rest))
@@ -58,7 +58,7 @@ pub(super) fn ipv6(bytes: &[u8]) -> Result<Content, Undecoded> {
     // A jumbogram has the length 0.
     let payload = within(payload, 1, u16::from_be_bytes([header[4], header[5]]).into());
     let is_extension = |next, is_first| match next {
-        // It stands at the beginning or nowhere.
+        // The header comes first or not at all.
         HOP_BY_HOP => is_first,
         ROUTING | FRAGMENT | DESTINATION_OPTIONS | AUTHENTICATION => true,
         _ => false,
@@ -66,23 +66,24 @@ pub(super) fn ipv6(bytes: &[u8]) -> Result<Content, Undecoded> {
     Ok(content(addresses, &walk(header[6], payload, None, is_extension)))
 }
 
-/// The bytes up to the length that a header tells, unless it is less than `least`.
-fn within(bytes: &[u8], least: usize, told: usize) -> &[u8] {
-    if told < least { bytes } else { bytes.get(..told).unwrap_or(bytes) }
+/// The bytes up to the header's `length`, unless it is less than `least`.
+fn within(bytes: &[u8], least: usize, length: usize) -> &[u8] {
+    if length < least { bytes } else { bytes.get(..length).unwrap_or(bytes) }
 }
 
-/// What is found behind an IP header and its extension headers.
+/// Facts found behind an IP header and its extension headers.
 struct Rest<'a> {
-    /// The protocol of the payload; none where it stands beyond the end or in another fragment.
+    /// The protocol of the payload; absent where it is beyond the end or in another fragment.
     protocol: Option<u8>,
-    /// None when the bytes end before it.
+    /// The payload; absent when the bytes end before it.
     payload: Option<&'a [u8]>,
     fragment: Option<Fragment>,
     /// The payload starts in the middle of a packet, so no header is at its beginning.
     is_middle: bool,
 }
 
-/// Walks the extension headers, which `next` and `bytes` may start with. Each takes some bytes, so it ends with them.
+/// Walks the extension headers, which `next` and `bytes` may start with. Each header takes some bytes, so the walk ends
+/// with the bytes.
 fn walk(
     mut next: u8,
     mut bytes: &[u8],
@@ -101,7 +102,7 @@ fn walk(
         }
         if next == FRAGMENT {
             let found = fragment_header(header);
-            // Of a fragment of a fragment, the outer one is shown.
+            // In a fragment of a fragment, the outer one is shown.
             fragment = fragment.or(found);
             is_middle = found.is_some_and(Fragment::is_later);
         }
@@ -111,7 +112,7 @@ fn walk(
     Rest { protocol: (!is_hidden).then_some(next), payload: Some(bytes), fragment, is_middle }
 }
 
-/// None when the bytes end before the length.
+/// Length of an extension header; absent when the bytes end before the length field.
 fn extension_length(kind: u8, bytes: &[u8]) -> Option<usize> {
     let length = usize::from(*bytes.get(1)?);
     Some(match kind {
@@ -121,7 +122,7 @@ fn extension_length(kind: u8, bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// None when the packet is whole all the same (RFC 6946).
+/// The fragment; absent when the packet is whole all the same (RFC 6946).
 fn fragment_header(header: &[u8]) -> Option<Fragment> {
     let place = be16(header, 2)?;
     let fragment = Fragment { id: be32(header, 4)?, offset: place & !7, more: place & 1 != 0 };
@@ -141,7 +142,8 @@ fn content((source, destination): (IpAddr, IpAddr), rest: &Rest<'_>) -> Content 
     Content::Ip(IpPacket { source, destination, protocol, fragment, transport, cut })
 }
 
-/// None when the bytes end too early. Read field by field, for a header that is cut still tells its ports.
+/// The transport; absent when the bytes end too early. The fields are read one by one, because a cut header still has
+/// its ports.
 fn transport(protocol: u8, bytes: &[u8]) -> Option<Transport> {
     Some(match protocol {
         UDP => Transport::Udp(ports(bytes)?),
@@ -152,11 +154,11 @@ fn transport(protocol: u8, bytes: &[u8]) -> Option<Transport> {
     })
 }
 
-/// Bytes that the transport's header has; 0 for one that is not decoded.
+/// Length of the transport's header in bytes; 0 for a transport without a decoder.
 fn header_length(protocol: u8, bytes: &[u8]) -> usize {
     match protocol {
         UDP | ICMP | ICMPV6 => 8,
-        // With its options.
+        // The length includes the options.
         TCP => bytes.get(12).map_or(20, |offset| usize::from(offset >> 4) * 4).max(20),
         _ => 0,
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// An `EtherType` (`include/uapi/linux/if_ether.h`), shown by name where it is a household word, else as `0x88cc`.
+/// An `EtherType` (`include/uapi/linux/if_ether.h`), shown by name where it is well known, else as `0x88cc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolName(pub u16);
 
@@ -19,7 +19,7 @@ impl fmt::Display for ProtocolName {
     }
 }
 
-/// What stands above the network layer: `udp`, `tcp`, `icmp`, …, an IP protocol without a name here as `ip-253`.
+/// The protocol above the network layer: `udp`, `tcp`, `icmp`, …, or `ip-253` for an IP protocol without a name here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportName {
     /// An IP protocol number.

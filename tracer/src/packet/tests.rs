@@ -14,11 +14,11 @@ const ETHERNET: usize = 14;
 const SRC_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const DST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// A name, what is decoded, and what comes out.
+/// A name, the arguments of `decode`, and the expected result.
 type Case<'a, T> = (&'a str, PacketStart, u16, &'a [u8], T);
 
-/// The three columns of JSON, `-` for none.
-fn told(decoded: &Decoded) -> [String; 3] {
+/// The three columns of JSON, `-` for absent ones.
+fn columns(decoded: &Decoded) -> [String; 3] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     [
         or_dash(decoded.source().map(|endpoint| endpoint.to_string())),
@@ -84,11 +84,11 @@ fn ipv6_fragment() -> Vec<u8> {
 }
 
 #[test]
-fn built_packets_tell_source_destination_and_transport() {
+fn source_destination_and_transport_are_decoded() {
     let (udp, tcp, arp) = (udp4(DST_MAC, [10, 0, 0, 1]), tcp6(), arp_request());
     let cases: &[Case<'_, [&str; 3]>] = &[
         ("udp over ethernet", Mac, IPV4, &udp, ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
-        ("udp, protocol not told", Mac, 0, &udp, ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
+        ("udp, protocol not columns", Mac, 0, &udp, ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
         ("udp from the network header", Network, IPV4, &udp[ETHERNET..], ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
         ("udp on a tun device", Mac, IPV4, &udp[ETHERNET..], ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
         ("udp, cut behind its ports", Mac, IPV4, &udp[..38], ["10.0.0.1:53", "10.0.0.2:4444", "udp"]),
@@ -98,12 +98,12 @@ fn built_packets_tell_source_destination_and_transport() {
         ("tcp over ipv6 on a tun device", Mac, IPV6, &tcp[ETHERNET..], ["[::1]:80", "[fe80::2]:5000", "tcp"]),
         ("arp", Mac, ARP, &arp, ["10.0.0.1", "10.0.0.2", "arp"]),
         ("arp from the network header", Network, ARP, &arp[ETHERNET..], ["10.0.0.1", "10.0.0.2", "arp"]),
-        ("arp, protocol not told", Mac, 0, &arp, ["10.0.0.1", "10.0.0.2", "arp"]),
+        ("arp, protocol not columns", Mac, 0, &arp, ["10.0.0.1", "10.0.0.2", "arp"]),
         ("no bytes", Mac, IPV4, &[], ["-", "-", "-"]),
         ("no start", Nothing, IPV4, &udp, ["-", "-", "-"]),
     ];
     for (name, start, protocol, bytes, expected) in cases {
-        assert_eq!(told(&decode(*start, *protocol, bytes)), *expected, "{name}");
+        assert_eq!(columns(&decode(*start, *protocol, bytes)), *expected, "{name}");
     }
 }
 
@@ -120,14 +120,14 @@ fn a_tcp_header_is_read_to_its_flags() {
 }
 
 #[test]
-fn a_cut_tcp_header_still_tells_its_ports() {
+fn cut_tcp_header_has_its_ports() {
     let decoded = decode(Mac, IPV6, &tcp6()[..ETHERNET + 40 + 15]);
     let Content::Ip(ip) = decoded.content else { panic!("{decoded:?}") };
     assert_eq!(ip.transport, Transport::Tcp(Ports { source: 80, destination: 5000 }, None));
 }
 
 #[test]
-fn icmp_tells_type_code_and_echo() {
+fn icmp_type_code_and_echo_are_decoded() {
     let mut echo = Vec::new();
     PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).icmpv4_echo_request(7, 1).write(&mut echo, &[]).unwrap();
     let mut unreachable = Vec::new();
@@ -157,14 +157,14 @@ fn vlan_tags_are_walked_whether_or_not_the_kernel_did() {
     };
     for protocol in [0x8100, IPV4] {
         let decoded = decode(Mac, protocol, &build(100, None));
-        assert_eq!((decoded.vlans.ids(), told(&decoded)[2].as_str()), (&[100][..], "udp"));
+        assert_eq!((decoded.vlans.ids(), columns(&decoded)[2].as_str()), (&[100][..], "udp"));
     }
     for protocol in [0x88a8, 0x8100, IPV4] {
         let decoded = decode(Mac, protocol, &build(100, Some(200)));
-        assert_eq!((decoded.vlans.ids(), told(&decoded)[2].as_str()), (&[100, 200][..], "udp"));
+        assert_eq!((decoded.vlans.ids(), columns(&decoded)[2].as_str()), (&[100, 200][..], "udp"));
     }
     let from_tag = decode(Network, 0x8100, &build(100, None)[ETHERNET..]);
-    assert_eq!((from_tag.vlans.ids(), told(&from_tag)[0].as_str()), (&[100][..], "10.0.0.1:53"));
+    assert_eq!((from_tag.vlans.ids(), columns(&from_tag)[0].as_str()), (&[100][..], "10.0.0.1:53"));
     let cut = decode(Mac, IPV4, &build(100, None)[..16]);
     assert_eq!((cut.ether_type, cut.content), (0x8100, undecoded(Undecoded::Short, 2)));
 }
@@ -201,18 +201,18 @@ fn extension_headers_are_walked() {
 
 /// Frames to MAC addresses that start like an IP header, and bare packets whose address reads as Ethernet's type.
 #[test]
-fn ethernet_and_bare_ip_are_told_apart() {
+fn ethernet_and_bare_ip_are_distinguished() {
     let frame = udp4([0x46, 0, 0, 0, 0, 2], [10, 0, 0, 1]);
-    assert_eq!(told(&decode(Mac, IPV4, &frame))[0], "10.0.0.1:53");
+    assert_eq!(columns(&decode(Mac, IPV4, &frame))[0], "10.0.0.1:53");
     let bare = &udp4(DST_MAC, [8, 0, 0x45, 1])[ETHERNET..];
-    assert_eq!(told(&decode(Mac, IPV4, bare))[0], "8.0.69.1:53");
+    assert_eq!(columns(&decode(Mac, IPV4, bare))[0], "8.0.69.1:53");
     let mut to_six = tcp6();
     to_six[0] = 0x60;
-    assert_eq!(told(&decode(Mac, IPV6, &to_six))[0], "[::1]:80");
+    assert_eq!(columns(&decode(Mac, IPV6, &to_six))[0], "[::1]:80");
 }
 
 #[test]
-fn what_is_not_decoded_says_why() {
+fn undecoded_content_has_a_reason() {
     let udp = udp4(DST_MAC, [10, 0, 0, 1]);
     let mut version_5 = udp[ETHERNET..].to_vec();
     version_5[0] = 0x55;
@@ -226,10 +226,22 @@ fn what_is_not_decoded_says_why() {
         ("cut within ip", Mac, IPV4, &udp[..26], undecoded(Undecoded::Short, 12)),
         ("cut within ip, network header", Network, IPV4, &udp[14..26], undecoded(Undecoded::Short, 12)),
         ("ip version 5", Network, IPV4, &version_5, undecoded(Undecoded::Malformed, version_5.len())),
-        ("ipv4 told as ipv6", Network, IPV6, &udp[ETHERNET..], undecoded(Undecoded::Malformed, udp.len() - ETHERNET)),
+        (
+            "ipv4 columns as ipv6",
+            Network,
+            IPV6,
+            &udp[ETHERNET..],
+            undecoded(Undecoded::Malformed, udp.len() - ETHERNET),
+        ),
         ("another link header", Mac, IPV4, &[0; 40], undecoded(Undecoded::UnknownLink, 40)),
         ("another network protocol", Network, 0x88cc, &[0; 40], undecoded(Undecoded::UnknownProtocol, 40)),
-        ("no protocol told", Network, 0, &udp[ETHERNET..], undecoded(Undecoded::UnknownProtocol, udp.len() - ETHERNET)),
+        (
+            "no protocol columns",
+            Network,
+            0,
+            &udp[ETHERNET..],
+            undecoded(Undecoded::UnknownProtocol, udp.len() - ETHERNET),
+        ),
         ("arp, cut", Network, ARP, &arp_request()[14..30], undecoded(Undecoded::Short, 16)),
         ("lldp", Mac, 0x88cc, &lldp, frame),
         ("802.3", Mac, 0x0004, &stp, frame),
@@ -260,7 +272,7 @@ proptest! {
     fn any_bytes_are_decoded_or_refused(
         start in any_start(), protocol in any_protocol(), bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        told(&decode(start, protocol, &bytes));
+        columns(&decode(start, protocol, &bytes));
     }
 
     /// Random bytes seldom get past the first header: change few of a good packet, and cut it anywhere.
@@ -282,7 +294,7 @@ proptest! {
             bytes[at] = value;
         }
         bytes.truncate(cut.index(bytes.len() + 1));
-        told(&decode(start, protocol, &bytes));
+        columns(&decode(start, protocol, &bytes));
     }
 
     #[test]

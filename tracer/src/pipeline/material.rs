@@ -1,4 +1,4 @@
-//! What two sources counted, and the evidence about it, put together.
+//! Compares the counts of two sources, with the evidence about their differences.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,91 +9,92 @@ use crate::domain::compare::{Comparison, Counts, Evidence, NetDmMode, SiteEviden
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{DropEvent, DropTotal, HARDWARE, Kind, Location, Place, Reason};
 use crate::domain::ledger::{EbpfLedger, NetDmLedger};
-use crate::pipeline::union::{Spot, Union, spot as spot_of, tells_reasons, told_name};
+use crate::pipeline::union::{JoinKey, Union, join_key, net_dm_reason_name, reports_reasons};
 
-/// Drops by place and reason, which one source heard while the other no longer listened.
+/// Drops by drop site and drop reason, which one source saw after the other had stopped.
 #[derive(Debug, Default)]
-pub struct Late(HashMap<Spot, u64, RandomState>);
+pub struct Late(HashMap<JoinKey, u64, RandomState>);
 
 impl Late {
     /// Adds a drop.
     pub fn add(&mut self, event: &DropEvent<'_>) {
         let place = event.place;
-        *self.0.entry((place.location.address, Some(told_name(&place.reason).into()))).or_default() += 1;
+        *self.0.entry((place.location.address, Some(net_dm_reason_name(&place.reason).into()))).or_default() += 1;
     }
 }
 
-/// What two sources counted over the same time.
+/// The counts of two sources over the same time.
 #[derive(Debug)]
 pub struct Material {
-    /// What the kernel program counted.
+    /// Totals of the kernel program.
     pub ebpf: Vec<DropTotal>,
-    /// What `NET_DM` told.
+    /// Totals of `NET_DM`.
     pub net_dm: Vec<DropTotal>,
-    /// What the kernel program had counted when `NET_DM` was on.
+    /// Totals of the kernel program when `NET_DM` started.
     pub opening: Vec<DropTotal>,
-    /// What it had counted when `NET_DM` was about to be stopped.
+    /// Totals of the kernel program just before `NET_DM` stopped.
     pub closing: Vec<DropTotal>,
-    /// The kernel program's account.
+    /// The kernel program's ledger.
     pub ebpf_ledger: EbpfLedger,
-    /// `NET_DM`'s account.
+    /// `NET_DM`'s ledger.
     pub net_dm_ledger: NetDmLedger,
-    /// How `NET_DM` listened.
+    /// `NET_DM`'s alert mode.
     pub mode: NetDmMode,
-    /// Messages to this program's own netlink sockets that the kernel dropped; none when it cannot be told.
+    /// Messages to this program's own netlink sockets that the kernel dropped; absent when the number is unknown.
     pub own_netlink_drops: Option<u64>,
 }
 
 impl Material {
-    /// Compares by place and reason, or by place alone where `NET_DM` tells no reasons. `union` has joined single drops,
-    /// where both told them; `late` are those that `NET_DM` told of after the kernel program was stopped.
+    /// Compares by drop site and drop reason, or by drop site alone where `NET_DM` reports no reasons. `union` has
+    /// joined events where both sources reported them; `late` holds the drops that `NET_DM` reported after the kernel
+    /// program had stopped.
     pub fn compare(&self, union: Option<&Union>, late: &Late) -> Comparison<Arc<Place>> {
-        let by_reason = tells_reasons(&self.net_dm);
-        let spot = |pc: u64, name: &str| (pc, by_reason.then(|| Arc::from(name)));
-        let of = |total: &DropTotal| spot_of(&total.place, by_reason);
-        let sums = |totals: &[DropTotal]| -> Vec<(Spot, u64)> {
+        let by_reason = reports_reasons(&self.net_dm);
+        let key = |pc: u64, name: &str| (pc, by_reason.then(|| Arc::from(name)));
+        let of = |total: &DropTotal| join_key(&total.place, by_reason);
+        let sums = |totals: &[DropTotal]| -> Vec<(JoinKey, u64)> {
             totals.iter().map(|total| (of(total), total.packets)).collect()
         };
         let mut evidence = self.evidence();
         let mut counts = side_by_side(sums(&self.ebpf), sums(&self.net_dm));
         if let Some(union) = union {
-            let mut joined: HashMap<Spot, Joined, RandomState> = HashMap::default();
-            for (site, hearing) in union.account().sites() {
+            let mut joined: HashMap<JoinKey, Joined, RandomState> = HashMap::default();
+            for (site, counts) in union.account().sites() {
                 let name = site.reason.map_or("", |number| union.reason(number));
-                let sum = joined.entry(spot(site.pc, name)).or_default();
-                sum.both += hearing.both;
-                sum.too_few_bytes += hearing.too_few_bytes;
-                sum.no_mac_header += hearing.no_mac_header;
+                let sum = joined.entry(key(site.pc, name)).or_default();
+                sum.both += counts.both;
+                sum.too_few_bytes += counts.too_few_bytes;
+                sum.no_mac_header += counts.no_mac_header;
             }
             self.refine(&mut counts, &joined, &union.ledger(), union.account().beyond().packets() == 0);
-            for (spot, sum) in joined {
-                evidence.sites.entry(spot).or_default().no_mac_header += sum.no_mac_header;
+            for (key, sum) in joined {
+                evidence.sites.entry(key).or_default().no_mac_header += sum.no_mac_header;
             }
         }
-        let mut places: HashMap<Spot, Arc<Place>, RandomState> = HashMap::default();
+        let mut places: HashMap<JoinKey, Arc<Place>, RandomState> = HashMap::default();
         for total in self.ebpf.iter().chain(&self.net_dm) {
-            let spot = of(total);
-            let site = evidence.sites.entry(spot.clone()).or_default();
+            let key = of(total);
+            let site = evidence.sites.entry(key.clone()).or_default();
             self.know(site, &total.place);
-            places.entry(spot).or_insert_with(|| Arc::clone(&total.place));
+            places.entry(key).or_insert_with(|| Arc::clone(&total.place));
         }
-        for (spot, packets) in sums(&self.opening) {
-            evidence.sites.entry(spot).or_default().while_net_dm_off += packets;
+        for (key, packets) in sums(&self.opening) {
+            evidence.sites.entry(key).or_default().while_net_dm_off += packets;
         }
-        for (spot, packets) in since(sums(&self.ebpf), sums(&self.closing)) {
-            evidence.sites.entry(spot).or_default().since_last_alert += packets;
+        for (key, packets) in since(sums(&self.ebpf), sums(&self.closing)) {
+            evidence.sites.entry(key).or_default().since_last_alert += packets;
         }
         for ((pc, name), packets) in &late.0 {
-            evidence.sites.entry(spot(*pc, name.as_deref().unwrap_or(""))).or_default().while_ebpf_off += packets;
+            evidence.sites.entry(key(*pc, name.as_deref().unwrap_or(""))).or_default().while_ebpf_off += packets;
         }
-        compare(counts, &evidence).named(|spot| places.get(&spot).map_or_else(|| nowhere(spot.0), Arc::clone))
+        compare(counts, &evidence).named(|key| places.get(&key).map_or_else(|| nowhere(key.0), Arc::clone))
     }
 
-    /// Where all single drops were told and joined, it is known how many both heard.
+    /// Sets the number of drops that both sources saw. The number is known where all events were reported and joined.
     fn refine(
         &self,
-        counts: &mut [(Spot, Counts)],
-        joined: &HashMap<Spot, Joined, RandomState>,
+        counts: &mut [(JoinKey, Counts)],
+        joined: &HashMap<JoinKey, Joined, RandomState>,
         union: &DedupeLedger,
         is_whole: bool,
     ) {
@@ -103,8 +104,8 @@ impl Material {
         if !(all_records && none_given_up && is_whole) {
             return;
         }
-        for (spot, counts) in counts {
-            let sum = joined.get(spot).copied().unwrap_or_default();
+        for (key, counts) in counts {
+            let sum = joined.get(key).copied().unwrap_or_default();
             counts.both = (sum.too_few_bytes == 0).then_some(sum.both);
         }
     }
@@ -123,7 +124,7 @@ impl Material {
         }
     }
 
-    fn evidence(&self) -> Evidence<Spot> {
+    fn evidence(&self) -> Evidence<JoinKey> {
         let Self { ebpf_ledger, net_dm_ledger, mode, .. } = self;
         Evidence {
             mode: *mode,
@@ -142,7 +143,7 @@ impl Material {
     }
 }
 
-/// What joining told of one spot.
+/// Sums of the joined drops with one key.
 #[derive(Clone, Copy, Default)]
 struct Joined {
     both: u64,
@@ -150,10 +151,10 @@ struct Joined {
     too_few_bytes: u64,
 }
 
-/// What came since an earlier reading.
-fn since(now: Vec<(Spot, u64)>, before: Vec<(Spot, u64)>) -> impl Iterator<Item = (Spot, u64)> {
+/// Counts that came since an earlier reading.
+fn since(now: Vec<(JoinKey, u64)>, before: Vec<(JoinKey, u64)>) -> impl Iterator<Item = (JoinKey, u64)> {
     let counts = side_by_side(now, before);
-    counts.into_iter().map(|(spot, counts)| (spot, counts.ebpf.saturating_sub(counts.net_dm)))
+    counts.into_iter().map(|(key, counts)| (key, counts.ebpf.saturating_sub(counts.net_dm)))
 }
 
 fn nowhere(address: u64) -> Arc<Place> {

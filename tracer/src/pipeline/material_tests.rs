@@ -26,10 +26,10 @@ fn total(place: &Arc<Place>, packets: u64) -> DropTotal {
 }
 
 fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
-    let told: u64 = ebpf.iter().map(|total| total.packets).sum();
-    let events = EventLedger { delivered: told, ..EventLedger::default() };
+    let packets: u64 = ebpf.iter().map(|total| total.packets).sum();
+    let events = EventLedger { delivered: packets, ..EventLedger::default() };
     Material {
-        ebpf_ledger: EbpfLedger { accounted: told, missed: 0, events: Some(events), ..EbpfLedger::default() },
+        ebpf_ledger: EbpfLedger { accounted: packets, missed: 0, events: Some(events), ..EbpfLedger::default() },
         net_dm_ledger: NetDmLedger { tail_drops: Some(0), socket_drops: Some(0), ..NetDmLedger::default() },
         opening: vec![],
         closing: ebpf.clone(),
@@ -63,7 +63,7 @@ fn union(events: &[(Origin, DropEvent<'_>)]) -> Union {
     union
 }
 
-/// The first row's causes and sizes: not by `NET_DM`, not by the kernel program.
+/// Causes and sizes of the first row: drops not seen by `NET_DM`, and drops not seen by the kernel program.
 fn causes(comparison: &Comparison<Arc<Place>>) -> [Vec<(Cause, u64)>; 2] {
     let [one, other] = comparison.sites[0].gaps();
     [one, other].map(|gap| gap.explained.iter().map(|part| (part.cause, part.packets)).collect())
@@ -82,8 +82,8 @@ fn rows_of_interfaces_are_summed_up_by_place_and_reason() {
 fn single_drops_that_were_joined_show_what_equal_sums_hide() {
     let place = place(1, "core", "NO_SOCKET");
     let material = material(vec![total(&place, 2)], vec![total(&place, 2)]);
-    let heard = |number: u8| [number; 60];
-    let (one, two, three) = (heard(1), heard(2), heard(3));
+    let packet = |number: u8| [number; 60];
+    let (one, two, three) = (packet(1), packet(2), packet(3));
     let of = |bytes| event(&place, PacketStart::Mac, bytes);
     let union = union(&[
         (Origin::Ebpf, of(&one)),
@@ -94,7 +94,7 @@ fn single_drops_that_were_joined_show_what_equal_sums_hide() {
     assert_eq!(material.compare(None, &Late::default()).total.verdict, Verdict::Agree);
     let comparison = material.compare(Some(&union), &Late::default());
     assert_eq!((comparison.total.unexplained, comparison.total.verdict), (2, Verdict::Unexplained));
-    // Where records were lost, who heard what is not known.
+    // Where records were lost, the sources that saw a drop are not known.
     let lossy =
         EbpfLedger { events: Some(EventLedger { delivered: 1, ..EventLedger::default() }), ..material.ebpf_ledger };
     let comparison = Material { ebpf_ledger: lossy, ..material }.compare(Some(&union), &Late::default());
@@ -125,9 +125,9 @@ fn what_came_while_one_was_off_is_explained_by_that() {
 }
 
 #[test]
-fn summaries_that_were_not_sent_at_the_end_are_told_by_the_last_reading() {
+fn last_reading_explains_summaries_not_sent_at_the_end() {
     let known = place(1, "core", "NO_SOCKET");
-    let untold = Arc::new(Place {
+    let no_reason = Arc::new(Place {
         reason: Reason {
             value: Some(tracer_common::REASON_ABSENT),
             subsystem: "core".into(),
@@ -136,7 +136,7 @@ fn summaries_that_were_not_sent_at_the_end_are_told_by_the_last_reading() {
         .into(),
         ..(*known).clone()
     });
-    let mut summary = material(vec![total(&known, 10)], vec![total(&untold, 6)]);
+    let mut summary = material(vec![total(&known, 10)], vec![total(&no_reason, 6)]);
     summary.mode = NetDmMode::Summary;
     summary.closing = vec![total(&known, 7)];
     let comparison = summary.compare(None, &Late::default());
@@ -149,7 +149,7 @@ fn summaries_that_were_not_sent_at_the_end_are_told_by_the_last_reading() {
 }
 
 #[test]
-fn hardware_drops_are_not_covered_where_no_record_tells_them() {
+fn hardware_drops_without_records_are_not_covered_by_ebpf() {
     let trap = place(0, "hardware", "ttl_value_is_too_small");
     let comparison = material(vec![], vec![total(&trap, 5)]).compare(None, &Late::default());
     assert_eq!(causes(&comparison)[1], [(Cause::NotCoveredByEbpf, 5)]);
@@ -162,14 +162,14 @@ fn frames_of_xdp_are_not_covered_by_net_dm() {
     let xdp = Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*place(0, "xdp", "XDP_ABORTED")).clone() });
     let trap = place(0, "hardware", "ttl_value_is_too_small");
     for name in ["NOT_SPECIFIED", "ttl_value_is_too_small"] {
-        let mut told = (*trap).clone();
+        let mut packets = (*trap).clone();
         if name == "NOT_SPECIFIED" {
-            // As summary mode does, which tells no reasons.
+            // Summary mode reports no reasons.
             let value = Some(tracer_common::REASON_ABSENT);
-            told.reason = Reason { value, subsystem: "core".into(), name: name.into() }.into();
+            packets.reason = Reason { value, subsystem: "core".into(), name: name.into() }.into();
         }
-        let told = total(&Arc::new(told), 3);
-        let comparison = material(vec![total(&xdp, 5), total(&trap, 3)], vec![told]).compare(None, &Late::default());
+        let packets = total(&Arc::new(packets), 3);
+        let comparison = material(vec![total(&xdp, 5), total(&trap, 3)], vec![packets]).compare(None, &Late::default());
         assert_eq!(comparison.sites.len(), 2, "{name}");
         let explained: Vec<_> = comparison
             .sites

@@ -1,4 +1,4 @@
-//! From what sources yield to what sinks show.
+//! The steps between the backends and the sinks.
 
 pub mod account;
 pub mod dedupe;

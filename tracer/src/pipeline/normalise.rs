@@ -1,4 +1,4 @@
-//! Gives names to what backends count by number: reasons, sites in the kernel, interfaces, namespaces, times.
+//! Gives names to the numbers of the backends: drop reasons, drop sites, interfaces, namespaces, times.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -24,26 +24,26 @@ mod xdp;
 
 pub use net_dm::net_dm_event;
 
-/// Places kept by name; more than a kernel has at work at any time. Beyond it they are looked up anew.
+/// Largest number of places in the cache; no kernel uses more at a time. Beyond it, the cache is emptied.
 const MAX_PLACES: usize = 1 << 16;
 
-/// The names of this kernel, looked up once each.
+/// The names of this kernel, each looked up once.
 pub struct Normaliser {
     reasons: ReasonNames,
     symbols: Symbols,
     namespaces: Arc<Names>,
     clock: Clock,
-    /// With the names that were known at the drop: an interface may be renamed.
+    /// Places by key and by the names that were known at the drop, because an interface may be renamed.
     places: HashMap<(DropKey, PlaceNames), Arc<Place>, RandomState>,
-    /// Namespaces are told apart by cookies.
+    /// Namespaces are identified by cookies.
     has_cookies: bool,
-    /// Those of the drop monitor, whose keys are its own.
+    /// Places of the drop monitor, which has keys of its own.
     net_dm_places: HashMap<Key, Arc<Place>, RandomState>,
 }
 
 impl Normaliser {
-    /// With the kernel's names for reasons, and the names of namespaces that are known by now and later. Namespaces of the
-    /// kernel program's keys are cookies where the kernel has them, else inode numbers.
+    /// Takes the kernel's names of drop reasons, and the names of namespaces that are known now and later. Namespaces
+    /// in the kernel program's keys are cookies where the kernel has them, else inode numbers.
     pub fn new(reasons: ReasonNames, namespaces: Arc<Names>, has_cookies: bool) -> Self {
         Self {
             reasons,
@@ -56,13 +56,13 @@ impl Normaliser {
         }
     }
 
-    /// Follows steps of real time, and names that namespaces got since. To be called once an interval.
+    /// Updates the offset to real time and the names of namespaces. The caller calls this function once an interval.
     pub fn refresh(&mut self) {
         self.clock.refresh();
         self.places.retain(|_, place| place.netns_name.is_some() || place.netns == 0);
     }
 
-    /// Whether this process may not see the kernel's addresses, so that places have no symbols.
+    /// Whether the kernel hides its addresses from this process, so that drop sites have no symbols.
     pub fn hides_addresses(&self) -> bool {
         self.symbols.hidden().unwrap_or(true)
     }
@@ -70,7 +70,7 @@ impl Normaliser {
     /// Totals by place.
     pub fn totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
         let mut all: Vec<DropTotal> = Vec::with_capacity(totals.counts.len());
-        // A copy is one by its key or by its function: keys of one place.
+        // A drop is a copy by its key or by its function, so two keys may belong to one place.
         let mut copies = HashMap::<Arc<Place>, usize>::new();
         for (key, count) in &totals.counts {
             let place = self.place(key, count.names, |location| totals.traps.get(&location).copied());
@@ -96,7 +96,7 @@ impl Normaliser {
         }
     }
 
-    /// Totals of the drops of which only the reason is known.
+    /// Totals of the drops of which only the drop reason is known.
     pub fn overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
         let named = totals.overflow.iter().map(|(reason, count)| OverflowTotal {
             reason: reason.map(|reason| self.reasons.resolve(reason)),
@@ -106,7 +106,7 @@ impl Normaliser {
         named.collect()
     }
 
-    /// What was held back, by site.
+    /// Drops that the sampler held back, by drop site.
     pub fn held_back(&mut self, sites: Vec<(SiteKey, u64)>, trap: impl Fn(u64) -> Option<TrapNames>) -> Vec<HeldBack> {
         let named = sites.into_iter().map(|(site, records)| {
             let kind = u8::try_from(site.kind).unwrap_or_default();
@@ -117,7 +117,7 @@ impl Normaliser {
         named.collect()
     }
 
-    /// One drop as an event. `place` is where [`Normaliser::place`] puts it.
+    /// Converts a report into an event. `place` comes from [`Normaliser::place`].
     pub fn event<'e>(&self, report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {
         DropEvent {
             timestamp: self.clock.real(report.header.timestamp_ns),
@@ -130,8 +130,7 @@ impl Normaliser {
         }
     }
 
-    /// Where and why, by name, from the numbers of the kernel program. `trap` gives the names of a devlink trap by its
-    /// location.
+    /// Resolves the names of the kernel program's numbers. `trap` returns the names of a devlink trap by its location.
     pub fn place(
         &mut self,
         key: &DropKey,

@@ -1,4 +1,4 @@
-//! Single drops summed up by place, as totals.
+//! Sums events by place.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use foldhash::fast::RandomState;
 use crate::domain::event::{DropEvent, DropTotal, Origin, Place};
 use crate::domain::report::OverflowTotal;
 
-/// Places that are told apart.
+/// Largest number of places that are counted separately.
 const MAX_PLACES: usize = 1 << 16;
 
 /// Sums by place.
 #[derive(Default)]
 pub struct Tally {
     totals: HashMap<Arc<Place>, DropTotal, RandomState>,
-    /// Drops at places that found no room, and bytes of them.
+    /// Packets and bytes of the drops whose place found no room.
     beyond: (u64, u64),
 }
 
 impl Tally {
-    /// Adds a drop.
+    /// Adds an event.
     pub fn add(&mut self, event: &DropEvent<'_>) {
         let bytes = u64::from(event.length);
         if let Some(total) = self.totals.get_mut(event.place) {
@@ -44,7 +44,7 @@ impl Tally {
         }
     }
 
-    /// What was summed up: by place, and what found no room.
+    /// Returns the totals by place, and the totals of the drops that found no room.
     pub fn into_totals(self) -> (Vec<DropTotal>, Vec<OverflowTotal>) {
         let (packets, bytes) = self.beyond;
         let beyond = (packets > 0).then_some(OverflowTotal { reason: None, packets, bytes: Some(bytes) });

@@ -1,4 +1,4 @@
-//! A session of two backends: what joins them, and what is known of where they differ.
+//! The parts of a session that only two backends have: their join, and the evidence about their differences.
 
 use anyhow::Result;
 
@@ -12,22 +12,22 @@ use crate::pipeline::material::Material;
 use crate::pipeline::union::Union;
 
 impl Session {
-    /// Leading bytes that the kernel program's records have of each packet.
+    /// Leading bytes of each packet in the kernel program's records.
     pub fn captured(&self) -> usize {
         self.running.ebpf().map_or(0, |ebpf| ebpf.captured)
     }
 
-    /// The account of joining two sources; none where one listens, or none are joined.
+    /// The ledger of the join of two sources; absent where one source runs, or the sources are not joined.
     pub fn union_ledger(&self) -> Option<DedupeLedger> {
         self.union().map(Union::ledger)
     }
 
-    /// What joins both sources, if they are joined.
+    /// The join of both sources, if they are joined.
     pub fn union(&self) -> Option<&Union> {
         self.running.both()?.union.as_ref()
     }
 
-    /// What both sources counted, to be compared; none where not both listen. To be called after [`Session::stop`].
+    /// The counts of both sources, for a comparison; absent where only one source runs. Called after [`Session::stop`].
     pub fn comparable(&mut self) -> Result<Option<Material>> {
         let Self { running, normaliser, .. } = self;
         let Some(Both { ebpf, net_dm, opening, closing, .. }) = running.both_mut() else { return Ok(None) };
@@ -51,18 +51,18 @@ impl Session {
         }))
     }
 
-    /// Up to when all that the backends reported has been given.
+    /// Time up to which the session has passed on all reports of the backends.
     pub(super) fn settled(&self) -> Moment {
         let [records, alerts] = self.read_at;
         records.min(alerts)
     }
 
-    /// The time since the start, as the union has it.
+    /// The time since the start, by the union's clock.
     pub(super) fn now(&self) -> Moment {
         Moment(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Notes what the kernel program has counted before the drop monitor is stopped.
+    /// Keeps the kernel program's totals before the drop monitor is stopped.
     pub(super) fn mark_closing(&mut self) {
         if let Some(both) = self.running.both_mut() {
             both.closing = both.ebpf.source.totals().ok().cloned();

@@ -1,4 +1,4 @@
-//! The capture backends, best first: each is tried where the one above it is not available.
+//! The capture backends in the fallback order: each is tried where the one above it is not available.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use crate::backend::net_dm::AlertMode;
 /// One capture backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureBackend {
-    /// The BPF program on `kfree_skb`, attached so.
+    /// The BPF program on `kfree_skb`, attached in this mode.
     Ebpf(Mode),
     /// The kernel's drop monitor, in this mode.
     NetDm(AlertMode),
-    /// What the kernel counts by itself.
+    /// The kernel's own counters.
     Counters,
-    /// The kernel program and the drop monitor at once. Not in the fallback order: it is taken where it is asked for.
+    /// The kernel program and the drop monitor at once. It is not in the fallback order: it is used only on request.
     Both(Mode, AlertMode),
 }
 
 impl CaptureBackend {
-    /// All of them, best first.
+    /// The fallback order, best first.
     pub const FALLBACK_ORDER: [Self; 5] = [
         Self::Ebpf(Mode::TpBtf),
         Self::Ebpf(Mode::RawTracepoint),
@@ -28,7 +28,7 @@ impl CaptureBackend {
         Self::Counters,
     ];
 
-    /// The source, as in JSON.
+    /// The source's name in JSON.
     pub const fn source(self) -> &'static str {
         match self {
             Self::Ebpf(_) => "ebpf",
@@ -38,7 +38,7 @@ impl CaptureBackend {
         }
     }
 
-    /// How it listens, as in JSON.
+    /// The mode's name in JSON.
     pub const fn mode(self) -> &'static str {
         match self {
             Self::Ebpf(mode) => mode.name(),
@@ -51,7 +51,7 @@ impl CaptureBackend {
         }
     }
 
-    /// What it loses against the best.
+    /// The facts that the backend lacks, compared with the best one.
     pub const fn loses(self) -> &'static str {
         match self {
             Self::Ebpf(Mode::RawTracepoint) | Self::Both(Mode::RawTracepoint, _) => {
@@ -70,8 +70,8 @@ impl CaptureBackend {
         }
     }
 
-    /// Whether it tells single drops, and not only sums.
-    pub fn tells_single_drops(self) -> bool {
+    /// Whether the backend reports single drops, and not only sums.
+    pub fn reports_single_drops(self) -> bool {
         !matches!(self, Self::NetDm(AlertMode::Summary) | Self::Counters | Self::Both(_, AlertMode::Summary))
     }
 }
@@ -85,13 +85,13 @@ impl fmt::Display for CaptureBackend {
 /// A backend that is not available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
-    /// Which.
+    /// The backend.
     pub backend: CaptureBackend,
-    /// Why, and what can be done about it.
+    /// The cause, and the remedy where one is known.
     pub cause: String,
 }
 
-/// Backends that are not available, in the order in which they were tried: shown with each cause once.
+/// Backends that are not available, in the order in which they were tried. Each cause is shown once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnavailableBackends(pub Vec<Unavailable>);
 
@@ -107,7 +107,7 @@ impl fmt::Display for UnavailableBackends {
     }
 }
 
-/// No backend works that might have been taken.
+/// None of the wanted backends is available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct NoneAvailable(pub UnavailableBackends);
 
@@ -117,7 +117,7 @@ impl fmt::Display for NoneAvailable {
             both if both.iter().all(|each| matches!(each.backend, CaptureBackend::Both(..))) => {
                 write!(formatter, "both backends cannot run at once here; `--source auto` takes one\n{}", self.0)
             }
-            // Only one was wanted: no word about others.
+            // Only one backend was wanted, so no other is named.
             [only] => formatter.write_str(&only.cause),
             _ => write!(formatter, "no capture backend works here (`droptrace doctor` reports more)\n{}", self.0),
         }
@@ -142,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn the_only_way_that_was_wanted_is_told_without_the_others() {
+    fn cause_of_the_only_wanted_backend_has_no_prefix() {
         assert_eq!(NoneAvailable(unavailable(&["no rights"])).to_string(), "no rights");
         let all = NoneAvailable(unavailable(&["one", "two"])).to_string();
         assert!(all.ends_with("\nebpf tp_btf: one\nebpf raw_tracepoint: two"), "{all}");
     }
 
     #[test]
-    fn who_wanted_both_is_told_of_one() {
+    fn unavailable_both_suggests_source_auto() {
         let backend = CaptureBackend::Both(Mode::TpBtf, AlertMode::Packet);
         let text = NoneAvailable(UnavailableBackends(vec![Unavailable { backend, cause: "no such family".into() }]))
             .to_string();
@@ -157,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn single_drops_are_told_by_the_first_three() {
-        let tells = CaptureBackend::FALLBACK_ORDER.map(CaptureBackend::tells_single_drops);
-        assert_eq!(tells, [true, true, true, false, false]);
+    fn first_three_backends_report_single_drops() {
+        let reports = CaptureBackend::FALLBACK_ORDER.map(CaptureBackend::reports_single_drops);
+        assert_eq!(reports, [true, true, true, false, false]);
     }
 }

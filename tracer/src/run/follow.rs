@@ -1,4 +1,4 @@
-//! The one loop of all runs: what the backends report goes batch by batch through names and the join to the consumer.
+//! The loop of all runs: each batch of the backends' reports goes through names and the join to the consumer.
 
 use std::future::{Future, pending};
 use std::io;
@@ -16,65 +16,66 @@ use crate::domain::event::{DropEvent, Origin};
 use crate::pipeline::normalise::net_dm_event;
 use crate::pipeline::union::Union;
 
-/// Drops between two looks at what ends a run.
+/// Largest number of drops between two checks for the end of the run.
 const BATCH: u64 = 1024;
 
-/// What a run's drops go to.
+/// The consumer of a run's drops.
 ///
-/// All methods do nothing by default: a consumer has those of what it is for.
+/// All methods do nothing by default; a consumer implements the ones that it needs.
 pub trait Consumer {
-    /// How many more drops are wanted; the run ends with the last one.
+    /// Number of further drops that the consumer wants; the run ends with the last one.
     fn wanted(&self) -> u64 {
         u64::MAX
     }
 
-    /// Takes one drop. After an error no further drop is given; they are counted all the same.
+    /// Takes one drop. After an error the consumer receives no further drop, but all drops are counted.
     fn event(&mut self, _event: &DropEvent<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    /// The drops that follow are read at `now`, and all that were settled before `settled` have been given.
+    /// Called before drops that are read at `now`. The consumer has received all drops that were settled before
+    /// `settled`.
     fn reading(&mut self, _now: Moment, _settled: Moment) {}
 
-    /// No more drops are there at the moment.
+    /// Called when no more drops are there at the moment.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// How often [`tick`](Self::tick) is called; none for never.
+    /// Interval of the calls of [`tick`](Self::tick); absent for no calls.
     fn interval(&self) -> Option<Duration> {
         None
     }
 
-    /// An interval has passed.
+    /// Called after each interval.
     fn tick(&mut self, _session: &mut Session) -> Result<()> {
         Ok(())
     }
 
-    /// Waits for what else the consumer has to do, and does it. Is given up and called anew whenever something else comes
-    /// first; afterwards the interval is asked for again.
+    /// Waits for the consumer's other work, and does it. The future is dropped and called again whenever another event
+    /// comes first; after its end, the interval is read again.
     fn other(&mut self) -> impl Future<Output = ()> {
         pending()
     }
 }
 
-/// Takes no drop: where only totals are wanted.
+/// A consumer that takes no drop, for runs that need only totals.
 pub struct TotalsOnly;
 
 impl Consumer for TotalsOnly {}
 
-/// What a session waits for.
+/// The event that a session waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wake {
     /// Records of the kernel program may be there.
     Records,
-    /// The drop monitor has something to do.
+    /// The drop monitor has an event.
     NetDm(net_dm::Wake),
     /// A second has passed.
     Clock,
 }
 
-/// Runs until `stop` ends it, or the consumer has all that it wants.
+/// Runs until `stop` ends the run, or the consumer has all drops that it wants.
 pub async fn follow(session: &mut Session, stop: &mut Stop, consumer: &mut impl Consumer) -> Result<()> {
     let mut interval = consumer.interval();
     let mut ticks = interval.map(every);
@@ -114,7 +115,7 @@ async fn tick(ticks: &mut Option<Interval>) {
 }
 
 impl Session {
-    /// Waits until there is something to do. May be given up at any time.
+    /// Waits for the next event. The future may be dropped at any time.
     async fn ready(&mut self) -> Result<Wake> {
         let Self { running, clock, .. } = self;
         let Parts { ebpf, net_dm, .. } = running.parts();
@@ -126,10 +127,10 @@ impl Session {
         }
     }
 
-    /// Does what the session woke up for.
+    /// Handles the event that the session woke up for.
     async fn answer(&mut self, wake: Wake, consumer: &mut impl Consumer) -> Result<()> {
         match wake {
-            // Where both report, each has its turn whichever woke.
+            // Where both backends report, each is read, whichever woke the session.
             Wake::Records | Wake::NetDm(net_dm::Wake::Alerts) => self.read(consumer)?,
             Wake::NetDm(net_dm::Wake::CheckDue) => {
                 if let Some(NetDm { source, .. }) = self.running.parts().net_dm {
@@ -140,7 +141,7 @@ impl Session {
                 self.normaliser.refresh();
                 let Parts { ebpf, counters, .. } = self.running.parts();
                 if let Some(Ebpf { source, .. }) = ebpf {
-                    // Frees the kernel program's room for keys, also where nobody looks at the totals before the end.
+                    // Frees the kernel program's room for keys, even where no consumer reads the totals before the end.
                     source.totals()?;
                 }
                 if let Some(counters) = counters {
@@ -151,7 +152,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads a batch of each backend and gives it to the consumer.
+    /// Reads a batch of each backend and passes it to the consumer.
     fn read(&mut self, consumer: &mut impl Consumer) -> Result<()> {
         consumer.reading(self.now(), self.settled());
         let (now, limit) = (self.now(), BATCH.min(consumer.wanted()));
@@ -171,7 +172,7 @@ impl Session {
         Ok(())
     }
 
-    /// The way of a drop from the kernel program's ring buffer: record, names, join, consumer.
+    /// Passes drops from the kernel program's ring buffer to the consumer: record, names, join, consumer.
     fn read_records(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) {
         let Self { running, normaliser, .. } = self;
         let Parts { ebpf: Some(ebpf), mut union, .. } = running.parts() else { return };
@@ -184,7 +185,7 @@ impl Session {
         }
     }
 
-    /// The way of a drop from the drop monitor's messages: alert, names, join, consumer.
+    /// Passes drops from the drop monitor's messages to the consumer: alert, names, join, consumer.
     fn read_alerts(
         &mut self,
         now: Moment,
@@ -203,8 +204,9 @@ impl Session {
         read
     }
 
-    /// Gives what has waited long enough for the other backend: by the time at which both were last read to their end.
-    /// The first drop of a run waits for names to be looked up, which can take longer than any drop should wait.
+    /// Passes on the drops that have waited long enough for the other backend, by the time at which both backends were
+    /// last read to their end. The first drop of a run waits for the look-up of names, which can take longer than any
+    /// drop should wait.
     fn settle(&mut self, now: Moment, are_read: [bool; 2], outlet: &mut Outlet<'_, impl Consumer>) {
         for (read_at, is_read) in self.read_at.iter_mut().zip(are_read) {
             if is_read {
@@ -218,10 +220,11 @@ impl Session {
         }
     }
 
-    /// Stops the backends, and gives what is still there: what is read from now on is final.
+    /// Stops the backends, and passes on the remaining drops. Their totals are final.
     ///
-    /// Of two, the drop monitor goes on for a moment after the kernel program, so that it reports all that the latter
-    /// counted; in summary mode it goes first, for that moment is longer than a second and has no times of drops.
+    /// Of two backends, the drop monitor runs for a moment longer than the kernel program, so that it reports all drops
+    /// that the kernel program counted. In summary mode it stops first, because that moment is longer than a second and
+    /// summaries have no times of drops.
     pub async fn stop(&mut self, consumer: &mut impl Consumer) -> Result<()> {
         consumer.reading(self.now(), self.settled());
         let monitor_first = self.running.net_dm().is_some_and(|it| it.source.mode() == AlertMode::Summary);
@@ -232,12 +235,12 @@ impl Session {
             stopped = self.stop_monitor(&mut outlet).await;
         }
         let detached = self.running.parts().ebpf.map_or(Ok(()), |ebpf| ebpf.source.detach());
-        let listened = self.started.elapsed();
+        let duration = self.started.elapsed();
         if !monitor_first {
             stopped = self.stop_monitor(&mut outlet).await;
         }
         let read = self.running.parts().counters.map_or(Ok(()), Counters::read);
-        self.listened = Some(listened);
+        self.duration = Some(duration);
         self.finish(&mut outlet);
         let shown = outlet.result;
         self.has_failed |= shown.is_err();
@@ -247,7 +250,7 @@ impl Session {
         Ok(shown?)
     }
 
-    /// Gives the records that are left, as many as are wanted, and what waits for the other backend.
+    /// Passes on the remaining records, as many as the consumer wants, and the drops that wait for the other backend.
     fn finish(&mut self, outlet: &mut Outlet<'_, impl Consumer>) {
         let now = self.now();
         loop {
@@ -289,7 +292,8 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the alerts that are left: of a monitor that others let run on, one more batch, because more go on to come.
+    /// Reads the remaining alerts. If other processes keep the monitor running, further alerts arrive without end: then
+    /// one more batch is read.
     fn read_rest(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {
         loop {
             self.read_alerts(self.now(), BATCH, outlet)?;
@@ -301,7 +305,7 @@ impl Session {
     }
 }
 
-/// Waits for records, where there may be some.
+/// Waits for records, if the kernel program sends any.
 async fn records(ebpf: Option<&mut Ebpf>) -> io::Result<()> {
     match ebpf {
         Some(Ebpf { ring: Some(_), has_more: true, .. }) => {
@@ -313,7 +317,7 @@ async fn records(ebpf: Option<&mut Ebpf>) -> io::Result<()> {
     }
 }
 
-/// Waits for the drop monitor, where it runs.
+/// Waits for the drop monitor, if it runs.
 async fn alerts(net_dm: Option<&mut NetDm>) -> Result<net_dm::Wake, net_dm::Error> {
     match net_dm {
         Some(NetDm { source, .. }) => source.ready().await,
@@ -321,10 +325,10 @@ async fn alerts(net_dm: Option<&mut NetDm>) -> Result<net_dm::Wake, net_dm::Erro
     }
 }
 
-/// The consumer, until it fails.
+/// The consumer, and the error that it failed with.
 struct Outlet<'c, C> {
     consumer: &'c mut C,
-    /// It failed before.
+    /// The consumer failed in an earlier batch.
     has_failed: bool,
     result: io::Result<()>,
 }
@@ -340,7 +344,8 @@ impl<'c, C: Consumer> Outlet<'c, C> {
         }
     }
 
-    /// Gives what `origin` reported at `now`: at once, or where two backends are joined, what is settled by it.
+    /// Passes on a drop that `origin` reported at `now`: at once, or where two backends are joined, the drops that it
+    /// settles.
     fn join(&mut self, union: Option<&mut Union>, now: Moment, origin: Origin, event: &DropEvent<'_>) {
         match union {
             Some(union) => {
@@ -351,7 +356,7 @@ impl<'c, C: Consumer> Outlet<'c, C> {
         }
     }
 
-    /// Gives the drops that are settled. All of them are counted, also after the consumer has failed.
+    /// Passes on the settled drops. All of them are counted, even after the consumer has failed.
     fn settled(&mut self, union: &mut Union) {
         while let Some(event) = union.next_settled() {
             self.give(&event);

@@ -1,4 +1,5 @@
-//! One run: its backend, the names of this kernel, the loop in which drops go to their consumer, and what ends it.
+//! One run: its backend, the names of this kernel, the loop that passes drops to their consumer, and the end of the
+//! run.
 
 mod both;
 mod fallback;
@@ -27,27 +28,27 @@ use crate::pipeline::normalise::Normaliser;
 use crate::pipeline::union::unite;
 use running::{Ebpf, NetDm, Parts, Running};
 
-/// How often what moves slowly is looked after: backends of real time, the kernel program's totals, the kernel's own counters.
+/// Interval of slow tasks: real time for the backends, the kernel program's totals, the kernel's own counters.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A backend that runs, and what its numbers mean.
+/// A running backend, and the names of its numbers.
 pub struct Session {
     backend: CaptureBackend,
-    /// Those that were tried before.
+    /// The backends that were tried before.
     unavailable: UnavailableBackends,
     running: Running,
-    /// When the kernel program's records and the drop monitor's alerts were all read last.
+    /// Times at which the kernel program's records and the drop monitor's alerts were last read to their end.
     read_at: [Moment; 2],
     /// The consumer failed, and gets no more drops.
     has_failed: bool,
     normaliser: Normaliser,
-    /// Ends with the session.
+    /// The watcher ends with the session.
     _namespaces: Option<Watcher>,
     host: Host,
     started_at: Timestamp,
     started: Instant,
-    /// Set when the sources were stopped.
-    listened: Option<Duration>,
+    /// Duration of the run; set when the sources were stopped.
+    duration: Option<Duration>,
     clock: Interval,
 }
 
@@ -62,17 +63,17 @@ impl Session {
         self.has_failed
     }
 
-    /// When the sources began to listen.
+    /// Time at which the sources started.
     pub const fn started_at(&self) -> Timestamp {
         self.started_at
     }
 
-    /// How long they have listened.
+    /// Duration of the run so far.
     pub fn duration(&self) -> Duration {
-        self.listened.unwrap_or_else(|| self.started.elapsed())
+        self.duration.unwrap_or_else(|| self.started.elapsed())
     }
 
-    /// The way that was taken: where others run the drop monitor, in their mode.
+    /// The backend of the session; where another process runs the drop monitor, with that process's mode.
     pub fn backend(&self) -> CaptureBackend {
         match (self.backend, self.running.net_dm()) {
             (CaptureBackend::Both(mode, _), Some(net_dm)) => CaptureBackend::Both(mode, net_dm.source.mode()),
@@ -81,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Better ways, and why they were refused.
+    /// The better backends that are not available, with their causes.
     pub const fn unavailable(&self) -> &UnavailableBackends {
         &self.unavailable
     }
@@ -103,7 +104,7 @@ impl Session {
             sources.push(source.report());
             let reported = normaliser.net_dm_totals(source.totals());
             if has_ebpf {
-                // What the kernel program counted without its place would count twice.
+                // Drops that the kernel program counted without their place would count twice.
                 drops = unite(drops, if overflow.is_empty() { reported } else { vec![] });
             } else {
                 drops = reported;
@@ -118,7 +119,7 @@ impl Session {
             host: self.host.clone(),
             started_at: self.started_at,
             duration: self.duration(),
-            is_final: self.listened.is_some(),
+            is_final: self.duration.is_some(),
             sources,
             drops,
             overflow,
@@ -126,7 +127,7 @@ impl Session {
         })
     }
 
-    /// The accounts of the sources.
+    /// The ledgers of the sources.
     pub fn source_reports(&mut self) -> Result<Vec<SourceReport>> {
         let mut reports = vec![];
         let Self { running, normaliser, .. } = self;
@@ -141,7 +142,7 @@ impl Session {
         Ok(reports)
     }
 
-    /// Says once that places have no names, and why.
+    /// Warns once that drop sites have no names, with the cause.
     pub fn warn_of_hidden_addresses(&self) {
         if !matches!(self.running, Running::Counters(_)) && self.normaliser.hides_addresses() {
             tracing::warn!(

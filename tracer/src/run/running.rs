@@ -1,4 +1,4 @@
-//! The backend that runs, or both of them at once.
+//! The running backend, or both of them.
 
 use crate::backend::batch::Batch;
 use crate::backend::counters::Counters;
@@ -6,7 +6,7 @@ use crate::backend::ebpf::{self, Drained, EbpfSource, RingReader, Totals};
 use crate::backend::net_dm::{self, NetDmSource};
 use crate::pipeline::union::Union;
 
-/// What runs.
+/// The running backend or backends.
 pub(super) enum Running {
     /// The kernel program.
     Ebpf(Box<Ebpf>),
@@ -24,9 +24,9 @@ pub(super) struct Ebpf {
     pub(super) ring: Option<RingReader>,
     pub(super) batch: Batch<ebpf::Report>,
     pub(super) drained: Drained,
-    /// Leading bytes of packets that records have; 0 where the kernel does not let them be read.
+    /// Leading bytes of packets in records; 0 where the kernel does not let the program read them.
     pub(super) captured: usize,
-    /// The last batch ended before the ring buffer was empty, or with it.
+    /// The last batch was full, so that more records may wait.
     pub(super) has_more: bool,
 }
 
@@ -36,19 +36,19 @@ pub(super) struct NetDm {
     pub(super) batch: Batch<net_dm::Report>,
 }
 
-/// Two backends, and what joins them.
+/// Two backends, and their join.
 pub(super) struct Both {
     pub(super) ebpf: Ebpf,
     pub(super) net_dm: NetDm,
-    /// Joins what both report of a drop; none where each is to be shown by itself.
+    /// Joins both backends' reports of a drop; absent where each report is shown by itself.
     pub(super) union: Option<Union>,
-    /// What the kernel program had counted when the drop monitor was on.
+    /// The kernel program's totals when the drop monitor started.
     pub(super) opening: Totals,
-    /// What it had counted when the drop monitor was about to be stopped.
+    /// The kernel program's totals just before the drop monitor stopped.
     pub(super) closing: Option<Totals>,
 }
 
-/// What there is of a running backend.
+/// The parts of a running backend.
 #[derive(Default)]
 pub(super) struct Parts<'a> {
     pub(super) ebpf: Option<&'a mut Ebpf>,

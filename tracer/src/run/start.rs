@@ -1,4 +1,4 @@
-//! Starts a session by the best way that works, and says why a better one does not.
+//! Starts a session with the first available backend, and warns of the better ones that are not available.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,37 +22,37 @@ use crate::netlink::absence::{self, Surroundings};
 use crate::pipeline::normalise::Normaliser;
 use crate::pipeline::union::{Union, UnionOptions};
 
-/// What a session is to do.
+/// Options of a session.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The ways that may be taken, best first.
+    /// The backends that may be used, best first.
     pub backends: Vec<CaptureBackend>,
-    /// Tell single drops; none for totals only.
+    /// Options of single drops; absent for totals only.
     pub events: Option<EventOptions>,
-    /// Count only this network namespace; none for all.
+    /// Count only this network namespace; absent for all namespaces.
     pub netns: Option<Arc<netns::Target>>,
     /// Count only this interface; 0 for all.
     pub ifindex: u32,
-    /// Room for keys in the kernel, for the time between two readings.
+    /// Number of aggregation keys in the kernel, for the time between two readings.
     pub map_entries: u32,
     /// Rows that are kept in this process's memory.
     pub max_rows: usize,
     /// Let the kernel program log.
     pub kernel_log: bool,
-    /// Where two sources tell single drops: how long a drop waits for the other one before it is shown; none to show
-    /// what each one tells by itself.
+    /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
+    /// show each source's reports by themselves.
     pub join: Option<Duration>,
 }
 
-/// What is known of the kernel before anything is tried.
+/// Facts about the kernel that are known before any backend is tried.
 struct Ground {
     facts: Facts,
     btf: Result<KernelBtf, BtfError>,
 }
 
 impl Session {
-    /// Starts to listen by the first of the backends that works, drops the rights that are needed no more, and warns of
-    /// what the backends above it were refused for. Must be called within a tokio runtime.
+    /// Starts the first available backend, drops the capabilities that are no longer needed, and warns of the backends
+    /// above it with their causes. The caller must be within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self> {
         let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
         let mut unavailable = UnavailableBackends::default();
@@ -94,14 +94,14 @@ impl Session {
             host: host(),
             started_at,
             started,
-            listened: None,
+            duration: None,
             clock: clock_ticks(),
         }
     }
 }
 
-/// Learns the names of namespaces while they last. To be called when capabilities are given up: the thread has those of
-/// its maker.
+/// Learns the names of namespaces while they exist. Called when capabilities are given up: the thread has those of its
+/// maker.
 fn watch(names: &Arc<Names>, source: &EbpfSource) -> Option<Watcher> {
     let watcher = Watcher::start(Arc::clone(names), source.namespace_question());
     watcher.inspect_err(|error| tracing::warn!("network namespaces are shown without names: {error}")).ok()
@@ -116,7 +116,7 @@ fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
 
 async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Running> {
     ensure!(
-        backend.tells_single_drops() || options.events.is_none(),
+        backend.reports_single_drops() || options.events.is_none(),
         "this backend reports counts only, and no single drops"
     );
     Ok(match backend {
@@ -134,14 +134,15 @@ async fn start_both(mode: ebpf::Mode, alerts: AlertMode, options: &Options, grou
          --source ebpf can filter"
     );
     let mut ebpf = start_ebpf(mode, options, ground)?;
-    // Later than the kernel program, and stopped earlier or after a last look: it reports no more than that.
+    // The drop monitor starts after the kernel program, and stops before it or after a last reading, so it reports no
+    // more than the kernel program.
     let net_dm = start_net_dm(alerts, options).await?;
     let opening = ebpf.source.totals()?.clone();
     let union = union(&ebpf, options);
     Ok(Both { ebpf, net_dm, union, opening, closing: None })
 }
 
-/// What joins single drops, where they are reported and it is wanted.
+/// The join of single drops, where they are reported and the options ask for it.
 fn union(ebpf: &Ebpf, options: &Options) -> Option<Union> {
     let (events, wait) = (options.events.as_ref()?, options.join?);
     Some(Union::new(UnionOptions { captured: ebpf.captured, kept: events.snaplen as usize, wait }))
@@ -192,7 +193,7 @@ async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDm> {
     Ok(NetDm::new(source))
 }
 
-/// Says why there is no drop monitor, if there is none.
+/// The error with the reason why the kernel has no drop monitor, if that is the cause.
 pub(crate) fn explained(error: net_dm::Error) -> anyhow::Error {
     match error {
         net_dm::Error::Netlink(netlink::Error::NoFamily { name }) => {

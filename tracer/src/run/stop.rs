@@ -1,4 +1,4 @@
-//! What ends a run.
+//! The end of a run.
 
 use std::future::pending;
 use std::io;
@@ -15,20 +15,20 @@ use tokio::time::Instant;
 
 use crate::render::output::{Output, end_flag};
 
-/// What ends a run: Ctrl-C, a request to terminate, a terminal that is closed, or the time that it was given.
+/// Events that end a run: Ctrl-C, a request to terminate, a terminal that is closed, or the end of its duration.
 pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
-    /// None where the caller has other use for it, or whoever started the run wants it ignored (`nohup`).
+    /// SIGHUP; absent where the caller handles it, or the parent process ignores it (`nohup`).
     hangup: Option<Signal>,
-    /// Where results go, if that has a reader who may go: a pipe, a socket, a terminal.
+    /// The output, if it has a reader that may go away: a pipe, a socket, a terminal.
     output: Option<AsyncFd<OwnedFd>>,
     deadline: Option<Instant>,
     duration: Option<Duration>,
 }
 
 impl Stop {
-    /// Catches the signals from now on; the time runs from [`Stop::start_clock`] on.
+    /// Catches the signals from now on; the duration starts with [`Stop::start_clock`].
     pub fn new(duration: Option<Duration>) -> Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
         let hangup = if is_ignored(SignalKind::hangup()) { None } else { Some(SignalKind::hangup()) };
@@ -45,10 +45,10 @@ impl Stop {
         })
     }
 
-    /// Ends also when nobody reads `output` any more, even while there is nothing to write.
+    /// Ends the run also when `output` has lost its reader, even while there is no output to write.
     #[must_use]
     pub fn while_read(self, output: &Output) -> Self {
-        // The kernel has no events of a file, nor of /dev/null: nobody reads them whom they are written for.
+        // The kernel has no events of a file, nor of /dev/null, which have no reader that could go away.
         Self { output: output.handle().and_then(watched).ok(), ..self }
     }
 
@@ -58,9 +58,9 @@ impl Stop {
         Self { hangup: None, ..self }
     }
 
-    /// The time begins to run.
+    /// Starts the duration of the run.
     pub fn start_clock(&mut self) {
-        // A time beyond what the clock can tell is no end at all.
+        // A time beyond the clock's range is no end at all.
         self.deadline = self.duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
@@ -90,52 +90,53 @@ async fn elapsed(deadline: Option<Instant>) {
     }
 }
 
-/// Of a pipe that nobody reads the kernel tells an error, of a socket or a terminal that it is hung up, whatever is asked for.
-/// A socket may tell that it has something to read as well.
+/// Events to wait for. For a pipe without a reader the kernel reports an error, for a socket or a terminal a hang-up,
+/// whatever the program asks for. A socket may also report that it can be read.
 const ASKED: Interest = Interest::READABLE.add(Interest::ERROR);
 
-/// A reader that only reads is looked for so often.
+/// Interval of the checks of a reader that only reads.
 const LOOK: Duration = Duration::from_millis(500);
 
 fn watched(output: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    #[expect(unsafe_code, reason = "whoever hands over a descriptor must keep it open")]
-    // SAFETY: the descriptor is owned, and lives as long as what it is handed to.
+    #[expect(unsafe_code, reason = "the caller must keep the descriptor open")]
+    // SAFETY: the descriptor is owned, and lives as long as the value that it is passed to.
     let watched = unsafe { AsyncFd::register_with_interest(output, ASKED) };
     Ok(watched?)
 }
 
-/// Waits until nobody reads it.
+/// Waits until `output` has no reader.
 async fn unread(output: Option<&AsyncFd<OwnedFd>>) {
     let Some(output) = output else { return pending().await };
     loop {
-        // Where there are no events any more, writing shows it.
-        let Ok(mut told) = output.ready(ASKED).await else { return pending().await };
+        // Without events, writing shows the loss of the reader.
+        let Ok(mut ready) = output.ready(ASKED).await else { return pending().await };
         if is_unread(output.get_ref()) {
             return;
         }
-        if told.ready().is_read_closed() {
-            // It sends nothing more, but still reads: the kernel will tell that from now on, whether it goes or not.
+        if ready.ready().is_read_closed() {
+            // The peer sends no more data, but still reads: the kernel reports that from now on, whether the peer goes
+            // away or not.
             while !is_unread(output.get_ref()) {
                 tokio::time::sleep(LOOK).await;
             }
             return;
         }
-        told.clear_ready();
+        ready.clear_ready();
     }
 }
 
-/// Whether it is a pipe or a socket whose reader has gone.
+/// Whether `output` is a pipe or a socket whose reader has gone away.
 fn is_unread(output: &OwnedFd) -> bool {
     let mut asked = [PollFd::new(output, PollFlags::empty())];
-    let told = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-    told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    let ready = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    ready.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Whether this process was started with the signal ignored, and has not caught it since.
 fn is_ignored(kind: SignalKind) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    #[expect(unsafe_code, reason = "neither std nor rustix tells what becomes of a signal")]
-    // SAFETY: nothing is changed, and the kernel fills in all of the structure where it does not fail.
+    #[expect(unsafe_code, reason = "neither std nor rustix shows the action of a signal")]
+    // SAFETY: the call changes nothing, and the kernel fills in all of the structure where it does not fail.
     unsafe {
         libc::sigaction(kind.as_raw_value(), std::ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
@@ -155,7 +156,7 @@ mod tests {
         Stop::new(None).unwrap().while_read(&output)
     }
 
-    /// Whether it ends while so much else goes on.
+    /// Whether `stop` ends while many other tasks go on.
     async fn ends(stop: &mut Stop) -> bool {
         tokio::select! {
             biased;
@@ -193,7 +194,7 @@ mod tests {
         let mut stop = stop(writer);
         reader.shutdown(std::net::Shutdown::Write).unwrap();
         assert!(!ends(&mut stop).await);
-        // One and the same wait goes on until it goes.
+        // The same wait goes on until the reader goes away.
         let waits = async { tokio::time::timeout(Duration::from_secs(30), stop.wait()).await.unwrap() };
         let goes = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn signals_are_not_ignored_unless_asked_for() {
         assert!(!is_ignored(SignalKind::user_defined1()));
-        // std ignores it in each program, so that writing to a closed pipe is an error.
+        // std ignores SIGPIPE in each program, so that writing to a closed pipe is an error.
         assert!(is_ignored(SignalKind::pipe()));
     }
 }

@@ -1,4 +1,4 @@
-//! Sinks show what was counted and seen; they change nothing of it. One folder or file a format.
+//! Sinks show counts and events, and change none of them. Each format has a folder or a file.
 
 mod json;
 #[cfg(test)]
@@ -17,41 +17,41 @@ use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
 
-/// Where totals go.
+/// A sink of totals.
 pub trait StatSink {
-    /// Shows the totals so far, and hands all of it to the system.
+    /// Shows the totals so far, and passes all output to the system.
     fn report(&mut self, report: &StatReport) -> io::Result<()>;
 }
 
-/// Where a comparison of two sources goes.
+/// A sink of a comparison of two sources.
 pub trait CompareSink {
-    /// Shows it, and hands all of it to the system.
+    /// Shows the comparison, and passes all output to the system.
     fn report(&mut self, report: &CompareReport) -> io::Result<()>;
 }
 
-/// Where single drops go.
+/// A sink of single drops.
 ///
 /// A run calls [`start`](Self::start) once, then [`event`](Self::event) for each drop and [`flush`](Self::flush) after
 /// each batch of them, and [`finish`](Self::finish) once.
 pub trait DropSink {
-    /// Shows one drop. It may stay in a buffer.
+    /// Shows one drop. The output may stay in a buffer.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()>;
 
-    /// Shows what stands before all drops.
+    /// Shows the output before all drops.
     fn start(&mut self, _host: &Host, _started_at: Timestamp) -> io::Result<()> {
         Ok(())
     }
 
-    /// Tells that the drops which follow are read at `now`, and that all from before `settled` were shown.
+    /// Called before drops that are read at `now`. All drops from before `settled` were shown.
     fn reading(&mut self, _now: Moment, _settled: Moment) {}
 
-    /// Hands what is in the buffer to the system.
+    /// Passes the buffer to the system.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Shows the account of the run, taken after the sources have stopped, and hands all of it to the system. `union` is
-    /// that of joining two sources.
+    /// Shows the ledger of the run, taken after the sources have stopped, and passes all output to the system. `union`
+    /// is the ledger of the join of two sources.
     fn finish(&mut self, _sources: &[SourceReport], _union: Option<&DedupeLedger>) -> io::Result<()> {
         self.flush()
     }

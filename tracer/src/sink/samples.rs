@@ -56,7 +56,7 @@ fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal 
     }
 }
 
-/// Seven places, from the household ones to those that strain the columns.
+/// Seven places, from common ones to those with the longest columns.
 pub(super) fn totals() -> Vec<DropTotal> {
     let device = |name: Option<&str>, ifindex| Place { interface: name.map(Into::into), ifindex, ..place() };
     let long = location("nft_do_chain_inet_ingress_with_a_name_beyond_all_reason.constprop.0", 0x5, Some("nf_tables"));
@@ -162,7 +162,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
     }
 }
 
-/// The account of a trace that showed 8 of 1,000 drops.
+/// The ledger of a trace that showed 8 of 1,000 drops.
 pub(super) fn trace_sources() -> Vec<SourceReport> {
     let events = EventLedger {
         offered: 1_000,
@@ -187,7 +187,7 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
     vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger), held_back }]
 }
 
-/// The account of a `NET_DM` source in packet mode that lost some.
+/// The ledger of a `NET_DM` source in packet mode that lost some drops.
 pub(super) fn net_dm_source() -> SourceReport {
     let ledger = NetDmLedger {
         counts_losses: true,
@@ -206,7 +206,7 @@ pub(super) fn net_dm_source() -> SourceReport {
     SourceReport { mode: "packet", ledger: Ledger::NetDm(ledger), held_back: vec![] }
 }
 
-/// The kernel program's account within a report, to be changed.
+/// The kernel program's ledger within a report, for changes.
 pub(crate) fn ebpf(report: &mut StatReport) -> &mut EbpfLedger {
     match &mut report.sources[0].ledger {
         Ledger::Ebpf(ledger) => ledger,
@@ -257,7 +257,7 @@ pub(super) fn comparison() -> CompareReport {
     }
 }
 
-/// An account of joining that balances.
+/// A ledger of a join that balances.
 pub(super) fn union() -> DedupeLedger {
     let alone = AloneLedger { no_mac_header: 40, expired: 2, ..AloneLedger::default() };
     DedupeLedger {

@@ -1,4 +1,4 @@
-//! Packets that somebody wants dropped: nftables, xfrm, traffic control, XDP, control groups.
+//! Packets that a filter drops: nftables, xfrm, traffic control, XDP, control groups.
 
 use std::fs::File;
 use std::net::UdpSocket;

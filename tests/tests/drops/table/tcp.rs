@@ -53,7 +53,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         allowed: &[],
         witness: None,
         provoke: |case| {
-            kernel::tells_tcp_drops()?;
+            kernel::reports_tcp_drops()?;
             let wire = Wire::new()?;
             let _listener = tcp::listener(&wire.host)?;
             let odd = Peer::new(PORT).syn(|tcp| tcp.fin = true)?;
@@ -252,7 +252,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         allowed: &[],
         witness: Some(Witness::Netstat("TcpExt", "PAWSEstab")),
         provoke: |case| {
-            kernel::tells_tcp_drops()?;
+            kernel::reports_tcp_drops()?;
             let wire = Wire::new()?;
             let _listener = tcp::listener(&wire.host)?;
             let peer = Peer::connect_with_timestamp(&wire, PORT, 1_000_000)?;
@@ -304,7 +304,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
 
 /// One connection; `break_it` prepares it and returns the segment that is dropped again and again.
 fn with_connection(case: &Case, break_it: fn(&Wire, &mut Peer) -> Result<Vec<u8>>) -> Result<()> {
-    kernel::tells_tcp_drops()?;
+    kernel::reports_tcp_drops()?;
     let wire = Wire::new()?;
     let _listener = tcp::listener(&wire.host)?;
     let mut peer = Peer::connect(&wire, PORT)?;

@@ -1,15 +1,15 @@
-//! The files of `/proc/net` that counters stand in, and which of them count drops.
+//! The files of `/proc/net` that hold counters, and the counters in them that count drops.
 
 use std::collections::BTreeMap;
 use std::{fs, io};
 
 use super::Counter;
 
-/// The backlog of each CPU, which is that of the whole host.
+/// Counters of the backlog of each CPU, which belong to the whole host.
 pub(super) const SOFTNET: &str = "softnet";
 
-/// Counters of drops in `/proc/net/snmp` (`net/ipv4/proc.c`). Sums of others that stand here too are left out, such as
-/// `UdpInErrors`.
+/// Counters of drops in `/proc/net/snmp` (`net/ipv4/proc.c`). Sums of other counters, such as `UdpInErrors`, are left
+/// out.
 const SNMP: &[&str] = &[
     "IpInHdrErrors",
     "IpInAddrErrors",
@@ -26,7 +26,7 @@ const SNMP: &[&str] = &[
     "UdpMemErrors",
 ];
 
-/// In `/proc/net/snmp6` (`net/ipv6/proc.c`).
+/// Counters of drops in `/proc/net/snmp6` (`net/ipv6/proc.c`).
 const SNMP6: &[&str] = &[
     "Ip6InHdrErrors",
     "Ip6InTooBigErrors",
@@ -45,7 +45,7 @@ const SNMP6: &[&str] = &[
     "Udp6MemErrors",
 ];
 
-/// In `/proc/net/netstat`, also of `net/ipv4/proc.c`. `ListenOverflows` is part of `ListenDrops`.
+/// Counters of drops in `/proc/net/netstat` (`net/ipv4/proc.c`). `ListenOverflows` is part of `ListenDrops`.
 const NETSTAT: &[&str] = &[
     "TcpExtSyncookiesFailed",
     "TcpExtRcvPruned",
@@ -73,7 +73,7 @@ const NETSTAT: &[&str] = &[
 /// Columns of `/proc/net/dev` behind the name (`dev_seq_printf_stats`, `net/core/net-procfs.c`).
 const INTERFACE: [(&str, usize); 2] = [("rx_dropped", 3), ("tx_dropped", 11)];
 
-/// Reads all of them. A file that this kernel has not, such as that of IPv6, has no counters.
+/// Reads all counters. A file that this kernel does not have, such as that of IPv6, has no counters.
 pub(super) fn read() -> io::Result<BTreeMap<Counter, u64>> {
     let mut counters = BTreeMap::new();
     let mut add = |file, name, interface: Option<&str>, value| {
@@ -81,7 +81,7 @@ pub(super) fn read() -> io::Result<BTreeMap<Counter, u64>> {
     };
     let snmp = text("snmp")?;
     if snmp.is_empty() {
-        // Each kernel with a network has it.
+        // Each kernel with a network has this file.
         return Err(io::Error::new(io::ErrorKind::NotFound, "/proc/net/snmp is not there: is /proc mounted?"));
     }
     paired(&snmp, SNMP, |name, value| add("snmp", name, None, value));
@@ -100,7 +100,7 @@ fn text(file: &str) -> io::Result<String> {
     }
 }
 
-/// `Udp: InDatagrams NoPorts` above `Udp: 476 14`.
+/// Parses lines in pairs: `Udp: InDatagrams NoPorts` above `Udp: 476 14`.
 fn paired(text: &str, wanted: &[&'static str], mut visit: impl FnMut(&'static str, u64)) {
     let mut lines = text.lines();
     while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
@@ -116,7 +116,7 @@ fn paired(text: &str, wanted: &[&'static str], mut visit: impl FnMut(&'static st
     }
 }
 
-/// `Ip6InHdrErrors   0`.
+/// Parses lines such as `Ip6InHdrErrors   0`.
 fn single(text: &str, wanted: &[&'static str], mut visit: impl FnMut(&'static str, u64)) {
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -127,9 +127,9 @@ fn single(text: &str, wanted: &[&'static str], mut visit: impl FnMut(&'static st
     }
 }
 
-/// `  eth0: 2060957874   77331    0    0 …`
+/// Parses lines such as `  eth0: 2060957874   77331    0    0 …`.
 fn interfaces(text: &str, mut visit: impl FnMut(&str, &'static str, u64)) {
-    // A name may hold a colon, as those of old aliases do.
+    // A name may hold a colon, as names of old aliases do.
     for (interface, columns) in text.lines().filter_map(|line| line.rsplit_once(':')) {
         let columns: Vec<_> = columns.split_whitespace().collect();
         for (name, column) in INTERFACE {
@@ -140,7 +140,8 @@ fn interfaces(text: &str, mut visit: impl FnMut(&str, &'static str, u64)) {
     }
 }
 
-/// The second column of each CPU (`softnet_seq_show`, `net/core/net-procfs.c`): packets that found its backlog full.
+/// The second column of each CPU (`softnet_seq_show`, `net/core/net-procfs.c`): packets that the kernel dropped because
+/// the backlog was full.
 fn softnet(text: &str) -> u64 {
     let dropped = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok();
     text.lines().filter_map(dropped).sum()

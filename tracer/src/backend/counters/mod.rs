@@ -1,7 +1,8 @@
-//! What the kernel counts by itself, for want of anything better: protocols' counters (`/proc/net/snmp`, `snmp6`,
-//! `netstat`), the backlog of each CPU (`softnet_stat`), and interfaces (`/proc/net/dev`).
+//! The `counters` backend, the last in the fallback order. It reads the kernel's own counters: those of protocols
+//! (`/proc/net/snmp`, `snmp6`, `netstat`), of the backlog of each CPU (`softnet_stat`), and of interfaces
+//! (`/proc/net/dev`).
 //!
-//! They need no rights. They cover a part of all drops, and a packet may move more than one of them.
+//! The files need no capability. They cover a part of all drops, and a packet may raise more than one counter.
 
 mod files;
 
@@ -17,15 +18,15 @@ use crate::kernel::clock::Clock;
 /// A counter of drops.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Counter {
-    /// Where it stands: `snmp`, `snmp6`, `netstat`, `softnet` or `interface`.
+    /// The file of the counter: `snmp`, `snmp6`, `netstat`, `softnet` or `interface`.
     pub file: &'static str,
-    /// The kernel's name for it.
+    /// The kernel's name of the counter.
     pub name: &'static str,
-    /// The interface that it belongs to.
+    /// The interface of the counter; absent where the counter belongs to no interface.
     pub interface: Option<Arc<str>>,
 }
 
-/// A counter since the start.
+/// The rise of a counter since the start.
 struct Rise {
     place: Arc<Place>,
     packets: u64,
@@ -41,19 +42,20 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Takes what was counted before as the starting point. `netns` is the inode number of this process's namespace,
-    /// whose counters they are.
+    /// Takes the present counts as the starting point. `netns` is the inode number of this process's namespace, which
+    /// the counters belong to.
     pub fn start(netns: u32) -> io::Result<Self> {
         Ok(Self { netns, last: files::read()?, rises: BTreeMap::new() })
     }
 
-    /// Looks at the counters: to be called each second, for times are those of this call.
+    /// Reads the counters. The caller calls this function each second, because the times of drops are those of this
+    /// call.
     pub fn read(&mut self) -> io::Result<()> {
         self.take(files::read()?, Clock::now());
         Ok(())
     }
 
-    /// An interface that came anew starts at 0, and so does a counter that is less than it was.
+    /// Adds the rise of each counter. A new interface starts at 0, and so does a counter that is less than it was.
     fn take(&mut self, now: BTreeMap<Counter, u64>, at: Timestamp) {
         for (counter, value) in &now {
             let before = self.last.get(counter).copied().filter(|before| before <= value).unwrap_or(0);
@@ -72,7 +74,7 @@ impl Counters {
         self.last = now;
     }
 
-    /// What rose since the start.
+    /// The counters that rose since the start.
     pub fn totals(&self) -> Vec<DropTotal> {
         let totals = self.rises.values().map(|rise| DropTotal {
             place: Arc::clone(&rise.place),
@@ -85,7 +87,7 @@ impl Counters {
         totals.collect()
     }
 
-    /// The account with the source's name, for sinks.
+    /// The ledger with the source's name, for sinks.
     pub fn report(&self) -> SourceReport {
         let counted = self.rises.values().map(|rise| rise.packets).sum();
         let ledger = Ledger::Counters(CountersLedger { counted });
@@ -102,7 +104,7 @@ fn place(counter: &Counter, netns: u32) -> Place {
         protocol: 0,
         interface: counter.interface.clone(),
         ifindex: 0,
-        // The backlog of a CPU is that of all namespaces.
+        // The backlog of a CPU belongs to all namespaces.
         netns: if counter.file == files::SOFTNET { 0 } else { netns },
         netns_cookie: 0,
         netns_name: None,
@@ -123,7 +125,7 @@ mod tests {
         counters.take([(counter(Some("lo")), 5)].into(), Timestamp(1));
         assert!(counters.totals().is_empty());
         counters.take([(counter(Some("lo")), 8), (counter(Some("eth0")), 2)].into(), Timestamp(2));
-        // The interface is gone, and another one of its name has come.
+        // The interface is gone, and another one with its name has come.
         counters.take([(counter(Some("lo")), 9)].into(), Timestamp(3));
         counters.take([(counter(Some("lo")), 9), (counter(Some("eth0")), 1)].into(), Timestamp(4));
         let totals = counters.totals();

@@ -1,4 +1,4 @@
-//! The numbers that the kernel program leaves open ([`Config`]), written into its instructions.
+//! Writes the values of [`Config`] into the instructions of the kernel program, which has placeholders for them.
 
 use aya_obj::Object;
 use aya_obj::generated::bpf_insn;
@@ -13,18 +13,18 @@ const MOVE_64: u8 = 0x18;
 /// `BPF_LDX | BPF_MEM` of four, two, one and eight bytes.
 const LOADS: [u8; 4] = [0x61, 0x69, 0x71, 0x79];
 
-/// Why a program cannot be made.
+/// Reason why a program cannot be made.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
-    /// The object is not of this version.
+    /// The object belongs to another version of droptrace.
     #[error("an instruction stands for a number that does not exist")]
     Unknown,
-    /// A load holds a signed offset of 16 bits.
+    /// The offset does not fit a load's signed 16 bits.
     #[error("a field of the kernel stands at byte {0}, too far away for a load")]
     TooFar(u32),
 }
 
-/// Replaces all that stands for numbers of `config`; tells how many instructions that were.
+/// Replaces all placeholders with the values of `config`. Returns the number of replaced instructions.
 pub(super) fn write(object: &mut Object, config: &Config) -> Result<usize, Unfit> {
     let mut written = 0;
     for function in object.functions.values_mut() {
@@ -42,7 +42,8 @@ pub(super) fn write(object: &mut Object, config: &Config) -> Result<usize, Unfit
     Ok(written)
 }
 
-/// The offset in [`Config`] that the number of an instruction stands for.
+/// The offset in [`Config`] of the value that an instruction stands for; absent for an instruction that is no
+/// placeholder.
 fn marked(immediate: i32) -> Option<usize> {
     let number = immediate.cast_unsigned();
     (number & 0xffff_0000 == CONSTANT).then_some((number & 0xffff) as usize)
@@ -56,7 +57,7 @@ fn replace_wide(lower: &mut bpf_insn, upper: &mut bpf_insn, config: &Config) -> 
     let Some(at) = marked(lower.imm).filter(|_| lower.src_reg() == 0 && upper.imm.cast_unsigned() == CONSTANT) else {
         return Ok(false);
     };
-    // The lower half comes first: the object is made for machines where it does.
+    // The lower half comes first, because the object is made for little-endian machines.
     [lower.imm, upper.imm] = zerocopy::transmute!(read::<8>(config.as_bytes(), at)?);
     Ok(true)
 }
@@ -169,8 +170,8 @@ mod tests {
         assert_eq!(replace_wide(&mut lower, &mut upper, &config()), Ok(false));
     }
 
-    /// Instructions that look like placeholders, of whatever form: with their number, but no second slot and no call of a
-    /// cast, or with an offset that no structure of ours has.
+    /// Instructions that look like placeholders, of whatever form: with their number, but no second slot and no call of
+    /// a cast, or with an offset that no structure of droptrace has.
     fn open(object: &Object) -> usize {
         let code = object.functions.values().flat_map(|function| &function.instructions);
         let is_open = |one: &&bpf_insn| {

@@ -1,4 +1,4 @@
-//! Why the source cannot work.
+//! Errors of the eBPF source.
 
 use std::io;
 
@@ -7,46 +7,46 @@ use thiserror::Error;
 use crate::kernel::btf::BtfError;
 use crate::kernel::support::Facts;
 
-/// Why the source cannot work.
+/// Reason why the eBPF source cannot work.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The kernel's types could not be read.
     #[error(transparent)]
     Btf(#[from] BtfError),
-    /// The built object makes no sense: it does not fit this binary.
+    /// The built object is not valid: it does not fit this binary.
     #[error("the kernel program's object cannot be read")]
     Object {
-        /// What the reader of objects says.
+        /// The error of the object reader.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The maps could not be created.
     #[error("cannot create the kernel program's maps")]
     Load {
-        /// What aya says.
+        /// The error that aya returned.
         source: Box<aya::maps::MapError>,
     },
     /// The verifier or a check of capabilities refused a program.
     #[error("the kernel refused the program {what} (its verifier's log is shown with -vv)")]
     Refused {
-        /// Which program.
+        /// The refused program.
         what: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
-    /// No way to read the kernel's memory is both allowed and safe.
+    /// No way of reading the kernel's memory is both allowed and safe.
     #[error(
         "this kernel's verifier trusts pointers and has no bpf_rdonly_cast, so a program attached as tp_btf cannot read \
          memory safely"
     )]
     Unreadable,
-    /// A program was taken but could not be attached.
+    /// The kernel loaded a program but did not attach it.
     #[error("cannot attach the program {what} to the tracepoint {tracepoint}")]
     Attach {
-        /// Which program.
+        /// The program.
         what: &'static str,
-        /// Where to.
+        /// The tracepoint that the program should be attached to.
         tracepoint: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
     /// The built object lacks a part; it does not fit this binary.
@@ -55,26 +55,26 @@ pub enum Error {
         /// Name of the map or program.
         what: &'static str,
     },
-    /// A map is not what it should be.
+    /// A map does not have the expected type or size.
     #[error("cannot open the map {what}")]
     Map {
         /// Name of the map.
         what: &'static str,
-        /// What aya says.
+        /// The error that aya returned.
         source: Box<aya::maps::MapError>,
     },
-    /// Something that was loaded could not be read.
+    /// A loaded program or map could not be read.
     #[error("cannot read {what}")]
     Read {
-        /// What was to be read.
+        /// The program or map.
         what: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// The number of the error that the kernel answered with, if it was the kernel that refused.
+    /// The number of the kernel's error; absent if the error does not come from the kernel.
     pub fn errno(&self) -> Option<i32> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
@@ -86,7 +86,7 @@ impl Error {
         None
     }
 
-    /// What went wrong, and what can be done about it where that is known.
+    /// The error with its cause, and with the remedy where one is known.
     pub fn explained(self, facts: &Facts) -> anyhow::Error {
         let obstacles = facts.explain_refusal(self.errno());
         let error = anyhow::Error::from(self);

@@ -1,4 +1,4 @@
-//! What this kernel's verifier takes, found by loading programs of a few instructions, never by version.
+//! Features of this kernel's verifier, found by loading programs of a few instructions, never by version.
 
 use std::io;
 
@@ -13,17 +13,17 @@ use crate::kernel::btf::KernelBtf;
 pub(super) struct Features {
     /// BTF id of `bpf_rdonly_cast`, where programs may call it.
     pub(super) rdonly_cast: Option<u32>,
-    /// What casts name their types by.
+    /// The type numbers that casts use.
     pub(super) types: TypeIds,
     /// The kernel lets programs call `bpf_probe_read_kernel`; false under `lockdown=confidentiality`.
     pub(super) may_probe: bool,
-    /// The verifier tells trusted pointers apart, loads through which are not fault-tolerant.
+    /// The verifier distinguishes trusted pointers; loads through them are not fault-tolerant.
     pub(super) trusts_pointers: bool,
 }
 
 impl Features {
-    /// Asks the kernel: a program is loaded and closed. Whether pointers are trusted is told by BTF, which has a kind of its
-    /// own for what the verifier tells apart there.
+    /// Asks the kernel: loads a program and closes it. BTF shows whether pointers are trusted, because it has a kind of
+    /// its own for the types that the verifier distinguishes there.
     pub(super) fn ask(btf: &KernelBtf, may_probe: bool) -> Self {
         let id = |name| btf.structure_id(name).unwrap_or(0);
         let types = TypeIds {
@@ -43,8 +43,8 @@ impl Features {
         }
     }
 
-    /// One of the `READ_*` values: how the program attached as `tp_btf` reads what lies beyond the `sk_buff`; none where
-    /// there is no safe way.
+    /// One of the `READ_*` values: how the program attached as `tp_btf` reads memory beyond the `sk_buff`; absent where
+    /// no safe way exists.
     pub(super) const fn reads(&self) -> Option<u32> {
         if self.rdonly_cast.is_some() {
             Some(READ_CAST)
@@ -55,7 +55,7 @@ impl Features {
         }
     }
 
-    /// One of the `BYTES_*` values: how bytes of packets are read.
+    /// One of the `BYTES_*` values: how the program reads bytes of packets.
     pub(super) const fn bytes(&self) -> u32 {
         if self.may_probe {
             BYTES_PROBE

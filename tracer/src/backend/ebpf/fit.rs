@@ -1,4 +1,4 @@
-//! What this kernel is like, written into the kernel program before it is loaded.
+//! Writes the properties of this kernel into the kernel program before it is loaded.
 
 use std::io;
 
@@ -15,21 +15,21 @@ use crate::kernel::btf::KernelBtf;
 pub(super) const RECORDS: &str = "RECORDS";
 const LOG: &str = "AYA_LOGS";
 
-/// No pointer of the kernel is below this, with four or five levels of page tables alike; a pointer that another
-/// member of its union shows through is (`dev_scratch` is small, `arch/x86/include/asm/page_64_types.h`).
+/// No pointer of the kernel is below this address, with four or five levels of page tables alike. A value below it
+/// belongs to another member of the pointer's union (`dev_scratch` is small, `arch/x86/include/asm/page_64_types.h`).
 const KERNEL_SPACE: u64 = 0xff00_0000_0000_0000;
 
-/// Bounds of the room for keys where nobody says otherwise.
+/// Upper bound of the default number of aggregation keys.
 const MOST_ROOM: u32 = 8192;
 const LEAST_ROOM: u32 = 1024;
 
-/// `aya-log`'s level for nothing and for all that the program says.
+/// `aya-log`'s levels that log nothing, and all messages of the program.
 const LOG_NOTHING: u8 = 0;
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
-/// `skb->pkt_type` of copies of what is sent (`include/uapi/linux/if_packet.h`).
+/// `skb->pkt_type` of copies of sent packets (`include/uapi/linux/if_packet.h`).
 const PACKET_OUTGOING: u32 = 4;
 
-/// What userspace writes into the program.
+/// The configuration that userspace writes into the program.
 pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, tick_ns: u32) -> Result<Config, Error> {
     let tracepoint = btf.tracepoint()?;
     let events = options.events.as_ref();
@@ -47,7 +47,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         types: features.types,
         reads: match features.reads() {
             Some(reads) => reads,
-            // Whatever it is: the helper reads all there.
+            // The helper can read all memory, so the features do not matter.
             None if options.mode == Mode::RawTracepoint => READ_PLAIN,
             None => return Err(Error::Unreadable),
         },
@@ -58,7 +58,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         events: events.is_some().into(),
         snaplen: captured(options, features),
         rate: events.map_or(0, |events| events.rate),
-        // A quarter leaves the reader time to come while the rest fills.
+        // A quarter leaves the reader time to read while the rest fills.
         wakeup_bytes: events.map_or(0, |events| events.ring_size / 4),
         filters_netns: options.netns.is_some().into(),
         ifindex: options.ifindex,
@@ -75,7 +75,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
     })
 }
 
-/// Leading bytes of each packet: without the helper they are read by words.
+/// Leading bytes of each packet: without the helper, the program reads them by words.
 fn captured(options: &Options, features: &Features) -> u32 {
     let snaplen = options.events.as_ref().map_or(0, |events| events.snaplen);
     match features.bytes() {
@@ -85,14 +85,15 @@ fn captured(options: &Options, features: &Features) -> u32 {
     }
 }
 
-/// Slots of the cache that are used with so much room for keys: few where few are wanted.
+/// Number of cache slots for so many aggregation keys: few slots where few keys are wanted.
 fn cache_slots(map_entries: u32) -> u32 {
     let most = u32::try_from(CACHE_SLOTS).unwrap_or(u32::MAX);
     map_entries.checked_ilog2().map_or(1, |bits| 1 << bits).min(most)
 }
 
-/// Tables of a generation for so much room: with as many slots, or up to half as many where that is no power of two. None
-/// where the cache alone has more than half, and no more than there may be.
+/// Number of tables of a generation for so many aggregation keys: the tables have as many slots, or up to half as many
+/// where the number is no power of two. Zero where the cache alone has more than half; bounded by the largest number of
+/// tables.
 fn tables(map_entries: u32) -> u32 {
     let most = u32::try_from(CACHE_SLOTS).unwrap_or(u32::MAX);
     match (map_entries / most).checked_ilog2() {
@@ -101,7 +102,7 @@ fn tables(map_entries: u32) -> u32 {
     }
 }
 
-/// Makes the maps, and makes ready to load the programs; nothing is attached yet.
+/// Makes the maps, and prepares the loading of the programs. No program is attached yet.
 pub(super) fn loader(options: &Options, config: &Config, features: &Features) -> Result<Loader, Error> {
     let log_level = if options.kernel_log { LOG_DEBUG } else { LOG_NOTHING };
     let mut unused_rings = Vec::new();
@@ -122,7 +123,7 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     ];
     match &options.events {
         Some(events) => max_entries.push((RECORDS, events.ring_size)),
-        // Nothing is sampled.
+        // The sampler is off.
         None => max_entries.extend([("SITES", 1), ("FLOWS", 1)]),
     }
     let rdonly_cast = features.rdonly_cast;
@@ -133,26 +134,26 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     )
 }
 
-/// Room for keys where nobody says otherwise: less on hosts with many CPUs, for each CPU has counts of its own
-/// (48 bytes of a key in the hash and 128 in the tables, both generations together).
+/// Default number of aggregation keys: less on hosts with many CPUs, because each CPU has counts of its own (48 bytes
+/// of a key in the hash and 128 in the tables, both generations together).
 pub fn default_room() -> u32 {
     room_for(aya::util::nr_cpus().unwrap_or(1))
 }
 
 fn room_for(cpus: usize) -> u32 {
-    /// Up to so many CPUs there is room for the most keys.
+    /// Up to so many CPUs, there is room for the most keys.
     const MANY: usize = 128;
     let shrunk = MOST_ROOM >> cpus.div_ceil(MANY).next_power_of_two().ilog2();
     shrunk.max(LEAST_ROOM)
 }
 
-/// The size of a page, which is the least that a ring buffer has.
+/// The size of a page in bytes, which is the least size of a ring buffer.
 pub fn page_size() -> u32 {
     u32::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
-/// Nanoseconds of a tick of the kernel's timer: what the coarse clocks can tell apart
-/// (`KTIME_LOW_RES`, `include/linux/hrtimer_defs.h`).
+/// Nanoseconds of a tick of the kernel's timer, which is the resolution of the coarse clocks (`KTIME_LOW_RES`,
+/// `include/linux/hrtimer_defs.h`).
 pub(super) fn tick_ns() -> Result<u32, Error> {
     let resolution = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
     u32::try_from(resolution.tv_nsec).ok().filter(|ns| *ns > 0).ok_or_else(|| Error::Read {

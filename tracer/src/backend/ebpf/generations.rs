@@ -1,5 +1,5 @@
-//! Reads the accounting plane: one generation is read and cleared while the programs count into the other one, so that
-//! each reading is exact while drops go on, and keys need room for the time between two readings only.
+//! Reads the kernel's counters. droptrace reads and clears one generation while the programs count into the other one,
+//! so that each reading is exact while drops go on, and keys need room for the time between two readings only.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,7 +24,7 @@ struct Generation {
     places: RawMap,
 }
 
-/// The maps of the accounting plane.
+/// The maps that the programs count into.
 pub(super) struct Generations {
     current: u32,
     generation: RawMap,
@@ -39,23 +39,23 @@ pub(super) struct Generations {
     cpus: usize,
     clock: Ticks,
     max_rows: usize,
-    /// What the programs saw in each generation up to its last reading.
+    /// Hits of the programs in each generation up to its last reading.
     hits: [u64; GENERATIONS as usize],
     /// Bits of the tables of each generation that are still to be read.
     used_tables: [u64; GENERATIONS as usize],
     /// Whether the overflow of each generation is still to be read.
     has_overflow: [bool; GENERATIONS as usize],
-    /// How many tables a generation has.
+    /// Number of tables of a generation.
     table_count: u32,
-    /// What the programs of each CPU have noted.
+    /// Notes of the programs of each CPU.
     notes: Vec<Noted>,
-    /// What one look-up of all CPUs' counts yields, and as many zeros; kept, because they are large.
+    /// The buffer of one look-up of all CPUs' counts, and as many zeros. Both are kept, because they are large.
     buffer: Vec<u8>,
     zeros: Vec<u8>,
 }
 
 impl Generations {
-    /// `map` gives the map of a name.
+    /// Opens the maps; `map` returns the map of a name.
     pub(super) fn open(
         map: impl Fn(&'static str) -> Result<OwnedFd, Error>,
         cpus: usize,
@@ -95,7 +95,8 @@ impl Generations {
         })
     }
 
-    /// Adds all that was counted up to now. Takes as long as a grace period, some milliseconds, and the reading.
+    /// Adds all drops that were counted up to now. The call takes a grace period, which is some milliseconds, and the
+    /// time of the reading.
     pub(super) fn read_into(&mut self, totals: &mut Totals) -> io::Result<()> {
         let idle = self.current;
         self.current = 1 - idle;
@@ -111,19 +112,19 @@ impl Generations {
         Ok(())
     }
 
-    /// As [`Generations::read_into`], for programs that are detached: their last runs end before the reading begins.
+    /// See [`Generations::read_into`]; for programs that are detached: their last runs end before the reading begins.
     pub(super) fn read_last_into(&mut self, totals: &mut Totals) -> io::Result<()> {
         self.grace.wait()?;
         let states = self.states()?;
-        // What is wrong with one of them does not keep the other from being read.
+        // An error of one generation does not keep the other from being read.
         let drained = [0, 1].map(|generation| self.drain(generation, &states, totals));
         drained.into_iter().collect::<io::Result<()>>()?;
         self.count_notes(&[0, 1], true, &states, totals);
         self.read_state(&states, totals)
     }
 
-    /// Counts the frames that are noted, and that `kfree_skb` cannot report any more, until a program does: on a CPU that
-    /// drops no more none would. `drained` are the generations that were just read.
+    /// Counts the noted frames that `kfree_skb` cannot report any more, until a program counts them: on a CPU without
+    /// further drops, no program would. `drained` are the generations that were just read.
     fn count_notes(&mut self, drained: &[usize], is_last: bool, states: &[CpuState], totals: &mut Totals) {
         let Self { notes, clock, max_rows, .. } = self;
         for (noted, state) in notes.iter_mut().zip(states) {
@@ -140,7 +141,7 @@ impl Generations {
         totals.settle();
     }
 
-    /// Takes what one generation has, which no program uses.
+    /// Reads and clears one generation, which no program uses.
     fn drain(&mut self, index: u32, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
         let names = self.drain_names(index)?;
         let mut sums = Sums { clock: self.clock, names: &names, totals, max_rows: self.max_rows };
@@ -167,11 +168,11 @@ impl Generations {
         Ok(names)
     }
 
-    /// The cache's slots, and what the programs did.
+    /// Reads the cache's slots and the programs' counters.
     fn drain_counts(&mut self, index: u32, states: &[CpuState], sums: &mut Sums<'_>) -> io::Result<()> {
         let Self { counts, hits, buffer, zeros, .. } = self;
         counts.lookup(&index.to_ne_bytes(), buffer)?;
-        // Cleared before it is added up, so that nothing is added twice whatever fails below.
+        // Cleared before the sum is made, so that no count is added twice whatever fails below.
         counts.update(&index.to_ne_bytes(), zeros)?;
         let at = usize::from(index != 0);
         hits[at] = states.iter().map(|state| state.hits[at]).sum();
@@ -186,7 +187,7 @@ impl Generations {
         Ok(())
     }
 
-    /// The tables that have keys. One key makes one table, of all CPUs, be read.
+    /// Reads the tables that have keys. One key on any CPU causes one table of all CPUs to be read.
     fn drain_tables(&mut self, index: u32, states: &[CpuState], sums: &mut Sums<'_>) -> io::Result<()> {
         let Self { tables, buffer, zeros, used_tables, table_count, cpus, .. } = self;
         let used = &mut used_tables[usize::from(index != 0)];
@@ -204,7 +205,7 @@ impl Generations {
         Ok(())
     }
 
-    /// The keys without room, by reason.
+    /// Reads the drops whose keys found no room, by drop reason.
     fn drain_overflow(&mut self, generation: u32, totals: &mut Totals) -> io::Result<()> {
         let has_overflow = &mut self.has_overflow[usize::from(generation != 0)];
         if !*has_overflow {
@@ -230,8 +231,8 @@ impl Generations {
         Ok(())
     }
 
-    /// Records held back by the sampler, by site, over all CPUs. The least used sites make room for new ones, and what was
-    /// held back there is forgotten.
+    /// Records that the sampler held back, by drop site, over all CPUs. The least used sites make room for new ones,
+    /// and the counts of the old sites are lost.
     pub(super) fn held_back(&self) -> io::Result<Vec<(SiteKey, u64)>> {
         let mut sites = Vec::new();
         self.sites.each(|key, values| {
@@ -244,7 +245,7 @@ impl Generations {
         Ok(sites)
     }
 
-    /// What belongs to no generation: it only grows.
+    /// Reads the counters that belong to no generation, and only grow.
     fn read_state(&self, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
         totals.nested = states.iter().map(|state| state.nested).sum();
         totals.qdisc_unmatched = states.iter().map(|state| state.qdisc.unmatched).sum();
@@ -269,14 +270,16 @@ impl Generations {
         self.traps.lookup(&location.to_ne_bytes(), names.as_mut_bytes()).ok()?.then_some(names)
     }
 
-    /// What each CPU keeps. Read after a grace period, it has all that the programs did in the idle generation.
+    /// The state of each CPU. Read after a grace period, the state includes all that the programs did in the idle
+    /// generation.
     fn states(&self) -> io::Result<Vec<CpuState>> {
         let mut states = vec![0; size_of::<CpuState>() * self.cpus];
         self.state.lookup(&0_u32.to_ne_bytes(), &mut states)?;
         Ok(per_cpu(&states).collect())
     }
 
-    /// Tells the programs, before they are attached, what namespaces are recognised by and which one is wanted.
+    /// Writes, before the programs are attached, the address by which they recognise namespaces, and the wanted
+    /// namespace.
     pub(super) fn set_namespaces(&self, netns_ops: u64, wanted_netns: u64) -> io::Result<()> {
         let mut states = self.states()?;
         for state in &mut states {
@@ -286,21 +289,21 @@ impl Generations {
     }
 }
 
-/// What the programs of one CPU had noted at a reading. The next run there that counts a drop counts or forgets the note.
+/// Notes of the programs of one CPU at a reading. The next run there that counts a drop counts or forgets the note.
 #[derive(Clone)]
 struct Noted {
     note: XdpNote,
     /// [`CpuState::hits`] at that time.
     hits: [u64; GENERATIONS as usize],
     since: Instant,
-    /// It is in the totals, until what a program counts takes its place: that is in the generation in which this CPU's drops
-    /// become more.
+    /// The totals include the frame, until a program's count takes its place: that count is in the generation in which
+    /// this CPU's drops increase.
     is_counted: bool,
 }
 
 impl Noted {
-    /// Whether `state` has had its note for so long that `kfree_skb` cannot report it. A CPU's state is read while programs
-    /// change it: only what is the same in two readings counts.
+    /// Whether `state` has had its note for so long that `kfree_skb` cannot report the frame. A CPU's state is read
+    /// while programs change it, so only values that are the same in two readings count.
     fn is_past(&mut self, state: &CpuState) -> bool {
         if self.note != state.xdp || self.hits != state.hits {
             *self = Self { note: state.xdp, hits: state.hits, ..Self::default() };
@@ -315,10 +318,10 @@ impl Default for Noted {
     }
 }
 
-/// What was known of keys at their first drop.
+/// Names that were known at the first drop of a key.
 type Names = HashMap<DropKey, PlaceNames, RandomState>;
 
-/// Where the counts of a generation are added up.
+/// The sums of a generation's counts.
 struct Sums<'r> {
     clock: Ticks,
     names: &'r Names,
@@ -327,7 +330,7 @@ struct Sums<'r> {
 }
 
 impl Sums<'_> {
-    /// Adds what one CPU counted by a key.
+    /// Adds one CPU's counts of a key.
     fn add(&mut self, key: DropKey, count: &DropCount, state: &CpuState) {
         if count.packets > 0 {
             let names = || self.names.get(&key).copied().unwrap_or_default();
@@ -336,7 +339,7 @@ impl Sums<'_> {
     }
 }
 
-/// The values of all CPUs in what a look-up of a per-CPU map yields.
+/// The values of all CPUs in the result of a look-up of a per-CPU map.
 fn per_cpu<T: FromBytes>(values: &[u8]) -> impl Iterator<Item = T> {
     const { assert!(size_of::<T>().is_multiple_of(8), "the kernel pads the values of a per-CPU map to 8 bytes") };
     values.chunks_exact(size_of::<T>()).filter_map(|value| T::read_from_bytes(value).ok())

@@ -1,5 +1,5 @@
-//! Asks the kernel which network namespace an open file stands for, by a program that looks into this process's table of
-//! descriptors: that takes no capability to enter the namespace.
+//! Asks the kernel for the network namespace of an open file, through a program that reads this process's table of
+//! descriptors. The question needs no capability to enter the namespace.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -12,10 +12,10 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::sys::{RawMap, run_program};
 use crate::identity::netns::{ByInode, Identify, NetnsId};
 
-/// The program and the map that it answers in.
+/// The program, and the map that holds its answer.
 pub struct NamespaceQuestion {
     program: OwnedFd,
-    /// One question at a time.
+    /// The map of the answer; the lock admits one question at a time.
     answer: Mutex<RawMap>,
 }
 
@@ -38,7 +38,7 @@ impl Identify for NamespaceQuestion {
     fn identify(&self, namespace: BorrowedFd<'_>) -> io::Result<NetnsId> {
         let answer = self.ask(namespace)?;
         let inum = ByInode.identify(namespace)?.inum;
-        // Else the kernel's structures are not as expected.
+        // Otherwise the kernel's structures are not as expected.
         let is_right = answer.found != 0 && answer.inum == inum;
         Ok(NetnsId { cookie: NonZeroU64::new(answer.cookie).filter(|_| is_right), inum })
     }

@@ -1,7 +1,7 @@
-//! The built object in the kernel: its maps are made at once, its programs are loaded one by one, as they are wanted.
+//! Loads the built object into the kernel: all maps at once, and each program when it is needed.
 //!
-//! aya reads and relocates the object, and makes the maps. The loading is ours, because aya's parses all of the kernel's
-//! types at each start, of which one number is wanted.
+//! aya reads and relocates the object, and makes the maps. droptrace loads the programs itself, because aya's loader
+//! parses all of the kernel's types at each start, of which only one number is needed.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -19,21 +19,21 @@ use super::{Error, constants};
 /// `BPF_JMP | BPF_CALL`, and the source register that makes it a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const CALL: u8 = 0x85;
 const PSEUDO_KFUNC_CALL: u8 = 2;
-/// `BPF_ALU64 | BPF_MOV | BPF_X`: one register becomes another.
+/// `BPF_ALU64 | BPF_MOV | BPF_X`: copies one register to another.
 const MOVE: u8 = 0xbf;
 
-/// What this kernel and this run need of the object.
+/// The needs of this kernel and this run.
 pub(super) struct Fitting<'a> {
     /// The program's numbers.
     pub(super) config: &'a Config,
-    /// How much of the program's own log is wanted: a level of aya's.
+    /// Level of the program's own log, one of aya's levels.
     pub(super) log_level: u8,
-    /// Room in maps, by name.
+    /// Number of entries of maps, by name.
     pub(super) max_entries: &'a [(&'static str, u32)],
-    /// BTF id of the kernel function `bpf_rdonly_cast`; none where the program does not use it.
+    /// BTF id of the kernel function `bpf_rdonly_cast`; absent where the program does not use it.
     pub(super) rdonly_cast: Option<u32>,
-    /// Ring buffers that this run does not use, by name. They become arrays of one element, so that nothing is lost where
-    /// the kernel has no ring buffers.
+    /// Names of the ring buffers that this run does not use. They become arrays of one element, so that the object
+    /// loads on kernels without ring buffers.
     pub(super) unused_rings: &'a [&'static str],
 }
 
@@ -46,7 +46,7 @@ pub(super) enum Attachment {
     Typed(u32),
 }
 
-/// The object with its maps made.
+/// The object after its maps were made.
 pub(super) struct Loader {
     object: Object,
     maps: HashMap<String, MapData>,
@@ -75,8 +75,8 @@ impl Loader {
         Ok(Self { object, maps: maps.into_iter().map(|(name, (_, map))| (name, map)).collect() })
     }
 
-    /// Loads a program. What the verifier says of one that it refuses goes to the debug log: it is for those who change
-    /// the program.
+    /// Loads a program. If the verifier refuses it, the verifier's log goes to the debug log, because only a developer
+    /// of the program needs it.
     pub(super) fn load(&self, name: &'static str, attachment: Attachment) -> Result<Program, Error> {
         let missing = Error::Missing { what: name };
         let program = self.object.programs.get(name);
@@ -116,14 +116,14 @@ impl Loader {
         map.fd().as_fd().try_clone_to_owned().map_err(|source| Error::Read { what: name, source })
     }
 
-    /// A ring buffer, which is read from nowhere else.
+    /// Takes a ring buffer, which has this reader alone.
     pub(super) fn take_ring(&mut self, name: &'static str) -> Result<RingBuf<MapData>, Error> {
         let map = self.maps.remove(name).ok_or(Error::Missing { what: name })?;
         RingBuf::try_from(Map::RingBuf(map)).map_err(|source| Error::Map { what: name, source: Box::new(source) })
     }
 }
 
-/// Room for what the verifier says.
+/// Bytes of the buffer for the verifier's log.
 const VERIFIER_LOG: usize = 4 << 20;
 
 impl Program {
@@ -135,11 +135,11 @@ impl Program {
         self.fd
     }
 
-    /// Attaches it to its tracepoint, for as long as what is returned lives.
+    /// Attaches the program to its tracepoint, for as long as the returned descriptor lives.
     pub(super) fn attach(&self, tracepoint: &'static str) -> Result<OwnedFd, Error> {
         let attach = || match self.attachment {
             Attachment::Raw => sys::attach_program(self.fd.as_fd(), Some(&c_string(tracepoint)?)),
-            // The type that it was loaded with tells the tracepoint.
+            // The type that the program was loaded with identifies the tracepoint.
             Attachment::Typed(_) => sys::attach_program(self.fd.as_fd(), None),
         };
         attach().map_err(|source| Error::Attach { what: self.name, tracepoint, source })
@@ -205,7 +205,7 @@ fn replace_cast(instruction: &mut bpf_insn, function: Option<u32>) -> Option<()>
     Some(())
 }
 
-/// Makes the maps, and fills those of constants.
+/// Makes the maps, and fills the maps of constants.
 fn make_maps(object: &mut Object) -> Result<HashMap<String, (Definition, MapData)>, Error> {
     let make = |(name, definition): (String, Definition)| {
         let map = MapData::create(definition.clone(), &name, None)
@@ -224,7 +224,7 @@ fn fill(definition: &Definition, map: &MapData) -> io::Result<()> {
     RawMap::new(fd.try_clone_to_owned()?, size_of::<u32>(), definition.value_size() as usize)
         .update(&0_u32.to_ne_bytes(), definition.data())?;
     if definition.section_kind() == EbpfSectionKind::Rodata {
-        // The verifier takes the values of a frozen map for constants, and leaves out the code behind them.
+        // The verifier treats the values of a frozen map as constants, and leaves out the code behind them.
         sys::freeze_map(fd)?;
     }
     Ok(())
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_object_lacks_is_told() {
+    fn missing_parts_of_the_object_are_named() {
         let fitting = Fitting { max_entries: &[("NO_SUCH_MAP", 1)], ..nothing() };
         let error = fitted(tracer_ebpf::OBJECT, &fitting).err().unwrap();
         assert_eq!(error.to_string(), "the kernel program's object has no NO_SUCH_MAP");

@@ -40,14 +40,14 @@ use loader::{Attachment, Loader};
 use probe::{Programs, QDISC_DROP};
 use totals::Ticks;
 
-/// How the program is attached.
+/// The type of the attached program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// `BPF_TRACE_RAW_TP` with typed arguments: plain loads, the cheapest.
     TpBtf,
-    /// `BPF_PROG_TYPE_RAW_TRACEPOINT`: fields are read by a helper.
+    /// `BPF_PROG_TYPE_RAW_TRACEPOINT`: a helper reads the fields.
     RawTracepoint,
-    /// As `TpBtf`, with a program that does nothing: the yardstick of measurements.
+    /// The same as `TpBtf`, with a program that does nothing: the reference of measurements.
     Nothing,
 }
 
@@ -70,20 +70,20 @@ impl Mode {
     }
 }
 
-/// What the source is to do.
+/// Options of the source.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How to attach.
+    /// The type of the attached program.
     pub mode: Mode,
-    /// Room for places in the hash; the cache of each CPU in front of it has as much, up to 256.
+    /// Number of aggregation keys in the hash; the cache of each CPU in front of the hash has as many, up to 256.
     pub map_entries: u32,
-    /// Send records; none to count only.
+    /// Options of records; absent to count only.
     pub events: Option<EventOptions>,
-    /// Count only this network namespace; none for all.
+    /// Count only this network namespace; absent for all namespaces.
     pub netns: Option<Arc<Target>>,
     /// Count only this interface; 0 for all.
     pub ifindex: u32,
-    /// Rows that are kept in this process's memory; drops of further keys are counted by reason.
+    /// Rows that are kept in this process's memory; drops of further keys are counted by drop reason.
     pub max_rows: usize,
     /// Let the kernel program log.
     pub kernel_log: bool,
@@ -91,12 +91,12 @@ pub struct Options {
     pub may_probe: bool,
 }
 
-/// What records are to be like.
+/// Options of records.
 #[derive(Clone, Debug)]
 pub struct EventOptions {
     /// Leading bytes of each packet, at most [`tracer_common::MAX_SNAPLEN`].
     pub snaplen: u32,
-    /// Records a second for each place, reason and CPU; 0 for no bound.
+    /// Records a second for each drop site, drop reason and CPU; 0 for no limit.
     pub rate: u32,
     /// Bytes of the ring buffer: a power of two, and at least a page.
     pub ring_size: u32,
@@ -116,9 +116,10 @@ pub struct EbpfSource {
 }
 
 impl EbpfSource {
-    /// Loads and attaches: drops are counted from here on. Records, when asked for, come by the reader.
+    /// Loads and attaches the programs. Drops are counted from then on. If the options ask for records, the reader
+    /// returns them.
     ///
-    /// Must be called within a tokio runtime.
+    /// The caller must be within a tokio runtime.
     pub fn start(options: &Options, btf: &KernelBtf) -> Result<(Self, Option<RingReader>), Error> {
         let features = Features::ask(btf, options.may_probe);
         let tick_ns = fit::tick_ns()?;
@@ -156,28 +157,28 @@ impl EbpfSource {
         Ok((source, ring))
     }
 
-    /// How the program is attached.
+    /// The type of the attached program.
     pub const fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Whether namespaces are told apart by cookies, which are never reused; else by inode numbers, which are.
+    /// Whether namespaces are identified by cookies, which are never reused; else by inode numbers, which are.
     pub const fn has_cookies(&self) -> bool {
         self.has_cookies
     }
 
-    /// Tells which namespace an open file stands for, for as long as anybody keeps it.
+    /// Identifies the namespace of an open file, for as long as a caller keeps the returned value.
     pub fn namespace_question(&self) -> Arc<NamespaceQuestion> {
         Arc::clone(&self.question)
     }
 
-    /// Leading bytes of packets that records have.
+    /// Number of leading bytes of packets in records.
     pub const fn captured(&self) -> u32 {
         self.captured
     }
 
-    /// All that was counted up to now. Each reading is exact: nothing is counted twice or left out while drops go on.
-    /// Takes a grace period of the kernel, some milliseconds.
+    /// All drops that were counted up to now. Each reading is exact: no drop is counted twice or left out while drops
+    /// go on. The call takes a grace period of the kernel, some milliseconds.
     pub fn totals(&mut self) -> Result<&Totals, Error> {
         if self.programs.are_attached() {
             self.generations
@@ -192,7 +193,7 @@ impl EbpfSource {
         self.totals.traps.get(&location).copied().or_else(|| self.generations.trap(location))
     }
 
-    /// The account, as of the last reading of the totals, given what was read of the records.
+    /// The ledger as of the last reading of the totals. `drained` counts the records that were read.
     pub fn ledger(&self, drained: Drained) -> EbpfLedger {
         let counters = &self.totals.counters;
         EbpfLedger {
@@ -217,13 +218,13 @@ impl EbpfSource {
         }
     }
 
-    /// The account with the source's name, for sinks, as of the last reading of the totals. What was held back has no names
-    /// yet: they are not this source's.
+    /// The ledger with the source's name, for sinks, as of the last reading of the totals. The sums of held-back
+    /// records have no names yet, because this source does not resolve names.
     pub fn report(&self, drained: Drained) -> SourceReport {
         SourceReport { mode: self.mode.name(), ledger: Ledger::Ebpf(self.ledger(drained)), held_back: vec![] }
     }
 
-    /// Records held back by the sampler, by site, most first.
+    /// Records that the sampler held back, by drop site, the largest number first.
     pub fn held_back(&self) -> Result<Vec<(SiteKey, u64)>, Error> {
         if !self.has_events {
             return Ok(vec![]);
@@ -231,20 +232,20 @@ impl EbpfSource {
         self.generations.held_back().map_err(|source| Error::Read { what: "what was held back", source })
     }
 
-    /// Drops that the kernel did not show to the programs that count them, because the same program was running already on
-    /// that CPU. Kernels before 6.1 always show them, and the ones that count report 0 or nothing
+    /// Drops that the kernel did not show to the programs that count them, because the same program was running already
+    /// on that CPU. Kernels before 6.1 always show them, and the counting programs report 0 or nothing
     /// (`__bpf_trace_run`, `kernel/trace/bpf_trace.c`).
     fn missed(&self) -> u64 {
         let stats = self.programs.counting().map(|program| ProgramStats::read(program.fd()));
         stats.filter_map(|stats| stats.ok()?.recursion_misses).sum()
     }
 
-    /// What the kernel knows of the program on `kfree_skb`.
+    /// The kernel's statistics of the program on `kfree_skb`.
     pub fn program_stats(&self) -> io::Result<ProgramStats> {
         ProgramStats::read(self.programs.main().fd())
     }
 
-    /// Detaches the programs, waits for their last runs, and reads what they counted: that is final.
+    /// Detaches the programs, waits for their last runs, and reads their final counts.
     pub fn detach(&mut self) -> Result<(), Error> {
         if !self.programs.detach() {
             return Ok(());
@@ -255,13 +256,13 @@ impl EbpfSource {
     }
 }
 
-/// What the kernel answers of this process's own namespace, and its clocks.
+/// The kernel's answer about this process's own namespace, and its clocks.
 fn ask_own(question: &NamespaceQuestion) -> Result<tracer_common::NamespaceAnswer, Error> {
     let ask = || question.ask(File::open("/proc/self/ns/net")?.as_fd());
     ask().map_err(|source| Error::Read { what: "this process's network namespace", source })
 }
 
-/// What the kernel program compares with: the cookie, or the inode number on kernels without cookies.
+/// The value that the kernel program compares with: the cookie, or the inode number on kernels without cookies.
 fn cookie_of(wanted: &Target, question: &NamespaceQuestion, has_cookies: bool) -> Result<u64, Error> {
     if !has_cookies {
         return Ok(wanted.inum.into());
@@ -271,7 +272,8 @@ fn cookie_of(wanted: &Target, question: &NamespaceQuestion, has_cookies: bool) -
         let namespace = wanted.namespace()?;
         match question.identify(namespace)?.cookie {
             Some(cookie) => Ok(cookie),
-            // The program may read nothing (lockdown before 6.2): the namespace is entered to ask there.
+            // The program may read no memory (lockdown before 6.2), so this process enters the namespace and asks
+            // there.
             None => BySocket.identify(namespace)?.cookie.ok_or_else(unknown),
         }
     };
@@ -284,13 +286,13 @@ fn reader(loader: &mut Loader) -> Result<RingReader, Error> {
     RingReader::new(ring).map_err(|source| Error::Read { what: fit::RECORDS, source })
 }
 
-/// Loads the program that says which namespace a file stands for.
+/// Loads the program that identifies the namespace of a file.
 fn namespace_question(loader: &Loader) -> Result<NamespaceQuestion, Error> {
     let program = loader.load("namespace_of_file", Attachment::Raw)?;
     Ok(NamespaceQuestion::new(program.into_fd(), loader.map_fd("NAMESPACE")?))
 }
 
-/// Prints what the kernel program logs, for as long as the runtime lives. aya-log finds the log by the program's number,
+/// Prints the kernel program's log, for as long as the runtime lives. aya-log finds the log by the program's number,
 /// which takes `CAP_SYS_ADMIN`.
 fn forward_log(program: &loader::Program) {
     let log = ProgramStats::read(program.fd())

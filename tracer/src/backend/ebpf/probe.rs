@@ -1,4 +1,4 @@
-//! The kernel programs that sit on tracepoints: each is registered here once.
+//! The kernel programs on tracepoints. Each program is registered here once.
 
 use std::iter;
 use std::os::fd::OwnedFd;
@@ -9,76 +9,79 @@ use super::loader::{Attachment, Loader, Program};
 use super::{Error, Mode};
 use crate::kernel::btf::KernelBtf;
 
-/// A program beside the one on `kfree_skb`, which the account can do without.
+/// A program beside the one on `kfree_skb`. The source works without it.
 pub(super) struct Probe {
     /// Name of the tracepoint, and of the program on it.
     pub(super) name: &'static str,
-    /// What is not told without it.
-    pub(super) tells: &'static str,
-    /// Whether it counts drops of its own; else it only adds to those of another.
+    /// The facts that are not reported without it.
+    pub(super) reports: &'static str,
+    /// Whether the program counts drops of its own; else it only adds facts to the drops of another.
     pub(super) counts: bool,
-    /// Whether it can work on this kernel.
+    /// Whether the program can work on this kernel.
     is_useful: fn(&KernelBtf, &Config) -> bool,
 }
 
-/// Tells the exact reason of what queueing disciplines drop: attached behind the program on `kfree_skb`, it leaves notes
-/// that are all taken.
+/// Reports the exact drop reason of queueing disciplines. It is attached behind the program on `kfree_skb`, so that
+/// each of its notes is taken.
 pub(super) const QDISC_DROP: Probe = Probe {
     name: "qdisc_drop",
-    tells: "exact reasons of qdiscs",
+    reports: "exact reasons of qdiscs",
     counts: false,
     is_useful: |_, config| config.qdisc_reason != 0,
 };
 
-/// Tells what devices drop.
+/// Reports the drops of devices.
 pub(super) const TRAP_REPORT: Probe =
-    Probe { name: "devlink_trap_report", tells: "hardware drops", counts: true, is_useful: sees_traps };
+    Probe { name: "devlink_trap_report", reports: "hardware drops", counts: true, is_useful: sees_traps };
 
-/// Tells what XDP programs abort, or cannot send back.
+/// Reports frames that XDP programs abort, or cannot send back.
 const XDP_EXCEPTION: Probe = Probe {
     name: "xdp_exception",
-    tells: "drops by faults of XDP programs",
+    reports: "drops by faults of XDP programs",
     counts: true,
-    is_useful: |btf, config| btf.reports_xdp_exceptions() && sees_frames(config, "what XDP programs abort"),
+    is_useful: |btf, config| btf.reports_xdp_exceptions() && sees_frames(config, "frames that XDP programs abort"),
 };
 
-/// Tells what XDP programs redirect to where it cannot go.
+/// Reports frames whose redirect by an XDP program fails.
 const XDP_REDIRECT_ERR: Probe = Probe {
     name: "xdp_redirect_err",
-    tells: "drops by failed redirects of XDP",
+    reports: "drops by failed redirects of XDP",
     counts: true,
-    is_useful: |btf, config| btf.reports_xdp_redirect_errors() && sees_frames(config, "what XDP fails to redirect"),
+    is_useful: |btf, config| {
+        btf.reports_xdp_redirect_errors() && sees_frames(config, "frames that XDP fails to redirect")
+    },
 };
 
-/// All of them, in the order in which they are attached and detached.
+/// All programs, in the order in which they are attached and detached.
 const PROBES: [&Probe; 4] = [&QDISC_DROP, &TRAP_REPORT, &XDP_EXCEPTION, &XDP_REDIRECT_ERR];
 
-/// Whether XDP's drops can be told from those that `kfree_skb` tells again: devices and programs are read by the helper.
-fn sees_frames(config: &Config, tells: &str) -> bool {
+/// Whether XDP's drops can be distinguished from those that `kfree_skb` reports again: the helper reads devices and
+/// programs.
+fn sees_frames(config: &Config, reports: &str) -> bool {
     let Offsets { dev_ifindex, dev_net, dev_xdp_prog, dev_xdp_state, .. } = config.offsets;
     let Offsets { dev_rtnl_link_ops, link_ops_kind, prog_attach_type, skb_dev, .. } = config.offsets;
     let devices = [dev_ifindex, dev_net, dev_xdp_prog, dev_xdp_state, dev_rtnl_link_ops, link_ops_kind];
     let has_fields = !devices.contains(&ABSENT) && ![prog_attach_type, skb_dev].contains(&ABSENT);
     if has_fields && config.may_probe == 0 {
-        tracing::warn!("the kernel is locked down (confidentiality): {tells} is not counted");
+        tracing::warn!("the kernel is locked down (confidentiality): {reports} are not counted");
     }
     has_fields && config.may_probe != 0
 }
 
-/// Whether what devices drop can be seen here: their traps' names are read by the helper.
+/// Whether the drops of devices can be reported: the helper reads the names of their traps.
 fn sees_traps(btf: &KernelBtf, config: &Config) -> bool {
     let has_traps = btf.reports_hardware_drops() && config.offsets.trap_name != ABSENT;
     if has_traps && config.may_probe == 0 {
-        tracing::warn!("the kernel is locked down (confidentiality): what network devices drop is not counted");
+        tracing::warn!("the kernel is locked down (confidentiality): drops by network devices are not counted");
     }
     has_traps && config.may_probe != 0
 }
 
-/// The programs on their tracepoints. Detached, they stay, so that their counters can be read.
+/// The programs on their tracepoints. After they are detached they stay loaded, so that their counters can be read.
 pub(super) struct Programs {
     main: Program,
     others: Vec<(&'static Probe, Program)>,
-    /// What keeps them attached, in the order of detaching: the program on `kfree_skb` is the last.
+    /// The links, in the order of detaching: that of the program on `kfree_skb` is the last.
     links: Vec<OwnedFd>,
 }
 
@@ -95,11 +98,11 @@ impl Programs {
         Ok(Self { main, others: Vec::new(), links })
     }
 
-    /// Adds those of the other programs that can work here, and warns of those that should and do not.
+    /// Attaches the other programs that can work here, and warns of those that should work and do not.
     pub(super) fn attach_others(&mut self, loader: &Loader, btf: &KernelBtf, config: &Config) {
         for probe in PROBES.into_iter().filter(|probe| (probe.is_useful)(btf, config)) {
             if let Err(error) = self.attach_other(loader, probe) {
-                tracing::warn!("{} are not reported: {:#}", probe.tells, anyhow::Error::from(error));
+                tracing::warn!("{} are not reported: {:#}", probe.reports, anyhow::Error::from(error));
             }
         }
     }
@@ -112,7 +115,7 @@ impl Programs {
         Ok(())
     }
 
-    /// Takes all off their tracepoints; false if they were off already.
+    /// Detaches all programs; false if they were detached already.
     pub(super) fn detach(&mut self) -> bool {
         let was_attached = self.are_attached();
         self.links.drain(..).for_each(drop);
@@ -123,17 +126,17 @@ impl Programs {
         !self.links.is_empty()
     }
 
-    /// Whether this one was attached.
+    /// Whether the program of `probe` was attached.
     pub(super) fn have(&self, probe: &Probe) -> bool {
         self.others.iter().any(|(other, _)| other.name == probe.name)
     }
 
-    /// The one on `kfree_skb`.
+    /// The program on `kfree_skb`.
     pub(super) const fn main(&self) -> &Program {
         &self.main
     }
 
-    /// Those that count drops of their own.
+    /// The programs that count drops of their own.
     pub(super) fn counting(&self) -> impl Iterator<Item = &Program> {
         let others = self.others.iter().filter(|(probe, _)| probe.counts);
         iter::once(&self.main).chain(others.map(|(_, program)| program))

@@ -1,4 +1,4 @@
-//! Reads the bytes of one record of the ring buffer.
+//! Parses the bytes of one record of the ring buffer.
 
 use tracer_common::{
     IFNAMSIZ, KIND_XDP, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN,
@@ -12,23 +12,23 @@ use crate::domain::facts::{Facts, Gso, Mac, Role, Socket, VlanTag};
 /// A record of one drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// All but the packet.
+    /// All facts but the packet's bytes.
     pub report: Report,
     /// Leading bytes of the packet.
     pub bytes: &'a [u8],
 }
 
-/// What the kernel program reports of one drop.
+/// The kernel program's report of one drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// What it wrote.
+    /// The header that the kernel program wrote.
     pub header: RecordHeader,
-    /// What the packet's bytes start with.
+    /// The header that the packet's bytes start with.
     pub start: PacketStart,
 }
 
 impl<'a> Record<'a> {
-    /// None for bytes that the kernel program cannot have written.
+    /// Parses a record; absent for bytes that the kernel program cannot have written.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (header, rest) = RecordHeader::read_from_prefix(bytes).ok()?;
         let start = match header.start {
@@ -42,16 +42,16 @@ impl<'a> Record<'a> {
 }
 
 impl Report {
-    /// What was known of whose packet it was.
+    /// Names that were known of the packet's interface and namespace.
     pub const fn names(&self) -> PlaceNames {
         PlaceNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }
     }
 
-    /// What is known of the packet beyond its bytes.
+    /// Facts about the packet beyond its bytes.
     pub fn facts(&self) -> Facts {
         let header = &self.header;
         let has = |section: u8| header.sections & section != 0;
-        // A frame of XDP has no `sk_buff` that could tell its queue.
+        // A frame of XDP has no `sk_buff`, which would hold its queue.
         let is_packet = header.key.kind != KIND_XDP;
         Facts {
             vlan: has(SECTION_VLAN).then_some(VlanTag { protocol: header.vlan_proto, tci: header.vlan_tci }),
@@ -75,7 +75,7 @@ impl Report {
     }
 }
 
-/// None of a role that the kernel program cannot have written.
+/// The socket; absent for a role that the kernel program cannot have written.
 fn socket(found: &SocketFacts) -> Option<Socket> {
     let role = match found.role {
         SOCKET_RECEIVER => Role::Receiver,
@@ -94,12 +94,12 @@ fn socket(found: &SocketFacts) -> Option<Socket> {
     })
 }
 
-/// The text of a name that the kernel pads with zeros; none for no name or one that is not text.
+/// The text of a name that the kernel pads with zeros; absent for an empty name or a name that is not text.
 pub fn interface_name(name: &[u8; IFNAMSIZ]) -> Option<&str> {
     text(name)
 }
 
-/// As [`interface_name`], of names of any length.
+/// See [`interface_name`]; for names of any length.
 pub fn text(name: &[u8]) -> Option<&str> {
     let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     std::str::from_utf8(&name[..length]).ok().filter(|name| !name.is_empty())

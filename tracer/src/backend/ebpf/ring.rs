@@ -1,4 +1,4 @@
-//! Reads the event plane: records in batches, as they come.
+//! Reads records from the ring buffer in batches, as they come.
 
 use std::io;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::record::{Record, Report};
 use super::sys;
 use crate::backend::batch::Batch;
 
-/// How often the reader looks by itself: the longest that a record waits when there are few.
+/// Interval of the reader's own reads: the longest time that a record waits when there are few.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What became of the records of one batch.
+/// Numbers of the records of one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Records that made sense.
+    /// Records that could be decoded.
     pub delivered: u64,
-    /// Records that did not.
+    /// Records that could not be decoded.
     pub undecodable: u64,
 }
 
@@ -37,14 +37,14 @@ pub struct RingReader {
 }
 
 impl RingReader {
-    /// Must be called within a tokio runtime.
+    /// The caller must be within a tokio runtime.
     pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
         let mut poll = interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self { ring: sys::watch(ring)?, poll })
     }
 
-    /// Waits until records may be there: the kernel program wakes the reader when much waits, else time does.
+    /// Waits until records may be there: the kernel program wakes the reader when many bytes wait, else a timer does.
     pub async fn ready(&mut self) -> io::Result<()> {
         tokio::select! {
             _ = self.poll.tick() => {}

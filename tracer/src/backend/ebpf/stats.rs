@@ -1,18 +1,19 @@
-//! What the kernel counts of a program.
+//! The kernel's statistics of a program.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// What the kernel knows of a program (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
+/// The kernel's statistics of a program (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProgramStats {
-    /// Runs that did not happen, for the program was running already on that CPU; none where the kernel does not tell.
+    /// Runs that did not happen, because the program was running already on that CPU; absent where the kernel does not
+    /// report them.
     pub recursion_misses: Option<u64>,
-    /// Nanoseconds that it ran, while the kernel's BPF statistics were on.
+    /// Nanoseconds that the program ran while the kernel's BPF statistics were on.
     pub run_time_ns: u64,
     /// Runs in that time.
     pub runs: u64,
-    /// The number by which the kernel knows it; 0 where it does not tell.
+    /// The kernel's number of the program; 0 where the kernel does not report it.
     pub id: u32,
 }
 

@@ -1,5 +1,5 @@
-//! The door to the system calls that no library has: maps as bytes and in batches, programs loaded, attached and run
-//! by hand, and waiting for the kernel.
+//! System calls that no library has: maps as bytes and in batches, programs that are loaded, attached and run by hand,
+//! and grace periods of the kernel.
 #![expect(unsafe_code, reason = "raw system calls; the only place in this source")]
 
 use std::ffi::CStr;
@@ -18,7 +18,8 @@ pub(super) struct RawMap {
 }
 
 impl RawMap {
-    /// `value_size` is what a look-up yields: for per-CPU maps the value, padded to 8 bytes, times the possible CPUs.
+    /// `value_size` is the size of a look-up's result: for per-CPU maps the value, padded to 8 bytes, times the
+    /// possible CPUs.
     pub(super) const fn new(fd: OwnedFd, key_size: usize, value_size: usize) -> Self {
         Self { fd, key_size, value_size }
     }
@@ -68,7 +69,8 @@ impl RawMap {
     }
 
     fn batches(&self, command: bpf_cmd, mut visit: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
-        // A batch holds whole buckets, so this is far more than any bucket of the hash has; doubled should it not be.
+        // A batch holds whole buckets, so this number is far more than any bucket of the hash has. It is doubled should
+        // it be too small.
         let mut batch = 256_u32;
         let mut buffers = Buffers::new(self, batch);
         let mut position = None;
@@ -144,8 +146,9 @@ impl Buffers {
 
 /// Waits until every run of a program that had begun has ended.
 ///
-/// The kernel does so before an update of a map of maps returns (`maybe_wait_bpf_programs`, `kernel/bpf/syscall.c`:
-/// `synchronize_rcu`), also on `PREEMPT_RT` and with `nohz_full` CPUs, where `membarrier` fails. The maps serve nothing else.
+/// The kernel waits before an update of a map of maps returns (`maybe_wait_bpf_programs`, `kernel/bpf/syscall.c`:
+/// `synchronize_rcu`), also on `PREEMPT_RT` and with `nohz_full` CPUs, where `membarrier` fails. The maps have no other
+/// use.
 pub(super) struct GracePeriod {
     inner: OwnedFd,
     outer: OwnedFd,
@@ -158,7 +161,7 @@ impl GracePeriod {
         Ok(Self { inner, outer })
     }
 
-    /// Takes some milliseconds.
+    /// Waits for some milliseconds.
     pub(super) fn wait(&self) -> io::Result<()> {
         let (key, value) = (0_u32, self.inner.as_raw_fd());
         let mut attr = zeroed_attr();
@@ -184,12 +187,12 @@ fn create_map(kind: bpf_map_type, inner: Option<BorrowedFd<'_>>) -> io::Result<O
     unsafe { new_fd(bpf_cmd::BPF_MAP_CREATE, &mut attr) }
 }
 
-/// A program for the kernel, of the types that this source has.
+/// A program for the kernel, of one of the types that this source uses.
 pub(super) struct NewProgram<'a> {
     pub(super) name: &'a CStr,
     pub(super) license: &'a CStr,
     pub(super) instructions: &'a [bpf_insn],
-    /// For a tracepoint with typed arguments the BTF id of its typedef; none for a raw tracepoint.
+    /// BTF id of the typedef of a tracepoint with typed arguments; absent for a raw tracepoint.
     pub(super) typed: Option<u32>,
 }
 
@@ -197,7 +200,7 @@ pub(super) struct NewProgram<'a> {
 /// `kernel/bpf/verifier.c`), which says nothing about the program.
 const LOAD_ATTEMPTS: u32 = 1_000;
 
-/// Loads a program; the verifier's words go to `log`, cut off where it ends.
+/// Loads a program. The verifier's log goes to `log`, and is cut off at its end.
 pub(super) fn load_program(new: &NewProgram<'_>, log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
     let mut attr = zeroed_attr();
     // SAFETY: writing a union's `Copy` fields.
@@ -233,7 +236,8 @@ pub(super) fn load_program(new: &NewProgram<'_>, log: Option<&mut [u8]>) -> io::
     }
 }
 
-/// Attaches a program to the raw tracepoint of a name, or to the one that it was loaded for, until the link is closed.
+/// Attaches a program to the raw tracepoint with this name, or to the one that it was loaded for, until the link is
+/// closed.
 pub(super) fn attach_program(program: BorrowedFd<'_>, tracepoint: Option<&CStr>) -> io::Result<OwnedFd> {
     let mut attr = zeroed_attr();
     // SAFETY: writing a union's `Copy` fields.
@@ -244,7 +248,7 @@ pub(super) fn attach_program(program: BorrowedFd<'_>, tracepoint: Option<&CStr>)
     unsafe { new_fd(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr) }
 }
 
-/// Lets nobody but programs use a map from now on.
+/// Freezes a map: only programs can change it from now on.
 pub(super) fn freeze_map(map: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = zeroed_attr();
     attr.__bindgen_anon_2.map_fd = map.as_raw_fd().cast_unsigned();
@@ -264,7 +268,7 @@ pub(super) fn run_program(program: BorrowedFd<'_>, argument: u64) -> io::Result<
     unsafe { bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr) }.map(drop)
 }
 
-/// Lets the runtime tell when `fd` can be read. Must be called within a tokio runtime.
+/// Registers `fd` with the runtime, to wait until it can be read. The caller must be within a tokio runtime.
 pub(super) fn watch<T: AsFd + AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: what this source watches owns its descriptor, of which it has only one, until it is dropped, and gives
     // no mutable access by which it could be exchanged.

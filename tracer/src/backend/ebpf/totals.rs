@@ -1,4 +1,4 @@
-//! What the kernel program has counted since its start: the sums over generations and CPUs.
+//! The kernel program's counts since its start: the sums over generations and CPUs.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use tracer_common::{
 pub struct Count {
     /// Drops.
     pub packets: u64,
-    /// Bytes of them.
+    /// Bytes of the dropped packets.
     pub bytes: u64,
     /// First drop, nanoseconds of the kernel's `CLOCK_MONOTONIC`, to one tick of its timer.
     pub first_ns: u64,
     /// Last drop, likewise.
     pub last_ns: u64,
-    /// What was known at the first drop, or as soon as there was room for it.
+    /// Names that were known at the first drop, or as soon as there was room for them.
     pub names: PlaceNames,
 }
 
@@ -40,15 +40,15 @@ impl Count {
     }
 }
 
-/// What the kernel program has counted since its start.
+/// The kernel program's counts since its start.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// By key.
+    /// Counts by key.
     pub counts: HashMap<DropKey, Count, RandomState>,
     /// Names of devlink traps, by [`DropKey::location`].
     pub traps: HashMap<u64, TrapNames>,
-    /// By reason, of the keys that found no room in the kernel's map or here; none for the reasons that the map of the
-    /// kernel does not tell apart.
+    /// Drops by drop reason, of the keys that found no room in the kernel's map or here; the reason is absent where the
+    /// kernel's map does not count it separately.
     pub overflow: HashMap<Option<u32>, OverflowCount>,
     /// Drops that the programs saw.
     pub hits: u64,
@@ -61,7 +61,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Drops counted by key.
+    /// Drops that were counted by key.
     pub fn accounted(&self) -> u64 {
         self.counts.values().map(|count| count.packets).sum()
     }
@@ -91,8 +91,8 @@ impl Totals {
         self.add(note.key, clock.dated(&times, note.ticks), || note.names, max_rows);
     }
 
-    /// To be called when a reading is complete. Frames that are taken out again ([`Totals::add_noted`]) may leave rows of
-    /// nothing, and rows below 0 of what was counted by reason, which are taken from there.
+    /// Called when a reading is complete. Frames that are taken out again ([`Totals::add_noted`]) may leave empty rows,
+    /// and rows below 0, which are subtracted from the drops that were counted by reason.
     pub(super) fn settle(&mut self) {
         let below_zero: Vec<_> =
             self.counts.extract_if(|_, count| count.packets == 0 || count.packets.cast_signed() < 0).collect();
@@ -119,7 +119,7 @@ impl Totals {
         self.counters.overflow = self.counters.overflow.wrapping_add(count.packets);
     }
 
-    /// Adds one CPU's counters but for `overflow`, which [`Totals::add_overflow`] counts by reason.
+    /// Adds one CPU's counters except `overflow`, which [`Totals::add_overflow`] counts by reason.
     pub(super) fn add_counters(&mut self, cpu: &Counters) {
         let sum = &mut self.counters;
         let Counters { filtered, unknown_netns, overflow: _, offered, .. } = cpu;

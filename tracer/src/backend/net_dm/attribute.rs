@@ -29,29 +29,29 @@ const HW_DROPS: u16 = 21;
 const FLOW_ACTION_COOKIE: u16 = 22;
 const REASON: u16 = 23;
 
-/// Within `IN_PORT`: type 0 is a valid one here.
+/// An attribute within `IN_PORT`; type 0 is valid here.
 const PORT_IFINDEX: u16 = 0;
 const PORT_NAME: u16 = 1;
 
-/// Within `STATS` and `HW_STATS`.
+/// An attribute within `STATS` and `HW_STATS`.
 const STATS_DROPPED: u16 = 0;
 
 /// One attribute, borrowed from the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute<'m> {
-    /// The places of a summary alert: `u32` count, then as many times `pc` (8 bytes) and `u32` hits.
+    /// The drop sites of a summary alert: `u32` count, then as many times `pc` (8 bytes) and `u32` hits.
     Places(&'m [u8]),
     /// 0 summary, 1 packets.
     AlertMode(u8),
     /// Address that the freeing call returns to.
     Pc(u64),
-    /// That address as the kernel prints it, cut to 39 characters.
+    /// The same address as the kernel prints it, cut to 39 characters.
     Symbol(&'m str),
-    /// Where the packet came in.
+    /// The interface where the packet came in.
     InPort {
-        /// Its index, if there is one.
+        /// The interface's index; absent if there is none.
         ifindex: Option<u32>,
-        /// Its name; hardware drops only.
+        /// The interface's name; hardware drops only.
         name: Option<&'m str>,
     },
     /// `CLOCK_REALTIME` nanoseconds.
@@ -60,7 +60,7 @@ pub enum Attribute<'m> {
     Protocol(u16),
     /// Leading bytes, from the MAC header.
     Payload(&'m [u8]),
-    /// Nothing.
+    /// Padding.
     Pad,
     /// Bytes that payloads are cut to; 0 for whole packets.
     TruncLen(u32),
@@ -68,9 +68,9 @@ pub enum Attribute<'m> {
     OrigLen(u32),
     /// Packets that may wait, per CPU.
     QueueLen(u32),
-    /// Software drops that found the queue full.
+    /// Software drops that the queue had no room for.
     Stats(u64),
-    /// Hardware drops likewise.
+    /// Hardware drops that the queue had no room for.
     HwStats(u64),
     /// 0 software, 1 hardware.
     Origin(u16),
@@ -78,9 +78,9 @@ pub enum Attribute<'m> {
     HwTrapGroupName(&'m str),
     /// The devlink trap.
     HwTrapName(&'m str),
-    /// Hardware's part of a summary: entries.
+    /// The hardware drops of a summary: entries.
     HwEntries(&'m [u8]),
-    /// One of them: a trap's name and its count.
+    /// One hardware entry: a trap's name and its count.
     HwEntry(&'m [u8]),
     /// Packets of a trap.
     HwTrapCount(u32),
@@ -88,14 +88,14 @@ pub enum Attribute<'m> {
     SwDrops,
     /// Of START and STOP: hardware drops.
     HwDrops,
-    /// What a `tc` rule was tagged with.
+    /// The cookie of a `tc` rule.
     FlowActionCookie(&'m [u8]),
-    /// Why, without prefix.
+    /// The drop reason's name, without prefix.
     Reason(&'m str),
 }
 
 impl<'m> Attribute<'m> {
-    /// None for types that are not known here.
+    /// Parses an attribute; absent for an unknown type.
     pub fn parse(attribute: &wire::Attribute<'m>) -> Result<Option<Self>, Malformed> {
         Ok(Some(match attribute.kind {
             UNSPEC => Self::Places(attribute.value),
@@ -236,7 +236,7 @@ impl Nla for Attribute<'_> {
     }
 }
 
-/// An attribute within one: it fills `buffer`, whose length it has.
+/// Writes an attribute within another one: it fills `buffer`, and has its length.
 fn emit_part(buffer: &mut [u8], kind: u16, value: &[u8]) {
     let length = u16::try_from(buffer.len()).unwrap_or(u16::MAX);
     buffer[..2].copy_from_slice(&length.to_ne_bytes());

@@ -16,7 +16,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Finds the family, whose module the kernel may load for it.
+    /// Finds the family. The kernel may load the family's module for that.
     pub(super) async fn open() -> Result<Self, Error> {
         let mut connection = Connection::open()?;
         let family = Family::resolve(&mut connection, FAMILY).await?;
@@ -29,12 +29,12 @@ impl Control {
         Ok(())
     }
 
-    /// Lets a socket hear the alerts.
+    /// Subscribes a socket to the alerts.
     pub(super) fn join(&self, socket: &Socket) -> Result<(), Error> {
         socket.join(self.family.group(GROUP)?).map_err(Error::of_joining)
     }
 
-    /// Whether somebody monitors.
+    /// Whether the monitor runs.
     pub(super) async fn is_running(&mut self) -> Result<bool, Error> {
         match self.ask(Request::Probe).await {
             Ok(()) => Ok(false),
@@ -43,7 +43,7 @@ impl Control {
         }
     }
 
-    /// How the monitor is set.
+    /// The monitor's settings.
     pub(super) async fn config(&mut self) -> Result<Config, Error> {
         let mut found = None;
         let request = Request::ConfigGet;
@@ -60,7 +60,7 @@ impl Control {
         found.ok_or_else(|| empty(request))
     }
 
-    /// Packets that found the queue full, since the module was loaded. Needs no rights.
+    /// Packets that the queue had no room for, since the module was loaded. The request needs no capability.
     pub(super) async fn stats(&mut self) -> Result<Stats, Error> {
         let mut found = None;
         let request = Request::StatsGet;
@@ -74,7 +74,7 @@ impl Control {
         found.ok_or_else(|| empty(request))
     }
 
-    /// Whether there is a device that could tell hardware drops: one that devlink knows.
+    /// Whether a device exists that could report hardware drops: a device that devlink knows.
     pub(super) async fn has_devices(&mut self) -> bool {
         match devlink_devices(&mut self.connection).await {
             Ok(devices) => devices > 0,
@@ -85,21 +85,21 @@ impl Control {
         }
     }
 
-    /// A request that is only acknowledged.
+    /// Sends a request that the kernel only acknowledges, and waits for the acknowledgement.
     pub(super) async fn ask(&mut self, request: Request) -> Result<(), netlink::Error> {
         self.connection.call(request.name(), self.family.id, request, Kind::Do, |_| Ok(())).await
     }
 
-    /// As [`Control::ask`], without asking whether it was done.
-    pub(super) fn tell(&mut self, request: Request) -> Result<(), netlink::Error> {
+    /// Sends the same request as [`Control::ask`], without waiting for the acknowledgement.
+    pub(super) fn send(&mut self, request: Request) -> Result<(), netlink::Error> {
         self.connection.send(request.name(), self.family.id, request, Kind::Do)
     }
 }
 
-/// The family of devices whose drivers tell more (`include/uapi/linux/devlink.h`).
+/// The family of devices whose drivers report more facts (`include/uapi/linux/devlink.h`).
 const DEVLINK: &str = "devlink";
 
-/// Counts the devices that devlink knows: none where the kernel has no devlink.
+/// Number of devices that devlink knows: zero where the kernel has no devlink.
 pub(super) async fn devlink_devices(connection: &mut Connection) -> Result<usize, Error> {
     let devlink = match Family::resolve(connection, DEVLINK).await {
         Err(netlink::Error::NoFamily { .. }) => return Ok(0),

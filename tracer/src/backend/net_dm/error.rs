@@ -1,13 +1,13 @@
-//! Why the drop monitor cannot be heard, and what can be done about it.
+//! Reasons why the drop monitor is not available, and their remedies.
 
 use thiserror::Error;
 
 use crate::netlink;
 
-/// Why the source cannot work.
+/// Reason why the source cannot work.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// As netlink tells it: among others that there is no such family here.
+    /// An error of netlink, such as a family that does not exist here.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
     /// CONFIG, START and STOP are for administrators of the host.
@@ -16,49 +16,49 @@ pub enum Error {
          (run as root, outside of a rootless container)"
     )]
     MayNotControl {
-        /// What was refused.
+        /// The refused request.
         source: netlink::Error,
     },
-    /// The group is closed to most since Linux 6.7, and in later releases of the series before it.
+    /// Most processes may not join the group since Linux 6.7, and in later releases of the series before it.
     #[error(
-        "the drop monitor may not be listened to by this process: on this kernel that takes CAP_SYS_ADMIN in the first \
+        "this process may not receive the drop monitor's alerts: on this kernel that takes CAP_SYS_ADMIN in the first \
          user namespace"
     )]
-    MayNotListen {
-        /// What was refused.
+    NotPermitted {
+        /// The refused request.
         source: netlink::Error,
     },
-    /// The family is there, yet knows too few commands.
+    /// The family exists, but has too few commands.
     #[error("this kernel's drop monitor cannot be configured: Linux 5.4 and later can")]
     TooOld {
-        /// What was refused.
+        /// The refused request.
         source: netlink::Error,
     },
-    /// Whoever listened to the old module does not hear the new one.
+    /// A subscriber of the old module does not receive alerts of the new one.
     #[error(
-        "the drop monitor's module was loaded anew, and this process has given up the right to listen to it: start \
-         droptrace again"
+        "the drop monitor's module was loaded again, and this process has given up the capability to receive its \
+         alerts: start droptrace again"
     )]
     Reloaded {
-        /// Why it cannot listen.
+        /// Reason why the socket cannot join the group.
         source: Box<Error>,
     },
-    /// Only somebody else's monitoring can be heard, and it does not tell single packets.
+    /// Another process runs the monitor, in a mode that does not report single packets.
     #[error(
-        "somebody else runs the drop monitor in {} mode, which droptrace leaves as it is: {} mode is not to be had \
-         before they stop",
+        "another process runs the drop monitor in {} mode, which droptrace leaves as it is: {} mode is not available \
+         before that process stops",
         .found, .wanted
     )]
     OthersMode {
-        /// The mode that it runs in.
+        /// The mode in which the monitor runs.
         found: &'static str,
-        /// The mode that was asked for.
+        /// The mode that the caller asked for.
         wanted: &'static str,
     },
 }
 
 impl Error {
-    /// What an errno means for a request to control the monitor.
+    /// The meaning of an errno for a request to control the monitor.
     pub(super) fn of_control(error: netlink::Error) -> Self {
         match error.errno() {
             Some(libc::EPERM) => Self::MayNotControl { source: error },
@@ -67,10 +67,10 @@ impl Error {
         }
     }
 
-    /// What an errno means for joining the group.
+    /// The meaning of an errno for joining the group.
     pub(super) fn of_joining(error: netlink::Error) -> Self {
         match error.errno() {
-            Some(libc::EPERM) => Self::MayNotListen { source: error },
+            Some(libc::EPERM) => Self::NotPermitted { source: error },
             _ => Self::Netlink(error),
         }
     }

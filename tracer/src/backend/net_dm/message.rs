@@ -1,38 +1,39 @@
-//! What `NET_DM` tells (`net/core/drop_monitor.c`). Nothing of it is copied.
+//! Parses `NET_DM`'s messages (`net/core/drop_monitor.c`), without copying them.
 
 use super::attribute::Attribute;
 use super::request::{AlertMode, Config, command};
 use crate::netlink::wire::{self, Malformed};
 
-/// Places that one summary alert of a CPU holds at most (`dm_hit_limit`); hits at further ones are not counted.
+/// Largest number of drop sites of one summary alert of a CPU (`dm_hit_limit`); the kernel does not count hits at
+/// further ones.
 pub const PLACES_LIMIT: u32 = 64;
 
-/// One dropped packet. What the kernel did not tell is none, or 0.
+/// One dropped packet. Facts that the kernel did not report are absent, or 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PacketAlert<'m> {
     /// Address that the freeing call returns to; 0 for hardware drops.
     pub pc: u64,
-    /// Why, without prefix; none before about Linux 5.18.
+    /// The drop reason's name, without prefix; absent before about Linux 5.18.
     pub reason: Option<&'m str>,
-    /// Index of the interface that the packet came in by; 0 for none.
+    /// Index of the interface where the packet came in; 0 if there is none.
     pub ifindex: u32,
-    /// Its name; hardware drops only.
+    /// The interface's name; hardware drops only.
     pub interface: Option<&'m str>,
     /// `CLOCK_REALTIME` nanoseconds.
     pub timestamp_ns: u64,
-    /// `EtherType`; none where there are no bytes.
+    /// `EtherType`; absent where there are no bytes.
     pub protocol: Option<u16>,
     /// Leading bytes, from the MAC header.
     pub payload: &'m [u8],
     /// Bytes of the packet, from the MAC header.
     pub length: u32,
-    /// A device dropped it, by a devlink trap.
+    /// Whether a device dropped the packet, by a devlink trap.
     pub is_hardware: bool,
     /// The trap's name.
     pub trap: Option<&'m str>,
     /// The trap's group.
     pub trap_group: Option<&'m str>,
-    /// What a `tc` rule was tagged with.
+    /// The cookie of a `tc` rule.
     pub cookie: &'m [u8],
 }
 
@@ -47,7 +48,8 @@ pub struct SummaryAlert<'m> {
 const PLACE: usize = 12;
 
 impl<'m> SummaryAlert<'m> {
-    /// Addresses and their hits. Address 0 hints that a device's own `rx_dropped` rose, and is no count of packets.
+    /// Addresses of drop sites and their hits. Address 0 hints that a device's own `rx_dropped` rose, and is no count
+    /// of packets.
     pub fn places(&self) -> impl Iterator<Item = (u64, u32)> + use<'m> {
         self.places.chunks_exact(PLACE).filter_map(|place| {
             let (pc, count) = place.split_first_chunk()?;
@@ -60,12 +62,12 @@ impl<'m> SummaryAlert<'m> {
         wire::attributes(self.traps).filter_map(|entry| trap(&entry.ok()?).ok())
     }
 
-    /// Whether hits at further places may have gone uncounted.
+    /// Whether hits at further drop sites may not have been counted.
     pub const fn is_at_limit(&self) -> bool {
         self.places.len() >= PLACES_LIMIT as usize * PLACE
     }
 
-    /// Whole, or it is refused as a whole.
+    /// Checks that the lists are whole; else the message is malformed.
     fn check(places: Option<&'m [u8]>, traps: Option<&'m [u8]>) -> Result<Self, Malformed> {
         let mut alert = Self::default();
         if let Some(bytes) = places {
@@ -96,16 +98,16 @@ fn trap<'m>(entry: &wire::Attribute<'m>) -> Result<(&'m str, u32), Malformed> {
     name.zip(count).ok_or(Malformed("a trap without a name or a count"))
 }
 
-/// Packets that found the queue full, since the module was loaded.
+/// Packets that the queue had no room for, since the module was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Of the kernel's own drops.
+    /// Number of the kernel's own drops.
     pub software: u64,
-    /// Of hardware drops.
+    /// Number of hardware drops.
     pub hardware: u64,
 }
 
-/// What is told.
+/// A message of the drop monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'m> {
     /// `NET_DM_CMD_PACKET_ALERT`
@@ -116,11 +118,11 @@ pub enum Message<'m> {
     Config(Config),
     /// `NET_DM_CMD_STATS_NEW`
     Stats(Stats),
-    /// Another command, of a kernel to come.
+    /// Another command, of a future kernel.
     Unknown(u8),
 }
 
-/// Attributes of types that are not known here, which were skipped.
+/// Number of attributes of unknown types, which were skipped.
 pub type Skipped = u32;
 
 impl<'m> Message<'m> {
@@ -163,7 +165,7 @@ fn packet<'m>(
             Attribute::HwTrapName(trap) => (alert.trap, has_place) = (Some(trap), true),
             Attribute::HwTrapGroupName(group) => alert.trap_group = Some(group),
             Attribute::FlowActionCookie(cookie) => alert.cookie = cookie,
-            // Told elsewhere, or made from the address.
+            // Another attribute reports the same fact, or the fact follows from the address.
             _ => {}
         }
     }

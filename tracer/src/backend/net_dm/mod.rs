@@ -1,6 +1,7 @@
 //! The `NET_DM` source: the kernel's own drop monitor, over generic netlink.
 //!
-//! It is one for the whole host. What others run is listened to and left alone; what this source changes, it puts back.
+//! The host has one drop monitor. When another process runs it, this source receives its alerts and changes nothing.
+//! Settings that this source changes, it restores.
 
 mod attribute;
 mod control;
@@ -33,7 +34,7 @@ use session::Session;
 use state::NoteFile;
 use stream::Stream;
 
-/// How often the source looks after the monitor: that long at most another's STOP stays unnoticed.
+/// Interval of the checks of the monitor. A STOP by another process stays unnoticed for at most this time.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A summary is sent a second after its first hit (`dm_delay`), by a timer and a work queue.
@@ -42,21 +43,22 @@ const SUMMARY_DELAY: Duration = Duration::from_millis(1200);
 /// Packets that wait in the kernel's queue are sent at once, by a work queue.
 const PACKET_DELAY: Duration = Duration::from_millis(100);
 
-/// Packets that may wait, per CPU. The kernel's default is 1000; an odd number also tells a monitor of ours from others'.
+/// Packets that may wait, per CPU. The kernel's default is 1000; an odd number also distinguishes droptrace's monitor
+/// from another process's.
 const QUEUE_LEN: u32 = 8191;
 
-/// What the source is to do.
+/// Options of the source.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What alerts are to tell.
+    /// The alert mode.
     pub mode: AlertMode,
-    /// Hear what devices drop too, where devlink knows any at the start.
+    /// Report hardware drops too, if devlink knows a device at the start.
     pub hardware: bool,
     /// Leading bytes of each packet; 0 for all of them.
     pub snaplen: u32,
-    /// Room for places; drops at further ones are counted by cause.
+    /// Number of places; drops at further places are counted by cause.
     pub places: usize,
-    /// Count only what came in by this interface; 0 for all. Packet mode only.
+    /// Count only packets that came in through this interface; 0 for all. Packet mode only.
     pub ifindex: u32,
     /// Bytes of the socket's receive buffer.
     pub receive_buffer: usize,
@@ -75,18 +77,18 @@ impl Default for Options {
     }
 }
 
-/// How many devices devlink knows, each of which may tell what it drops.
+/// Number of devices that devlink knows, each of which may report its drops.
 pub async fn devlink_devices() -> Result<usize, Error> {
     control::devlink_devices(&mut Connection::open()?).await
 }
 
-/// Puts the monitor right that a killed run of droptrace left changed, if one did: whether nothing is left to be put
-/// right. False where its writer still runs, or where the note of it is not to be trusted.
+/// Restores the monitor after a run of droptrace was killed. Returns whether nothing is left to restore. False where
+/// the run still goes on, or where its note cannot be trusted.
 pub async fn repair() -> Result<bool, Error> {
     session::repair_left(&NoteFile::default()).await
 }
 
-/// What a running source waits for.
+/// The reason why a running source wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// Alerts may be there: [`NetDmSource::read`].
@@ -100,28 +102,28 @@ pub struct NetDmSource {
     session: Session,
     stream: Stream,
     checks: Interval,
-    /// What had been lost before the start.
+    /// Losses before the start.
     baseline: Stats,
     tail_drops: Option<u64>,
     interruptions: u64,
 }
 
-/// How the host's one drop monitor was found.
+/// State of the host's one drop monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Nobody runs it.
+    /// No process runs the monitor.
     Unused,
-    /// Somebody does, in this mode.
+    /// Another process runs the monitor, in this mode.
     InUse(AlertMode),
-    /// A run of droptrace that was killed left it on, or its settings changed.
+    /// A killed run of droptrace left the monitor on, or its settings changed.
     Left {
-        /// It still runs, or runs again.
+        /// The monitor still runs, or runs again.
         is_running: bool,
     },
 }
 
 impl NetDmSource {
-    /// Starts the monitor, or listens to the one that runs. Must be called within a tokio runtime.
+    /// Starts the monitor, or subscribes to the one that runs. The caller must be within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self, Error> {
         let mut control = Control::open().await?;
         let socket = Socket::open()?;
@@ -140,7 +142,7 @@ impl NetDmSource {
                 session.running().mode.name()
             );
         }
-        // Nothing was lost before the first alert could come, or nearly so.
+        // Almost no packet can have been lost before the first alert could come.
         let baseline = session.stats().await?;
         let mut checks = interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -148,7 +150,7 @@ impl NetDmSource {
         Ok(Self { session, stream, checks, baseline, tail_drops: Some(0), interruptions: 0 })
     }
 
-    /// Whether a source could be started, and who runs the monitor by now. Changes nothing.
+    /// Whether a source could be started, and which process runs the monitor now. The probe changes nothing.
     pub async fn probe() -> Result<Found, Error> {
         let mut control = Control::open().await?;
         control.join(&Socket::open()?)?;
@@ -161,22 +163,22 @@ impl NetDmSource {
         })
     }
 
-    /// What alerts tell now: others may run the monitor in another mode than was asked for.
+    /// The present alert mode: another process may run the monitor in another mode than the caller asked for.
     pub const fn mode(&self) -> AlertMode {
         self.session.running().mode
     }
 
-    /// Who runs the monitor.
+    /// The process that runs the monitor.
     pub const fn owner(&self) -> Owner {
         self.session.owner()
     }
 
-    /// Which drops this process has the monitor tell; none where others run it.
+    /// The kinds of drops that this process started; both are false where another process runs the monitor.
     pub const fn started(&self) -> Drops {
         self.session.started()
     }
 
-    /// Waits for what comes next. May be given up at any time.
+    /// Waits for the next event. The future may be dropped at any time.
     pub async fn ready(&mut self) -> Result<Wake, Error> {
         tokio::select! {
             biased;
@@ -195,11 +197,11 @@ impl NetDmSource {
         self.stream.has_more()
     }
 
-    /// Looks after the monitor: it may have been stopped, or taken over.
+    /// Checks whether another process has stopped the monitor or taken it over.
     pub async fn check(&mut self) -> Result<Option<Change>, Error> {
         let change = match self.session.check(self.stream.socket()).await {
             Err(error) => {
-                // Whether it still runs is not known, nor what is lost.
+                // The monitor's state is not known, nor the losses.
                 self.interruptions += 1;
                 return Err(error);
             }
@@ -212,14 +214,14 @@ impl NetDmSource {
             match (change, self.session.owner()) {
                 (Change::Restarted, Owner::Ours) => {
                     tracing::warn!(
-                        "somebody stopped the drop monitor: it runs again; drops in between are not counted"
+                        "another process stopped the drop monitor: the monitor runs again; drops in between are not counted"
                     );
                 }
                 (Change::Reconfigured | Change::Restarted, _) => {
-                    tracing::warn!("somebody else has started the drop monitor anew, in {mode} mode");
+                    tracing::warn!("another process has started the drop monitor again, in {mode} mode");
                 }
                 (Change::TakenOver, _) => {
-                    tracing::warn!("somebody else stopped the drop monitor and runs it in {mode} mode by now");
+                    tracing::warn!("another process stopped the drop monitor and now runs it in {mode} mode");
                 }
             }
         }
@@ -227,7 +229,7 @@ impl NetDmSource {
         Ok(change)
     }
 
-    /// The kernel's counts start anew where its module was loaded again.
+    /// Reads the kernel's loss counters, which start anew where the module was loaded again.
     async fn refresh_stats(&mut self) -> Result<(), Error> {
         let stats = self.session.stats().await?;
         let since = |now: u64, before: u64| now.checked_sub(before);
@@ -237,12 +239,12 @@ impl NetDmSource {
         Ok(())
     }
 
-    /// What was counted so far.
+    /// The totals so far.
     pub const fn totals(&self) -> &Totals {
         self.stream.totals()
     }
 
-    /// The account; of the kernel's queue as of the last [`NetDmSource::check`].
+    /// The ledger; the state of the kernel's queue is as of the last [`NetDmSource::check`].
     pub fn ledger(&self) -> NetDmLedger {
         NetDmLedger {
             counts_losses: self.mode() == AlertMode::Packet && self.stream.has_packets_only(),
@@ -252,20 +254,20 @@ impl NetDmSource {
         }
     }
 
-    /// The account with the source's name, for sinks.
+    /// The ledger with the source's name, for sinks.
     pub fn report(&self) -> SourceReport {
         SourceReport { mode: self.mode().name(), ledger: Ledger::NetDm(self.ledger()), held_back: vec![] }
     }
 
-    /// When all that was dropped by now will have been reported. Drops that come until then count as well: a second's
-    /// worth in summary mode.
+    /// Time by which the kernel will have reported all drops up to now. Drops until then count as well: those of about
+    /// a second in summary mode.
     pub fn settled_at(&self) -> Instant {
         Instant::now() + if self.mode() == AlertMode::Summary { SUMMARY_DELAY } else { PACKET_DELAY }
     }
 
-    /// Waits for alerts, until `deadline` at most; whether there may be some before it.
+    /// Waits for alerts, until `deadline` at most. Returns whether there may be alerts before it.
     pub async fn ready_before(&self, deadline: Instant) -> Result<bool, Error> {
-        // A flood must not hold up the end.
+        // A flood must not delay the end.
         if Instant::now() >= deadline {
             return Ok(false);
         }
@@ -275,12 +277,12 @@ impl NetDmSource {
         }
     }
 
-    /// Stops what was started and puts the settings back: what is read from now on is the rest.
+    /// Stops the monitor if this process started it, and restores its settings. The remaining alerts can still be read.
     pub async fn stop(&mut self) -> Result<(), Error> {
         self.session.end().await
     }
 
-    /// Reads the kernel's own counts of losses, after which the account is final. To be called when the rest was read.
+    /// Reads the kernel's own counts of losses, after which the ledger is final. Call this when all alerts were read.
     pub async fn finish(&mut self) -> Result<(), Error> {
         self.refresh_stats().await
     }

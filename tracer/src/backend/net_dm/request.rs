@@ -1,4 +1,4 @@
-//! What `NET_DM` is asked (`net/core/drop_monitor.c`).
+//! Requests to `NET_DM` (`net/core/drop_monitor.c`).
 
 use netlink_packet_core::Emitable;
 use netlink_packet_generic::GenlFamily;
@@ -10,7 +10,7 @@ use crate::netlink::wire::Malformed;
 /// The family's name.
 pub const FAMILY: &str = "NET_DM";
 
-/// The multicast group that alerts go to.
+/// The multicast group of the alerts.
 pub const GROUP: &str = "events";
 
 /// `NET_DM_CMD_…`.
@@ -26,13 +26,13 @@ pub(super) mod command {
     pub(crate) const STATS_NEW: u8 = 9;
 }
 
-/// What alerts tell (`enum net_dm_alert_mode`).
+/// The alert mode (`enum net_dm_alert_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertMode {
-    /// Hits by place, a second after the first one.
+    /// Alerts report hits by drop site, a second after the first one.
     Summary,
-    /// Each packet.
+    /// Alerts report each packet.
     Packet,
 }
 
@@ -61,10 +61,10 @@ impl AlertMode {
     }
 }
 
-/// How the monitor works: one setting for the whole host.
+/// The monitor's settings, which hold for the whole host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// What alerts tell.
+    /// The alert mode.
     pub mode: AlertMode,
     /// Bytes that payloads are cut to; 0 for whole packets.
     pub trunc_len: u32,
@@ -72,34 +72,34 @@ pub struct Config {
     pub queue_len: u32,
 }
 
-/// Which drops START and STOP are about.
+/// The kinds of drops that START and STOP apply to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {
-    /// The kernel's own.
+    /// Drops of the kernel itself.
     pub software: bool,
-    /// Those that devices tell by devlink traps.
+    /// Drops that devices report through devlink traps.
     pub hardware: bool,
 }
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Nothing changes, but the kernel answers EBUSY exactly while somebody monitors.
+    /// Changes nothing; the kernel answers EBUSY exactly while the monitor runs.
     Probe,
-    /// Sets how the monitor works; refused while it runs.
+    /// Changes the settings; the kernel refuses the request while the monitor runs.
     Config(Config),
-    /// Asks how it works.
+    /// Asks for the settings.
     ConfigGet,
     /// Starts monitoring, for the whole host.
     Start(Drops),
-    /// Stops it, for the whole host.
+    /// Stops monitoring, for the whole host.
     Stop(Drops),
-    /// Asks how many packets found the queue full.
+    /// Asks for the number of packets that the queue had no room for.
     StatsGet,
 }
 
 impl Request {
-    /// What it is called in errors.
+    /// The request's name in errors.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Probe => "whether the drop monitor runs (an empty NET_DM_CMD_CONFIG)",

@@ -1,5 +1,5 @@
-//! Manners towards the host's one drop monitor: what others run is left alone, what was changed is put back, and what
-//! a killed run left behind is repaired.
+//! Shares the host's one drop monitor with other processes: it leaves their monitor alone, restores changed settings,
+//! and repairs the state that a killed run left behind.
 
 use std::io;
 
@@ -10,27 +10,28 @@ use super::request::{Config, Drops, Request};
 use super::state::{Note, NoteFile, Process};
 use crate::netlink::Socket;
 
-/// Who runs the monitor.
+/// The process that runs the monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// This process started it, and stops it.
     Ours,
-    /// Somebody else: this process only listens.
+    /// Another process runs the monitor, and this process only receives alerts.
     Others,
 }
 
-/// What came to light when the session looked after the monitor.
+/// A change that a check of the monitor found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It had been stopped, and runs again: ours from now on, unless others were quicker.
+    /// Another process had stopped the monitor, and it runs again. This process owns it from now on, unless another one
+    /// was quicker.
     Restarted,
-    /// Others have stopped ours, and run theirs.
+    /// Another process has stopped this process's monitor, and runs its own.
     TakenOver,
-    /// Others have started theirs anew with other settings.
+    /// Another process has started its monitor again with other settings.
     Reconfigured,
 }
 
-/// A monitor that runs, by whom and how.
+/// A running monitor, its owner and its settings.
 pub(super) struct Session {
     control: Control,
     notes: NoteFile,
@@ -39,12 +40,12 @@ pub(super) struct Session {
     owner: Owner,
     running: Config,
     started: Drops,
-    /// How it was set before we set it.
+    /// The settings before this process changed them.
     found: Option<Config>,
 }
 
 impl Session {
-    /// Repairs what a killed run left, then starts the monitor, or finds that somebody else runs it.
+    /// Repairs the state that a killed run left, then starts the monitor, or finds that another process runs it.
     pub(super) async fn begin(
         mut control: Control,
         wanted: Config,
@@ -71,12 +72,12 @@ impl Session {
         self.owner
     }
 
-    /// How the monitor is set.
+    /// The monitor's settings.
     pub(super) const fn running(&self) -> Config {
         self.running
     }
 
-    /// What this process started; nothing where others did.
+    /// The kinds of drops that this process started; both are false where another process runs the monitor.
     pub(super) const fn started(&self) -> Drops {
         self.started
     }
@@ -98,18 +99,18 @@ impl Session {
 
     async fn configure(&mut self) -> Result<(), Error> {
         let current = self.control.config().await?;
-        // What stands now may be our own from before others stopped us.
+        // The present settings may be this process's own, from before another process stopped its monitor.
         let found = self.found.filter(|_| current == self.wanted).unwrap_or(current);
         self.found = Some(found);
         self.take_note(found);
         match self.control.ask(Request::Config(self.wanted)).await {
-            // Others were quicker.
+            // Another process was quicker.
             Err(error) if error.errno() == Some(libc::EBUSY) => Ok(()),
             result => result.map_err(Error::of_control),
         }
     }
 
-    /// Before anything changes: what is killed from now on can be repaired.
+    /// Writes a note before any change, so that the next run can repair the state if this process is killed.
     fn take_note(&self, found: Config) {
         let note = |owner| Note { owner, found, configured: self.wanted, started: self.wanted_drops };
         if let Err(error) = Process::current().and_then(|owner| self.notes.write(&note(owner))) {
@@ -127,7 +128,7 @@ impl Session {
             result = self.control.ask(Request::Start(drops)).await;
         }
         if refused(&result, libc::EAGAIN) {
-            // Others were quicker.
+            // Another process was quicker.
             return Ok(());
         }
         if let Err(error) = result {
@@ -138,16 +139,16 @@ impl Session {
         Ok(())
     }
 
-    /// Looks after the monitor: whether it still runs, and is still the same. To be called each second. `listener`
-    /// joins the group again where the family's module was loaded again.
-    pub(super) async fn check(&mut self, listener: &Socket) -> Result<Option<Change>, Error> {
+    /// Checks whether the monitor still runs, and is still the same. The caller calls this function each second.
+    /// `alerts` joins the group again where the family's module was loaded again.
+    pub(super) async fn check(&mut self, alerts: &Socket) -> Result<Option<Change>, Error> {
         let is_running = match self.control.is_running().await {
             Err(Error::Netlink(error)) if error.errno() == Some(libc::ENOENT) => {
-                // What we started is gone with the module.
+                // The monitor that this process started is gone with the module.
                 (self.owner, self.found) = (Owner::Others, None);
                 self.forget_note();
                 self.control.resolve_again().await?;
-                self.control.join(listener).map_err(|error| Error::Reloaded { source: Box::new(error) })?;
+                self.control.join(alerts).map_err(|error| Error::Reloaded { source: Box::new(error) })?;
                 false
             }
             result => result?,
@@ -160,7 +161,7 @@ impl Session {
         if config == self.running {
             return Ok(self.start_what_was_stopped().await?.then_some(Change::Restarted));
         }
-        // Settings cannot change while a monitor runs: this is another.
+        // Settings cannot change while a monitor runs, so this is another monitor.
         self.running = config;
         Ok(Some(match std::mem::replace(&mut self.owner, Owner::Others) {
             Owner::Ours => Change::TakenOver,
@@ -168,8 +169,8 @@ impl Session {
         }))
     }
 
-    /// Where software and hardware drops are told, others may have stopped one of both, so that the monitor still
-    /// runs: START changes nothing of what does. Whether something had been stopped.
+    /// Where software and hardware drops are reported, another process may have stopped one kind while the monitor
+    /// still runs. START does not change the kind that runs. Returns whether a kind had been stopped.
     async fn start_what_was_stopped(&mut self) -> Result<bool, Error> {
         if self.owner != Owner::Ours || !self.started.hardware {
             return Ok(false);
@@ -185,7 +186,7 @@ impl Session {
         Ok(was_stopped)
     }
 
-    /// Stops what was started, and puts the settings back.
+    /// Stops the monitor if this process started it, and restores the settings.
     pub(super) async fn end(&mut self) -> Result<(), Error> {
         if self.owner == Owner::Ours {
             self.control.ask(Request::Stop(self.started)).await.map_err(Error::of_control)?;
@@ -195,7 +196,7 @@ impl Session {
         Ok(())
     }
 
-    /// Puts the settings back, unless others have made theirs or run the monitor by now.
+    /// Restores the settings, unless another process has changed them or runs the monitor by now.
     async fn restore(&mut self) {
         if let Some(found) = self.found.take() {
             let is_ours = self.control.config().await.is_ok_and(|config| config == self.wanted);
@@ -214,12 +215,12 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// As [`Session::end`], where a run ends by an error: without waiting for answers.
+    /// Does the same as [`Session::end`] where a run ends with an error, without waiting for answers.
     fn drop(&mut self) {
         let Some(found) = self.found.take() else { return };
         if self.owner == Owner::Ours {
-            _ = self.control.tell(Request::Stop(self.started));
-            _ = self.control.tell(Request::Config(found));
+            _ = self.control.send(Request::Stop(self.started));
+            _ = self.control.send(Request::Config(found));
         }
         self.forget_note();
     }
@@ -229,9 +230,9 @@ fn refused(result: &Result<(), crate::netlink::Error>, errno: i32) -> bool {
     result.as_ref().is_err_and(|error| error.errno() == Some(errno))
 }
 
-/// Puts right what a killed run left, if there is a note of one; whether there is none any more.
+/// Restores the state that a killed run left, if there is a note of one. Returns whether no note is left.
 pub(super) async fn repair_left(notes: &NoteFile) -> Result<bool, Error> {
-    // Without a note the family, and with it the kernel's module, is not even asked for.
+    // Without a note, no request loads the family's module.
     if notes.read().is_ok_and(|note| note.is_none()) {
         return Ok(true);
     }
@@ -239,8 +240,8 @@ pub(super) async fn repair_left(notes: &NoteFile) -> Result<bool, Error> {
     Ok(notes.read().is_ok_and(|note| note.is_none()))
 }
 
-/// Puts right what a run of droptrace left that was killed in this boot: only if the settings are still those that it
-/// made, for else others run the monitor by now.
+/// Restores the state that a run of droptrace left that was killed in this boot, only if the settings are still those
+/// that it made; otherwise another process runs the monitor by now.
 async fn repair(control: &mut Control, notes: &NoteFile) -> Result<(), Error> {
     let note = match notes.read() {
         Ok(note) => note,
@@ -269,20 +270,20 @@ async fn repair(control: &mut Control, notes: &NoteFile) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a run of droptrace that was killed left the monitor as it is.
+/// Whether a killed run of droptrace left the monitor in this state.
 pub(super) fn is_left(notes: &NoteFile, config: Config, is_running: bool) -> bool {
     let note = notes.read().ok().flatten();
     note.is_some_and(|note| verdict(&note, &Process::current(), config, is_running) == Verdict::Left)
 }
 
-/// What a note means.
+/// The meaning of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// Its writer still runs.
     InUse,
-    /// It is of another boot, or others have changed the monitor since.
+    /// The note is of another boot, or another process has changed the monitor since.
     Stale,
-    /// Its writer is gone and left things so.
+    /// Its writer is gone, and the monitor is in the state of the note.
     Left,
 }
 
@@ -294,7 +295,7 @@ fn verdict(note: &Note, current: &io::Result<Process>, config: Config, is_runnin
     if note.owner.is_alive() {
         return Verdict::InUse;
     }
-    // Stopped, with the settings as they were before, nothing is left to be done.
+    // If the monitor is stopped and its settings are as they were before, nothing is left to restore.
     let is_left = config == note.configured && (is_running || note.configured != note.found);
     if is_left { Verdict::Left } else { Verdict::Stale }
 }

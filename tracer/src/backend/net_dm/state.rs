@@ -1,5 +1,5 @@
-//! A note on what this process changed of the host's one drop monitor, so that the next run can put it right should
-//! this one be killed.
+//! A note of this process's changes to the host's one drop monitor, so that the next run can restore it if this process
+//! is killed.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,45 +11,45 @@ use serde::{Deserialize, Serialize};
 use super::request::{Config, Drops};
 use crate::kernel::timens::ClockOffsets;
 
-/// Where the note is; gone with the next boot.
+/// Path of the note, which is gone with the next boot.
 const PATH: &str = "/run/droptrace/net_dm.state";
 
-/// What was changed, by whom.
+/// The changes, and the process that made them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) owner: Process,
-    /// How the monitor was set before.
+    /// The monitor's settings before the change.
     pub(super) found: Config,
-    /// How this process set it.
+    /// The monitor's settings after the change.
     pub(super) configured: Config,
-    /// What it started.
+    /// The kinds of drops that the process started.
     pub(super) started: Drops,
 }
 
-/// A process, told apart from any other of this host's past and future.
+/// A process, identified among all processes of this host, past and future.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     pid: u32,
-    /// When it started, in clock ticks since boot, as `/proc/PID/stat` shows it outside of time namespaces.
+    /// Start time of the process, in clock ticks since boot, as `/proc/PID/stat` shows it outside of time namespaces.
     start_time: u64,
     /// `/proc/sys/kernel/random/boot_id`
     boot_id: String,
 }
 
 impl Process {
-    /// This one.
+    /// This process.
     pub(super) fn current() -> io::Result<Self> {
         let pid = std::process::id();
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
         Ok(Self { pid, start_time: start_time(pid)?, boot_id })
     }
 
-    /// Whether it started in this boot, as `current` did.
+    /// Whether the process started in the same boot as `current`.
     pub(super) fn is_of_the_boot_of(&self, current: &Self) -> bool {
         self.boot_id == current.boot_id
     }
 
-    /// Whether it still runs. Processes of another PID namespace cannot be seen, and count as gone.
+    /// Whether the process still runs. Processes of another PID namespace cannot be seen, and count as gone.
     pub(super) fn is_alive(&self) -> bool {
         // An offset of a time namespace that is no whole number of ticks makes the start differ by one. A number is not
         // given to a second process that soon.
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_told_apart() {
+    fn processes_are_identified_by_number_and_start_time() {
         let current = Process::current().unwrap();
         assert!(current.is_alive() && current.is_of_the_boot_of(&current));
         let before = Process { start_time: current.start_time - 2, ..current.clone() };

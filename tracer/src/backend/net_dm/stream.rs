@@ -1,4 +1,4 @@
-//! The alerts, as they come: counted, reported, accounted for.
+//! Receives the alerts, counts them, and keeps the ledger.
 
 use tracer_common::{IFNAMSIZ, InterfaceName};
 
@@ -12,23 +12,23 @@ use crate::kernel::clock::Clock;
 use crate::netlink::wire;
 use crate::netlink::{self, Received, Receiver, Socket};
 
-/// Datagrams received by one call.
+/// Number of datagrams that one call receives.
 const BATCH: usize = 64;
 
-/// What an alert has besides the packet's bytes: headers, names, a symbol and a cookie.
+/// Bytes of an alert besides the packet's bytes: headers, names, a symbol and a cookie.
 const AROUND_PAYLOAD: usize = 1024;
 
 /// The longest payload (`NET_DM_MAX_PACKET_SIZE`).
 const MAX_PAYLOAD: usize = 0xffff - 8;
 
-/// What the drop monitor reports of one packet; its bytes begin at the MAC header.
+/// The drop monitor's report of one packet; the packet's bytes begin at the MAC header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Where and why.
+    /// Aggregation key of the drop.
     pub key: Key,
-    /// Name of the interface that the packet came in by, padded with zeros; all zeros where there is none.
+    /// Name of the interface where the packet came in, padded with zeros; all zeros where there is none.
     pub interface: InterfaceName,
-    /// When.
+    /// Time of the drop.
     pub timestamp: Timestamp,
     /// Bytes of the packet.
     pub length: u32,
@@ -42,19 +42,19 @@ impl Report {
     }
 }
 
-/// The socket that alerts come by, and what came.
+/// The socket that receives alerts, and their counts.
 pub(super) struct Stream {
     socket: Socket,
     receiver: Receiver,
     slot: usize,
-    /// What came may not all have been taken.
+    /// The socket may hold further alerts.
     has_more: bool,
-    /// What the socket had dropped at the start, modulo 2³².
+    /// Drops of the socket before the start, modulo 2³².
     dropped_before: Option<u32>,
     count: Counting,
 }
 
-/// All that alerts change.
+/// The state that alerts change.
 struct Counting {
     totals: Totals,
     ledger: NetDmLedger,
@@ -100,7 +100,7 @@ impl Stream {
         &self.count.totals
     }
 
-    /// No summary has come, whose shortfall nobody counts.
+    /// Whether no summary has come. The kernel does not count the drops that a summary leaves out.
     pub(super) const fn has_packets_only(&self) -> bool {
         self.count.summaries == 0
     }
@@ -108,14 +108,14 @@ impl Stream {
     /// Waits until there may be alerts.
     pub(super) async fn ready(&self) -> Result<(), netlink::Error> {
         if self.has_more {
-            // Others have their turn.
+            // Other tasks have their turn.
             tokio::task::yield_now().await;
             return Ok(());
         }
         self.socket.readable().await.map_err(|source| netlink::Error::Receive { source })
     }
 
-    /// Adds what is there to `batch`, about `limit` datagrams, until it is full.
+    /// Adds the waiting alerts to `batch`, about `limit` datagrams, until the batch is full.
     pub(super) fn read(&mut self, batch: &mut Batch<Report>, limit: usize) -> Result<(), netlink::Error> {
         let mut taken = 0;
         self.has_more = true;
@@ -135,7 +135,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The account, as far as the alerts tell.
+    /// The ledger, as far as alerts report it.
     pub(super) fn ledger(&self) -> NetDmLedger {
         let dropped = self.socket.dropped().ok().zip(self.dropped_before);
         let socket_drops = dropped.map(|(now, before)| u64::from(now.wrapping_sub(before)));
@@ -148,7 +148,7 @@ fn slot(trunc_len: u32) -> usize {
     wire::align(AROUND_PAYLOAD + payload)
 }
 
-/// A name as the kernel keeps it; all zeros for one that the kernel cannot have.
+/// A name as the kernel keeps it; all zeros for a name that the kernel cannot have.
 fn padded(name: &str) -> InterfaceName {
     let mut padded = [0; IFNAMSIZ];
     if let Some(room) = padded.get_mut(..name.len()) {
@@ -179,7 +179,7 @@ impl Counting {
             match message {
                 Message::Packet(alert) => self.packet(&alert, batch),
                 Message::Summary(alert) => self.summary(&alert),
-                // Answers come by another socket, and commands of kernels to come are no drops.
+                // Answers come through another socket, and commands of future kernels are no drops.
                 Message::Config(_) | Message::Stats(_) | Message::Unknown(_) => {}
             }
         }
@@ -209,7 +209,7 @@ impl Counting {
                 continue;
             }
             self.ledger.drops += u64::from(hits);
-            self.count(Key { pc, cause: Cause::Untold, ifindex: 0, protocol: 0 }, &count(hits));
+            self.count(Key { pc, cause: Cause::Absent, ifindex: 0, protocol: 0 }, &count(hits));
         }
         for (name, packets) in alert.traps() {
             self.ledger.drops += u64::from(packets);

@@ -1,36 +1,36 @@
-//! Counts by place: the drop monitor keeps none, so that they are made of what it tells.
+//! Counts drops by place. The drop monitor keeps no such counts, so they are made from its alerts.
 
 use std::collections::HashMap;
 
 use super::message::PacketAlert;
 use crate::domain::event::Timestamp;
 
-/// Why, as the drop monitor tells it. Numbers are those of [`Totals::name`].
+/// Cause of a drop as the drop monitor reports it. Numbers are those of [`Totals::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// It does not: summary mode, and kernels before about 5.18.
-    Untold,
+    /// No cause is reported: in summary mode, and by kernels before about 5.18.
+    Absent,
     /// A name of the kernel's drop reasons.
     Reason(u32),
     /// A devlink trap.
     Trap {
-        /// Its name.
+        /// Number of the trap's name.
         name: u32,
-        /// Its group's; none in summary mode, which does not tell it.
+        /// Number of the trap group's name; absent in summary mode, which does not report it.
         group: Option<u32>,
     },
 }
 
-/// What drops are told apart by.
+/// Aggregation key of drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Address that the freeing call returns to; 0 for hardware drops.
     pub pc: u64,
-    /// Why.
+    /// Cause of the drop.
     pub cause: Cause,
-    /// Index of the interface that the packet came in by, in a namespace that is not told; 0 for none.
+    /// Index of the interface where the packet came in, in a namespace that is not reported; 0 for none.
     pub ifindex: u32,
-    /// `EtherType`; 0 where it is not told.
+    /// `EtherType`; 0 where it is not reported.
     pub protocol: u16,
 }
 
@@ -39,11 +39,11 @@ pub struct Key {
 pub struct Count {
     /// Drops.
     pub packets: u64,
-    /// Bytes of them; none in summary mode.
+    /// Bytes of the packets; absent in summary mode.
     pub bytes: Option<u64>,
-    /// First drop: in summary mode when it was told, about a second later.
+    /// Time of the first drop: in summary mode the time of the alert, about a second later.
     pub first_seen: Timestamp,
-    /// Last drop, likewise.
+    /// Time of the last drop, likewise.
     pub last_seen: Timestamp,
 }
 
@@ -61,11 +61,11 @@ impl Count {
 pub struct Overflow {
     /// Drops.
     pub packets: u64,
-    /// Bytes of them; none in summary mode.
+    /// Bytes of the packets; absent in summary mode.
     pub bytes: Option<u64>,
 }
 
-/// What was told since the start.
+/// Counts since the start.
 #[derive(Clone, Debug)]
 pub struct Totals {
     counts: HashMap<Key, Count>,
@@ -75,22 +75,22 @@ pub struct Totals {
     numbers: HashMap<Box<str>, u32>,
 }
 
-/// More names than kernels have; further ones are not told apart.
+/// Largest number of names, which no kernel exceeds; further names count as absent.
 const MAX_NAMES: usize = 4096;
 
 impl Totals {
-    /// Room for `places`; drops at further ones are counted by cause.
+    /// Makes room for `places`; drops at further places are counted by cause.
     pub(super) fn new(places: usize) -> Self {
         let (counts, overflow, numbers) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { counts, overflow, places, names: Vec::new(), numbers }
     }
 
-    /// By place.
+    /// Counts by key.
     pub const fn counts(&self) -> &HashMap<Key, Count> {
         &self.counts
     }
 
-    /// By cause, of the places that found no room.
+    /// Counts by cause, of the drops whose place found no room.
     pub const fn overflow(&self) -> &HashMap<Cause, Overflow> {
         &self.overflow
     }
@@ -104,15 +104,15 @@ impl Totals {
     pub(super) fn key(&mut self, alert: &PacketAlert<'_>) -> Key {
         let cause = match (alert.trap, alert.reason) {
             (Some(trap), _) => self.trap(trap, alert.trap_group),
-            (None, Some(reason)) => self.number(reason).map_or(Cause::Untold, Cause::Reason),
-            (None, None) => Cause::Untold,
+            (None, Some(reason)) => self.number(reason).map_or(Cause::Absent, Cause::Reason),
+            (None, None) => Cause::Absent,
         };
         Key { pc: alert.pc, cause, ifindex: alert.ifindex, protocol: alert.protocol.unwrap_or_default() }
     }
 
     pub(super) fn trap(&mut self, name: &str, group: Option<&str>) -> Cause {
         let group = group.and_then(|group| self.number(group));
-        self.number(name).map_or(Cause::Untold, |name| Cause::Trap { name, group })
+        self.number(name).map_or(Cause::Absent, |name| Cause::Trap { name, group })
     }
 
     fn number(&mut self, name: &str) -> Option<u32> {
@@ -125,7 +125,7 @@ impl Totals {
         Some(number)
     }
 
-    /// Counts drops; whether their place had room.
+    /// Counts drops. Returns whether their place had room.
     pub(super) fn add(&mut self, key: Key, count: &Count) -> bool {
         if let Some(sum) = self.counts.get_mut(&key) {
             sum.add(count);
@@ -187,7 +187,7 @@ mod tests {
         for number in 2..MAX_NAMES {
             assert!(totals.number(&number.to_string()).is_some());
         }
-        assert_eq!(trap(&mut totals, "one more"), Cause::Untold);
+        assert_eq!(trap(&mut totals, "one more"), Cause::Absent);
         assert_eq!(trap(&mut totals, "ttl_value_is_too_small"), first);
     }
 }

@@ -1,4 +1,4 @@
-//! The accounts of the sources, as a recording's last line has them.
+//! Parses the ledgers of the sources in a recording's last line.
 
 use serde::Deserialize;
 use serde_json::{Value, from_value};
@@ -8,7 +8,7 @@ use crate::domain::ledger::Ledger;
 use crate::domain::ledger::wire::{Ebpf, NetDm};
 use crate::domain::report::SourceReport;
 
-/// Ways to listen, as `mode` has them.
+/// Values of `mode`.
 const MODES: [&str; 4] = ["tp_btf", "raw_tracepoint", "packet", "summary"];
 
 #[derive(Deserialize)]

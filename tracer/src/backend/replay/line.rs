@@ -1,4 +1,4 @@
-//! One line of a recording.
+//! Parses one line of a recording.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ const LONGEST_NAME: usize = 512;
 /// The schema of a recording's last line.
 const LEDGER: &str = "droptrace.ledger.v1";
 
-/// What a recording is of.
+/// The facts of a recording's first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Where it was made.
+    /// The host of the recording.
     pub host: Host,
-    /// When.
+    /// Start of the recording.
     pub started_at: Timestamp,
-    /// Leading bytes that the kernel program's records have.
+    /// Number of leading bytes in the kernel program's records.
     pub captured: usize,
-    /// Network namespace of who recorded; 0 when not known.
+    /// Network namespace of the recording process; 0 when not known.
     pub home_netns: u32,
 }
 
@@ -38,37 +38,37 @@ impl Default for Start {
     }
 }
 
-/// One drop, as one source told it.
+/// One drop, as one source reported it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawDrop {
-    /// Who.
+    /// The source.
     pub origin: Origin,
-    /// When it was dropped.
+    /// Time of the drop.
     pub timestamp: Timestamp,
-    /// When it was told: nanoseconds since the recording's start.
+    /// Time of the report: nanoseconds since the recording's start.
     pub received_ns: u64,
-    /// Up to when, by the same clock, all that the sources had to tell was told before.
+    /// Time, by the same clock, up to which the recording holds all reports of the sources.
     pub watermark_ns: u64,
-    /// Where and why.
+    /// Place of the drop.
     pub place: Place,
-    /// As in [`crate::domain::event::DropEvent`].
+    /// Length of the packet; see [`crate::domain::event::DropEvent`].
     pub length: u32,
-    /// What `bytes` begin with.
+    /// The header that `bytes` begin with.
     pub start: PacketStart,
     /// Leading bytes of the packet.
     pub bytes: Vec<u8>,
-    /// As in [`crate::domain::event::DropEvent`].
+    /// Facts about the packet; see [`crate::domain::event::DropEvent`].
     pub facts: Facts,
 }
 
-/// What a line tells.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A recording begins.
     Start(Start),
     /// A drop.
     Drop(Box<RawDrop>),
-    /// The recording ends, with the accounts of its sources.
+    /// The recording ends, with the ledgers of its sources.
     Ledger(Vec<SourceReport>),
 }
 
@@ -115,7 +115,7 @@ struct DropLine<'l> {
     #[serde(borrow)]
     timestamp: Cow<'l, str>,
     received_ns: u64,
-    /// The first recordings do not have it: of theirs, nothing is given up before the end.
+    /// The first recordings do not have this field: the join gives up none of their drops before the end.
     #[serde(default)]
     watermark_ns: u64,
     reason: Option<String>,
@@ -190,7 +190,7 @@ impl DropLine<'_> {
         let location = Location { address, symbol, trap_group: text(self.trap_group) };
         let ifindex = self.ifindex.unwrap_or(0);
         let kind = match self.kind.as_deref() {
-            // The first recordings do not have it.
+            // The first recordings do not have this field.
             None => Place::kind_of(Kind::Packet, ifindex, &location),
             Some(name) => Kind::of_name(name).ok_or(Refused::Field("`kind` is unknown"))?,
         };

@@ -1,4 +1,4 @@
-//! A recording as a source: `droptrace.raw.v1`, as `trace --raw` writes it, compressed or not.
+//! Reads a recording as a source: `droptrace.raw.v1`, as `trace --raw` writes it, compressed or not.
 
 mod ledger;
 mod line;
@@ -18,56 +18,56 @@ pub use refused::Refused;
 /// The schema of recordings that this version writes and reads.
 pub const SCHEMA: &str = "droptrace.raw.v1";
 
-/// The longest line: a packet of 64 KiB in hexadecimal, and room for all else.
+/// Bytes of the longest line: a packet of 64 KiB in hexadecimal, and room for all other fields.
 const MAX_LINE: u64 = 256 << 10;
 
-/// What zstd's frames begin with.
+/// Magic number of zstd's frames.
 const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 
-/// Why a recording cannot be replayed, or not to its end.
+/// Reason why a recording cannot be replayed, or not to its end.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// It is not there, or may not be read.
+    /// The file does not exist, or may not be read.
     #[error("cannot open {path}")]
     Open {
-        /// Which.
+        /// The file's path.
         path: String,
         /// The system's answer.
         source: io::Error,
     },
-    /// It is something else, or of another version.
+    /// The file is no recording, or one of another version.
     #[error("this is no recording of `droptrace trace --raw`: {0}")]
     NotARecording(String),
     /// Another recording stands behind it.
     #[error("line {line}: another recording begins here, of {host} (Linux {kernel}); replay takes one at a time")]
     Another {
-        /// Where.
+        /// Line of the other recording.
         line: u64,
-        /// Its host.
+        /// Host of the other recording.
         host: String,
-        /// Its kernel.
+        /// Kernel of the other recording.
         kernel: String,
     },
-    /// Reading failed, or what is compressed is damaged or cut.
+    /// Reading failed, or the compressed data is damaged or cut.
     #[error("the recording cannot be read beyond line {line}: it was cut, or is damaged")]
     Cut {
-        /// The last line that could be read.
+        /// Number of the last line that could be read.
         line: u64,
-        /// What failed.
+        /// The error.
         source: io::Error,
     },
 }
 
-/// Lines that made no sense.
+/// Lines that could not be parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Malformed {
-    /// How many.
+    /// Number of lines.
     pub lines: u64,
-    /// The number of the first one, and what is wrong with it.
+    /// The number of the first one, and its error.
     pub first: Option<(u64, String)>,
 }
 
-/// A recording that is read.
+/// A recording that is being read.
 pub struct Recording {
     reader: Box<dyn BufRead>,
     line: u64,
@@ -88,7 +88,7 @@ impl Recording {
         Self::read(file)
     }
 
-    /// Reads a recording, compressed or not, up to its first line, which tells what it is of.
+    /// Reads a recording, compressed or not, up to its first line, which describes it.
     pub fn read(source: impl Read + 'static) -> Result<Self, Error> {
         let cut = |source| Error::Cut { line: 0, source };
         let mut raw = BufReader::new(source);
@@ -107,17 +107,17 @@ impl Recording {
         Ok(recording)
     }
 
-    /// What it is of.
+    /// The facts of the recording's first line.
     pub const fn start(&self) -> &Start {
         &self.start
     }
 
-    /// Lines so far that made no sense. They are left out.
+    /// Lines so far that could not be parsed. They are left out.
     pub const fn malformed(&self) -> &Malformed {
         &self.malformed
     }
 
-    /// The next entry; none at the end.
+    /// The next entry; absent at the end.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         while self.next_line()? {
             match line::parse(&self.text) {
@@ -143,7 +143,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Reads a line that is not too long; whether there was one.
+    /// Reads a line that is not too long. Returns whether there was one.
     fn next_line(&mut self) -> Result<bool, Error> {
         loop {
             self.text.clear();
@@ -157,7 +157,7 @@ impl Recording {
                 return Ok(true);
             }
             if self.line == 1 {
-                // Nothing of it is a recording: whatever stands behind, which may have no end, is not read.
+                // The file is no recording: the rest, which may have no end, is not read.
                 let cause = format!("its first line is longer than {} KiB", MAX_LINE >> 10);
                 return Err(Error::NotARecording(cause));
             }

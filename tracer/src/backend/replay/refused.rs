@@ -1,19 +1,19 @@
-//! Why a line of a recording is left out.
+//! Reasons why a line of a recording is left out.
 
 use thiserror::Error;
 
 use super::SCHEMA;
 
-/// Why a line is left out.
+/// Reason why a line is left out.
 #[derive(Debug, Error)]
 pub enum Refused {
-    /// It is no JSON, or lacks a field.
+    /// The line is no JSON, or lacks a field.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    /// It is something else.
+    /// The line has another schema.
     #[error("it has the schema {0}; this version reads {SCHEMA}{hint}", hint = hint(.0))]
     Schema(String),
-    /// A field has no meaning.
+    /// The value of a field has no meaning.
     #[error("{0}")]
     Field(&'static str),
 }

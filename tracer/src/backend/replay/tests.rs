@@ -86,7 +86,7 @@ fn some_drop() -> RawDrop {
     }
 }
 
-/// All entries, and how the reading ended.
+/// All entries, and the result of the reading.
 fn read(bytes: Vec<u8>) -> (Vec<Entry>, Malformed, Result<(), Error>) {
     let mut recording = Recording::read(io::Cursor::new(bytes)).unwrap();
     let mut entries = Vec::new();
@@ -147,7 +147,7 @@ fn other_files_are_refused_with_a_hint() {
 }
 
 #[test]
-fn two_recordings_in_one_file_are_told_apart() {
+fn second_recording_in_a_file_is_an_error() {
     let (entries, _, ended) = read([recorded(&[some_drop()]), recorded(&[])].concat());
     assert_eq!(entries.len(), 2);
     let text = ended.unwrap_err().to_string();

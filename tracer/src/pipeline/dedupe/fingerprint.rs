@@ -1,4 +1,4 @@
-//! What packets are told apart by: their first bytes.
+//! Identifies packets by their first bytes.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -6,30 +6,31 @@ use foldhash::quality::RandomState;
 
 use crate::domain::event::PacketStart;
 
-/// Leading bytes that tell packets apart: Ethernet, IPv4, and the eight bytes behind it which ICMP quotes for the same
-/// purpose (RFC 792), that is ports with TCP's sequence number or UDP's checksum.
+/// Leading bytes that identify a packet: Ethernet, IPv4, and the eight bytes behind the IPv4 header, which ICMP quotes
+/// for the same purpose (RFC 792): ports with TCP's sequence number or UDP's checksum.
 ///
-/// Not more, for both sources must have them. The kernel program copies what lies in the packet's first piece, and
-/// drivers and TCP put no more than the headers there. `NET_DM` copies from all pieces, so a longer prefix would differ
-/// between the two for just those packets. Nor is it taken from what either happened to capture: a prefix as long as
-/// the bytes at hand would differ wherever the two capture different lengths.
+/// The prefix is not longer, because both sources must have all of its bytes. The kernel program copies the packet's
+/// first piece, and drivers and TCP put no more than the headers there. `NET_DM` copies from all pieces, so a longer
+/// prefix would differ between the two sources for just those packets. The prefix does not depend on the number of
+/// captured bytes either: it would differ wherever the two sources capture different lengths.
 pub const PREFIX: usize = 42;
 
-/// 128 bits of a packet's first bytes. Only those of one [`Fingerprinter`] compare.
+/// A 128-bit hash of a packet's first bytes. Only fingerprints of the same [`Fingerprinter`] can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u64; 2]);
 
-/// Why a drop cannot be joined with what the other source heard.
+/// Reason why a drop cannot be joined with a drop that the other source saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unpairable {
-    /// The packet had no MAC header. `NET_DM`'s packet mode skips those (`net_dm_packet_trace_kfree_skb_hit`,
-    /// `net/core/drop_monitor.c`), so nobody else heard it.
+    /// The packet had no MAC header. `NET_DM`'s packet mode skips such packets (`net_dm_packet_trace_kfree_skb_hit`,
+    /// `net/core/drop_monitor.c`), so no other source saw the drop.
     NoMacHeader,
-    /// Fewer bytes were captured than packets are told apart by.
+    /// Fewer bytes were captured than the prefix has.
     TooFewBytes,
 }
 
-/// Takes fingerprints. Two hashes under keys drawn at random: who sends packets cannot choose those that look alike.
+/// Computes fingerprints: two hashes under random keys. The sender of packets cannot choose packets with equal
+/// fingerprints.
 #[derive(Clone, Debug)]
 pub struct Fingerprinter {
     prefix: usize,
@@ -43,14 +44,15 @@ impl Default for Fingerprinter {
 }
 
 impl Fingerprinter {
-    /// By the first `prefix` bytes: [`PREFIX`], or less where either source is set to capture less of each packet.
-    /// With 0, packets are told apart by place, reason and length alone.
+    /// Hashes the first `prefix` bytes: [`PREFIX`], or less where either source captures less of each packet. With 0,
+    /// only the drop site, the drop reason and the length identify a drop.
     pub fn new(prefix: usize) -> Self {
         Self { prefix, halves: [RandomState::default(), RandomState::default()] }
     }
 
-    /// Of a packet of `length` bytes, whose captured bytes begin with `start`. Depends on the first bytes of the packet
-    /// alone, not on how many were captured; packets shorter than the prefix count as a whole.
+    /// Fingerprint of a packet of `length` bytes, whose captured bytes begin with `start`. The fingerprint depends on
+    /// the first bytes of the packet alone, not on the number of captured bytes. A packet that is shorter than the
+    /// prefix is hashed as a whole.
     pub fn of(&self, start: PacketStart, bytes: &[u8], length: u32) -> Result<Fingerprint, Unpairable> {
         let wanted = self.prefix.min(length as usize);
         match start {
@@ -74,7 +76,7 @@ mod tests {
     const PACKET: [u8; 128] = [7; 128];
 
     #[test]
-    fn captured_lengths_do_not_matter() {
+    fn fingerprint_is_independent_of_captured_length() {
         let prints = Fingerprinter::default();
         let of = |captured: usize| prints.of(PacketStart::Mac, &PACKET[..captured], 1500);
         assert_eq!(of(PREFIX), of(128));
@@ -83,15 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn short_packets_count_as_a_whole() {
+    fn short_packets_are_hashed_as_a_whole() {
         let prints = Fingerprinter::default();
-        // Bytes behind the packet's end are not its own.
+        // Bytes behind the packet's end do not belong to the packet.
         assert_eq!(prints.of(PacketStart::Mac, &PACKET[..20], 20), prints.of(PacketStart::Mac, &PACKET, 20));
         assert_ne!(prints.of(PacketStart::Mac, &PACKET, 20), prints.of(PacketStart::Mac, &PACKET, 21));
     }
 
     #[test]
-    fn one_bit_of_the_prefix_makes_another_packet() {
+    fn each_bit_of_the_prefix_changes_the_fingerprint() {
         let prints = Fingerprinter::default();
         let original = prints.of(PacketStart::Mac, &PACKET, 128);
         for bit in 0..PACKET.len() * 8 {
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_without_a_mac_header_have_none() {
+    fn packets_without_a_mac_header_have_no_fingerprint() {
         let prints = Fingerprinter::default();
         assert_eq!(prints.of(PacketStart::Network, &PACKET, 128), Err(Unpairable::NoMacHeader));
         assert_eq!(prints.of(PacketStart::Nothing, &[], 128), Err(Unpairable::NoMacHeader));

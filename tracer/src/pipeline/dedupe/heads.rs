@@ -1,17 +1,17 @@
-//! A hash table of numbers, whose keys stand elsewhere.
+//! A hash table of numbers. The table does not store the keys; the caller compares them.
 //!
-//! Open addressing by linear probing, at most half full. A slot holds its hash beside its number, in one word: a look-up
-//! is one cache line, where `hashbrown` takes two, and growing touches no key. What is removed leaves no mark, so that
-//! as many entries may come and go as will without the table ever being cleaned up or grown.
+//! The table uses open addressing by linear probing, and is at most half full. A slot holds the hash beside the number
+//! in one word: a look-up touches one cache line, where `hashbrown` touches two, and growing the table touches no key.
+//! A removed entry leaves no mark, so any number of entries may come and go without a clean-up or growth of the table.
 
-/// Upper half: hash. Lower half: number.
+/// The upper half is the hash, the lower half the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot(u64);
 
-/// No number is `u32::MAX`.
+/// An empty slot. No number is `u32::MAX`.
 const EMPTY: Slot = Slot(u64::MAX);
 
-/// Slots of the first allocation.
+/// Number of slots of the first allocation.
 const FIRST: usize = 16;
 
 impl Slot {
@@ -29,11 +29,11 @@ impl Slot {
     }
 }
 
-/// Where a number stands, until the table changes.
+/// Index of a number's slot, valid until the table changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position(usize);
 
-/// The table. Numbers are below `u32::MAX`, and at most 2³¹ of them.
+/// The hash table. Numbers are below `u32::MAX`, and the table holds at most 2³¹ of them.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     slots: Vec<Slot>,
@@ -46,13 +46,13 @@ impl Heads {
         self.slots.capacity() * size_of::<Slot>()
     }
 
-    /// The most that [`Heads::bytes`] can be with `max` numbers.
+    /// Upper bound of [`Heads::bytes`] with `max` numbers.
     pub(super) const fn max_bytes(max: usize) -> usize {
         let slots = (max * 2).next_power_of_two();
         size_of::<Slot>() * if slots < FIRST { FIRST } else { slots }
     }
 
-    /// The number with `hash` that `is_it` says is the one.
+    /// Finds the number with `hash` that `is_it` accepts.
     pub(super) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<(Position, u32)> {
         let mut at = self.home(hash)?;
         loop {
@@ -67,7 +67,7 @@ impl Heads {
         }
     }
 
-    /// Puts in a number whose key is not in yet.
+    /// Inserts a number whose key is not in the table.
     pub(super) fn insert(&mut self, hash: u32, number: u32) {
         if (self.len + 1) * 2 > self.slots.len() {
             self.grow();
@@ -76,13 +76,13 @@ impl Heads {
         self.len += 1;
     }
 
-    /// Puts a number of the same key in another's place.
+    /// Replaces a number with another number of the same key.
     pub(super) fn replace(&mut self, position: Position, number: u32) {
         let slot = &mut self.slots[position.0];
         *slot = Slot::new(slot.hash(), number);
     }
 
-    /// Takes a number out. Those behind it that it kept from their places move up.
+    /// Removes a number, and moves the numbers behind it that it kept from their slots.
     pub(super) fn remove(&mut self, position: Position) {
         let (mut gap, mut at) = (position.0, position.0);
         loop {
@@ -118,7 +118,7 @@ impl Heads {
         self.slots[at] = slot;
     }
 
-    /// Where a number of `hash` stands if nothing is in its way; none while there are no slots.
+    /// Slot of a number of `hash` in an empty table; absent while there are no slots.
     fn home(&self, hash: u32) -> Option<usize> {
         Some(hash as usize & self.slots.len().checked_sub(1)?)
     }
@@ -142,11 +142,11 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// As a map does, also when hashes crowd, and where they wrap around the end.
+        /// The table behaves as a map does, even when hashes collide or wrap around the end.
         #[test]
         fn numbers_come_and_go_as_in_a_map(steps in vec((0..60_u32, any::<bool>()), 0..400), hashes in 1..20_u32) {
             let mut heads = Heads::default();
-            // Keys are their number modulo 1000; `replace` adds 1000.
+            // A key is its number modulo 1000; `replace` adds 1000.
             let mut model: HashMap<u32, u32> = HashMap::new();
             let hash = |key: u32| (key % hashes).wrapping_sub(4);
             for (key, insert) in steps {

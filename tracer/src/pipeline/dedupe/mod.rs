@@ -1,9 +1,10 @@
-//! Two sources, one account: joins what both heard of the same drop, so that each drop is told once, with who heard it.
+//! Joins the reports of two sources about the same drop, so that each drop is counted once, with the sources that saw
+//! it.
 //!
 //! Both probes run within microseconds of one another on one CPU, but neither source gives the other's identity of a
-//! packet. So two observations are of one drop when they have the same place, reason, length and first bytes, and are
-//! close in time. Of packets that look alike, as in a storm, the first heard by one source goes with the first heard
-//! by the other: which is which nobody can tell, and their number is right.
+//! packet. So two observations belong to one drop when they have the same drop site, drop reason, length and first
+//! bytes, and are close in time. When packets look alike, as in a storm, the first one that one source saw is joined
+//! with the first one that the other source saw. No fact tells these packets apart, and their number is right.
 
 mod fingerprint;
 mod heads;
@@ -15,25 +16,27 @@ mod waiting;
 use std::time::Duration;
 
 pub use fingerprint::{Fingerprint, Fingerprinter, PREFIX, Unpairable};
-pub use observation::{Facts, Heard, Observation, UniqueDrop};
+pub use observation::{Observation, SeenBy, SharedFacts, UniqueDrop};
 
 use crate::domain::dedupe::{AloneCause, DedupeLedger, Moment};
 use crate::domain::event::{Origin, Timestamp};
 use waiting::{Head, Identity, Waiting, WaitingRoom};
 
-/// How long and how many observations wait for the other source's.
+/// Limits of the time and the number of the observations that wait for the other source's observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DedupeLimits {
-    /// How long one waits, by the clock of [`Moment`]. `NET_DM`'s messages pass through a queue, a work item and a
-    /// socket, the kernel program's through a ring that is looked at every few milliseconds; a loaded reader falls
-    /// behind on either by some hundred.
+    /// Time that an observation waits, by the clock of [`Moment`]. `NET_DM`'s messages pass through a queue, a work
+    /// item and a socket; the kernel program's records pass through a ring that is read every few milliseconds. A
+    /// loaded reader falls behind on either by some hundred milliseconds.
     pub wait: Duration,
-    /// How far the times of one drop may be apart. They are taken within microseconds; but `NET_DM`'s is real time, the
-    /// kernel program's becomes real time by an offset that is measured once an interval, and is wrong by as much as
-    /// real time was set since. Of packets that look alike and came out of order, the wrong two may be joined, which
-    /// are apart by as long as one was under way and the other waited: so not less than twice `wait`.
+    /// Largest difference of the two times of one drop. Both times are taken within microseconds; but `NET_DM`'s is
+    /// real time, and the kernel program's becomes real time by an offset that is measured once an interval, and is
+    /// wrong by as much as real time was set since. When packets that look alike come out of order, the wrong two may
+    /// be joined. Their times differ by as long as one was under way and the other waited, so the limit is not less
+    /// than twice `wait`.
     pub apart: Duration,
-    /// How many wait at most, 1 to 2³¹; beyond it, the one that has waited longest is told as heard by one.
+    /// Largest number of observations that wait, 1 to 2³¹. Beyond it, the observation that has waited longest counts as
+    /// seen by one source.
     pub max_pending: usize,
 }
 
@@ -43,28 +46,28 @@ impl Default for DedupeLimits {
     }
 }
 
-/// Joins the observations of two sources. `T` is what the caller knows an observation by.
+/// Joins the observations of two sources. `T` is the caller's handle of an observation.
 ///
-/// After each [`take`](Self::take), [`advance`](Self::advance) and [`finish`](Self::finish), [`next_settled`](Self::next_settled) gives the
-/// drops that are settled by it, one at a time until there are no more.
+/// After each [`take`](Self::take), [`advance`](Self::advance) and [`finish`](Self::finish),
+/// [`next_settled`](Self::next_settled) returns the drops that this call settled, one at a time until no drop is left.
 #[derive(Debug)]
 pub struct Deduper<T> {
     wait_ns: u64,
     apart_ns: u64,
     now: Moment,
-    /// When the last observation came, or later.
+    /// Time of the last observation, or a later time.
     latest: Moment,
     /// The last observation, until it is settled or waits.
     arrived: Option<Observation<T>>,
-    /// The run is over: nothing waits any longer.
+    /// The run is over, and no observation waits any longer.
     is_over: bool,
     room: WaitingRoom<T>,
     ledger: DedupeLedger,
-    listening: [bool; 2],
+    running: [bool; 2],
 }
 
 impl<T: Copy> Deduper<T> {
-    /// With both sources listening. Allocates as observations wait, and keeps what it allocated.
+    /// Starts with both sources running. Allocates memory as observations wait, and keeps it.
     pub fn new(limits: DedupeLimits) -> Self {
         let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -76,32 +79,32 @@ impl<T: Copy> Deduper<T> {
             is_over: false,
             room: WaitingRoom::new(limits.max_pending),
             ledger: DedupeLedger::default(),
-            listening: [true; 2],
+            running: [true; 2],
         }
     }
 
-    /// Takes an observation that came at `now`. No time passes by that: a caller that reads both sources in turn knows
-    /// only when it has read both that what still waits is not among what the other one has.
+    /// Takes an observation that came at `now`. This call does not advance the time: a caller that reads both sources
+    /// in turn has to read both before it knows that the other source has no observation of a drop that waits.
     pub fn take(&mut self, now: Moment, observation: Observation<T>) {
-        debug_assert!(self.arrived.is_none(), "the drops that an observation settled were not taken");
+        debug_assert!(self.arrived.is_none(), "the drops that the last observation settled were not taken");
         self.latest = self.latest.max(now);
         self.ledger.of(observation.origin).delivered += 1;
         self.arrived = Some(observation);
     }
 
-    /// Settles the drops that have waited long enough. To be called now and then when nothing comes. A time before the
-    /// latest counts as the latest.
+    /// Settles the drops that have waited long enough. The caller calls this function now and then while no observation
+    /// comes. A time before the latest time counts as the latest time.
     pub fn advance(&mut self, now: Moment) {
         self.now = self.now.max(now);
         self.latest = self.latest.max(now);
     }
 
-    /// Settles all drops that wait: the run is over.
+    /// Settles all drops that wait, because the run is over.
     pub const fn finish(&mut self) {
         self.is_over = true;
     }
 
-    /// The next drop that is settled.
+    /// Returns the next settled drop.
     pub fn next_settled(&mut self) -> Option<UniqueDrop<T>> {
         if let Some(observation) = self.arrived.take()
             && let Some(settled) = self.settle(observation)
@@ -111,13 +114,13 @@ impl<T: Copy> Deduper<T> {
         self.next_due()
     }
 
-    /// Whether `origin` will be heard from. While it will not, the other's drops need not wait. To be called with
-    /// `false` only when all that it had was taken.
-    pub fn set_listening(&mut self, origin: Origin, listening: bool) {
-        self.listening[slot(origin)] = listening;
+    /// Sets whether `origin` will report drops. While it does not, the other source's drops do not wait. The caller
+    /// passes `false` only after it has taken all observations of `origin`.
+    pub fn set_running(&mut self, origin: Origin, running: bool) {
+        self.running[slot(origin)] = running;
     }
 
-    /// The account so far.
+    /// The ledger so far.
     pub fn ledger(&self) -> DedupeLedger {
         DedupeLedger { pending: self.room.len() as u64, ..self.ledger }
     }
@@ -127,13 +130,13 @@ impl<T: Copy> Deduper<T> {
         self.room.bytes()
     }
 
-    /// The most that [`Deduper::bytes`] can be with a given [`DedupeLimits::max_pending`]. While one of its two
-    /// blocks grows, the old one is there as well, at most half as much again.
+    /// Upper bound of [`Deduper::bytes`] with a given [`DedupeLimits::max_pending`]. While one of its two blocks grows,
+    /// the old block still exists, and takes at most half as much again.
     pub const fn max_bytes(max_pending: usize) -> usize {
         WaitingRoom::<T>::max_bytes(max_pending)
     }
 
-    /// The drop that an observation settles first; none where it waits from now on.
+    /// Returns the drop that an observation settles first; absent where the observation waits from now on.
     fn settle(&mut self, observation: Observation<T>) -> Option<UniqueDrop<T>> {
         let Observation { origin, drop, print, detail } = observation;
         let print = match print {
@@ -149,7 +152,7 @@ impl<T: Copy> Deduper<T> {
                 Some(self.both(&latest, &other))
             }
             Partner::TooOld(head) => {
-                // There may be more of them.
+                // The observation may settle further drops.
                 self.arrived = Some(observation);
                 let other = self.room.take(head);
                 Some(self.alone(other.origin, other.drop, other.detail, AloneCause::Apart))
@@ -159,7 +162,7 @@ impl<T: Copy> Deduper<T> {
         }
     }
 
-    /// Which of those that wait is of the same drop as `latest`.
+    /// Finds the waiting observation of the same drop as `latest`.
     fn partner(&self, hash: u32, identity: &Identity, latest: &Waiting<T>) -> Partner {
         match self.room.head(hash, identity) {
             None => Partner::None(None),
@@ -169,7 +172,7 @@ impl<T: Copy> Deduper<T> {
                 if waited.abs_diff(came) <= self.apart_ns {
                     Partner::Found(head)
                 } else if waited < came {
-                    // Sources report in order of time, more or less: what is to come is newer still.
+                    // Sources report in order of time, more or less: later observations are newer still.
                     Partner::TooOld(head)
                 } else {
                     Partner::TooNew
@@ -178,9 +181,10 @@ impl<T: Copy> Deduper<T> {
         }
     }
 
-    /// Lets an observation wait; the drop that makes room for it, if one must, or its own where nothing will come.
+    /// Lets an observation wait. Returns the drop that was removed to make room, or the observation's own drop where
+    /// the other source is not running.
     fn wait(&mut self, hash: u32, head: Option<Head>, latest: Waiting<T>) -> Option<UniqueDrop<T>> {
-        if !self.listening[1 - slot(latest.origin)] {
+        if !self.running[1 - slot(latest.origin)] {
             return Some(self.alone(latest.origin, latest.drop, latest.detail, AloneCause::Unaccompanied));
         }
         if !self.room.is_full() {
@@ -188,13 +192,13 @@ impl<T: Copy> Deduper<T> {
             return None;
         }
         let evicted = self.give_up_oldest(AloneCause::Evicted);
-        // That may have been the head.
+        // The removed observation may have been the head.
         let head = self.room.head(hash, &latest.identity()).map(|(head, _)| head);
         self.room.push(hash, head, latest);
         evicted
     }
 
-    /// The oldest drop that waits, if it has waited long enough.
+    /// Returns the oldest drop that waits, if it has waited long enough.
     fn next_due(&mut self) -> Option<UniqueDrop<T>> {
         if self.is_over {
             return self.give_up_oldest(AloneCause::Flushed);
@@ -209,10 +213,10 @@ impl<T: Copy> Deduper<T> {
         Some(self.alone(oldest.origin, oldest.drop, oldest.detail, cause))
     }
 
-    fn alone(&mut self, origin: Origin, drop: Facts, detail: T, cause: AloneCause) -> UniqueDrop<T> {
+    fn alone(&mut self, origin: Origin, drop: SharedFacts, detail: T, cause: AloneCause) -> UniqueDrop<T> {
         self.ledger.of(origin).alone.count(cause);
         self.ledger.unique += 1;
-        UniqueDrop { drop, heard: Heard::Alone { origin, detail, cause } }
+        UniqueDrop { drop, seen_by: SeenBy::Alone { origin, detail, cause } }
     }
 
     fn both(&mut self, one: &Waiting<T>, other: &Waiting<T>) -> UniqueDrop<T> {
@@ -222,21 +226,21 @@ impl<T: Copy> Deduper<T> {
         };
         self.ledger.unique += 1;
         self.ledger.duplicates += 1;
-        let heard = Heard::Both { ebpf: ebpf.detail, net_dm: net_dm.detail };
+        let seen_by = SeenBy::Both { ebpf: ebpf.detail, net_dm: net_dm.detail };
         let ifindex = if ebpf.drop.ifindex == 0 { net_dm.drop.ifindex } else { ebpf.drop.ifindex };
-        UniqueDrop { drop: Facts { ifindex, ..ebpf.drop }, heard }
+        UniqueDrop { drop: SharedFacts { ifindex, ..ebpf.drop }, seen_by }
     }
 }
 
-/// What waits for an observation.
+/// Result of the search for an observation's partner.
 enum Partner {
-    /// One of the same drop.
+    /// An observation of the same drop.
     Found(Head),
-    /// One of the other source, from too long before.
+    /// An observation of the other source, from too long before.
     TooOld(Head),
-    /// Ones of the other source, the first of them from too long after.
+    /// Observations of the other source, the first of them from too long after.
     TooNew,
-    /// None of the other source; the head of the same source's, if any.
+    /// No observation of the other source; the head of the same source's observations, if there are any.
     None(Option<Head>),
 }
 

@@ -1,72 +1,75 @@
-//! One drop as one source heard it, and one drop as both did.
+//! One drop as one source reported it, and one drop as both sources reported it.
 
 use super::fingerprint::{Fingerprint, Unpairable};
 use crate::domain::dedupe::AloneCause;
 use crate::domain::event::{Origin, Timestamp};
 
-/// One drop as one source heard it, in the terms that both sources share.
+/// One drop as one source reported it, in the terms that both sources share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation<T> {
-    /// Who heard it.
+    /// The source that reported the drop.
     pub origin: Origin,
-    /// Where, why and what.
-    pub drop: Facts,
-    /// The packet's first bytes, or why it cannot be joined with another observation.
+    /// Facts about the drop.
+    pub drop: SharedFacts,
+    /// The fingerprint of the packet's first bytes, or the reason why the drop cannot be joined with another
+    /// observation.
     pub print: Result<Fingerprint, Unpairable>,
-    /// What the caller knows it by, such as the slot of its bytes. Handed back as it came.
+    /// The caller's handle, such as the slot of the packet's bytes. The deduper returns it unchanged.
     pub detail: T,
 }
 
-/// What an observation tells of its drop.
+/// Facts about a drop that both sources can report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// When, in real time, by the clock of the source.
+pub struct SharedFacts {
+    /// Time of the drop, in real time, by the clock of the source.
     pub timestamp: Timestamp,
-    /// The tracepoint's `location`, `NET_DM`'s `PC`: the same address in both.
+    /// The tracepoint's `location`, or `NET_DM`'s `PC`: both sources report the same address.
     pub pc: u64,
-    /// Why: a number that the caller has for each reason *as `NET_DM` can tell it*, whichever source it came from.
+    /// The caller's number of the drop reason *as `NET_DM` can report it*, whichever source reported the drop.
     pub reason: u32,
-    /// Bytes from the MAC header.
+    /// Bytes of the packet, counted from the MAC header.
     pub length: u32,
-    /// Inode number of the network namespace; 0 when unknown. Not compared: `NET_DM` does not tell it.
+    /// Inode number of the network namespace; 0 when unknown. Not compared, because `NET_DM` does not report it.
     pub netns: u32,
-    /// Interface index; 0 when unknown. Not compared: `NET_DM` tells where a packet came in, eBPF the packet's device.
+    /// Interface index; 0 when unknown. Not compared, because `NET_DM` reports the interface where the packet came in,
+    /// and eBPF the packet's device.
     pub ifindex: u32,
 }
 
-/// A drop, told once.
+/// A drop, counted once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UniqueDrop<T> {
-    /// As the kernel program heard it if it did, for it tells more; what it lacks, and else all, as `NET_DM` did.
-    pub drop: Facts,
-    /// Who heard it.
-    pub heard: Heard<T>,
+    /// Facts from the kernel program if it saw the drop, because it reports more; facts that it lacks come from
+    /// `NET_DM`.
+    pub drop: SharedFacts,
+    /// The sources that saw the drop.
+    pub seen_by: SeenBy<T>,
 }
 
-/// Who heard a drop, with what the caller knows each observation by.
+/// The sources that saw a drop, with the caller's handle of each observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard<T> {
-    /// Both sources.
+pub enum SeenBy<T> {
+    /// Both sources saw the drop.
     Both {
-        /// The kernel program's.
+        /// Handle of the kernel program's observation.
         ebpf: T,
-        /// `NET_DM`'s.
+        /// Handle of `NET_DM`'s observation.
         net_dm: T,
     },
-    /// One of them.
+    /// One source saw the drop.
     Alone {
-        /// Which.
+        /// The source.
         origin: Origin,
-        /// Its own.
+        /// Handle of its observation.
         detail: T,
-        /// Why it was not joined with another.
+        /// Reason why it was not joined with another observation.
         cause: AloneCause,
     },
 }
 
-impl<T> Heard<T> {
-    /// The sources' names, in a fixed order.
-    pub const fn by(&self) -> &'static [Origin] {
+impl<T> SeenBy<T> {
+    /// The sources, in a fixed order.
+    pub const fn origins(&self) -> &'static [Origin] {
         match self {
             Self::Both { .. } => &[Origin::Ebpf, Origin::NetDm],
             Self::Alone { origin: Origin::Ebpf, .. } => &[Origin::Ebpf],

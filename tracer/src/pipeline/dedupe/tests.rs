@@ -1,4 +1,5 @@
-//! Against a plain model that scans all that waits, and against what truly happened.
+//! Tests the deduper against a plain model that scans all waiting observations, and against the drops that truly
+//! happened.
 
 mod model;
 mod plays;
@@ -17,27 +18,27 @@ fn limits(max_pending: usize) -> DedupeLimits {
     DedupeLimits { wait: Duration::from_nanos(WAIT), apart: Duration::from_nanos(APART), max_pending }
 }
 
-/// An observation of the packet `packet`, at one place.
-fn heard(prints: &Fingerprinter, origin: Origin, timestamp: u64, packet: u64, detail: u64) -> Observation<u64> {
+/// An observation of the packet `packet`, at one drop site.
+fn observation(prints: &Fingerprinter, origin: Origin, timestamp: u64, packet: u64, detail: u64) -> Observation<u64> {
     let bytes = [packet.to_be_bytes(); 8].concat();
-    let drop = Facts { timestamp: Timestamp(timestamp), pc: 1, reason: 6, length: 64, netns: 0, ifindex: 0 };
+    let drop = SharedFacts { timestamp: Timestamp(timestamp), pc: 1, reason: 6, length: 64, netns: 0, ifindex: 0 };
     Observation { origin, drop, print: prints.of(MAC, &bytes, 64), detail }
 }
 
-/// A deduper, and all that it told.
+/// A deduper, and all drops that it returned.
 struct Desk {
     prints: Fingerprinter,
     deduper: Deduper<u64>,
-    told: Vec<UniqueDrop<u64>>,
+    settled: Vec<UniqueDrop<u64>>,
 }
 
 impl Desk {
     fn new(max_pending: usize) -> Self {
-        Self { prints: Fingerprinter::default(), deduper: Deduper::new(limits(max_pending)), told: Vec::new() }
+        Self { prints: Fingerprinter::default(), deduper: Deduper::new(limits(max_pending)), settled: Vec::new() }
     }
 
-    fn hear(&mut self, now: u64, origin: Origin, timestamp: u64, packet: u64, detail: u64) {
-        let observation = heard(&self.prints, origin, timestamp, packet, detail);
+    fn report(&mut self, now: u64, origin: Origin, timestamp: u64, packet: u64, detail: u64) {
+        let observation = observation(&self.prints, origin, timestamp, packet, detail);
         self.take(now, observation);
     }
 
@@ -60,28 +61,28 @@ impl Desk {
 
     fn settle(&mut self) {
         while let Some(drop) = self.deduper.next_settled() {
-            self.told.push(drop);
+            self.settled.push(drop);
         }
         self.check();
     }
 
-    /// What holds after each step.
+    /// Checks the invariants that hold after each step.
     fn check(&self) {
         let ledger = self.deduper.ledger();
         assert_eq!(ledger.unaccounted(), 0, "{ledger:?}");
-        assert_eq!(ledger.unique, self.told.len() as u64);
+        assert_eq!(ledger.unique, self.settled.len() as u64);
         assert_eq!(ledger.unique, ledger.duplicates + ledger.ebpf.alone.total() + ledger.net_dm.alone.total());
     }
 
-    fn heard(&self) -> Vec<Heard<u64>> {
-        self.told.iter().map(|drop| drop.heard).collect()
+    fn seen_by(&self) -> Vec<SeenBy<u64>> {
+        self.settled.iter().map(|drop| drop.seen_by).collect()
     }
 }
 
-fn both(ebpf: u64, net_dm: u64) -> Heard<u64> {
-    Heard::Both { ebpf, net_dm }
+fn both(ebpf: u64, net_dm: u64) -> SeenBy<u64> {
+    SeenBy::Both { ebpf, net_dm }
 }
 
-fn alone(origin: Origin, detail: u64, cause: AloneCause) -> Heard<u64> {
-    Heard::Alone { origin, detail, cause }
+fn alone(origin: Origin, detail: u64, cause: AloneCause) -> SeenBy<u64> {
+    SeenBy::Alone { origin, detail, cause }
 }

@@ -1,8 +1,9 @@
-//! Observations that wait for the other source's: a slab, whose entries hang in two lists.
+//! Observations that wait for the other source's observation: a slab whose entries are linked in two lists.
 //!
-//! One list holds them all in order of arrival. The other holds those that look alike, in order of arrival too; a hash
-//! table knows its head. So the oldest of all is the oldest of those that look like it, and whatever leaves is a head.
-//! All that look alike came from one source: the other's would have been joined with them.
+//! One list holds all entries in order of arrival. The other list holds the entries that look alike, also in order of
+//! arrival; a hash table has its head. So the oldest of all entries is also the oldest of those that look like it, and
+//! each entry that leaves is a head. All entries that look alike came from one source: the other source's observations
+//! would have been joined with them.
 
 use std::hash::BuildHasher;
 
@@ -11,29 +12,29 @@ use foldhash::fast::RandomState;
 use super::Moment;
 use super::fingerprint::Fingerprint;
 use super::heads::{Heads, Position};
-use super::observation::Facts;
+use super::observation::SharedFacts;
 use crate::domain::event::Origin;
 
-/// Link to no entry.
+/// A link to no entry.
 const NONE: u32 = u32::MAX;
 
-/// The most entries that links and hashes can tell apart.
+/// Largest number of entries that links and hashes can address.
 const MAX_ENTRIES: usize = 1 << 31;
 
-/// Entries of the first allocation.
+/// Number of entries of the first allocation.
 const FIRST: usize = 64;
 
 /// An observation that waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting<T> {
     pub(super) origin: Origin,
-    pub(super) drop: Facts,
+    pub(super) drop: SharedFacts,
     pub(super) print: Fingerprint,
     pub(super) arrived: Moment,
     pub(super) detail: T,
 }
 
-/// What observations of one drop have in common.
+/// The facts that all observations of one drop have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     pub(super) print: Fingerprint,
@@ -51,16 +52,16 @@ impl<T> Waiting<T> {
 #[derive(Debug)]
 struct Entry<T> {
     waiting: Waiting<T>,
-    /// Next of those that look alike; of a free entry, the next free one.
+    /// The next entry that looks alike; for a free entry, the next free one.
     next: u32,
-    /// Of a head: the last of those that look alike.
+    /// For a head: the last entry that looks alike.
     last: u32,
-    /// Neighbours in order of arrival.
+    /// The next older entry in order of arrival; `newer` is the next newer one.
     older: u32,
     newer: u32,
 }
 
-/// The head of those that look alike.
+/// The head of a list of entries that look alike.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     position: Position,
@@ -81,7 +82,7 @@ pub(super) struct WaitingRoom<T> {
 }
 
 impl<T: Copy> WaitingRoom<T> {
-    /// For `max` entries, 1 to [`MAX_ENTRIES`].
+    /// Makes room for `max` entries, 1 to [`MAX_ENTRIES`].
     pub(super) fn new(max: usize) -> Self {
         Self {
             max: max.clamp(1, MAX_ENTRIES),
@@ -108,25 +109,25 @@ impl<T: Copy> WaitingRoom<T> {
         self.entries.capacity() * size_of::<Entry<T>>() + self.heads.bytes()
     }
 
-    /// The most that [`WaitingRoom::bytes`] can be.
+    /// Upper bound of [`WaitingRoom::bytes`].
     pub(super) const fn max_bytes(max: usize) -> usize {
         max * size_of::<Entry<T>>() + Heads::max_bytes(max)
     }
 
-    /// Where those that look like `identity` would hang.
+    /// Hash of the list of entries that look like `identity`.
     pub(super) fn hash(&self, identity: &Identity) -> u32 {
-        // Either half will do.
+        // Either half of the hash will do.
         (self.hashing.hash_one(identity) >> 32) as u32
     }
 
-    /// The head of those that look like `identity`, whose hash is `hash`.
+    /// Finds the head of the entries that look like `identity`, whose hash is `hash`.
     pub(super) fn head(&self, hash: u32, identity: &Identity) -> Option<(Head, &Waiting<T>)> {
         let is_it = |head: u32| self.entries[head as usize].waiting.identity() == *identity;
         let (position, index) = self.heads.find(hash, is_it)?;
         Some((Head { position, index }, &self.entries[index as usize].waiting))
     }
 
-    /// Hangs `waiting` in, behind `head` if there are others that look like it. There must be room.
+    /// Adds `waiting`, behind `head` if other entries look like it. The caller makes sure that there is room.
     pub(super) fn push(&mut self, hash: u32, head: Option<Head>, waiting: Waiting<T>) {
         let index = self.allocate(Entry { waiting, next: NONE, last: NONE, older: self.newest, newer: NONE });
         match self.newest {
@@ -145,19 +146,19 @@ impl<T: Copy> WaitingRoom<T> {
         }
     }
 
-    /// The one that has waited longest.
+    /// The entry that has waited longest.
     pub(super) fn oldest(&self) -> Option<&Waiting<T>> {
         self.entries.get(self.oldest as usize).map(|entry| &entry.waiting)
     }
 
-    /// Takes out the one that has waited longest.
+    /// Removes the entry that has waited longest.
     pub(super) fn take_oldest(&mut self) -> Option<Waiting<T>> {
         let hash = self.hash(&self.oldest()?.identity());
         let (position, index) = self.heads.find(hash, |head| head == self.oldest)?;
         Some(self.take(Head { position, index }))
     }
 
-    /// Takes out `head`, which was found since anything last changed.
+    /// Removes `head`, which the caller found since the last change.
     pub(super) fn take(&mut self, head: Head) -> Waiting<T> {
         let index = head.index;
         let Entry { waiting, next, last, older, newer } = self.entries[index as usize];
@@ -189,7 +190,7 @@ impl<T: Copy> WaitingRoom<T> {
             return index;
         }
         if self.entries.len() == self.entries.capacity() {
-            // Doubled, but never beyond the bound.
+            // The slab doubles, but never grows beyond the bound.
             let more = self.entries.len().max(FIRST).min(self.max - self.len);
             self.entries.reserve_exact(more);
         }

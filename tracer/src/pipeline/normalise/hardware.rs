@@ -1,4 +1,5 @@
-//! Gives names to what devices drop: their drivers' words for the reason, and no place in the kernel's code.
+//! Gives names to drops that devices report: the driver's name of the drop reason. Such drops have no drop site in the
+//! kernel's code.
 
 use std::sync::Arc;
 
@@ -7,20 +8,20 @@ use tracer_common::TrapNames;
 use crate::backend::ebpf::text;
 use crate::domain::event::{HARDWARE, Location, Reason};
 
-/// Reason and location of a devlink trap.
+/// Drop reason and location of a devlink trap.
 pub(super) fn names(names: Option<TrapNames>) -> (Arc<Reason>, Arc<Location>) {
     let name = names.as_ref().and_then(|names| text(&names.trap));
     let group = names.as_ref().and_then(|names| text(&names.group));
-    // A driver without a name for its trap would be at fault.
+    // Only a faulty driver has no name for its trap.
     (reason(name.unwrap_or("?")), location(group))
 }
 
-/// The reason that a trap is.
+/// The drop reason of a devlink trap.
 pub(super) fn reason(trap: &str) -> Arc<Reason> {
     Arc::new(Reason { value: None, subsystem: HARDWARE.into(), name: trap.into() })
 }
 
-/// The location that a group of traps is.
+/// The location of a group of devlink traps.
 pub(super) fn location(group: Option<&str>) -> Arc<Location> {
     Arc::new(Location { address: 0, symbol: None, trap_group: group.map(Arc::from) })
 }

@@ -1,4 +1,5 @@
-//! Gives names to what the drop monitor reports: reasons have theirs already, and it reports no namespaces.
+//! Gives names to the drop monitor's reports. Drop reasons come with their names, and the drop monitor reports no
+//! namespaces.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::domain::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Plac
 use crate::domain::facts::Facts;
 use crate::domain::report::OverflowTotal;
 
-/// One drop as an event. `place` is where [`Normaliser::net_dm_place`] puts it.
+/// Converts a report into an event. `place` comes from [`Normaliser::net_dm_place`].
 pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {
     DropEvent {
         timestamp: report.timestamp,
@@ -37,18 +38,18 @@ impl Normaliser {
         named.collect()
     }
 
-    /// Totals of what only the cause is known of.
+    /// Totals of the drops of which only the cause is known.
     pub fn net_dm_overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
         let named = totals.overflow().iter().map(|(cause, count)| OverflowTotal {
-            reason: (*cause != Cause::Untold).then(|| self.cause(*cause, totals)),
+            reason: (*cause != Cause::Absent).then(|| self.cause(*cause, totals)),
             packets: count.packets,
             bytes: count.bytes,
         });
         named.collect()
     }
 
-    /// Where and why, by name, from what the drop monitor reports. `totals` has the names of its causes. An
-    /// interface index belongs to a namespace that it does not report: without a name there is no interface.
+    /// Resolves the names of the drop monitor's numbers. `totals` has the names of its causes. An interface index
+    /// belongs to a namespace that the drop monitor does not report, so without a name there is no interface.
     pub fn net_dm_place(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<Place> {
         if let Some(place) = self.net_dm_places.get(&key) {
             return Arc::clone(place);
@@ -77,7 +78,7 @@ impl Normaliser {
 
     fn cause(&mut self, cause: Cause, totals: &Totals) -> Arc<Reason> {
         match cause {
-            Cause::Untold => self.reasons.resolve(REASON_ABSENT),
+            Cause::Absent => self.reasons.resolve(REASON_ABSENT),
             Cause::Reason(number) => self.reasons.by_name(totals.name(number)),
             Cause::Trap { name, .. } => hardware::reason(totals.name(name)),
         }

@@ -1,4 +1,4 @@
-//! Gives names to what XDP dropped by a fault: the action of the program, or the error of a redirect.
+//! Gives names to faults of XDP: the action of the program, or the error of a redirect.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use tracer_common::XDP_REDIRECT_FAILED;
 
 use crate::domain::event::{Location, Reason, XDP};
 
-/// Errors of redirects, with what they mean there (`net/core/filter.c`, `kernel/bpf/devmap.c`, `kernel/bpf/cpumap.c`,
-/// `net/xdp/xsk.c`).
+/// Errors of redirects, with their meaning in the kernel (`net/core/filter.c`, `kernel/bpf/devmap.c`,
+/// `kernel/bpf/cpumap.c`, `net/xdp/xsk.c`).
 const ERRORS: [(i32, &str); 12] = [
     (libc::EBADRQC, "EBADRQC (no map can do this)"),
     (libc::EINVAL, "EINVAL (no such target)"),
@@ -24,7 +24,7 @@ const ERRORS: [(i32, &str); 12] = [
     (libc::EPERM, "EPERM (not allowed)"),
 ];
 
-/// Reason and location of a drop by its [`tracer_common::DropKey::reason`].
+/// Drop reason and location of a drop by its [`tracer_common::DropKey::reason`].
 pub(super) fn names(reason: u32) -> (Arc<Reason>, Arc<Location>) {
     let reason = Reason { value: None, subsystem: XDP.into(), name: name(reason).into() };
     (Arc::new(reason), Arc::new(Location { address: 0, symbol: None, trap_group: None }))
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn reason_has_neither_number_nor_place() {
+    fn reason_has_neither_number_nor_address() {
         let (reason, location) = names(0);
         assert_eq!((reason.value, &*reason.subsystem, location.address), (None, "xdp", 0));
     }

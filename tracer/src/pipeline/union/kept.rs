@@ -1,4 +1,4 @@
-//! Drops that wait for the other source, as they will be shown. What was allocated once is used again.
+//! Events that wait for the other source. Allocated memory is used again.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use crate::domain::event::{DropEvent, PacketStart, Place};
 use crate::domain::facts::Facts;
 use crate::pipeline::dedupe::UniqueDrop;
 
-/// Where a drop is kept.
+/// Index of an event that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot(u32);
 
-/// One drop.
+/// One event that waits.
 struct Entry {
     place: Arc<Place>,
     start: PacketStart,
@@ -18,7 +18,7 @@ struct Entry {
     facts: Facts,
 }
 
-/// As many drops as wait, each with room for the same number of bytes.
+/// All events that wait, each with room for the same number of bytes.
 pub(super) struct Kept {
     entries: Vec<Option<Entry>>,
     bytes: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// With room for so many leading bytes of each packet.
+    /// Makes room for `room` leading bytes of each packet.
     pub(super) const fn new(room: usize) -> Self {
         Self { entries: Vec::new(), bytes: Vec::new(), room, free: Vec::new() }
     }
@@ -43,10 +43,10 @@ impl Kept {
         slot
     }
 
-    /// A drop as `best` has it, with the bytes of whichever captured more.
+    /// The event of `best`, with the bytes of the source that captured more.
     pub(super) fn event(&self, drop: &UniqueDrop<Slot>, best: Slot, other: Option<Slot>) -> Option<DropEvent<'_>> {
         let (entry, mut start, mut bytes) = self.get(best)?;
-        // Both begin at the MAC header, or they would not have been joined.
+        // Both captures begin at the MAC header, or the deduper would not have joined them.
         if let Some((_, other_start, more)) = other.and_then(|slot| self.get(slot))
             && more.len() > bytes.len()
         {
@@ -55,7 +55,7 @@ impl Kept {
         Some(DropEvent {
             timestamp: drop.drop.timestamp,
             place: &entry.place,
-            seen_by: drop.heard.by(),
+            seen_by: drop.seen_by.origins(),
             length: drop.drop.length,
             start,
             bytes,
@@ -75,7 +75,7 @@ impl Kept {
         Some((entry, entry.start, &self.bytes[index * self.room..][..entry.captured]))
     }
 
-    /// As many as the deduper lets wait, and the one that comes: below 2³².
+    /// There are at most as many slots as the deduper lets wait, and the arriving one: below 2³².
     fn grow(&mut self) -> Slot {
         let slot = Slot(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         self.entries.push(None);

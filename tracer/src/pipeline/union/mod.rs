@@ -1,4 +1,4 @@
-//! What two sources tell of drops, each drop shown once with who heard it.
+//! Joins the events of two sources: each drop is shown once, with the sources that saw it.
 
 mod kept;
 mod reasons;
@@ -9,53 +9,53 @@ mod totals;
 use std::time::Duration;
 
 use super::account::Account;
-use super::dedupe::{DedupeLimits, Deduper, Facts, Fingerprinter, Heard, Observation, PREFIX};
+use super::dedupe::{DedupeLimits, Deduper, Fingerprinter, Observation, PREFIX, SeenBy, SharedFacts};
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Origin};
 use kept::{Kept, Slot};
 use reasons::Reasons;
-pub use reasons::told_name;
+pub use reasons::net_dm_reason_name;
 pub use totals::unite;
-pub(super) use totals::{Spot, spot, tells_reasons};
+pub(super) use totals::{JoinKey, join_key, reports_reasons};
 
-/// Bytes of packets that are kept at most while drops wait for the other source.
+/// Largest number of packet bytes that are kept while events wait for the other source.
 const KEPT_BYTES: usize = 128 << 20;
 
-/// How two sources are joined.
+/// Options of the join of two sources.
 #[derive(Clone, Copy, Debug)]
 pub struct UnionOptions {
-    /// Leading bytes that both sources capture, as far as the packet has them. Above [`PREFIX`] it makes no difference;
-    /// 0 where one source has no bytes at all.
+    /// Leading bytes that both sources capture, as far as the packet has them. Values above [`PREFIX`] make no
+    /// difference; 0 where one source captures no bytes.
     pub captured: usize,
-    /// Leading bytes of each packet that are shown; 0 where nobody looks at them.
+    /// Leading bytes of each packet that are shown; 0 where no sink shows them.
     pub kept: usize,
-    /// How long a drop waits for the other source.
+    /// Time that an event waits for the other source.
     pub wait: Duration,
 }
 
 impl UnionOptions {
-    /// As [`DedupeLimits::default`] has it, with so many bytes of each packet captured and shown.
+    /// The defaults of [`DedupeLimits`], with these numbers of captured and shown bytes of each packet.
     pub fn of_bytes(captured: usize, kept: usize) -> Self {
         Self { captured, kept, wait: DedupeLimits::default().wait }
     }
 }
 
-/// Joins two sources. Times of the run are given; nothing here looks at a clock.
+/// Joins two sources. The caller passes the times of the run; this type reads no clock.
 pub struct Union {
     deduper: Deduper<Slot>,
     prints: Fingerprinter,
     reasons: Reasons,
     kept: Kept,
-    /// Where the drop is kept that was given last.
+    /// Slots of the event that was returned last.
     given: Given,
     account: Account,
 }
 
-/// What was kept of one drop, by one source or by both.
+/// Slots of one drop, by source.
 type Given = [Option<Slot>; 2];
 
 impl Union {
-    /// With both sources listening.
+    /// Starts with both sources running.
     pub fn new(options: UnionOptions) -> Self {
         let UnionOptions { captured, kept, wait } = options;
         let most = DedupeLimits::default().max_pending;
@@ -70,10 +70,10 @@ impl Union {
         }
     }
 
-    /// Takes what `origin` reported at `now`.
+    /// Takes an event that `origin` reported at `now`.
     pub fn take(&mut self, now: Moment, origin: Origin, event: &DropEvent<'_>) {
         let place = event.place;
-        let drop = Facts {
+        let drop = SharedFacts {
             timestamp: event.timestamp,
             pc: place.location.address,
             reason: self.reasons.number(&place.reason),
@@ -86,44 +86,44 @@ impl Union {
         self.deduper.take(now, Observation { origin, drop, print, detail });
     }
 
-    /// Settles the drops that have waited long enough. `now` is a time by which all that both sources had was taken; to
-    /// be called now and then.
+    /// Settles the drops that have waited long enough. By the time `now`, the caller has taken all events of both
+    /// sources. The caller calls this function now and then.
     pub fn advance(&mut self, now: Moment) {
         self.deduper.advance(now);
     }
 
-    /// Settles all drops that wait: the run is over.
+    /// Settles all drops that wait, because the run is over.
     pub const fn finish(&mut self) {
         self.deduper.finish();
     }
 
-    /// The next drop that is settled, once. To be called after each of the above until there are no more; each drop is
-    /// counted in the account when it is given.
+    /// Returns the next settled drop. The caller calls this function after each of the above until no drop is left;
+    /// each returned drop is counted in the account.
     pub fn next_settled(&mut self) -> Option<DropEvent<'_>> {
         for slot in std::mem::take(&mut self.given).into_iter().flatten() {
             self.kept.free(slot);
         }
         let drop = self.deduper.next_settled()?;
         self.account.add(&drop);
-        let (best, other) = match drop.heard {
-            Heard::Both { ebpf, net_dm } => (ebpf, Some(net_dm)),
-            Heard::Alone { detail, .. } => (detail, None),
+        let (best, other) = match drop.seen_by {
+            SeenBy::Both { ebpf, net_dm } => (ebpf, Some(net_dm)),
+            SeenBy::Alone { detail, .. } => (detail, None),
         };
         self.given = [Some(best), other];
         self.kept.event(&drop, best, other)
     }
 
-    /// As [`Deduper::set_listening`].
-    pub fn set_listening(&mut self, origin: Origin, listening: bool) {
-        self.deduper.set_listening(origin, listening);
+    /// See [`Deduper::set_running`].
+    pub fn set_running(&mut self, origin: Origin, running: bool) {
+        self.deduper.set_running(origin, running);
     }
 
-    /// The account of the joining.
+    /// The ledger of the join.
     pub fn ledger(&self) -> DedupeLedger {
         self.deduper.ledger()
     }
 
-    /// Sums by place and reason; [`Union::reason`] has the names of its numbers.
+    /// Sums by drop site and drop reason; [`Union::reason`] has the names of the reason numbers.
     pub const fn account(&self) -> &Account {
         &self.account
     }

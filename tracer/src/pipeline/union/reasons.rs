@@ -1,4 +1,4 @@
-//! Reasons by number, as both sources can tell them.
+//! Numbers the drop reasons that both sources can report.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,28 +7,28 @@ use foldhash::fast::RandomState;
 
 use crate::domain::event::Reason;
 
-/// More names than kernels have; further ones are not told apart.
+/// Largest number of names, which no kernel exceeds; further names share the number `u32::MAX`.
 const MAX_NAMES: usize = 4096;
 
 /// `NET_DM_MAX_REASON_LEN` (`net/core/drop_monitor.c`).
 const MAX_LENGTH: usize = 50;
 
-/// What `NET_DM` says for reasons that it does not tell.
+/// The name that `NET_DM` reports where the drop reason has no usable name.
 const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 
-/// The general reason for drops of queueing disciplines.
+/// The general drop reason of queueing disciplines.
 const QDISC_DROP: &str = "QDISC_DROP";
 
-/// The name of a reason that both sources can tell.
+/// The name of a drop reason that both sources can report.
 ///
-/// `NET_DM` tells `NOT_SPECIFIED` for numbers without a name, for names over 50 characters, and for reasons of
-/// subsystems that have not registered theirs. Which ones have is not to be seen from here: no subsystem's reason is told
-/// apart from another's. Exact reasons of queueing disciplines come by a tracepoint of their own; what is told to
-/// `kfree_skb`, which `NET_DM` hears, is the general one (`__tcf_kfree_skb_list`, `net/sched/sch_generic.c`).
-pub fn told_name(reason: &Reason) -> &str {
+/// `NET_DM` reports `NOT_SPECIFIED` for numbers without a name, for names over 50 characters, and for reasons of
+/// subsystems that have not registered theirs. Userspace cannot see which subsystems have, so no subsystem's reason is
+/// distinguished from another's. Exact reasons of queueing disciplines come by a tracepoint of their own; `kfree_skb`,
+/// which `NET_DM` is attached to, receives the general one (`__tcf_kfree_skb_list`, `net/sched/sch_generic.c`).
+pub fn net_dm_reason_name(reason: &Reason) -> &str {
     let name = &*reason.name;
     match &*reason.subsystem {
-        // Names of traps, and XDP's, which `NET_DM` never tells.
+        // Names of devlink traps, and names of XDP, which `NET_DM` never reports.
         "hardware" | "xdp" => name,
         "qdisc" => QDISC_DROP,
         "core" if name.len() <= MAX_LENGTH && !is_number(name) => name,
@@ -50,7 +50,7 @@ pub(super) struct Reasons {
 impl Reasons {
     /// The number of a reason. Allocates for a name that is new.
     pub(super) fn number(&mut self, reason: &Reason) -> u32 {
-        let name = told_name(reason);
+        let name = net_dm_reason_name(reason);
         if let Some(number) = self.numbers.get(name) {
             return *number;
         }

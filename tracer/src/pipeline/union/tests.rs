@@ -32,7 +32,7 @@ fn event<'a>(place: &'a Arc<Place>, timestamp: u64, bytes: &'a [u8]) -> DropEven
     DropEvent { facts: Facts::default(), timestamp, place, seen_by: &[], length: 100, start, bytes }
 }
 
-/// Who heard a drop, when, in which namespace, and how many bytes are shown.
+/// The sources that saw a drop, its time, its namespace, and the number of bytes that are shown.
 type Shown = (Vec<Origin>, u64, u32, usize);
 
 fn shown(event: &DropEvent<'_>) -> Shown {
@@ -62,7 +62,7 @@ fn played(options: UnionOptions, steps: &[(u64, Origin, DropEvent<'_>)]) -> (Vec
 }
 
 #[test]
-fn a_drop_that_both_heard_is_shown_once_with_what_each_knows() {
+fn drops_seen_by_both_are_shown_once_with_facts_of_both() {
     let (ebpf, net_dm) = (place(7, reason("core", "NO_SOCKET"), 9), place(7, reason("core", "NO_SOCKET"), 0));
     let (few, many) = ([1; 50], [1; 80]);
     let steps = [(0, Origin::NetDm, event(&net_dm, 1000, &many)), (MILLISECOND, Origin::Ebpf, event(&ebpf, 900, &few))];
@@ -72,8 +72,8 @@ fn a_drop_that_both_heard_is_shown_once_with_what_each_knows() {
 }
 
 #[test]
-fn reasons_that_net_dm_does_not_tell_are_joined_with_what_it_says() {
-    let told = place(7, reason("core", "NOT_SPECIFIED"), 0);
+fn reasons_unknown_to_net_dm_are_joined_with_its_name() {
+    let by_net_dm = place(7, reason("core", "NOT_SPECIFIED"), 0);
     let cases = [
         ("openvswitch", "OVS_DROP_LAST_ACTION".to_owned(), 1),
         ("core", "X".repeat(51), 1),
@@ -83,18 +83,18 @@ fn reasons_that_net_dm_does_not_tell_are_joined_with_what_it_says() {
     ];
     for (subsystem, name, drops) in cases {
         let ebpf = place(7, reason(subsystem, &name), 9);
-        let steps = [(0, Origin::Ebpf, event(&ebpf, 0, &[1; 60])), (0, Origin::NetDm, event(&told, 0, &[1; 60]))];
+        let steps = [(0, Origin::Ebpf, event(&ebpf, 0, &[1; 60])), (0, Origin::NetDm, event(&by_net_dm, 0, &[1; 60]))];
         assert_eq!(played(UnionOptions::of_bytes(128, 0), &steps).0.len(), drops, "{name}");
     }
-    // The exact reason of a queueing discipline is told to others, the general one to kfree_skb.
-    assert_eq!(told_name(&reason("qdisc", "BAND_LIMIT")), "QDISC_DROP");
-    // Kernels before 5.17 tell no reason in either.
+    // Other tracepoints receive the exact reason of a queueing discipline, `kfree_skb` the general one.
+    assert_eq!(net_dm_reason_name(&reason("qdisc", "BAND_LIMIT")), "QDISC_DROP");
+    // Before Linux 5.17, neither source reports a drop reason.
     let absent = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
-    assert_eq!(told_name(&absent), "NOT_SPECIFIED");
+    assert_eq!(net_dm_reason_name(&absent), "NOT_SPECIFIED");
 }
 
 #[test]
-fn what_one_did_not_hear_is_filled_by_the_other_after_its_time() {
+fn drops_seen_by_one_source_are_shown_after_the_wait() {
     let place = place(7, reason("core", "NO_SOCKET"), 0);
     let second = 1000 * MILLISECOND;
     let steps = [
@@ -121,7 +121,7 @@ fn nothing_expires_before_the_other_source_was_read() {
 }
 
 #[test]
-fn without_bytes_in_one_source_the_rest_decides() {
+fn without_captured_bytes_drops_are_joined_by_site_reason_and_length() {
     let place = place(7, reason("core", "NO_SOCKET"), 0);
     let steps = [(0, Origin::Ebpf, event(&place, 1, &[])), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
     assert_eq!(played(UnionOptions::of_bytes(0, 64), &steps).0.len(), 1);
@@ -130,7 +130,7 @@ fn without_bytes_in_one_source_the_rest_decides() {
 }
 
 #[test]
-fn without_a_mac_header_the_drop_monitor_does_not_tell() {
+fn packets_without_a_mac_header_are_seen_by_ebpf_alone() {
     let place = place(7, reason("core", "NO_SOCKET"), 0);
     let bare = DropEvent { start: PacketStart::Nothing, length: 0, ..event(&place, 1, &[]) };
     let steps = [(0, Origin::Ebpf, bare), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
@@ -139,7 +139,7 @@ fn without_a_mac_header_the_drop_monitor_does_not_tell() {
 }
 
 #[test]
-fn large_packets_wait_in_no_more_memory_than_is_allowed() {
+fn kept_bytes_bound_the_memory_of_waiting_packets() {
     let place = place(7, reason("core", "NO_SOCKET"), 0);
     let room = KEPT_BYTES / 100;
     let mut union = Union::new(UnionOptions::of_bytes(128, room));
@@ -186,23 +186,23 @@ fn one_table_of_both_counts_each_drop_once() {
 }
 
 #[test]
-fn summaries_are_joined_by_place_alone() {
-    let untold = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
+fn summaries_are_joined_by_drop_site_alone() {
+    let no_reason = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
     let ebpf = vec![total(1, reason("core", "A"), 4, Origin::Ebpf), total(1, reason("core", "B"), 6, Origin::Ebpf)];
-    let rows = unite(ebpf, vec![total(1, untold, 10, Origin::NetDm)]);
+    let rows = unite(ebpf, vec![total(1, no_reason, 10, Origin::NetDm)]);
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| row.seen_by == Origin::ALL));
 }
 
 #[test]
-fn frames_of_xdp_are_none_of_the_drop_monitor() {
+fn xdp_drops_are_not_joined_with_net_dm() {
     let frames = total(0, reason("xdp", "XDP_ABORTED"), 5, Origin::Ebpf);
     let frames = DropTotal {
         place: Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*frames.place).clone() }),
         ..frames
     };
-    let untold = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
-    let rows = unite(vec![frames], vec![total(0, untold, 3, Origin::NetDm)]);
+    let no_reason = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
+    let rows = unite(vec![frames], vec![total(0, no_reason, 3, Origin::NetDm)]);
     let shown: Vec<_> = rows.iter().map(|row| (row.packets, row.seen_by)).collect();
     assert_eq!(shown, [(5, Origin::Ebpf.alone()), (3, Origin::NetDm.alone())]);
 }

@@ -1,4 +1,4 @@
-//! Totals of two sources as one.
+//! Joins the totals of two sources.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,50 +6,51 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tracer_common::REASON_ABSENT;
 
-use super::reasons::told_name;
+use super::reasons::net_dm_reason_name;
 use crate::domain::event::{DropTotal, Kind, Origin, Place, Reason};
 
-/// Where and why, as both sources tell it; no reason where one of them tells none.
-pub(in crate::pipeline) type Spot = (u64, Option<Arc<str>>);
+/// Address of the drop site and name of the drop reason, as both sources report them; the name is absent where one
+/// source reports no reasons.
+pub(in crate::pipeline) type JoinKey = (u64, Option<Arc<str>>);
 
-/// The spot of a place. What XDP drops is at none of `NET_DM`'s, which has other drops without an address.
-pub(in crate::pipeline) fn spot(place: &Place, by_reason: bool) -> Spot {
+/// The key of a place. No drop of XDP joins a row of `NET_DM`, which has other drops without an address.
+pub(in crate::pipeline) fn join_key(place: &Place, by_reason: bool) -> JoinKey {
     let name = by_reason || place.kind == Kind::Xdp;
-    (place.location.address, name.then(|| told_name(&place.reason).into()))
+    (place.location.address, name.then(|| net_dm_reason_name(&place.reason).into()))
 }
 
-/// What both counted at one spot.
+/// Packets that both sources counted with one key.
 #[derive(Default)]
 struct Sums {
     ebpf: u64,
     net_dm: u64,
 }
 
-/// One table of both sources. The kernel program's rows stand, for it tells more and counts all that it sees; what
-/// `NET_DM` counted beyond them, by place and reason, makes rows of its own: they fill what the kernel program missed.
-/// Where that is a part of what `NET_DM` counted, the bytes of the part are not known.
+/// Joins both sources into one table. The kernel program's rows are kept, because it reports more facts and counts all
+/// drops that it sees. Packets that `NET_DM` counted beyond them, by drop site and reason, get rows of their own: they
+/// are drops that the kernel program missed. Where such a row is a part of `NET_DM`'s row, its bytes are not known.
 pub fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
-    let by_reason = tells_reasons(&net_dm);
-    let spot = |total: &DropTotal| spot(&total.place, by_reason);
-    let mut sums: HashMap<Spot, Sums, RandomState> = HashMap::default();
+    let by_reason = reports_reasons(&net_dm);
+    let key = |total: &DropTotal| join_key(&total.place, by_reason);
+    let mut sums: HashMap<JoinKey, Sums, RandomState> = HashMap::default();
     for total in &ebpf {
-        sums.entry(spot(total)).or_default().ebpf += total.packets;
+        sums.entry(key(total)).or_default().ebpf += total.packets;
     }
     for total in &net_dm {
-        sums.entry(spot(total)).or_default().net_dm += total.packets;
+        sums.entry(key(total)).or_default().net_dm += total.packets;
     }
     let mut rows: Vec<DropTotal> = Vec::with_capacity(ebpf.len());
     for total in ebpf {
-        let is_heard_by_both = sums.get(&spot(&total)).is_some_and(|sums| sums.net_dm > 0);
-        rows.push(DropTotal { seen_by: if is_heard_by_both { &Origin::ALL } else { total.seen_by }, ..total });
+        let is_seen_by_both = sums.get(&key(&total)).is_some_and(|sums| sums.net_dm > 0);
+        rows.push(DropTotal { seen_by: if is_seen_by_both { &Origin::ALL } else { total.seen_by }, ..total });
     }
     for total in net_dm {
-        let Some(sums) = sums.get_mut(&spot(&total)) else { continue };
+        let Some(sums) = sums.get_mut(&key(&total)) else { continue };
         let packets = total.packets.min(sums.net_dm.saturating_sub(sums.ebpf));
         if packets == 0 {
             continue;
         }
-        // Taken from the sum, so that all rows of a spot together have no more than it has left.
+        // Subtracted from the sum, so that all rows of a key together have no more packets than the sum has left.
         sums.net_dm -= packets;
         let bytes = total.bytes.filter(|_| packets == total.packets);
         rows.push(DropTotal { packets, bytes, ..total });
@@ -57,11 +58,11 @@ pub fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
     rows
 }
 
-/// Whether each total has a reason: summary mode and old kernels tell none.
-pub(in crate::pipeline) fn tells_reasons(totals: &[DropTotal]) -> bool {
-    totals.iter().all(|total| is_told(&total.place.reason))
+/// Whether each total has a drop reason. Summary mode and old kernels report none.
+pub(in crate::pipeline) fn reports_reasons(totals: &[DropTotal]) -> bool {
+    totals.iter().all(|total| has_reason(&total.place.reason))
 }
 
-fn is_told(reason: &Reason) -> bool {
+fn has_reason(reason: &Reason) -> bool {
     reason.value != Some(REASON_ABSENT)
 }

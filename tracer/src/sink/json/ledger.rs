@@ -12,7 +12,7 @@ use crate::domain::report::{HeldBack, SourceReport};
 /// The schema of a run's last line.
 const LEDGER: &str = "droptrace.ledger.v1";
 
-/// Sites that held records back, of which so many are told; `suppressed` has all.
+/// Largest number of listed drop sites with held-back records; `suppressed` has the sum of all.
 const MOST_SITES: usize = 20;
 
 /// `droptrace.ledger.v1`.
@@ -29,7 +29,7 @@ impl<'r> LedgerLine<'r> {
     }
 }
 
-/// The account of a source, and where records were held back.
+/// The ledger of a source, and the drop sites whose records were held back.
 #[derive(Serialize)]
 struct WithRecords<'r> {
     #[serde(flatten)]

@@ -23,7 +23,7 @@ pub(crate) use trace::drop_fields;
 use crate::domain::event::{Location, Symbol};
 use crate::packet::ProtocolName;
 
-/// What is shown as a string, written without a string in between.
+/// A value that is shown as a string, and written without a temporary string.
 struct Shown<T>(T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
@@ -32,11 +32,11 @@ impl<T: fmt::Display> Serialize for Shown<T> {
     }
 }
 
-/// An address of the kernel, as a string: JSON's numbers do not hold 64 bits.
+/// An address of the kernel, as a string, because JSON's numbers do not hold 64 bits.
 struct Address(u64);
 
 impl Address {
-    /// Null where a drop is not at a place in the kernel's code.
+    /// The address; null where the drop has no drop site in the kernel's code.
     fn of(location: &Location) -> Option<Shown<Self>> {
         (location.address != 0).then_some(Shown(Self(location.address)))
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// The group of the devlink trap by which a device dropped.
+/// The group of the devlink trap that dropped the packet.
 fn trap_group(location: &Location) -> Option<&str> {
     location.trap_group.as_deref()
 }
@@ -65,7 +65,7 @@ fn protocol_of(ether_type: u16) -> Option<Shown<ProtocolName>> {
     (ether_type != 0).then_some(Shown(ProtocolName(ether_type)))
 }
 
-/// The kernel's number where 0 means that there is none.
-fn told(number: u32) -> Option<u32> {
+/// The kernel's number; absent where 0 means that there is none.
+fn nonzero(number: u32) -> Option<u32> {
     (number != 0).then_some(number)
 }

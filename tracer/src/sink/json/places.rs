@@ -1,4 +1,4 @@
-//! What all drops of a place have in common, written once.
+//! The members that all drops of a place have in common, written once.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,24 +7,25 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use super::{Address, Shown, protocol_of, symbol_of, told, trap_group};
+use super::{Address, Shown, nonzero, protocol_of, symbol_of, trap_group};
 use crate::domain::event::Place;
 use crate::domain::event::reason_name;
 use crate::outside::to_json;
 use crate::packet::ProtocolName;
 
-/// Places whose text is kept; beyond it, all are forgotten.
+/// Largest number of places whose text is kept; beyond it, the cache is emptied.
 const MAX_PLACES: usize = 1 << 13;
 
 /// Texts of places.
 #[derive(Default)]
 pub(super) struct Places {
-    /// By where the place lies in memory. It is kept with its text, so that no other comes to lie there.
+    /// Texts by the address of the place in memory. The place is kept with its text, so that no other place gets its
+    /// address.
     texts: HashMap<usize, (Arc<Place>, Vec<u8>), RandomState>,
 }
 
 impl Places {
-    /// A place as an object's members, without what opens and closes it.
+    /// The members of a place, without the braces around them.
     pub(super) fn members(&mut self, place: &Arc<Place>) -> io::Result<&[u8]> {
         let at = Arc::as_ptr(place).addr();
         if !self.texts.contains_key(&at) {
@@ -40,7 +41,7 @@ impl Places {
     }
 }
 
-/// A place's members.
+/// The members of a place.
 #[derive(Serialize)]
 pub(super) struct Members<'p> {
     kind: &'static str,
@@ -73,8 +74,8 @@ impl<'p> From<&'p Place> for Members<'p> {
             address: Address::of(&place.location),
             trap_group: trap_group(&place.location),
             interface: place.interface.as_deref(),
-            ifindex: told(place.ifindex),
-            netns: told(place.netns),
+            ifindex: nonzero(place.ifindex),
+            netns: nonzero(place.netns),
             netns_name: place.netns_name.as_deref(),
             netns_cookie: Some(place.netns_cookie).filter(|cookie| *cookie != 0),
             protocol: protocol_of(place.protocol),
@@ -88,7 +89,7 @@ mod tests {
     use crate::sink::samples::place;
 
     #[test]
-    fn places_are_bounded_and_told_apart() {
+    fn place_cache_is_bounded_and_exact() {
         let mut places = Places::default();
         for ifindex in 1..=u32::try_from(MAX_PLACES).unwrap() + 5 {
             let place = Arc::new(Place { ifindex, ..place() });

@@ -1,4 +1,4 @@
-//! `droptrace.raw.v1`: what each source told, to be read again by [`crate::backend::replay`].
+//! `droptrace.raw.v1`: each source's reports, to be read again by [`crate::backend::replay`].
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::ledger::LedgerLine;
-use super::{Address, Shown, symbol_of, told, trap_group};
+use super::{Address, Shown, nonzero, symbol_of, trap_group};
 use crate::backend::replay::SCHEMA;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::reason_name;
@@ -17,16 +17,17 @@ use crate::outside::to_json;
 use crate::render::time::TimeText;
 use crate::sink::DropSink;
 
-/// What a recording tells of its making.
+/// Facts about the recording in its first line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RawOptions {
-    /// Leading bytes that the kernel program's records have of each packet, 0 where the kernel does not let them be read.
+    /// Leading bytes of each packet in the kernel program's records; 0 where the kernel does not let the program read
+    /// them.
     pub captured: usize,
-    /// Inode number of the network namespace of who records; 0 when not known.
+    /// Inode number of the recording process's network namespace; 0 when not known.
     pub home_netns: u32,
 }
 
-/// Writes a line for each drop that a source told. Allocates nothing for a drop, but for the first.
+/// Writes a line for each drop that a source reported. Allocates memory only for the first drop.
 pub struct RawJson<W> {
     out: W,
     line: Vec<u8>,
@@ -59,7 +60,7 @@ impl<W: Write> DropSink for RawJson<W> {
             kernel: &host.kernel,
             started_at: TimeText::new(started_at),
             captured,
-            home_netns: told(home_netns),
+            home_netns: nonzero(home_netns),
         })
     }
 
@@ -123,7 +124,7 @@ struct Line<'r> {
 }
 
 impl<'r> Line<'r> {
-    fn new(origin: Origin, [heard, settled]: [Moment; 2], event: &DropEvent<'r>) -> Self {
+    fn new(origin: Origin, [received, settled]: [Moment; 2], event: &DropEvent<'r>) -> Self {
         let place = event.place;
         let (symbol, offset, module) = symbol_of(&place.location);
         let reason = reason_name(&place.reason);
@@ -131,7 +132,7 @@ impl<'r> Line<'r> {
             schema: SCHEMA,
             source: origin.name(),
             timestamp: TimeText::new(event.timestamp),
-            received_ns: heard.0,
+            received_ns: received.0,
             watermark_ns: settled.0,
             reason,
             reason_number: reason.and(place.reason.value),
@@ -143,8 +144,8 @@ impl<'r> Line<'r> {
             trap_group: trap_group(&place.location),
             ethertype: place.protocol,
             interface: place.interface.as_deref(),
-            ifindex: told(place.ifindex),
-            netns: told(place.netns),
+            ifindex: nonzero(place.ifindex),
+            netns: nonzero(place.netns),
             netns_name: place.netns_name.as_deref(),
             length: event.length,
             start: match event.start {

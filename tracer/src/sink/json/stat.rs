@@ -60,14 +60,14 @@ struct Document<'r> {
     duration_ns: u64,
     sources: Vec<Account>,
     drops: Vec<Row<'r>>,
-    /// What passes the tracepoint and is no packet of a network.
+    /// Drops that pass the tracepoint and are no packets of a network.
     not_packets: Vec<Row<'r>>,
     overflow: Vec<Overflow<'r>>,
     r#final: bool,
     own_netlink_drops: Option<u64>,
 }
 
-/// The most first.
+/// The kinds with the most drops first.
 fn not_packets(drops: &[DropTotal]) -> Vec<Row<'_>> {
     let mut found: Vec<_> = drops.iter().filter(|total| !total.place.kind.is_packet()).collect();
     found.sort_by_key(|total| (Reverse(total.packets), total.place.location.address));
@@ -110,8 +110,8 @@ struct Overflow<'r> {
 
 impl<'r> From<&'r OverflowTotal> for Overflow<'r> {
     fn from(total: &'r OverflowTotal) -> Self {
-        let told = total.reason.as_deref().and_then(|reason| Some((reason_name(reason)?, &*reason.subsystem)));
-        let (reason, subsystem) = told.unzip();
+        let names = total.reason.as_deref().and_then(|reason| Some((reason_name(reason)?, &*reason.subsystem)));
+        let (reason, subsystem) = names.unzip();
         Self { reason, subsystem, packets: total.packets, bytes: total.bytes }
     }
 }

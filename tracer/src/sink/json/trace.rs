@@ -17,8 +17,8 @@ use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportNa
 use crate::render::time::TimeText;
 use crate::sink::DropSink;
 
-/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates nothing for a drop, but for the first of
-/// a place.
+/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates memory only for the first drop of a
+/// place.
 pub struct TraceJson<W> {
     out: W,
     line: Vec<u8>,
@@ -39,7 +39,7 @@ impl<W: Write> DropSink for TraceJson<W> {
             decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
         line.clear();
         to_json(&mut *line, &Head::from(event))?;
-        // One object of the three: what closes one and opens the next becomes a comma.
+        // Three objects become one: the brackets between them become a comma.
         line.pop();
         line.push(b',');
         line.extend_from_slice(places.members(event.place)?);
@@ -61,7 +61,7 @@ impl<W: Write> DropSink for TraceJson<W> {
     }
 }
 
-/// A drop's fields as they stand in its line, null where something is not known.
+/// A drop's fields as its line has them, null where a fact is not known.
 pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
@@ -69,13 +69,13 @@ pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let packet = serde_json::to_value(Packet::new(event, &decoded));
     let parts = [head, place, packet].into_iter().map(|part| match part {
         Ok(Value::Object(fields)) => fields,
-        // Each is an object.
+        // Each value is an object.
         _ => Map::new(),
     });
     parts.flatten().collect()
 }
 
-/// What a line begins with.
+/// The members at the beginning of a line.
 #[derive(Serialize)]
 struct Head<'a> {
     schema: &'static str,
@@ -90,7 +90,7 @@ impl<'a> From<&DropEvent<'a>> for Head<'a> {
     }
 }
 
-/// What it ends with, behind the place.
+/// The members at the end of a line, behind the place.
 #[derive(Serialize)]
 struct Packet<'a> {
     length: Option<u32>,

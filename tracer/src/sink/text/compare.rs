@@ -107,7 +107,7 @@ fn magnitude(difference: i128) -> u64 {
     u64::try_from(difference.unsigned_abs()).unwrap_or(u64::MAX)
 }
 
-/// Each part with its cause; the two directions apart, for they do not cancel out.
+/// Each part with its cause. The two directions are separate, because they do not cancel out.
 fn explanation(row: &Row<Arc<Place>>) -> String {
     let mut text = String::new();
     for (gap, whom) in [(&row.not_by_net_dm, "net_dm"), (&row.not_by_ebpf, "ebpf")] {
@@ -154,7 +154,7 @@ const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Agree => "the sources agree",
         Verdict::Explained => "all differences are explained",
-        Verdict::PossiblyExplained => "differences are explained, some by causes that nobody counts",
+        Verdict::PossiblyExplained => "differences are explained, some by causes without a counter",
         Verdict::Unexplained => "NOT ALL DIFFERENCES ARE EXPLAINED",
     }
 }

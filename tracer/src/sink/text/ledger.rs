@@ -1,4 +1,4 @@
-//! The ledger in one plain line for each plane.
+//! The ledger in one line for each source and for its records.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use crate::domain::report::{HeldBack, SourceReport};
 use crate::render::fit;
 use crate::render::number::Grouped;
 
-/// Sites that held records back, of which so many are told.
+/// Largest number of listed drop sites with held-back records.
 const MOST_SITES: usize = 3;
 
-/// A line, and whether all is well with it.
+/// A line, and whether it reports no problem.
 pub(super) struct LedgerLine {
     pub(super) text: String,
     pub(super) healthy: bool,
@@ -37,7 +37,7 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
 
 /// `10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
 ///
-/// Where the sum does not add up, the line says that the account is wrong.
+/// On a ledger mismatch, the line says that the sums do not agree.
 fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
     let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, qdisc_unmatched, .. } = *ledger;
     _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
@@ -96,7 +96,7 @@ fn times(count: u64) -> String {
     if count == 1 { "once".into() } else { format!("{} times", Grouped(count)) }
 }
 
-/// Why it cannot be told how much was lost.
+/// The reason why the number of lost drops is unknown.
 fn unknown(ledger: &NetDmLedger) -> String {
     let mut why = Vec::new();
     if !ledger.counts_losses {
@@ -186,7 +186,7 @@ pub(super) fn union(ledger: &DedupeLedger) -> LedgerLine {
     LedgerLine { text, healthy: unaccounted == 0 }
 }
 
-/// The source is named where there are several.
+/// The name of the line, with the source's name where there are several sources.
 fn named(what: &str, sources: &[SourceReport], source: &SourceReport) -> String {
     if sources.len() > 1 { format!("{what} ({}): ", source.ledger.source()) } else { format!("{what}: ") }
 }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_drop_monitor_tells_what_it_lost_and_where() {
+    fn net_dm_ledger_shows_losses_by_place() {
         let mut source = net_dm_source();
         let expected = "ledger: 1,000 drops = 990 accounted + 6 overflow + 4 filtered; lost 123 = \
                         20 because the kernel's queue was full + 100 because the socket was full + 3 undecodable";

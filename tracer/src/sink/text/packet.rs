@@ -1,4 +1,4 @@
-//! A packet in the words that tcpdump has taught.
+//! A packet in the notation of tcpdump.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::packet::{
     Arp, Content, Decoded, Fragment, Icmp, IpPacket, ProtocolName, Tcp, Transport, TransportName, Undecoded, decode,
 };
 
-/// The reason of frames that are not for this host.
+/// The drop reason of frames that are not for this host.
 const OTHERHOST: &str = "OTHERHOST";
 
 /// `UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`.
@@ -16,7 +16,7 @@ pub(super) struct Described {
     decoded: Decoded,
     length: u32,
     kind: Kind,
-    /// A frame for another host, although it was sent to the device's own address: its VLAN is none of this host's.
+    /// A frame for another host, although it was sent to the device's own address: this host does not have its VLAN.
     has_unknown_vlan: bool,
 }
 
@@ -97,7 +97,7 @@ fn icmp(f: &mut fmt::Formatter<'_>, message: Icmp, name: &str) -> fmt::Result {
     message.echo.map_or(Ok(()), |(id, sequence)| write!(f, " id {id} seq {sequence}"))
 }
 
-/// Names of what is often dropped or tells of drops (`include/uapi/linux/icmp.h`).
+/// Names of messages that are often dropped or report drops (`include/uapi/linux/icmp.h`).
 const fn icmp_name(message: Icmp) -> &'static str {
     match (message.kind, message.code) {
         (0, _) => "echo reply",
@@ -115,7 +115,7 @@ const fn icmp_name(message: Icmp) -> &'static str {
     }
 }
 
-/// Likewise (`include/uapi/linux/icmpv6.h`, RFC 4861, RFC 3810).
+/// The same for `ICMPv6` (`include/uapi/linux/icmpv6.h`, RFC 4861, RFC 3810).
 const fn icmpv6_name(message: Icmp) -> &'static str {
     match (message.kind, message.code) {
         (1, 0) => "no route",

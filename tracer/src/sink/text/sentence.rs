@@ -7,8 +7,8 @@ use crate::domain::event::DropEvent;
 use crate::domain::event::reason_name;
 use crate::render::fit;
 
-/// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without what is not
-/// known, and without addresses of the kernel.
+/// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without unknown
+/// facts, and without addresses of the kernel.
 pub(crate) fn drop_sentence(event: &DropEvent<'_>) -> String {
     let place = event.place;
     let location = &place.location;
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_is_known() {
+    fn sentence_has_known_facts_only() {
         let packet = "UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90";
         assert_eq!(sentence(place()), format!("SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: {packet}"));
         let location = Arc::new(Location { address: 0xffff_ffff_8204_5927, symbol: None, trap_group: None });

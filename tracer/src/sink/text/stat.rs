@@ -17,25 +17,25 @@ use crate::render::paint::{Painted, Style};
 use crate::render::rank::{Rank, Ranking, Sort, per_second};
 use crate::sink::StatSink;
 
-/// Rows that are shown where neither `top` nor a terminal bounds them.
+/// Number of rows where neither `top` nor a terminal bounds them.
 const DEFAULT_TOP: usize = 20;
-/// Reasons without a place that are shown each time in a redrawn table.
+/// Number of reasons without a place that a redrawn table shows.
 const LIVE_OVERFLOW: usize = 3;
 
 /// How the table is shown.
 pub struct StatTextOptions {
     /// The order of rows.
     pub sort: Sort,
-    /// Most rows: none = what fits, 0 = all of them (on a redrawn terminal: all that fit).
+    /// Largest number of rows: absent for as many as fit, 0 for all of them (on a redrawn terminal: all that fit).
     pub top: Option<usize>,
-    /// Inode number of the reader's own network namespace: the namespaces are shown when there are others. 0 = not
+    /// Inode number of the reader's own network namespace: the table shows namespaces when there are others. 0 = not
     /// known.
     pub home_netns: u32,
     /// Use colours.
     pub color: bool,
     /// Draw each table over the last one. For terminals.
     pub live: bool,
-    /// How much room there is; asked for each table.
+    /// Returns the size of the terminal; called for each table.
     pub size: Box<dyn Fn() -> Size>,
 }
 
@@ -58,7 +58,7 @@ impl<W: Write> StatText<W> {
 impl<W: Write> StatSink for StatText<W> {
     fn report(&mut self, report: &StatReport) -> io::Result<()> {
         let size = (self.options.size)();
-        // The last table stays: it is shown whole, even where it makes the terminal scroll.
+        // The last table stays, so it is shown whole, even where it makes the terminal scroll.
         let height = size.height.filter(|_| self.options.live && !report.is_final);
         let (ranks, span) = self.ranking.rank(report);
         let home_netns = self.options.home_netns;
@@ -75,10 +75,11 @@ impl<W> StatText<W> {
         let mut frame = String::new();
         let line_end = if self.options.live {
             if self.tables == 0 {
-                // What stands on the terminal goes up into its history.
+                // The present content of the terminal scrolls up into its history.
                 frame.extend(std::iter::repeat_n('\n', size.height.unwrap_or(1).saturating_sub(1)));
             }
-            // Home, then line by line over the old ones; no flicker of an empty screen.
+            // The cursor goes home, and the table overwrites the old lines one by one, without the flicker of an empty
+            // screen.
             frame.push_str("\x1b[H");
             "\x1b[K\n"
         } else {
@@ -102,7 +103,7 @@ struct Line {
     style: Style,
 }
 
-/// One table: what it is of, and the room that it has.
+/// One table: its report, and the room that it has.
 struct View<'r> {
     report: &'r StatReport,
     ranks: Vec<Rank<'r>>,
@@ -126,13 +127,13 @@ impl View<'_> {
         let around = std::iter::once(&head).chain(&tail).map(|line| self.rows_taken(line)).sum();
         let mut body = self.body(around);
         if let Some(height) = self.height {
-            // One row is the cursor's.
+            // One row holds the cursor.
             body.truncate(height.saturating_sub(around + 1));
         }
         std::iter::once(head).chain(body).chain(tail).collect()
     }
 
-    /// What passes the tracepoint and is no packet of a network, by kind.
+    /// Drops that pass the tracepoint and are no packets of a network, by kind.
     fn not_packets(&self) -> Option<Line> {
         const WORDS: [(Kind, &str); 4] = [
             (Kind::Unix, "messages of Unix sockets"),
@@ -150,7 +151,7 @@ impl View<'_> {
         (!words.is_empty()).then_some(Line { text, style: Style::Plain })
     }
 
-    /// What of the drops is of our own making.
+    /// Drops that droptrace causes itself.
     fn own(&self) -> Option<Line> {
         let own = self.report.own_netlink_drops.filter(|own| *own > 0)?;
         let text =
@@ -158,7 +159,7 @@ impl View<'_> {
         Some(Line { text, style: Style::Alarm })
     }
 
-    /// What only the drop monitor told, where both listened.
+    /// Drops that only the drop monitor reported, where both sources ran.
     fn filled(&self) -> Option<Line> {
         let drops = self.ranks.iter().map(|rank| rank.total);
         let packets: u64 = drops.filter(|total| *total.seen_by == [Origin::NetDm]).map(|total| total.packets).sum();
@@ -234,7 +235,7 @@ impl View<'_> {
         let packets = drops.clone().map(|total| total.packets).chain(overflow.iter().map(|total| total.packets)).sum();
         let with_length = drops.filter(|total| total.place.kind.has_length());
         let bytes = with_length.map(|total| total.bytes).chain(overflow.iter().map(|total| total.bytes)).sum();
-        // What has no place has no rate of an interval either: over the whole run the sum has all.
+        // Drops without a place have no rate of an interval either: over the whole run the sum has all.
         let rate = if self.span == self.report.duration {
             per_second(packets, self.span)
         } else {
@@ -277,7 +278,7 @@ impl View<'_> {
         self.clipped(format!("… and {places} with {packets}"), Style::Faint)
     }
 
-    /// On a terminal that is drawn over, a line that wraps would push the others out of place.
+    /// On a redrawn terminal, a line that wraps would shift the others.
     fn clipped(&self, text: String, style: Style) -> Line {
         match self.height {
             Some(_) => Line { text: text.chars().take(self.width).collect(), style },

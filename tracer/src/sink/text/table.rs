@@ -11,16 +11,16 @@ use crate::render::number::{Grouped, rate};
 use crate::render::rank::Rank;
 
 const GAP: usize = 2;
-/// With less room than this for reason and place, the bytes make way for them.
+/// Smallest room for drop reason and place; with less, the table leaves out the column of bytes.
 const MIN_NAMES: usize = 34;
 const MAX_NETNS: usize = 16;
-/// Neither reason nor place gets less than this, where there is room at all.
+/// Smallest width of drop reason and of place, where there is room at all.
 const MIN_NAME: usize = 10;
-/// The first that fits is shown.
+/// Texts of a missing place; the first that fits is shown.
 const NO_PLACE: [&str; 3] =
     ["drop site unknown: map full, raise --map-entries", "map full, raise --map-entries", "map full"];
 
-/// A row as it will be shown, but for what has to fit.
+/// The cells of a row before they are fitted.
 pub(super) struct Row<'r> {
     packets: String,
     rate: String,
@@ -38,7 +38,7 @@ enum Place<'r> {
         seen_by: &'static str,
     },
     Unknown,
-    /// Of the sum: what it is the sum of.
+    /// The label of a row that is a sum.
     Sum(String),
 }
 
@@ -92,7 +92,7 @@ impl<'r> Row<'r> {
         self.reason.chars().count()
     }
 
-    /// 0 for rows without a place.
+    /// Width of the location; 0 for rows without a place.
     fn location_length(&self) -> usize {
         match &self.place {
             Place::Known { location, .. } => fit::location(location, usize::MAX).chars().count(),
@@ -133,7 +133,7 @@ pub(super) struct Columns {
 pub(super) struct Extra {
     /// There are several namespaces.
     pub(super) netns: bool,
-    /// There are several who hear drops.
+    /// Several sources report drops.
     pub(super) seen_by: bool,
 }
 

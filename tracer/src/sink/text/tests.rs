@@ -40,7 +40,7 @@ fn widest(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap()
 }
 
-/// The table alone: the ledger is a line of its own that may wrap.
+/// The table alone, because the ledger is a line of its own that may wrap.
 fn without_ledger(text: &str) -> String {
     text.lines().filter(|line| !line.starts_with("ledger")).collect::<Vec<_>>().join("\n")
 }
@@ -200,7 +200,7 @@ fn a_name_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn messages_of_netlink_are_told_from_packets() {
+fn netlink_messages_are_not_shown_as_packets() {
     let symbol = Symbol { name: "netlink_attachskb".into(), offset: 0x1d, module: None };
     let location = Location { address: 1, symbol: Some(symbol), trap_group: None }.into();
     let mut totals = totals();
@@ -299,7 +299,7 @@ fn compare_table() {
 }
 
 #[test]
-fn both_sources_are_told_where_both_listen() {
+fn seen_by_is_shown_where_both_sources_run() {
     let mut totals = totals();
     totals.truncate(3);
     totals[0].seen_by = &Origin::ALL;

@@ -16,7 +16,7 @@ use crate::render::paint::{Painted, Style};
 use crate::render::time::TimeText;
 use crate::sink::DropSink;
 
-/// Width of the column that tells who heard a drop.
+/// Width of the column of the sources that saw a drop.
 const SEEN_BY: usize = "ebpf+net_dm".len();
 
 /// How lines are shown.
@@ -24,17 +24,17 @@ const SEEN_BY: usize = "ebpf+net_dm".len();
 pub struct TraceTextOptions {
     /// Use colours.
     pub color: bool,
-    /// Inode number of the reader's own network namespace: interfaces of others are shown as `eth0@name`. 0 = not
-    /// known: all are shown so.
+    /// Inode number of the reader's own network namespace: interfaces of other namespaces are shown as `eth0@name`. 0 =
+    /// not known: all interfaces are shown so.
     pub home_netns: u32,
-    /// Tell who heard each drop: there are several that may.
+    /// Show the sources that saw each drop, because several sources run.
     pub seen_by: bool,
 }
 
 /// Shows one line for each drop.
 ///
-/// A column grows with what it has to hold, within bounds; what is longer pushes its line out of line, for nothing is
-/// ever cut.
+/// A column grows with its content, within bounds. Longer content shifts the rest of its line, because no text is ever
+/// cut.
 pub struct TraceText<W> {
     out: W,
     options: TraceTextOptions,

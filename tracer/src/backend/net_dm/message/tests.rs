@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::backend::net_dm::request::{Drops, Request};
 
-/// A UDP packet that a full socket dropped, as Linux 6.12 tells it; the payload is cut to 20 bytes.
+/// A UDP packet that a full socket dropped, as Linux 6.12 reports it; the payload is cut to 20 bytes.
 #[rustfmt::skip]
 const PACKET: [u8; 152] = [
     0x06, 0x00, 0x0e, 0x00, 0x00, 0x00, 0x00, 0x00, // ORIGIN: software
@@ -28,7 +28,7 @@ const PACKET: [u8; 152] = [
     0x08, 0x00, 0xe7, 0x03, 0x01, 0x02, 0x03, 0x04, // 999, of a kernel to come
 ];
 
-/// A summary of two places and of one trap.
+/// A summary of two drop sites and of one trap.
 #[rustfmt::skip]
 const SUMMARY: [u8; 68] = [
     0x20, 0x00, 0x00, 0x00, // UNSPEC, 28 bytes
@@ -145,7 +145,7 @@ fn settings_and_statistics() {
     assert_eq!(parse(77, &CONFIG).unwrap().0, Message::Unknown(77));
 }
 
-/// What is asked, as bytes behind the generic netlink header.
+/// The bytes of each request behind the generic netlink header.
 #[test]
 fn requests() {
     let bytes = |request: Request| {
@@ -175,7 +175,8 @@ fn what_is_cut_is_refused_or_lacks_whole_attributes() {
     ] {
         for length in 0..whole.len() {
             let bytes = &whole[..length];
-            // An attribute that is cut, but for its padding, is an error; one that is missing shows only by what is told.
+            // An attribute that is cut, except for its padding, is an error; a missing attribute shows only in the
+            // parsed facts.
             let ends_well = wire::attributes(bytes).all(|attribute| attribute.is_ok());
             assert!(ends_well || parse(command, bytes).is_err(), "command {command}, {length} bytes");
         }
@@ -208,7 +209,7 @@ fn name() -> impl Strategy<Value = String> {
     "[A-Za-z_0-9]{1,50}"
 }
 
-/// Every attribute, with what it holds.
+/// Any attribute, with a value.
 fn attribute() -> impl Strategy<Value = Attribute<'static>> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..64).prop_map(|bytes| &*bytes.leak());
     let text = || name().prop_map(|name| &*name.leak());

@@ -26,7 +26,7 @@ fn packet(pc: u64, ifindex: u32) -> Vec<u8> {
     message(5, &[Attribute::Pc(pc), in_port, Attribute::Timestamp(pc), Attribute::OrigLen(60)])
 }
 
-/// Takes a datagram; addresses of the packets that it reports.
+/// Takes a datagram. Returns the addresses of the packets that it reports.
 fn take(counting: &mut Counting, bytes: &[u8], is_truncated: bool) -> Vec<u64> {
     let mut batch = Batch::default();
     counting.datagram(&Datagram { bytes, is_truncated }, &mut batch);

@@ -1,4 +1,4 @@
-//! The same rules, written plainly: a list of all that waits, in order of arrival.
+//! A plain model of the same rules: a list of all waiting observations, in order of arrival.
 
 use super::*;
 
@@ -12,16 +12,16 @@ pub(super) struct Model {
     max: usize,
     now: u64,
     waiting: Vec<Waits>,
-    pub(super) told: Vec<Heard<u64>>,
+    pub(super) seen_by: Vec<SeenBy<u64>>,
 }
 
 impl Model {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, now: 0, waiting: Vec::new(), told: Vec::new() }
+        Self { max, now: 0, waiting: Vec::new(), seen_by: Vec::new() }
     }
 
     fn alone(&mut self, observation: &Observation<u64>, cause: AloneCause) {
-        self.told.push(alone(observation.origin, observation.detail, cause));
+        self.seen_by.push(alone(observation.origin, observation.detail, cause));
     }
 
     pub(super) fn advance(&mut self, now: u64) {
@@ -32,7 +32,7 @@ impl Model {
         }
     }
 
-    pub(super) fn hear(&mut self, now: u64, observation: Observation<u64>) {
+    pub(super) fn report(&mut self, now: u64, observation: Observation<u64>) {
         self.advance(now);
         let print = match observation.print {
             Ok(print) => print,
@@ -56,7 +56,7 @@ impl Model {
                 continue;
             }
             let (one, two) = (observation.detail, other.detail);
-            self.told.push(if observation.origin == Origin::Ebpf { both(one, two) } else { both(two, one) });
+            self.seen_by.push(if observation.origin == Origin::Ebpf { both(one, two) } else { both(two, one) });
             return;
         }
         if self.waiting.len() >= self.max.max(1) {

@@ -1,4 +1,5 @@
-//! What the kernel program hears, with what its output does not show: whether a packet had a link header.
+//! Records each drop with the kernel program of droptrace, and a fact that its output does not show: whether the packet
+//! had a link header.
 
 use std::collections::BTreeMap;
 
@@ -11,35 +12,35 @@ use tracer::kernel::btf::KernelBtf;
 
 /// Room for all records of a test, which are read at its end.
 const RING_SIZE: u32 = 64 << 20;
-/// A link header's worth.
+/// Length of a link header.
 const SNAPLEN: u32 = 14;
 
 /// Drops at one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// Of packets with a link header.
+    /// Drops of packets with a link header.
     pub with_link_header: u64,
-    /// Of packets without.
+    /// Drops of packets without a link header.
     pub without: u64,
 }
 
 impl Split {
-    /// All of them.
+    /// All drops.
     pub fn total(&self) -> u64 {
         self.with_link_header + self.without
     }
 }
 
-/// All that was heard.
-pub struct Heard {
+/// All drops that were recorded.
+pub struct Recorded {
     /// By the address that freed the packet.
     pub drops: BTreeMap<u64, Split>,
-    /// Drops that the kernel withheld, for they came while the program ran on the same processor.
+    /// Drops that the kernel withheld, because they came while the program ran on the same processor.
     pub withheld: u64,
 }
 
-/// A kernel program that listens to the whole host.
-pub struct Listener {
+/// A kernel program that records the drops of the whole host.
+pub struct Recorder {
     runtime: Runtime,
     source: EbpfSource,
     ring: RingReader,
@@ -47,8 +48,8 @@ pub struct Listener {
     drained: Drained,
 }
 
-impl Listener {
-    /// Listens from now on.
+impl Recorder {
+    /// Starts recording.
     pub fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let context = runtime.enter();
@@ -69,8 +70,8 @@ impl Listener {
         Ok(Self { runtime, source, ring, drops: BTreeMap::new(), drained: Drained::default() })
     }
 
-    /// Takes what is there, and tells how many drops were heard so far.
-    pub fn hear(&mut self) -> u64 {
+    /// Reads the waiting records. Returns the number of drops so far.
+    pub fn read(&mut self) -> u64 {
         let Self { ring, drops, drained, .. } = self;
         let mut batch = Batch::default();
         loop {
@@ -91,15 +92,15 @@ impl Listener {
         }
     }
 
-    /// Ends, and tells the drops. Nothing else may be missing.
-    pub fn finish(mut self) -> Result<Heard> {
+    /// Stops recording. Returns the drops; no record but those that the kernel withheld may be missing.
+    pub fn finish(mut self) -> Result<Recorded> {
         self.source.detach()?;
-        self.hear();
+        self.read();
         let Self { runtime, source, drops, drained, .. } = self;
         let _context = runtime.enter();
         let ledger = source.ledger(drained);
         let events = ledger.events.context("no records")?;
         ensure!(events.submitted == ledger.hits && drained.delivered == ledger.hits, "records are missing: {ledger:?}");
-        Ok(Heard { drops, withheld: ledger.lost() })
+        Ok(Recorded { drops, withheld: ledger.lost() })
     }
 }
