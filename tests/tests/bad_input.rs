@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::case::drained;
-use tests::droptrace::{Droptrace, Finished, Stat, command};
+use tests::droptrace::{Droptrace, Finished, Stat, binary, command};
+use tests::folder::Folder;
 use tests::frame::udp4;
 use tests::netns::Netns;
 use tests::storm::{REASON, Storm};
@@ -60,6 +61,8 @@ fn output() -> Vec<Trial> {
         trial("output_in_no_folder", || {
             refused(&run(&["--duration", "1s", "--output", "/no/such/folder"])?, 1, &["/no/such/folder"])
         }),
+        trial_as_root("trace_to_a_file_that_may_not_grow", file_that_may_not_grow),
+        trial_as_root("messages_that_nobody_reads_delay_nothing", messages_that_nobody_reads_delay_nothing),
         trial_as_root("stat_to_full_disk", || full_disk(&["stat", "--format", "json"])),
         trial_as_root("stat_as_text_to_full_disk", || full_disk(&["stat", "--format", "text"])),
         trial_as_root("trace_to_full_disk", || full_disk(&["trace", "--format", "json"])),
@@ -78,6 +81,33 @@ fn full_disk(arguments: &[&str]) -> Result<()> {
     ensure!(fs::exists("/dev/full")?, Unable("no /dev/full".to_owned()));
     let finished = run(&[arguments, &["--duration", "300ms", "--output", "/dev/full"]].concat())?;
     refused(&finished, 1, &["/dev/full", "No space left"])
+}
+
+/// `ulimit -f`: as a full disk.
+fn file_that_may_not_grow() -> Result<()> {
+    let storm = Storm::new()?;
+    let folder = Folder::new("may-not-grow")?;
+    let file = folder.join("drops");
+    let script = "ulimit -f 8 && exec \"$0\" trace --all --format json --duration 60s --output \"$1\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(binary()?).arg(&file).stdin(Stdio::null());
+    let mut droptrace = Droptrace::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    droptrace.await_attached()?;
+    storm.send(1000)?;
+    refused(&droptrace.wait()?, 1, &["drops", "File too large"])
+}
+
+/// A pipe of one page, which is full at once: the run ends all the same, and its results are whole.
+fn messages_that_nobody_reads_delay_nothing() -> Result<()> {
+    let (reader, writer) = io::pipe()?;
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096)?;
+    let arguments = ["stat", "-vv", "--interval", "10ms", "--format", "json", "--duration", "2s"];
+    let output = command(&arguments)?.stderr(writer).output()?;
+    drop(reader);
+    ensure!(output.status.success(), "{}", output.status);
+    let last = String::from_utf8(output.stdout)?.lines().last().context("no results")?.to_owned();
+    ensure!(serde_json::from_str::<Value>(&last)?["final"] == true, "the results are not whole: {last}");
+    Ok(())
 }
 
 /// The reader is gone, as `head` is when it has seen enough: a normal end.

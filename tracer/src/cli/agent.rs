@@ -67,6 +67,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
         readers: Arc::default(),
         hangup,
         files: None,
+        read_again: false,
         figures,
         pushing: Pushing::new(latest),
     };
@@ -151,6 +152,8 @@ struct Agent<'a> {
     hangup: Signal,
     /// What they say, while they are being read.
     files: Option<oneshot::Receiver<Result<Reloaded>>>,
+    /// The files are to be read once more, because it was asked for while too many readings were under way.
+    read_again: bool,
 }
 
 impl Consumer for Agent<'_> {
@@ -173,10 +176,13 @@ impl Consumer for Agent<'_> {
         tokio::select! {
             biased;
             // One that is not answered, because a file's own system hangs, does not keep a later one from being read.
-            _ = self.hangup.recv() => self.files = Some(self.read_files()),
+            _ = self.hangup.recv() => self.start_reading(),
             read = answer(&mut self.files) => {
                 self.files = None;
                 self.reload(read);
+                if std::mem::take(&mut self.read_again) {
+                    self.start_reading();
+                }
             }
         }
     }
@@ -218,14 +224,15 @@ impl Agent<'_> {
     }
 
     /// Reads the files anew, on a thread of their own: a file system that hangs delays neither a scrape nor the end.
-    fn read_files(&self) -> oneshot::Receiver<Result<Reloaded>> {
+    fn start_reading(&mut self) {
+        if Arc::strong_count(&self.readers) > MOST_READERS {
+            // They may change after the readings that are under way have read them.
+            self.read_again = true;
+            return;
+        }
         let (args, before, identity) = (self.args.clone(), self.settings.clone(), self.identity.clone());
         let web = self.web.borrow().clone();
         let (sender, receiver) = oneshot::channel();
-        if Arc::strong_count(&self.readers) > MOST_READERS {
-            tracing::warn!("its files are not read: {MOST_READERS} readings hang already");
-            return receiver;
-        }
         let counted = Arc::clone(&self.readers);
         let read = move || {
             // Nobody waits for it any more where a later one was asked for.
@@ -235,7 +242,7 @@ impl Agent<'_> {
         if let Err(error) = std::thread::Builder::new().spawn(read) {
             tracing::warn!("its files cannot be read: no thread: {error}");
         }
-        receiver
+        self.files = Some(receiver);
     }
 
     /// Takes over what the files say by now, or nothing of it where something is wrong.

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use crate::render::output::reader_gone;
 use anyhow::Context as _;
 use args::{Cli, Command};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Bench(_) = command {
         bench::prepare();
     }
+    raise_open_files();
     let spare = [UnixStream::pair(), UnixStream::pair(), UnixStream::pair()];
     if let Some(error) = spare.into_iter().find_map(Result::err) {
         // The runtime would panic.
@@ -60,6 +62,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         .map(|()| ExitCode::SUCCESS)
     })
+}
+
+/// Allows as many open files as the hard limit does: an agent has one for each connection.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!("the limit of open files stays {:?}: {error}", limit.current);
+    }
 }
 
 /// Warnings and, if wanted, more, as lines like those that this program writes itself.

@@ -2,6 +2,7 @@
 //! terminal's cursor, turn a line around, or look like another name.
 
 mod json;
+mod stderr;
 mod url;
 
 use std::borrow::Cow;
@@ -58,8 +59,7 @@ fn replaced(text: &str, is_wrong: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// Says something on stderr, which may have text of others in it.
 pub fn say(program: &str, what: impl Display) {
-    // Nothing is left to tell a failure to write to stderr to.
-    _ = writeln!(io::stderr(), "{program}: {}", printable_lines(&what.to_string()));
+    stderr::write(&format!("{program}: {}\n", printable_lines(&what.to_string())));
 }
 
 /// Stderr for lines of a log, which are written each at once. Its colours pass, if it has some.
@@ -73,12 +73,12 @@ impl Write for LogWriter {
         const ESCAPE: char = '\u{1b}';
         let text = String::from_utf8_lossy(bytes);
         let passes = |c| c == '\n' || (c == ESCAPE && self.has_colors);
-        io::stderr().write_all(replaced(&text, |c| is_hidden(c) && !passes(c)).as_bytes())?;
+        stderr::write(&replaced(&text, |c| is_hidden(c) && !passes(c)));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -71,7 +71,8 @@ impl Session {
     }
 
     fn of(backend: CaptureBackend, running: Running, ground: &Ground) -> Self {
-        let (started_at, started) = (Clock::now(), Instant::now());
+        let now = || (Clock::now(), Instant::now());
+        let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
         if let Err(error) =
             privileges::drop_unneeded(privileges::needed(running.ebpf().is_some(), running.net_dm().is_some()))
         {

@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aya_log::EbpfLogger;
 use tracer_common::{ABSENT, SiteKey, TrapNames};
@@ -29,6 +30,7 @@ pub use ring::{Drained, RingReader};
 pub use stats::ProgramStats;
 pub use totals::{Count, Totals};
 
+use crate::domain::event::Timestamp;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger};
 use crate::domain::report::SourceReport;
 use crate::identity::netns::{BySocket, Identify, Target};
@@ -160,6 +162,11 @@ impl EbpfSource {
     /// The type of the attached program.
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Time from which on drops are counted, in real time and as an instant.
+    pub const fn attached_at(&self) -> (Timestamp, Instant) {
+        self.programs.attached_at()
     }
 
     /// Whether namespaces are identified by cookies, which are never reused; else by inode numbers, which are.

@@ -2,12 +2,15 @@
 
 use std::iter;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use tracer_common::{ABSENT, Config, Offsets};
 
 use super::loader::{Attachment, Loader, Program};
 use super::{Error, Mode};
+use crate::domain::event::Timestamp;
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::clock::Clock;
 
 /// A program beside the one on `kfree_skb`. The source works without it.
 pub(super) struct Probe {
@@ -83,6 +86,7 @@ pub(super) struct Programs {
     others: Vec<(&'static Probe, Program)>,
     /// The links, in the order of detaching: that of the program on `kfree_skb` is the last.
     links: Vec<OwnedFd>,
+    attached_at: (Timestamp, Instant),
 }
 
 impl Programs {
@@ -94,8 +98,9 @@ impl Programs {
             Mode::RawTracepoint => Attachment::Raw,
         };
         let main = loader.load(mode.program(), attachment)?;
+        let attached_at = (Clock::now(), Instant::now());
         let links = vec![main.attach(TRACEPOINT)?];
-        Ok(Self { main, others: Vec::new(), links })
+        Ok(Self { main, others: Vec::new(), links, attached_at })
     }
 
     /// Attaches the other programs that can work here, and warns of those that should work and do not.
@@ -120,6 +125,11 @@ impl Programs {
         let was_attached = self.are_attached();
         self.links.drain(..).for_each(drop);
         was_attached
+    }
+
+    /// Time at which the main program was attached, in real time and as an instant.
+    pub(super) const fn attached_at(&self) -> (Timestamp, Instant) {
+        self.attached_at
     }
 
     pub(super) const fn are_attached(&self) -> bool {

@@ -5,11 +5,12 @@ use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Once};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use signal_hook::flag;
 
 /// How long a reader that does not read may hold up a run that was told to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,9 +36,21 @@ pub(super) struct Opened {
     is_stuck: bool,
 }
 
+/// Beyond the largest size of a file (`ulimit -f`), a write shall fail as on a full disk: without a handler, SIGXFSZ would
+/// end the process without a message.
+fn survive_size_limit() {
+    static HANDLED: Once = Once::new();
+    HANDLED.call_once(|| {
+        if let Err(error) = flag::register(libc::SIGXFSZ, Arc::default()) {
+            tracing::debug!("SIGXFSZ cannot be handled: {error}");
+        }
+    });
+}
+
 impl Opened {
     /// Of a file that is new or empty, or that is appended to, nothing goes.
     pub(super) fn new(file: &Arc<File>, has_old_content: bool) -> Self {
+        survive_size_limit();
         let file = without_waiting(file).map_or_else(|| Arc::clone(file), Arc::new);
         Self { file, has_old_content, end: end_flag(), is_stuck: false }
     }
