@@ -86,6 +86,7 @@ const PROOFS: &[Proof] = &[
     proof("agent", &["--web-config"], "agent/web.rs", "tls_and_passwords"),
     proof("agent", &["--interval"], AGENT, "totals_are_read_at_an_interval"),
     proof("agent", &["--max-series"], "agent/counts.rs", "overflow_series_keeps_sum_exact"),
+    proof("agent", &["--expire-after"], "agent/counts.rs", "series_of_what_is_gone_expire"),
     proof("agent", &["--offset-label"], "agent/counts.rs", "offset_label_is_shown_if_asked_for"),
     proof("agent", &["--source"], AGENT, "an_agent_has_a_source"),
     proof("agent", &["--netns"], AGENT, "an_agent_looks_at_one_namespace"),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use tests::agent::{Agent, Scrape};
 use tests::droptrace::command;
+use tests::eventually;
 use tests::kernel;
 use tests::netns::Netns;
 use tests::prometheus;
@@ -19,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial_as_root("offset_label_is_shown_if_asked_for", offset_label_is_shown_if_asked_for),
         trial_as_root("a_namespace_that_vanishes_keeps_its_count", a_namespace_that_vanishes_keeps_its_count),
         trial_as_root("overflow_series_keeps_sum_exact", overflow_series_keeps_sum_exact),
+        trial_as_root("series_of_what_is_gone_expire", series_of_what_is_gone_expire),
         trial_as_root("places_without_room_are_counted_by_reason", places_without_room_are_counted_by_reason),
         trial_as_root("build_and_host_info_are_exported", build_and_host_info_are_exported),
         trial_as_root("promtool_finds_nothing_wrong", promtool_finds_nothing_wrong),
@@ -92,6 +94,34 @@ fn a_namespace_that_vanishes_keeps_its_count() -> Result<()> {
     let counted = scrape.sum("droptrace_dropped_packets_total", &[("netns", &netns), ("protocol", "ipv4")]);
     ensure!(counted == dropped, "it counts {counted}, the kernel dropped {dropped}");
     scrape.check_sum()
+}
+
+fn series_of_what_is_gone_expire() -> Result<()> {
+    const NAME: &str = "droptrace_dropped_packets_total";
+    let (storm, netns) = named_storm("expire")?;
+    let agent = Agent::start(&["--expire-after", "1s"])?;
+    let of = |scrape: &Scrape| scrape.sum(NAME, &[("netns", &netns)]);
+    let (mut expired, mut dropped) = (0, 0);
+    for _ in 0..2 {
+        storm.send(2_000)?;
+        let came = storm.dropped()? - dropped;
+        dropped += came;
+        let scrape = agent.settled()?;
+        // It may have expired by now, on a slow machine.
+        ensure!([0, came].contains(&of(&scrape)), "{} instead of {came}", of(&scrape));
+        scrape.check_sum()?;
+        eventually("that the series expire", || {
+            let scrape = agent.scrape()?;
+            scrape.check_sum()?;
+            Ok(of(&scrape) == 0)
+        })?;
+        let now = agent.scrape()?.sum(NAME, &[("reason", "expired"), ("netns", "expired")]);
+        // Other tests' namespaces may be among them.
+        ensure!(now >= expired + came, "{now} expired, {expired} before, {came} came");
+        expired = now;
+    }
+    agent.finish()?;
+    Ok(())
 }
 
 fn overflow_series_keeps_sum_exact() -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tests::folder::Folder;
 use tests::prometheus::{Server, VictoriaMetrics, promtool};
-use tracer::fleet::model::Fleet;
+use tracer::fleet::model::{Fleet, Place};
 use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 
 /// Seconds between two scrapes of an agent.
@@ -111,6 +111,28 @@ fn state(start: u64, place: u64, now: u64) -> u64 {
 
 const PLACES: u64 = 4;
 
+/// Agents whose series of a namespace expire and begin anew.
+const EXPIRING: [&str; 2] = ["steady", "dead in the range"];
+
+/// When a series of that namespace begins, when it rises for the last time, and when it expires: before the range, across
+/// its beginning, and within it.
+const SPANS: [(u64, u64, u64); 3] =
+    [(1_000, 1_500, 2_100), (RANGE - 300, RANGE + 300, RANGE + 900), (RANGE + 1_500, RANGE + 2_400, RANGE + 3_000)];
+
+/// What the series of that namespace stands at, if there is one, and the one of all that expired.
+fn expiring(now: u64) -> (Option<u64>, Option<u64>) {
+    let state = |(begin, rises, _): &(u64, u64, u64)| 1 + (now.min(*rises) - begin) / SCRAPE;
+    let live = SPANS.iter().find(|(begin, _, end)| (*begin..*end).contains(&now)).map(state);
+    let expired: Vec<_> = SPANS.iter().filter(|(_, _, end)| *end <= now).map(state).collect();
+    (live, (!expired.is_empty()).then(|| expired.iter().sum()))
+}
+
+/// All that was dropped there.
+fn dropped_there(now: u64) -> u64 {
+    let (live, expired) = expiring(now);
+    live.unwrap_or(0) + expired.unwrap_or(0)
+}
+
 /// Storm rate in drops a second: the rate of the least place of the first process.
 const STORM: f64 = 0.1;
 
@@ -140,9 +162,27 @@ fn written(stories: &[Story]) -> Result<String> {
             }
         }
     }
+    written_as_it_expires(&mut text, stories)?;
     facts(&mut text)?;
     text.push_str("# EOF\n");
     Ok(text)
+}
+
+fn written_as_it_expires(text: &mut String, stories: &[Story]) -> Result<()> {
+    for story in stories.iter().filter(|story| EXPIRING.contains(&story.name)) {
+        for (labels, is_expired) in
+            [("reason=\"P\",netns=\"pod\"", false), ("reason=\"expired\",netns=\"expired\"", true)]
+        {
+            for at in (0..=END).step_by(usize::try_from(SCRAPE)?).filter(|at| story.scraped(*at).is_some()) {
+                let (live, expired) = expiring(at);
+                if let Some(value) = if is_expired { expired } else { live } {
+                    let labels = format!("job=\"d\",instance=\"{}\",{labels}", story.name);
+                    writeln!(text, "droptrace_dropped_packets_total{{{labels}}} {value} {}", at + EPOCH)?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Further metrics of some agents at the end.
@@ -158,7 +198,13 @@ fn facts(text: &mut String) -> Result<()> {
     for (at, lost) in [(RANGE, 5), (END, 12)] {
         write_sample("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"lost\"", at, lost)?;
     }
-    write_sample("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"accounted\"", END, all)?;
+    write_sample(
+        "droptrace_ledger_drops_total",
+        "steady",
+        ",backend=\"ebpf\",account=\"accounted\"",
+        END,
+        all + dropped_there(END),
+    )?;
     write_sample(
         "droptrace_ledger_drops_total",
         "scraped late",
@@ -216,9 +262,26 @@ fn check(url: &str, stories: &[Story]) -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{wrong}");
+    what_expires_is_in_the_sum(&fleet, baseline, stories)?;
     facts_are_reported(&fleet)?;
     storms_are_no_higher_than_they_were(&fleet, stories)?;
     silence_is_reported(&fleet)
+}
+
+/// All drops of the host are reported once, though not all at their place.
+fn what_expires_is_in_the_sum(fleet: &Fleet, baseline: &Fleet, stories: &[Story]) -> Result<()> {
+    for story in stories.iter().filter(|story| EXPIRING.contains(&story.name)) {
+        for (fleet, begin, end) in [(fleet, RANGE, END), (baseline, 0, RANGE)] {
+            let (last, _) = story.last(begin..=end).context("not scraped")?;
+            let expected = dropped_there(last) - dropped_there(begin);
+            let at_its_place = reported_at(fleet, story.name, |place| place.reason == Some("P"));
+            let reported = at_its_place + reported_at(fleet, story.name, |place| place.other);
+            ensure!(reported == expected && at_its_place > 0, "{}: {reported} instead of {expected}", story.name);
+            let host = fleet.find(story.name).context("no host")?;
+            ensure!(host.unbalanced == 0, "{host:?}");
+        }
+    }
+    Ok(())
 }
 
 fn facts_are_reported(fleet: &Fleet) -> Result<()> {
@@ -257,11 +320,15 @@ fn storms_are_no_higher_than_they_were(fleet: &Fleet, stories: &[Story]) -> Resu
 }
 
 /// The drops of a host that `diagnose` reports.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, or the test fails")]
 fn reported(fleet: &Fleet, host: &str, place: u64) -> u64 {
     let reason = format!("R{place}");
+    reported_at(fleet, host, |place| place.reason == Some(reason.as_str()))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, or the test fails")]
+fn reported_at(fleet: &Fleet, host: &str, is_meant: impl Fn(Place<'_>) -> bool) -> u64 {
     let is_it = |count: &&tracer::fleet::model::Count| {
-        fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).reason == Some(reason.as_str())
+        fleet.hosts()[count.host.0 as usize].name == host && is_meant(fleet.resolve(count.place))
     };
     fleet.counts().iter().filter(is_it).map(|count| count.packets.float() as u64).sum()
 }

@@ -2,13 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::figures::{Family, Figures, Kind, Sample, Value};
 use super::ledger::Accounts;
 use super::place::{Spot, Surroundings, overflow_labels};
 use super::process;
-use super::series::{LABELS, Labels, OFFSET, Series, Sum};
+use super::series::{Bounds, LABELS, Labels, OFFSET, Series, Sum};
 use crate::domain::event::{DropTotal, Timestamp};
 use crate::domain::report::{Host, SourceReport, StatReport};
 use crate::run::{CaptureBackend, Session, UnavailableBackends};
@@ -48,8 +48,8 @@ pub struct Work {
 /// What is told of drops.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// At most so many series.
-    pub max_series: usize,
+    /// How many series there may be, and for how long.
+    pub series: Bounds,
     /// Whether series have the label `offset`.
     pub has_offsets: bool,
 }
@@ -73,7 +73,7 @@ impl Collector {
         Self {
             surroundings: Surroundings::new(facts.own_netns, told.has_offsets),
             facts,
-            series: Series::new(told.max_series),
+            series: Series::new(told.series),
             accounts: Accounts::default(),
             backend: None,
             sources: vec![],
@@ -84,14 +84,14 @@ impl Collector {
     /// Reads the totals.
     pub fn read(&mut self, session: &mut Session) -> anyhow::Result<()> {
         let report = session.stat_report()?;
-        self.take(&report, session.backend());
+        self.take(&report, session.backend(), Instant::now());
         Ok(())
     }
 
-    /// Takes what a run has counted since its start, by which way.
-    fn take(&mut self, report: &StatReport, backend: CaptureBackend) {
+    /// Takes what a run has counted from its start until `now`, by which way.
+    fn take(&mut self, report: &StatReport, backend: CaptureBackend, now: Instant) {
         let Self { surroundings, series, .. } = self;
-        let mut reading = series.reading();
+        let mut reading = series.reading(now);
         self.not_packets.take(&report.drops);
         for total in most_first(&report.drops) {
             let sum = Sum { packets: total.packets, bytes: total.bytes };
@@ -190,9 +190,9 @@ impl Collector {
         [
             gauge(
                 "droptrace_series",
-                "Series of drops, including the one for all others",
+                "Series of drops, including those for all others and for all that expired",
                 None,
-                count(self.series.iter().len()),
+                count(self.series.count()),
             ),
             gauge("droptrace_series_limit", "Series of drops that there may be", None, count(self.series.limit())),
         ]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::series::Labels;
+use super::series::{Labels, OWN};
 use crate::domain::event::reason_name;
 use crate::domain::event::{Place, Reason};
 use crate::identity::devices::{self, Device};
@@ -87,7 +87,7 @@ impl Surroundings {
     fn namespace(&self, place: &Place) -> Arc<str> {
         match place {
             Place { netns: 0, .. } => nothing(),
-            Place { netns, .. } if *netns == self.netns => "own".into(),
+            Place { netns, .. } if *netns == self.netns => OWN.into(),
             Place { netns_name: Some(name), .. } => printable(name).into(),
             _ => "unnamed".into(),
         }

@@ -1,9 +1,11 @@
 //! Counters of drops by labels, of which there are at most so many: what has no series of its own is in one for all
-//! others, so that the sum of all is exact.
+//! others, and what series of other network namespaces counted that did not rise for long is in one for all of these, so
+//! that the sum of all is exact.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
@@ -14,8 +16,18 @@ pub const LABELS: [&str; 8] =
 /// The label that is told only if it is asked for: it multiplies the series, and changes with each build of the kernel.
 pub const OFFSET: &str = "offset";
 
+/// Where the network namespace stands among [`LABELS`].
+const NETNS: usize = 6;
+
+/// The value of `netns` for the namespace that the agent is in.
+pub const OWN: &str = "own";
+
 /// Value of each label of the series for all others.
 pub const OTHER: &str = "other";
+
+/// Value of each label of the series for all that expired. It is not the one for all others: what moves to it was
+/// dropped long ago, which a rate must not show as drops of now.
+pub const EXPIRED: &str = "expired";
 
 /// Values of [`LABELS`]; empty where not known.
 pub type Labels = [Arc<str>; LABELS.len()];
@@ -48,216 +60,155 @@ impl Sum {
     }
 }
 
+/// How many series there may be, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most so many series, at least the one for all others.
+    pub limit: usize,
+    /// A series of another network namespace that did not rise for so long expires.
+    pub expire_after: Duration,
+}
+
 /// The counters, from 0 at the start and only up. `K` is what a source counts by.
 #[derive(Debug)]
 pub struct Series<K> {
-    limit: usize,
-    /// The first is that of all others.
-    counters: Vec<(Labels, Sum)>,
-    slots: HashMap<Labels, usize, RandomState>,
+    bounds: Bounds,
+    other: (Labels, Sum),
+    /// None until the first one expires.
+    expired: Option<(Labels, Sum)>,
+    own: BTreeMap<Arc<Labels>, Counter>,
     /// What was told last.
     told: HashMap<K, Told, RandomState>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
+struct Counter {
+    sum: Sum,
+    rose_at: Instant,
+}
+
+#[derive(Debug)]
 struct Told {
-    slot: usize,
+    /// Of the series that it counts in; none: in that for all others.
+    labels: Option<Arc<Labels>>,
     sum: Sum,
 }
 
 impl<K: Eq + Hash> Series<K> {
-    /// At most `limit` series, at least the one for all others.
-    pub fn new(limit: usize) -> Self {
-        let other = [(); LABELS.len()].map(|()| Arc::from(OTHER));
-        Self { limit, counters: vec![(other, Sum::NOTHING)], slots: HashMap::default(), told: HashMap::default() }
+    /// Nothing is counted yet.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            other: (all(OTHER), Sum::NOTHING),
+            expired: None,
+            own: BTreeMap::new(),
+            told: HashMap::default(),
+        }
     }
 
     /// Takes what a source has counted since it began: all of it at each reading. What is told no more keeps its count;
     /// what is told anew, or as less than before, counts from 0.
-    pub fn reading(&mut self) -> Reading<'_, K> {
-        Reading { series: self, told: HashMap::default() }
+    pub fn reading(&mut self, now: Instant) -> Reading<'_, K> {
+        Reading { series: self, now, told: HashMap::default() }
     }
 
     /// All series.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &(Labels, Sum)> {
-        self.counters.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&Labels, Sum)> {
+        let shared = [Some(&self.other), self.expired.as_ref()].into_iter().flatten();
+        shared.map(|(labels, sum)| (labels, *sum)).chain(self.own.iter().map(|(labels, own)| (&**labels, own.sum)))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        1 + usize::from(self.expired.is_some()) + self.own.len()
     }
 
     /// How many there may be.
     pub const fn limit(&self) -> usize {
-        self.limit
+        self.bounds.limit
     }
 
-    /// Where drops with these labels count.
-    fn slot(&mut self, labels: Labels) -> usize {
-        if let Some(slot) = self.slots.get(&labels) {
-            return *slot;
+    /// A series for drops with these labels, if there is one or room for one.
+    fn open(&mut self, labels: Labels, now: Instant) -> Option<Arc<Labels>> {
+        if let Some((labels, _)) = self.own.get_key_value(&labels) {
+            return Some(Arc::clone(labels));
         }
-        let slot = self.counters.len();
-        if slot >= self.limit {
-            return 0;
+        if self.count() >= self.bounds.limit {
+            return None;
         }
-        self.counters.push((labels.clone(), Sum::NOTHING));
-        self.slots.insert(labels, slot);
-        slot
+        let labels = Arc::new(labels);
+        self.own.insert(Arc::clone(&labels), Counter { sum: Sum::NOTHING, rose_at: now });
+        Some(labels)
     }
+
+    /// Counts what came.
+    fn rise(&mut self, labels: Option<&Labels>, came: Sum, now: Instant) {
+        match labels.and_then(|labels| self.own.get_mut(labels)) {
+            Some(own) => {
+                own.sum.add(came);
+                if came.packets > 0 {
+                    own.rose_at = now;
+                }
+            }
+            None if came.packets > 0 => self.other.1.add(came),
+            None => {}
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let long = self.bounds.expire_after;
+        let is_old = |own: &Counter| now.saturating_duration_since(own.rose_at) >= long;
+        for (_, own) in self.own.extract_if(.., |labels, own| may_expire(labels) && is_old(own)) {
+            let (_, expired) = self.expired.get_or_insert_with(|| (all(EXPIRED), Sum::NOTHING));
+            expired.add(own.sum);
+        }
+    }
+}
+
+/// The agent's own namespace lasts as long as the agent, and has as many series as the kernel has drop sites.
+fn may_expire(labels: &Labels) -> bool {
+    !["", OWN].contains(&&*labels[NETNS])
+}
+
+fn all(value: &str) -> Labels {
+    [(); LABELS.len()].map(|()| Arc::from(value))
 }
 
 /// A reading that is being taken; it counts when it is [`Reading::finish`]ed.
 #[derive(Debug)]
 pub struct Reading<'s, K> {
     series: &'s mut Series<K>,
+    now: Instant,
     told: HashMap<K, Told, RandomState>,
 }
 
 impl<K: Eq + Hash> Reading<'_, K> {
-    /// What was counted by `key`. Its labels are asked for when it is first told, and stay: a source's names may change
-    /// while it counts on.
+    /// What was counted by `key`. Its labels are asked for when it rises and has no series, and stay as long as the
+    /// series: a source's names may change while it counts on.
     pub fn add(&mut self, key: K, sum: Sum, labels: impl FnOnce() -> Labels) {
-        if let Some(told) = self.told.get_mut(&key) {
-            return told.sum.add(sum);
+        let Self { series, now, told } = self;
+        let last = series.told.get(&key);
+        let (before, known) = last.map_or((0, None), |last| (last.sum.packets, last.labels.clone()));
+        let told = told.entry(key).or_insert(Told { labels: known, sum: Sum::NOTHING });
+        told.sum.add(sum);
+        let has_series = told.labels.as_ref().is_some_and(|labels| series.own.contains_key(labels));
+        if !has_series {
+            let has_risen = told.sum.packets > before;
+            told.labels = if has_risen { series.open(labels(), *now) } else { None };
         }
-        let slot = match self.series.told.get(&key) {
-            Some(told) => told.slot,
-            None => self.series.slot(labels()),
-        };
-        self.told.insert(key, Told { slot, sum });
     }
 
-    /// Counts what came since the last reading.
+    /// Counts what came since the last reading, and lets go of what has not risen for long.
     pub fn finish(self) {
-        for (key, Told { slot, sum }) in &self.told {
-            let before = self.series.told.get(key).map_or(Sum::NOTHING, |told| told.sum);
-            let (_, counter) = &mut self.series.counters[*slot];
-            counter.add(sum.since(before));
+        let Self { series, now, told } = self;
+        for (key, Told { labels, sum }) in &told {
+            let before = series.told.get(key).map_or(Sum::NOTHING, |told| told.sum);
+            series.rise(labels.as_deref(), sum.since(before), now);
         }
-        self.series.told = self.told;
+        series.told = told;
+        series.expire(now);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn labels(name: &str) -> Labels {
-        let mut labels = [(); LABELS.len()].map(|()| Arc::from(""));
-        labels[0] = name.into();
-        labels
-    }
-
-    fn packets(packets: u64) -> Sum {
-        Sum { packets, bytes: Some(packets * 10) }
-    }
-
-    fn read(series: &mut Series<u8>, told: &[(u8, &str, u64)]) {
-        let mut reading = series.reading();
-        for (key, name, count) in told {
-            reading.add(*key, packets(*count), || labels(name));
-        }
-        reading.finish();
-    }
-
-    fn shown(series: &Series<u8>) -> Vec<(&str, u64)> {
-        series.iter().map(|(labels, sum)| (&*labels[0], sum.packets)).collect()
-    }
-
-    #[test]
-    fn keys_of_the_same_labels_share_a_series() {
-        let mut series = Series::new(9);
-        read(&mut series, &[(1, "a", 5), (2, "b", 7), (3, "a", 1)]);
-        assert_eq!(shown(&series), [("other", 0), ("a", 6), ("b", 7)]);
-        read(&mut series, &[(1, "a", 6), (2, "b", 7), (3, "a", 3)]);
-        assert_eq!(shown(&series), [("other", 0), ("a", 9), ("b", 7)]);
-    }
-
-    #[test]
-    fn beyond_the_limit_all_is_in_one() {
-        let mut series = Series::new(2);
-        read(&mut series, &[(1, "a", 5), (2, "b", 7), (3, "c", 1)]);
-        assert_eq!(shown(&series), [("other", 8), ("a", 5)]);
-        read(&mut series, &[(2, "b", 8), (3, "c", 1), (1, "a", 6)]);
-        assert_eq!(shown(&series), [("other", 9), ("a", 6)]);
-        assert!(series.iter().next().unwrap().0.iter().all(|label| &**label == OTHER));
-    }
-
-    #[test]
-    fn what_is_told_no_more_or_anew_never_goes_down() {
-        let mut series = Series::new(9);
-        read(&mut series, &[(1, "a", 5)]);
-        read(&mut series, &[]);
-        assert_eq!(shown(&series), [("other", 0), ("a", 5)]);
-        read(&mut series, &[(1, "a", 2)]);
-        read(&mut series, &[(1, "a", 1)]);
-        assert_eq!(shown(&series), [("other", 0), ("a", 8)]);
-    }
-
-    #[test]
-    fn a_key_that_is_renamed_does_not_count_twice() {
-        let mut series = Series::new(9);
-        read(&mut series, &[(1, "eth0", 5)]);
-        read(&mut series, &[(1, "wan", 7)]);
-        assert_eq!(shown(&series), [("other", 0), ("eth0", 7)]);
-    }
-
-    #[test]
-    fn bytes_that_are_not_told_make_no_wrong_sum() {
-        let mut series = Series::new(9);
-        for told in [Some(40), None, Some(90)] {
-            let mut reading = series.reading();
-            reading.add(1, Sum { packets: 1, bytes: told }, || labels("a"));
-            reading.finish();
-        }
-        let sums: Vec<_> = series.iter().map(|(_, sum)| sum.bytes).collect();
-        assert_eq!(sums, [Some(0), None]);
-    }
-
-    /// Counts of up to six keys; none for those that are not told.
-    fn readings() -> impl Strategy<Value = Vec<[Option<u64>; 6]>> {
-        prop::collection::vec(prop::array::uniform6(prop::option::of(0..1000_u64)), 0..12)
-    }
-
-    proptest! {
-        #[test]
-        fn the_sum_is_exact_and_each_series_only_rises(limit in 1..6_usize, readings in readings()) {
-            const NAMES: [&str; 6] = ["a", "b", "c", "a", "b", "d"];
-            let mut series = Series::new(limit);
-            let (mut expected, mut last) = (0, [None; 6]);
-            let mut before: Vec<(Labels, Sum)> = vec![];
-            for told in readings {
-                for (now, last) in told.iter().zip(&last) {
-                    let now = now.unwrap_or(0);
-                    expected += now.checked_sub(last.unwrap_or(0)).unwrap_or(now);
-                }
-                last = told;
-                let row = told.iter().enumerate().filter_map(|(key, count)| {
-                    Some((u8::try_from(key).unwrap(), NAMES[key], (*count)?))
-                });
-                read(&mut series, &row.collect::<Vec<_>>());
-                let now: Vec<_> = series.iter().cloned().collect();
-                prop_assert!(now.len() <= limit);
-                prop_assert_eq!(now.iter().map(|(_, sum)| sum.packets).sum::<u64>(), expected);
-                prop_assert_eq!(now.iter().map(|(_, sum)| sum.bytes.unwrap()).sum::<u64>(), expected * 10);
-                for ((was, old), (is, new)) in before.iter().zip(&now) {
-                    prop_assert!(was == is && old.packets <= new.packets, "{old:?} became {new:?}");
-                }
-                before = now;
-            }
-        }
-
-        #[test]
-        fn counts_that_only_rise_are_told_as_they_are(limit in 1..6_usize, rises in readings()) {
-            let mut series = Series::new(limit);
-            let mut counts = [0; 6];
-            for rise in rises {
-                for (count, rise) in counts.iter_mut().zip(rise) {
-                    *count += rise.unwrap_or(0);
-                }
-                let row: Vec<_> = (0..6).zip(["a", "b", "c", "d", "e", "f"]).zip(counts).collect();
-                read(&mut series, &row.iter().map(|((key, name), count)| (*key, *name, *count)).collect::<Vec<_>>());
-                prop_assert_eq!(series.iter().map(|(_, sum)| sum.packets).sum::<u64>(), counts.iter().sum::<u64>());
-            }
-        }
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use crate::backend::ebpf::default_room;
 use crate::cli::args::{AgentArgs, CommonArgs, DEFAULT_PORT, Format, Knobs, Mode, OtlpKnobs, Source};
 use crate::files::{self, MAX_SETTINGS};
 use crate::metrics::collect::Told;
+use crate::metrics::series::Bounds;
 use crate::metrics::web_config::WebConfig;
 use crate::render::output::ColorChoice;
 
@@ -22,7 +23,7 @@ pub(super) struct Settings {
     listen_insecure: bool,
     web_config: Option<PathBuf>,
     pub(super) interval: Duration,
-    max_series: usize,
+    series: Bounds,
     offset_label: bool,
     source: Source,
     netns: Option<String>,
@@ -52,7 +53,10 @@ impl Settings {
             listen_insecure: knobs.listen_insecure,
             web_config: knobs.web_config,
             interval: knobs.interval.unwrap_or(Duration::from_secs(10)),
-            max_series: knobs.max_series.unwrap_or(500).into(),
+            series: Bounds {
+                limit: knobs.max_series.unwrap_or(500).into(),
+                expire_after: knobs.expire_after.unwrap_or(Duration::from_hours(1)),
+            },
             offset_label: knobs.offset_label,
             source: knobs.source.unwrap_or_default(),
             netns: knobs.netns,
@@ -64,7 +68,7 @@ impl Settings {
 
     /// What is told of drops.
     pub(super) const fn told(&self) -> Told {
-        Told { max_series: self.max_series, has_offsets: self.offset_label }
+        Told { series: self.series, has_offsets: self.offset_label }
     }
 
     /// How scrapes are encrypted and who may scrape.
@@ -90,7 +94,8 @@ impl Settings {
     pub(super) fn fixed(&self, before: &Self) -> Vec<&'static str> {
         let differs = [
             ("listen", self.listen != before.listen),
-            ("max-series", self.max_series != before.max_series),
+            ("max-series", self.series.limit != before.series.limit),
+            ("expire-after", self.series.expire_after != before.series.expire_after),
             ("offset-label", self.offset_label != before.offset_label),
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
@@ -103,13 +108,13 @@ impl Settings {
 
     /// What counts when these are followed by `new` ones while the agent runs.
     pub(super) fn reloaded(&self, new: Self) -> Self {
-        let Self { listen, max_series, offset_label, source, map_entries, .. } = *self;
+        let Self { listen, series, offset_label, source, map_entries, .. } = *self;
         let mut otlp = new.otlp;
         otlp.otlp_logs_rate = self.otlp.otlp_logs_rate;
         if self.otlp.otlp_logs.is_none() {
             (otlp.otlp_logs, otlp.otlp_logs_headers_file) = (None, None);
         }
-        Self { listen, max_series, offset_label, source, netns: self.netns.clone(), map_entries, otlp, ..new }
+        Self { listen, series, offset_label, source, netns: self.netns.clone(), map_entries, otlp, ..new }
     }
 
     /// As if typed for another command.

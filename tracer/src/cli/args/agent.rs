@@ -72,6 +72,11 @@ pub struct Knobs {
     #[arg(long, value_name = "N", value_parser = units::number::<u16>(1..=10_000))]
     pub max_series: Option<u16>,
 
+    /// A series of another network namespace ends if it does not rise for this long; its count moves to one series for
+    /// all that expired [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub expire_after: Option<Duration>,
+
     /// Tell drop sites within a function apart, by the label `offset`: bytes from the function's start
     #[arg(long)]
     pub offset_label: bool,
@@ -106,6 +111,7 @@ impl Knobs {
             web_config,
             interval,
             max_series,
+            expire_after,
             offset_label,
             source,
             netns,
@@ -118,6 +124,7 @@ impl Knobs {
             web_config: web_config.or(other.web_config),
             interval: interval.or(other.interval),
             max_series: max_series.or(other.max_series),
+            expire_after: expire_after.or(other.expire_after),
             offset_label: offset_label || other.offset_label,
             source: source.or(other.source),
             netns: netns.or(other.netns),

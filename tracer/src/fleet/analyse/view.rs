@@ -33,7 +33,7 @@ impl<'f> Cause<'f> {
     /// As text shows it.
     pub(in crate::fleet) fn name(self) -> String {
         let name = match (self.reason, self.subsystem) {
-            _ if self.other => return "drops beyond the bound on series".into(),
+            _ if self.other => return "drops without a series of their own".into(),
             (None, _) => "drops without a reason".into(),
             (Some(reason), None | Some("core")) => reason.to_owned(),
             (Some(reason), Some(subsystem)) => format!("{subsystem}:{reason}"),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::agents::{AgentId, Agents};
 use super::client::Engine;
 use super::error::EngineError;
-use super::increase::{Census, Counter};
-use super::promql::{NOW, Scope, Window};
+use super::increase::Census;
+use super::promql::{Counter, NOW, Scope, Window};
 use super::series::Series;
 use crate::domain::event::Timestamp;
 use crate::fleet::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place, Silence};
@@ -21,6 +21,9 @@ const SOURCE: &str = "droptrace_backend_info";
 
 /// What is known of a place, in the order of [`place`].
 const PLACE: [&str; 6] = ["reason", "subsystem", "symbol", "module", "interface_class", "protocol"];
+
+/// Drops by place. The series of what expired rises by drops of long ago, which other series told.
+const PLACES: Counter<'_> = Counter { metric: DROPS, more: "reason!=\"expired\"", labels: &PLACE };
 
 /// An agent reads its totals every few seconds; one that has not for so long tells old figures.
 const OLD: Duration = Duration::from_mins(5);
@@ -155,11 +158,26 @@ impl<'e> Reader<'e> {
 
     fn drops(&mut self, census: &Census) -> Result<(), EngineError> {
         let Self { engine, scope, agents, hosts, fleet, .. } = self;
-        let counter = Counter { metric: DROPS, more: "", labels: &PLACE };
-        census.growth(engine, scope, agents, &counter, &mut |agent, labels, packets| {
+        let mut told: HashMap<AgentId, f64> = HashMap::new();
+        census.growth(engine, scope, agents, &PLACES, &mut |agent, labels, packets| {
             let Some(&host) = hosts.get(&agent) else { return };
+            // What expired is taken away where it was told; the whole has it.
+            if packets < 0.0 {
+                return;
+            }
             let place = fleet.place(place(labels));
-            if !fleet.add(host, place, packets) {
+            if fleet.add(host, place, packets) {
+                *told.entry(agent).or_default() += packets;
+            } else {
+                fleet.host_mut(host).unbalanced += 1;
+            }
+        })?;
+        // Whoever has series that expired and began anew cannot tell where all of it was dropped.
+        census.whole_growth(engine, scope, agents, DROPS, &mut |agent, packets| {
+            let Some(&host) = hosts.get(&agent) else { return };
+            let other = fleet.place(Place { other: true, ..Place::default() });
+            let rest = packets - told.get(&agent).copied().unwrap_or(0.0);
+            if !fleet.add(host, other, rest) {
                 fleet.host_mut(host).unbalanced += 1;
             }
         })
@@ -218,7 +236,7 @@ impl<'e> Reader<'e> {
         let shortest = SHORTEST_STORM.min(window.length);
         let piece = Duration::from_secs((window.length / WHILES).max(shortest).as_secs());
         let seconds = piece.as_secs_f64();
-        let query = self.scope.peaks(DROPS, &PLACE, window.length, piece, least * seconds);
+        let query = self.scope.peaks(&PLACES, window.length, piece, least * seconds);
         let Self { engine, agents, hosts, fleet, .. } = self;
         engine.query(&query, Some(window.end), &mut |series| {
             if let Some(&host) = hosts.get(&agents.of(series)) {
@@ -291,6 +309,35 @@ pub(super) mod tests {
     fn nobody_is_no_empty_fleet() {
         let told = refused(&Fake::new(|_| ok(&[])));
         assert!(told.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{told}");
+    }
+
+    #[test]
+    fn what_no_place_tells_is_at_another() {
+        for (whole, other, unbalanced) in [(7.0, None, 0), (10.0, Some(3.0), 0), (6.0, None, 1)] {
+            let fake = Fake::new(move |request| {
+                const AGENT: [(&str, &str); 2] = [("job", "d"), ("instance", "h:1")];
+                let query = request.field("query").unwrap_or_default();
+                let reason = |reason| [AGENT[0], AGENT[1], ("reason", reason)];
+                if query.starts_with("((droptrace_start_time_seconds") {
+                    ok(&[(&AGENT, 5.0)])
+                } else if query.starts_with("sum by (job,instance,reason,") {
+                    ok(&[(&reason("A"), 7.0), (&reason("B"), -2.0)])
+                } else if query.starts_with("(sum by (job,instance) (droptrace_dropped_packets_total") {
+                    ok(&[(&AGENT, whole)])
+                } else {
+                    ok(&[])
+                }
+            });
+            let fleet = gathered(&fake, Duration::ZERO).unwrap().fleet;
+            let told = |count: &crate::fleet::model::Count| {
+                let place = fleet.resolve(count.place);
+                (place.reason.map(str::to_owned), place.other, count.packets.float())
+            };
+            let mut expected = vec![(Some("A".to_owned()), false, 7.0)];
+            expected.extend(other.map(|packets| (None, true, packets)));
+            assert_eq!(fleet.counts().iter().map(told).collect::<Vec<_>>(), expected);
+            assert_eq!(fleet.hosts()[0].unbalanced, unbalanced);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::agents::{AgentId, Agents};
 use super::client::Engine;
 use super::error::EngineError;
 use super::lives::{self, Life, State};
-use super::promql::{Scope, TERM, Term, Window};
+use super::promql::{Counter, Scope, TERM, Term, Window};
 use super::series::Series;
 
 /// Agents of one query, or terms, so that neither query nor answer becomes unwieldy.
@@ -29,7 +29,8 @@ pub(super) struct Census {
     rest: Vec<(AgentId, Vec<State>)>,
 }
 
-/// One growth: whose, at which labels' values, how much. It may be below 0 only if the agent's counters fell.
+/// One growth: whose, at which labels' values, how much. It may be below 0 only if the agent's counters fell, or some of
+/// their series expired.
 pub(super) type EachGrowth<'f> = dyn FnMut(AgentId, &[&str], f64) + 'f;
 
 impl Census {
@@ -115,8 +116,35 @@ impl Census {
     ) -> Result<(), EngineError> {
         let Counter { metric, more, labels } = *counter;
         let query = scope.growth(metric, more, labels, self.window.length);
-        engine.query(&query, Some(self.window.end), &mut |series| {
-            each(agents.of(series), &values(series, labels), series.value());
+        self.ask(engine, scope, agents, counter, &query, each)
+    }
+
+    /// Tells the growth of all series of a counter together by agent, with those for what expired.
+    pub(super) fn whole_growth(
+        &self,
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+        metric: &str,
+        each: &mut dyn FnMut(AgentId, f64),
+    ) -> Result<(), EngineError> {
+        let query = scope.whole_growth(metric, self.window.length);
+        let counter = Counter { metric, more: "", labels: &[] };
+        self.ask(engine, scope, agents, &counter, &query, &mut |agent, _, packets| each(agent, packets))
+    }
+
+    /// Asks by this query for the agents that are subtracted at once, and for the rest by the states of the counter.
+    fn ask(
+        &self,
+        engine: &Engine,
+        scope: &Scope,
+        agents: &mut Agents,
+        counter: &Counter<'_>,
+        query: &str,
+        each: &mut EachGrowth<'_>,
+    ) -> Result<(), EngineError> {
+        engine.query(query, Some(self.window.end), &mut |series| {
+            each(agents.of(series), &values(series, counter.labels), series.value());
         })?;
         let mut some: Vec<(AgentId, State)> = Vec::new();
         for (agent, states) in &self.rest {
@@ -158,17 +186,6 @@ impl Census {
         }
         Ok(())
     }
-}
-
-/// What is asked about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Counter<'c> {
-    /// The metric.
-    pub(super) metric: &'c str,
-    /// Matchers of its series.
-    pub(super) more: &'c str,
-    /// What it is told by, beside the agent.
-    pub(super) labels: &'c [&'c str],
 }
 
 fn values<'s>(series: &'s Series, labels: &[&str]) -> Vec<&'s str> {

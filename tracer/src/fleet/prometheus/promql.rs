@@ -44,6 +44,17 @@ impl Window {
     }
 }
 
+/// What is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counter<'c> {
+    /// The metric.
+    pub(super) metric: &'c str,
+    /// Matchers of its series.
+    pub(super) more: &'c str,
+    /// What it is told by, beside the agent.
+    pub(super) labels: &'c [&'c str],
+}
+
 /// What counts at one time: all agents' that are named.
 #[derive(Clone, Debug)]
 pub(super) struct Term<'a> {
@@ -124,11 +135,25 @@ impl Scope {
     }
 
     /// By how much a counter of those agents grew, summed up by agent and these labels. A series that was not there at
-    /// the beginning was 0: the process that would have told of it either did not run, or was heard without it.
+    /// the beginning was 0: the process that would have told of it either did not run, or was heard without it. A series
+    /// that fell expired and began anew; one that is not there at the end expired, and what it stood at last counts.
     pub(super) fn growth(&self, metric: &str, more: &str, labels: &[&str], length: Duration) -> String {
         let (counter, span) = (self.select(metric, more), Span(length));
+        let last = format!("({counter} or last_over_time({counter}[{span}]))");
+        self.sum_of_growth(&last, &format!("{counter} offset {span}"), labels, length)
+    }
+
+    /// By how much all series of a counter of those agents grew together, with those for what expired: then nothing that
+    /// the agents counted is missing, and nothing is in it twice.
+    pub(super) fn whole_growth(&self, metric: &str, length: Duration) -> String {
+        let (counter, by, span) = (self.select(metric, ""), self.by(), Span(length));
+        let sum = format!("sum by ({by}) ({counter})");
+        format!("({sum} - sum by ({by}) ({counter} offset {span}) or {sum}) and on ({by}) ({})", self.covered(length))
+    }
+
+    fn sum_of_growth(&self, last: &str, first: &str, labels: &[&str], length: Duration) -> String {
         format!(
-            "sum by ({}) (({counter} - {counter} offset {span} or {counter}) and on ({}) ({}))",
+            "sum by ({}) ((({last} - {first} >= 0) or {last}) and on ({}) ({}))",
             self.by_also(labels),
             self.by(),
             self.covered(length)
@@ -137,8 +162,9 @@ impl Scope {
 
     /// The highest growth of a counter within any piece of the window, where it is at least `least`. The pieces follow
     /// one another.
-    pub(super) fn peaks(&self, metric: &str, labels: &[&str], window: Duration, piece: Duration, least: f64) -> String {
-        let growth = self.growth(metric, "", labels, piece);
+    pub(super) fn peaks(&self, counter: &Counter<'_>, window: Duration, piece: Duration, least: f64) -> String {
+        let series = self.select(counter.metric, counter.more);
+        let growth = self.sum_of_growth(&series, &format!("{series} offset {}", Span(piece)), counter.labels, piece);
         format!("max_over_time(({growth})[{}:{}]) >= {least}", Span(window), Span(piece))
     }
 
@@ -296,7 +322,8 @@ mod tests {
         insta::assert_snapshot!(
             [
                 scope.growth("x", "", &["reason"], HOUR),
-                scope.peaks("x", &["reason"], HOUR, HOUR / 60, 6e4),
+                scope.peaks(&Counter { metric: "x", more: "", labels: &["reason"] }, HOUR, HOUR / 60, 6e4),
+                scope.whole_growth("x", HOUR),
                 scope.unbalanced(),
                 scope.down(HOUR),
                 scope.last("droptrace_host_info", HOUR),

@@ -78,7 +78,7 @@ pub(super) fn dropped(row: &Dropped) -> [String; 6] {
 /// As other commands show it.
 pub(super) fn reason(row: &Dropped) -> String {
     let name = match (row.reason.as_deref(), row.subsystem.as_deref()) {
-        _ if row.other => "beyond the bound on series".into(),
+        _ if row.other => "without a series of its own".into(),
         (None, _) => "-".into(),
         (Some(reason), None | Some("core")) => reason.to_owned(),
         (Some(reason), Some(subsystem)) => format!("{subsystem}:{reason}"),

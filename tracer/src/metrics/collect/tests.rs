@@ -21,7 +21,7 @@ fn facts() -> Facts {
 }
 
 const fn told(max_series: usize) -> Told {
-    Told { max_series, has_offsets: false }
+    Told { series: Bounds { limit: max_series, expire_after: Duration::from_hours(1) }, has_offsets: false }
 }
 
 fn reason(name: &str) -> Arc<Reason> {
@@ -91,7 +91,7 @@ fn the_sum_of_all_series_is_that_of_the_ledger() {
         let mut collector = Collector::new(facts(), told(limit));
         for factor in [1, 2, 7] {
             let drops = vec![total("A", 7, 10 * factor), total("B", 7, 5 * factor), total("B", 8, factor)];
-            collector.take(&report(drops, 3 * factor), CaptureBackend::Ebpf(Mode::RawTracepoint));
+            collector.take(&report(drops, 3 * factor), CaptureBackend::Ebpf(Mode::RawTracepoint), Instant::now());
             assert_eq!(sums(&collector), (19 * factor, 19 * factor));
         }
         let figures = collector.figures(&Work::default());
@@ -107,7 +107,7 @@ fn the_sum_of_all_series_is_that_of_the_ledger() {
 fn what_drops_most_has_a_series_of_its_own() {
     let mut collector = Collector::new(facts(), told(2));
     let drops = vec![total("A", 7, 1), total("B", 7, 50), total("C", 7, 2)];
-    collector.take(&report(drops, 0), CaptureBackend::Ebpf(Mode::TpBtf));
+    collector.take(&report(drops, 0), CaptureBackend::Ebpf(Mode::TpBtf), Instant::now());
     let figures = collector.figures(&Work::default());
     let told: Vec<_> = samples(&figures, "droptrace_dropped_packets")
         .iter()
@@ -131,7 +131,7 @@ fn series_that_differ_by_offset_alone_are_one_unless_it_is_asked_for() {
     for (has_offsets, expected) in [(false, vec![(None, 22)]), (true, vec![(Some("0x10"), 20), (Some("0x63"), 2)])] {
         let mut collector = Collector::new(facts(), Told { has_offsets, ..told(9) });
         for factor in [1, 2] {
-            collector.take(&report(drops(factor), 0), CaptureBackend::Ebpf(Mode::TpBtf));
+            collector.take(&report(drops(factor), 0), CaptureBackend::Ebpf(Mode::TpBtf), Instant::now());
             assert_eq!(sums(&collector), (11 * factor, 11 * factor));
         }
         let figures = collector.figures(&Work::default());
@@ -148,7 +148,7 @@ fn series_that_differ_by_offset_alone_are_one_unless_it_is_asked_for() {
 fn the_backend_is_shown_with_those_that_are_not_available() {
     let mut collector = Collector::new(facts(), told(9));
     assert!(samples(&collector.figures(&Work::default()), "droptrace_backend_rank").is_empty());
-    collector.take(&report(vec![], 0), CaptureBackend::Ebpf(Mode::RawTracepoint));
+    collector.take(&report(vec![], 0), CaptureBackend::Ebpf(Mode::RawTracepoint), Instant::now());
     let figures = collector.figures(&Work::default());
     assert_eq!(samples(&figures, "droptrace_backend_rank"), [Sample::new([], 2_u64)]);
     let source = Sample::new([("backend", "ebpf"), ("mode", "raw_tracepoint")], 1_u64);
@@ -160,7 +160,7 @@ fn the_backend_is_shown_with_those_that_are_not_available() {
 #[test]
 fn names_of_families_are_told_once() {
     let mut collector = Collector::new(facts(), told(9));
-    collector.take(&report(vec![total("A", 7, 1)], 1), CaptureBackend::FALLBACK_ORDER[0]);
+    collector.take(&report(vec![total("A", 7, 1)], 1), CaptureBackend::FALLBACK_ORDER[0], Instant::now());
     let mut names: Vec<_> = collector.figures(&Work::default()).families.iter().map(|family| family.name).collect();
     let all = names.len();
     names.sort_unstable();

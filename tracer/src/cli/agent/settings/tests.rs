@@ -39,7 +39,8 @@ impl Drop for File {
 #[test]
 fn what_is_usual() {
     let usual = settings("droptrace agent");
-    assert_eq!((usual.listen, usual.max_series), ((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), 500));
+    assert_eq!((usual.listen, usual.series.limit), ((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), 500));
+    assert_eq!(usual.series.expire_after, Duration::from_hours(1));
     assert_eq!((usual.interval, usual.source, usual.map_entries), (Duration::from_secs(10), Source::Auto, 8192));
 }
 
@@ -67,7 +68,7 @@ fn what_is_typed_counts_more_than_the_file() {
                 offset-label = true\n";
     let file = File::new("counts", text);
     let read = settings(&file.line(" --interval 5s --source ebpf"));
-    assert_eq!((read.listen.to_string().as_str(), read.max_series), ("[::1]:1", 7));
+    assert_eq!((read.listen.to_string().as_str(), read.series.limit), ("[::1]:1", 7));
     assert_eq!((read.interval, read.source, read.listen_insecure), (Duration::from_secs(5), Source::Ebpf, true));
     assert!(read.told().has_offsets && !settings("droptrace agent").told().has_offsets);
 }
@@ -137,8 +138,9 @@ fn other_hosts_get_clear_text_only_where_that_is_said() {
 #[test]
 fn what_takes_a_restart_is_known() {
     let before = settings("droptrace agent");
-    let after =
-        settings("droptrace agent --interval 1s --max-series 5 --offset-label --map-entries 9 --listen 127.0.0.1:1");
-    assert_eq!(after.fixed(&before), ["listen", "max-series", "offset-label", "map-entries"]);
+    let after = settings(
+        "droptrace agent --interval 1s --max-series 5 --expire-after 1d --offset-label --map-entries 9 --listen 127.0.0.1:1",
+    );
+    assert_eq!(after.fixed(&before), ["listen", "max-series", "expire-after", "offset-label", "map-entries"]);
     assert!(before.fixed(&before).is_empty());
 }

@@ -1,0 +1,245 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn labels(name: &str) -> Labels {
+    let mut labels = [(); LABELS.len()].map(|()| Arc::from(""));
+    labels[0] = name.into();
+    labels
+}
+
+fn packets(packets: u64) -> Sum {
+    Sum { packets, bytes: Some(packets * 10) }
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn series(limit: usize) -> Series<u8> {
+    Series::new(Bounds { limit, expire_after: HOUR })
+}
+
+fn read(series: &mut Series<u8>, told: &[(u8, &str, u64)]) {
+    let mut reading = series.reading(Instant::now());
+    for (key, name, count) in told {
+        reading.add(*key, packets(*count), || labels(name));
+    }
+    reading.finish();
+}
+
+fn shown(series: &Series<u8>) -> Vec<(&str, u64)> {
+    series.iter().map(|(labels, sum)| (&*labels[0], sum.packets)).collect()
+}
+
+#[test]
+fn keys_of_the_same_labels_share_a_series() {
+    let mut series = series(9);
+    read(&mut series, &[(1, "a", 5), (2, "b", 7), (3, "a", 1)]);
+    assert_eq!(shown(&series), [("other", 0), ("a", 6), ("b", 7)]);
+    read(&mut series, &[(1, "a", 6), (2, "b", 7), (3, "a", 3)]);
+    assert_eq!(shown(&series), [("other", 0), ("a", 9), ("b", 7)]);
+}
+
+#[test]
+fn beyond_the_limit_all_is_in_one() {
+    let mut series = series(2);
+    read(&mut series, &[(1, "a", 5), (2, "b", 7), (3, "c", 1)]);
+    assert_eq!(shown(&series), [("other", 8), ("a", 5)]);
+    read(&mut series, &[(2, "b", 8), (3, "c", 1), (1, "a", 6)]);
+    assert_eq!(shown(&series), [("other", 9), ("a", 6)]);
+    assert!(series.iter().next().unwrap().0.iter().all(|label| &**label == OTHER));
+}
+
+#[test]
+fn what_is_told_no_more_or_anew_never_goes_down() {
+    let mut series = series(9);
+    read(&mut series, &[(1, "a", 5)]);
+    read(&mut series, &[]);
+    assert_eq!(shown(&series), [("other", 0), ("a", 5)]);
+    read(&mut series, &[(1, "a", 2)]);
+    read(&mut series, &[(1, "a", 1)]);
+    assert_eq!(shown(&series), [("other", 0), ("a", 8)]);
+}
+
+#[test]
+fn a_key_that_is_renamed_does_not_count_twice() {
+    let mut series = series(9);
+    read(&mut series, &[(1, "eth0", 5)]);
+    read(&mut series, &[(1, "wan", 7)]);
+    assert_eq!(shown(&series), [("other", 0), ("eth0", 7)]);
+}
+
+#[test]
+fn bytes_that_are_not_told_make_no_wrong_sum() {
+    let mut series = series(9);
+    for told in [Some(40), None, Some(90)] {
+        let mut reading = series.reading(Instant::now());
+        reading.add(1, Sum { packets: 1, bytes: told }, || labels("a"));
+        reading.finish();
+    }
+    let sums: Vec<_> = series.iter().map(|(_, sum)| sum.bytes).collect();
+    assert_eq!(sums, [Some(0), None]);
+}
+
+/// A drop in a namespace of this name.
+fn labels_in(netns: &str) -> Labels {
+    let mut labels = labels("a");
+    labels[NETNS] = netns.into();
+    labels
+}
+
+/// Reads counts by namespace after so much time.
+fn read_in(series: &mut Series<usize>, now: Instant, told: &[(usize, &str, u64)]) {
+    let mut reading = series.reading(now);
+    for (key, netns, count) in told {
+        reading.add(*key, packets(*count), || labels_in(netns));
+    }
+    reading.finish();
+}
+
+fn shown_in(series: &Series<usize>) -> Vec<(&str, u64)> {
+    series.iter().map(|(labels, sum)| (&*labels[NETNS], sum.packets)).collect()
+}
+
+#[test]
+fn what_does_not_rise_for_long_expires_and_begins_anew() {
+    assert_eq!(LABELS[NETNS], "netns");
+    let start = Instant::now();
+    let at = |minutes| start + Duration::from_mins(minutes);
+    let mut series = Series::new(Bounds { limit: 9, expire_after: HOUR });
+    read_in(&mut series, at(0), &[(1, "blue", 5), (2, "red", 7), (3, OWN, 1), (4, "", 2)]);
+    read_in(&mut series, at(59), &[(1, "blue", 5), (2, "red", 8), (3, OWN, 1), (4, "", 2)]);
+    assert_eq!(shown_in(&series), [("other", 0), ("", 2), ("blue", 5), (OWN, 1), ("red", 8)]);
+    // The source goes on telling what it counted, or not.
+    for told in [&[(1, "blue", 5), (2, "red", 9)][..], &[(2, "red", 9)], &[(1, "blue", 5), (2, "red", 9)]] {
+        read_in(&mut series, at(60), told);
+        assert_eq!(shown_in(&series)[..3], [("other", 0), ("expired", 5), ("", 2)]);
+    }
+}
+
+#[test]
+fn what_expired_and_counts_again_is_not_counted_twice() {
+    let start = Instant::now();
+    let mut series = Series::new(Bounds { limit: 9, expire_after: HOUR });
+    read_in(&mut series, start, &[(1, "blue", 5)]);
+    read_in(&mut series, start + HOUR, &[(1, "blue", 5)]);
+    assert_eq!(shown_in(&series), [("other", 0), ("expired", 5)]);
+    read_in(&mut series, start + HOUR, &[(1, "blue", 7)]);
+    assert_eq!(shown_in(&series), [("other", 0), ("expired", 5), ("blue", 2)]);
+    read_in(&mut series, start + 2 * HOUR, &[(1, "blue", 7)]);
+    assert_eq!(shown_in(&series), [("other", 0), ("expired", 7)]);
+}
+
+#[test]
+fn what_found_no_room_gets_a_series_when_there_is_room() {
+    let start = Instant::now();
+    let mut series = Series::new(Bounds { limit: 3, expire_after: HOUR });
+    read_in(&mut series, start, &[(1, "blue", 5), (2, OWN, 1), (3, "red", 7)]);
+    assert_eq!(shown_in(&series), [("other", 7), ("blue", 5), (OWN, 1)]);
+    // The series for what expired takes the room of the first one.
+    read_in(&mut series, start + HOUR, &[(1, "blue", 5), (2, OWN, 1), (3, "red", 8)]);
+    assert_eq!(shown_in(&series), [("other", 8), ("expired", 5), (OWN, 1)]);
+    let mut series = Series::new(Bounds { limit: 4, expire_after: HOUR });
+    read_in(&mut series, start, &[(1, "blue", 5), (2, "green", 1), (4, OWN, 1), (3, "red", 7)]);
+    read_in(&mut series, start + HOUR, &[(1, "blue", 5), (2, "green", 1), (4, OWN, 1), (3, "red", 7)]);
+    read_in(&mut series, start + HOUR, &[(1, "blue", 5), (2, "green", 1), (4, OWN, 1), (3, "red", 9)]);
+    assert_eq!(shown_in(&series), [("other", 7), ("expired", 6), (OWN, 1), ("red", 2)]);
+}
+
+/// A container host: each minute a namespace comes, counts for a while, and goes; the source goes on telling its count.
+#[test]
+fn namespaces_that_come_and_go_need_bounded_room() {
+    const LIFE: usize = 10;
+    let start = Instant::now();
+    let mut series = Series::new(Bounds { limit: 500, expire_after: HOUR });
+    let names: Vec<_> = (0..3000).map(|number| format!("pod-{number}")).collect();
+    let (mut counts, mut expired) = (vec![0_u64; names.len()], 0);
+    for minute in 0..names.len() {
+        let began = minute.saturating_sub(LIFE);
+        counts[began..=minute].iter_mut().for_each(|count| *count += 3);
+        let told: Vec<_> = (0..=minute).map(|key| (key, &*names[key], counts[key])).collect();
+        read_in(&mut series, start + Duration::from_mins(minute as u64), &told);
+        let shown = shown_in(&series);
+        assert_eq!(shown.iter().map(|(_, count)| count).sum::<u64>(), counts.iter().sum::<u64>(), "{minute}");
+        let is_of = |name: &str| shown.iter().find(|(netns, _)| *netns == name).map_or(0, |(_, count)| *count);
+        assert!(is_of(EXPIRED) >= expired && is_of(OTHER) == 0, "{minute}");
+        expired = is_of(EXPIRED);
+        // An hour's, those that live, and the two for the rest.
+        assert!(series.count() <= 60 + LIFE + 2 + 1, "{} series", series.count());
+    }
+    assert!(expired > 0);
+}
+
+/// Counts of up to six keys; none for those that are not told.
+fn readings() -> impl Strategy<Value = Vec<[Option<u64>; 6]>> {
+    prop::collection::vec(prop::array::uniform6(prop::option::of(0..1000_u64)), 0..12)
+}
+
+proptest! {
+    #[test]
+    fn the_sum_is_exact_and_each_series_only_rises(limit in 1..6_usize, readings in readings()) {
+        const NAMES: [&str; 6] = ["a", "b", "c", "a", "b", "d"];
+        let mut series = series(limit);
+        let (mut expected, mut last) = (0, [None; 6]);
+        let mut before: BTreeMap<Labels, Sum> = BTreeMap::new();
+        for told in readings {
+            for (now, last) in told.iter().zip(&last) {
+                let now = now.unwrap_or(0);
+                expected += now.checked_sub(last.unwrap_or(0)).unwrap_or(now);
+            }
+            last = told;
+            let row = told.iter().enumerate().filter_map(|(key, count)| {
+                Some((u8::try_from(key).unwrap(), NAMES[key], (*count)?))
+            });
+            read(&mut series, &row.collect::<Vec<_>>());
+            let now: BTreeMap<_, _> = series.iter().map(|(labels, sum)| (labels.clone(), sum)).collect();
+            prop_assert!(now.len() <= limit && now.len() == series.count());
+            prop_assert_eq!(now.values().map(|sum| sum.packets).sum::<u64>(), expected);
+            prop_assert_eq!(now.values().map(|sum| sum.bytes.unwrap()).sum::<u64>(), expected * 10);
+            for (labels, old) in &before {
+                prop_assert!(now.get(labels).is_some_and(|new| new.packets >= old.packets), "{labels:?}");
+            }
+            before = now;
+        }
+    }
+
+    #[test]
+    fn counts_that_only_rise_are_told_as_they_are(limit in 1..6_usize, rises in readings()) {
+        let mut series = series(limit);
+        let mut counts = [0; 6];
+        for rise in rises {
+            for (count, rise) in counts.iter_mut().zip(rise) {
+                *count += rise.unwrap_or(0);
+            }
+            let row: Vec<_> = (0..6).zip(["a", "b", "c", "d", "e", "f"]).zip(counts).collect();
+            read(&mut series, &row.iter().map(|((key, name), count)| (*key, *name, *count)).collect::<Vec<_>>());
+            prop_assert_eq!(series.iter().map(|(_, sum)| sum.packets).sum::<u64>(), counts.iter().sum::<u64>());
+        }
+    }
+
+    /// Counts of six namespaces that rise, and the minutes that pass.
+    #[test]
+    fn whatever_expires_the_sum_is_exact(
+        limit in 1..6_usize,
+        rises in prop::collection::vec((prop::array::uniform6(0..3_u64), 0..90_u64), 0..40),
+    ) {
+        const NAMES: [&str; 6] = ["a", "b", "c", "a", OWN, ""];
+        let mut series = Series::new(Bounds { limit, expire_after: HOUR });
+        let (mut counts, mut now, mut least) = ([0; 6], Instant::now(), [0, 0]);
+        for (rise, minutes) in rises {
+            now += Duration::from_mins(minutes);
+            for (count, rise) in counts.iter_mut().zip(rise) {
+                *count += rise;
+            }
+            let told: Vec<_> = (0..6).map(|key| (key, NAMES[key], counts[key])).collect();
+            read_in(&mut series, now, &told);
+            let shown = shown_in(&series);
+            prop_assert_eq!(shown.iter().map(|(_, count)| count).sum::<u64>(), counts.iter().sum::<u64>());
+            prop_assert!(series.count() <= limit && series.count() == shown.len());
+            for (name, least) in [OTHER, EXPIRED].into_iter().zip(&mut least) {
+                let count = shown.iter().find(|(netns, _)| *netns == name).map_or(0, |(_, count)| *count);
+                prop_assert!(count >= *least, "{name} fell");
+                *least = count;
+            }
+        }
+    }
+}
