@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tracer::domain::compare::{Evidence, SiteEvidence, compare, side_by_side};
+use droptrace_base::domain::compare::{Evidence, SiteEvidence, compare, side_by_side};
 use tracer::pipeline::account::Site;
 
 /// As many keys as the kernel's map of places holds.

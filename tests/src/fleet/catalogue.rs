@@ -1,10 +1,10 @@
 //! What the fleet's hosts are made of.
 
 use anyhow::{Context, Result};
+use droptrace_base::explain::{Explanations, Usual};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_xorshift::XorShiftRng;
-use tracer::explain::{Explanations, Usual};
 
 /// Reasons that most hosts have.
 const COMMON: usize = 15;

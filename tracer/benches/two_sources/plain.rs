@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use tracer::domain::dedupe::{AloneCause, Moment};
-use tracer::domain::event::Timestamp;
+use droptrace_base::domain::dedupe::{AloneCause, Moment};
+use droptrace_base::domain::event::Timestamp;
 use tracer::pipeline::dedupe::{DedupeLimits, Facts, Fingerprint, Heard, Observation, UniqueDrop, Unpairable};
 
 type Key = (Fingerprint, u64, u32, u32);

@@ -89,7 +89,7 @@ pub struct Host {
     pub name: String,
     /// The node name of a host that is told apart by its machine too; none: by its name alone.
     pub node: Option<String>,
-    /// What tells machines of one name apart ([`crate::snapshot::machine`]).
+    /// What tells machines of one name apart ([`droptrace_base::snapshot::machine`]).
     pub machine: Option<String>,
     /// Kernel release.
     pub kernel: Option<String>,

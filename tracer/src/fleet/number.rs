@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 
 use serde::{Serialize, Serializer};
 
-use crate::snapshot::FIRST_ROUNDED;
+use droptrace_base::snapshot::FIRST_ROUNDED;
 
 /// A count, or a sum of counts.
 #[derive(Clone, Copy, Debug, PartialEq)]

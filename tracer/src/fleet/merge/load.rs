@@ -9,7 +9,7 @@ use super::Merge;
 use super::files::Files;
 use crate::fleet::model::Fleet;
 use crate::fleet::report::{Input, Refused};
-use crate::snapshot::{ReadError, Snapshot, read_file};
+use droptrace_base::snapshot::{ReadError, Snapshot, read_file};
 
 const READERS: usize = 2;
 /// Snapshots that one thread may be ahead.

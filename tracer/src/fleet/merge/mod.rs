@@ -15,7 +15,7 @@ pub use load::{Loaded, load};
 use super::analyse::Options;
 use super::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place};
 use crate::domain::event::Timestamp;
-use crate::snapshot::{Row, Snapshot, Source};
+use droptrace_base::snapshot::{Row, Snapshot, Source};
 
 /// Shorter bursts than this are not told: a few packets at once would be a high rate.
 const SHORTEST: f64 = 1.0;

@@ -6,7 +6,7 @@ use super::*;
 use crate::fleet::model::Fleet;
 use crate::fleet::number::Amount;
 use crate::fleet::report::{Input, Report};
-use crate::snapshot::{CaptureBackend, Interface, Ledger, Overflow, SCHEMA};
+use droptrace_base::snapshot::{CaptureBackend, Interface, Ledger, Overflow, SCHEMA};
 
 const SECOND: u64 = 1_000_000_000;
 
