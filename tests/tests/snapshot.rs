@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use droptrace_base::snapshot::{ReadError, Row, Snapshot, read_file};
+use droptrace_fleet::merge::Merge;
 use rustix::process::Signal;
 use tests::droptrace::Droptrace;
 use tests::kernel;
 use tests::netns::Netns;
 use tests::storm::{REASON, Storm};
 use tests::trials::{self, trial_as_root};
-use tracer::fleet::merge::Merge;
 
 fn main() -> ExitCode {
     trials::run(vec![

@@ -12,7 +12,6 @@ pub mod backend;
 pub mod bench;
 pub mod cli;
 pub mod doctor;
-pub mod fleet;
 #[doc(hidden)]
 pub mod hostile;
 pub mod identity;
@@ -27,4 +26,4 @@ pub mod snapshot;
 
 #[cfg(test)]
 pub(crate) use droptrace_base::testing::skipped;
-pub(crate) use droptrace_base::{domain, explain, files, outside, render};
+pub(crate) use droptrace_base::{command, domain, files, outside, render};

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use droptrace_fleet::model::Fleet;
+use droptrace_fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 use tests::folder::Folder;
 use tests::prometheus::{Server, VictoriaMetrics, promtool};
-use tracer::fleet::model::Fleet;
-use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 
 /// The engine hears of an agent so often, in seconds.
 const SCRAPE: u64 = 15;
@@ -254,7 +254,7 @@ fn storms_are_no_higher_than_they_were(fleet: &Fleet, stories: &[Story]) -> Resu
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, or the test fails")]
 fn told(fleet: &Fleet, host: &str, place: u64) -> u64 {
     let reason = format!("R{place}");
-    let is_it = |count: &&tracer::fleet::model::Count| {
+    let is_it = |count: &&droptrace_fleet::model::Count| {
         fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).reason == Some(reason.as_str())
     };
     fleet.counts().iter().filter(is_it).map(|count| count.packets.float() as u64).sum()

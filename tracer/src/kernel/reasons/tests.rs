@@ -1,9 +1,9 @@
+use droptrace_base::explain::Explanations;
 use proptest::prelude::*;
 
 use super::super::btf::tests::running_kernel;
 use super::super::btf::writer::Writer;
 use super::*;
-use crate::explain::Explanations;
 
 const FORMAT: &str = include_str!("../fixtures/kfree_skb-format-6.18");
 const FORMAT_WITHOUT_REASON: &str = include_str!("../fixtures/kfree_skb-format-5.10");
