@@ -7,7 +7,7 @@ use super::number;
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Worth knowing.
     Notice,
     /// Look into it.
@@ -19,7 +19,7 @@ pub enum Severity {
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Agents that should tell and do not.
     Silent,
     /// A reason that was not there before.
@@ -48,60 +48,60 @@ pub enum Kind {
 
 /// One thing found, with what shows it and what to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// How much it matters.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// It in one sentence, without a full stop.
-    pub title: String,
+    pub(crate) title: String,
     /// The reason it is about; none: about no single one.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Subsystem of the reason.
-    pub subsystem: Option<String>,
+    pub(crate) subsystem: Option<String>,
     /// The function it is about; none: about no single one.
-    pub symbol: Option<String>,
+    pub(crate) symbol: Option<String>,
     /// The group of hosts it is about, as `kernel=6.18.44`; none: the whole fleet.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
     /// The hosts it is about.
-    pub hosts: Subject,
+    pub(crate) hosts: Subject,
     /// What shows it.
-    pub evidence: Vec<Figure>,
+    pub(crate) evidence: Vec<Figure>,
     /// What the reason, or the finding, means.
-    pub meaning: String,
+    pub(crate) meaning: String,
     /// Shell commands and backends, the next one first.
-    pub next: Vec<String>,
+    pub(crate) next: Vec<String>,
 }
 
 /// Hosts, of which only some are named.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// How many.
-    pub count: usize,
+    pub(crate) count: usize,
     /// The foremost, at most [`super::analyse::Options::named`].
-    pub named: Vec<NamedHost>,
+    pub(crate) named: Vec<NamedHost>,
 }
 
 /// A host with its own figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct NamedHost {
+pub(crate) struct NamedHost {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its figure, in the unit of [`Self::unit`]; none: there is none.
     #[serde(serialize_with = "number::option")]
-    pub value: Option<f64>,
+    pub(crate) value: Option<f64>,
     /// Unit of the figure.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
 }
 
 /// A figure that shows something.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// What is told.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// How much.
     #[serde(serialize_with = "number::serialize")]
-    pub value: f64,
+    pub(crate) value: f64,
     /// Of what: `packets`, `packets/s`, `hosts`, `times`, `deviations`, `seconds`, `%`.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
 }

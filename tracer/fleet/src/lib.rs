@@ -2,20 +2,20 @@
 //! and no kernel.
 //!
 //! [`model`] is what is known of a fleet; [`merge`] fills it from snapshots, [`prometheus`] from an engine that scrapes
-//! agents. [`analyse`] concludes from it, into [`finding`]s; [`report`] is all that is told, [`sink`] shows it, [`cli`]
+//! agents. `analyse` concludes from it, into `finding`s; `report` is all that is told, `sink` shows it, [`cli`]
 //! is `droptrace-fleet`. The test `architecture` of the member `tracer` has the order.
 
 #![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
 
-pub mod analyse;
+mod analyse;
 pub mod cli;
-pub mod finding;
+mod finding;
 #[doc(hidden)]
 pub mod hostile;
 pub mod merge;
 pub mod model;
 mod names;
-pub mod number;
+mod number;
 pub mod prometheus;
-pub mod report;
-pub mod sink;
+mod report;
+mod sink;

@@ -177,7 +177,7 @@ pub struct Fleet {
     /// The time that is told of; none where nothing is known of it.
     pub time: Option<Range<Timestamp>>,
     /// Where it is quiet most of the time, the highest rates. Only those need be here that may be storms
-    /// ([`super::analyse::Options::storm_rate`]).
+    /// (`--storm-rate`).
     pub bursts: Vec<Burst>,
     /// What was freed beside packets: copies of packets that went on, messages of Unix sockets, empty buffers; none: not known.
     pub not_packets: Option<Amount>,

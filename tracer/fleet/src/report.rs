@@ -15,29 +15,29 @@ use super::model::{Fleet, Host};
 use super::number::{self, Amount};
 
 /// The name of the form. Within a version it only grows.
-pub const SCHEMA: &str = "droptrace.findings.v1";
+pub(crate) const SCHEMA: &str = "droptrace.findings.v1";
 
 /// All that is told.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// [`SCHEMA`].
-    pub schema: &'static str,
+    pub(crate) schema: &'static str,
     /// Version of the droptrace that made it.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// Where it comes from.
-    pub input: Input,
+    pub(crate) input: Input,
     /// What the findings depend on.
-    pub options: Options,
+    pub(crate) options: Options,
     /// The fleet.
-    pub fleet: Sums,
+    pub(crate) fleet: Sums,
     /// What it is compared with; none: with nothing.
-    pub baseline: Option<Sums>,
+    pub(crate) baseline: Option<Sums>,
     /// Reasons, most packets first; netlink's messages apart.
-    pub dropped_most: Vec<Dropped>,
+    pub(crate) dropped_most: Vec<Dropped>,
     /// Hosts by rate of drops.
-    pub rates: Vec<RateBand>,
+    pub(crate) rates: Vec<RateBand>,
     /// What was found, the gravest first.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// Where it comes from.
@@ -90,73 +90,73 @@ pub struct Refused {
 
 /// Sums of a fleet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Sums {
+pub(crate) struct Sums {
     /// The first time that is told of; none: not known.
     #[serde(serialize_with = "moment")]
-    pub from: Option<Timestamp>,
+    pub(crate) from: Option<Timestamp>,
     /// The last one.
     #[serde(serialize_with = "moment")]
-    pub to: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
     /// Hosts that told something.
-    pub hosts: usize,
+    pub(crate) hosts: usize,
     /// Hosts that should have told something and did not.
-    pub silent: usize,
+    pub(crate) silent: usize,
     /// Time that they told of, all together.
     #[serde(serialize_with = "number::serialize")]
-    pub host_seconds: f64,
+    pub(crate) host_seconds: f64,
     /// Drops, without netlink's messages.
-    pub packets: Amount,
+    pub(crate) packets: Amount,
     /// Drops in none of the counts, of the hosts that know it.
-    pub lost: Amount,
+    pub(crate) lost: Amount,
     /// Hosts that do not.
-    pub loss_unknown: usize,
+    pub(crate) loss_unknown: usize,
     /// What was freed beside packets, as [`Fleet::not_packets`].
-    pub not_packets: Option<Amount>,
+    pub(crate) not_packets: Option<Amount>,
     /// Neither sum was rounded.
-    pub exact: bool,
+    pub(crate) exact: bool,
 }
 
 /// Drops of a reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// Its name; none: drops without one.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Subsystem that the reason is of.
-    pub subsystem: Option<String>,
+    pub(crate) subsystem: Option<String>,
     /// Messages to a netlink listener.
-    pub netlink: bool,
+    pub(crate) netlink: bool,
     /// Drops beyond an exporter's bound on series.
-    pub other: bool,
+    pub(crate) other: bool,
     /// The function with most of them; none: not known.
-    pub symbol: Option<String>,
+    pub(crate) symbol: Option<String>,
     /// Drops.
-    pub packets: Amount,
+    pub(crate) packets: Amount,
     /// Of all drops, in percent; none of netlink's messages.
-    pub percent: Option<f64>,
+    pub(crate) percent: Option<f64>,
     /// Hosts with such drops.
-    pub hosts: usize,
+    pub(crate) hosts: usize,
     /// Whether healthy hosts show such drops: `never`, `sometimes`, `often`; none: not known.
-    pub usual: Option<&'static str>,
+    pub(crate) usual: Option<&'static str>,
     /// What happened to the packets, in a sentence.
-    pub meaning: Option<String>,
+    pub(crate) meaning: Option<String>,
 }
 
 /// Hosts that drop between two rates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct RateBand {
+pub(crate) struct RateBand {
     /// At least so many packets a second; none: no drops at all.
     #[serde(serialize_with = "number::option")]
-    pub from: Option<f64>,
+    pub(crate) from: Option<f64>,
     /// Below so many.
     #[serde(serialize_with = "number::option")]
-    pub to: Option<f64>,
+    pub(crate) to: Option<f64>,
     /// So many hosts.
-    pub hosts: usize,
+    pub(crate) hosts: usize,
 }
 
 impl Report {
     /// Looks at a fleet.
-    pub fn of(fleet: &Fleet, input: Input, options: &Options) -> Self {
+    pub(crate) fn of(fleet: &Fleet, input: Input, options: &Options) -> Self {
         let (causes, by_reason) = (by_cause(fleet), amounts(fleet));
         Self {
             schema: SCHEMA,

@@ -96,7 +96,7 @@ impl Default for Options {
 }
 
 /// All that is worth telling, the gravest first.
-pub fn analyse(fleet: &Fleet, options: &Options) -> Vec<Finding> {
+pub(crate) fn analyse(fleet: &Fleet, options: &Options) -> Vec<Finding> {
     let view = View::new(fleet, options);
     let (outliers, found) = outlier::outliers(&view);
     let news = news::news(&view, &found);

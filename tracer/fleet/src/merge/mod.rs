@@ -78,7 +78,7 @@ impl Default for Merge {
 }
 
 impl Merge {
-    /// Keeps bursts of at least so many packets a second ([`Options::storm_rate`]).
+    /// Keeps bursts of at least so many packets a second (`--storm-rate`).
     pub fn with_storms_from(storm_rate: f64) -> Self {
         Self {
             fleet: Fleet::default(),

@@ -13,7 +13,7 @@ use crate::report::Report;
 const PLOTTED: usize = 15;
 
 /// Writes the page: sums, plots, findings, and each reason with what it means.
-pub fn write_html(out: &mut impl Write, report: &Report) -> io::Result<()> {
+pub(crate) fn write_html(out: &mut impl Write, report: &Report) -> io::Result<()> {
     write_head(out, "What the fleet drops")?;
     for line in words::introduction(report) {
         writeln!(out, "<p>{}</p>", Escaped(&line))?;

@@ -6,5 +6,5 @@ pub(crate) mod samples;
 mod text;
 mod words;
 
-pub use html::write_html;
-pub use text::{TextOptions, write_text};
+pub(crate) use html::write_html;
+pub(crate) use text::{TextOptions, write_text};

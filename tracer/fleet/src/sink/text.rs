@@ -17,17 +17,17 @@ const WIDEST: usize = 100;
 
 /// How to show it.
 #[derive(Clone, Copy, Debug)]
-pub struct TextOptions {
+pub(crate) struct TextOptions {
     /// Columns.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Colours are wanted.
-    pub color: bool,
+    pub(crate) color: bool,
     /// So many reasons are shown.
-    pub top: usize,
+    pub(crate) top: usize,
 }
 
 /// Writes what the fleet drops most, then the findings.
-pub fn write_text(out: &mut impl Write, report: &Report, options: TextOptions) -> io::Result<()> {
+pub(crate) fn write_text(out: &mut impl Write, report: &Report, options: TextOptions) -> io::Result<()> {
     let mut text = Text { out, options, width: options.width.clamp(NARROWEST, WIDEST) };
     for line in words::introduction(report) {
         text.wrapped(&line, "", "")?;
