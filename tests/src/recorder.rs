@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use droptrace_base::domain::event::PacketStart;
 use tokio::runtime::Runtime;
 use tracer::backend::batch::Batch;
 use tracer::backend::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
-use tracer::domain::event::PacketStart;
 use tracer::kernel::btf::KernelBtf;
 
 /// Room for all records of a test, which are read at its end.

@@ -215,7 +215,7 @@ fn names_that_turn_text_around() -> Result<()> {
         [&merged.stdout, &merged.stderr, &shown.stdout, &shown.stderr, &counted.stdout, &counted.stderr, &page];
     let all = people.into_iter().chain(&documents);
     for text in all {
-        let found = text.chars().find(|c| *c != '\n' && tracer::outside::is_hidden(*c));
+        let found = text.chars().find(|c| *c != '\n' && droptrace_base::outside::is_hidden(*c));
         ensure!(found.is_none(), "{found:?} in {text:?}");
     }
     Ok(())

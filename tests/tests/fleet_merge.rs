@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use droptrace_base::snapshot::{self, Snapshot};
 use serde_json::Value;
 use tests::droptrace::{Droptrace, Finished, command, fleet_command};
 use tests::fleet::judge::{Verdict, found};
 use tests::fleet::{Day, World};
 use tests::folder::Folder;
 use tests::trials::{self, Unable, trial};
-use tracer::snapshot::{self, Snapshot};
 
 fn main() -> ExitCode {
     trials::run(vec![

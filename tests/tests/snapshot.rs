@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use droptrace_base::snapshot::{ReadError, Row, Snapshot, read_file};
+use droptrace_fleet::merge::Merge;
 use rustix::process::Signal;
 use tests::droptrace::Droptrace;
 use tests::kernel;
 use tests::netns::Netns;
 use tests::storm::{REASON, Storm};
 use tests::trials::{self, trial_as_root};
-use tracer::fleet::merge::Merge;
-use tracer::snapshot::{ReadError, Row, Snapshot, read_file};
 
 fn main() -> ExitCode {
     trials::run(vec![

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tracer::domain::compare::{Evidence, SiteEvidence, compare, side_by_side};
+use droptrace_base::domain::compare::{Evidence, SiteEvidence, compare, side_by_side};
 use tracer::pipeline::account::Site;
 
 /// Number of drop sites: the number of keys that the kernel's map holds.

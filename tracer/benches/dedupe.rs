@@ -6,8 +6,8 @@
 mod two_sources;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tracer::domain::dedupe::Moment;
-use tracer::domain::event::Origin;
+use droptrace_base::domain::dedupe::Moment;
+use droptrace_base::domain::event::Origin;
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, Observation, UniqueDrop};
 use two_sources::plain::Plain;

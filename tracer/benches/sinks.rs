@@ -7,9 +7,9 @@ use std::io;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use droptrace_base::domain::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use droptrace_base::domain::facts::Facts;
 use etherparse::PacketBuilder;
-use tracer::domain::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
-use tracer::domain::facts::Facts;
 use tracer::packet::decode;
 use tracer::sink::{DropSink, TraceJson, TraceText, TraceTextOptions};
 

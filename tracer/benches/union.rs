@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use droptrace_base::domain::dedupe::Moment;
+use droptrace_base::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use droptrace_base::domain::facts::Facts;
 use tracer::backend::ebpf::Report;
-use tracer::domain::dedupe::Moment;
-use tracer::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
-use tracer::domain::facts::Facts;
 use tracer::identity::netns::Names;
 use tracer::kernel::clock::Clock;
 use tracer::kernel::reasons::ReasonNames;

@@ -1,17 +1,55 @@
-//! The direction of dependencies: a folder uses only what stands before it, and no two files of a folder use each other in
-//! a circle.
+//! The direction of dependencies: a module uses only modules that stand before it, also across the members, no two files of
+//! a folder use each other in a circle, and `droptrace-fleet` needs no BPF.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The modules of the library, lowest first: each uses only those before it.
-const LAYERS: [&str; 20] = [
-    "domain", "outside", "files", "kernel", "identity", "netlink", "packet", "explain", "backend", "pipeline",
-    "render", "sink", "run", "snapshot", "metrics", "bench", "doctor", "cli", "fleet", "hostile",
+/// The members, by the first word of a [`Module`], and their sources.
+const MEMBERS: [(&str, &str); 3] = [("base", "base/src"), ("fleet", "fleet/src"), ("tracer", "src")];
+
+/// The modules of all members, lowest first: each uses only those before it.
+const LAYERS: [&str; 34] = [
+    "base::testing",
+    "base::domain",
+    "base::outside",
+    "base::hostile",
+    "base::files",
+    "base::explain",
+    "base::render",
+    "base::snapshot",
+    "base::command",
+    "fleet::number",
+    "fleet::names",
+    "fleet::model",
+    "fleet::finding",
+    "fleet::analyse",
+    "fleet::report",
+    "fleet::sink",
+    "fleet::merge",
+    "fleet::prometheus",
+    "fleet::cli",
+    "fleet::hostile",
+    "tracer::kernel",
+    "tracer::identity",
+    "tracer::netlink",
+    "tracer::packet",
+    "tracer::backend",
+    "tracer::pipeline",
+    "tracer::sink",
+    "tracer::run",
+    "tracer::snapshot",
+    "tracer::metrics",
+    "tracer::bench",
+    "tracer::doctor",
+    "tracer::cli",
+    "tracer::hostile",
 ];
 
-/// A module's path within the library, such as `["backend", "ebpf", "ring"]`.
+/// What only droptrace itself needs: packages that load BPF programs, and its own.
+const FOR_BPF: [&str; 4] = ["aya", "aya-obj", "tracer", "tracer-ebpf"];
+
+/// A module's path, such as `["tracer", "backend", "ebpf", "ring"]`.
 type Module = Vec<String>;
 
 /// The modules, and which others each one names.
@@ -19,21 +57,39 @@ type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 #[test]
 fn every_folder_stands_in_one_layer() {
-    let found: BTreeSet<String> = graph().into_keys().filter_map(|module| module.into_iter().next()).collect();
+    let found: BTreeSet<String> = graph().keys().map(layer).collect();
     let known = LAYERS.map(str::to_owned).into();
-    assert_eq!(found, known, "the modules of the library, and those of LAYERS");
+    assert_eq!(found, known, "the modules of the members, and those of LAYERS");
 }
 
 #[test]
 fn dependencies_point_down() {
-    let layer = |module: &Module| LAYERS.iter().position(|known| Some(*known) == module.first().map(String::as_str));
-    let mut upward = Vec::new();
-    for (module, used) in graph() {
-        for target in used.iter().filter(|target| layer(target) > layer(&module)) {
-            upward.push(format!("{} uses {}", module.join("::"), target.join("::")));
-        }
-    }
+    let upward = upward(&graph());
     assert!(upward.is_empty(), "upward dependencies:\n{}", upward.join("\n"));
+}
+
+#[test]
+fn an_upward_dependency_is_found() {
+    let mut graph = graph();
+    let modules: BTreeSet<Module> = graph.keys().cloned().collect();
+    for (module, text) in
+        [("base::domain::event", "use crate::render::time;"), ("tracer::sink", "use crate::run::Session;")]
+    {
+        let module: Module = module.split("::").map(str::to_owned).collect();
+        let used = graph.entry(module.clone()).or_default();
+        used.extend(paths(text).iter().filter_map(|path| resolve(path, &module, &modules)));
+    }
+    assert_eq!(upward(&graph), ["base::domain::event uses base::render::time", "tracer::sink uses tracer::run"]);
+}
+
+#[test]
+fn droptrace_fleet_needs_no_bpf() {
+    for package in ["droptrace-base", "droptrace-fleet"] {
+        let needed = needed_by(package);
+        let found: Vec<_> = FOR_BPF.into_iter().filter(|package| needed.contains(*package)).collect();
+        assert!(found.is_empty(), "{package} needs {}", found.join(", "));
+    }
+    assert!(needed_by("tracer").contains("aya"));
 }
 
 #[test]
@@ -46,10 +102,49 @@ fn files_of_a_folder_form_no_circle() {
 
 #[test]
 fn paths_of_groups_are_found() {
-    let text = "use crate::{domain::{event as e, facts}, sink};\nfn f() { super::rate::<u8>(crate::run::host()) }";
+    let text = "use crate::{domain::{event as e, facts}, sink};\nuse droptrace_base::files;\n\
+        fn f() { super::rate::<u8>(crate::run::host()) }";
     let found: Vec<String> = paths(text).into_iter().map(|path| path.join("::")).collect();
-    let expected = ["crate::domain::event", "crate::domain::facts", "crate::sink", "crate::run::host", "super::rate"];
-    assert_eq!(found, expected);
+    let of_the_member = ["crate::domain::event", "crate::domain::facts", "crate::sink", "crate::run::host"];
+    assert_eq!(found, [&of_the_member[..], &["super::rate", "droptrace_base::files"]].concat());
+}
+
+/// Member and first module.
+fn layer(module: &Module) -> String {
+    module.iter().take(2).map(String::as_str).collect::<Vec<_>>().join("::")
+}
+
+/// What uses a module that stands after its own.
+fn upward(graph: &Graph) -> Vec<String> {
+    let height = |module: &Module| LAYERS.iter().position(|known| **known == layer(module));
+    let mut upward = Vec::new();
+    for (module, used) in graph {
+        for target in used.iter().filter(|target| height(target) > height(module)) {
+            upward.push(format!("{} uses {}", module.join("::"), target.join("::")));
+        }
+    }
+    upward
+}
+
+/// All packages that a package of the workspace needs, also by way of others, as the lock file has them.
+fn needed_by(package: &str) -> BTreeSet<String> {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock")).unwrap();
+    let lock: toml::Table = lock.parse().unwrap();
+    let dependencies = |name: &str| {
+        let packages =
+            lock["package"].as_array().unwrap().iter().filter(|package| package["name"].as_str() == Some(name));
+        let dependencies = packages.filter_map(|package| package.get("dependencies")?.as_array()).flatten();
+        // Behind the name stands a version, where there are several.
+        let names = dependencies.map(|dependency| dependency.as_str().unwrap().split(' ').next().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let (mut needed, mut left) = (BTreeSet::new(), dependencies(package));
+    while let Some(next) = left.pop() {
+        if needed.insert(next.clone()) {
+            left.extend(dependencies(&next));
+        }
+    }
+    needed
 }
 
 /// The children of a folder, and which of the others each one uses, all that is below it included.
@@ -85,11 +180,13 @@ fn circle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
     (!left.is_empty()).then(|| left.iter().map(describe).collect::<Vec<_>>().join("; "))
 }
 
-/// Reads the library, tests left out.
+/// Reads all members, tests left out.
 fn graph() -> Graph {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut sources = BTreeMap::new();
-    read(&root, &mut Vec::new(), &mut sources);
+    for (member, folder) in MEMBERS {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        read(&root, &mut vec![member.to_owned()], &mut sources);
+    }
     let modules: BTreeSet<Module> = sources.keys().cloned().collect();
     let used = |(module, text): (Module, String)| {
         let used = paths(&text).iter().filter_map(|path| resolve(path, &module, &modules)).collect();
@@ -106,7 +203,7 @@ fn read(folder: &Path, module: &mut Module, sources: &mut BTreeMap<Module, Strin
         if name.ends_with("tests")
             || name == "samples"
             || name == "fake"
-            || module.is_empty() && matches!(&*name, "bin" | "lib")
+            || module.len() == 1 && matches!(&*name, "bin" | "lib" | "main")
         {
             continue;
         }
@@ -123,11 +220,11 @@ fn read(folder: &Path, module: &mut Module, sources: &mut BTreeMap<Module, Strin
     }
 }
 
-/// All paths in a text that start at the library's root or at the module above, those of `use` with their braces opened.
+/// All paths in a text that start at a member's root or at the module above, those of `use` with their braces opened.
 fn paths(text: &str) -> Vec<Vec<String>> {
     let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
-    for start in ["crate::", "super::"] {
+    for start in ["crate::", "super::", "droptrace_base::"] {
         for (at, _) in code.match_indices(start) {
             let is_start = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
             if is_start {
@@ -173,8 +270,12 @@ fn open<'t>(text: &'t str, before: &mut Vec<String>, found: &mut Vec<Vec<String>
 
 /// The deepest module that a path within `module` names; none where it is the module's own or one above it.
 fn resolve(path: &[String], module: &Module, modules: &BTreeSet<Module>) -> Option<Module> {
-    let mut at = if path.first()? == "crate" { Vec::new() } else { module.clone() };
-    for part in path.iter().skip(usize::from(path.first()? == "crate")) {
+    let (mut at, rest) = match path.split_first()? {
+        (first, rest) if first == "droptrace_base" => (vec!["base".to_owned()], rest),
+        (first, rest) if first == "crate" => (vec![member_of(rest.first()?, module.first()?, modules)], rest),
+        _ => (module.clone(), path),
+    };
+    for part in rest {
         if part == "super" {
             at.pop()?;
         } else {
@@ -185,4 +286,10 @@ fn resolve(path: &[String], module: &Module, modules: &BTreeSet<Module>) -> Opti
         at.pop();
     }
     (!at.is_empty() && !module.starts_with(&at)).then_some(at)
+}
+
+/// The member that has a module which a member names as its own: it may be one of the lowest member's.
+fn member_of(module: &str, member: &str, modules: &BTreeSet<Module>) -> String {
+    let is_own = modules.contains(&vec![member.to_owned(), module.to_owned()]);
+    (if is_own { member } else { "base" }).to_owned()
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counting::measured;
-use tracer::domain::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Timestamp};
-use tracer::domain::facts::Facts;
+use droptrace_base::domain::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Timestamp};
+use droptrace_base::domain::facts::Facts;
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, UniqueDrop};
 use tracer::pipeline::union::{Union, UnionOptions};

@@ -5,15 +5,15 @@ mod counting;
 use std::io;
 
 use counting::measured;
-use tracer::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
-use tracer::domain::facts::Facts;
+use droptrace_base::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use droptrace_base::domain::facts::Facts;
 use tracer::sink::{DropSink as _, TraceJson};
 
 #[test]
 fn a_line_of_json_allocates_nothing() {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("udp".into()) };
     let place = Place {
-        kind: tracer::domain::event::Kind::Packet,
+        kind: droptrace_base::domain::event::Kind::Packet,
         netns_cookie: 0,
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
         location: Location { address: u64::MAX, symbol: Some(symbol), trap_group: None }.into(),

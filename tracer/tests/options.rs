@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory as _};
+use droptrace_fleet::cli::args::Cli as FleetCli;
 use tracer::cli::args::Cli;
-use tracer::fleet::cli::args::Cli as FleetCli;
 
 /// Options of a command, where their test is within `tests/tests`, and its function, which names the options.
 struct Proof {

@@ -102,7 +102,7 @@ fn kernel_tests(tally: &mut Tally) -> Result<()> {
     let droptrace = timed("building tests on this kernel", || {
         process::run(cargo::cargo().args(options).arg("--no-run"))?;
         // Tests find it beside the other.
-        cargo::build_binary("tracer", "droptrace-fleet", &[])?;
+        cargo::build_binary("droptrace-fleet", "droptrace-fleet", &[])?;
         cargo::build_binary("tracer", "droptrace", &[])
     })?;
     let mut command = cargo::cargo();

@@ -1,10 +1,10 @@
 //! The kernels and drop reasons of the fleet's hosts.
 
 use anyhow::{Context, Result};
+use droptrace_base::explain::{Explanations, Usual};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_xorshift::XorShiftRng;
-use tracer::explain::{Explanations, Usual};
 
 /// Reasons that most hosts have.
 const COMMON: usize = 15;

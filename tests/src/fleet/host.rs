@@ -1,10 +1,10 @@
 //! One host of the fleet.
 
+use droptrace_base::domain::event::Timestamp;
+use droptrace_base::snapshot::{CaptureBackend, Interface, Ledger, Row, SCHEMA, Snapshot, Source};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, LogNormal, Poisson};
 use rand_xorshift::XorShiftRng;
-use tracer::domain::event::Timestamp;
-use tracer::snapshot::{CaptureBackend, Interface, Ledger, Row, SCHEMA, Snapshot, Source};
 
 use super::catalogue::{Reason, kernel};
 use super::planted::Planted;

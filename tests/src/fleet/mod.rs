@@ -11,8 +11,8 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
-use tracer::render::output::Output;
-use tracer::snapshot::{self, Snapshot};
+use droptrace_base::render::output::Output;
+use droptrace_base::snapshot::{self, Snapshot};
 
 use catalogue::Catalogue;
 pub use planted::Planted;

@@ -173,7 +173,7 @@ fn build_and_host_info_are_exported() -> Result<()> {
     ensure!((source.label("backend"), source.label("mode")) == ("ebpf", "tp_btf"), "{source:?}");
     let host = scrape.one("droptrace_host_info")?;
     ensure!(host.label("kernel") == tracer::run::host().kernel, "{scrape:?}");
-    ensure!(host.label("machine") == tracer::snapshot::machine().unwrap_or_default(), "{scrape:?}");
+    ensure!(host.label("machine") == droptrace_base::snapshot::machine().unwrap_or_default(), "{scrape:?}");
     ensure!(scrape.sum("droptrace_backend_rank", &[]) == 1, "{scrape:?}");
     ensure!(scrape.one("droptrace_build_info")?.label("version") == env!("CARGO_PKG_VERSION"), "{scrape:?}");
     for name in ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds"] {

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use droptrace_fleet::model::{Fleet, Place};
+use droptrace_fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 use tests::folder::Folder;
 use tests::prometheus::{Server, VictoriaMetrics, promtool};
-use tracer::fleet::model::{Fleet, Place};
-use tracer::fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 
 /// Seconds between two scrapes of an agent.
 const SCRAPE: u64 = 15;
@@ -327,7 +327,7 @@ fn reported(fleet: &Fleet, host: &str, place: u64) -> u64 {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, or the test fails")]
 fn reported_at(fleet: &Fleet, host: &str, is_meant: impl Fn(Place<'_>) -> bool) -> u64 {
-    let is_it = |count: &&tracer::fleet::model::Count| {
+    let is_it = |count: &&droptrace_fleet::model::Count| {
         fleet.hosts()[count.host.0 as usize].name == host && is_meant(fleet.resolve(count.place))
     };
     fleet.counts().iter().filter(is_it).map(|count| count.packets.float() as u64).sum()

@@ -3,13 +3,13 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use droptrace_base::snapshot::{self, Snapshot};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tests::droptrace::{Droptrace, Finished, fleet_command};
 use tests::fleet::{Day, World};
 use tests::folder::Folder;
 use tests::trials::trial;
-use tracer::snapshot::{self, Snapshot};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![

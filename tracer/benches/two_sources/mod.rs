@@ -3,8 +3,8 @@
 
 pub mod plain;
 
-use tracer::domain::dedupe::Moment;
-use tracer::domain::event::{Origin, PacketStart, Timestamp};
+use droptrace_base::domain::dedupe::Moment;
+use droptrace_base::domain::event::{Origin, PacketStart, Timestamp};
 use tracer::kernel::clock::Clock;
 use tracer::pipeline::dedupe::{Deduper, Fingerprinter, Observation, SharedFacts, UniqueDrop};
 

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use tracer::domain::dedupe::{AloneCause, Moment};
-use tracer::domain::event::Timestamp;
+use droptrace_base::domain::dedupe::{AloneCause, Moment};
+use droptrace_base::domain::event::Timestamp;
 use tracer::pipeline::dedupe::{DedupeLimits, Fingerprint, Observation, SeenBy, SharedFacts, UniqueDrop, Unpairable};
 
 type Key = (Fingerprint, u64, u32, u32);

@@ -1,6 +1,6 @@
-//! See [`tracer::hostile::snapshot`].
+//! See [`droptrace_fleet::hostile::snapshot`].
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| tracer::hostile::snapshot(bytes));
+fuzz_target!(|bytes: &[u8]| droptrace_fleet::hostile::snapshot(bytes));

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Command, CommandFactory as _, Parser};
 use clap_complete::Shell;
+use droptrace_fleet::cli::args::Cli as FleetCli;
 use tracer::cli::args::Cli;
-use tracer::fleet::cli::args::Cli as FleetCli;
 
 /// Writes manual pages and completions of droptrace and droptrace-fleet.
 #[derive(Parser)]

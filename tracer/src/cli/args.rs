@@ -27,6 +27,8 @@ pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
 
+pub use crate::command::{ExplainArgs, Format};
+
 use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
 use crate::render::output::ColorChoice;
@@ -241,22 +243,6 @@ impl StatArgs {
     }
 }
 
-/// Options of `explain`.
-#[derive(Args, Clone, Debug)]
-pub struct ExplainArgs {
-    /// Name of the reason, as `stat` and `trace` show it [default: list all]
-    #[arg(value_name = "REASON")]
-    pub reason: Option<String>,
-
-    /// Form of the results
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-
-    /// Write the results to this file instead of to stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
 /// Options of `trace`.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
@@ -299,16 +285,6 @@ impl TraceArgs {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
         is_bound.then_some(self.rate)
     }
-}
-
-/// Form of the results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// For programs: one JSON document a line
-    Json,
 }
 
 /// The capture backend.

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use serde_json::{from_value, to_value};
 
-use super::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
+use droptrace_base::snapshot::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
+
 use crate::domain::event::DropTotal;
 use crate::domain::event::reason_name;
 use crate::domain::report::{OverflowTotal, SourceReport, StatReport};
@@ -44,35 +45,29 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, serde_js
         build_id: facts.build_id.clone(),
         started_at: report.started_at,
         duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
-        interfaces: facts.devices.iter().map(Interface::from).collect(),
+        interfaces: facts.devices.iter().map(interface).collect(),
         backend: CaptureBackend { source: facts.backend.source().to_owned(), mode: facts.backend.mode().to_owned() },
-        unavailable: facts.unavailable.0.iter().map(Unavailable::from).collect(),
+        unavailable: facts.unavailable.0.iter().map(unavailable).collect(),
         sources: report.sources.iter().map(source).collect::<Result<_, _>>()?,
         drops: rows(&report.drops, facts),
-        overflow: report.overflow.iter().map(Overflow::from).collect(),
+        overflow: report.overflow.iter().map(overflow).collect(),
     })
 }
 
-impl From<&Device> for Interface {
-    fn from(device: &Device) -> Self {
-        let Device { name, class, driver, .. } = device.clone();
-        Self { name, class, driver }
-    }
+fn interface(device: &Device) -> Interface {
+    let Device { name, class, driver, .. } = device.clone();
+    Interface { name, class, driver }
 }
 
-impl From<&crate::run::Unavailable> for Unavailable {
-    fn from(each: &crate::run::Unavailable) -> Self {
-        let (source, mode) = (each.backend.source().to_owned(), each.backend.mode().to_owned());
-        Self { source, mode, cause: each.cause.clone() }
-    }
+fn unavailable(each: &crate::run::Unavailable) -> Unavailable {
+    let (source, mode) = (each.backend.source().to_owned(), each.backend.mode().to_owned());
+    Unavailable { source, mode, cause: each.cause.clone() }
 }
 
-impl From<&OverflowTotal> for Overflow {
-    fn from(total: &OverflowTotal) -> Self {
-        let reason = total.reason.as_deref().filter(|reason| reason_name(reason).is_some());
-        let (reason, subsystem) = reason.map(|told| (told.name.to_string(), told.subsystem.to_string())).unzip();
-        Self { reason, subsystem, packets: total.packets, bytes: total.bytes }
-    }
+fn overflow(total: &OverflowTotal) -> Overflow {
+    let reason = total.reason.as_deref().filter(|reason| reason_name(reason).is_some());
+    let (reason, subsystem) = reason.map(|told| (told.name.to_string(), told.subsystem.to_string())).unzip();
+    Overflow { reason, subsystem, packets: total.packets, bytes: total.bytes }
 }
 
 /// As `droptrace.stat.v1` has it: one place knows each ledger's fields.

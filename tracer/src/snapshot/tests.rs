@@ -1,7 +1,3 @@
-use proptest::prelude::*;
-
-use super::fit::{Limits, fit_into};
-use super::read::read_up_to;
 use super::*;
 use crate::backend::ebpf::Mode;
 use crate::domain::event::{DropTotal, Location, Place};
@@ -42,13 +38,6 @@ fn written(snapshot: &Snapshot) -> Vec<u8> {
     bytes
 }
 
-fn compressed(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 0).unwrap();
-    encoder.include_checksum(true).unwrap();
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn the_document() {
     let text = String::from_utf8(written(&sample())).unwrap().replace("},{", "},\n{");
@@ -57,10 +46,8 @@ fn the_document() {
 }
 
 #[test]
-fn what_was_written_is_read() {
-    let bytes = written(&sample());
-    assert_eq!(read(&bytes[..]).unwrap(), sample());
-    assert_eq!(read(&compressed(&bytes)[..]).unwrap(), sample());
+fn what_was_taken_is_read() {
+    assert_eq!(read(&written(&sample())[..]).unwrap(), sample());
 }
 
 #[test]
@@ -99,159 +86,4 @@ fn classes_are_told_of_devices_that_are_known() {
     assert_eq!(class("lo"), [Some("loopback".to_owned())]);
     assert_eq!(class("enp0s31f6"), vec![Some("physical".to_owned()); 2]);
     assert_eq!(class("ovs-system"), [None]);
-}
-
-#[test]
-fn what_is_cut_anywhere_is_told_as_cut() {
-    let bytes = written(&sample());
-    // The document ends before its line does.
-    for length in 0..bytes.len() - 1 {
-        let error = read(&bytes[..length]).unwrap_err();
-        assert!(matches!(error, ReadError::Cut { .. }), "{length} bytes: {error}");
-    }
-    let bytes = compressed(&bytes);
-    for length in 0..bytes.len() {
-        let error = read(&bytes[..length]).unwrap_err();
-        assert!(matches!(error, ReadError::Cut { .. }), "{length} compressed bytes: {error}: {error:?}");
-    }
-}
-
-#[test]
-fn what_is_damaged_is_never_taken_for_something_else() {
-    let bytes = compressed(&written(&sample()));
-    for position in 0..bytes.len() {
-        let mut damaged = bytes.clone();
-        damaged[position] ^= 0x10;
-        match read(&damaged[..]) {
-            Ok(snapshot) => assert_eq!(snapshot, sample(), "byte {position}"),
-            Err(error) => assert!(!error.to_string().is_empty()),
-        }
-    }
-}
-
-#[test]
-fn other_forms_are_told_by_name() {
-    let told = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
-    let newer = told(r#"{"schema":"droptrace.snapshot.v2","rows":[{"n":1}]}"#);
-    assert_eq!(
-        newer,
-        "it has the form droptrace.snapshot.v2, which is newer than droptrace.snapshot.v1: a newer droptrace can read it"
-    );
-    // Newer, and fits nevertheless.
-    let text = String::from_utf8(written(&sample())).unwrap();
-    assert!(matches!(read(text.replace("snapshot.v1", "snapshot.v3").as_bytes()), Err(ReadError::Newer { .. })));
-    let stat = told(r#"{"schema":"droptrace.stat.v1","drops":[]}"#);
-    assert_eq!(stat, "it is no snapshot: its form is droptrace.stat.v1, not droptrace.snapshot.v1");
-    assert!(matches!(read(&b"# a text"[..]), Err(ReadError::Malformed(_))));
-    assert!(matches!(read(&b"{\"schema\":\"droptrace.snapshot.v1\"}"[..]), Err(ReadError::Malformed(_))));
-    assert!(matches!(read(&[&written(&sample())[..], b"more"].concat()[..]), Err(ReadError::Malformed(_))));
-}
-
-#[test]
-fn fields_of_later_writers_are_passed_over() {
-    let text = String::from_utf8(written(&sample())).unwrap();
-    let later = text.replacen('{', "{\"weather\":\"rain\",", 1).replace("\"packets\"", "\"colour\":7,\"packets\"");
-    assert_eq!(read(later.as_bytes()).unwrap(), sample());
-}
-
-#[test]
-fn nothing_is_read_without_end() {
-    let bytes = written(&sample());
-    let limit = bytes.len() as u64 - 10;
-    for source in [bytes.clone(), compressed(&bytes)] {
-        assert!(matches!(read_up_to(&source[..], limit), Err(ReadError::TooLarge { .. })));
-        read_up_to(&source[..], bytes.len() as u64).unwrap();
-    }
-    let endless = io::repeat(b' ');
-    assert!(matches!(read_up_to(endless, 1 << 20), Err(ReadError::TooLarge { .. })));
-}
-
-#[test]
-fn what_is_beyond_the_bounds_is_told_by_reason() {
-    let whole = sample();
-    let rows = whole.drops.len();
-    let limits = Limits { rows: rows - 2, interfaces: 1, bytes: u64::MAX };
-    let mut snapshot = whole.clone();
-    let left_out = fit_into(&mut snapshot, limits).unwrap().unwrap();
-    let packets = whole.drops[rows - 2..].iter().map(|row| row.packets).sum();
-    assert_eq!(left_out, LeftOut { places: 2, packets, interfaces: 1 });
-    assert!(
-        left_out.to_string().contains(" of 2 places are told by reason or kind only, and 1 interfaces are left out")
-    );
-    assert_eq!((snapshot.drops.len(), snapshot.interfaces.len()), (rows - 2, 1));
-    let (ledger, before) = (&snapshot.sources[0].ledger, &whole.sources[0].ledger);
-    assert_eq!((ledger.accounted + packets, ledger.overflow), (before.accounted, before.overflow + packets));
-    assert_eq!(snapshot.unaccounted(), Some(0));
-    assert_eq!(fit(&mut snapshot).unwrap(), None);
-}
-
-#[test]
-fn what_are_no_packets_is_never_told_as_packets() {
-    let mut whole = sample();
-    let rows = 6;
-    whole.drops = (0..6)
-        .map(|at| Row {
-            kind: ["packet", "copy", "unix"][at % 3].into(),
-            packets: 10 - at as u64,
-            ..whole.drops[0].clone()
-        })
-        .collect();
-    let sum = whole.drops.iter().map(|row| row.packets).sum();
-    whole.overflow.clear();
-    (whole.sources[0].ledger.accounted, whole.sources[0].ledger.overflow) = (sum, 0);
-    let told = |most: usize| {
-        let mut snapshot = whole.clone();
-        fit_into(&mut snapshot, Limits { rows: most, interfaces: SOME, bytes: u64::MAX }).unwrap();
-        assert_eq!(snapshot.unaccounted(), Some(0));
-        let of = |kind: &str| snapshot.drops.iter().filter(|row| row.kind == kind).map(|row| row.packets).sum::<u64>();
-        let overflow = snapshot.overflow.iter().map(|row| row.packets).sum::<u64>();
-        (["packet", "copy", "unix"].map(of), overflow, snapshot.drops.len())
-    };
-    assert_eq!(told(rows), ([17, 15, 13], 0, 6));
-    assert_eq!(told(5), ([10, 15, 13], 7, 5));
-    assert_eq!(told(4), ([0, 15, 13], 17, 4));
-    // More than there is room for, by kind.
-    assert_eq!(told(1), ([0, 15, 13], 17, 3));
-}
-
-#[test]
-fn what_is_written_is_not_longer_than_what_is_read() {
-    let mut snapshot = sample();
-    let room = written(&snapshot).len() as u64 - 100;
-    let left_out = fit_into(&mut snapshot, Limits { rows: MOST, interfaces: SOME, bytes: room }).unwrap().unwrap();
-    assert!(left_out.places > 0 && !snapshot.drops.is_empty());
-    // What is told by reason has room of its own.
-    read_up_to(&written(&snapshot)[..], room + 1000).unwrap();
-    let mut refused = sample();
-    refused.unavailable[0].cause = "é".repeat(5000);
-    assert_eq!(fit(&mut refused).unwrap(), None);
-    assert_eq!(read(&written(&refused)[..]).unwrap().unavailable[0].cause.len(), REASON);
-}
-
-#[test]
-fn texts_have_a_bound() {
-    for name in ["host", "kernel", "version", "reason", "symbol", "interface"] {
-        let text = String::from_utf8(written(&sample())).unwrap();
-        let (before, after) = text.split_once(&format!("\"{name}\":\"")).unwrap();
-        let long = format!("{before}\"{name}\":\"{}{after}", "x".repeat(5000));
-        let error = anyhow::Error::from(read(long.as_bytes()).unwrap_err());
-        assert!(format!("{error:#}").contains("a text is longer than "), "{name}: {error:#}");
-    }
-}
-
-#[test]
-fn files_that_are_not_there_are_told() {
-    let error = anyhow::Error::from(read_file("/no/such/file".as_ref()).unwrap_err());
-    assert_eq!(format!("{error:#}"), "cannot open /no/such/file: No such file or directory (os error 2)");
-}
-
-proptest! {
-    #[test]
-    fn rubbish_is_refused(mut bytes: Vec<u8>, is_compressed: bool) {
-        if is_compressed {
-            bytes.splice(0..0, [0x28, 0xb5, 0x2f, 0xfd]);
-        }
-        prop_assert!(read(&bytes[..]).is_err());
-        prop_assert!(read(&compressed(&bytes)[..]).is_err());
-    }
 }

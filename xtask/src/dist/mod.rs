@@ -19,6 +19,8 @@ use crate::support::process::{self, announce};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What is built: that of hosts, and that of their operator.
 const PROGRAMS: [&str; 2] = ["droptrace", "droptrace-fleet"];
+/// The packages of [`PROGRAMS`].
+const PACKAGES: [&str; 2] = ["tracer", "droptrace-fleet"];
 const SUMS: &str = "SHA256SUMS";
 
 /// Builds what is handed to others, into target/dist: static binaries that run on any distribution, manual pages,
@@ -51,9 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let folder = cargo::root().join("target/dist");
     empty(&folder)?;
     let target = binary::target()?;
-    for name in PROGRAMS {
+    for (package, name) in PACKAGES.into_iter().zip(PROGRAMS) {
         let program = folder.join(name);
-        install(&binary::build("tracer", name, &target)?, &program, EXECUTABLE)?;
+        install(&binary::build(package, name, &target)?, &program, EXECUTABLE)?;
         binary::check(&program)?;
     }
     let program = folder.join("droptrace");

@@ -1,3 +1,4 @@
+use droptrace_base::explain::Explanations;
 use proptest::prelude::*;
 
 use super::super::btf::tests::running_kernel;
@@ -201,4 +202,23 @@ proptest! {
         let reason = names.resolve(raw);
         prop_assert!(reason.value == Some(raw) && !reason.name.is_empty() && !reason.subsystem.is_empty());
     }
+}
+
+#[test]
+fn every_core_reason_of_the_running_kernel_is_explained() {
+    const NAME: &str = "every_core_reason_of_the_running_kernel_is_explained";
+    let Some(btf) = running_kernel(NAME) else { return };
+    let reasons = btf.enumerators("skb_drop_reason").into_iter().filter_map(|(name, _)| {
+        let name = name.strip_prefix("SKB_DROP_REASON_")?.to_owned();
+        (name != "MAX" && name != "SUBSYS_MASK").then_some(name)
+    });
+    let reasons: Vec<_> = reasons.collect();
+    if reasons.is_empty() {
+        crate::skipped(NAME, "its BTF has no such enum");
+        return;
+    }
+    let explanations = Explanations::built_in().unwrap();
+    let is_explained = |name: &String| explanations.get(name).is_some_and(|(_, found)| found.subsystem == "core");
+    let unexplained: Vec<_> = reasons.iter().filter(|name| !is_explained(name)).collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
 }

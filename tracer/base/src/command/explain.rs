@@ -1,0 +1,83 @@
+//! `droptrace explain`, and `droptrace-fleet explain`: what a drop reason means and what to do about it. Needs no rights and no kernel.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+
+use super::Format;
+use crate::explain::{self, Explanations};
+use crate::render::output::Output;
+
+/// Options of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// Name of the reason, as `stat` and `trace` show it [default: list all]
+    #[arg(value_name = "REASON")]
+    pub reason: Option<String>,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file instead of to stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Explains one reason, or lists all of them. Fails on a name that is not known, and offers those near it.
+pub fn explain(args: &ExplainArgs, program: &str) -> Result<()> {
+    let explanations =
+        Explanations::built_in().context("the built-in explanations cannot be read: a fault of droptrace")?;
+    let found = args
+        .reason
+        .as_deref()
+        .map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, asked, program)));
+    let found = found.transpose()?;
+    let mut output = Output::open(args.output.as_deref())?;
+    let width = output.size()().width;
+    match (args.format, found) {
+        (Format::Text, Some((name, explanation))) => explain::write_text(&mut output, name, explanation, width)?,
+        (Format::Json, Some((name, explanation))) => explain::write_json(&mut output, name, explanation)?,
+        (Format::Text, None) => explain::write_list(&mut output, &explanations, width)?,
+        (Format::Json, None) => explain::write_all_json(&mut output, &explanations)?,
+    }
+    output.flush()?;
+    Ok(())
+}
+
+fn unknown(explanations: &Explanations, asked: &str, program: &str) -> anyhow::Error {
+    let moving = explanations.moving(asked);
+    if !moving.is_empty() {
+        return anyhow!(
+            "{asked} is a counter of the kernel and no drop reason; reasons that move it: {}",
+            moving.join(", ")
+        );
+    }
+    match explanations.nearest(asked).as_slice() {
+        [] => anyhow!("no drop reason {asked:?} is known; `{program} explain` lists those that are"),
+        near => anyhow!("no drop reason {asked:?} is known; near it: {}", near.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_told_with_those_near_it() {
+        let explanations = Explanations::built_in().unwrap();
+        let near = unknown(&explanations, "socket_rcvbuf", "droptrace").to_string();
+        assert!(near.contains("\"socket_rcvbuf\"") && near.contains("near it: SOCKET_RCVBUFF"), "{near}");
+        let far = unknown(&explanations, "xyzzy", "droptrace").to_string();
+        assert!(far.ends_with("`droptrace explain` lists those that are"), "{far}");
+        for counter in ["snmp:UdpRcvbufErrors", "udprcvbuferrors"] {
+            let counter = unknown(&explanations, counter, "droptrace").to_string();
+            assert!(
+                counter.contains("is a counter of the kernel") && counter.contains(": SOCKET_RCVBUFF"),
+                "{counter}"
+            );
+        }
+    }
+}

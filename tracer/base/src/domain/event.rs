@@ -1,0 +1,295 @@
+//! The domain: what a drop is, where it happened, why, and who heard it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::domain::facts::Facts;
+
+/// A point in real time: nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(timestamp.0)
+    }
+}
+
+/// Who heard a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The eBPF program on `kfree_skb`.
+    Ebpf,
+    /// The kernel's drop monitor, over generic netlink.
+    NetDm,
+}
+
+impl Origin {
+    /// Both, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::Ebpf, Self::NetDm];
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+            Self::NetDm => "net_dm",
+        }
+    }
+
+    /// This one alone, as those that heard a drop.
+    pub const fn alone(self) -> &'static [Self] {
+        match self {
+            Self::Ebpf => &[Self::Ebpf],
+            Self::NetDm => &[Self::NetDm],
+        }
+    }
+}
+
+/// Subsystem of the reasons that are names of devlink traps.
+pub const HARDWARE: &str = "hardware";
+
+/// Subsystem of the reasons of XDP programs and redirects.
+pub const XDP: &str = "xdp";
+
+/// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reason {
+    /// The kernel's number, subsystem in the high 16 bits; none where a source told only a name that this kernel's
+    /// types do not have.
+    pub value: Option<u32>,
+    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name; [`HARDWARE`] of what
+    /// devices drop and [`XDP`] of what XDP drops, which are no reasons of the kernel's.
+    pub subsystem: Arc<str>,
+    /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
+    pub name: Arc<str>,
+}
+
+/// Where a packet was dropped: in the kernel's code, or in a device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// The tracepoint's `location`: the address that the freeing call returns to; 0 where it was not in the kernel's code.
+    pub address: u64,
+    /// None where the kernel hides its addresses or none fits.
+    pub symbol: Option<Symbol>,
+    /// Of a hardware drop, the group that its devlink trap belongs to, if it is told: the part of the device's pipeline.
+    pub trap_group: Option<Arc<str>>,
+}
+
+/// A symbol of the kernel and the distance from its start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Symbol {
+    /// The function's name.
+    pub name: Arc<str>,
+    /// Bytes from the function's start.
+    pub offset: u64,
+    /// The module; none for the kernel's own image.
+    pub module: Option<Arc<str>>,
+}
+
+/// What was freed: the tracepoint also shows things that are no packets of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A packet of a network.
+    #[default]
+    Packet,
+    /// A packet that a device dropped and its driver reported by a devlink trap.
+    Hardware,
+    /// A frame that an XDP program or a redirect dropped before it became a packet of the network stack.
+    Xdp,
+    /// A message between Unix sockets of this host.
+    Unix,
+    /// A netlink message of this host.
+    Netlink,
+    /// A copy that the kernel made of a packet that went on, such as one for a sniffer.
+    Copy,
+    /// An empty buffer without headers, such as the one with which the kernel tries out a device that comes up.
+    Empty,
+}
+
+impl Kind {
+    /// The name in JSON and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Packet => "packet",
+            Self::Hardware => "hardware",
+            Self::Xdp => "xdp",
+            Self::Unix => "unix",
+            Self::Netlink => "netlink",
+            Self::Copy => "copy",
+            Self::Empty => "empty",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        const ALL: [Kind; 7] =
+            [Kind::Packet, Kind::Hardware, Kind::Xdp, Kind::Unix, Kind::Netlink, Kind::Copy, Kind::Empty];
+        ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether the length is known: XDP's tracepoints do not tell that of the frame.
+    pub const fn has_length(self) -> bool {
+        !matches!(self, Self::Xdp)
+    }
+
+    /// Whether something of a network was lost.
+    pub const fn is_packet(self) -> bool {
+        matches!(self, Self::Packet | Self::Hardware | Self::Xdp)
+    }
+}
+
+/// What drops are told apart by, with names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// What was freed.
+    pub kind: Kind,
+    /// Why.
+    pub reason: Arc<Reason>,
+    /// Where in the kernel.
+    pub location: Arc<Location>,
+    /// `EtherType`; 0 when not set.
+    pub protocol: u16,
+    /// The interface's name at its first drop; none when the packet had no device.
+    pub interface: Option<Arc<str>>,
+    /// 0 when the packet had no device.
+    pub ifindex: u32,
+    /// Inode number of the network namespace; 0 when unknown. Numbers are used again as soon as a namespace is gone.
+    pub netns: u32,
+    /// Cookie of the network namespace (`net->net_cookie`), which is never used again within a boot; 0 when unknown and on
+    /// kernels without cookies (before 5.12).
+    pub netns_cookie: u64,
+    /// Name of the namespace under `/run/netns`, if it has one.
+    pub netns_name: Option<Arc<str>>,
+}
+
+impl Place {
+    /// Whether it is messages to listeners of netlink that are dropped here, and not packets of a network.
+    pub fn is_netlink_message(&self) -> bool {
+        self.kind == Kind::Netlink
+    }
+
+    /// As [`Place::kind`], also where only the function tells that a netlink message, or what a packet socket gets of a
+    /// packet, was to be delivered.
+    pub fn kind_of(kind: Kind, ifindex: u32, location: &Location) -> Kind {
+        match &location.symbol {
+            Some(symbol) if kind == Kind::Packet && ifindex == 0 && is_netlink_delivery(&symbol.name) => Kind::Netlink,
+            Some(symbol) if kind == Kind::Packet && is_packet_socket(&symbol.name) => Kind::Copy,
+            _ => kind,
+        }
+    }
+}
+
+/// Is this a function of the kernel that frees netlink messages which their receiver refused?
+///
+/// `netlink_attachskb` frees a unicast message when the receiver is full, and `netlink_broadcast_filtered` a multicast
+/// one; compilers put either into its caller, and `do_one_broadcast` out of line (`net/netlink/af_netlink.c`). Which
+/// receiver it was, the location does not tell.
+fn is_netlink_delivery(symbol: &str) -> bool {
+    // Compilers mark the parts and variants of a function: `do_one_broadcast.isra.0`.
+    let function = symbol.split('.').next().unwrap_or(symbol);
+    matches!(
+        function,
+        "netlink_attachskb"
+            | "netlink_unicast"
+            | "do_one_broadcast"
+            | "netlink_broadcast_deliver"
+            | "netlink_broadcast_filtered"
+            | "netlink_broadcast"
+    )
+}
+
+/// Is this a function of the kernel by which a packet socket gets a packet (`net/packet/af_packet.c`)? Only pointers lead to
+/// them, so that no compiler puts them elsewhere. Protocols have what they received as a clone then, or gave it back.
+fn is_packet_socket(symbol: &str) -> bool {
+    let function = symbol.split('.').next().unwrap_or(symbol);
+    matches!(function, "packet_rcv" | "tpacket_rcv" | "packet_rcv_spkt")
+}
+
+/// The reason's name; none on kernels whose tracepoint does not give a reason.
+pub fn reason_name(reason: &Reason) -> Option<&str> {
+    (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
+}
+
+/// Drops of one place, summed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropTotal {
+    /// Where and why.
+    pub place: Arc<Place>,
+    /// Drops.
+    pub packets: u64,
+    /// Bytes of them, counted from the MAC header where it is set; none where the source does not tell.
+    pub bytes: Option<u64>,
+    /// First drop seen.
+    pub first_seen: Timestamp,
+    /// Last drop seen.
+    pub last_seen: Timestamp,
+    /// Who heard them; nobody where the kernel's own counters tell.
+    pub seen_by: &'static [Origin],
+}
+
+impl DropTotal {
+    /// Adds other drops of the place.
+    pub fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes = self.bytes.zip(other.bytes).map(|(bytes, more)| bytes + more);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+}
+
+/// What the leading bytes of a packet start with, or would start with where there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketStart {
+    /// No header of the packet is set.
+    Nothing,
+    /// The MAC header.
+    Mac,
+    /// The network header, whose protocol [`Place::protocol`] tells.
+    Network,
+}
+
+/// One drop.
+#[derive(Clone, Copy, Debug)]
+pub struct DropEvent<'a> {
+    /// When.
+    pub timestamp: Timestamp,
+    /// Where and why.
+    pub place: &'a Arc<Place>,
+    /// Who heard it.
+    pub seen_by: &'a [Origin],
+    /// Length of the packet from the MAC header where it is set; 0 where the kind of the drop has no length
+    /// ([`Kind::has_length`]).
+    pub length: u32,
+    /// What `bytes` start with.
+    pub start: PacketStart,
+    /// Leading bytes of the packet.
+    pub bytes: &'a [u8],
+    /// What is known of it beyond its bytes.
+    pub facts: Facts,
+}
+
+impl DropEvent<'_> {
+    /// Whether the frame was sent to the device's own link address; none where either is unknown.
+    pub fn is_to_device(&self) -> Option<bool> {
+        let destination = self.bytes.first_chunk::<6>().filter(|_| self.start == PacketStart::Mac)?;
+        Some(self.facts.device_mac?.0 == *destination)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_of_functions_are_recognised() {
+        for symbol in ["netlink_attachskb", "netlink_broadcast_filtered", "do_one_broadcast.isra.0"] {
+            assert!(is_netlink_delivery(symbol), "{symbol}");
+        }
+        for symbol in ["udp_queue_rcv_one_skb", "netlink_dump", "netlink_unicast_kernel", ""] {
+            assert!(!is_netlink_delivery(symbol), "{symbol}");
+        }
+        for (symbol, is) in [("packet_rcv", true), ("tpacket_rcv.cold", true), ("packet_rcv_fanout", false)] {
+            assert_eq!(is_packet_socket(symbol), is, "{symbol}");
+        }
+    }
+}

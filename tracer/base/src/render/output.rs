@@ -1,0 +1,400 @@
+//! Where results go: stdout, or a file.
+
+mod opened;
+mod writer;
+
+use std::cell::RefCell;
+use std::env;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Size;
+use crate::files::Identity;
+use opened::Opened;
+pub use opened::end_flag;
+use writer::Writer;
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless the environment forbids it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The width of text that goes to no terminal.
+const DEFAULT_WIDTH: usize = 100;
+/// The size of a terminal that does not tell its own.
+const DEFAULT_TERMINAL: (usize, usize) = (80, 24);
+const BUFFER: usize = 64 * 1024;
+
+/// Why results cannot go where they should.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The file cannot be created or opened for writing.
+    #[error("cannot write to {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// It is a file that is read, too, or that something else is written to.
+    #[error("{} and {} are one file: writing would destroy it", path.display(), other.display())]
+    Occupied {
+        /// Where results should go.
+        path: PathBuf,
+        /// The other name of it.
+        other: PathBuf,
+    },
+    /// Writing failed, as on a full disk. What was written before may be there in part.
+    #[error("writing to {target} failed")]
+    Write {
+        /// `stdout`, or the file.
+        target: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The reader of the pipe has gone: a normal end, not a failure.
+    #[error("the reader of {target} has gone")]
+    ReaderGone {
+        /// `stdout`, or the file.
+        target: String,
+    },
+}
+
+/// Whether a run ended because nobody reads its results any more.
+pub fn reader_gone(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let carried = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let error = carried.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
+        matches!(error, Some(OutputError::ReaderGone { .. }))
+    })
+}
+
+/// What is open for writing, as it was before.
+struct Target {
+    /// None for stdout.
+    path: Option<PathBuf>,
+    file: File,
+    identity: Identity,
+    is_regular: bool,
+}
+
+impl Target {
+    fn open(path: Option<&Path>) -> Result<Self, OutputError> {
+        let path = path.filter(|path| path.as_os_str() != "-").map(Path::to_owned);
+        let file = match &path {
+            Some(path) => File::options().write(true).create(true).truncate(false).open(path),
+            None => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+        };
+        let open = |file: File| Ok((file.metadata()?.is_file(), Identity::of(&file)?, file));
+        match file.and_then(open) {
+            Ok((is_regular, identity, file)) => Ok(Self { path, file, identity, is_regular }),
+            Err(source) => Err(OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source }),
+        }
+    }
+
+    fn name(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("stdout"))
+    }
+
+    /// Whether what is written to both would be one.
+    fn mixes_with(&self, other: &Self) -> bool {
+        let is_sink = !self.is_regular && self.path.as_deref() == Some(Path::new("/dev/null"));
+        self.identity == other.identity && !is_sink
+    }
+
+    /// Whether writing destroys what is read.
+    fn destroys(&self, input: Identity) -> bool {
+        self.is_regular && self.identity == input
+    }
+
+    fn occupied(&self, other: &Path) -> OutputError {
+        OutputError::Occupied { path: self.name().to_owned(), other: other.to_owned() }
+    }
+
+    fn into_output(self) -> Result<Output, OutputError> {
+        let Self { path, file, is_regular, .. } = self;
+        // What goes to stdout is appended where the shell says so.
+        let is_replaced = is_regular && path.is_some();
+        Output::new(file, path.clone(), is_replaced)
+            .map_err(|source| OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source })
+    }
+}
+
+/// A buffered writer to stdout or a file. Its errors are [`OutputError`]s within [`io::Error`]s of the system's kind;
+/// what is in the buffer when it is dropped may be lost, so flush it.
+///
+/// Clones write to the same place, so that who gave one away can still [`Output::finish`] it.
+#[derive(Clone, Debug)]
+pub struct Output {
+    writer: Rc<RefCell<Writer>>,
+    file: Arc<File>,
+    target: Option<PathBuf>,
+    is_terminal: bool,
+}
+
+impl Output {
+    /// Opens the file at once, so that a bad path is known before anything has started; its old content goes with the
+    /// first byte that is written. No path, or `-`: stdout.
+    pub fn open(path: Option<&Path>) -> Result<Self, OutputError> {
+        Target::open(path)?.into_output()
+    }
+
+    /// As [`Output::open`], for results and for a page, unless one is the other or one of what is read.
+    pub fn open_apart<'a>(
+        path: Option<&Path>,
+        page: Option<&Path>,
+        inputs: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<(Self, Option<Self>), OutputError> {
+        let output = Target::open(path)?;
+        let page = page.map(|page| Target::open(Some(page))).transpose()?;
+        if let Some(page) = page.as_ref().filter(|page| page.mixes_with(&output)) {
+            return Err(page.occupied(output.name()));
+        }
+        for input in inputs {
+            let Some(found) = Identity::of_input(input) else { continue };
+            if let Some(target) = [Some(&output), page.as_ref()].into_iter().flatten().find(|to| to.destroys(found)) {
+                return Err(target.occupied(input));
+            }
+        }
+        Ok((output.into_output()?, page.map(Target::into_output).transpose()?))
+    }
+
+    /// Of a file that is open, for tests.
+    #[cfg(feature = "testing")]
+    pub fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {
+        Self::new(file, target, false)
+    }
+
+    fn new(file: File, target: Option<PathBuf>, is_replaced: bool) -> io::Result<Self> {
+        let (is_terminal, file) = (file.is_terminal(), Arc::new(file));
+        let opened = Opened::new(&file, is_replaced);
+        let writer = Rc::new(RefCell::new(Writer::new(BUFFER, opened, target.as_deref())?));
+        Ok(Self { writer, file, target, is_terminal })
+    }
+
+    /// Hands all of it to the system, and ends what is compressed. Nothing may be written afterwards.
+    pub fn finish(&self) -> io::Result<()> {
+        self.writer.borrow_mut().finish().map_err(|error| self.explain(error))
+    }
+
+    /// A second handle on where results go.
+    pub fn handle(&self) -> io::Result<OwnedFd> {
+        self.file.as_fd().try_clone_to_owned()
+    }
+
+    /// Somebody is looking at it.
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Tells, each time it is asked, how much room there is: `COLUMNS` if set, the terminal's size, or 100 columns and
+    /// no end of rows.
+    pub fn size(&self) -> Box<dyn Fn() -> Size> {
+        let terminal = self.is_terminal.then(|| Arc::clone(&self.file));
+        Box::new(move || {
+            let terminal = terminal.as_ref().map(|file| {
+                let told = rustix::termios::tcgetwinsize(file).ok();
+                told.map_or((0, 0), |size| (size.ws_col.into(), size.ws_row.into()))
+            });
+            size(env::var_os("COLUMNS").as_deref(), terminal)
+        })
+    }
+
+    /// Whether to use colours.
+    pub fn wants_color(&self, choice: ColorChoice) -> bool {
+        color(choice, self.is_terminal, env::var_os("NO_COLOR").as_deref())
+    }
+
+    fn explain(&self, source: io::Error) -> io::Error {
+        let kind = source.kind();
+        let target = self.target.as_ref().map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
+        let explained = match kind {
+            io::ErrorKind::Interrupted => return source,
+            io::ErrorKind::BrokenPipe => OutputError::ReaderGone { target },
+            _ => OutputError::Write { target, source },
+        };
+        io::Error::new(kind, explained)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.borrow_mut().write(bytes).map_err(|error| self.explain(error))
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.borrow_mut().write_all(bytes).map_err(|error| self.explain(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.borrow_mut().flush().map_err(|error| self.explain(error))
+    }
+}
+
+/// `terminal` is its columns and rows, 0 where it does not tell.
+fn size(columns: Option<&OsStr>, terminal: Option<(usize, usize)>) -> Size {
+    let columns = columns.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).filter(|&columns| columns > 0);
+    let or = |told, default| if told == 0 { default } else { told };
+    let terminal = terminal.map(|(width, height)| (or(width, DEFAULT_TERMINAL.0), or(height, DEFAULT_TERMINAL.1)));
+    Size {
+        width: columns.or(terminal.map(|terminal| terminal.0)).unwrap_or(DEFAULT_WIDTH),
+        height: terminal.map(|terminal| terminal.1),
+    }
+}
+
+/// `NO_COLOR` counts when it is not empty (<https://no-color.org>).
+fn color(choice: ColorChoice, is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => is_terminal && no_color.is_none_or(OsStr::is_empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn device_full() -> Output {
+        Output::open(Some(Path::new("/dev/full"))).unwrap()
+    }
+
+    #[test]
+    fn an_unwritable_path_fails_at_once() {
+        let error = Output::open(Some(Path::new("/nowhere/at/all"))).unwrap_err();
+        let text = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(text, "cannot write to /nowhere/at/all: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file() {
+        let mut output = device_full();
+        output.write_all(b"small enough for the buffer").unwrap();
+        let error = output.flush().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let error = anyhow::Error::from(error);
+        assert_eq!(format!("{error:#}"), "writing to /dev/full failed: No space left on device (os error 28)");
+        assert!(!reader_gone(&error));
+    }
+
+    #[test]
+    fn more_than_the_buffer_fails_without_a_flush() {
+        assert_eq!(device_full().write_all(&vec![0; BUFFER + 1]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_told_apart() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut output = Output::from_file(File::from(std::os::fd::OwnedFd::from(writer)), None).unwrap();
+        output.write_all(b"to nobody").unwrap();
+        let error = output.flush().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        let error = anyhow::Error::from(error).context("showing drops");
+        assert!(reader_gone(&error), "{error:#}");
+        let other = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(!reader_gone(&other.into()), "another pipe's end is a failure");
+    }
+
+    #[test]
+    fn old_content_goes_with_the_first_result() {
+        let path = env::temp_dir().join(format!("droptrace-output-{}", std::process::id()));
+        fs::write(&path, "what was there before").unwrap();
+        drop(Output::open(Some(&path)).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"what was there before", "a run that failed");
+        let mut output = Output::open(Some(&path)).unwrap();
+        assert!(!output.is_terminal() && !output.wants_color(ColorChoice::Auto));
+        output.write_all(b"new").unwrap();
+        output.flush().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        output.write_all(b" and more").unwrap();
+        drop(output);
+        assert_eq!(fs::read(&path).unwrap(), b"new and more");
+        Output::open(Some(&path)).unwrap().finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"", "a run without results");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_failed_run_leaves_a_compressed_file_as_it_was() {
+        let path = env::temp_dir().join(format!("droptrace-output-{}-failed.zst", std::process::id()));
+        fs::write(&path, "what was there before").unwrap();
+        drop(Output::open(Some(&path)).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"what was there before");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_name_in_zst_is_compressed_and_whole_even_without_an_end() {
+        for finish in [true, false] {
+            let path = env::temp_dir().join(format!("droptrace-output-{}-{finish}.zst", std::process::id()));
+            let mut output = Output::open(Some(&path)).unwrap();
+            output.write_all(&[b'a'; 10_000]).unwrap();
+            output.flush().unwrap();
+            let flushed = fs::read(&path).unwrap();
+            let mut so_far = vec![0; 10_000];
+            zstd::stream::read::Decoder::new(&flushed[..]).unwrap().read_exact(&mut so_far).unwrap();
+            if finish {
+                output.finish().unwrap();
+                output.finish().unwrap();
+            }
+            drop(output);
+            let whole = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            assert!(whole.len() < 1_000);
+            assert_eq!(zstd::decode_all(&whole[..]).unwrap(), [b'a'; 10_000]);
+        }
+    }
+
+    #[test]
+    fn the_end_of_what_is_compressed_can_fail_too() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut output = Output::from_file(full, Some("drops.zst".into())).unwrap();
+        output.write_all(b"small enough for the buffer").unwrap();
+        let error = anyhow::Error::from(output.finish().unwrap_err());
+        assert_eq!(format!("{error:#}"), "writing to drops.zst failed: No space left on device (os error 28)");
+    }
+
+    #[test]
+    fn sizes() {
+        let columns = |text| Some(OsStr::new(text));
+        let cases = [
+            (None, None, (100, None)),
+            (columns("140"), None, (140, None)),
+            (columns("junk"), None, (100, None)),
+            (columns("0"), None, (100, None)),
+            (None, Some((120, 40)), (120, Some(40))),
+            (columns("140"), Some((120, 40)), (140, Some(40))),
+            (None, Some((0, 0)), (80, Some(24))),
+        ];
+        for (columns, terminal, (width, height)) in cases {
+            assert_eq!(size(columns, terminal), Size { width, height }, "{columns:?} {terminal:?}");
+        }
+    }
+
+    #[test]
+    fn colors() {
+        let no_color = Some(OsStr::new("1"));
+        assert!(color(ColorChoice::Auto, true, None));
+        assert!(color(ColorChoice::Auto, true, Some(OsStr::new(""))));
+        assert!(!color(ColorChoice::Auto, true, no_color));
+        assert!(!color(ColorChoice::Auto, false, None));
+        assert!(color(ColorChoice::Always, false, no_color));
+        assert!(!color(ColorChoice::Never, true, None));
+    }
+}

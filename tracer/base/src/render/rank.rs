@@ -1,0 +1,116 @@
+//! The order of rows, and how fast each grows.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+
+use crate::domain::event::{DropTotal, Place, Reason};
+use crate::domain::report::StatReport;
+
+/// What rows are ordered by. Ties fall to the packets, then to the place, so that the order is always the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sort {
+    /// Most packets first
+    #[default]
+    Packets,
+    /// Most bytes first
+    Bytes,
+    /// Most packets a second first
+    Rate,
+    /// Name of the reason, core reasons first
+    Reason,
+    /// Name of the kernel's function, rows without one last
+    Symbol,
+    /// Latest drop first
+    Last,
+}
+
+/// A row in its order.
+#[derive(Clone, Copy, Debug)]
+pub struct Rank<'r> {
+    /// The row.
+    pub total: &'r DropTotal,
+    /// Packets a second over the time that [`Ranking::rank`] tells.
+    pub rate: f64,
+}
+
+/// Orders the rows of one report after another, and remembers the last one for the rates.
+#[derive(Debug, Default)]
+pub struct Ranking {
+    sort: Sort,
+    packets: HashMap<Identity, u64, RandomState>,
+    duration: Duration,
+}
+
+/// What makes a place one place, whatever names it has by now.
+type Identity = (u64, Option<u32>, Option<Arc<str>>, (u64, u32), u32, u16);
+
+fn identity(place: &Place) -> Identity {
+    let Reason { value, name, .. } = &*place.reason;
+    // The name may get better with time: it counts only where there is no number.
+    let name = if value.is_none() { Some(Arc::clone(name)) } else { None };
+    (place.location.address, *value, name, (place.netns_cookie, place.netns), place.ifindex, place.protocol)
+}
+
+impl Ranking {
+    /// The first report's rates are those of the whole run.
+    pub fn new(sort: Sort) -> Self {
+        Self { sort, ..Self::default() }
+    }
+
+    /// The rows of packets in order, and the time that the rates are over: since the last report, but for the first and for the
+    /// final one, whose rates are over the whole run.
+    pub fn rank<'r>(&mut self, report: &'r StatReport) -> (Vec<Rank<'r>>, Duration) {
+        let since = if report.is_final { Duration::ZERO } else { self.duration };
+        let span = report.duration.saturating_sub(since);
+        let mut ranks: Vec<_> = report
+            .drops
+            .iter()
+            .filter(|total| total.place.kind.is_packet())
+            .map(|total| {
+                let before = self.packets.get(&identity(&total.place)).filter(|_| !since.is_zero());
+                let grown = total.packets.saturating_sub(before.copied().unwrap_or_default());
+                Rank { total, rate: per_second(grown, span) }
+            })
+            .collect();
+        ranks.sort_unstable_by(|a, b| compare(self.sort, a, b));
+        self.packets.clear();
+        self.packets.extend(report.drops.iter().map(|total| (identity(&total.place), total.packets)));
+        self.duration = report.duration;
+        (ranks, span)
+    }
+}
+
+/// Packets a second; 0 over no time.
+#[expect(clippy::cast_precision_loss, reason = "a rate is no count: 53 bits are plenty")]
+pub fn per_second(packets: u64, span: Duration) -> f64 {
+    if span.is_zero() { 0.0 } else { packets as f64 / span.as_secs_f64() }
+}
+
+fn compare(sort: Sort, a: &Rank<'_>, b: &Rank<'_>) -> Ordering {
+    let (left, right) = (a.total, b.total);
+    let wanted = match sort {
+        Sort::Packets => Ordering::Equal,
+        Sort::Bytes => right.bytes.cmp(&left.bytes),
+        Sort::Rate => b.rate.total_cmp(&a.rate),
+        Sort::Reason => by_reason(&left.place).cmp(&by_reason(&right.place)),
+        Sort::Symbol => by_symbol(&left.place).cmp(&by_symbol(&right.place)),
+        Sort::Last => right.last_seen.cmp(&left.last_seen),
+    };
+    wanted
+        .then_with(|| right.packets.cmp(&left.packets))
+        .then_with(|| identity(&left.place).cmp(&identity(&right.place)))
+}
+
+fn by_reason(place: &Place) -> impl Ord {
+    let reason = &place.reason;
+    (&*reason.subsystem != "core", &reason.subsystem, &reason.name)
+}
+
+fn by_symbol(place: &Place) -> impl Ord {
+    let symbol = place.location.symbol.as_ref();
+    (Reverse(symbol.is_some()), symbol.map(|symbol| (&symbol.name, symbol.offset)))
+}

@@ -1,0 +1,123 @@
+//! Makes findings: who is named, in which words.
+
+use droptrace_base::explain::Usual;
+use droptrace_base::render::number::Grouped;
+
+use super::view::{Cause, View};
+use crate::finding::{Figure, Finding, Kind, NamedHost, Severity, Subject};
+use crate::model::HostId;
+
+/// A finding that is being made.
+pub(super) struct Draft(Finding);
+
+impl Draft {
+    pub(super) fn new(kind: Kind, severity: Severity, title: String) -> Self {
+        Self(Finding {
+            severity,
+            kind,
+            title,
+            reason: None,
+            subsystem: None,
+            symbol: None,
+            group: None,
+            hosts: Subject::default(),
+            evidence: Vec::new(),
+            meaning: String::new(),
+            next: Vec::new(),
+        })
+    }
+
+    /// What it is about, with what is known of it.
+    pub(super) fn cause(mut self, view: &View<'_>, cause: Cause<'_>) -> Self {
+        self.0.reason = cause.reason.map(str::to_owned);
+        self.0.subsystem = cause.subsystem.map(str::to_owned);
+        if let Some((_, explanation)) = view.explain(cause) {
+            self.0.meaning =
+                format!("{} Usual: {}. {}", explanation.meaning, explanation.usual.name(), explanation.because);
+            self.0.next.clone_from(&explanation.next);
+        }
+        self
+    }
+
+    pub(super) fn symbol(mut self, symbol: Option<&str>) -> Self {
+        self.0.symbol = symbol.map(str::to_owned);
+        self
+    }
+
+    pub(super) fn group(mut self, group: String) -> Self {
+        self.0.group = (!group.is_empty()).then_some(group);
+        self
+    }
+
+    /// The hosts with their figures, which are none or finite: the greatest first.
+    pub(super) fn hosts(
+        mut self,
+        view: &View<'_>,
+        hosts: impl IntoIterator<Item = (HostId, Option<f64>)>,
+        unit: &'static str,
+    ) -> Self {
+        let name = |(id, value)| (view.host(id).name.as_str(), value);
+        self.0.hosts = subject(hosts.into_iter().map(name), unit, view.options.named);
+        self
+    }
+
+    pub(super) fn named(mut self, subject: Subject) -> Self {
+        self.0.hosts = subject;
+        self
+    }
+
+    pub(super) fn evidence(mut self, what: &'static str, value: f64, unit: &'static str) -> Self {
+        self.0.evidence.push(Figure { what, value, unit });
+        self
+    }
+
+    /// What the kind of finding means, before what the reason means.
+    pub(super) fn means(mut self, meaning: &str) -> Self {
+        let reason = std::mem::take(&mut self.0.meaning);
+        self.0.meaning = if reason.is_empty() { meaning.to_owned() } else { format!("{meaning} {reason}") };
+        self
+    }
+
+    /// What to do, before what the reason asks for.
+    pub(super) fn next(mut self, backends: &[&str]) -> Self {
+        self.0.next.splice(0..0, backends.iter().map(|&backend| backend.to_owned()));
+        self
+    }
+
+    pub(super) fn done(self) -> Finding {
+        self.0
+    }
+}
+
+/// The greatest first, then by name.
+pub(super) fn subject<'n>(
+    hosts: impl Iterator<Item = (&'n str, Option<f64>)>,
+    unit: &'static str,
+    named: usize,
+) -> Subject {
+    let mut hosts: Vec<_> = hosts.collect();
+    let order = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
+    hosts.sort_by(|one, other| order(other.1).total_cmp(&order(one.1)).then_with(|| one.0.cmp(other.0)));
+    let count = hosts.len();
+    let named = hosts.into_iter().take(named);
+    Subject { count, named: named.map(|(name, value)| NamedHost { name: name.to_owned(), value, unit }).collect() }
+}
+
+/// `1 host`, `2 hosts`.
+pub(super) fn hosts(count: usize) -> String {
+    if count == 1 { "1 host".into() } else { format!("{} hosts", Grouped(count as u64)) }
+}
+
+/// How much it matters that there is something of this reason.
+pub(super) fn severity(view: &View<'_>, cause: Cause<'_>) -> Severity {
+    match view.explain(cause).map(|(_, explanation)| explanation.usual) {
+        Some(Usual::Often) => Severity::Notice,
+        _ => Severity::Warning,
+    }
+}
+
+/// A number of things as a figure.
+#[expect(clippy::cast_precision_loss, reason = "hosts and places of a fleet")]
+pub(super) fn figure(count: usize) -> f64 {
+    count as f64
+}

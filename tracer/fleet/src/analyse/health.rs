@@ -1,0 +1,30 @@
+//! Reasons that no healthy host shows.
+
+use std::collections::HashSet;
+
+use droptrace_base::explain::Usual;
+
+use super::build::{Draft, hosts};
+use super::view::{Cause, View, total};
+use crate::finding::{Finding, Kind, Severity};
+
+/// Those that are not told of as news.
+pub(super) fn unhealthy(view: &View<'_>, told: &HashSet<Cause<'_>>) -> Vec<Finding> {
+    let is_a_fault = |cause: Cause<'_>| view.explain(cause).is_some_and(|(_, it)| it.usual == Usual::Never);
+    let rows = view
+        .causes
+        .iter()
+        .filter(|(cause, row)| total(row) >= view.options.min_packets && !told.contains(*cause) && is_a_fault(**cause));
+    let finding = |(&cause, row): (&Cause<'_>, &Vec<_>)| {
+        // What was there before as well is known to whoever has a baseline.
+        let severity = if view.fleet.baseline.is_some() { Severity::Notice } else { Severity::Warning };
+        let title = format!("{} on {}: no healthy host shows it", cause.name(), hosts(row.len()));
+        let rates = row.iter().map(|&(id, packets)| (id, view.rate(id, packets)));
+        Draft::new(Kind::Unhealthy, severity, title)
+            .cause(view, cause)
+            .hosts(view, rates, "packets/s")
+            .evidence("dropped", total(row), "packets")
+            .done()
+    };
+    rows.map(finding).collect()
+}

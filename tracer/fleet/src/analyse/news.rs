@@ -1,0 +1,182 @@
+//! What is new since the baseline, or far more.
+
+use std::collections::{BTreeMap, HashSet};
+
+use droptrace_base::explain::Usual;
+
+use super::build::{Draft, figure, hosts, severity};
+use super::outlier::Found;
+use super::view::{ByHost, Cause, View, by_cause, sums, total};
+use crate::finding::{Finding, Kind, Severity};
+use crate::model::{Fleet, HostId, Place};
+
+/// So many drops were to be expected in the baseline, had it been as now; that none came is then no chance
+/// (1 in 22,000).
+const EXPECTED: f64 = 10.0;
+
+/// What has been compared with the baseline.
+pub(super) struct News<'f> {
+    pub(super) findings: Vec<Finding>,
+    /// Causes with a finding.
+    pub(super) told: HashSet<Cause<'f>>,
+}
+
+/// Compares; nothing without a baseline that tells reasons.
+pub(super) fn news<'f>(view: &View<'f>, found: &Found<'f>) -> News<'f> {
+    let mut news = News { findings: Vec::new(), told: HashSet::new() };
+    let Some(comparison) = view.fleet.baseline.as_deref().and_then(|baseline| Comparison::new(view, baseline)) else {
+        return news;
+    };
+    let reasons = view.causes.iter().filter(|(cause, _)| cause.reason.is_some());
+    for (&cause, row) in reasons {
+        let before = comparison.before.get(&cause).copied().unwrap_or_default();
+        let none = HashSet::new();
+        let finding = if before == 0.0 {
+            comparison.new_reason(cause, row)
+        } else {
+            comparison.grown(cause, row, before, found.get(&cause).unwrap_or(&none))
+        };
+        if let Some(finding) = finding {
+            news.told.insert(cause);
+            news.findings.push(finding);
+        }
+    }
+    news.findings.extend(comparison.new_places());
+    news
+}
+
+struct Comparison<'v, 'f> {
+    view: &'v View<'f>,
+    baseline: &'f Fleet,
+    /// Drops in the baseline.
+    before: BTreeMap<Cause<'f>, f64>,
+    /// Time of all hosts together.
+    seconds: f64,
+    seconds_before: f64,
+}
+
+impl<'v, 'f> Comparison<'v, 'f> {
+    fn new(view: &'v View<'f>, baseline: &'f Fleet) -> Option<Self> {
+        let causes = by_cause(baseline);
+        let ids = |with_reason: bool| -> HashSet<HostId> {
+            let rows = causes.iter().filter(|(cause, _)| cause.reason.is_some() == with_reason);
+            rows.flat_map(|(_, row)| row.iter().map(|entry| entry.0)).collect()
+        };
+        let (tell, do_not) = (ids(true), ids(false));
+        // A host that dropped nothing tells as much as any; one whose source knows no reasons tells nothing here.
+        let counts = |id: HostId| tell.contains(&id) || !do_not.contains(&id);
+        let seconds_before = seconds(baseline, counts);
+        let before = causes.into_iter().map(|(cause, row)| (cause, total(&row))).collect();
+        let it = Self { view, baseline, before, seconds: seconds(view.fleet, |_| true), seconds_before };
+        (it.seconds > 0.0 && it.seconds_before > 0.0).then_some(it)
+    }
+
+    /// Enough drops, and too many to have been missed in the baseline.
+    fn is_new(&self, packets: f64) -> bool {
+        packets >= self.view.options.min_packets && packets / self.seconds * self.seconds_before >= EXPECTED
+    }
+
+    fn new_reason(&self, cause: Cause<'f>, row: &ByHost) -> Option<Finding> {
+        let (view, packets) = (self.view, total(row));
+        if !self.is_new(packets) {
+            return None;
+        }
+        let is_a_fault = view.explain(cause).is_some_and(|(_, it)| it.usual == Usual::Never);
+        let severity = if is_a_fault { Severity::Critical } else { severity(view, cause) };
+        let title = format!("{} is new: on {}", cause.name(), hosts(row.len()));
+        let draft = Draft::new(Kind::NewReason, severity, title).cause(view, cause);
+        Some(self.evidence(draft.symbol(self.foremost(cause)), row, self.seconds, 0.0).done())
+    }
+
+    /// Hosts that stand out by themselves are told of elsewhere: here it is the others that count.
+    fn grown(&self, cause: Cause<'f>, row: &ByHost, before: f64, without: &HashSet<HostId>) -> Option<Finding> {
+        let view = self.view;
+        let row: ByHost = row.iter().filter(|entry| !without.contains(&entry.0)).copied().collect();
+        let packets = total(&row);
+        let seconds = seconds(view.fleet, |id| !without.contains(&id));
+        let rate = packets / seconds;
+        // As many as chance may have left out.
+        let at_most = (before + 3.0 * before.sqrt()) / self.seconds_before;
+        let has_grown = packets >= view.options.min_packets && rate >= view.options.growth * at_most;
+        has_grown.then(|| {
+            let times = rate / (before / self.seconds_before);
+            let title = format!("{} is {times:.0} times the baseline's, on {}", cause.name(), hosts(row.len()));
+            let draft = Draft::new(Kind::Grown, severity(view, cause), title).cause(view, cause);
+            self.evidence(draft.symbol(self.foremost(cause)), &row, seconds, before).done()
+        })
+    }
+
+    /// `seconds` is the time of the hosts that are looked at.
+    fn evidence(&self, draft: Draft, row: &ByHost, seconds: f64, before: f64) -> Draft {
+        let packets = total(row);
+        let rates = row.iter().map(|&(id, packets)| (id, self.view.rate(id, packets)));
+        draft
+            .hosts(self.view, rates, "packets/s")
+            .evidence("dropped", packets, "packets")
+            .evidence("dropped in the baseline", before, "packets")
+            .evidence("rate of all hosts together, each host's second", packets / seconds, "packets/s")
+            .evidence("the same in the baseline", before / self.seconds_before, "packets/s")
+            .evidence("hosts of the fleet", figure(self.view.fleet.hosts().len()), "hosts")
+    }
+
+    /// The function with most of these drops.
+    fn foremost(&self, cause: Cause<'f>) -> Option<&'f str> {
+        let places = sums(self.view.fleet, |place| (Cause::of(place) == cause).then_some(place.symbol?));
+        let most = places.iter().max_by(|one, other| total(one.1).total_cmp(&total(other.1)));
+        most.map(|(symbol, _)| *symbol)
+    }
+
+    /// One finding for each reason that has new places.
+    fn new_places(&self) -> Vec<Finding> {
+        let known: HashSet<_> = sums(self.baseline, Site::of).into_keys().collect();
+        let knows_places: HashSet<_> = known.iter().map(|site| site.cause).collect();
+        let mut new: BTreeMap<Cause<'f>, Vec<(Site<'f>, ByHost)>> = BTreeMap::new();
+        for (site, row) in sums(self.view.fleet, Site::of) {
+            if knows_places.contains(&site.cause) && !known.contains(&site) && self.is_new(total(&row)) {
+                new.entry(site.cause).or_default().push((site, row));
+            }
+        }
+        new.into_iter().filter_map(|(cause, sites)| self.new_place(cause, &sites)).collect()
+    }
+
+    fn new_place(&self, cause: Cause<'f>, sites: &[(Site<'f>, ByHost)]) -> Option<Finding> {
+        let (foremost, row) = sites.iter().max_by(|one, other| total(&one.1).total_cmp(&total(&other.1)))?;
+        let place = foremost.symbol.or(foremost.trap_group).unwrap_or("an unknown drop site");
+        let more = if sites.len() > 1 { format!(" and at {} more", sites.len() - 1) } else { String::new() };
+        let title = format!("{} at {place}{more} is new: on {}", cause.name(), hosts(row.len()));
+        let draft =
+            Draft::new(Kind::NewPlace, Severity::Notice, title).cause(self.view, cause).symbol(foremost.symbol).means(
+                "The reason is known, this drop site is not: new traffic, a new kernel, or a function of another name.",
+            );
+        let draft = draft.evidence("new places", figure(sites.len()), "places");
+        Some(self.evidence(draft, row, self.seconds, 0.0).done())
+    }
+}
+
+/// A place in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Site<'f> {
+    cause: Cause<'f>,
+    symbol: Option<&'f str>,
+    module: Option<&'f str>,
+    trap_group: Option<&'f str>,
+}
+
+impl<'f> Site<'f> {
+    fn of(place: Place<'f>) -> Option<Self> {
+        let Place { symbol, module, trap_group, .. } = place;
+        let is_known = symbol.is_some() || trap_group.is_some();
+        is_known.then(|| Self { cause: Cause::of(place), symbol: symbol.map(plain), module, trap_group })
+    }
+}
+
+/// Without what compilers append (`.constprop.0`, `.isra.0`, `.cold`), which differs between builds.
+fn plain(symbol: &str) -> &str {
+    symbol.split_once('.').map_or(symbol, |(name, _)| if name.is_empty() { symbol } else { name })
+}
+
+fn seconds(fleet: &Fleet, counts: impl Fn(HostId) -> bool) -> f64 {
+    let hosts = fleet.ids().zip(fleet.hosts());
+    let seconds = hosts.filter(|(id, _)| counts(*id)).map(|(_, host)| host.seconds);
+    seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0).sum()
+}

@@ -1,0 +1,305 @@
+#![expect(clippy::float_cmp, reason = "whole numbers")]
+
+use droptrace_base::domain::event::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::finding::{Kind, Severity};
+use crate::model::{Burst, HostId, Place, PlaceId, Silence};
+
+const REASON: &str = "SOCKET_RCVBUFF";
+
+fn core(reason: &'static str) -> Place<'static> {
+    Place { reason: Some(reason), subsystem: Some("core"), symbol: Some("udp_rcv"), ..Place::default() }
+}
+
+/// Hosts that drop alike for one reason, in an hour.
+fn fleet(hosts: usize) -> Fleet {
+    let mut fleet = Fleet::default();
+    for number in 0..hosts {
+        let id = fleet.host(&format!("h{number:03}"));
+        fleet.host_mut(id).seconds = 3600.0;
+        fleet.host_mut(id).kernel = Some("6.12.1".into());
+        add(&mut fleet, number, core(REASON), 1_000.0 + 10.0 * f64::from(u32::try_from(number % 10).unwrap()));
+    }
+    fleet
+}
+
+fn add(fleet: &mut Fleet, host: usize, place: Place<'_>, packets: f64) -> (HostId, PlaceId) {
+    let (host, place) = (fleet.host(&format!("h{host:03}")), fleet.place(place));
+    assert!(fleet.add(host, place, packets));
+    (host, place)
+}
+
+fn findings(fleet: &Fleet) -> Vec<Finding> {
+    analyse(fleet, &Options::default())
+}
+
+/// The only finding.
+fn one(fleet: &Fleet) -> Finding {
+    let mut findings = findings(fleet);
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    findings.remove(0)
+}
+
+fn names(finding: &Finding) -> Vec<&str> {
+    finding.hosts.named.iter().map(|host| host.name.as_str()).collect()
+}
+
+fn figure(finding: &Finding, what: &str) -> f64 {
+    finding.evidence.iter().find(|figure| figure.what == what).unwrap().value
+}
+
+#[test]
+fn hosts_alike_are_no_finding() {
+    assert_eq!(findings(&fleet(50)), []);
+    assert_eq!(findings(&Fleet::default()), []);
+}
+
+#[test]
+fn a_host_that_drops_far_more_stands_out() {
+    let mut fleet = fleet(50);
+    add(&mut fleet, 7, core(REASON), 1e6);
+    let finding = one(&fleet);
+    assert_eq!((finding.kind, names(&finding)), (Kind::Outlier, vec!["h007"]));
+    assert_eq!(finding.title, "1 host drops far more for SOCKET_RCVBUFF than others with kernel=6.12.1");
+    assert!((figure(&finding, "most") - 1_001_070.0 / 3600.0).abs() < 1e-9);
+    assert!(figure(&finding, "distance from the median") > 6.0);
+    assert!(finding.meaning.contains("Usual:") && !finding.next.is_empty());
+}
+
+#[test]
+fn groups_that_are_too_small_are_compared_with_all() {
+    let mut fleet = fleet(50);
+    let alone = fleet.host("h007");
+    fleet.host_mut(alone).kernel = Some("6.99.0".into());
+    assert_eq!(findings(&fleet), []);
+    add(&mut fleet, 7, core(REASON), 1e6);
+    let finding = one(&fleet);
+    assert_eq!((names(&finding), finding.group.as_deref()), (vec!["h007"], None));
+}
+
+#[test]
+fn few_hosts_of_a_reason_are_not_compared_but_their_sums_are() {
+    let mut fleet = fleet(50);
+    for host in 0..4 {
+        add(&mut fleet, host, core("NO_SOCKET"), 200.0);
+    }
+    assert_eq!(findings(&fleet), []);
+    add(&mut fleet, 3, core("NO_SOCKET"), 1e6);
+    let finding = one(&fleet);
+    assert_eq!((names(&finding), finding.reason.as_deref()), (vec!["h003"], Some("NO_SOCKET")));
+    assert!(finding.title.ends_with("mostly for NO_SOCKET"), "{}", finding.title);
+}
+
+#[test]
+fn classes_of_interfaces_are_compared_apart_if_wanted() {
+    let mut fleet = fleet(50);
+    let at = |class| Place { class: Some(class), ..core("NO_SOCKET") };
+    for host in 0..50 {
+        add(&mut fleet, host, at("physical"), 1e6);
+        add(&mut fleet, host, at("bridge"), 100.0);
+    }
+    add(&mut fleet, 9, at("bridge"), 1e5);
+    assert_eq!(findings(&fleet), []);
+    let by_class = Options { by: vec![By::Class], ..Options::default() };
+    let findings = analyse(&fleet, &by_class);
+    assert_eq!(findings[0].title, "1 host drops far more for NO_SOCKET at bridge interfaces than others");
+    assert_eq!((findings.len(), names(&findings[0])), (1, vec!["h009"]));
+}
+
+#[test]
+fn a_kernel_whose_hosts_all_drop_more_is_one_finding() {
+    let mut fleet = fleet(60);
+    for host in 0..15 {
+        let (id, _) = add(&mut fleet, host, core(REASON), 20_000.0);
+        fleet.host_mut(id).kernel = Some("6.18.5".into());
+    }
+    let finding = one(&fleet);
+    assert_eq!((finding.kind, finding.hosts.count), (Kind::Group, 15));
+    assert_eq!(finding.group.as_deref(), Some("kernel=6.18.5"));
+    assert!(finding.title.starts_with("hosts with kernel=6.18.5 drop 20 times as much for SOCKET_RCVBUFF"));
+}
+
+#[test]
+fn what_the_baseline_does_not_have_is_new() {
+    let mut now = fleet(50);
+    now.baseline = Some(Box::new(fleet(50)));
+    add(&mut now, 3, core("TCP_CSUM"), 99.0);
+    assert_eq!(findings(&now), [], "too few");
+    add(&mut now, 4, core("TCP_CSUM"), 1.0);
+    let finding = one(&now);
+    assert_eq!((finding.kind, finding.severity), (Kind::NewReason, Severity::Critical));
+    assert_eq!((finding.title.as_str(), names(&finding)), ("TCP_CSUM is new: on 2 hosts", vec!["h003", "h004"]));
+    // A baseline of a moment would not have had it either.
+    let mut short = fleet(50);
+    for host in 0..50 {
+        let id = short.host(&format!("h{host:03}"));
+        short.host_mut(id).seconds = 10.0;
+    }
+    now.baseline = Some(Box::new(short));
+    assert!(findings(&now).iter().all(|finding| finding.kind != Kind::NewReason));
+}
+
+#[test]
+fn places_are_new_whatever_the_compiler_appends() {
+    let mut now = fleet(50);
+    now.baseline = Some(Box::new(fleet(50)));
+    add(&mut now, 3, Place { symbol: Some("udp_rcv.constprop.0"), ..core(REASON) }, 500.0);
+    assert_eq!(findings(&now), []);
+    add(&mut now, 3, Place { symbol: Some("udp_unicast_rcv"), ..core(REASON) }, 500.0);
+    add(&mut now, 5, Place { symbol: Some("udp_other"), ..core(REASON) }, 200.0);
+    let finding = one(&now);
+    assert_eq!(finding.title, "SOCKET_RCVBUFF at udp_unicast_rcv and at 1 more is new: on 1 host");
+    assert_eq!((finding.kind, figure(&finding, "new places")), (Kind::NewPlace, 2.0));
+}
+
+#[test]
+fn far_more_than_in_the_baseline_is_told_and_a_single_host_is_not_the_fleet() {
+    let mut now = fleet(50);
+    let mut before = fleet(50);
+    for host in 0..50 {
+        add(&mut now, host, core("NO_SOCKET"), 5_000.0);
+        add(&mut before, host, core("NO_SOCKET"), 100.0);
+    }
+    // Alone it would make the fleet's sum grow.
+    add(&mut now, 7, core(REASON), 1e6);
+    now.baseline = Some(Box::new(before));
+    let findings = findings(&now);
+    let told: Vec<_> = findings.iter().map(|finding| (finding.kind, finding.reason.as_deref().unwrap())).collect();
+    assert_eq!(told, [(Kind::Outlier, REASON), (Kind::Grown, "NO_SOCKET")]);
+    assert_eq!(findings[1].title, "NO_SOCKET is 50 times the baseline's, on 50 hosts");
+}
+
+#[test]
+fn hosts_of_the_baseline_that_tell_nothing_are_silent() {
+    let mut now = fleet(50);
+    now.baseline = Some(Box::new(fleet(52)));
+    let id = now.host("h003");
+    now.host_mut(id).silence = Some(Silence { seconds: Some(600.0), why: "its target is down".into() });
+    let finding = one(&now);
+    assert_eq!((finding.kind, finding.severity), (Kind::Silent, Severity::Warning));
+    assert_eq!(names(&finding), ["h003", "h050", "h051"]);
+    assert_eq!(figure(&finding, "known"), 52.0);
+    now.baseline = Some(Box::new(fleet(60)));
+    assert_eq!(one(&now).severity, Severity::Critical);
+}
+
+#[test]
+fn ledgers() {
+    let mut fleet = fleet(50);
+    for (host, lost) in [(3, Some(500.0)), (4, Some(7.0)), (5, None)] {
+        let id = fleet.host(&format!("h{host:03}"));
+        fleet.host_mut(id).lost = lost.map(Into::into);
+        fleet.host_mut(id).backend = Some("net_dm/summary".into());
+    }
+    let id = fleet.host("h009");
+    fleet.host_mut(id).unbalanced = 1;
+    let findings = findings(&fleet);
+    let told: Vec<_> = findings.iter().map(|finding| (finding.kind, names(finding))).collect();
+    let unknown = (Kind::LossUnknown, vec!["h005"]);
+    assert_eq!(told, [(Kind::Loss, vec!["h003", "h004"]), (Kind::Unbalanced, vec!["h009"]), unknown]);
+    assert_eq!(figure(&findings[0], "lost"), 507.0);
+}
+
+#[test]
+fn storms_are_high_above_the_mean() {
+    let mut fleet = fleet(50);
+    let (host, place) = add(&mut fleet, 7, core(REASON), 10_000.0);
+    let burst = Burst { host, place, rate: 2_000.0, seconds: 10.0, at: Some(Timestamp(5_000_000_000)) };
+    fleet.bursts = vec![Burst { rate: 900.0, ..burst }];
+    assert_eq!(findings(&fleet), []);
+    fleet.bursts.push(burst);
+    let finding = one(&fleet);
+    assert_eq!((finding.kind, names(&finding)), (Kind::Storm, vec!["h007"]));
+    assert_eq!((figure(&finding, "highest rate"), figure(&finding, "began")), (2_000.0, 5.0));
+    // As much all the time is no storm.
+    add(&mut fleet, 7, core(REASON), 2_000.0 * 3600.0);
+    assert!(findings(&fleet).iter().all(|finding| finding.kind != Kind::Storm));
+}
+
+#[test]
+fn reasons_that_no_healthy_host_shows() {
+    let mut now = fleet(50);
+    add(&mut now, 3, core("TCP_CSUM"), 150.0);
+    let finding = one(&now);
+    assert_eq!((finding.kind, finding.severity), (Kind::Unhealthy, Severity::Warning));
+    let mut before = fleet(50);
+    add(&mut before, 3, core("TCP_CSUM"), 120.0);
+    now.baseline = Some(Box::new(before));
+    assert_eq!(one(&now).severity, Severity::Notice);
+}
+
+#[test]
+fn only_so_many_hosts_are_named() {
+    let mut fleet = fleet(100);
+    for host in 0..9 {
+        add(&mut fleet, host, core(REASON), 1e6 + f64::from(u32::try_from(host).unwrap()));
+    }
+    let finding = one(&fleet);
+    assert_eq!((finding.hosts.count, names(&finding)), (9, vec!["h008", "h007", "h006", "h005", "h004"]));
+}
+
+/// Anything that a fleet may be filled with.
+#[derive(Clone, Debug)]
+struct Entry {
+    host: usize,
+    reason: Option<usize>,
+    packets: f64,
+}
+
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let packets = prop_oneof![(0_u32..2_000_000).prop_map(f64::from), Just(f64::NAN), Just(1e308), Just(-1.0)];
+    let entry = (0_usize..30, prop::option::of(0_usize..4), packets);
+    prop::collection::vec(entry.prop_map(|(host, reason, packets)| Entry { host, reason, packets }), 0..150)
+}
+
+fn filled(entries: &[Entry], seconds: f64) -> Fleet {
+    const REASONS: [&str; 4] = [REASON, "NO_SOCKET", "TCP_CSUM", "no such reason"];
+    let mut fleet = Fleet::default();
+    for entry in entries {
+        let host = fleet.host(&format!("h{}", entry.host));
+        fleet.host_mut(host).seconds = seconds;
+        fleet.host_mut(host).kernel = Some(format!("6.{}", entry.host % 2));
+        fleet.host_mut(host).lost = (entry.host != 1).then_some(u64::from(entry.host == 2).into());
+        let reason = entry.reason.map(|reason| REASONS[reason]);
+        let place = fleet.place(Place { reason, subsystem: reason.and(Some("core")), ..Place::default() });
+        fleet.add(host, place, entry.packets);
+        fleet.bursts.push(Burst { host, place, rate: entry.packets, seconds: 1.0, at: None });
+    }
+    fleet
+}
+
+proptest! {
+    #[test]
+    fn nothing_depends_on_the_order(
+        (now, shuffled) in entries().prop_flat_map(|entries| (Just(entries.clone()), Just(entries).prop_shuffle())),
+        before in entries(),
+    ) {
+        // Sums of whole numbers are the same in any order.
+        let whole = |entries: &[Entry]| -> Vec<_> {
+            entries.iter().filter(|entry| entry.packets < 1e7).cloned().collect()
+        };
+        let of = |entries: &[Entry]| {
+            let mut fleet = filled(&whole(entries), 60.0);
+            fleet.baseline = Some(Box::new(filled(&whole(&before), 60.0)));
+            findings(&fleet)
+        };
+        prop_assert_eq!(of(&now), of(&shuffled));
+    }
+
+    #[test]
+    fn whatever_a_fleet_is_filled_with(
+        now in entries(),
+        before in entries(),
+        seconds in prop_oneof![Just(0.0), Just(f64::NAN), Just(f64::INFINITY), Just(-5.0), Just(1e-300), 1.0..1e6_f64],
+    ) {
+        let mut fleet = filled(&now, seconds);
+        fleet.baseline = Some(Box::new(filled(&before, seconds)));
+        for finding in findings(&fleet) {
+            prop_assert!(!finding.title.is_empty() && !finding.meaning.contains("  "));
+            prop_assert!(finding.hosts.count >= finding.hosts.named.len() && finding.hosts.named.len() <= 5);
+            prop_assert!(finding.evidence.iter().all(|figure| !figure.value.is_nan()), "{finding:?}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A fleet as analysis looks at it: sums by reason and host, and who is compared with whom.
+
+use std::collections::BTreeMap;
+
+use droptrace_base::explain::{Explanation, Explanations};
+
+use super::{By, Options};
+use crate::model::{Fleet, Host, HostId, Place, PlaceId};
+use crate::number::Amount;
+
+/// Why packets were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Cause<'f> {
+    pub(crate) reason: Option<&'f str>,
+    pub(crate) subsystem: Option<&'f str>,
+    /// Messages to a netlink listener.
+    pub(crate) netlink: bool,
+    /// Beyond an exporter's bound on series.
+    pub(crate) other: bool,
+}
+
+impl<'f> Cause<'f> {
+    pub(crate) fn of(place: Place<'f>) -> Self {
+        let Place { reason, subsystem, netlink, other, .. } = place;
+        Self { reason, subsystem, netlink, other }
+    }
+
+    /// What is known of it.
+    pub(crate) fn explanation(self, known: &Explanations) -> Option<(&str, &Explanation)> {
+        let found = known.get(self.reason?)?;
+        self.subsystem.is_none_or(|subsystem| subsystem == found.1.subsystem).then_some(found)
+    }
+
+    /// As text shows it.
+    pub(crate) fn name(self) -> String {
+        let name = match (self.reason, self.subsystem) {
+            _ if self.other => return "drops without a series of their own".into(),
+            (None, _) => "drops without a reason".into(),
+            (Some(reason), None | Some("core")) => reason.to_owned(),
+            (Some(reason), Some(subsystem)) => format!("{subsystem}:{reason}"),
+        };
+        if self.netlink { format!("{name} of netlink messages") } else { name }
+    }
+}
+
+/// Drops by host, each host once, by id.
+pub(crate) type ByHost = Vec<(HostId, f64)>;
+
+/// Drops by host and some key of the place; places without one are left out.
+pub(crate) fn sums<'f, K: Ord + Clone>(fleet: &'f Fleet, key: impl Fn(Place<'f>) -> Option<K>) -> BTreeMap<K, ByHost> {
+    let keys: Vec<_> = fleet.places().map(key).collect();
+    let mut known: Vec<_> = keys.iter().flatten().cloned().collect();
+    known.sort_unstable();
+    known.dedup();
+    let slots: Vec<_> = keys.iter().map(|key| known.binary_search(key.as_ref()?).ok()).collect();
+    let mut rows: Vec<ByHost> = vec![Vec::new(); known.len()];
+    for count in fleet.counts() {
+        let PlaceId(place) = count.place;
+        let Some(slot) = slots[place as usize] else { continue };
+        match rows[slot].last_mut() {
+            Some((host, packets)) if *host == count.host => *packets += count.packets.float(),
+            _ => rows[slot].push((count.host, count.packets.float())),
+        }
+    }
+    for row in &mut rows {
+        coalesce(row);
+    }
+    known.into_iter().zip(rows).filter(|(_, row)| !row.is_empty()).collect()
+}
+
+/// Drops by host and reason.
+pub(crate) fn by_cause(fleet: &Fleet) -> BTreeMap<Cause<'_>, ByHost> {
+    sums(fleet, |place| Some(Cause::of(place)))
+}
+
+/// Drops by reason, exactly.
+pub(crate) fn amounts(fleet: &Fleet) -> BTreeMap<Cause<'_>, Amount> {
+    let mut places = vec![Amount::default(); fleet.places().count()];
+    for count in fleet.counts() {
+        let PlaceId(place) = count.place;
+        places[place as usize] += count.packets;
+    }
+    let mut causes = BTreeMap::<_, Amount>::new();
+    for (place, packets) in fleet.places().zip(places) {
+        *causes.entry(Cause::of(place)).or_default() += packets;
+    }
+    causes
+}
+
+/// Drops of each host, without netlink's messages.
+pub(crate) fn per_host(causes: &BTreeMap<Cause<'_>, ByHost>) -> BTreeMap<HostId, f64> {
+    let mut sums = BTreeMap::new();
+    for (_, row) in causes.iter().filter(|(cause, _)| !cause.netlink) {
+        for &(host, packets) in row {
+            *sums.entry(host).or_default() += packets;
+        }
+    }
+    sums
+}
+
+/// Brings together what came apart.
+fn coalesce(row: &mut ByHost) {
+    if row.is_sorted_by(|one, other| one.0 < other.0) {
+        return;
+    }
+    row.sort_by_key(|&(host, _)| host);
+    row.dedup_by(|next, kept| {
+        let is_same = next.0 == kept.0;
+        if is_same {
+            kept.1 += next.1;
+        }
+        is_same
+    });
+}
+
+/// The sum of all hosts.
+pub(crate) fn total(row: &[(HostId, f64)]) -> f64 {
+    row.iter().map(|&(_, packets)| packets).sum()
+}
+
+/// What all parts of the analysis look at.
+pub(super) struct View<'f> {
+    pub(super) fleet: &'f Fleet,
+    pub(super) options: &'f Options,
+    pub(super) explanations: Option<Explanations>,
+    pub(super) causes: BTreeMap<Cause<'f>, ByHost>,
+}
+
+impl<'f> View<'f> {
+    pub(super) fn new(fleet: &'f Fleet, options: &'f Options) -> Self {
+        // The built-in text is tested; without it nothing is explained.
+        let explanations = Explanations::built_in().ok();
+        Self { fleet, options, explanations, causes: by_cause(fleet) }
+    }
+
+    pub(super) fn host(&self, id: HostId) -> &'f Host {
+        &self.fleet.hosts()[id.0 as usize]
+    }
+
+    /// Drops a second; none of a host whose time is not known.
+    pub(super) fn rate(&self, id: HostId, packets: f64) -> Option<f64> {
+        let rate = packets / self.host(id).seconds;
+        (rate.is_finite() && rate > 0.0).then_some(rate)
+    }
+
+    /// What is known of a reason.
+    pub(super) fn explain(&self, cause: Cause<'_>) -> Option<(&str, &Explanation)> {
+        cause.explanation(self.explanations.as_ref()?)
+    }
+
+    /// The group of a host, in words; empty where all are one group.
+    pub(super) fn group(&self, id: HostId) -> String {
+        let host = self.host(id);
+        let parts = self.options.by.iter().filter_map(|by| by.group(host));
+        parts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl By {
+    /// What the host shares with its group; none of a dimension that is none of hosts.
+    pub(crate) fn group(&self, host: &Host) -> Option<String> {
+        let value = match self {
+            Self::Class => return None,
+            Self::Kernel => host.kernel.as_deref(),
+            Self::Backend => host.backend.as_deref(),
+            Self::Label(label) => host.labels.get(label).map(String::as_str),
+        };
+        Some(format!("{}={}", self.name(), value.unwrap_or("-")))
+    }
+}

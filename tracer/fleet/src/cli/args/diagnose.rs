@@ -1,0 +1,126 @@
+//! What is typed for `diagnose`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use droptrace_base::render::units;
+
+use super::ShowArgs;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  droptrace-fleet diagnose --prometheus http://prometheus:9090
+  droptrace-fleet diagnose --prometheus https://mimir/prometheus --header 'X-Scope-OrgID: net' --range 6h
+  droptrace-fleet diagnose --prometheus http://thanos:9090 --match 'cluster=\"a\"' --by rack --html fleet.html
+  droptrace-fleet diagnose --prometheus http://prometheus:9090 --at 2026-11-24T03:00:00Z
+
+The engine must scrape `droptrace agent` on the hosts, or have it push; any that answers Prometheus' \
+/api/v1/query will do. It adds up; what comes over is by host and place. Counts are exact, across restarts of \
+agents too, as far as the engine knows them. Hosts are called as the label instance calls them; any label of \
+droptrace_host_info may stand for --by.
+
+--http-config names a file (TOML), with what is needed of:
+  basic_auth = { username = \"me\", password_file = \"secret\" }     or password = \"…\"
+  authorization = { credentials_file = \"token\" }                 or credentials = \"…\"; type = \"Bearer\"
+  tls_config = { ca_file = \"ca.pem\" }                            instead of the system's certificates
+  headers = { X-Scope-OrgID = \"net\" }
+
+Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
+
+/// Options of `diagnose`.
+#[derive(Args, Clone, Debug)]
+pub struct DiagnoseArgs {
+    /// Address of the engine, with the path that it is under
+    #[arg(long, value_name = "URL")]
+    pub prometheus: String,
+
+    /// How long a time to look at, such as 1h or 30m; whole seconds
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "1h")]
+    pub range: Duration,
+
+    /// How long a time before shows what is usual; 0 for none
+    #[arg(long, value_name = "TIME", value_parser = span_or_none, default_value = "1d")]
+    pub baseline: Duration,
+
+    /// When the time to look at ends, as 2026-11-24T03:00:00Z or Unix seconds, instead of now
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub at: Option<f64>,
+
+    /// Only agents whose series match, as cluster="a"; may be given more than once
+    #[arg(long = "match", value_name = "LABEL=\"VALUE\"")]
+    pub matchers: Vec<String>,
+
+    /// Labels that together identify an agent
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', default_value = "job,instance")]
+    pub identity: Vec<String>,
+
+    /// File of how to be let in: passwords, tokens, certificates, headers (see below)
+    #[arg(long, value_name = "FILE")]
+    pub http_config: Option<PathBuf>,
+
+    /// Header of each request, as 'X-Scope-OrgID: net'; may be given more than once
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+
+    /// How long to wait for the answer to one query
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "1m")]
+    pub timeout: Duration,
+
+    /// Bytes of one answer that are read at most, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = units::number::<u64>(1..=1 << 20))]
+    #[arg(hide_short_help = true)]
+    pub max_answer: u64,
+
+    /// Say more on stderr; -vv has the queries
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What all commands have that show a fleet.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// Engines keep no more than a few years.
+const LONGEST: Duration = Duration::from_hours(24 * 366 * 10);
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span = units::duration(text)?;
+    if span.subsec_nanos() != 0 {
+        return Err("whole seconds only, such as 1h or 90s".into());
+    }
+    if span > LONGEST { Err("ten years at most".into()) } else { Ok(span) }
+}
+
+fn span_or_none(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { span(text) }
+}
+
+fn moment(text: &str) -> Result<f64, String> {
+    let by_calendar = || {
+        let time = humantime::parse_rfc3339_weak(text).ok()?;
+        Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
+    };
+    let seconds = text.parse().ok().or_else(by_calendar).filter(|seconds| (0.0..1e11).contains(seconds));
+    seconds.ok_or_else(|| "not a time: write it as 2026-11-24T03:00:00Z (UTC) or as Unix seconds".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(span_or_none("0"), Ok(Duration::ZERO));
+        for text in ["500ms", "0s", "11y", "1", "x"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+        assert_eq!(moment("2026-11-24T03:00:00Z"), Ok(1_795_489_200.0));
+        assert_eq!(moment("2026-11-24 03:00:00"), Ok(1_795_489_200.0));
+        assert_eq!(moment("1795489200.5"), Ok(1_795_489_200.5));
+        for text in ["yesterday", "-1", "NaN", "inf", "1e12", ""] {
+            assert!(moment(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What is typed of how a fleet is looked at and shown.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use droptrace_base::command::Format;
+use droptrace_base::render::output::ColorChoice;
+
+use crate::analyse::{By, Options};
+
+/// Stands for no group at all.
+const NOTHING: &str = "nothing";
+
+/// How a fleet is looked at and shown.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Write the results to this file, replacing its content, instead of to stdout;
+    /// compressed if its name ends in .zst
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Also write them to this file as a page with plots, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
+    pub color: ColorChoice,
+
+    /// Rows of what is dropped most in text, 0 for all
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+
+    /// Compare hosts with those that have the same: kernel, class (of interface), backend (capture backend), a label such as
+    /// driver, version, build or folder, or nothing; may be given more than once
+    #[arg(long, value_name = "WHAT", default_value = "kernel", value_parser = group)]
+    pub by: Vec<String>,
+
+    /// A host stands out that is so many robust standard deviations above the median
+    #[arg(long, value_name = "N", default_value_t = Options::default().deviations, value_parser = above_zero)]
+    pub deviations: f64,
+
+    /// Drops are far more that are so many times the baseline's
+    #[arg(long, value_name = "TIMES", default_value_t = Options::default().growth, value_parser = above_zero)]
+    pub growth: f64,
+
+    /// Fewer drops than this are no finding
+    #[arg(long, value_name = "N", default_value_t = Options::default().min_packets, value_parser = above_zero)]
+    pub min_packets: f64,
+
+    /// Fewer hosts than this cannot be compared with one another
+    #[arg(long, value_name = "N", default_value_t = Options::default().min_hosts, value_parser = hosts)]
+    pub min_hosts: usize,
+
+    /// Fewer drops a second than this are no storm
+    #[arg(long, value_name = "RATE", default_value_t = Options::default().storm_rate, value_parser = above_zero)]
+    pub storm_rate: f64,
+
+    /// Name so many hosts in each finding; the rest are counted
+    #[arg(long, value_name = "N", default_value_t = Options::default().named)]
+    pub named: usize,
+}
+
+impl ShowArgs {
+    /// How to look at it.
+    pub fn options(&self) -> Options {
+        let by = self.by.iter().map(String::as_str).filter(|name| *name != NOTHING);
+        Options {
+            by: by.map(By::from).collect(),
+            min_packets: self.min_packets,
+            min_hosts: self.min_hosts,
+            deviations: self.deviations,
+            growth: self.growth,
+            storm_rate: self.storm_rate,
+            named: self.named,
+        }
+    }
+}
+
+fn group(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("not a name: write kernel, class, backend, nothing or a label".into())
+    }
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "not a number above 0".into())
+}
+
+/// Of fewer than three, none stands out.
+fn hosts(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number >= 3).ok_or_else(|| "not a number from 3 on".into())
+}

@@ -1,0 +1,44 @@
+//! `droptrace-fleet diagnose`: the fleet as an engine tells it that scrapes its agents.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use droptrace_base::command::log_to_stderr;
+use droptrace_base::outside::{printable, say};
+
+use super::NAME;
+use super::args::DiagnoseArgs;
+use super::show::Show;
+use crate::prometheus::{Access, Engine, EngineError, Gathered, Limits, Question, Scope, gather};
+use crate::report::Input;
+
+/// Asks, looks, shows.
+pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
+    log_to_stderr(args.verbose, &[]);
+    tracing::info!("{NAME} {}", env!("CARGO_PKG_VERSION"));
+    let (engine, scope) = prepare(args)?;
+    // A bad path is known before the work.
+    let show = Show::open(&args.show, args.http_config.as_deref())?;
+    let question = Question {
+        at: args.at,
+        range: args.range,
+        baseline: args.baseline,
+        storm_rate: args.show.options().storm_rate,
+    };
+    let Gathered { fleet, notes, answers } = gather(&engine, &scope, &question)?;
+    for note in &notes {
+        // A line of its own each: the engine's words have no ends of lines.
+        say(NAME, printable(note));
+    }
+    show.fleet(&fleet, Input { read: answers, notes, ..Input::of("prometheus") })
+}
+
+fn prepare(args: &DiagnoseArgs) -> Result<(Engine, Scope), EngineError> {
+    let mut access = args.http_config.as_deref().map_or_else(|| Ok(Access::default()), Access::read)?;
+    for line in &args.header {
+        access.header(line)?;
+    }
+    let scope = Scope::new(&args.identity, &args.matchers)?;
+    let limits = Limits { time: args.timeout, bytes: args.max_answer << 20 };
+    Ok((Engine::new(&args.prometheus, &access, limits)?, scope))
+}

@@ -1,0 +1,54 @@
+//! `droptrace-fleet merge`: the fleet as snapshots tell it.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use droptrace_base::outside::{printable, say};
+
+use super::NAME;
+use super::args::MergeArgs;
+use super::progress::Progress;
+use super::show::Show;
+use crate::merge::{Files, Loaded, load};
+use crate::report::{Input, Refused};
+
+/// What cannot be read is told one by one up to so many; the results have them all.
+const TOLD: usize = 20;
+
+/// Reads, looks, shows.
+pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
+    // Found before anything is written, so that no result is among them.
+    let (snapshots, baseline) = (Files::find(&args.snapshots), Files::find(&args.baseline));
+    // A bad path is known before the work.
+    let show = Show::open(&args.show, snapshots.paths().chain(baseline.paths()))?;
+    let Loaded { mut fleet, mut input } = read(snapshots, args, "snapshots")?;
+    if !args.baseline.is_empty() {
+        let Loaded { fleet: baseline, input: of_baseline } = read(baseline, args, "snapshots of the baseline")?;
+        fleet.baseline = Some(Box::new(baseline));
+        let Input { read, refused, .. } = of_baseline;
+        (input.baseline_read, input.baseline_refused) = (read, refused);
+    }
+    show.fleet(&fleet, input)
+}
+
+fn read(files: Files, args: &MergeArgs, what: &str) -> Result<Loaded> {
+    let mut progress = Progress::new(what);
+    let loaded = load(files, args.show.options().storm_rate, &mut |read, all| progress.show(read, all));
+    drop(progress);
+    tell(&loaded.input.refused);
+    if loaded.input.read == 0 {
+        let Input { refused, passed_over, .. } = &loaded.input;
+        let (refused, names) = (refused.len(), "names of snapshots end in .json or .json.zst");
+        bail!("no {what} could be read: {refused} refused, {passed_over} other files passed over ({names})");
+    }
+    Ok(loaded)
+}
+
+fn tell(refused: &[Refused]) {
+    for Refused { file, why } in refused.iter().take(TOLD) {
+        say(NAME, format_args!("{}: {}", printable(file), printable(why)));
+    }
+    if refused.len() > TOLD {
+        say(NAME, format_args!("… and {} more that could not be read", refused.len() - TOLD));
+    }
+}

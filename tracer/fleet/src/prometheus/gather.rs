@@ -1,0 +1,351 @@
+//! What an engine knows of a fleet, for analysis.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use droptrace_base::domain::event::Timestamp;
+
+use super::agents::{AgentId, Agents};
+use super::client::Engine;
+use super::error::EngineError;
+use super::increase::Census;
+use super::promql::{Counter, NOW, Scope, Window};
+use super::series::Series;
+use crate::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place, Silence};
+
+const DROPS: &str = "droptrace_dropped_packets_total";
+pub(super) const FACTS: &str = "droptrace_host_info";
+const BUILD: &str = "droptrace_build_info";
+/// The label of [`FACTS`] that tells machines of one name apart.
+pub(super) const MACHINE: &str = "machine";
+const SOURCE: &str = "droptrace_backend_info";
+
+/// What is known of a place, in the order of [`place`].
+const PLACE: [&str; 6] = ["reason", "subsystem", "symbol", "module", "interface_class", "protocol"];
+
+/// Drops by place. The series of what expired rises by drops of long ago, which other series told.
+const PLACES: Counter<'_> = Counter { metric: DROPS, more: "reason!=\"expired\"", labels: &PLACE };
+
+/// An agent reads its totals every few seconds; one that has not for so long tells old figures.
+const OLD: Duration = Duration::from_mins(5);
+
+/// The shortest while whose drops are looked at for a storm, as long as engines usually need to hear of it twice.
+const SHORTEST_STORM: Duration = Duration::from_mins(1);
+
+/// So many whiles are looked at for storms, if they are not too short then.
+const WHILES: u32 = 60;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// The end of the time that is looked at, in seconds since the Unix epoch; none: now, by the engine's clock.
+    pub at: Option<f64>,
+    /// How long that time is; whole seconds.
+    pub range: Duration,
+    /// How long the time before it is, which tells what is usual; zero: it is not looked at.
+    pub baseline: Duration,
+    /// Drops a second that may be a storm.
+    pub storm_rate: f64,
+}
+
+/// What was told.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// What whoever reads of it should know, in sentences.
+    pub notes: Vec<String>,
+    /// Answers that it took.
+    pub answers: usize,
+}
+
+/// Asks all that there is to know.
+pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Gathered, EngineError> {
+    let end = question.at.map_or_else(|| now(engine), Ok)?;
+    let range = Window { end, length: question.range };
+    let baseline = range.before(question.baseline);
+    let mut agents = Agents::new(scope.identity(), Bounds::DEFAULT.hosts);
+    refuse_duplicates(engine, scope, &mut agents, end)?;
+    let mut take = |window| {
+        let census = Census::take(engine, scope, &mut agents, window)?;
+        agents.check().map_err(|source| full_of(engine, source))?;
+        Ok(census)
+    };
+    let recent = take(range)?;
+    let earlier = match question.baseline {
+        Duration::ZERO => None,
+        _ => Some(take(baseline)?),
+    };
+    if recent.seconds.is_empty() && earlier.as_ref().is_none_or(|census| census.seconds.is_empty()) {
+        let (url, matchers) = (engine.url().to_owned(), scope.matchers());
+        return Err(EngineError::Nobody { url, matchers, within: question.range + question.baseline });
+    }
+    let mut reader = Reader::new(engine, scope, agents);
+    reader.count(&recent, range)?;
+    reader.facts(range)?;
+    reader.storms(range, question.storm_rate)?;
+    reader.within_bounds()?;
+    reader.silence(range, &recent, earlier.as_ref(), question.baseline)?;
+    reader.within_bounds()?;
+    let Reader { agents, mut fleet, notes: of_one_machine, .. } = reader;
+    if let Some(earlier) = earlier {
+        let mut reader = Reader::new(engine, scope, agents);
+        reader.count(&earlier, baseline)?;
+        fleet.baseline = Some(Box::new(reader.fleet));
+    }
+    let warnings = engine.warnings();
+    let warnings = warnings.iter().map(|warning| format!("the engine warns: {warning}"));
+    let notes = warnings.chain(of_one_machine).collect();
+    Ok(Gathered { fleet, notes, answers: engine.answers() })
+}
+
+fn full_of(engine: &Engine, source: Full) -> EngineError {
+    EngineError::Full { url: engine.url().to_owned(), source }
+}
+
+/// The engine's own time: this host's may be another.
+fn now(engine: &Engine) -> Result<f64, EngineError> {
+    let mut now = f64::NAN;
+    engine.query(NOW, None, &mut |series| now = series.value())?;
+    Ok(now)
+}
+
+fn refuse_duplicates(engine: &Engine, scope: &Scope, agents: &mut Agents, at: f64) -> Result<(), EngineError> {
+    let mut first = None;
+    engine.query(&scope.duplicates(), Some(at), &mut |series| {
+        first.get_or_insert((agents.of(series), series.value()));
+    })?;
+    let Some((agent, series)) = first else { return Ok(()) };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of series")]
+    let series = series as u64;
+    Err(EngineError::Ambiguous { url: engine.url().to_owned(), agent: agents.values(agent).join("/"), series })
+}
+
+/// Fills a fleet.
+pub(super) struct Reader<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) scope: &'e Scope,
+    pub(super) agents: Agents,
+    /// The hosts of the fleet by agent.
+    pub(super) hosts: HashMap<AgentId, HostId>,
+    pub(super) fleet: Fleet,
+    pub(super) notes: Vec<String>,
+}
+
+impl<'e> Reader<'e> {
+    fn new(engine: &'e Engine, scope: &'e Scope, agents: Agents) -> Self {
+        Self { engine, scope, agents, hosts: HashMap::new(), fleet: Fleet::default(), notes: Vec::new() }
+    }
+
+    /// Hosts, for how long they tell, what they dropped and what they lost.
+    fn count(&mut self, census: &Census, window: Window) -> Result<(), EngineError> {
+        self.fleet.time = Some(timestamp(window.begin())..timestamp(window.end));
+        let mut heard: Vec<_> = census.seconds.iter().map(|(agent, seconds)| (*agent, *seconds)).collect();
+        heard.sort_unstable_by_key(|(agent, _)| *agent);
+        for (agent, seconds) in heard {
+            self.host(agent, |host| host.seconds = seconds);
+        }
+        self.within_bounds()?;
+        self.drops(census)?;
+        self.within_bounds()?;
+        self.losses(census, window)
+    }
+
+    /// One answer has a bound of its own, the fleet of all answers this one.
+    fn within_bounds(&self) -> Result<(), EngineError> {
+        let full = self.agents.check().and_then(|()| self.fleet.check(Bounds::DEFAULT));
+        full.map_err(|source| full_of(self.engine, source))
+    }
+
+    fn drops(&mut self, census: &Census) -> Result<(), EngineError> {
+        let Self { engine, scope, agents, hosts, fleet, .. } = self;
+        let mut told: HashMap<AgentId, f64> = HashMap::new();
+        census.growth(engine, scope, agents, &PLACES, &mut |agent, labels, packets| {
+            let Some(&host) = hosts.get(&agent) else { return };
+            // What expired is taken away where it was told; the whole has it.
+            if packets < 0.0 {
+                return;
+            }
+            let place = fleet.place(place(labels));
+            if fleet.add(host, place, packets) {
+                *told.entry(agent).or_default() += packets;
+            } else {
+                fleet.host_mut(host).unbalanced += 1;
+            }
+        })?;
+        // Whoever has series that expired and began anew cannot tell where all of it was dropped.
+        census.whole_growth(engine, scope, agents, DROPS, &mut |agent, packets| {
+            let Some(&host) = hosts.get(&agent) else { return };
+            let other = fleet.place(Place { other: true, ..Place::default() });
+            let rest = packets - told.get(&agent).copied().unwrap_or(0.0);
+            if !fleet.add(host, other, rest) {
+                fleet.host_mut(host).unbalanced += 1;
+            }
+        })
+    }
+
+    fn losses(&mut self, census: &Census, window: Window) -> Result<(), EngineError> {
+        let Self { engine, scope, agents, hosts, fleet, .. } = self;
+        let lost = Counter { metric: "droptrace_ledger_drops_total", more: "account=\"lost\"", labels: &[] };
+        census.growth(engine, scope, agents, &lost, &mut |agent, _, packets| {
+            if let Some(&host) = hosts.get(&agent) {
+                fleet.host_mut(host).lost = Some(packets.max(0.0).into());
+            }
+        })?;
+        engine.query(&scope.unknown_loss(window.length), Some(window.end), &mut |series| {
+            if let Some(&host) = hosts.get(&agents.of(series)) {
+                fleet.host_mut(host).lost = None;
+            }
+        })
+    }
+
+    /// What the hosts of the fleet tell of themselves.
+    fn facts(&mut self, window: Window) -> Result<(), EngineError> {
+        let (end, length) = (Some(window.end), window.length);
+        let Self { engine, scope, agents, hosts, fleet, .. } = self;
+        let mut each = |query: &str, tell: &mut dyn FnMut(&mut Host, &Series)| {
+            engine.query(query, end, &mut |series| {
+                if let Some(&host) = hosts.get(&agents.of(series)) {
+                    fleet.tell(host, |host| tell(host, series));
+                }
+            })
+        };
+        each(&scope.last(FACTS, length), &mut |host, series| {
+            let labels = series.labels().filter(|(name, _)| *name != "__name__");
+            // No two hosts have it in common.
+            let labels = labels.filter(|(name, _)| *name != MACHINE);
+            host.labels.extend(labels.map(|(name, value)| (called(name).to_owned(), value.to_owned())));
+            // Of an agent that told of itself in several ways, one may not tell it.
+            host.machine = known(series.label(MACHINE)).map(str::to_owned).or_else(|| host.machine.take());
+            host.kernel = known(series.label("kernel")).map(str::to_owned);
+        })?;
+        each(&scope.last(BUILD, length), &mut |host, series| {
+            host.labels.insert("version".to_owned(), series.label("version").to_owned());
+        })?;
+        each(&scope.last(SOURCE, length), &mut |host, series| {
+            host.backend = Some(format!("{}/{}", series.label("backend"), series.label("mode")));
+        })?;
+        each(&scope.unbalanced(), &mut |host, _| host.unbalanced += 1)?;
+        each(&scope.not_read(OLD), &mut |host, series| {
+            let why = "its agent answers, but has not read its totals since".to_owned();
+            host.silence = Some(Silence { seconds: Some(series.value()), why });
+        })
+    }
+
+    /// The highest rates, where they may be storms.
+    fn storms(&mut self, window: Window, least: f64) -> Result<(), EngineError> {
+        let shortest = SHORTEST_STORM.min(window.length);
+        let piece = Duration::from_secs((window.length / WHILES).max(shortest).as_secs());
+        let seconds = piece.as_secs_f64();
+        let query = self.scope.peaks(&PLACES, window.length, piece, least * seconds);
+        let Self { engine, agents, hosts, fleet, .. } = self;
+        engine.query(&query, Some(window.end), &mut |series| {
+            if let Some(&host) = hosts.get(&agents.of(series)) {
+                let place = fleet.place(place(&PLACE.map(|label| series.label(label))));
+                fleet.bursts.push(Burst { host, place, rate: series.value() / seconds, seconds, at: None });
+            }
+        })
+    }
+
+    pub(super) fn host(&mut self, agent: AgentId, tell: impl FnOnce(&mut Host)) {
+        let Self { agents, hosts, fleet, .. } = self;
+        let host = *hosts.entry(agent).or_insert_with(|| fleet.host(&agents.name(agent)));
+        tell(fleet.host_mut(host));
+    }
+}
+
+/// The place that values of [`PLACE`] name.
+fn place<'s>(values: &[&'s str]) -> Place<'s> {
+    let &[reason, subsystem, symbol, module, class, protocol] = values else { return Place::default() };
+    if values.iter().all(|value| *value == "other") {
+        return Place { other: true, ..Place::default() };
+    }
+    let netlink = protocol == "netlink";
+    Place {
+        reason: known(reason),
+        subsystem: known(subsystem),
+        symbol: known(symbol),
+        module: known(module),
+        trap_group: None,
+        protocol: known(protocol).filter(|_| !netlink),
+        class: known(class),
+        netlink,
+        other: false,
+    }
+}
+
+/// What a label of a host is called where hosts are grouped, as snapshots call it.
+fn called(label: &str) -> &str {
+    if label == "kernel_build_id" { "build_id" } else { label }
+}
+
+pub(super) fn known(value: &str) -> Option<&str> {
+    (!value.is_empty()).then_some(value)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 0 is 0, and beyond the end the end")]
+fn timestamp(seconds: f64) -> Timestamp {
+    Timestamp((seconds * 1e9) as u64)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::fake::{Fake, ok};
+    use super::super::{Access, Limits};
+    use super::*;
+
+    fn refused(fake: &Fake) -> String {
+        gathered(fake, Duration::from_hours(24)).unwrap_err().to_string()
+    }
+
+    pub(in super::super) fn gathered(fake: &Fake, baseline: Duration) -> Result<Gathered, EngineError> {
+        let limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
+        let engine = Engine::new(&fake.url(), &Access::default(), limits).unwrap();
+        let scope = Scope::new(&["job".to_owned(), "instance".to_owned()], &["a=\"b\"".to_owned()]).unwrap();
+        let range = Duration::from_hours(1);
+        gather(&engine, &scope, &Question { at: Some(1e9), range, baseline, storm_rate: 1.0 })
+    }
+
+    #[test]
+    fn nobody_is_no_empty_fleet() {
+        let told = refused(&Fake::new(|_| ok(&[])));
+        assert!(told.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{told}");
+    }
+
+    #[test]
+    fn what_no_place_tells_is_at_another() {
+        for (whole, other, unbalanced) in [(7.0, None, 0), (10.0, Some(3.0), 0), (6.0, None, 1)] {
+            let fake = Fake::new(move |request| {
+                const AGENT: [(&str, &str); 2] = [("job", "d"), ("instance", "h:1")];
+                let query = request.field("query").unwrap_or_default();
+                let reason = |reason| [AGENT[0], AGENT[1], ("reason", reason)];
+                if query.starts_with("((droptrace_start_time_seconds") {
+                    ok(&[(&AGENT, 5.0)])
+                } else if query.starts_with("sum by (job,instance,reason,") {
+                    ok(&[(&reason("A"), 7.0), (&reason("B"), -2.0)])
+                } else if query.starts_with("(sum by (job,instance) (droptrace_dropped_packets_total") {
+                    ok(&[(&AGENT, whole)])
+                } else {
+                    ok(&[])
+                }
+            });
+            let fleet = gathered(&fake, Duration::ZERO).unwrap().fleet;
+            let told = |count: &crate::model::Count| {
+                let place = fleet.resolve(count.place);
+                (place.reason.map(str::to_owned), place.other, count.packets.float())
+            };
+            let mut expected = vec![(Some("A".to_owned()), false, 7.0)];
+            expected.extend(other.map(|packets| (None, true, packets)));
+            assert_eq!(fleet.counts().iter().map(told).collect::<Vec<_>>(), expected);
+            assert_eq!(fleet.hosts()[0].unbalanced, unbalanced);
+        }
+    }
+
+    #[test]
+    fn an_agent_that_is_told_of_twice_is_not_counted_twice() {
+        let fake = Fake::new(|_| ok(&[(&[("job", "d"), ("instance", "h:1")], 2.0)]));
+        let told = refused(&fake);
+        assert!(told.contains("tells 2 times of the same agent, d/h:1") && told.contains("--identity"), "{told}");
+        assert_eq!(fake.requests().len(), 1);
+    }
+}
