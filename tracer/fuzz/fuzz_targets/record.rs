@@ -8,7 +8,7 @@ use tracer::backend::ebpf::Record;
 fuzz_target!(|bytes: &[u8]| {
     if let Some(record) = Record::parse(bytes) {
         assert!(record.bytes.len() <= bytes.len());
-        let _ = record.interface();
+        let _ = record.report.interface();
         let decoded = decode(record.report.start, record.report.header.key.protocol, record.bytes);
         let _ = (decoded.source(), decoded.destination(), decoded.transport());
     }
