@@ -172,7 +172,7 @@ impl Output {
     }
 
     /// Of a file that is open, for tests.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {
         Self::new(file, target, false)
     }
