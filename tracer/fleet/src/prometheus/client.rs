@@ -12,7 +12,7 @@ use ureq::{Agent, Body};
 
 use super::access::Access;
 use super::answer::{self, Answer};
-use super::error::EngineError;
+use super::error::{EngineError, is_of_tls};
 use super::series::Series;
 
 /// Bytes of an error's page that are looked at.
@@ -133,6 +133,7 @@ impl Engine {
         let url = self.url.clone();
         match error {
             ureq::Error::Timeout(_) => EngineError::Slow { url, after: self.limits.time },
+            source if is_of_tls(&source) => EngineError::Tls { url, source: Box::new(source) },
             source => EngineError::Unreachable { url, source: Box::new(source) },
         }
     }

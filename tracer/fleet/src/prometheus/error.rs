@@ -7,6 +7,29 @@ use std::time::Duration;
 use super::START;
 use crate::model::Full;
 
+/// What to do about an error of TLS, by the words of the TLS library, which has no types for these causes here.
+fn tls_advice(error: &ureq::Error) -> &'static str {
+    advice_for(&error.to_string())
+}
+
+fn advice_for(words: &str) -> &'static str {
+    const ADVICE: [(&str, &str); 5] = [
+        ("CaUsedAsEndEntity", "its certificate is that of an authority (CA:TRUE); give the engine one with CA:FALSE"),
+        ("UnknownIssuer", "no known authority has signed its certificate; tls_config.ca_file names another authority"),
+        ("NotValidForName", "its certificate is for another name; use that name in the address"),
+        ("xpired", "its certificate has expired, or the clock of this host is wrong"),
+        ("peer is incompatible", "it offers neither TLS 1.2 nor TLS 1.3"),
+    ];
+    let found = ADVICE.iter().find(|(cause, _)| words.contains(cause));
+    found.map_or("its certificate, or its kind of encryption, is not accepted", |(_, advice)| advice)
+}
+
+/// Whether an error is one of TLS.
+pub(super) fn is_of_tls(error: &ureq::Error) -> bool {
+    let words = error.to_string();
+    ["invalid peer certificate", "peer is incompatible", "received fatal alert"].iter().any(|each| words.contains(each))
+}
+
 /// Why an engine could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -24,6 +47,15 @@ pub enum EngineError {
         /// What was asked.
         url: String,
         /// What the system answered.
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    /// Both do not agree on an encrypted connection.
+    #[error("no encrypted connection to {url}: {}", tls_advice(.source))]
+    Tls {
+        /// The address of the engine.
+        url: String,
+        /// The answer of the TLS library.
         #[source]
         source: Box<ureq::Error>,
     },
@@ -169,5 +201,27 @@ fn advice(status: u16) -> &'static str {
         429 => "it is asked too much: try later, or ask for less with a shorter --range or with --match",
         500..=599 => "its log may have more",
         _ => "is it the address of an engine?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_tls_have_advice_of_their_own() {
+        for (words, advice) in [
+            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "CA:FALSE"),
+            ("invalid peer certificate: UnknownIssuer", "ca_file"),
+            ("invalid peer certificate: certificate expired: verification time 1 (UNIX)", "clock"),
+            ("peer is incompatible: ServerDoesNotSupportTls12Or13", "TLS 1.2"),
+            ("received fatal alert: HandshakeFailure", "not accepted"),
+        ] {
+            let error = ureq::Error::Io(io::Error::new(io::ErrorKind::InvalidData, words));
+            assert!(is_of_tls(&error) && tls_advice(&error).contains(advice), "{words}: {}", tls_advice(&error));
+        }
+        assert!(!is_of_tls(&ureq::Error::Io(io::ErrorKind::ConnectionRefused.into())));
     }
 }
