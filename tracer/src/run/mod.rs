@@ -4,6 +4,7 @@
 mod both;
 mod fallback;
 mod follow;
+mod outlet;
 mod running;
 mod start;
 mod stop;
@@ -14,7 +15,8 @@ use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 pub use fallback::{CaptureBackend, NoneAvailable, Unavailable, UnavailableBackends};
-pub use follow::{Consumer, TotalsOnly, follow};
+pub use follow::follow;
+pub use outlet::{Consumer, TotalsOnly};
 pub use start::Options;
 pub(crate) use start::explained;
 pub use stop::Stop;
