@@ -1,11 +1,15 @@
 //! A storm of drops, a million of them on an ordinary machine, counted to the last one.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::ExitCode;
-use std::{env, fs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{env, fs, thread};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
 use tests::PATIENCE;
-use tests::droptrace::{Droptrace, Stat};
+use tests::droptrace::{Droptrace, Stat, command};
 use tests::pace::Deadline;
 use tests::storm::{REASON, Storm, datagrams};
 use tests::trials::{self, trial_as_root};
@@ -15,6 +19,8 @@ const DATAGRAMS: u64 = 1_000_000;
 const PART: u64 = 5000;
 /// How often the totals must have been read while the storm went on.
 const READINGS: usize = 3;
+/// The longest tick of the kernel, which is the resolution of times in totals.
+const TICK: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
     trials::run(vec![
@@ -22,6 +28,7 @@ fn main() -> ExitCode {
         trial_as_root("storm_with_raw_tracepoint", || storm(&["--mode", "raw_tracepoint"])),
         trial_as_root("storm_of_the_whole_host", || storm(&[])),
         trial_as_root("storm_while_read", storm_while_read),
+        trial_as_root("drops_are_within_the_time_of_the_run", drops_are_within_the_time_of_the_run),
     ])
 }
 
@@ -37,6 +44,36 @@ fn send(storm: &Storm, mut is_enough: impl FnMut() -> Result<bool>) -> Result<u6
     let (dropped, received) = (storm.dropped()?, storm.received()?);
     ensure!(dropped + received == sent, "{dropped} dropped and {received} received are not {sent}");
     Ok(dropped)
+}
+
+/// Drops that go on while droptrace starts: none is counted before the time at which the run began.
+fn drops_are_within_the_time_of_the_run() -> Result<()> {
+    let arguments = ["stat", "--format", "json", "--netns", "self", "--duration", "300ms"];
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let has_ended = AtomicBool::new(false);
+    let stdout = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            while !has_ended.load(Ordering::Relaxed) {
+                sender.send_to(b"nobody listens", nobody)?;
+                thread::sleep(Duration::from_millis(1));
+            }
+            anyhow::Ok(())
+        });
+        let finished = Droptrace::spawn(&mut command(&arguments)?).and_then(Droptrace::wait);
+        has_ended.store(true, Ordering::Relaxed);
+        sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+        anyhow::Ok(finished?.stdout)
+    })?;
+    let last: Value = serde_json::from_str(stdout.lines().last().context("no results")?)?;
+    let time = |value: &Value| Ok::<_, anyhow::Error>(humantime::parse_rfc3339(value.as_str().context("no time")?)?);
+    let started = time(&last["started_at"])?;
+    let drops = last["drops"].as_array().context("no drops")?;
+    ensure!(!drops.is_empty(), "nothing was dropped");
+    for drop in drops {
+        ensure!(time(&drop["first_seen"])? + TICK >= started, "{} before {}", drop["first_seen"], last["started_at"]);
+    }
+    Ok(())
 }
 
 fn counted(stat: &Stat, storm: &Storm) -> Result<u64> {
