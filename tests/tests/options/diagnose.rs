@@ -60,16 +60,21 @@ fn series(request: &Request) -> Vec<(String, f64)> {
         let storm = (r#""job":"d","instance":"h3","reason":"SOCKET_RCVBUFF","subsystem":"core""#.to_owned(), 6e6);
         return if least <= storm.1 { vec![storm] } else { vec![] };
     }
-    if query.starts_with("sum by (") && query.contains("droptrace_dropped_packets_total - ") {
+    let about = |host: u32| f64::from(9_000 + host % 7 * 100);
+    let no_socket = |host| if host < 20 { 100.0 * about(host) } else { about(host) };
+    let rcvbuff = |host| if host == 7 { 1e6 } else { about(host) };
+    let netfilter = |host| if is_recent { 100.0 * about(host) } else { about(host) };
+    if query.starts_with("sum by (") && query.contains("last_over_time(droptrace_dropped_packets_total") {
         let of = |reason: &str| format!(r#","reason":"{reason}","subsystem":"core""#);
-        let about = |host: u32| f64::from(9_000 + host % 7 * 100);
-        let (grown, alone) = (if is_recent { 100.0 } else { 1.0 }, |host| if host == 7 { 1e6 } else { about(host) });
         let drops = [
-            each(&of("NO_SOCKET"), &|host| if host < 20 { 100.0 * about(host) } else { about(host) }),
-            each(&of("SOCKET_RCVBUFF"), &alone),
-            each(&of("NETFILTER_DROP"), &|host| grown * about(host)),
+            each(&of("NO_SOCKET"), &no_socket),
+            each(&of("SOCKET_RCVBUFF"), &rcvbuff),
+            each(&of("NETFILTER_DROP"), &netfilter),
         ];
         return drops.concat();
+    }
+    if query.starts_with("(sum by (job,instance) (droptrace_dropped_packets_total") {
+        return each("", &|host| no_socket(host) + rcvbuff(host) + netfilter(host));
     }
     // Agents that run throughout, and agents that were scraped.
     let is_about_agents = query.starts_with("((") || query.starts_with("max by (job,instance) (timestamp(");
