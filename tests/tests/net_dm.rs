@@ -278,10 +278,10 @@ fn the_module_is_loaded_anew() -> Result<()> {
     }
     ensure!(removed, Unable("drop_monitor is no module here, or is in use".to_owned()));
     loads(&["drop_monitor"])?;
-    droptrace.await_said("module was loaded anew")?;
+    droptrace.await_said("module was loaded again")?;
     droptrace.signal(Signal::INT)?;
     let finished = droptrace.wait()?;
-    said(&finished, &["module was loaded anew", "start droptrace again"])?;
+    said(&finished, &["module was loaded again", "start droptrace again"])?;
     ensure!(finished.status.code() == Some(1), "{finished:?}");
     let ledger = &counted(&finished)?["sources"][0]["ledger"];
     ensure!(ledger["lost"].is_null(), "what was lost meanwhile cannot be known: {ledger}");

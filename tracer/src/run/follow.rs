@@ -228,8 +228,9 @@ impl Session {
     async fn stop_monitor(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {
         let settled = self.read_until_settled(outlet).await;
         let Some(net_dm) = self.running.parts().net_dm else { return Ok(()) };
+        let is_ours = net_dm.source.owner() == Owner::Ours;
         let stopped = net_dm.source.stop().await;
-        let read = self.read_rest(outlet);
+        let read = self.read_rest(outlet, is_ours);
         let Some(net_dm) = self.running.parts().net_dm else { return Ok(()) };
         let finished = net_dm.source.finish().await;
         settled.and(stopped).and(read).and(finished)
@@ -249,11 +250,11 @@ impl Session {
 
     /// Reads the remaining alerts. If other processes keep the monitor running, further alerts arrive without end: then
     /// one more batch is read.
-    fn read_rest(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {
+    fn read_rest(&mut self, outlet: &mut Outlet<'_, impl Consumer>, is_ours: bool) -> Result<(), net_dm::Error> {
         loop {
             self.read_alerts(self.now(), BATCH, outlet)?;
-            let is_last = |net_dm: &NetDm| !net_dm.source.has_more() || net_dm.source.owner() == Owner::Others;
-            if self.running.net_dm().is_none_or(is_last) {
+            let has_more = self.running.net_dm().is_some_and(|net_dm| net_dm.source.has_more());
+            if !has_more || !is_ours {
                 return Ok(());
             }
         }
