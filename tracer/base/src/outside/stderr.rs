@@ -3,48 +3,69 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// A pipe with any room takes so many bytes at once (`PIPE_BUF`, `pipe(7)`).
 const PIECE: usize = 4096;
 /// Time that a message waits for a slow reader. Messages after one that was left out do not wait.
-const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Messages that were left out since the last one that was written.
+/// Messages that were left out, in whole or in part, since the last one that was written.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Writes a message, or leaves it out if stderr has no room. The next message that is written reports how many were left
 /// out.
 pub(super) fn write(message: &str) {
-    write_to(io::stderr().as_fd(), &LEFT_OUT, message);
+    // One thread at a time: what has room for one message may have none for two.
+    write_to(io::stderr().lock().as_fd(), &LEFT_OUT, message);
 }
 
 fn write_to(file: BorrowedFd<'_>, left_out: &AtomicU64, message: &str) {
-    let before = left_out.load(Ordering::Relaxed);
-    let patience = if before == 0 { PATIENCE } else { NO_TIME };
-    if !has_room(file, patience) {
+    let missing = left_out.swap(0, Ordering::Relaxed);
+    let patience = if missing == 0 { PATIENCE } else { Duration::ZERO };
+    let note = format!("[{missing} messages are missing here: nobody read stderr]\n");
+    let note = if missing == 0 { "" } else { &note };
+    if !write_all(file, note, patience) {
+        left_out.fetch_add(missing + 1, Ordering::Relaxed);
+    } else if !write_all(file, message, PATIENCE) {
         left_out.fetch_add(1, Ordering::Relaxed);
-        return;
-    }
-    if before > 0 {
-        left_out.fetch_sub(before, Ordering::Relaxed);
-        let note = format!("[{before} messages are missing here: nobody read stderr]\n");
-        // An error on stderr cannot be reported anywhere.
-        _ = rustix::io::write(file, note.as_bytes());
-    }
-    for piece in message.as_bytes().chunks(PIECE) {
-        if !has_room(file, PATIENCE) || rustix::io::write(file, piece).is_err() {
-            return;
-        }
     }
 }
 
+/// Writes a text, and waits `patience` for room. Returns whether there was room for all of it; an error on stderr cannot be
+/// reported anywhere, and leaves nothing to wait for.
+fn write_all(file: BorrowedFd<'_>, text: &str, patience: Duration) -> bool {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        if !has_room(file, patience) {
+            return false;
+        }
+        match rustix::io::write(file, &rest[..rest.len().min(PIECE)]) {
+            Ok(written) => rest = &rest[written..],
+            // A descriptor that does not block may have lost its room to another process.
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => return true,
+        }
+    }
+    true
+}
+
 /// Whether a write of a piece returns at once; also true if the write would fail at once.
-fn has_room(file: BorrowedFd<'_>, patience: Timespec) -> bool {
-    let mut files = [PollFd::new(&file, PollFlags::OUT)];
-    poll(&mut files, Some(&patience)).map_or(true, |ready| ready > 0)
+fn has_room(file: BorrowedFd<'_>, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+        match poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&left)) {
+            // A signal came, after which a write might block.
+            Err(Errno::INTR) => {}
+            Ok(ready) => return ready > 0,
+            Err(_) => return true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +95,18 @@ mod tests {
             "{rest}"
         );
         assert_eq!(left_out.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_message_that_is_cut_counts_as_missing() {
+        // More than a pipe holds by default, 16 pages.
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (left_out, message) = (AtomicU64::new(0), "x".repeat(1 << 20));
+        write_to(writer.as_fd(), &left_out, &message);
+        assert_eq!(left_out.load(Ordering::Relaxed), 1);
+        drop(writer);
+        let mut written = String::new();
+        assert!(reader.read_to_string(&mut written).unwrap() < message.len());
     }
 
     #[test]
