@@ -113,11 +113,6 @@ impl Union {
         self.kept.event(&drop, best, other)
     }
 
-    /// See [`Deduper::set_running`].
-    pub fn set_running(&mut self, origin: Origin, running: bool) {
-        self.deduper.set_running(origin, running);
-    }
-
     /// The ledger of the join.
     pub fn ledger(&self) -> DedupeLedger {
         self.deduper.ledger()
