@@ -8,6 +8,7 @@ use droptrace_base::hostile::{Check, assert_json, assert_readable};
 
 use crate::backend::replay::Recording;
 use crate::cli::replay::replay_into;
+use crate::dimension::Dimensions;
 use crate::metrics::web_config::WebConfig;
 use crate::render::rank::Sort;
 use crate::sink::{DropSink, StatJson, StatSink, TraceJson, TraceText, TraceTextOptions};
@@ -28,7 +29,7 @@ pub fn recording(bytes: &[u8]) {
     let totals = replay_into(&mut recording, &mut sinks).expect("memory takes it");
     drop(sinks);
     let mut stat = Vec::new();
-    StatJson::new(&mut stat, Sort::default()).report(&totals).expect("memory takes it");
+    StatJson::new(&mut stat, Sort::default(), Dimensions::all()).report(&totals).expect("memory takes it");
     assert_readable(&text);
     json.split_inclusive(|byte| *byte == b'\n').chain([&*stat]).for_each(assert_json);
 }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use decode::decode;
-pub use names::{ProtocolName, TransportName};
+pub use names::TransportName;
 
 /// VLAN tags that are kept, outermost first. More than two are not in use.
 pub const MAX_VLANS: usize = 3;

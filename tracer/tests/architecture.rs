@@ -9,7 +9,7 @@ use std::path::Path;
 const MEMBERS: [(&str, &str); 3] = [("base", "base/src"), ("fleet", "fleet/src"), ("tracer", "src")];
 
 /// The modules of all members, lowest first: each uses only those before it.
-const LAYERS: [&str; 34] = [
+const LAYERS: [&str; 35] = [
     "base::testing",
     "base::domain",
     "base::outside",
@@ -17,6 +17,7 @@ const LAYERS: [&str; 34] = [
     "base::files",
     "base::explain",
     "base::render",
+    "base::dimension",
     "base::snapshot",
     "base::command",
     "fleet::number",

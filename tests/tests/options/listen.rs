@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tests::case::drained;
@@ -19,6 +19,7 @@ use super::{last, run};
 pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("rows_are_sorted_and_bounded", rows_are_sorted_and_bounded),
+        trial_as_root("rows_are_grouped", rows_are_grouped),
         trial_as_root("readings_come_at_an_interval", readings_come_at_an_interval),
         trial_as_root("a_run_has_a_time", a_run_has_a_time),
         trial_as_root("other_namespaces_are_left_out", other_namespaces_are_left_out),
@@ -110,6 +111,21 @@ fn rows_are_sorted_and_bounded() -> Result<()> {
     let (one, all) = (host.own(&["stat", "--top", "1"])?.stdout, host.own(&["stat", "--top", "0"])?.stdout);
     let is_there = |text: &str| text.contains("udp");
     ensure!(!is_there(&one) && one.contains("more row") && is_there(&all), "{one} {all}");
+    Ok(())
+}
+
+/// `--by` of `stat`.
+fn rows_are_grouped() -> Result<()> {
+    let host = Host::new()?;
+    let document = host.json(&["stat", "--by", "netns,protocol"])?;
+    ensure!(packets(&document["drops"], &host) == [12], "{document}");
+    let row = document["drops"].as_array().into_iter().flatten().find(|row| host.has(row));
+    let row = row.and_then(Value::as_object).context("no row")?;
+    ensure!(row["protocol"] == "ipv4" && !row.contains_key("reason") && !row.contains_key("symbol"), "{row:?}");
+    ensure!(document["by"] == serde_json::json!(["protocol", "netns"]), "{document}");
+    let text = host.own(&["stat", "--by", "site,netns"])?.stdout;
+    let has = |word: &str| text.contains(word);
+    ensure!(has("WHERE") && has("NETNS") && has("udp") && !has("REASON") && !has("IFACE"), "{text}");
     Ok(())
 }
 

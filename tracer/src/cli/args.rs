@@ -28,6 +28,7 @@ use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
 
 pub use crate::command::{ExplainArgs, Format};
+use crate::dimension::Dimensions;
 
 use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
@@ -212,8 +213,12 @@ pub struct StatArgs {
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
 
+    /// Group drops by these dimensions, separated by commas: reason, site, interface, protocol, netns [default: all]
+    #[arg(long, value_name = "DIMENSION,…")]
+    pub by: Option<Dimensions>,
+
     /// Order of the rows
-    #[arg(long, value_enum, default_value_t, value_name = "BY")]
+    #[arg(long, value_enum, default_value_t, value_name = "ORDER")]
     pub sort: Sort,
 
     /// What all commands have.

@@ -1,6 +1,7 @@
 //! The sink that was asked for.
 
 use super::args::{Format, ReplayArgs, Source, StatArgs, TraceArgs, Updates};
+use crate::dimension::Dimensions;
 use crate::render::output::Output;
 use crate::render::rank::Sort;
 use crate::sink::{
@@ -12,9 +13,10 @@ use crate::sink::{
 /// is the inode number of the reader's own network namespace, 0 when not known.
 pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.common.format {
-        Format::Json => Box::new(StatJson::new(output, args.sort)),
+        Format::Json => Box::new(StatJson::new(output, args.sort, args.by.clone().unwrap_or_else(Dimensions::all))),
         Format::Text => {
             let options = StatTextOptions {
+                by: args.by.clone(),
                 sort: args.sort,
                 top: args.top,
                 home_netns,
@@ -57,10 +59,11 @@ pub fn replayed_trace(args: &ReplayArgs, output: Output, home_netns: u32) -> Box
 /// The table of what was recorded.
 pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.format {
-        Format::Json => Box::new(StatJson::new(output, Sort::default())),
+        Format::Json => Box::new(StatJson::new(output, Sort::default(), Dimensions::all())),
         Format::Text => {
             let (color, size) = (output.wants_color(args.color), output.size());
-            let options = StatTextOptions { sort: Sort::default(), top: Some(0), home_netns, color, live: false, size };
+            let (by, sort, top) = (None, Sort::default(), Some(0));
+            let options = StatTextOptions { by, sort, top, home_netns, color, live: false, size };
             Box::new(StatText::new(output, options))
         }
     }

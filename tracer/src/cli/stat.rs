@@ -6,8 +6,10 @@ use anyhow::Result;
 
 use super::args::{StatArgs, Updates};
 use super::{listen, sinks};
+use crate::dimension::Dimensions;
 use crate::identity::netns;
 use crate::outside::say;
+use crate::pipeline::group::group_by;
 use crate::render::output::Output;
 use crate::run::{Consumer, Session, Stop, follow};
 use crate::sink::StatSink;
@@ -19,7 +21,8 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
         Updates::Every(interval) => Some(interval),
         Updates::AtEnd => None,
     };
-    let mut table = Table { sink: sinks::stat(args, output.clone(), netns::own().unwrap_or(0)), interval };
+    let sink = sinks::stat(args, output.clone(), netns::own().unwrap_or(0));
+    let mut table = Table { sink, interval, by: args.by.clone() };
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let mut session = Session::start(&listen::options(&args.common, None)?).await?;
     stop.start_clock();
@@ -37,6 +40,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
 struct Table {
     sink: Box<dyn StatSink>,
     interval: Option<Duration>,
+    by: Option<Dimensions>,
 }
 
 impl Consumer for Table {
@@ -45,6 +49,10 @@ impl Consumer for Table {
     }
 
     fn tick(&mut self, session: &mut Session) -> Result<()> {
-        Ok(self.sink.report(&session.stat_report()?)?)
+        let mut report = session.stat_report()?;
+        if let Some(by) = &self.by {
+            report.drops = group_by(&report.drops, by);
+        }
+        Ok(self.sink.report(&report)?)
     }
 }

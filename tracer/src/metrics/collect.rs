@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::figures::{Family, Figures, Kind, Sample, Value};
 use super::ledger::Accounts;
-use super::place::{Spot, Surroundings, overflow_labels};
+use super::place::{CountKey, Surroundings, overflow_labels};
 use super::process;
-use super::series::{Bounds, LABELS, Labels, OFFSET, Series, Sum};
-use crate::domain::event::{DropTotal, Timestamp};
+use super::series::{Bounds, Labels, OFFSET, Series, Sum};
+use crate::dimension::label_names;
+use crate::domain::event::Timestamp;
+use crate::domain::identity::Identity;
 use crate::domain::report::{Host, SourceReport, StatReport};
+use crate::domain::total::DropTotal;
 use crate::run::{CaptureBackend, Session, UnavailableBackends};
 
 /// What is known of a run from its start on.
@@ -59,7 +62,7 @@ pub struct Told {
 pub struct Collector {
     facts: Facts,
     surroundings: Surroundings,
-    series: Series<Spot>,
+    series: Series<CountKey>,
     accounts: Accounts,
     /// The way that was taken, and each source's name and mode.
     backend: Option<CaptureBackend>,
@@ -95,11 +98,11 @@ impl Collector {
         self.not_packets.take(&report.drops);
         for total in most_first(&report.drops) {
             let sum = Sum { packets: total.packets, bytes: total.bytes };
-            reading.add(Spot::from(&*total.place), sum, || surroundings.labels(&total.place));
+            reading.add(CountKey::Known(Identity::from(&*total.key)), sum, || surroundings.labels(&total.key));
         }
         for total in &report.overflow {
             let sum = Sum { packets: total.packets, bytes: total.bytes };
-            reading.add(Spot::Overflow(total.reason.clone()), sum, || overflow_labels(total.reason.as_deref()));
+            reading.add(CountKey::Overflow(total.reason.clone()), sum, || overflow_labels(total.reason.as_deref()));
         }
         reading.finish();
         self.accounts.take(&report.sources);
@@ -120,7 +123,7 @@ impl Collector {
     fn drops(&self) -> [Family; 2] {
         let is_told = |name: &str| name != OFFSET || self.surroundings.has_offsets;
         let sample = |labels: &Labels, count| Sample {
-            labels: LABELS.into_iter().zip(labels.iter().cloned()).filter(|(name, _)| is_told(name)).collect(),
+            labels: label_names().zip(labels.iter().cloned()).filter(|(name, _)| is_told(name)).collect(),
             value: Value::Count(count),
         };
         let bytes = self.series.iter().filter_map(|(labels, sum)| Some(sample(labels, sum.bytes?)));
@@ -206,8 +209,8 @@ struct NotPackets(BTreeMap<&'static str, u64>);
 impl NotPackets {
     fn take(&mut self, drops: &[DropTotal]) {
         let mut now: BTreeMap<&str, u64> = BTreeMap::new();
-        for total in drops.iter().filter(|total| !total.place.kind.is_packet()) {
-            *now.entry(total.place.kind.name()).or_default() += total.packets;
+        for total in drops.iter().filter(|total| !total.key.kind.is_packet()) {
+            *now.entry(total.key.kind.name()).or_default() += total.packets;
         }
         for (kind, count) in now {
             let sum = self.0.entry(kind).or_default();
@@ -229,7 +232,7 @@ impl NotPackets {
 
 /// So that the first reading gives series to what drops most.
 fn most_first(totals: &[DropTotal]) -> Vec<&DropTotal> {
-    let mut totals: Vec<_> = totals.iter().filter(|total| total.place.kind.is_packet()).collect();
+    let mut totals: Vec<_> = totals.iter().filter(|total| total.key.kind.is_packet()).collect();
     totals.sort_by_key(|total| Reverse(total.packets));
     totals
 }

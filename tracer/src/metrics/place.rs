@@ -1,45 +1,20 @@
-//! How a place of drops is told in labels, and what it is told apart by while it counts.
+//! The labels of drops, and the keys by which they are counted.
 
 use std::sync::Arc;
 
-use super::series::{Labels, OWN};
-use crate::domain::event::reason_name;
-use crate::domain::event::{Place, Reason};
+use super::series::{Labels, OFFSET};
+use crate::dimension::{self, Elsewhere};
+use crate::domain::event::{Place, Reason, reason_name};
+use crate::domain::identity::Identity;
 use crate::identity::devices::{self, Device};
-use crate::outside::printable;
-use crate::packet::ProtocolName;
 
-/// What a source counts by, without names that may change while it counts.
+/// A key by which a backend counts, without names that may change while it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Spot {
-    /// A place.
-    Place {
-        reason: Arc<Reason>,
-        address: u64,
-        trap_group: Option<Arc<str>>,
-        protocol: u16,
-        ifindex: u32,
-        /// Cookie, and inode number.
-        netns: (u64, u32),
-        /// Where only the name tells interfaces apart.
-        interface: Option<Arc<str>>,
-    },
-    /// All places of a reason that found no room.
+pub(super) enum CountKey {
+    /// Drops of a known aggregation key.
+    Known(Identity),
+    /// Drops that are counted by reason only.
     Overflow(Option<Arc<Reason>>),
-}
-
-impl From<&Place> for Spot {
-    fn from(place: &Place) -> Self {
-        Self::Place {
-            reason: Arc::clone(&place.reason),
-            address: place.location.address,
-            trap_group: place.location.trap_group.clone(),
-            protocol: place.protocol,
-            ifindex: place.ifindex,
-            netns: (place.netns_cookie, place.netns),
-            interface: place.interface.clone().filter(|_| place.ifindex == 0),
-        }
-    }
 }
 
 /// The network namespace that this process is in, and what it knows of the devices there.
@@ -57,20 +32,18 @@ impl Surroundings {
         Self { netns, has_offsets, devices: vec![] }
     }
 
-    /// Values for the labels of a place. Devices are looked up anew where one is not known yet.
-    pub(super) fn labels(&mut self, place: &Place) -> Labels {
-        let [reason, subsystem] = of_reason(Some(&place.reason));
-        let symbol = place.location.symbol.as_ref();
-        [
-            reason,
-            subsystem,
-            symbol.map_or_else(nothing, |symbol| Arc::clone(&symbol.name)),
-            symbol.filter(|_| self.has_offsets).map_or_else(nothing, |symbol| format!("{:#x}", symbol.offset).into()),
-            symbol.and_then(|symbol| symbol.module.clone()).unwrap_or_else(nothing),
-            self.class(place).map_or_else(nothing, Into::into),
-            self.namespace(place),
-            protocol(place),
-        ]
+    /// Values for the labels of a key. The devices are read again where one is unknown.
+    pub(super) fn labels(&mut self, key: &Place) -> Labels {
+        let class = self.class(key);
+        let is_own_netns = (key.netns != 0 && self.netns != 0).then_some(key.netns == self.netns);
+        let elsewhere = Elsewhere { key, class: class.as_deref(), is_own_netns };
+        let mut values = Vec::new();
+        for dimension in dimension::ALL {
+            dimension.label_values(&elsewhere, &mut values);
+        }
+        let is_shown = |name: &str| name != OFFSET || self.has_offsets;
+        let values = dimension::label_names().zip(values);
+        values.map(|(name, value)| if is_shown(name) { value.into() } else { Arc::from("") }).collect()
     }
 
     fn class(&mut self, place: &Place) -> Option<String> {
@@ -83,43 +56,17 @@ impl Surroundings {
         self.devices = devices::of_this_namespace();
         devices::class_of(&self.devices, name, place.ifindex, is_own)
     }
-
-    fn namespace(&self, place: &Place) -> Arc<str> {
-        match place {
-            Place { netns: 0, .. } => nothing(),
-            Place { netns, .. } if *netns == self.netns => OWN.into(),
-            Place { netns_name: Some(name), .. } => printable(name).into(),
-            _ => "unnamed".into(),
-        }
-    }
 }
 
-/// Values for the labels of drops that only the reason is known of.
+/// Values for the labels of drops that are counted by reason only.
 pub(super) fn overflow_labels(reason: Option<&Reason>) -> Labels {
-    let [reason, subsystem] = of_reason(reason);
-    [reason, subsystem, nothing(), nothing(), nothing(), nothing(), nothing(), nothing()]
-}
-
-fn of_reason(reason: Option<&Reason>) -> [Arc<str>; 2] {
-    match reason.filter(|reason| reason_name(reason).is_some()) {
-        Some(reason) => [Arc::clone(&reason.name), Arc::clone(&reason.subsystem)],
-        None => [nothing(), nothing()],
-    }
-}
-
-fn protocol(place: &Place) -> Arc<str> {
-    if place.is_netlink_message() {
-        "netlink".into()
-    } else if place.protocol == 0 {
-        nothing()
-    } else {
-        ProtocolName(place.protocol).to_string().into()
-    }
-}
-
-/// As labels tell what is not known.
-fn nothing() -> Arc<str> {
-    Arc::from("")
+    let reason = reason.filter(|reason| reason_name(reason).is_some());
+    let value = |label: &str| match (label, reason) {
+        ("reason", Some(reason)) => Arc::clone(&reason.name),
+        ("subsystem", Some(reason)) => Arc::clone(&reason.subsystem),
+        _ => Arc::from(""),
+    };
+    dimension::label_names().map(value).collect()
 }
 
 #[cfg(test)]
@@ -144,20 +91,24 @@ mod tests {
         }
     }
 
-    fn labels(place: &Place) -> [String; 8] {
-        Surroundings::new(8, true).labels(place).map(|label| label.to_string())
+    fn texts(labels: &Labels) -> Vec<String> {
+        labels.iter().map(ToString::to_string).collect()
+    }
+
+    fn labels(place: &Place) -> Vec<String> {
+        texts(&Surroundings::new(8, true).labels(place))
     }
 
     #[test]
     fn a_place_is_told_without_addresses_and_numbers() {
-        let expected = ["NO_SOCKET", "core", "udp_rcv", "0x1a7", "ipv4", "loopback", "blue", "ipv4"];
+        let expected = ["NO_SOCKET", "core", "udp_rcv", "0x1a7", "ipv4", "loopback", "ipv4", "blue"];
         assert_eq!(labels(&place()), expected);
     }
 
     #[test]
     fn offsets_are_told_if_asked_for() {
-        let told = Surroundings::new(8, false).labels(&place()).map(|label| label.to_string());
-        assert_eq!(told, ["NO_SOCKET", "core", "udp_rcv", "", "ipv4", "loopback", "blue", "ipv4"]);
+        let told = texts(&Surroundings::new(8, false).labels(&place()));
+        assert_eq!(told, ["NO_SOCKET", "core", "udp_rcv", "", "ipv4", "loopback", "ipv4", "blue"]);
     }
 
     #[test]
@@ -176,13 +127,13 @@ mod tests {
             netns_name: None,
         };
         assert_eq!(labels(&unknown), [""; 8]);
-        assert_eq!(overflow_labels(None).map(|label| label.to_string()), [""; 8]);
+        assert_eq!(texts(&overflow_labels(None)), [""; 8]);
     }
 
     #[test]
     fn namespaces_are_told_as_own_by_name_or_as_one_without() {
         let of =
-            |netns, name: Option<&str>| labels(&Place { netns, netns_name: name.map(Arc::from), ..place() })[6].clone();
+            |netns, name: Option<&str>| labels(&Place { netns, netns_name: name.map(Arc::from), ..place() })[7].clone();
         assert_eq!(
             [of(8, None), of(8, Some("red")), of(7, None), of(7, Some("red"))],
             ["own", "own", "unnamed", "red"]
@@ -192,8 +143,8 @@ mod tests {
     #[test]
     fn a_new_name_is_no_new_place() {
         let renamed = Place { interface: Some("wan".into()), netns_name: None, ..place() };
-        assert_eq!(Spot::from(&place()), Spot::from(&renamed));
-        let without_index = |name: &str| Spot::from(&Place { interface: Some(name.into()), ifindex: 0, ..place() });
+        assert_eq!(Identity::from(&place()), Identity::from(&renamed));
+        let without_index = |name: &str| Identity::from(&Place { interface: Some(name.into()), ifindex: 0, ..place() });
         assert_ne!(without_index("eth0"), without_index("eth1"));
     }
 
@@ -203,6 +154,6 @@ mod tests {
         let location = Location { address: 1, symbol: Some(symbol), trap_group: None };
         let kind = crate::domain::event::Kind::Netlink;
         let told = labels(&Place { kind, location: location.into(), interface: None, ifindex: 0, ..place() });
-        assert_eq!((&*told[5], &*told[7]), ("", "netlink"));
+        assert_eq!((&*told[5], &*told[6]), ("", "netlink"));
     }
 }

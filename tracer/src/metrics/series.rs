@@ -9,15 +9,10 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-/// Names of the labels.
-pub const LABELS: [&str; 8] =
-    ["reason", "subsystem", "symbol", OFFSET, "module", "interface_class", "netns", "protocol"];
+use crate::dimension::label_names;
 
 /// The label that is told only if it is asked for: it multiplies the series, and changes with each build of the kernel.
 pub const OFFSET: &str = "offset";
-
-/// Where the network namespace stands among [`LABELS`].
-const NETNS: usize = 6;
 
 /// The value of `netns` for the namespace that the agent is in.
 pub const OWN: &str = "own";
@@ -29,8 +24,8 @@ pub const OTHER: &str = "other";
 /// dropped long ago, which a rate must not show as drops of now.
 pub const EXPIRED: &str = "expired";
 
-/// Values of [`LABELS`]; empty where not known.
-pub type Labels = [Arc<str>; LABELS.len()];
+/// Values of the labels of all dimensions ([`label_names`]); empty where they are unknown.
+pub type Labels = Box<[Arc<str>]>;
 
 /// Drops, summed up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,11 +162,17 @@ impl<K: Eq + Hash> Series<K> {
 
 /// The agent's own namespace lasts as long as the agent, and has as many series as the kernel has drop sites.
 fn may_expire(labels: &Labels) -> bool {
-    !["", OWN].contains(&&*labels[NETNS])
+    !["", OWN].contains(&netns(labels))
+}
+
+/// The value of the label `netns`.
+fn netns(labels: &Labels) -> &str {
+    let (_, value) = label_names().zip(labels).find(|(name, _)| *name == "netns").unzip();
+    value.map_or("", |value| &**value)
 }
 
 fn all(value: &str) -> Labels {
-    [(); LABELS.len()].map(|()| Arc::from(value))
+    label_names().map(|_| Arc::from(value)).collect()
 }
 
 /// A reading that is being taken; it counts when it is [`Reading::finish`]ed.

@@ -2,23 +2,6 @@
 
 use std::fmt;
 
-/// An `EtherType` (`include/uapi/linux/if_ether.h`), shown by name where it is well known, else as `0x88cc`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProtocolName(pub u16);
-
-impl fmt::Display for ProtocolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0x0800 => f.write_str("ipv4"),
-            0x0806 => f.write_str("arp"),
-            0x86dd => f.write_str("ipv6"),
-            0x8100 => f.write_str("vlan"),
-            0x88a8 => f.write_str("qinq"),
-            other => write!(f, "{other:#06x}"),
-        }
-    }
-}
-
 /// The protocol above the network layer: `udp`, `tcp`, `icmp`, …, or `ip-253` for an IP protocol without a name here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportName {

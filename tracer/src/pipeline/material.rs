@@ -7,8 +7,9 @@ use foldhash::fast::RandomState;
 
 use crate::domain::compare::{Comparison, Counts, Evidence, NetDmMode, SiteEvidence, Uncovered, compare, side_by_side};
 use crate::domain::dedupe::DedupeLedger;
-use crate::domain::event::{DropEvent, DropTotal, HARDWARE, Kind, Location, Place, Reason};
+use crate::domain::event::{DropEvent, HARDWARE, Kind, Location, Place, Reason};
 use crate::domain::ledger::{EbpfLedger, NetDmLedger};
+use crate::domain::total::DropTotal;
 use crate::pipeline::union::{JoinKey, Union, join_key, net_dm_reason_name, reports_reasons};
 
 /// Drops by drop site and drop reason, which one source saw after the other had stopped.
@@ -51,7 +52,7 @@ impl Material {
     pub fn compare(&self, union: Option<&Union>, late: &Late) -> Comparison<Arc<Place>> {
         let by_reason = reports_reasons(&self.net_dm);
         let key = |pc: u64, name: &str| (pc, by_reason.then(|| Arc::from(name)));
-        let of = |total: &DropTotal| join_key(&total.place, by_reason);
+        let of = |total: &DropTotal| join_key(&total.key, by_reason);
         let sums = |totals: &[DropTotal]| -> Vec<(JoinKey, u64)> {
             totals.iter().map(|total| (of(total), total.packets)).collect()
         };
@@ -75,8 +76,8 @@ impl Material {
         for total in self.ebpf.iter().chain(&self.net_dm) {
             let key = of(total);
             let site = evidence.sites.entry(key.clone()).or_default();
-            self.know(site, &total.place);
-            places.entry(key).or_insert_with(|| Arc::clone(&total.place));
+            self.know(site, &total.key);
+            places.entry(key).or_insert_with(|| Arc::clone(&total.key));
         }
         for (key, packets) in sums(&self.opening) {
             evidence.sites.entry(key).or_default().while_net_dm_off += packets;
@@ -112,7 +113,7 @@ impl Material {
 
     fn know(&self, site: &mut SiteEvidence, place: &Place) {
         if &*place.reason.subsystem == HARDWARE
-            && self.ebpf.iter().all(|total| &*total.place.reason.subsystem != HARDWARE)
+            && self.ebpf.iter().all(|total| &*total.key.reason.subsystem != HARDWARE)
         {
             site.uncovered = Some(Uncovered::ByEbpf);
         }

@@ -22,7 +22,7 @@ fn place(pc: u64, subsystem: &str, name: &str) -> Arc<Place> {
 
 fn total(place: &Arc<Place>, packets: u64) -> DropTotal {
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
-    DropTotal { place: Arc::clone(place), packets, bytes: None, first_seen, last_seen, seen_by: &[] }
+    DropTotal { key: Arc::clone(place), packets, bytes: None, first_seen, last_seen, seen_by: &[] }
 }
 
 fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {

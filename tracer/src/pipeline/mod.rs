@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod dedupe;
+pub mod group;
 pub mod material;
 pub mod normalise;
 pub mod tally;

@@ -11,8 +11,9 @@ use tracer_common::{
 
 use crate::backend::ebpf::{Count, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
-use crate::domain::event::{DropEvent, DropTotal, Kind, Location, Origin, Place, Reason};
+use crate::domain::event::{DropEvent, Kind, Location, Origin, Place, Reason};
 use crate::domain::report::{HeldBack, OverflowTotal};
+use crate::domain::total::DropTotal;
 use crate::identity::netns::{Names, NetnsId};
 use crate::kernel::clock::Clock;
 use crate::kernel::reasons::ReasonNames;
@@ -89,7 +90,7 @@ impl Normaliser {
         DropTotal {
             packets: count.packets,
             bytes: place.kind.has_length().then_some(count.bytes),
-            place,
+            key: place,
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
             seen_by: &[Origin::Ebpf],

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::domain::event::{DropEvent, DropTotal, Origin, Place};
+use crate::domain::event::{DropEvent, Origin, Place};
 use crate::domain::report::OverflowTotal;
+use crate::domain::total::DropTotal;
 
 /// Largest number of places that are counted separately.
 const MAX_PLACES: usize = 1 << 16;
@@ -28,15 +29,15 @@ impl Tally {
             total.bytes = total.bytes.map(|sum| sum.saturating_add(bytes));
             total.first_seen = total.first_seen.min(event.timestamp);
             total.last_seen = total.last_seen.max(event.timestamp);
-            total.seen_by = both(total.seen_by, event.seen_by);
+            total.seen_by = Origin::united(total.seen_by, event.seen_by);
         } else if self.totals.len() < MAX_PLACES {
             let total = DropTotal {
-                place: Arc::clone(event.place),
+                key: Arc::clone(event.place),
                 packets: 1,
                 bytes: event.place.kind.has_length().then_some(bytes),
                 first_seen: event.timestamp,
                 last_seen: event.timestamp,
-                seen_by: both(&[], event.seen_by),
+                seen_by: Origin::united(&[], event.seen_by),
             };
             self.totals.insert(Arc::clone(event.place), total);
         } else {
@@ -49,15 +50,5 @@ impl Tally {
         let (packets, bytes) = self.beyond;
         let beyond = (packets > 0).then_some(OverflowTotal { reason: None, packets, bytes: Some(bytes) });
         (self.totals.into_values().collect(), beyond.into_iter().collect())
-    }
-}
-
-fn both(one: &[Origin], other: &[Origin]) -> &'static [Origin] {
-    let has = |origin| one.contains(&origin) || other.contains(&origin);
-    match (has(Origin::Ebpf), has(Origin::NetDm)) {
-        (true, true) => &Origin::ALL,
-        (true, false) => Origin::Ebpf.alone(),
-        (false, true) => Origin::NetDm.alone(),
-        (false, false) => &[],
     }
 }

@@ -7,9 +7,10 @@ use etherparse::PacketBuilder;
 
 use crate::domain::compare::{Counts, Evidence, SiteEvidence, compare};
 use crate::domain::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
-use crate::domain::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
+use crate::domain::event::{Location, Origin, Place, Reason, Symbol, Timestamp};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{CompareReport, HeldBack, Host, OverflowTotal, SourceReport, StatReport};
+use crate::domain::total::DropTotal;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
@@ -47,7 +48,7 @@ pub(crate) fn place() -> Place {
 fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
     let last_seen = Timestamp(NEW_YEAR.0 + last_second * SECOND);
     DropTotal {
-        place: Arc::new(place),
+        key: Arc::new(place),
         packets,
         bytes: Some(bytes),
         first_seen: NEW_YEAR,
@@ -121,7 +122,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
 /// The same places and one in a namespace of its own.
 pub(crate) fn totals_of_two_namespaces() -> Vec<DropTotal> {
     let mut totals = totals();
-    let blue = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].place).clone() };
+    let blue = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].key).clone() };
     totals.push(total(blue, 40, 2_960, 3));
     totals
 }

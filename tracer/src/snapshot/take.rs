@@ -2,15 +2,19 @@
 
 use std::cmp::Reverse;
 
-use serde_json::{from_value, to_value};
+use serde::Serialize;
+use serde::de::Error as _;
+use serde_json::{Error, Value, from_value, to_value};
 
 use droptrace_base::snapshot::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
 
-use crate::domain::event::DropTotal;
+use crate::dimension::{self, Elsewhere, Members};
+use crate::domain::event::Place;
 use crate::domain::event::reason_name;
 use crate::domain::report::{OverflowTotal, SourceReport, StatReport};
+use crate::domain::total::{DropTotal, Total, group};
 use crate::identity::devices::{self, Device};
-use crate::packet::ProtocolName;
+use crate::render::time::TimeText;
 use crate::run::{CaptureBackend as Way, UnavailableBackends};
 use crate::sink::Account;
 
@@ -35,7 +39,7 @@ pub struct Facts<'f> {
 ///
 /// # Errors
 /// When a sum of a ledger is beyond what JSON's numbers hold here.
-pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, serde_json::Error> {
+pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, Error> {
     Ok(Snapshot {
         schema: SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -49,7 +53,7 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, serde_js
         backend: CaptureBackend { source: facts.backend.source().to_owned(), mode: facts.backend.mode().to_owned() },
         unavailable: facts.unavailable.0.iter().map(unavailable).collect(),
         sources: report.sources.iter().map(source).collect::<Result<_, _>>()?,
-        drops: rows(&report.drops, facts),
+        drops: rows(&report.drops, facts)?,
         overflow: report.overflow.iter().map(overflow).collect(),
     })
 }
@@ -71,64 +75,45 @@ fn overflow(total: &OverflowTotal) -> Overflow {
 }
 
 /// As `droptrace.stat.v1` has it: one place knows each ledger's fields.
-fn source(report: &SourceReport) -> Result<Source, serde_json::Error> {
+fn source(report: &SourceReport) -> Result<Source, Error> {
     from_value(to_value(Account::from(report))?)
 }
 
-/// Most packets first. Places that only what is left out told apart become one.
-fn rows(totals: &[DropTotal], facts: &Facts<'_>) -> Vec<Row> {
-    let mut rows: Vec<_> = totals.iter().map(|total| row(total, facts)).collect();
-    rows.sort_by(|one, other| place(one).cmp(&place(other)));
-    rows.dedup_by(|next, kept| {
-        let is_same = place(next) == place(kept);
-        if is_same {
-            add(kept, next);
-        }
-        is_same
-    });
+/// Most packets first. Keys that differ only in facts of this host, such as addresses, become one row.
+fn rows(totals: &[DropTotal], facts: &Facts<'_>) -> Result<Vec<Row>, Error> {
+    // A key that cannot be written fails in `row`.
+    let groups = group(totals, |key| row_key(key, facts).unwrap_or_default());
+    let mut rows = groups.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
     rows.sort_by_key(|row| Reverse(row.packets));
-    rows
+    Ok(rows)
 }
 
-/// All that rows are told apart by.
-fn place(row: &Row) -> impl Ord + '_ {
-    let Row { reason, subsystem, symbol, offset, module, trap_group, protocol, interface, class, netns_name, .. } = row;
-    let where_and_why = (reason, subsystem, symbol, offset, module, trap_group);
-    (where_and_why, protocol, interface, class, netns_name, row.own_netns, &row.kind)
+/// The members of a row that say which drops it counts.
+#[derive(Serialize)]
+struct RowKey<'k> {
+    kind: &'static str,
+    netlink: bool,
+    #[serde(flatten)]
+    dimensions: Members<'k>,
 }
 
-fn add(row: &mut Row, other: &Row) {
-    row.packets += other.packets;
-    row.bytes = row.bytes.zip(other.bytes).map(|(one, other)| one + other);
-    row.first_seen = row.first_seen.min(other.first_seen);
-    row.last_seen = row.last_seen.max(other.last_seen);
-}
-
-fn row(total: &DropTotal, facts: &Facts<'_>) -> Row {
-    let place = &*total.place;
-    let reason = reason_name(&place.reason);
-    let symbol = place.location.symbol.as_ref();
-    let own_netns = (place.netns != 0 && facts.own_netns != 0).then_some(place.netns == facts.own_netns);
-    Row {
-        reason: reason.map(str::to_owned),
-        subsystem: reason.map(|_| place.reason.subsystem.to_string()),
-        symbol: symbol.map(|symbol| symbol.name.to_string()),
-        offset: symbol.map(|symbol| symbol.offset),
-        module: symbol.and_then(|symbol| Some(symbol.module.as_ref()?.to_string())),
-        trap_group: place.location.trap_group.as_ref().map(ToString::to_string),
-        protocol: (place.protocol != 0).then(|| ProtocolName(place.protocol).to_string()),
-        interface: place.interface.as_ref().map(ToString::to_string),
-        class: place
-            .interface
-            .as_ref()
-            .and_then(|name| devices::class_of(facts.devices, name, place.ifindex, own_netns == Some(true))),
-        netns_name: place.netns_name.as_ref().map(ToString::to_string),
-        own_netns,
-        netlink: place.is_netlink_message(),
-        kind: place.kind.name().to_owned(),
-        packets: total.packets,
-        bytes: total.bytes,
-        first_seen: total.first_seen,
-        last_seen: total.last_seen,
+fn row_key(key: &Place, facts: &Facts<'_>) -> Result<Value, Error> {
+    let is_own_netns = (key.netns != 0 && facts.own_netns != 0).then_some(key.netns == facts.own_netns);
+    let is_own = is_own_netns == Some(true);
+    let class = key.interface.as_ref().and_then(|name| devices::class_of(facts.devices, name, key.ifindex, is_own));
+    let elsewhere = Elsewhere { key, class: class.as_deref(), is_own_netns };
+    let mut dimensions = Members::default();
+    for dimension in dimension::ALL {
+        dimension.snapshot(&elsewhere, &mut dimensions);
     }
+    to_value(RowKey { kind: key.kind.name(), netlink: key.is_netlink_message(), dimensions })
+}
+
+fn row(total: Total<Value>) -> Result<Row, Error> {
+    let Value::Object(mut members) = total.key else { return Err(Error::custom("a row is not an object")) };
+    members.insert("packets".into(), total.packets.into());
+    members.insert("bytes".into(), total.bytes.into());
+    members.insert("first_seen".into(), to_value(TimeText::new(total.first_seen))?);
+    members.insert("last_seen".into(), to_value(TimeText::new(total.last_seen))?);
+    from_value(Value::Object(members))
 }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::backend::ebpf::Mode;
-use crate::domain::event::{DropTotal, Location, Place};
+use crate::domain::event::{Location, Place};
 use crate::domain::report::StatReport;
+use crate::domain::total::DropTotal;
 use crate::identity::devices::Device;
 use crate::run::{CaptureBackend as Way, UnavailableBackends};
 use crate::sink::samples;
@@ -53,17 +54,16 @@ fn what_was_taken_is_read() {
 #[test]
 fn places_that_only_addresses_and_numbers_tell_apart_are_one() {
     let mut report = report();
-    let DropTotal { place, .. } = report.drops[0].clone();
+    let DropTotal { key: place, .. } = report.drops[0].clone();
     let symbol = place.location.symbol.clone();
     let other_boot = Location { address: place.location.address + 0x1000, symbol, trap_group: None };
     let elsewhere = Place { location: other_boot.into(), ifindex: 77, ..(*place).clone() };
-    let other = DropTotal { place: elsewhere.into(), packets: 5, bytes: Some(50), ..report.drops[0].clone() };
+    let other = DropTotal { key: elsewhere.into(), packets: 5, bytes: Some(50), ..report.drops[0].clone() };
     report.drops.push(other);
     // The loopback's class is told by its number.
     let (one, two) = (taken(&report), sample());
     assert_eq!(one.drops.len(), two.drops.len() + 1);
-    report.drops.last_mut().unwrap().place =
-        Place { ifindex: 1, ..(*report.drops.last().unwrap().place).clone() }.into();
+    report.drops.last_mut().unwrap().key = Place { ifindex: 1, ..(*report.drops.last().unwrap().key).clone() }.into();
     let one = taken(&report);
     assert_eq!(one.drops.len(), two.drops.len());
     let packets = |snapshot: &Snapshot| snapshot.drops.iter().map(|row| row.packets).sum::<u64>();

@@ -43,6 +43,17 @@ impl Origin {
             Self::NetDm => &[Self::NetDm],
         }
     }
+
+    /// The backends of both lists.
+    pub fn united(one: &[Self], other: &[Self]) -> &'static [Self] {
+        let has = |origin| one.contains(&origin) || other.contains(&origin);
+        match (has(Self::Ebpf), has(Self::NetDm)) {
+            (true, true) => &Self::ALL,
+            (true, false) => Self::Ebpf.alone(),
+            (false, true) => Self::NetDm.alone(),
+            (false, false) => &[],
+        }
+    }
 }
 
 /// Subsystem of the reasons that are names of devlink traps.
@@ -208,33 +219,6 @@ fn is_packet_socket(symbol: &str) -> bool {
 /// The reason's name; none on kernels whose tracepoint does not give a reason.
 pub fn reason_name(reason: &Reason) -> Option<&str> {
     (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
-}
-
-/// Drops of one place, summed up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DropTotal {
-    /// Where and why.
-    pub place: Arc<Place>,
-    /// Drops.
-    pub packets: u64,
-    /// Bytes of them, counted from the MAC header where it is set; none where the source does not tell.
-    pub bytes: Option<u64>,
-    /// First drop seen.
-    pub first_seen: Timestamp,
-    /// Last drop seen.
-    pub last_seen: Timestamp,
-    /// Who heard them; nobody where the kernel's own counters tell.
-    pub seen_by: &'static [Origin],
-}
-
-impl DropTotal {
-    /// Adds other drops of the place.
-    pub fn add(&mut self, other: &Self) {
-        self.packets += other.packets;
-        self.bytes = self.bytes.zip(other.bytes).map(|(bytes, more)| bytes + more);
-        self.first_seen = self.first_seen.min(other.first_seen);
-        self.last_seen = self.last_seen.max(other.last_seen);
-    }
 }
 
 /// What the leading bytes of a packet start with, or would start with where there are none.

@@ -5,5 +5,7 @@ pub mod compare;
 pub mod dedupe;
 pub mod event;
 pub mod facts;
+pub mod identity;
 pub mod ledger;
 pub mod report;
+pub mod total;

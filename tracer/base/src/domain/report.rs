@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::domain::compare::Comparison;
 use crate::domain::dedupe::DedupeLedger;
-use crate::domain::event::{DropTotal, Location, Place, Reason, Timestamp};
+use crate::domain::event::{Location, Place, Reason, Timestamp};
 use crate::domain::ledger::Ledger;
+use crate::domain::total::DropTotal;
 
 /// The host that the drops happened on.
 #[derive(Clone, Debug, PartialEq, Eq)]

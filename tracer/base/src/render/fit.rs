@@ -2,12 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::event::reason_name;
-use crate::domain::event::{Location, Origin, Place, Reason};
-use crate::outside::printable;
-
-/// Shorter than this, a symbol says nothing any more.
-const MIN_SYMBOL: usize = 8;
+use crate::domain::event::Origin;
 
 /// The text in at most `width` characters, `…` for what was left out of its middle.
 pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
@@ -20,60 +15,11 @@ pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - (kept - head))).take(width).collect()
 }
 
-/// `SOCKET_RCVBUFF`, `openvswitch:LAST_ACTION`, `-` where the kernel gives no reason.
-pub fn reason(reason: &Reason) -> Cow<'_, str> {
-    match reason_name(reason) {
-        None => "-".into(),
-        Some(name) if &*reason.subsystem == "core" => printable(name),
-        Some(name) => printable(&format!("{}:{name}", reason.subsystem)).into_owned().into(),
-    }
-}
-
-/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, `group l3_drops` where a device dropped, or
-/// `-` where no place is told; in at most `width` characters, first at the symbol's expense, then at the module's.
-pub fn location(location: &Location, width: usize) -> String {
-    let Some(symbol) = &location.symbol else {
-        if let Some(group) = &location.trap_group {
-            return shorten(&format!("group {}", printable(group)), width).into_owned();
-        }
-        if location.address == 0 {
-            return "-".into();
-        }
-        return shorten(&format!("{:#x}", location.address), width).into_owned();
-    };
-    let name = printable(&symbol.name);
-    let length = name.chars().count();
-    let offset = format!("+{:#x}", symbol.offset);
-    let tails = match &symbol.module {
-        Some(module) => [format!("{offset} [{}]", printable(module)), format!("{offset} […]")],
-        None => [offset.clone(), offset],
-    };
-    for tail in &tails {
-        let room = width.saturating_sub(tail.chars().count());
-        if room >= length.min(MIN_SYMBOL) {
-            return format!("{}{tail}", shorten(&name, room));
-        }
-    }
-    shorten(&format!("{name}{}", tails[1]), width).into_owned()
-}
-
-/// `eth0`, `if7` where there is no name, `-` where there is no interface, `netlink` where no packet of a network was
-/// dropped but a message whose listener was full.
-pub fn interface(place: &Place) -> Cow<'_, str> {
-    match &place.interface {
-        Some(name) => printable(name),
-        None if place.is_netlink_message() => "netlink".into(),
-        None if place.ifindex == 0 => "-".into(),
-        None => format!("if{}", place.ifindex).into(),
-    }
-}
-
-/// The namespace's name, its inode number where it has none, `-` where it is not known.
-pub fn netns(place: &Place) -> Cow<'_, str> {
-    match &place.netns_name {
-        Some(name) => printable(name),
-        None if place.netns == 0 => "-".into(),
-        None => place.netns.to_string().into(),
+/// The text in at most `width` characters, as [`shorten`] cuts it.
+pub fn shorten_cow(text: Cow<'_, str>, width: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => shorten(text, width),
+        Cow::Owned(text) => shorten(&text, width).into_owned().into(),
     }
 }
 
@@ -89,7 +35,7 @@ pub const fn seen_by(origins: &[Origin]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::Symbol;
+    use crate::outside::printable;
 
     #[test]
     fn long_text_loses_its_middle() {
@@ -99,28 +45,6 @@ mod tests {
         assert_eq!(shorten("äbcdefghïj", 4), "äb…j");
         assert_eq!(shorten("abc", 1), "…");
         assert_eq!(shorten("abc", 0), "");
-    }
-
-    #[test]
-    fn a_location_keeps_its_offset_and_module() {
-        let symbol = Symbol { name: "tcp_v4_do_rcv".into(), offset: 0x1a7, module: None };
-        let in_module = Symbol { module: Some("nf_tables".into()), ..symbol.clone() };
-        let at = |symbol: &Symbol, width| {
-            location(
-                &Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol.clone()), trap_group: None },
-                width,
-            )
-        };
-        assert_eq!(at(&symbol, 18), "tcp_v4_do_rcv+0x1a7".replace("_do_", "…o_"));
-        assert_eq!(at(&symbol, 19), "tcp_v4_do_rcv+0x1a7");
-        assert_eq!(at(&in_module, 31), "tcp_v4_do_rcv+0x1a7 [nf_tables]");
-        assert_eq!(at(&in_module, 27), "tcp_…_rcv+0x1a7 [nf_tables]");
-        assert_eq!(at(&in_module, 26), "tcp_…rcv+0x1a7 [nf_tables]");
-        assert_eq!(at(&in_module, 20), "tcp_v…_rcv+0x1a7 […]");
-        assert_eq!(at(&in_module, 12), "tcp_v4…7 […]");
-        let hidden = Location { address: 0xffff_ffff_8204_5927, symbol: None, trap_group: None };
-        assert_eq!(location(&hidden, 30), "0xffffffff82045927");
-        assert_eq!(location(&Location { address: 0, symbol: None, trap_group: None }, 30), "-");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use crate::domain::event::{DropTotal, Place, Reason};
+use crate::domain::event::Place;
+use crate::domain::identity::Identity;
 use crate::domain::report::StatReport;
+use crate::domain::total::DropTotal;
 
 /// What rows are ordered by. Ties fall to the packets, then to the place, so that the order is always the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -33,7 +34,7 @@ pub enum Sort {
 pub struct Rank<'r> {
     /// The row.
     pub total: &'r DropTotal,
-    /// Packets a second over the time that [`Ranking::rank`] tells.
+    /// Packets a second over the time that [`Ranking::rank`] reports.
     pub rate: f64,
 }
 
@@ -43,16 +44,6 @@ pub struct Ranking {
     sort: Sort,
     packets: HashMap<Identity, u64, RandomState>,
     duration: Duration,
-}
-
-/// What makes a place one place, whatever names it has by now.
-type Identity = (u64, Option<u32>, Option<Arc<str>>, (u64, u32), u32, u16);
-
-fn identity(place: &Place) -> Identity {
-    let Reason { value, name, .. } = &*place.reason;
-    // The name may get better with time: it counts only where there is no number.
-    let name = if value.is_none() { Some(Arc::clone(name)) } else { None };
-    (place.location.address, *value, name, (place.netns_cookie, place.netns), place.ifindex, place.protocol)
 }
 
 impl Ranking {
@@ -69,16 +60,16 @@ impl Ranking {
         let mut ranks: Vec<_> = report
             .drops
             .iter()
-            .filter(|total| total.place.kind.is_packet())
+            .filter(|total| total.key.kind.is_packet())
             .map(|total| {
-                let before = self.packets.get(&identity(&total.place)).filter(|_| !since.is_zero());
+                let before = self.packets.get(&Identity::from(&*total.key)).filter(|_| !since.is_zero());
                 let grown = total.packets.saturating_sub(before.copied().unwrap_or_default());
                 Rank { total, rate: per_second(grown, span) }
             })
             .collect();
         ranks.sort_unstable_by(|a, b| compare(self.sort, a, b));
         self.packets.clear();
-        self.packets.extend(report.drops.iter().map(|total| (identity(&total.place), total.packets)));
+        self.packets.extend(report.drops.iter().map(|total| (Identity::from(&*total.key), total.packets)));
         self.duration = report.duration;
         (ranks, span)
     }
@@ -96,13 +87,13 @@ fn compare(sort: Sort, a: &Rank<'_>, b: &Rank<'_>) -> Ordering {
         Sort::Packets => Ordering::Equal,
         Sort::Bytes => right.bytes.cmp(&left.bytes),
         Sort::Rate => b.rate.total_cmp(&a.rate),
-        Sort::Reason => by_reason(&left.place).cmp(&by_reason(&right.place)),
-        Sort::Symbol => by_symbol(&left.place).cmp(&by_symbol(&right.place)),
+        Sort::Reason => by_reason(&left.key).cmp(&by_reason(&right.key)),
+        Sort::Symbol => by_symbol(&left.key).cmp(&by_symbol(&right.key)),
         Sort::Last => right.last_seen.cmp(&left.last_seen),
     };
     wanted
         .then_with(|| right.packets.cmp(&left.packets))
-        .then_with(|| identity(&left.place).cmp(&identity(&right.place)))
+        .then_with(|| Identity::from(&*left.key).cmp(&Identity::from(&*right.key)))
 }
 
 fn by_reason(place: &Place) -> impl Ord {

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::domain::event::{DropTotal, Kind, Location, Place, Reason, Timestamp};
+use crate::domain::event::{Kind, Location, Place, Reason, Timestamp};
 use crate::domain::ledger::{CountersLedger, Ledger};
 use crate::domain::report::SourceReport;
+use crate::domain::total::DropTotal;
 use crate::kernel::clock::Clock;
 
 /// A counter of drops.
@@ -77,7 +78,7 @@ impl Counters {
     /// The counters that rose since the start.
     pub fn totals(&self) -> Vec<DropTotal> {
         let totals = self.rises.values().map(|rise| DropTotal {
-            place: Arc::clone(&rise.place),
+            key: Arc::clone(&rise.place),
             packets: rise.packets,
             bytes: None,
             first_seen: rise.first_seen,
@@ -131,7 +132,7 @@ mod tests {
         let totals = counters.totals();
         let shown: Vec<_> = totals
             .iter()
-            .map(|total| (total.place.interface.as_deref(), total.packets, total.first_seen.0, total.last_seen.0))
+            .map(|total| (total.key.interface.as_deref(), total.packets, total.first_seen.0, total.last_seen.0))
             .collect();
         assert_eq!(shown, [(Some("eth0"), 3, 2, 4), (Some("lo"), 4, 2, 3)]);
         assert_eq!(counters.report().ledger, Ledger::Counters(CountersLedger { counted: 7 }));

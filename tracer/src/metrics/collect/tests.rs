@@ -25,7 +25,7 @@ const fn told(max_series: usize) -> Told {
 }
 
 fn reason(name: &str) -> Arc<Reason> {
-    Reason { value: Some(3), subsystem: "core".into(), name: name.into() }.into()
+    Reason { value: Some(name.bytes().map(u32::from).sum()), subsystem: "core".into(), name: name.into() }.into()
 }
 
 fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
@@ -42,7 +42,7 @@ fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
         netns_name: None,
     };
     DropTotal {
-        place: place.into(),
+        key: place.into(),
         packets,
         bytes: Some(packets * 100),
         first_seen: Timestamp(1),
@@ -122,7 +122,7 @@ fn what_drops_most_has_a_series_of_its_own() {
 fn elsewhere(total: &DropTotal) -> DropTotal {
     let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 99, module: None };
     let location = Location { address: 2, symbol: Some(symbol), trap_group: None };
-    DropTotal { place: Place { location: location.into(), ..(*total.place).clone() }.into(), ..total.clone() }
+    DropTotal { key: Place { location: location.into(), ..(*total.key).clone() }.into(), ..total.clone() }
 }
 
 #[test]

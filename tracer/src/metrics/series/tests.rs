@@ -3,9 +3,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn labels(name: &str) -> Labels {
-    let mut labels = [(); LABELS.len()].map(|()| Arc::from(""));
-    labels[0] = name.into();
-    labels
+    labelled("reason", name)
+}
+
+/// Labels of which one has a value.
+fn labelled(label: &str, value: &str) -> Labels {
+    label_names().map(|name| Arc::from(if name == label { value } else { "" })).collect()
 }
 
 fn packets(packets: u64) -> Sum {
@@ -82,9 +85,7 @@ fn bytes_that_are_not_told_make_no_wrong_sum() {
 
 /// A drop in a namespace of this name.
 fn labels_in(netns: &str) -> Labels {
-    let mut labels = labels("a");
-    labels[NETNS] = netns.into();
-    labels
+    labelled("netns", netns)
 }
 
 /// Reads counts by namespace after so much time.
@@ -97,12 +98,11 @@ fn read_in(series: &mut Series<usize>, now: Instant, told: &[(usize, &str, u64)]
 }
 
 fn shown_in(series: &Series<usize>) -> Vec<(&str, u64)> {
-    series.iter().map(|(labels, sum)| (&*labels[NETNS], sum.packets)).collect()
+    series.iter().map(|(labels, sum)| (netns(labels), sum.packets)).collect()
 }
 
 #[test]
 fn what_does_not_rise_for_long_expires_and_begins_anew() {
-    assert_eq!(LABELS[NETNS], "netns");
     let start = Instant::now();
     let at = |minutes| start + Duration::from_mins(minutes);
     let mut series = Series::new(Bounds { limit: 9, expire_after: HOUR });

@@ -7,9 +7,10 @@ use tracer_common::REASON_ABSENT;
 
 use super::{MAX_PLACES, Normaliser, hardware};
 use crate::backend::net_dm::{Cause, Key, Report, Totals};
-use crate::domain::event::{DropEvent, DropTotal, Kind, Origin, PacketStart, Place, Reason};
+use crate::domain::event::{DropEvent, Kind, Origin, PacketStart, Place, Reason};
 use crate::domain::facts::Facts;
 use crate::domain::report::OverflowTotal;
+use crate::domain::total::DropTotal;
 
 /// Converts a report into an event. `place` comes from [`Normaliser::net_dm_place`].
 pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {
@@ -28,7 +29,7 @@ impl Normaliser {
     /// Totals by place.
     pub fn net_dm_totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
         let named = totals.counts().iter().map(|(key, count)| DropTotal {
-            place: self.net_dm_place(*key, totals, None),
+            key: self.net_dm_place(*key, totals, None),
             packets: count.packets,
             bytes: count.bytes,
             first_seen: count.first_seen,

@@ -4,8 +4,9 @@ use tracer_common::REASON_ABSENT;
 
 use super::*;
 use crate::domain::dedupe::AloneLedger;
-use crate::domain::event::{DropTotal, Location, PacketStart, Place, Reason, Timestamp};
+use crate::domain::event::{Location, PacketStart, Place, Reason, Timestamp};
 use crate::domain::facts::Facts;
+use crate::domain::total::DropTotal;
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -154,7 +155,7 @@ fn kept_bytes_bound_the_memory_of_waiting_packets() {
 fn total(pc: u64, reason: Reason, packets: u64, origin: Origin) -> DropTotal {
     let place = place(pc, reason, 0);
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
-    DropTotal { place, packets, bytes: Some(packets), first_seen, last_seen, seen_by: origin.alone() }
+    DropTotal { key: place, packets, bytes: Some(packets), first_seen, last_seen, seen_by: origin.alone() }
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn one_table_of_both_counts_each_drop_once() {
     ];
     let rows: Vec<_> = unite(ebpf, net_dm)
         .into_iter()
-        .map(|row| (row.place.location.address, row.packets, row.bytes, row.seen_by))
+        .map(|row| (row.key.location.address, row.packets, row.bytes, row.seen_by))
         .collect();
     let expected: [(u64, u64, Option<u64>, &[Origin]); 5] = [
         (1, 100, Some(100), &Origin::ALL),
@@ -197,10 +198,8 @@ fn summaries_are_joined_by_drop_site_alone() {
 #[test]
 fn xdp_drops_are_not_joined_with_net_dm() {
     let frames = total(0, reason("xdp", "XDP_ABORTED"), 5, Origin::Ebpf);
-    let frames = DropTotal {
-        place: Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*frames.place).clone() }),
-        ..frames
-    };
+    let frames =
+        DropTotal { key: Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*frames.key).clone() }), ..frames };
     let no_reason = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
     let rows = unite(vec![frames], vec![total(0, no_reason, 3, Origin::NetDm)]);
     let shown: Vec<_> = rows.iter().map(|row| (row.packets, row.seen_by)).collect();

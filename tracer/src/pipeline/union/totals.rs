@@ -7,7 +7,8 @@ use foldhash::fast::RandomState;
 use tracer_common::REASON_ABSENT;
 
 use super::reasons::net_dm_reason_name;
-use crate::domain::event::{DropTotal, Kind, Origin, Place, Reason};
+use crate::domain::event::{Kind, Origin, Place, Reason};
+use crate::domain::total::DropTotal;
 
 /// Address of the drop site and name of the drop reason, as both sources report them; the name is absent where one
 /// source reports no reasons.
@@ -31,7 +32,7 @@ struct Sums {
 /// are drops that the kernel program missed. Where such a row is a part of `NET_DM`'s row, its bytes are not known.
 pub fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
     let by_reason = reports_reasons(&net_dm);
-    let key = |total: &DropTotal| join_key(&total.place, by_reason);
+    let key = |total: &DropTotal| join_key(&total.key, by_reason);
     let mut sums: HashMap<JoinKey, Sums, RandomState> = HashMap::default();
     for total in &ebpf {
         sums.entry(key(total)).or_default().ebpf += total.packets;
@@ -60,7 +61,7 @@ pub fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
 
 /// Whether each total has a drop reason. Summary mode and old kernels report none.
 pub(in crate::pipeline) fn reports_reasons(totals: &[DropTotal]) -> bool {
-    totals.iter().all(|total| has_reason(&total.place.reason))
+    totals.iter().all(|total| has_reason(&total.key.reason))
 }
 
 fn has_reason(reason: &Reason) -> bool {

@@ -1,15 +1,15 @@
 //! `droptrace.compare.v1`.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::ledger::Account;
-use super::{Address, Shown, symbol_of};
+use crate::dimension::{Dimensions, Members};
 use crate::domain::compare::{Gap, Row, SCHEMA, Sums};
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::Place;
-use crate::domain::event::reason_name;
 use crate::domain::report::CompareReport;
 use crate::outside::to_json;
 use crate::render::time::TimeText;
@@ -29,6 +29,7 @@ impl<W: Write> CompareJson<W> {
 
 impl<W: Write> CompareSink for CompareJson<W> {
     fn report(&mut self, report: &CompareReport) -> io::Result<()> {
+        let by = Dimensions::named(&["reason", "site"]);
         let document = Document {
             schema: SCHEMA,
             host: &report.host.name,
@@ -38,7 +39,7 @@ impl<W: Write> CompareSink for CompareJson<W> {
             sources: report.sources.iter().map(Account::from).collect(),
             union: report.union.as_ref(),
             total: &report.comparison.total,
-            sites: report.comparison.sites.iter().map(PlaceRow::from).collect(),
+            sites: report.comparison.sites.iter().map(|row| PlaceRow::new(row, &by)).collect(),
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -61,12 +62,8 @@ struct Document<'r> {
 
 #[derive(Serialize)]
 struct PlaceRow<'r> {
-    reason: Option<&'r str>,
-    subsystem: Option<&'r str>,
-    symbol: Option<&'r str>,
-    offset: Option<u64>,
-    module: Option<&'r str>,
-    address: Option<Shown<Address>>,
+    #[serde(flatten)]
+    key: Members<'r>,
     ebpf: u64,
     net_dm: u64,
     difference: i128,
@@ -74,17 +71,10 @@ struct PlaceRow<'r> {
     not_by_ebpf: &'r Gap,
 }
 
-impl<'r> From<&'r Row<std::sync::Arc<Place>>> for PlaceRow<'r> {
-    fn from(row: &'r Row<std::sync::Arc<Place>>) -> Self {
-        let (symbol, offset, module) = symbol_of(&row.site.location);
-        let reason = reason_name(&row.site.reason);
+impl<'r> PlaceRow<'r> {
+    fn new(row: &'r Row<Arc<Place>>, by: &Dimensions) -> Self {
         Self {
-            reason,
-            subsystem: reason.map(|_| &*row.site.reason.subsystem),
-            symbol,
-            offset,
-            module,
-            address: Address::of(&row.site.location),
+            key: by.members(&row.site),
             ebpf: row.ebpf,
             net_dm: row.net_dm,
             difference: row.difference,

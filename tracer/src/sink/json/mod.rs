@@ -21,7 +21,6 @@ pub use trace::TraceJson;
 pub(crate) use trace::drop_fields;
 
 use crate::domain::event::{Location, Symbol};
-use crate::packet::ProtocolName;
 
 /// A value that is shown as a string, and written without a temporary string.
 struct Shown<T>(T);
@@ -35,22 +34,10 @@ impl<T: fmt::Display> Serialize for Shown<T> {
 /// An address of the kernel, as a string, because JSON's numbers do not hold 64 bits.
 struct Address(u64);
 
-impl Address {
-    /// The address; null where the drop has no drop site in the kernel's code.
-    fn of(location: &Location) -> Option<Shown<Self>> {
-        (location.address != 0).then_some(Shown(Self(location.address)))
-    }
-}
-
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)
     }
-}
-
-/// The group of the devlink trap that dropped the packet.
-fn trap_group(location: &Location) -> Option<&str> {
-    location.trap_group.as_deref()
 }
 
 /// The parts of a location, each null where it is not known.
@@ -59,13 +46,4 @@ fn symbol_of(location: &Location) -> (Option<&str>, Option<u64>, Option<&str>) {
         Some(Symbol { name, offset, module }) => (Some(name), Some(*offset), module.as_deref()),
         None => (None, None, None),
     }
-}
-
-fn protocol_of(ether_type: u16) -> Option<Shown<ProtocolName>> {
-    (ether_type != 0).then_some(Shown(ProtocolName(ether_type)))
-}
-
-/// The kernel's number; absent where 0 means that there is none.
-fn nonzero(number: u32) -> Option<u32> {
-    (number != 0).then_some(number)
 }

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::ledger::LedgerLine;
-use super::{Address, Shown, nonzero, symbol_of, trap_group};
+use super::{Address, Shown, symbol_of};
 use crate::backend::replay::SCHEMA;
+use crate::dimension::nonzero;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::reason_name;
 use crate::domain::event::{DropEvent, Origin, PacketStart, Timestamp};
@@ -141,7 +142,7 @@ impl<'r> Line<'r> {
             offset,
             module,
             address: Shown(Address(place.location.address)),
-            trap_group: trap_group(&place.location),
+            trap_group: place.location.trap_group.as_deref(),
             ethertype: place.protocol,
             interface: place.interface.as_deref(),
             ifindex: nonzero(place.ifindex),

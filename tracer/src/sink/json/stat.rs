@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Account;
-use super::places::Members;
+use super::places::Keyed;
 use super::trace::Origins;
-use crate::domain::event::DropTotal;
+use crate::dimension::{Dimension, Dimensions};
 use crate::domain::event::reason_name;
 use crate::domain::report::{OverflowTotal, StatReport};
+use crate::domain::total::DropTotal;
 use crate::outside::to_json;
 use crate::render::rank::{Ranking, Sort};
 use crate::render::time::TimeText;
@@ -20,12 +21,13 @@ use crate::sink::StatSink;
 pub struct StatJson<W> {
     out: W,
     ranking: Ranking,
+    by: Dimensions,
 }
 
 impl<W: Write> StatJson<W> {
-    /// Writes to `out`, all rows in the order of `sort`.
-    pub fn new(out: W, sort: Sort) -> Self {
-        Self { out, ranking: Ranking::new(sort) }
+    /// Writes to `out`, all rows in the order of `sort`, with the members of the dimensions `by`.
+    pub fn new(out: W, sort: Sort, by: Dimensions) -> Self {
+        Self { out, ranking: Ranking::new(sort), by }
     }
 }
 
@@ -39,8 +41,9 @@ impl<W: Write> StatSink for StatJson<W> {
             started_at: TimeText::new(report.started_at),
             duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
             sources: report.sources.iter().map(Account::from).collect(),
-            drops: ranks.iter().map(|rank| Row::from(rank.total)).collect(),
-            not_packets: not_packets(&report.drops),
+            by: self.by.iter().map(Dimension::name).collect(),
+            drops: ranks.iter().map(|rank| Row::new(rank.total, &self.by)).collect(),
+            not_packets: not_packets(&report.drops, &self.by),
             overflow: report.overflow.iter().map(Overflow::from).collect(),
             r#final: report.is_final,
             own_netlink_drops: report.own_netlink_drops,
@@ -58,6 +61,8 @@ struct Document<'r> {
     kernel: &'r str,
     started_at: TimeText,
     duration_ns: u64,
+    /// The dimensions by which drops are grouped.
+    by: Vec<&'static str>,
     sources: Vec<Account>,
     drops: Vec<Row<'r>>,
     /// Drops that pass the tracepoint and are no packets of a network.
@@ -68,16 +73,16 @@ struct Document<'r> {
 }
 
 /// The kinds with the most drops first.
-fn not_packets(drops: &[DropTotal]) -> Vec<Row<'_>> {
-    let mut found: Vec<_> = drops.iter().filter(|total| !total.place.kind.is_packet()).collect();
-    found.sort_by_key(|total| (Reverse(total.packets), total.place.location.address));
-    found.into_iter().map(Row::from).collect()
+fn not_packets<'r>(drops: &'r [DropTotal], by: &Dimensions) -> Vec<Row<'r>> {
+    let mut found: Vec<_> = drops.iter().filter(|total| !total.key.kind.is_packet()).collect();
+    found.sort_by_key(|total| (Reverse(total.packets), total.key.location.address));
+    found.into_iter().map(|total| Row::new(total, by)).collect()
 }
 
 #[derive(Serialize)]
 struct Row<'r> {
     #[serde(flatten)]
-    place: Members<'r>,
+    key: Keyed<'r>,
     packets: u64,
     bytes: Option<u64>,
     first_seen: TimeText,
@@ -86,15 +91,15 @@ struct Row<'r> {
     seen_by: Origins<'r>,
 }
 
-impl<'r> From<&'r DropTotal> for Row<'r> {
-    fn from(total: &'r DropTotal) -> Self {
+impl<'r> Row<'r> {
+    fn new(total: &'r DropTotal, by: &Dimensions) -> Self {
         Self {
-            place: Members::from(&*total.place),
+            key: Keyed::new(&total.key, by),
             packets: total.packets,
             bytes: total.bytes,
             first_seen: TimeText::new(total.first_seen),
             last_seen: TimeText::new(total.last_seen),
-            netlink: total.place.is_netlink_message(),
+            netlink: total.key.is_netlink_message(),
             seen_by: Origins(total.seen_by),
         }
     }

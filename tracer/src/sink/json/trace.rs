@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::Shown;
 use super::ledger::LedgerLine;
-use super::places::{Members, Places};
+use super::places::{Keyed, Places};
+use crate::dimension::Dimensions;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{DropEvent, Origin};
 use crate::domain::facts::{Facts, Gso, Socket, VlanTag};
@@ -65,7 +66,7 @@ impl<W: Write> DropSink for TraceJson<W> {
 pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
-    let place = serde_json::to_value(Members::from(&**event.place));
+    let place = serde_json::to_value(Keyed::new(event.place, &Dimensions::all()));
     let packet = serde_json::to_value(Packet::new(event, &decoded));
     let parts = [head, place, packet].into_iter().map(|part| match part {
         Ok(Value::Object(fields)) => fields,

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::ledger;
+use crate::dimension;
 use crate::domain::compare::{Cause, Gap, Row, Verdict};
 use crate::domain::event::Place;
 use crate::domain::report::CompareReport;
 use crate::outside::printable;
-use crate::render::fit;
 use crate::render::number::{Grouped, seconds};
 use crate::render::paint::{Painted, Style};
 use crate::sink::CompareSink;
@@ -97,8 +97,8 @@ fn cells(row: &Row<Arc<Place>>) -> [String; 6] {
         Grouped(row.ebpf).to_string(),
         Grouped(row.net_dm).to_string(),
         difference,
-        fit::reason(&row.site.reason).into_owned(),
-        fit::location(&row.site.location, usize::MAX),
+        dimension::reason(&row.site.reason).into_owned(),
+        dimension::site(&row.site.location, usize::MAX),
         explanation(row),
     ]
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::dimension;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{HeldBack, SourceReport};
-use crate::render::fit;
 use crate::render::number::Grouped;
 
 /// Largest number of listed drop sites with held-back records.
@@ -161,7 +161,7 @@ fn held_back(source: &SourceReport, ledger: &EventLedger) -> Option<String> {
 }
 
 fn site(HeldBack { reason, location, records }: &HeldBack) -> String {
-    format!("{} at {} ({})", Grouped(*records), fit::location(location, usize::MAX), fit::reason(reason))
+    format!("{} at {} ({})", Grouped(*records), dimension::site(location, usize::MAX), dimension::reason(reason))
 }
 
 /// `union: 20 seen by ebpf + 18 by net_dm = 20 drops + 18 seen by both`.

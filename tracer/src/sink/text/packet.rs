@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use crate::dimension::ProtocolName;
 use crate::domain::event::{DropEvent, Kind};
 use crate::domain::facts::VlanTag;
 use crate::packet::{
-    Arp, Content, Decoded, Fragment, Icmp, IpPacket, ProtocolName, Tcp, Transport, TransportName, Undecoded, decode,
+    Arp, Content, Decoded, Fragment, Icmp, IpPacket, Tcp, Transport, TransportName, Undecoded, decode,
 };
 
 /// The drop reason of frames that are not for this host.

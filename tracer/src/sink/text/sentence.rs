@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::packet::Described;
+use crate::dimension;
 use crate::domain::event::DropEvent;
 use crate::domain::event::reason_name;
-use crate::render::fit;
 
 /// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without unknown
 /// facts, and without addresses of the kernel.
@@ -13,14 +13,14 @@ pub(crate) fn drop_sentence(event: &DropEvent<'_>) -> String {
     let place = event.place;
     let location = &place.location;
     let mut sentence = match reason_name(&place.reason) {
-        Some(_) => fit::reason(&place.reason).into_owned(),
+        Some(_) => dimension::reason(&place.reason).into_owned(),
         None => "dropped".to_owned(),
     };
     if location.symbol.is_some() || location.trap_group.is_some() {
-        _ = write!(sentence, " at {}", fit::location(location, usize::MAX));
+        _ = write!(sentence, " at {}", dimension::site(location, usize::MAX));
     }
     if place.ifindex != 0 {
-        _ = write!(sentence, " on {}", fit::interface(place));
+        _ = write!(sentence, " on {}", dimension::interface(place));
     }
     _ = write!(sentence, ": {}", Described::new(event));
     sentence

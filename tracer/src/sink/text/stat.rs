@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::ledger;
-use super::table::{Columns, Extra, Row};
+use super::table::{Columns, Row, Shown};
+use crate::dimension::Dimensions;
 use crate::domain::event::{Kind, Origin};
 use crate::domain::ledger::Ledger;
 use crate::domain::report::{SourceReport, StatReport};
@@ -24,6 +25,8 @@ const LIVE_OVERFLOW: usize = 3;
 
 /// How the table is shown.
 pub struct StatTextOptions {
+    /// The dimensions with columns; absent for all of them, where the namespaces have a column only if there are several.
+    pub by: Option<Dimensions>,
     /// The order of rows.
     pub sort: Sort,
     /// Largest number of rows: absent for as many as fit, 0 for all of them (on a redrawn terminal: all that fit).
@@ -62,7 +65,8 @@ impl<W: Write> StatSink for StatText<W> {
         let height = size.height.filter(|_| self.options.live && !report.is_final);
         let (ranks, span) = self.ranking.rank(report);
         let home_netns = self.options.home_netns;
-        let view = View { report, ranks, span, width: size.width, height, top: self.options.top, home_netns };
+        let (by, top) = (self.options.by.as_ref(), self.options.top);
+        let view = View { report, ranks, span, by, width: size.width, height, top, home_netns };
         let frame = self.frame(&view.lines(), size);
         self.tables += 1;
         self.out.write_all(frame.as_bytes())?;
@@ -108,6 +112,7 @@ struct View<'r> {
     report: &'r StatReport,
     ranks: Vec<Rank<'r>>,
     span: Duration,
+    by: Option<&'r Dimensions>,
     width: usize,
     height: Option<usize>,
     top: Option<usize>,
@@ -142,7 +147,7 @@ impl View<'_> {
             (Kind::Empty, "empty buffers"),
         ];
         let count = |kind: Kind| {
-            let rows = self.report.drops.iter().filter(move |total| total.place.kind == kind);
+            let rows = self.report.drops.iter().filter(move |total| total.key.kind == kind);
             rows.map(|total| total.packets).sum::<u64>()
         };
         let counted = WORDS.map(|(kind, words)| (count(kind), words)).into_iter().filter(|(count, _)| *count > 0);
@@ -198,10 +203,11 @@ impl View<'_> {
         let (ranks, hidden) = self.ranks.split_at(shown);
         let (overflow, hidden_overflow) = report.overflow.split_at(shown_overflow);
 
-        let mut rows: Vec<_> = ranks.iter().map(Row::of_place).collect();
+        let shown_columns = self.columns();
+        let mut rows: Vec<_> = ranks.iter().map(|rank| Row::of_key(rank, &shown_columns)).collect();
         rows.extend(overflow.iter().map(Row::of_overflow));
         rows.push(self.sum());
-        let columns = Columns::fit(&rows, self.extra(), self.width);
+        let columns = Columns::fit(&rows, shown_columns, self.width);
         let plain = |row| self.clipped(columns.line(row), Style::Plain);
 
         let mut lines = vec![self.clipped(columns.heading(), Style::Heading)];
@@ -233,7 +239,7 @@ impl View<'_> {
         let overflow = &self.report.overflow;
         let drops = self.ranks.iter().map(|rank| rank.total);
         let packets = drops.clone().map(|total| total.packets).chain(overflow.iter().map(|total| total.packets)).sum();
-        let with_length = drops.filter(|total| total.place.kind.has_length());
+        let with_length = drops.filter(|total| total.key.kind.has_length());
         let bytes = with_length.map(|total| total.bytes).chain(overflow.iter().map(|total| total.bytes)).sum();
         // Drops without a place have no rate of an interval either: over the whole run the sum has all.
         let rate = if self.span == self.report.duration {
@@ -244,8 +250,11 @@ impl View<'_> {
         Row::of_sum(packets, rate, bytes, format!("total, {}", counted(self.ranks.len(), "row")))
     }
 
-    fn extra(&self) -> Extra {
-        Extra { netns: self.has_other_namespaces(), seen_by: self.is_of_both() }
+    fn columns(&self) -> Shown {
+        let has_netns = self.by.is_some() || self.has_other_namespaces();
+        let by = self.by.cloned().unwrap_or_else(Dimensions::all);
+        let dimensions = by.iter().filter(|dimension| has_netns || dimension.name() != "netns").collect();
+        Shown { dimensions, seen_by: self.is_of_both() }
     }
 
     fn is_of_both(&self) -> bool {
@@ -253,7 +262,7 @@ impl View<'_> {
     }
 
     fn has_other_namespaces(&self) -> bool {
-        let known = self.report.drops.iter().map(|total| total.place.netns).filter(|&netns| netns != 0);
+        let known = self.report.drops.iter().map(|total| total.key.netns).filter(|&netns| netns != 0);
         let mut namespaces: HashSet<u32> = known.collect();
         if self.home_netns != 0 {
             namespaces.insert(self.home_netns);

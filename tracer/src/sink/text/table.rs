@@ -3,76 +3,65 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::domain::event::Location;
+use crate::dimension::{self, Dimension};
+use crate::domain::event::Place;
 use crate::domain::report::OverflowTotal;
-use crate::packet::ProtocolName;
 use crate::render::fit;
 use crate::render::number::{Grouped, rate};
 use crate::render::rank::Rank;
 
 const GAP: usize = 2;
-/// Smallest room for drop reason and place; with less, the table leaves out the column of bytes.
+/// Smallest room for the columns without a width of their own; with less, the table leaves out the column of bytes.
 const MIN_NAMES: usize = 34;
-const MAX_NETNS: usize = 16;
-/// Smallest width of drop reason and of place, where there is room at all.
+/// Smallest width of a column without a width of its own, where there is room at all.
 const MIN_NAME: usize = 10;
-/// Texts of a missing place; the first that fits is shown.
-const NO_PLACE: [&str; 3] =
+/// Texts of a missing key; the first that fits is shown.
+const NO_KEY: [&str; 3] =
     ["drop site unknown: map full, raise --map-entries", "map full, raise --map-entries", "map full"];
+const SEEN_BY: &str = "SEEN BY";
+
+/// The columns that a table has after its numbers.
+pub(super) struct Shown {
+    pub(super) dimensions: Vec<&'static dyn Dimension>,
+    /// Several backends report drops.
+    pub(super) seen_by: bool,
+}
 
 /// The cells of a row before they are fitted.
 pub(super) struct Row<'r> {
     packets: String,
     rate: String,
     bytes: String,
-    reason: Cow<'r, str>,
-    place: Place<'r>,
+    names: Names<'r>,
 }
 
-enum Place<'r> {
-    Known {
-        location: &'r Location,
-        interface: Cow<'r, str>,
-        protocol: String,
-        netns: Cow<'r, str>,
+/// What a row is about.
+enum Names<'r> {
+    Key {
+        key: &'r Place,
+        /// The widths that the dimensions need.
+        widths: Vec<usize>,
         seen_by: &'static str,
     },
-    Unknown,
+    /// Only the reason is known.
+    Overflow(Cow<'r, str>),
     /// The label of a row that is a sum.
     Sum(String),
 }
 
-impl Place<'_> {
-    fn interface(&self) -> &str {
-        if let Self::Known { interface, .. } = self { interface } else { "" }
-    }
-
-    fn protocol(&self) -> &str {
-        if let Self::Known { protocol, .. } = self { protocol } else { "" }
-    }
-
-    fn seen_by(&self) -> &str {
-        if let Self::Known { seen_by, .. } = self { seen_by } else { "" }
-    }
-
-    fn netns(&self) -> &str {
-        if let Self::Known { netns, .. } = self { netns } else { "" }
-    }
-}
-
 impl<'r> Row<'r> {
-    pub(super) fn of_place(rank: &Rank<'r>) -> Self {
-        let place = &*rank.total.place;
+    pub(super) fn of_key(rank: &Rank<'r>, shown: &Shown) -> Self {
+        let key = &*rank.total.key;
+        let width = |dimension: &&dyn Dimension| {
+            dimension.text(key, dimension.max_width().unwrap_or(usize::MAX)).chars().count()
+        };
         Self {
             packets: Grouped(rank.total.packets).to_string(),
             rate: rate(rank.rate),
             bytes: known(rank.total.bytes),
-            reason: fit::reason(&place.reason),
-            place: Place::Known {
-                location: &place.location,
-                interface: fit::interface(place),
-                protocol: if place.protocol == 0 { "-".into() } else { ProtocolName(place.protocol).to_string() },
-                netns: fit::shorten(&fit::netns(place), MAX_NETNS).into_owned().into(),
+            names: Names::Key {
+                key,
+                widths: shown.dimensions.iter().map(width).collect(),
                 seen_by: fit::seen_by(rank.total.seen_by),
             },
         }
@@ -83,31 +72,30 @@ impl<'r> Row<'r> {
             packets: Grouped(total.packets).to_string(),
             rate: "-".into(),
             bytes: known(total.bytes),
-            reason: total.reason.as_ref().map_or("-".into(), |reason| fit::reason(reason)),
-            place: Place::Unknown,
+            names: Names::Overflow(total.reason.as_ref().map_or("-".into(), |reason| dimension::reason(reason))),
         }
     }
 
-    fn reason_length(&self) -> usize {
-        self.reason.chars().count()
-    }
-
-    /// Width of the location; 0 for rows without a place.
-    fn location_length(&self) -> usize {
-        match &self.place {
-            Place::Known { location, .. } => fit::location(location, usize::MAX).chars().count(),
-            _ => 0,
-        }
-    }
-
-    pub(super) fn of_sum(packets: u64, packets_a_second: f64, bytes: Option<u64>, what: String) -> Self {
+    pub(super) fn of_sum(packets: u64, packets_a_second: f64, bytes: Option<u64>, label: String) -> Self {
         Self {
             packets: Grouped(packets).to_string(),
             rate: rate(packets_a_second),
             bytes: known(bytes),
-            reason: "".into(),
-            place: Place::Sum(what),
+            names: Names::Sum(label),
         }
+    }
+
+    /// The width that the row needs in a column of dimensions.
+    fn width(&self, column: usize, dimension: &dyn Dimension) -> usize {
+        match &self.names {
+            Names::Key { widths, .. } => widths[column],
+            Names::Overflow(reason) if dimension.name() == "reason" => reason.chars().count(),
+            Names::Overflow(_) | Names::Sum(_) => 0,
+        }
+    }
+
+    const fn seen_by(&self) -> &'static str {
+        if let Names::Key { seen_by, .. } = self.names { seen_by } else { "" }
     }
 }
 
@@ -115,104 +103,117 @@ fn known(number: Option<u64>) -> String {
     number.map_or("-".into(), |number| Grouped(number).to_string())
 }
 
-/// Widths of the columns; 0 for one that is not shown.
+/// The columns with their widths.
 pub(super) struct Columns {
     packets: usize,
     rate: usize,
+    /// 0 where the column is left out.
     bytes: usize,
-    reason: usize,
-    location: usize,
-    interface: usize,
-    protocol: usize,
-    netns: usize,
+    dimensions: Vec<(&'static dyn Dimension, usize)>,
+    /// 0 where the column is left out.
     seen_by: usize,
 }
 
-/// Columns that are not always shown.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Extra {
-    /// There are several namespaces.
-    pub(super) netns: bool,
-    /// Several sources report drops.
-    pub(super) seen_by: bool,
-}
-
 impl Columns {
-    /// Columns for these rows within `width`. Reason and place share what the others leave.
-    pub(super) fn fit(rows: &[Row<'_>], extra: Extra, width: usize) -> Self {
+    /// Columns for these rows within `width`. Columns without a width of their own share what the others leave.
+    pub(super) fn fit(rows: &[Row<'_>], shown: Shown, width: usize) -> Self {
         let widest = |heading: &str, of: &dyn Fn(&Row<'_>) -> usize| {
             rows.iter().map(of).chain([heading.len()]).max().unwrap_or_default()
         };
+        let dimensions = shown.dimensions.into_iter().enumerate();
+        let dimensions =
+            dimensions.map(|(at, dimension)| (dimension, widest(dimension.heading(), &|row| row.width(at, dimension))));
         let mut columns = Self {
             packets: widest("PACKETS", &|row| row.packets.len()),
             rate: widest("PKT/S", &|row| row.rate.len()),
             bytes: widest("BYTES", &|row| row.bytes.len()),
-            reason: widest("REASON", &|row| row.reason_length()),
-            location: widest("WHERE", &|row| row.location_length()),
-            interface: widest("IFACE", &|row| row.place.interface().chars().count()),
-            protocol: widest("PROTO", &|row| row.place.protocol().len()),
-            seen_by: if extra.seen_by { widest("SEEN BY", &|row| row.place.seen_by().len()) } else { 0 },
-            netns: if extra.netns { widest("NETNS", &|row| row.place.netns().chars().count()) } else { 0 },
+            dimensions: dimensions.collect(),
+            seen_by: if shown.seen_by { widest(SEEN_BY, &|row| row.seen_by().len()) } else { 0 },
         };
-        let wanted = columns.reason + columns.location;
-        if columns.room_for_names(width) < wanted.min(MIN_NAMES) {
+        let wanted: usize = columns.shared().iter().map(|at| columns.dimensions[*at].1).sum();
+        if columns.room(width) < wanted.min(MIN_NAMES) {
             columns.bytes = 0;
         }
-        let room = columns.room_for_names(width);
-        (columns.reason, columns.location) = share(room, rows, columns.reason, columns.location);
+        columns.share(rows, columns.room(width));
         columns
     }
 
-    fn room_for_names(&self, width: usize) -> usize {
-        let others = [self.packets, self.rate, self.bytes, self.interface, self.protocol, self.netns, self.seen_by];
-        let shown = others.into_iter().filter(|&column| column > 0);
-        width.saturating_sub(shown.map(|column| column + GAP).sum::<usize>() + GAP)
+    /// The columns without a width of their own.
+    fn shared(&self) -> Vec<usize> {
+        (0..self.dimensions.len()).filter(|at| self.dimensions[*at].0.max_width().is_none()).collect()
+    }
+
+    /// What the other columns leave to them.
+    fn room(&self, width: usize) -> usize {
+        let own = self.dimensions.iter().filter(|(dimension, _)| dimension.max_width().is_some());
+        let numbers = [self.packets, self.rate, self.bytes, self.seen_by].into_iter();
+        let others = numbers.chain(own.map(|(_, width)| *width)).filter(|column| *column > 0);
+        let gaps = GAP * self.shared().len().saturating_sub(1);
+        width.saturating_sub(others.map(|column| column + GAP).sum::<usize>() + gaps)
+    }
+
+    /// Gives the columns without a width of their own the room.
+    fn share(&mut self, rows: &[Row<'_>], room: usize) {
+        match *self.shared() {
+            [only] => self.dimensions[only].1 = self.dimensions[only].1.min(room.max(MIN_NAME)),
+            [first, second] => {
+                let width = |row: &Row<'_>, at: usize| row.width(at, self.dimensions[at].0);
+                let lengths: Vec<_> = rows.iter().map(|row| (width(row, first), width(row, second))).collect();
+                let shares = share(room, &lengths, self.dimensions[first].1, self.dimensions[second].1);
+                (self.dimensions[first].1, self.dimensions[second].1) = shares;
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn heading(&self) -> String {
         let mut line = Line::default();
         line.numbers(self, "PACKETS", "PKT/S", "BYTES");
-        line.left("REASON", self.reason);
-        line.left("WHERE", self.location);
-        line.left("IFACE", self.interface);
-        line.left("PROTO", self.protocol);
-        line.left("NETNS", self.netns);
-        line.left("SEEN BY", self.seen_by);
+        for (dimension, width) in &self.dimensions {
+            line.left(dimension.heading(), *width);
+        }
+        line.left(SEEN_BY, self.seen_by);
         line.finish()
     }
 
     pub(super) fn line(&self, row: &Row<'_>) -> String {
         let mut line = Line::default();
         line.numbers(self, &row.packets, &row.rate, &row.bytes);
-        if let Place::Sum(what) = &row.place {
-            line.left(what, what.len());
-            return line.finish();
-        }
-        line.left(&fit::shorten(&row.reason, self.reason), self.reason);
-        if let Place::Known { location, interface, protocol, netns, seen_by } = &row.place {
-            line.left(&fit::location(location, self.location), self.location);
-            line.left(interface, self.interface);
-            line.left(protocol, self.protocol);
-            line.left(netns, self.netns);
-            line.left(seen_by, self.seen_by);
-        } else {
-            let room = self.location + 2 * GAP + self.interface + self.protocol;
-            let said = NO_PLACE.into_iter().find(|text| text.len() <= room).unwrap_or_default();
-            line.left(said, room);
+        match &row.names {
+            Names::Sum(label) => line.left(label, label.len()),
+            Names::Overflow(reason) => self.overflow(&mut line, reason),
+            Names::Key { key, seen_by, .. } => {
+                for (dimension, width) in &self.dimensions {
+                    line.left(&dimension.text(key, *width), *width);
+                }
+                line.left(seen_by, self.seen_by);
+            }
         }
         line.finish()
     }
+
+    /// The reason, and why nothing else is known.
+    fn overflow(&self, line: &mut Line, reason: &str) {
+        let is_reason = |(dimension, _): &&(&dyn Dimension, usize)| dimension.name() == "reason";
+        let column = self.dimensions.iter().find(is_reason);
+        if let Some((_, width)) = column {
+            line.left(&fit::shorten(reason, *width), *width);
+        }
+        let others = self.dimensions.iter().filter(|column| !is_reason(column));
+        let room = others.map(|(_, width)| width + GAP).sum::<usize>().saturating_sub(GAP);
+        let shortest = if column.is_some() { "" } else { NO_KEY[2] };
+        line.left(NO_KEY.into_iter().find(|text| text.len() <= room).unwrap_or(shortest), room);
+    }
 }
 
-/// Divides `room` between reason and place so that as little as possible is cut. A cut cell weighs more than the
+/// Divides `room` between reason and drop site so that as little as possible is cut. A cut cell weighs more than the
 /// characters that it loses, so that one long name does not cut all the others; a cut reason weighs double.
-fn share(room: usize, rows: &[Row<'_>], reason: usize, location: usize) -> (usize, usize) {
+fn share(room: usize, lengths: &[(usize, usize)], reason: usize, site: usize) -> (usize, usize) {
     const CUT: usize = 10;
-    if reason + location <= room {
-        return (reason, location);
+    if reason + site <= room {
+        return (reason, site);
     }
     let loss = |length: usize, width: usize, cut: usize| if length > width { length - width + cut } else { 0 };
-    let lengths: Vec<_> = rows.iter().map(|row| (row.reason_length(), row.location_length())).collect();
     let total_loss = |reason: usize| -> usize {
         lengths.iter().map(|row| loss(row.0, reason, 2 * CUT) + loss(row.1, room - reason, CUT)).sum()
     };

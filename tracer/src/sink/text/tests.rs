@@ -4,9 +4,11 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 
 use super::*;
+use crate::dimension::Dimensions;
 use crate::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::report::StatReport;
+use crate::pipeline::group::group_by;
 use crate::render::Size;
 use crate::render::number::Grouped;
 use crate::render::rank::Sort;
@@ -17,6 +19,7 @@ use crate::sink::samples::{
 use crate::sink::{CompareSink, DropSink, StatSink};
 
 const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
+    by: None,
     sort: Sort::Packets,
     top: None,
     home_netns: HOME,
@@ -191,10 +194,21 @@ fn colors_mark_the_heading_and_what_is_lost() {
 }
 
 #[test]
+fn grouped_tables_have_the_columns_of_their_dimensions() {
+    for by in ["netns", "reason,protocol", "site"] {
+        let dimensions: Dimensions = by.parse().unwrap();
+        let grouped = report(group_by(&totals_of_two_namespaces(), &dimensions), overflow());
+        let text = shown(StatTextOptions { by: Some(dimensions), ..PLAIN(80) }, &[grouped]);
+        assert!(widest(&without_ledger(&text)) <= 80, "{text}");
+        insta::assert_snapshot!(format!("table_by_{}", by.replace(',', "_")), text);
+    }
+}
+
+#[test]
 fn a_name_cannot_steer_the_terminal() {
     let evil = Place { interface: Some("\x1b[2Jevil".into()), netns_name: Some("\x1b]0;x\x07".into()), ..place() };
     let mut totals = totals_of_two_namespaces();
-    totals[0].place = Arc::new(evil);
+    totals[0].key = Arc::new(evil);
     let text = shown(PLAIN(140), &[report(totals, vec![])]);
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
 }
@@ -204,7 +218,7 @@ fn netlink_messages_are_not_shown_as_packets() {
     let symbol = Symbol { name: "netlink_attachskb".into(), offset: 0x1d, module: None };
     let location = Location { address: 1, symbol: Some(symbol), trap_group: None }.into();
     let mut totals = totals();
-    totals[0].place =
+    totals[0].key =
         Place { kind: crate::domain::event::Kind::Netlink, interface: None, ifindex: 0, location, ..place() }.into();
     let packets = Grouped(totals[0].packets).to_string();
     let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };

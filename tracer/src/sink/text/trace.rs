@@ -6,11 +6,11 @@ use std::io::{self, Write};
 
 use super::ledger;
 use super::packet::Described;
+use crate::dimension;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{DropEvent, Place, Timestamp};
 use crate::domain::report::{Host, SourceReport};
 use crate::outside::printable;
-use crate::render::fit;
 use crate::render::fit::seen_by;
 use crate::render::paint::{Painted, Style};
 use crate::render::time::TimeText;
@@ -73,11 +73,11 @@ impl<W: Write> TraceText<W> {
     }
 
     fn interface<'p>(&self, place: &'p Place) -> Cow<'p, str> {
-        let name = fit::interface(place);
+        let name = dimension::interface(place);
         if place.netns == 0 || place.netns == self.options.home_netns {
             return name;
         }
-        format!("{name}@{}", fit::netns(place)).into()
+        format!("{name}@{}", dimension::netns(place)).into()
     }
 
     fn write_line(&mut self, style: Style) -> io::Result<()> {
@@ -105,7 +105,7 @@ impl<W: Write> DropSink for TraceText<W> {
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         let place = event.place;
         let time = TimeText::new(event.timestamp);
-        let (reason, location) = (fit::reason(&place.reason), fit::location(&place.location, usize::MAX));
+        let (reason, location) = (dimension::reason(&place.reason), dimension::site(&place.location, usize::MAX));
         let interface = self.interface(place);
         let reason_width = self.reason.width_for(&reason);
         let location_width = self.location.width_for(&location);

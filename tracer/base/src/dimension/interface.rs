@@ -1,0 +1,61 @@
+//! The interface that packets came in by, or left by.
+
+use std::borrow::Cow;
+
+use super::{Dimension, Elsewhere, Members, nonzero};
+use crate::domain::event::Place;
+use crate::outside::printable;
+use crate::render::fit;
+
+/// `eth0`, `if7` where there is no name, `-` where there is no interface, `netlink` for a message to a netlink socket
+/// whose receive buffer was full.
+pub fn interface(key: &Place) -> Cow<'_, str> {
+    match &key.interface {
+        Some(name) => printable(name),
+        None if key.is_netlink_message() => "netlink".into(),
+        None if key.ifindex == 0 => "-".into(),
+        None => format!("if{}", key.ifindex).into(),
+    }
+}
+
+pub(super) struct InterfaceDimension;
+
+impl Dimension for InterfaceDimension {
+    fn name(&self) -> &'static str {
+        "interface"
+    }
+
+    fn heading(&self) -> &'static str {
+        "IFACE"
+    }
+
+    fn max_width(&self) -> Option<usize> {
+        Some(16)
+    }
+
+    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+        fit::shorten_cow(interface(key), width)
+    }
+
+    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+        members.add("interface", key.interface.as_deref());
+        members.add("ifindex", nonzero(key.ifindex));
+    }
+
+    fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>) {
+        members.add("interface", key.key.interface.as_deref());
+        members.add("class", key.class);
+    }
+
+    fn labels(&self) -> &'static [&'static str] {
+        &["interface_class"]
+    }
+
+    fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>) {
+        values.push(key.class.unwrap_or_default().into());
+    }
+
+    fn clear(&self, key: &mut Place) {
+        (key.interface, key.ifindex) = (None, 0);
+    }
+}

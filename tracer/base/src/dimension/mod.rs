@@ -1,0 +1,80 @@
+//! Dimensions: the parts of an aggregation key by which drops can be grouped. Each is one file here and one entry of
+//! [`ALL`]; tables, JSON, metrics, snapshots and `--by` take all of them from there.
+
+mod interface;
+mod members;
+mod netns;
+mod protocol;
+mod reason;
+mod selection;
+mod site;
+
+use std::borrow::Cow;
+
+pub use interface::interface;
+pub use members::{Member, Members, Value, nonzero};
+pub use netns::netns;
+pub use protocol::ProtocolName;
+pub use reason::reason;
+pub use selection::Dimensions;
+pub use site::site;
+
+use crate::domain::event::Place;
+
+/// All dimensions, in the order of columns and of JSON members.
+pub static ALL: [&dyn Dimension; 5] = [
+    &reason::ReasonDimension,
+    &site::SiteDimension,
+    &interface::InterfaceDimension,
+    &protocol::ProtocolDimension,
+    &netns::NetnsDimension,
+];
+
+/// A part of an aggregation key, and how outputs show it.
+pub trait Dimension: Sync {
+    /// The word for `--by`.
+    fn name(&self) -> &'static str;
+
+    /// The heading of its column.
+    fn heading(&self) -> &'static str;
+
+    /// Largest width of its column; absent where the column shares the room that the others leave.
+    fn max_width(&self) -> Option<usize>;
+
+    /// The value for people, in at most `width` characters; `-` for an unknown value.
+    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str>;
+
+    /// Adds the members of JSON objects; null for an unknown value.
+    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>);
+
+    /// Adds the members of a snapshot's row, which other hosts must understand: no addresses and no numbers of this host.
+    fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>);
+
+    /// The names of its labels in metrics.
+    fn labels(&self) -> &'static [&'static str];
+
+    /// Adds the values of [`Dimension::labels`], in their order; empty for an unknown value.
+    fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>);
+
+    /// Makes the value unknown, so that keys that differ in nothing else become equal.
+    fn clear(&self, key: &mut Place);
+}
+
+/// A key with the facts that give its numbers a meaning on other hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere<'k> {
+    /// The key.
+    pub key: &'k Place,
+    /// Kind of the interface, such as `physical` or `veth`; absent where it is unknown.
+    pub class: Option<&'k str>,
+    /// Whether the drop was in the network namespace of droptrace itself; absent where either is unknown.
+    pub is_own_netns: Option<bool>,
+}
+
+/// Names of the labels of all dimensions.
+pub fn label_names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().flat_map(|dimension| dimension.labels().iter().copied())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Why packets were dropped.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use super::{Dimension, Elsewhere, Members};
+use crate::domain::event::{Place, Reason, reason_name};
+use crate::outside::printable;
+use crate::render::fit;
+
+/// `SOCKET_RCVBUFF`, `openvswitch:LAST_ACTION`; `-` where the kernel gives no reason.
+pub fn reason(reason: &Reason) -> Cow<'_, str> {
+    match reason_name(reason) {
+        None => "-".into(),
+        Some(name) if &*reason.subsystem == "core" => printable(name),
+        Some(name) => printable(&format!("{}:{name}", reason.subsystem)).into_owned().into(),
+    }
+}
+
+pub(super) struct ReasonDimension;
+
+/// The name and the subsystem.
+fn names(key: &Place) -> Option<(&str, &str)> {
+    Some((reason_name(&key.reason)?, &*key.reason.subsystem))
+}
+
+impl Dimension for ReasonDimension {
+    fn name(&self) -> &'static str {
+        "reason"
+    }
+
+    fn heading(&self) -> &'static str {
+        "REASON"
+    }
+
+    fn max_width(&self) -> Option<usize> {
+        None
+    }
+
+    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+        fit::shorten_cow(reason(&key.reason), width)
+    }
+
+    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+        let (name, subsystem) = names(key).unzip();
+        members.add("reason", name);
+        members.add("subsystem", subsystem);
+    }
+
+    fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>) {
+        self.members(key.key, members);
+    }
+
+    fn labels(&self) -> &'static [&'static str] {
+        &["reason", "subsystem"]
+    }
+
+    fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>) {
+        let (name, subsystem) = names(key.key).unwrap_or_default();
+        values.extend([name.into(), subsystem.into()]);
+    }
+
+    fn clear(&self, key: &mut Place) {
+        static UNKNOWN: LazyLock<Arc<Reason>> = LazyLock::new(|| {
+            Arc::new(Reason { value: Some(tracer_common::REASON_ABSENT), subsystem: "".into(), name: "".into() })
+        });
+        key.reason = Arc::clone(&UNKNOWN);
+    }
+}

@@ -1,0 +1,76 @@
+//! A choice of dimensions.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{ALL, Dimension, Members};
+use crate::domain::event::Place;
+
+/// Some dimensions, in the order of [`ALL`].
+#[derive(Clone)]
+pub struct Dimensions(Vec<&'static dyn Dimension>);
+
+impl Dimensions {
+    /// All dimensions.
+    pub fn all() -> Self {
+        Self(ALL.to_vec())
+    }
+
+    /// The dimensions.
+    pub fn iter(&self) -> impl Iterator<Item = &'static dyn Dimension> + Clone {
+        self.0.iter().copied()
+    }
+
+    /// The dimensions with these names.
+    pub fn named(names: &[&str]) -> Self {
+        Self(ALL.into_iter().filter(|dimension| names.contains(&dimension.name())).collect())
+    }
+
+    /// The members of JSON objects that a key has in these dimensions.
+    pub fn members<'k>(&self, key: &'k Place) -> Members<'k> {
+        let mut members = Members::default();
+        for dimension in self.iter() {
+            dimension.members(key, &mut members);
+        }
+        members
+    }
+
+    /// The key without its values in other dimensions.
+    pub fn reduce(&self, key: &Place) -> Place {
+        let mut reduced = key.clone();
+        for dimension in ALL.iter().filter(|dimension| !self.contains(dimension.name())) {
+            dimension.clear(&mut reduced);
+        }
+        reduced
+    }
+
+    /// Whether a dimension is among them.
+    pub fn contains(&self, name: &str) -> bool {
+        self.iter().any(|dimension| dimension.name() == name)
+    }
+
+    /// Whether these are all dimensions.
+    pub fn is_all(&self) -> bool {
+        self.0.len() == ALL.len()
+    }
+}
+
+impl fmt::Debug for Dimensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(Dimension::name)).finish()
+    }
+}
+
+/// Reads `reason,netns`.
+impl FromStr for Dimensions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        if let Some(unknown) = names.iter().find(|name| ALL.iter().all(|dimension| dimension.name() != **name)) {
+            let known: Vec<_> = ALL.iter().map(|dimension| dimension.name()).collect();
+            return Err(format!("{unknown:?} is not a dimension; the dimensions are {}", known.join(", ")));
+        }
+        Ok(Self::named(&names))
+    }
+}

@@ -1,0 +1,102 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::event::{Kind, Location, Reason, Symbol};
+use crate::domain::identity::Identity;
+
+fn key() -> Place {
+    let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
+    Place {
+        kind: Kind::Packet,
+        reason: Arc::new(Reason { value: Some(5), subsystem: "core".into(), name: "NO_SOCKET".into() }),
+        location: Arc::new(Location { address: 4711, symbol: Some(symbol), trap_group: None }),
+        protocol: 0x0800,
+        interface: Some("eth0".into()),
+        ifindex: 2,
+        netns: 7,
+        netns_cookie: 9,
+        netns_name: Some("blue".into()),
+    }
+}
+
+fn unknown() -> Place {
+    Dimensions::named(&[]).reduce(&key())
+}
+
+fn elsewhere(key: &Place) -> Elsewhere<'_> {
+    Elsewhere { key, class: None, is_own_netns: None }
+}
+
+#[test]
+fn names_are_different() {
+    let names: BTreeSet<_> = ALL.iter().map(|dimension| dimension.name()).collect();
+    assert_eq!(names.len(), ALL.len());
+    let labels: BTreeSet<_> = label_names().collect();
+    assert_eq!(labels.len(), label_names().count());
+}
+
+/// Each dimension clears its own part of a key, and all of them clear the whole key except its kind.
+#[test]
+fn clear_makes_the_own_value_unknown() {
+    for dimension in ALL {
+        let mut cleared = key();
+        dimension.clear(&mut cleared);
+        assert_ne!(Identity::from(&cleared), Identity::from(&key()), "{}", dimension.name());
+        assert_eq!(dimension.text(&cleared, 80), "-", "{}", dimension.name());
+        let others = ALL.iter().filter(|other| other.name() != dimension.name());
+        for other in others {
+            assert_eq!(other.text(&cleared, 80), other.text(&key(), 80), "{} and {}", dimension.name(), other.name());
+        }
+    }
+    let Place { kind, protocol, interface, ifindex, netns, netns_cookie, netns_name, .. } = unknown();
+    assert_eq!((kind, protocol, interface, ifindex), (Kind::Packet, 0, None, 0));
+    assert_eq!((netns, netns_cookie, netns_name), (0, 0, None));
+}
+
+#[test]
+fn unknown_values_are_null_and_empty() {
+    let unknown = unknown();
+    let members = Dimensions::all().members(&unknown);
+    assert!(members.0.iter().all(|(_, value)| value.is_none()), "{members:?}");
+    for dimension in ALL {
+        let mut values = Vec::new();
+        dimension.label_values(&elsewhere(&unknown), &mut values);
+        assert_eq!(values, vec![""; dimension.labels().len()], "{}", dimension.name());
+        let mut members = Members::default();
+        dimension.snapshot(&elsewhere(&unknown), &mut members);
+        assert!(members.0.iter().all(|(_, value)| value.is_none()), "{members:?}");
+    }
+}
+
+#[test]
+fn each_dimension_has_as_many_values_as_labels() {
+    for dimension in ALL {
+        let mut values = Vec::new();
+        let key = key();
+        dimension.label_values(&elsewhere(&key), &mut values);
+        assert_eq!(values.len(), dimension.labels().len(), "{}", dimension.name());
+    }
+}
+
+#[test]
+fn members_are_those_of_the_chosen_dimensions() {
+    let by: Dimensions = "protocol, reason".parse().unwrap();
+    let text = serde_json::to_string(&by.members(&key())).unwrap();
+    assert_eq!(text, r#"{"reason":"NO_SOCKET","subsystem":"core","protocol":"ipv4"}"#);
+}
+
+#[test]
+fn an_unknown_dimension_is_refused_with_the_known_ones() {
+    let error = "reason,colour".parse::<Dimensions>().unwrap_err();
+    assert_eq!(error, r#""colour" is not a dimension; the dimensions are reason, site, interface, protocol, netns"#);
+    assert!("".parse::<Dimensions>().is_err());
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let key = Place { interface: Some("eth0\x1b[2J".into()), netns_name: Some("a\nb".into()), ..key() };
+    for dimension in ALL {
+        assert!(!dimension.text(&key, 80).contains(char::is_control), "{}", dimension.name());
+    }
+}

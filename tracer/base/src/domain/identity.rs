@@ -1,0 +1,40 @@
+//! When two keys are the same, whatever names they have by now.
+
+use std::sync::Arc;
+
+use super::event::{Kind, Place};
+
+/// The numbers of a key, and its names where there are no numbers. Names get better with time, and interfaces may be
+/// renamed, so that equal identities may have different names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    address: u64,
+    reason: Option<u32>,
+    /// Present only where the reason has no number.
+    reason_name: Option<Arc<str>>,
+    trap_group: Option<Arc<str>>,
+    /// Cookie and inode number.
+    netns: (u64, u32),
+    ifindex: u32,
+    /// Present only where the interface has no index.
+    interface: Option<Arc<str>>,
+    protocol: u16,
+    kind: Kind,
+}
+
+impl From<&Place> for Identity {
+    fn from(key: &Place) -> Self {
+        let Place { kind, reason, location, protocol, interface, ifindex, netns, netns_cookie, netns_name: _ } = key;
+        Self {
+            address: location.address,
+            reason: reason.value,
+            reason_name: if reason.value.is_none() { Some(Arc::clone(&reason.name)) } else { None },
+            trap_group: location.trap_group.clone(),
+            netns: (*netns_cookie, *netns),
+            ifindex: *ifindex,
+            interface: if *ifindex == 0 { interface.clone() } else { None },
+            protocol: *protocol,
+            kind: *kind,
+        }
+    }
+}

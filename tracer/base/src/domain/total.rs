@@ -1,0 +1,91 @@
+//! Sums of drops by key.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::event::{Origin, Place, Timestamp};
+
+/// Drops of one key, summed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total<K> {
+    /// The aggregation key.
+    pub key: K,
+    /// Number of drops.
+    pub packets: u64,
+    /// Bytes of the packets, counted from the MAC header where it is set; absent where a backend does not report them.
+    pub bytes: Option<u64>,
+    /// Time of the first drop.
+    pub first_seen: Timestamp,
+    /// Time of the last drop.
+    pub last_seen: Timestamp,
+    /// The backends that saw the drops; none where the kernel's own counters report them.
+    pub seen_by: &'static [Origin],
+}
+
+/// Drops by all dimensions.
+pub type DropTotal = Total<Arc<Place>>;
+
+impl<K> Total<K> {
+    /// Adds other drops.
+    pub fn add<L>(&mut self, other: &Total<L>) {
+        self.packets += other.packets;
+        self.bytes = self.bytes.zip(other.bytes).map(|(bytes, more)| bytes + more);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.seen_by = Origin::united(self.seen_by, other.seen_by);
+    }
+
+    /// The same sums under another key.
+    pub fn with_key<L>(&self, key: L) -> Total<L> {
+        let Self { packets, bytes, first_seen, last_seen, seen_by, .. } = *self;
+        Total { key, packets, bytes, first_seen, last_seen, seen_by }
+    }
+}
+
+/// Sums totals by another key, in the order in which the keys are first seen. The sum of all packets stays the same.
+pub fn group<'t, K: 't, L: Clone + Eq + Hash>(
+    totals: impl IntoIterator<Item = &'t Total<K>>,
+    key_of: impl Fn(&K) -> L,
+) -> Vec<Total<L>> {
+    let mut groups: Vec<Total<L>> = Vec::new();
+    let mut positions: HashMap<L, usize, RandomState> = HashMap::default();
+    for total in totals {
+        let key = key_of(&total.key);
+        match positions.get(&key) {
+            Some(at) => groups[*at].add(total),
+            None => {
+                positions.insert(key.clone(), groups.len());
+                groups.push(total.with_key(key));
+            }
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(key: u32, packets: u64, bytes: Option<u64>, at: u64, seen_by: &'static [Origin]) -> Total<u32> {
+        Total { key, packets, bytes, first_seen: Timestamp(at), last_seen: Timestamp(at), seen_by }
+    }
+
+    #[test]
+    fn groups_keep_the_sum_and_the_times() {
+        let totals = [
+            total(11, 2, Some(20), 5, Origin::Ebpf.alone()),
+            total(20, 1, Some(10), 1, Origin::Ebpf.alone()),
+            total(13, 4, Some(40), 3, Origin::NetDm.alone()),
+            total(24, 8, None, 9, &[]),
+        ];
+        let groups = group(&totals, |key| key / 10);
+        let expected = [
+            Total { first_seen: Timestamp(3), ..total(1, 6, Some(60), 5, &Origin::ALL) },
+            Total { first_seen: Timestamp(1), ..total(2, 9, None, 9, Origin::Ebpf.alone()) },
+        ];
+        assert_eq!(groups, expected, "bytes of some rows are not the bytes of all");
+    }
+}
