@@ -7,6 +7,7 @@ use crate::backend::counters::Counters;
 use crate::backend::ebpf::{EbpfSource, Mode, Options};
 use crate::backend::net_dm::{self, Found, NetDmSource};
 use crate::domain::report::Host;
+use crate::domain::unavailable::Unavailable;
 use crate::kernel::btf::{BtfError, KernelBtf, KfreeSkb, VMLINUX};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::support::{Facts, Lockdown, Obstacle};
@@ -24,16 +25,14 @@ pub async fn examine(host: Host) -> Diagnosis {
         checks.extend(reasons(btf));
     }
     checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
-    let monitor_unavailable = monitor.err().map(|error| format!("{:#}", run::explained(error)));
+    let monitor_unavailable = monitor.err().map(|error| run::explained(&error));
     let backends = run::CaptureBackend::FALLBACK_ORDER.map(|backend| CaptureBackend {
         source: backend.source(),
         mode: backend.mode(),
         unavailable: match backend {
-            run::CaptureBackend::Ebpf(mode) | run::CaptureBackend::Both(mode, _) => {
-                try_out(mode, &btf, &facts).err().map(|error| format!("{error:#}"))
-            }
+            run::CaptureBackend::Ebpf(mode) | run::CaptureBackend::Both(mode, _) => try_out(mode, &btf, &facts).err(),
             run::CaptureBackend::NetDm(_) => monitor_unavailable.clone(),
-            run::CaptureBackend::Counters => Counters::start(0).err().map(|error| error.to_string()),
+            run::CaptureBackend::Counters => Counters::start(0).err().map(|error| Unavailable::of(&error)),
         },
         loses: backend.loses(),
     });
@@ -177,11 +176,11 @@ async fn devices() -> Check {
     }
 }
 
-fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> anyhow::Result<()> {
-    if let Some(obstacle) = facts.obstacles().into_iter().next() {
+fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Result<(), Unavailable> {
+    if let Some(obstacle) = facts.obstacles().first() {
         return Err(obstacle.into());
     }
-    let btf = btf.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let btf = btf.as_ref().map_err(|error| Unavailable::because(error))?;
     let options = Options {
         mode,
         map_entries: 1,
@@ -193,5 +192,5 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> anyh
         may_probe: facts.lockdown != Lockdown::Confidentiality,
     };
     let (mut source, _) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
-    Ok(source.detach()?)
+    source.detach().map_err(|error| error.explained(facts))
 }

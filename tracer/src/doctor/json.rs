@@ -31,7 +31,9 @@ struct CaptureBackend<'d> {
     source: &'static str,
     mode: &'static str,
     works: bool,
+    /// The cause; absent if the backend works.
     unavailable: Option<&'d str>,
+    remedy: Option<&'d str>,
     loses: &'static str,
 }
 
@@ -47,7 +49,8 @@ pub fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
         source: backend.source,
         mode: backend.mode,
         works: backend.unavailable.is_none(),
-        unavailable: backend.unavailable.as_deref(),
+        unavailable: backend.unavailable.as_ref().map(|why| &*why.cause),
+        remedy: backend.unavailable.as_ref().and_then(|why| why.remedy.as_deref()),
         loses: backend.loses,
     });
     let document = Document {

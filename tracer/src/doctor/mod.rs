@@ -10,6 +10,7 @@ pub use json::write_json;
 pub use text::write_text;
 
 use crate::domain::report::Host;
+use crate::domain::unavailable::Unavailable;
 
 /// The effect of a fact on droptrace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ pub struct CaptureBackend {
     pub source: &'static str,
     /// The backend's mode.
     pub mode: &'static str,
-    /// The reason why the backend is not available; absent if the backend works.
-    pub unavailable: Option<String>,
+    /// Why the backend is not available; absent if the backend works.
+    pub unavailable: Option<Unavailable>,
     /// The information that the backend loses in comparison with the best one.
     pub loses: &'static str,
 }
@@ -81,8 +82,8 @@ impl Diagnosis {
 mod tests {
     use super::*;
 
-    fn backend(mode: &'static str, unavailable: Option<&str>) -> CaptureBackend {
-        CaptureBackend { source: "ebpf", mode, unavailable: unavailable.map(str::to_owned), loses: "nothing" }
+    fn backend(mode: &'static str, unavailable: Option<&Unavailable>) -> CaptureBackend {
+        CaptureBackend { source: "ebpf", mode, unavailable: unavailable.cloned(), loses: "nothing" }
     }
 
     pub(super) fn good() -> Diagnosis {
@@ -98,15 +99,16 @@ mod tests {
     }
 
     pub(super) fn unavailable() -> Diagnosis {
-        let unavailable = "this process lacks CAP_BPF; grant it by one of\n  once: sudo droptrace …";
+        let unavailable =
+            Unavailable::new("this process lacks CAP_BPF", "grant it by one of\n  once: sudo droptrace …");
         let mut diagnosis = good();
         diagnosis.checks[0] = Check {
             name: "capabilities",
             state: State::Missing,
             found: "none that is needed".into(),
-            advice: Some(unavailable.into()),
+            advice: Some(unavailable.to_string()),
         };
-        diagnosis.backends = vec![backend("tp_btf", Some(unavailable)), backend("raw_tracepoint", Some(unavailable))];
+        diagnosis.backends = vec![backend("tp_btf", Some(&unavailable)), backend("raw_tracepoint", Some(&unavailable))];
         diagnosis
     }
 
@@ -114,7 +116,7 @@ mod tests {
     fn first_working_backend_is_selected() {
         assert_eq!(good().selected().unwrap().mode, "tp_btf");
         let mut second = good();
-        second.backends[0].unavailable = Some("no".into());
+        second.backends[0].unavailable = Some(Unavailable::because("no"));
         assert_eq!(second.selected().unwrap().mode, "raw_tracepoint");
         assert_eq!(unavailable().selected(), None);
     }

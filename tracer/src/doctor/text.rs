@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Diagnosis, State};
+use crate::domain::unavailable::Unavailable;
 
 /// Writes the checks and the backends, with advice below each.
 pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
@@ -17,17 +18,17 @@ pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
     }
     writeln!(out)?;
     writeln!(out, "{:<22}  {:<8}  LOSES", "BACKEND", "WORKS")?;
-    let mut shown: Option<&str> = None;
+    let mut shown: Option<&Unavailable> = None;
     for backend in &diagnosis.backends {
         let way = format!("{} {}", backend.source, backend.mode);
         let works = if backend.unavailable.is_none() { "yes" } else { "no" };
         let selected =
             if diagnosis.selected() == Some(backend) { "   (taken unless another is asked for)" } else { "" };
         writeln!(out, "{way:<22}  {works:<8}  {}{selected}", backend.loses)?;
-        if backend.unavailable.as_deref() != shown {
-            indented(out, backend.unavailable.as_deref())?;
+        if backend.unavailable.as_ref() != shown {
+            indented(out, backend.unavailable.as_ref().map(ToString::to_string).as_deref())?;
         }
-        shown = backend.unavailable.as_deref();
+        shown = backend.unavailable.as_ref();
     }
     Ok(())
 }

@@ -150,8 +150,7 @@ impl Collector {
         let rank =
             self.backend.and_then(|backend| CaptureBackend::FALLBACK_ORDER.iter().position(|each| *each == backend));
         let refused = self.facts.unavailable.0.iter().map(|each| {
-            // The rest is advice.
-            let cause = each.cause.lines().next().unwrap_or_default();
+            let cause = each.why.cause.lines().next().unwrap_or_default();
             let (source, mode) = (each.backend.source(), each.backend.mode());
             Sample::new([("backend", source), ("mode", mode), ("cause", cause)], 1_u64)
         });

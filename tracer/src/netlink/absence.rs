@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use crate::domain::unavailable::Unavailable;
+
 /// The conditions that decide whether a family is present.
 #[derive(Debug)]
 pub struct Surroundings {
@@ -55,28 +57,43 @@ fn module_of(family: &str, aliases: impl BufRead) -> io::Result<Option<String>> 
     Ok(None)
 }
 
-/// The explanation, with one reason in each line.
-pub fn explain(family: &str, surroundings: &Surroundings) -> String {
+/// The possible causes, one on each line, and the remedies.
+pub fn explain(family: &str, surroundings: &Surroundings) -> Unavailable {
     if family.eq_ignore_ascii_case("irda") {
-        return format!("family {family}: not registered; removed from Linux in 4.17");
+        return Unavailable::because(format_args!("family {family}: not registered; removed from Linux in 4.17"));
     }
     let path = surroundings.aliases.display();
+    let mut remedies = Vec::new();
     let module = match &surroundings.module {
-        Ok(Some(module)) => format!(
-            "{path} names the module {module} for it, which the kernel did not load by itself: try `modprobe {module}` \
-             as root, in the first network namespace"
-        ),
+        Ok(Some(module)) => {
+            remedies.push(modprobe(module));
+            format!("{path} names the module {module} for it, which the kernel did not load by itself")
+        }
         Ok(None) => format!("{path} names no module that provides it"),
-        Err(error) => format!("whether a module provides it is unknown: {path}: {error}"),
+        Err(error) => {
+            remedies.extend(usual_module(family).map(modprobe));
+            format!("whether a module provides it is unknown: {path}: {error}")
+        }
     };
     let namespace = match surroundings.namespace {
-        Namespace::First => "this is the first network namespace, so that is not the reason",
+        Namespace::First => "this is the first network namespace, so that is not the cause",
         Namespace::Other => {
-            "this is not the first network namespace, and many families answer in the first one only; look there"
+            remedies.push("run droptrace in the first network namespace".into());
+            "this is not the first network namespace, and many families answer in the first one only"
         }
         Namespace::Unknown => "whether this is the first network namespace is unknown; many families answer there only",
     };
-    format!("family {family}: not registered here\n  module: {module}\n  namespace: {namespace}")
+    let cause = format!("family {family}: not registered here\n  module: {module}\n  namespace: {namespace}");
+    Unavailable { cause, remedy: (!remedies.is_empty()).then(|| remedies.join(", and ")) }
+}
+
+fn modprobe(module: &str) -> String {
+    format!("run `modprobe {module}` as root on the host")
+}
+
+/// The module of the drop monitor (`net/core/Makefile`), for hosts where a container does not show the modules.
+fn usual_module(family: &str) -> Option<&'static str> {
+    (family == "NET_DM").then_some("drop_monitor")
 }
 
 #[cfg(test)]
@@ -99,7 +116,7 @@ alias cut
 
     fn explained(module: io::Result<Option<String>>, namespace: Namespace) -> String {
         let aliases = "/lib/modules/6.1/modules.alias".into();
-        explain("NET_DM", &Surroundings { aliases, module, namespace })
+        explain("NET_DM", &Surroundings { aliases, module, namespace }).to_string()
     }
 
     #[test]
@@ -108,7 +125,10 @@ alias cut
         insta::assert_snapshot!(explained(Ok(None), Namespace::First));
         insta::assert_snapshot!(explained(Err(io::ErrorKind::NotFound.into()), Namespace::Unknown));
         let surroundings = Surroundings::look("IrDA", "6.1");
-        assert_eq!(explain("IrDA", &surroundings), "family IrDA: not registered; removed from Linux in 4.17");
+        assert_eq!(
+            explain("IrDA", &surroundings).to_string(),
+            "family IrDA: not registered; removed from Linux in 4.17"
+        );
     }
 
     #[test]

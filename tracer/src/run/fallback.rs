@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::backend::ebpf::Mode;
 use crate::backend::net_dm::AlertMode;
+use crate::domain::unavailable::Unavailable;
 
 /// One capture backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,24 +85,24 @@ impl fmt::Display for CaptureBackend {
 
 /// A backend that is not available.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unavailable {
+pub struct UnavailableBackend {
     /// The backend.
     pub backend: CaptureBackend,
-    /// The cause, and the remedy where one is known.
-    pub cause: String,
+    /// The cause and the remedy.
+    pub why: Unavailable,
 }
 
 /// Backends that are not available, in the order in which they were tried. Each cause is shown once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UnavailableBackends(pub Vec<Unavailable>);
+pub struct UnavailableBackends(pub Vec<UnavailableBackend>);
 
 impl fmt::Display for UnavailableBackends {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let groups = self.0.chunk_by(|one, other| one.cause == other.cause);
+        let groups = self.0.chunk_by(|one, other| one.why == other.why);
         for (index, group) in groups.enumerate() {
             let backends: Vec<_> = group.iter().map(|each| each.backend.to_string()).collect();
             let separator = if index > 0 { "\n" } else { "" };
-            write!(formatter, "{separator}{}: {}", backends.join(" and "), group[0].cause)?;
+            write!(formatter, "{separator}{}: {}", backends.join(" and "), group[0].why)?;
         }
         Ok(())
     }
@@ -118,7 +119,7 @@ impl fmt::Display for NoneAvailable {
                 write!(formatter, "both backends cannot run at once here; `--source auto` takes one\n{}", self.0)
             }
             // Only one backend was wanted, so no other is named.
-            [only] => formatter.write_str(&only.cause),
+            [only] => only.why.fmt(formatter),
             _ => write!(formatter, "no capture backend works here (`droptrace doctor` reports more)\n{}", self.0),
         }
     }
@@ -131,7 +132,9 @@ mod tests {
     fn unavailable(causes: &[&str]) -> UnavailableBackends {
         let unavailable = CaptureBackend::FALLBACK_ORDER.into_iter().zip(causes);
         UnavailableBackends(
-            unavailable.map(|(backend, cause)| Unavailable { backend, cause: (*cause).into() }).collect(),
+            unavailable
+                .map(|(backend, cause)| UnavailableBackend { backend, why: Unavailable::because(cause) })
+                .collect(),
         )
     }
 
@@ -151,8 +154,11 @@ mod tests {
     #[test]
     fn unavailable_both_suggests_source_auto() {
         let backend = CaptureBackend::Both(Mode::TpBtf, AlertMode::Packet);
-        let text = NoneAvailable(UnavailableBackends(vec![Unavailable { backend, cause: "no such family".into() }]))
-            .to_string();
+        let text = NoneAvailable(UnavailableBackends(vec![UnavailableBackend {
+            backend,
+            why: Unavailable::because("no such family"),
+        }]))
+        .to_string();
         assert!(text.contains("`--source auto`") && text.ends_with(": no such family"), "{text}");
     }
 

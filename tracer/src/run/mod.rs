@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-pub use fallback::{CaptureBackend, NoneAvailable, Unavailable, UnavailableBackends};
+pub use fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 pub use follow::follow;
 pub use outlet::{Consumer, TotalsOnly};
 pub use start::Options;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::Result;
 
-use super::fallback::{CaptureBackend, NoneAvailable, Unavailable, UnavailableBackends};
+use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
 use crate::backend::counters::Counters;
 use crate::backend::ebpf::{self, EbpfSource, EventOptions};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
+use crate::domain::unavailable::Unavailable;
 use crate::identity::netns::{self, Names, Watcher};
 use crate::kernel::btf::{BtfError, KernelBtf};
 use crate::kernel::clock::Clock;
@@ -64,7 +65,7 @@ impl Session {
                     session.unavailable = unavailable;
                     return Ok(session);
                 }
-                Err(error) => unavailable.0.push(Unavailable { backend, cause: format!("{error:#}") }),
+                Err(why) => unavailable.0.push(UnavailableBackend { backend, why }),
             }
         }
         Err(NoneAvailable(unavailable).into())
@@ -115,11 +116,10 @@ fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
     }
 }
 
-async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Running> {
-    ensure!(
-        backend.reports_single_drops() || options.events.is_none(),
-        "this backend reports counts only, and no single drops"
-    );
+async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Running, Unavailable> {
+    if options.events.is_some() && !backend.reports_single_drops() {
+        return Err(Unavailable::because("this backend reports counts only, and no single drops"));
+    }
     Ok(match backend {
         CaptureBackend::Ebpf(mode) => Running::Ebpf(Box::new(start_ebpf(mode, options, ground)?)),
         CaptureBackend::NetDm(mode) => Running::NetDm(Box::new(start_net_dm(mode, options).await?)),
@@ -128,17 +128,23 @@ async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Res
     })
 }
 
-async fn start_both(mode: ebpf::Mode, alerts: AlertMode, options: &Options, ground: &Ground) -> Result<Both> {
-    ensure!(
-        options.netns.is_none() && options.ifindex == 0,
-        "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a packet came in; \
-         --source ebpf can filter"
-    );
+async fn start_both(
+    mode: ebpf::Mode,
+    alerts: AlertMode,
+    options: &Options,
+    ground: &Ground,
+) -> Result<Both, Unavailable> {
+    if options.netns.is_some() || options.ifindex != 0 {
+        return Err(Unavailable::new(
+            "--netns, --interface: the drop monitor knows no namespaces, and means by an interface where a packet came in",
+            "use --source ebpf, which can filter",
+        ));
+    }
     let mut ebpf = start_ebpf(mode, options, ground)?;
     // The drop monitor starts after the kernel program, and stops before it or after a last reading, so it reports no
     // more than the kernel program.
     let net_dm = start_net_dm(alerts, options).await?;
-    let opening = ebpf.source.totals()?.clone();
+    let opening = ebpf.source.totals().map_err(|error| error.explained(&ground.facts))?.clone();
     let union = union(&ebpf, options);
     Ok(Both { ebpf, net_dm, union, opening, closing: None })
 }
@@ -149,12 +155,12 @@ fn union(ebpf: &Ebpf, options: &Options) -> Option<Union> {
     Some(Union::new(UnionOptions { captured: ebpf.captured, kept: events.snaplen as usize, wait }))
 }
 
-fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Ebpf> {
+fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Ebpf, Unavailable> {
     let Ground { facts, btf } = ground;
-    if let Some(obstacle) = facts.obstacles().into_iter().next() {
+    if let Some(obstacle) = facts.obstacles().first() {
         return Err(obstacle.into());
     }
-    let btf = btf.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let btf = btf.as_ref().map_err(|error| Unavailable::because(error))?;
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
     let Options { map_entries, ifindex, max_rows, kernel_log, .. } = *options;
     let (events, netns) = (options.events.clone(), options.netns.clone());
@@ -170,49 +176,52 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     Ok(ebpf)
 }
 
-async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDm> {
+async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDm, Unavailable> {
     if options.netns.is_some() {
-        bail!("--netns: the drop monitor does not report network namespaces; --source ebpf does");
+        let cause = "--netns: the drop monitor does not report network namespaces";
+        return Err(Unavailable::new(cause, "use --source ebpf, which does"));
     }
     if options.ifindex != 0 && mode == AlertMode::Summary {
-        bail!("--interface: the drop monitor does not report interfaces in summary mode; in packet mode it does");
+        let cause = "--interface: the drop monitor does not report interfaces in summary mode";
+        return Err(Unavailable::new(cause, "use --net-dm-mode packet, which does"));
     }
     let source = NetDmSource::start(&net_dm::Options {
         mode,
         // 0 would ask for whole packets.
         snaplen: options.events.as_ref().map_or(1, |events| events.snaplen.max(1)),
-        places: usize::try_from(options.map_entries)?,
+        places: usize::try_from(options.map_entries).unwrap_or(usize::MAX),
         ifindex: options.ifindex,
         ..net_dm::Options::default()
     })
     .await
-    .map_err(explained)?;
+    .map_err(|error| explained(&error))?;
     if options.events.is_some() && source.mode() == AlertMode::Summary {
         let (found, wanted) = (AlertMode::Summary.name(), AlertMode::Packet.name());
-        return Err(net_dm::Error::OthersMode { found, wanted }.into());
+        return Err(explained(&net_dm::Error::OthersMode { found, wanted }));
     }
     Ok(NetDm::new(source))
 }
 
-/// The error with the reason why the kernel has no drop monitor, if that is the cause.
-pub(crate) fn explained(error: net_dm::Error) -> anyhow::Error {
+/// The cause and the remedy; if the kernel has no drop monitor, why.
+pub(crate) fn explained(error: &net_dm::Error) -> Unavailable {
     match error {
         net_dm::Error::Netlink(netlink::Error::NoFamily { name }) => {
-            anyhow!(absence::explain(&name, &Surroundings::look(&name, &host().kernel)))
+            absence::explain(name, &Surroundings::look(name, &host().kernel))
         }
-        error => error.into(),
+        error => Unavailable { remedy: error.remedy().map(Into::into), ..Unavailable::of(error) },
     }
 }
 
-fn start_counters(options: &Options) -> Result<Counters> {
+fn start_counters(options: &Options) -> Result<Counters, Unavailable> {
     let own = netns::own().unwrap_or(0);
     if options.netns.as_ref().is_some_and(|netns| netns.inum != own) {
-        bail!(
-            "--netns: the kernel's own counters are those of the namespace that droptrace runs in; `ip netns exec NAME droptrace` runs it in another"
-        );
+        return Err(Unavailable::new(
+            "--netns: the kernel's own counters are those of the namespace that droptrace runs in",
+            "run `ip netns exec NAME droptrace`",
+        ));
     }
     if options.ifindex != 0 {
-        bail!("--interface: most of the kernel's own counters have no interface");
+        return Err(Unavailable::because("--interface: most of the kernel's own counters have no interface"));
     }
-    Ok(Counters::start(own)?)
+    Counters::start(own).map_err(|error| Unavailable::of(&error))
 }

@@ -63,9 +63,9 @@ fn interface(device: &Device) -> Interface {
     Interface { name, class, driver }
 }
 
-fn unavailable(each: &crate::run::Unavailable) -> Unavailable {
+fn unavailable(each: &crate::run::UnavailableBackend) -> Unavailable {
     let (source, mode) = (each.backend.source().to_owned(), each.backend.mode().to_owned());
-    Unavailable { source, mode, cause: each.cause.clone() }
+    Unavailable { source, mode, cause: each.why.cause.clone() }
 }
 
 fn overflow(total: &OverflowTotal) -> Overflow {

@@ -3,6 +3,7 @@ use crate::backend::ebpf::Mode;
 use crate::domain::event::{Location, Place};
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
+use crate::domain::unavailable::Unavailable;
 use crate::identity::devices::Device;
 use crate::run::{CaptureBackend as Way, UnavailableBackends};
 use crate::sink::samples;
@@ -17,7 +18,7 @@ fn device(name: &str, ifindex: u32, class: &str, driver: Option<&str>) -> Device
 
 fn taken(report: &StatReport) -> Snapshot {
     let backend = Way::Ebpf(Mode::TpBtf);
-    let refused = crate::run::Unavailable { backend, cause: "no BTF".into() };
+    let refused = crate::run::UnavailableBackend { backend, why: Unavailable::because("no BTF") };
     let facts = Facts {
         machine: Some("0123456789abcdef".into()),
         build_id: Some("48dc540c8b76".into()),

@@ -9,3 +9,4 @@ pub mod identity;
 pub mod ledger;
 pub mod report;
 pub mod total;
+pub mod unavailable;

@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::domain::unavailable::Unavailable;
 use crate::kernel::btf::BtfError;
 use crate::kernel::support::Facts;
 
@@ -86,14 +87,15 @@ impl Error {
         None
     }
 
-    /// The error with its cause, and with the remedy where one is known.
-    pub fn explained(self, facts: &Facts) -> anyhow::Error {
-        let obstacles = facts.explain_refusal(self.errno());
-        let error = anyhow::Error::from(self);
-        if obstacles.is_empty() {
-            return error;
+    /// The cause, with the kernel's answer and the facts that explain it, and the remedies.
+    pub fn explained(&self, facts: &Facts) -> Unavailable {
+        let mut lines = vec![Unavailable::of(self).cause];
+        let mut remedies = Vec::new();
+        for obstacle in facts.explain_refusal(self.errno()) {
+            let Unavailable { cause, remedy } = Unavailable::from(&obstacle);
+            lines.push(cause);
+            remedies.extend(remedy);
         }
-        let advice: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{error:#}\n{}", advice.join("\n"))
+        Unavailable { cause: lines.join("\n"), remedy: (!remedies.is_empty()).then(|| remedies.join("\n")) }
     }
 }

@@ -12,8 +12,7 @@ pub enum Error {
     Netlink(#[from] netlink::Error),
     /// CONFIG, START and STOP are for administrators of the host.
     #[error(
-        "the drop monitor may not be controlled by this process: that takes CAP_NET_ADMIN in the first user namespace \
-         (run as root, outside of a rootless container)"
+        "the drop monitor may not be controlled by this process: that requires CAP_NET_ADMIN in the first user namespace"
     )]
     MayNotControl {
         /// The refused request.
@@ -21,7 +20,7 @@ pub enum Error {
     },
     /// Most processes may not join the group since Linux 6.7, and in later releases of the series before it.
     #[error(
-        "this process may not receive the drop monitor's alerts: on this kernel that takes CAP_SYS_ADMIN in the first \
+        "this process may not receive the drop monitor's alerts: on this kernel that requires CAP_SYS_ADMIN in the first \
          user namespace"
     )]
     NotPermitted {
@@ -45,8 +44,8 @@ pub enum Error {
     },
     /// Another process runs the monitor, in a mode that does not report single packets.
     #[error(
-        "another process runs the drop monitor in {} mode, which droptrace leaves as it is: {} mode is not available \
-         before that process stops",
+        "another process runs the drop monitor in {} mode, which droptrace leaves as it is, so that {} mode is not \
+         available",
         .found, .wanted
     )]
     OthersMode {
@@ -58,6 +57,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the user can do; absent where no remedy is known.
+    pub const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::MayNotControl { .. } | Self::NotPermitted { .. } => {
+                Some("run as root, outside of a rootless container")
+            }
+            Self::OthersMode { .. } => Some("stop that process, or use its mode"),
+            Self::Reloaded { .. } | Self::TooOld { .. } | Self::Netlink(_) => None,
+        }
+    }
+
     /// The meaning of an errno for a request to control the monitor.
     pub(super) fn of_control(error: netlink::Error) -> Self {
         match error.errno() {

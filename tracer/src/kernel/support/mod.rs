@@ -12,6 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::btf::VMLINUX;
+use crate::domain::unavailable::Unavailable;
 
 /// `CAP_BPF` (`include/uapi/linux/capability.h`), the greater of the two capabilities that came with 5.8.
 const CAP_BPF: u32 = 39;
@@ -149,23 +150,14 @@ impl Facts {
     }
 }
 
-/// A cause that prevents loading or attaching. Each message names the missing part and the remedy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// A cause that prevents loading or attaching.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// The system call `bpf` is not available.
-    #[error(
-        "the system call bpf is off: this kernel was built without CONFIG_BPF_SYSCALL, or a seccomp filter of the \
-         container hides it; use a kernel that has it, or let the container call bpf"
-    )]
     NoBpf,
     /// The kernel's type information is not available.
-    #[error(
-        "{VMLINUX} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted; use a \
-         kernel that has it (distribution kernels do)"
-    )]
     NoBtf,
     /// The process lacks capabilities.
-    #[error("this process lacks {}; {grant}", missing.join(" and "))]
     Capabilities {
         /// The names of the missing capabilities.
         missing: Vec<&'static str>,
@@ -173,27 +165,58 @@ pub enum Obstacle {
         grant: Grant,
     },
     /// The capabilities are those of another user namespace.
-    #[error(
-        "this process has capabilities only within its own user namespace (a rootless container?), and BPF asks for \
-         those of the host; run it on the host, or in a container without user namespace"
-    )]
     UserNamespace,
     /// The kernel refuses to read its memory by address.
-    #[error(
-        "the kernel is locked down (confidentiality), so programs may not read its memory by address; \
-         /sys/kernel/security/lockdown shows the state, and only a start of the machine with another lockdown= changes it"
-    )]
     Lockdown,
     /// All known conditions are met.
-    #[error(
-        "this process has the capabilities for it, so a policy refused: a security module (SELinux, AppArmor), a \
-         seccomp filter of the container, or, before kernel 5.11, the limit on locked memory (ulimit -l, now {})",
-        bytes(*locked_memory)
-    )]
     Policy {
         /// The same as [`Facts::locked_memory`].
         locked_memory: Option<u64>,
     },
+}
+
+impl From<&Obstacle> for Unavailable {
+    fn from(obstacle: &Obstacle) -> Self {
+        match obstacle {
+            Obstacle::NoBpf => Self::new(
+                "the system call bpf is off: this kernel was built without CONFIG_BPF_SYSCALL, or a seccomp filter of \
+                 the container hides it",
+                "use a kernel that has it, or let the container call bpf",
+            ),
+            Obstacle::NoBtf => Self::new(
+                format!(
+                    "{VMLINUX} does not exist: this kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not \
+                     mounted"
+                ),
+                "use a kernel that has it (distribution kernels do)",
+            ),
+            Obstacle::Capabilities { missing, grant } => {
+                Self::new(format!("this process lacks {}", missing.join(" and ")), grant.to_string())
+            }
+            Obstacle::UserNamespace => Self::new(
+                "this process has capabilities only within its own user namespace (a rootless container?), and BPF \
+                 requires those of the host",
+                "run it on the host, or in a container without user namespace",
+            ),
+            Obstacle::Lockdown => Self::new(
+                "the kernel is locked down (confidentiality), so programs may not read its memory by address",
+                "start the machine with another lockdown= (/sys/kernel/security/lockdown shows the state)",
+            ),
+            Obstacle::Policy { locked_memory } => Self::because(format_args!(
+                "this process has the capabilities for it, so a policy refused: a security module (SELinux, \
+                 AppArmor), a seccomp filter of the container, or, before kernel 5.11, the limit on locked memory \
+                 (ulimit -l, now {})",
+                bytes(*locked_memory)
+            )),
+        }
+    }
+}
+
+/// The cause and the remedy.
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Unavailable::from(self).fmt(formatter)
+    }
 }
 
 /// How to grant capabilities to this program.

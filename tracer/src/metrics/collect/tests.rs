@@ -5,11 +5,14 @@ use crate::backend::ebpf::Mode;
 use crate::domain::event::{Location, Place, Reason, Symbol};
 use crate::domain::ledger::{EbpfLedger, Ledger};
 use crate::domain::report::OverflowTotal;
-use crate::run::Unavailable;
+use crate::domain::unavailable::Unavailable;
+use crate::run::UnavailableBackend;
 
 fn facts() -> Facts {
-    let unavailable =
-        vec![Unavailable { backend: CaptureBackend::FALLBACK_ORDER[0], cause: "no rights\ngrant them".into() }];
+    let unavailable = vec![UnavailableBackend {
+        backend: CaptureBackend::FALLBACK_ORDER[0],
+        why: Unavailable::new("no rights", "grant them"),
+    }];
     Facts {
         host: Host { name: "alpha".into(), kernel: "6.18.0".into() },
         machine: Some("0123456789abcdef".into()),
