@@ -43,7 +43,8 @@ pub struct DropKey {
     /// `net->net_cookie` of the network namespace, which is never reused within a boot; the inode number on kernels
     /// without a cookie (before 5.12); 0 when the namespace is unknown.
     pub netns: u64,
-    /// The control group of the packet's socket; 0 when it was not asked for or is unknown.
+    /// The control group of the process that made the packet's socket (`kernfs_node.id`); 0 when it is not asked for, when
+    /// there is no socket, and when it is unknown.
     pub cgroup_id: u64,
     /// Interface index within the namespace; 0 when there is none.
     pub ifindex: u32,
@@ -53,8 +54,9 @@ pub struct DropKey {
     pub protocol: u16,
     /// One of the `KIND_*` values.
     pub kind: u8,
-    /// Always 0.
-    pub padding: u8,
+    /// The socket of `cgroup_id`: [`crate::SOCKET_RECEIVER`] or [`crate::SOCKET_OWNER`]; 0 when there is none, and when it is not
+    /// asked for.
+    pub socket: u8,
     /// Always 0. No array, which the kernel program would copy byte by byte.
     pub padding_to_word: u32,
 }

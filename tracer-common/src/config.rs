@@ -119,6 +119,17 @@ pub struct Offsets {
     pub sock_socket: u32,
     /// The number of the inode beside that (`socket_alloc.vfs_inode.i_ino`).
     pub socket_inode: u32,
+    /// `sock.__sk_common.skc_listener` of a request socket: the listener.
+    pub sock_listener: u32,
+    /// `sock.sk_cgrp_data.cgroup`: pointer to the control group (`struct cgroup`) of the process that made the socket.
+    pub sock_cgroup: u32,
+    /// `sock.sk_cgrp_data.val` (before 5.15): the same pointer as a number, unless one of its lowest bits is set
+    /// (`sock_cgroup_ptr`, `include/linux/cgroup.h`).
+    pub sock_cgroup_value: u32,
+    /// `cgroup.kn`: the control group's folder.
+    pub cgroup_node: u32,
+    /// `kernfs_node.id`: the number of that folder, its inode number where `ino_t` has 64 bits.
+    pub node_id: u32,
     /// `net.ns.inum`: the namespace's inode number, as `/proc/PID/ns/net` shows it.
     pub net_inum: u32,
     /// `net.ns.ops`: the same pointer in every network namespace, by which one is recognised.
@@ -224,14 +235,16 @@ pub struct Config {
     pub pkt_type_mask: u32,
     /// `PACKET_OUTGOING` (`include/uapi/linux/if_packet.h`) in those bits.
     pub pkt_type_outgoing: u32,
+    /// Not 0: drops are also counted by the control group of their socket.
+    pub cgroups: u32,
     /// Tables of a generation in use: 0, or one of the powers of two up to [`crate::MOST_TABLES`].
     pub tables: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 60 * 4);
+    assert!(size_of::<Offsets>() == 65 * 4);
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 344);
+    assert!(size_of::<Config>() == 368);
 };

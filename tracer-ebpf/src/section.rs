@@ -10,11 +10,6 @@ use crate::guard::Held;
 use crate::memory::{Memory, beyond};
 use crate::skb::{Route, Socket, device_name, is_kernel};
 
-/// States of mini sockets (`include/net/tcp_states.h`): `struct inet_timewait_sock` and `struct request_sock`, of which
-/// only `struct sock_common` is there.
-const TCP_TIME_WAIT: u8 = 6;
-const TCP_NEW_SYN_RECV: u8 = 12;
-
 /// What stands where nothing is known of a socket.
 pub(crate) const NO_SOCKET: SocketFacts = SocketFacts {
     cookie: 0,
@@ -158,8 +153,7 @@ unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
         (*facts).role = role;
         (*facts).cookie = M::load(socket.pointer, at!(sock_cookie));
         (*facts).port = M::load(socket.pointer, at!(sock_port));
-        let state: u8 = M::load(socket.pointer, at!(sock_state));
-        if state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV && config!(offsets.sock_state) != ABSENT {
+        if socket.is_full::<M>() {
             full_socket::<M>(facts, socket.pointer);
         }
         mark(header, SECTION_SOCKET);

@@ -3,6 +3,7 @@
 //! Fields that share their storage with others are believed only where something else bears them out; `docs/fields.md`
 //! has the rule for each.
 
+mod cgroup;
 mod measure;
 mod name;
 mod owner;
@@ -51,10 +52,12 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
             locate::<M>(to, skb);
         }
         barrier();
+        let socket = if config!(cgroups) == 0 { 0 } else { cgroup::keep::<M>(held.state, skb, rx_sk) };
         let protocol = u16::from_be(M::field(skb, at!(skb_protocol)));
         let flags: u8 = M::field(skb, at!(skb_pkt_type));
         let is_copy = u32::from(flags) & config!(pkt_type_mask) == config!(pkt_type_outgoing);
-        keep_kind(to, protocol, kind((*to).length, protocol, (*to).family, is_copy, (*to).key.ifindex));
+        let kind = kind((*to).length, protocol, (*to).family, is_copy, (*to).key.ifindex);
+        keep_kind(to, protocol, kind, socket);
     }
 }
 
@@ -98,7 +101,8 @@ pub(crate) unsafe fn read_frame(held: Held, device: *const u8, reason: u32) {
         (*to).receiver = 0;
         (*held.state).reason = reason;
         owner::keep(held.state, &Owner::of_device(Device::at::<Probe>(device, held.state)));
-        keep_kind(to, 0, KIND_XDP);
+        (*to).key.cgroup_id = 0;
+        keep_kind(to, 0, KIND_XDP, 0);
         (*to).length = 0;
         (*to).linear = 0;
         (*to).network = 0;
@@ -113,9 +117,10 @@ pub(crate) unsafe fn read_frame(held: Held, device: *const u8, reason: u32) {
 /// # Safety
 /// `to` must be this CPU's own.
 #[inline(always)]
-unsafe fn keep_kind(to: *mut DropFacts, protocol: u16, kind: u8) {
+unsafe fn keep_kind(to: *mut DropFacts, protocol: u16, kind: u8, socket: u8) {
+    let word = u64::from(protocol) | u64::from(kind) << 16 | u64::from(socket) << 24;
     // SAFETY: the caller's; the key's last word holds nothing else.
-    unsafe { (&raw mut (*to).key.protocol).cast::<u64>().write(u64::from(protocol) | u64::from(kind) << 16) };
+    unsafe { (&raw mut (*to).key.protocol).cast::<u64>().write(word) };
     barrier();
 }
 

@@ -17,6 +17,10 @@ const SKB_DST_FLAGS: u64 = 7;
 /// The least inode number that a namespace has: the initial namespaces have fixed numbers just below
 /// `PROC_DYNAMIC_FIRST` (0xf0000000) on newer kernels (`include/linux/proc_ns.h`, `fs/proc/generic.c`).
 const LEAST_INUM: u32 = 0xefff_ff00;
+/// States of mini sockets (`include/net/tcp_states.h`): `struct inet_timewait_sock` and `struct request_sock`, of which
+/// only `struct sock_common` is there.
+const TCP_TIME_WAIT: u8 = 6;
+const TCP_NEW_SYN_RECV: u8 = 12;
 /// Interface indices are positive `int`s.
 const MOST_IFINDEX: u32 = i32::MAX as u32;
 
@@ -273,6 +277,34 @@ impl Socket {
         // SAFETY: the pointer is a root.
         let net = unsafe { Net::at::<M>(M::load::<usize>(pointer, at!(sock_net)) as *const u8, state) };
         Self { pointer, net }
+    }
+
+    /// Whether there is more than `struct sock_common`.
+    ///
+    /// # Safety
+    /// The pointer must be a root.
+    #[inline(always)]
+    pub(crate) unsafe fn is_full<M: Memory>(&self) -> bool {
+        // SAFETY: the caller's.
+        let state: u8 = unsafe { M::load(self.pointer, at!(sock_state)) };
+        state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV && config!(offsets.sock_state) != ABSENT
+    }
+
+    /// The listener of a connection that is being opened (`reqsk_to_listener`, `include/net/request_sock.h`); else the socket
+    /// itself. A listener is in the namespace of its connections.
+    ///
+    /// # Safety
+    /// As [`Socket::is_full`].
+    #[inline(always)]
+    pub(crate) unsafe fn or_listener<M: Memory>(self, state: *mut CpuState) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            let tcp_state: u8 = M::load(self.pointer, at!(sock_state));
+            if tcp_state != TCP_NEW_SYN_RECV {
+                return self;
+            }
+            Self::at::<M>(M::load::<usize>(self.pointer, at!(sock_listener)) as *const u8, state)
+        }
     }
 
     /// Its address family; 0 when it is none.

@@ -1,0 +1,67 @@
+//! The control group of the packet's socket: that of the process that made the socket.
+
+use tracer_common::{ABSENT, CpuState, SOCKET_OWNER, SOCKET_RECEIVER};
+
+use super::is_kernel;
+use super::owner::Socket;
+use crate::config::{at, config};
+use crate::memory::Memory;
+
+/// Bits of `sock_cgroup_data.val` that mark a number which is not a pointer (`sock_cgroup_ptr`, before 5.15).
+const NOT_A_POINTER: u64 = 3;
+
+/// Keeps the control group of the receiving socket, else of the socket that owns the packet. Returns which socket that
+/// is: [`SOCKET_RECEIVER`], [`SOCKET_OWNER`], or 0 without a socket.
+///
+/// # Safety
+/// As [`super::read`].
+#[inline(never)]
+pub(super) unsafe fn keep<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk: *const u8) -> u8 {
+    // SAFETY: sockets are proved before they are believed.
+    unsafe {
+        let mut role = SOCKET_RECEIVER;
+        let mut socket = Socket::at::<M>(rx_sk, state);
+        if socket.net.id == 0 {
+            role = SOCKET_OWNER;
+            socket = Socket::at::<M>(M::pointer(skb, at!(skb_sk)), state);
+        }
+        let to = &raw mut (*state).dropped;
+        (*to).key.cgroup_id = 0;
+        if socket.net.id == 0 {
+            return 0;
+        }
+        let socket = socket.or_listener::<M>(state);
+        if socket.net.id != 0 && socket.is_full::<M>() {
+            (*to).key.cgroup_id = of::<M>(socket.pointer);
+        }
+        role
+    }
+}
+
+/// The number of the control group of a full socket; 0 when it is unknown.
+///
+/// # Safety
+/// `socket` must be a root.
+#[inline(always)]
+unsafe fn of<M: Memory>(socket: *const u8) -> u64 {
+    if config!(offsets.cgroup_node) == ABSENT || config!(offsets.node_id) == ABSENT {
+        return 0;
+    }
+    // SAFETY: the caller's; numbers are read.
+    unsafe {
+        if config!(offsets.sock_cgroup) != ABSENT {
+            let group = M::load::<usize>(socket, at!(sock_cgroup)) as *const u8;
+            if !is_kernel(group as u64) {
+                return 0;
+            }
+            let node = M::load::<usize>(group, at!(cgroup_node)) as *const u8;
+            return if is_kernel(node as u64) { M::load(node, at!(node_id)) } else { 0 };
+        }
+        let group: u64 = M::load(socket, at!(sock_cgroup_value));
+        if !is_kernel(group) || group & NOT_A_POINTER != 0 {
+            return 0;
+        }
+        let node: u64 = M::chase(group, at!(cgroup_node));
+        if is_kernel(node) { M::chase(node, at!(node_id)) } else { 0 }
+    }
+}
