@@ -108,15 +108,9 @@ mod tests {
                 let mut sink = trace(args, output, 0, 128);
                 sink.start(&host(), Timestamp(0))?;
                 let place = Place {
-                    kind: crate::domain::event::Kind::Packet,
-                    netns_cookie: 0,
                     reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
                     location: Location { address: 1, symbol: None, trap_group: None }.into(),
-                    protocol: 0,
-                    interface: None,
-                    ifindex: 0,
-                    netns: 0,
-                    netns_name: None,
+                    ..Place::default()
                 };
                 sink.event(&DropEvent {
                     facts: crate::domain::facts::Facts::default(),

@@ -79,8 +79,6 @@ mod tests {
     fn place() -> Place {
         let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
         Place {
-            kind: crate::domain::event::Kind::Packet,
-            netns_cookie: 0,
             reason: Reason { value: Some(5), subsystem: "core".into(), name: "NO_SOCKET".into() }.into(),
             location: Location { address: 4711, symbol: Some(symbol), trap_group: None }.into(),
             protocol: 0x0800,
@@ -88,6 +86,7 @@ mod tests {
             ifindex: 1,
             netns: 7,
             netns_name: Some("blue".into()),
+            ..Place::default()
         }
     }
 
@@ -115,17 +114,7 @@ mod tests {
     fn what_is_not_known_is_empty() {
         let reason = Reason { value: Some(REASON_ABSENT), subsystem: "?".into(), name: "?".into() };
         let location = Location { address: 4711, symbol: None, trap_group: None };
-        let unknown = Place {
-            kind: crate::domain::event::Kind::Packet,
-            netns_cookie: 0,
-            reason: reason.into(),
-            location: location.into(),
-            protocol: 0,
-            interface: None,
-            ifindex: 0,
-            netns: 0,
-            netns_name: None,
-        };
+        let unknown = Place { reason: reason.into(), location: location.into(), ..Place::default() };
         assert_eq!(labels(&unknown), [""; 8]);
         assert_eq!(texts(&overflow_labels(None)), [""; 8]);
     }

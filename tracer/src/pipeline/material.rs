@@ -160,15 +160,9 @@ fn since(now: Vec<(JoinKey, u64)>, before: Vec<(JoinKey, u64)>) -> impl Iterator
 
 fn nowhere(address: u64) -> Arc<Place> {
     Arc::new(Place {
-        kind: Kind::Packet,
         reason: Reason { value: None, subsystem: "core".into(), name: "NOT_SPECIFIED".into() }.into(),
         location: Location { address, symbol: None, trap_group: None }.into(),
-        protocol: 0,
-        interface: None,
-        ifindex: 0,
-        netns: 0,
-        netns_cookie: 0,
-        netns_name: None,
+        ..Place::default()
     })
 }
 

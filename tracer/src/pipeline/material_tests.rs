@@ -8,15 +8,9 @@ use crate::pipeline::union::UnionOptions;
 
 fn place(pc: u64, subsystem: &str, name: &str) -> Arc<Place> {
     Arc::new(Place {
-        kind: crate::domain::event::Kind::Packet,
-        netns_cookie: 0,
         reason: Reason { value: Some(3), subsystem: subsystem.into(), name: name.into() }.into(),
         location: Location { address: pc, symbol: None, trap_group: None }.into(),
-        protocol: 0,
-        interface: None,
-        ifindex: 0,
-        netns: 0,
-        netns_name: None,
+        ..Place::default()
     })
 }
 

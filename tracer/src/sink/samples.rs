@@ -33,15 +33,13 @@ pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<L
 
 pub(crate) fn place() -> Place {
     Place {
-        kind: crate::domain::event::Kind::Packet,
-        netns_cookie: 0,
         reason: reason(6, "core", "SOCKET_RCVBUFF"),
         location: location("udp_queue_rcv_one_skb", 0x1a7, None),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
         netns: HOME,
-        netns_name: None,
+        ..Place::default()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Why packets were dropped.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
 
 use super::{Dimension, Elsewhere, Members};
 use crate::domain::event::{Place, Reason, reason_name};
@@ -61,9 +60,6 @@ impl Dimension for ReasonDimension {
     }
 
     fn clear(&self, key: &mut Place) {
-        static UNKNOWN: LazyLock<Arc<Reason>> = LazyLock::new(|| {
-            Arc::new(Reason { value: Some(tracer_common::REASON_ABSENT), subsystem: "".into(), name: "".into() })
-        });
-        key.reason = Arc::clone(&UNKNOWN);
+        key.reason = Place::default().reason;
     }
 }

@@ -1,7 +1,6 @@
 //! The drop site: where in the kernel's code packets were freed, or in which part of a device.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
 
 use super::{Dimension, Elsewhere, Members};
 use crate::domain::event::{Location, Place, Symbol};
@@ -97,9 +96,7 @@ impl Dimension for SiteDimension {
     }
 
     fn clear(&self, key: &mut Place) {
-        static UNKNOWN: LazyLock<Arc<Location>> =
-            LazyLock::new(|| Arc::new(Location { address: 0, symbol: None, trap_group: None }));
-        key.location = Arc::clone(&UNKNOWN);
+        key.location = Place::default().location;
     }
 }
 

@@ -8,7 +8,6 @@ use crate::domain::identity::Identity;
 fn key() -> Place {
     let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
     Place {
-        kind: Kind::Packet,
         reason: Arc::new(Reason { value: Some(5), subsystem: "core".into(), name: "NO_SOCKET".into() }),
         location: Arc::new(Location { address: 4711, symbol: Some(symbol), trap_group: None }),
         protocol: 0x0800,
@@ -17,6 +16,7 @@ fn key() -> Place {
         netns: 7,
         netns_cookie: 9,
         netns_name: Some("blue".into()),
+        ..Place::default()
     }
 }
 

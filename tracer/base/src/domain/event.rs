@@ -1,7 +1,9 @@
 //! The domain: what a drop is, where it happened, why, and who heard it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
+
+use tracer_common::REASON_ABSENT;
 
 use crate::domain::facts::Facts;
 
@@ -173,6 +175,28 @@ pub struct Place {
     pub netns_name: Option<Arc<str>>,
 }
 
+/// A key of which nothing is known.
+impl Default for Place {
+    fn default() -> Self {
+        static UNKNOWN: LazyLock<(Arc<Reason>, Arc<Location>)> = LazyLock::new(|| {
+            let reason = Reason { value: Some(REASON_ABSENT), subsystem: "".into(), name: "".into() };
+            (reason.into(), Location { address: 0, symbol: None, trap_group: None }.into())
+        });
+        let (reason, location) = UNKNOWN.clone();
+        Self {
+            kind: Kind::Packet,
+            reason,
+            location,
+            protocol: 0,
+            interface: None,
+            ifindex: 0,
+            netns: 0,
+            netns_cookie: 0,
+            netns_name: None,
+        }
+    }
+}
+
 impl Place {
     /// Whether it is messages to listeners of netlink that are dropped here, and not packets of a network.
     pub fn is_netlink_message(&self) -> bool {
@@ -218,7 +242,7 @@ fn is_packet_socket(symbol: &str) -> bool {
 
 /// The reason's name; none on kernels whose tracepoint does not give a reason.
 pub fn reason_name(reason: &Reason) -> Option<&str> {
-    (reason.value != Some(tracer_common::REASON_ABSENT)).then_some(&*reason.name)
+    (reason.value != Some(REASON_ABSENT)).then_some(&*reason.name)
 }
 
 /// What the leading bytes of a packet start with, or would start with where there are none.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::domain::event::{Kind, Location, Place, Reason, Timestamp};
+use crate::domain::event::{Location, Place, Reason, Timestamp};
 use crate::domain::ledger::{CountersLedger, Ledger};
 use crate::domain::report::SourceReport;
 use crate::domain::total::DropTotal;
@@ -99,16 +99,12 @@ impl Counters {
 fn place(counter: &Counter, netns: u32) -> Place {
     let reason = Reason { value: None, subsystem: counter.file.into(), name: counter.name.into() };
     Place {
-        kind: Kind::Packet,
         reason: reason.into(),
         location: Location { address: 0, symbol: None, trap_group: None }.into(),
-        protocol: 0,
         interface: counter.interface.clone(),
-        ifindex: 0,
         // The backlog of a CPU belongs to all namespaces.
         netns: if counter.file == files::SOFTNET { 0 } else { netns },
-        netns_cookie: 0,
-        netns_name: None,
+        ..Place::default()
     }
 }
 

@@ -19,15 +19,13 @@ fn host() -> Host {
 fn place(name: &str) -> Place {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("ip\"v4".into()) };
     Place {
-        kind: crate::domain::event::Kind::Packet,
-        netns_cookie: 0,
         reason: Reason { value: Some(6), subsystem: "core".into(), name: name.into() }.into(),
         location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
         netns: 4_026_531_833,
-        netns_name: None,
+        ..Place::default()
     }
 }
 
@@ -181,15 +179,14 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let [reason, subsystem, symbol] = names;
-        let place = Place { kind: crate::domain::event::Kind::Packet, netns_cookie: 0,
+        let place = Place {
             reason: Reason { value: number, subsystem: subsystem.into(), name: reason.into() }.into(),
             location: Location {
                 address,
                 symbol: Some(Symbol { name: symbol.into(), offset: timestamp, module: None }),
                 trap_group: (number == Some(1)).then(|| "l2_drops".into()),
             }.into(),
-            protocol: ethertype, interface: interface.map(Into::into), ifindex, netns, netns_name: None,
-        };
+            protocol: ethertype, interface: interface.map(Into::into), ifindex, netns, ..Place::default() };
         let origin = if is_ebpf { Origin::Ebpf } else { Origin::NetDm };
         let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Network };
         let drop =

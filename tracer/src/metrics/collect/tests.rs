@@ -34,15 +34,13 @@ fn reason(name: &str) -> Arc<Reason> {
 fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
     let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 16, module: None };
     let place = Place {
-        kind: crate::domain::event::Kind::Packet,
-        netns_cookie: 0,
         reason: reason(name),
         location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
         netns,
-        netns_name: None,
+        ..Place::default()
     };
     DropTotal {
         key: place.into(),

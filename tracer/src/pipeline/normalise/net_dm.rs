@@ -66,9 +66,7 @@ impl Normaliser {
             protocol: key.protocol,
             interface: interface.map(Arc::from),
             ifindex: key.ifindex,
-            netns: 0,
-            netns_cookie: 0,
-            netns_name: None,
+            ..Place::default()
         });
         if self.net_dm_places.len() >= MAX_PLACES {
             self.net_dm_places.clear();

@@ -16,15 +16,12 @@ fn reason(subsystem: &str, name: &str) -> Reason {
 
 fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
     Arc::new(Place {
-        kind: crate::domain::event::Kind::Packet,
-        netns_cookie: 0,
         reason: reason.into(),
         location: Location { address: pc, symbol: None, trap_group: None }.into(),
         protocol: 0x0800,
-        interface: None,
         ifindex: 1,
         netns,
-        netns_name: None,
+        ..Place::default()
     })
 }
 
