@@ -9,7 +9,6 @@
 #![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
 
 pub mod backend;
-pub mod bench;
 pub mod cli;
 pub mod doctor;
 #[doc(hidden)]

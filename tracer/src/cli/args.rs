@@ -1,6 +1,7 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
 mod agent;
+#[cfg(feature = "bench")]
 mod bench;
 mod compare;
 mod doctor;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
 pub use agent::{AgentArgs, DEFAULT_PORT, Knobs, OtlpKnobs};
+#[cfg(feature = "bench")]
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
@@ -124,6 +126,7 @@ pub enum Command {
     /// Inspect netlink: generic families, their commands, and the sockets that receive multicasts
     Netlink(NetlinkArgs),
     /// Measure the cost of tracing, and the losses under load, of droptrace and of other tools
+    #[cfg(feature = "bench")]
     #[command(after_help = bench::EXAMPLES)]
     Bench(BenchArgs),
 }
@@ -138,7 +141,9 @@ impl Command {
             Self::Snapshot(args) => args.verbose,
             Self::Agent(args) => args.verbose,
             Self::Doctor(args) => args.verbose,
-            Self::Bench(_) | Self::Explain(_) | Self::Replay(_) => 0,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) => 0,
+            Self::Explain(_) | Self::Replay(_) => 0,
             Self::Netlink(args) => args.command.verbose(),
         }
     }

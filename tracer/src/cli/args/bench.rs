@@ -3,11 +3,10 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use droptrace_bench::{Options, SeriesName, Target};
 
 use super::Format;
-use crate::bench::{Options, SeriesName, Target};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -70,26 +69,6 @@ impl BenchArgs {
             targets: all(&self.only),
             series: if self.series.is_empty() { SeriesName::ALL.into() } else { self.series.clone() },
         }
-    }
-}
-
-impl ValueEnum for Target {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
-    }
-}
-
-impl ValueEnum for SeriesName {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
     }
 }
 
