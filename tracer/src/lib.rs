@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod hostile;
 pub mod identity;
 pub mod kernel;
+#[cfg(feature = "agent")]
 pub mod metrics;
 pub mod netlink;
 pub mod packet;
@@ -23,6 +24,8 @@ pub mod run;
 pub mod sink;
 pub mod snapshot;
 
+#[cfg(feature = "agent")]
+pub(crate) use droptrace_base::files;
 #[cfg(test)]
 pub(crate) use droptrace_base::testing::skipped;
-pub(crate) use droptrace_base::{command, domain, files, outside, render};
+pub(crate) use droptrace_base::{command, domain, outside, render};

@@ -10,6 +10,7 @@ mod cpus;
 mod empty;
 mod folder;
 mod generator;
+#[cfg(feature = "html")]
 mod html;
 mod load;
 mod machine;
@@ -30,6 +31,7 @@ mod words;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "html")]
 pub use html::write_html;
 pub use machine::Machine;
 pub use measure::run;

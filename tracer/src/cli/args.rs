@@ -1,5 +1,6 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+#[cfg(feature = "agent")]
 mod agent;
 #[cfg(feature = "bench")]
 mod bench;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
+#[cfg(feature = "agent")]
 pub use agent::{AgentArgs, DEFAULT_PORT, Knobs, OtlpKnobs};
 #[cfg(feature = "bench")]
 pub use bench::BenchArgs;
@@ -116,7 +118,8 @@ pub enum Command {
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(SnapshotArgs),
     /// Count until stopped, and serve metrics for Prometheus to scrape
-    #[command(after_help = agent::EXAMPLES)]
+    #[cfg(feature = "agent")]
+    #[command(after_help = agent::examples())]
     Agent(AgentArgs),
     /// Report which capture backends work on this kernel with these capabilities, and how to enable the others
     Doctor(DoctorArgs),
@@ -127,7 +130,7 @@ pub enum Command {
     Netlink(NetlinkArgs),
     /// Measure the cost of tracing, and the losses under load, of droptrace and of other tools
     #[cfg(feature = "bench")]
-    #[command(after_help = bench::EXAMPLES)]
+    #[command(after_help = bench::examples())]
     Bench(BenchArgs),
 }
 
@@ -139,6 +142,7 @@ impl Command {
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
+            #[cfg(feature = "agent")]
             Self::Agent(args) => args.verbose,
             Self::Doctor(args) => args.verbose,
             #[cfg(feature = "bench")]

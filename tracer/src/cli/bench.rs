@@ -23,6 +23,9 @@ pub(super) fn prepare() {
 
 /// Measures, and shows what came of it.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {
+    #[cfg(not(feature = "html"))]
+    let mut output = Output::open(args.output.as_deref())?;
+    #[cfg(feature = "html")]
     let (mut output, page) = Output::open_apart(args.output.as_deref(), args.html.as_deref(), [])?;
     let report = measure(args).await?;
     match args.format {
@@ -33,6 +36,7 @@ pub(super) async fn run(args: &BenchArgs) -> Result<()> {
         }
     }
     output.flush()?;
+    #[cfg(feature = "html")]
     if let Some(mut page) = page {
         bench::write_html(&mut page, &report)?;
         page.flush()?;

@@ -1,5 +1,6 @@
 //! The command line: what was typed ([`args`]), and in which form results are shown ([`sinks`]).
 
+#[cfg(feature = "agent")]
 mod agent;
 pub mod args;
 #[cfg(feature = "bench")]
@@ -55,6 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
             Command::Snapshot(args) => snapshot::run(args).await,
+            #[cfg(feature = "agent")]
             Command::Agent(args) => Box::pin(agent::run(args)).await,
         }
         .map(|()| ExitCode::SUCCESS)
