@@ -2,6 +2,7 @@
 //! result. Fuzzing (`tracer/fuzz`) and the test `hostile_bytes` call them.
 
 use std::io::Cursor;
+#[cfg(feature = "agent")]
 use std::path::Path;
 
 use droptrace_base::hostile::{Check, assert_json, assert_readable};
@@ -9,12 +10,17 @@ use droptrace_base::hostile::{Check, assert_json, assert_readable};
 use crate::backend::replay::Recording;
 use crate::cli::replay::replay_into;
 use crate::dimension::Dimensions;
+#[cfg(feature = "agent")]
 use crate::metrics::web_config::WebConfig;
 use crate::render::rank::Sort;
 use crate::sink::{DropSink, StatJson, StatSink, TraceJson, TraceText, TraceTextOptions};
 
 /// All of them, by the name of the folder that holds the reader's examples.
-pub const ALL: [(&str, Check); 2] = [("recording", recording), ("web_config", web_config)];
+pub const ALL: &[(&str, Check)] = &[
+    ("recording", recording),
+    #[cfg(feature = "agent")]
+    ("web_config", web_config),
+];
 
 /// A recording ends, whatever its lines are, and its drops are shown.
 ///
@@ -35,6 +41,7 @@ pub fn recording(bytes: &[u8]) {
 }
 
 /// The file of settings that says who may scrape: it is taken or refused.
+#[cfg(feature = "agent")]
 pub fn web_config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     // Files that it names are looked for where there are none.

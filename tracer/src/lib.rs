@@ -9,13 +9,13 @@
 #![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
 
 pub mod backend;
-pub mod bench;
 pub mod cli;
 pub mod doctor;
 #[doc(hidden)]
 pub mod hostile;
 pub mod identity;
 pub mod kernel;
+#[cfg(feature = "agent")]
 pub mod metrics;
 pub mod netlink;
 pub mod packet;
@@ -24,6 +24,8 @@ pub mod run;
 pub mod sink;
 pub mod snapshot;
 
+#[cfg(feature = "agent")]
+pub(crate) use droptrace_base::files;
 #[cfg(test)]
 pub(crate) use droptrace_base::testing::skipped;
-pub(crate) use droptrace_base::{command, dimension, domain, files, outside, render};
+pub(crate) use droptrace_base::{command, dimension, domain, outside, render};

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 
 /// The members, by the first word of a [`Module`], and their sources.
-const MEMBERS: [(&str, &str); 3] = [("base", "base/src"), ("fleet", "fleet/src"), ("tracer", "src")];
+const MEMBERS: [(&str, &str); 4] =
+    [("base", "base/src"), ("fleet", "fleet/src"), ("bench", "bench/src"), ("tracer", "src")];
 
 /// The modules of all members, lowest first: each uses only those before it.
-const LAYERS: [&str; 35] = [
+const LAYERS: [&str; 56] = [
     "base::testing",
     "base::domain",
     "base::outside",
@@ -31,6 +32,28 @@ const LAYERS: [&str; 35] = [
     "fleet::prometheus",
     "fleet::cli",
     "fleet::hostile",
+    "bench::cpus",
+    "bench::folder",
+    "bench::machine",
+    "bench::programs",
+    "bench::spread",
+    "bench::sys",
+    "bench::target",
+    "bench::child",
+    "bench::empty",
+    "bench::netns",
+    "bench::reported",
+    "bench::unprivileged",
+    "bench::counter",
+    "bench::load",
+    "bench::generator",
+    "bench::plan",
+    "bench::report",
+    "bench::measure",
+    "bench::table",
+    "bench::words",
+    "bench::html",
+    "bench::text",
     "tracer::kernel",
     "tracer::identity",
     "tracer::netlink",
@@ -41,14 +64,13 @@ const LAYERS: [&str; 35] = [
     "tracer::run",
     "tracer::snapshot",
     "tracer::metrics",
-    "tracer::bench",
     "tracer::doctor",
     "tracer::cli",
     "tracer::hostile",
 ];
 
 /// What only droptrace itself needs: packages that load BPF programs, and its own.
-const FOR_BPF: [&str; 4] = ["aya", "aya-obj", "tracer", "tracer-ebpf"];
+const FOR_BPF: [&str; 5] = ["aya", "aya-obj", "droptrace-bench", "tracer", "tracer-ebpf"];
 
 /// A module's path, such as `["tracer", "backend", "ebpf", "ring"]`.
 type Module = Vec<String>;
@@ -91,6 +113,12 @@ fn droptrace_fleet_needs_no_bpf() {
         assert!(found.is_empty(), "{package} needs {}", found.join(", "));
     }
     assert!(needed_by("tracer").contains("aya"));
+}
+
+#[test]
+fn the_benchmark_does_not_need_the_program_that_it_measures() {
+    let needed = needed_by("droptrace-bench");
+    assert!(needed.contains("aya") && !needed.contains("tracer") && !needed.contains("tracer-ebpf"), "{needed:?}");
 }
 
 #[test]

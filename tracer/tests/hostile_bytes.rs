@@ -57,7 +57,7 @@ const WORDS: [&str; 32] = [
 
 /// The readers of all members.
 fn readers() -> impl Iterator<Item = (&'static str, Check)> {
-    tracer::hostile::ALL.into_iter().chain(droptrace_fleet::hostile::ALL)
+    tracer::hostile::ALL.iter().copied().chain(droptrace_fleet::hostile::ALL)
 }
 
 fn examples(name: &str) -> Vec<Vec<u8>> {

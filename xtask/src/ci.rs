@@ -11,8 +11,9 @@ use crate::{build_ebpf, ebpf, test};
 
 /// Runs everything that a change must pass; stops at the first step that fails.
 ///
-/// Formatting, clippy on the host's code and on the kernel program's, documentation without warnings, cargo-deny,
-/// whether the object that is checked in is what its source gives, and at last all tests.
+/// Formatting, clippy on the host's code and on the kernel program's, droptrace without its features and with each of
+/// them alone, documentation without warnings, cargo-deny, whether the object that is checked in is what its source
+/// gives, and at last all tests.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out the tests, for a caller that runs them next
@@ -29,10 +30,11 @@ enum Outcome {
 
 type Step = (&'static str, fn() -> Result<Outcome>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", kernel_clippy),
+    ("features", features),
     ("documentation", documentation),
     ("dependencies", dependencies),
     ("advisories", advisories),
@@ -87,6 +89,19 @@ fn clippy() -> Result<Outcome> {
 
 fn kernel_clippy() -> Result<Outcome> {
     passed(ebpf::compile::clippy())
+}
+
+/// Features of droptrace that are built without the others; no feature at all is one of them.
+const FEATURES: [&str; 6] = ["", "agent", "bench", "bench,html", "html", "otlp"];
+
+fn features() -> Result<Outcome> {
+    for features in FEATURES {
+        let what = ["--locked", "--package", "tracer", "--lib", "--bins", "--no-default-features"];
+        let mut command = cargo();
+        command.arg("clippy").args(what).args(["--features", features, "--", "-D", "warnings"]);
+        process::run(&mut command).with_context(|| format!("with the features [{features}] alone"))?;
+    }
+    Ok(Outcome::Passed)
 }
 
 fn documentation() -> Result<Outcome> {

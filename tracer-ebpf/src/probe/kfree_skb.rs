@@ -25,12 +25,6 @@ pub fn kfree_skb_raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Does nothing: its cost is that of any program there, which measurements of the others subtract.
-#[btf_tracepoint(function = "kfree_skb")]
-pub fn kfree_skb_none(_ctx: BtfTracePointContext) -> i32 {
-    0
-}
-
 /// Counts one drop. A function of its own, for the sake of loads that fault: before Linux 6.1.37 and the like (commit
 /// 0108a4e9f358) the kernel does not find what makes up for them in the first function of a program that has others.
 ///

@@ -1,5 +1,6 @@
 //! `droptrace agent`: what a host drops, served for as long as it runs.
 
+#[cfg_attr(not(feature = "otlp"), path = "agent/no_otlp.rs")]
 mod otlp;
 mod settings;
 
@@ -22,12 +23,11 @@ use crate::kernel::clock::Clock;
 use crate::metrics::collect::{Collector, Facts, Work};
 use crate::metrics::figures::Figures;
 use crate::metrics::http::{Exposition, Limits, Server, Tally};
-use crate::metrics::otlp::{Identity, Options};
 use crate::metrics::web_config::WebConfig;
 use crate::outside::say;
-use crate::run::{Consumer, Session, Stop, follow, host};
+use crate::run::{Consumer, Session, Stop, follow};
 use crate::snapshot;
-use otlp::Pushing;
+use otlp::{Identity, Options, Pushing, identity};
 use settings::Settings;
 
 /// Intervals after which figures are not fresh any more.
@@ -113,12 +113,6 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
         _ => String::new(),
     };
     format!("--listen {address}: cannot listen there{way_out}")
-}
-
-/// Who pushes, unless another name was typed.
-fn identity(started_at: Timestamp) -> Identity {
-    let host = host().name;
-    Identity { instance: host.clone(), host, started_at }
 }
 
 fn facts(session: &Session, started_at: Timestamp) -> Facts {

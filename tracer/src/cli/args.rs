@@ -1,6 +1,8 @@
 //! What was typed. What it means on this host is resolved elsewhere.
 
+#[cfg(feature = "agent")]
 mod agent;
+#[cfg(feature = "bench")]
 mod bench;
 mod compare;
 mod doctor;
@@ -15,7 +17,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
+#[cfg(feature = "agent")]
 pub use agent::{AgentArgs, DEFAULT_PORT, Knobs, OtlpKnobs};
+#[cfg(feature = "bench")]
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
@@ -115,7 +119,8 @@ pub enum Command {
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(SnapshotArgs),
     /// Count until stopped, and serve metrics for Prometheus to scrape
-    #[command(after_help = agent::EXAMPLES)]
+    #[cfg(feature = "agent")]
+    #[command(after_help = agent::examples())]
     Agent(AgentArgs),
     /// Report which capture backends work on this kernel with these capabilities, and how to enable the others
     Doctor(DoctorArgs),
@@ -125,7 +130,8 @@ pub enum Command {
     /// Inspect netlink: generic families, their commands, and the sockets that receive multicasts
     Netlink(NetlinkArgs),
     /// Measure the cost of tracing, and the losses under load, of droptrace and of other tools
-    #[command(after_help = bench::EXAMPLES)]
+    #[cfg(feature = "bench")]
+    #[command(after_help = bench::examples())]
     Bench(BenchArgs),
 }
 
@@ -137,9 +143,12 @@ impl Command {
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
+            #[cfg(feature = "agent")]
             Self::Agent(args) => args.verbose,
             Self::Doctor(args) => args.verbose,
-            Self::Bench(_) | Self::Explain(_) | Self::Replay(_) => 0,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) => 0,
+            Self::Explain(_) | Self::Replay(_) => 0,
             Self::Netlink(args) => args.command.verbose(),
         }
     }

@@ -3,12 +3,13 @@
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
+use droptrace_bench::{self as bench, BenchCapabilities, LocalHost, Report, Stopped};
 
 use super::args::{BenchArgs, Format};
-use crate::bench::{self, BenchCapabilities, Report, Stopped};
+use crate::backend::net_dm::{Found, NetDmSource};
 use crate::outside::to_json;
 use crate::render::output::Output;
-use crate::run::Stop;
+use crate::run::{Stop, host};
 
 /// To be called before there are threads.
 pub(super) fn prepare() {
@@ -22,6 +23,9 @@ pub(super) fn prepare() {
 
 /// Measures, and shows what came of it.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {
+    #[cfg(not(feature = "html"))]
+    let mut output = Output::open(args.output.as_deref())?;
+    #[cfg(feature = "html")]
     let (mut output, page) = Output::open_apart(args.output.as_deref(), args.html.as_deref(), [])?;
     let report = measure(args).await?;
     match args.format {
@@ -32,6 +36,7 @@ pub(super) async fn run(args: &BenchArgs) -> Result<()> {
         }
     }
     output.flush()?;
+    #[cfg(feature = "html")]
     if let Some(mut page) = page {
         bench::write_html(&mut page, &report)?;
         page.flush()?;
@@ -42,9 +47,11 @@ pub(super) async fn run(args: &BenchArgs) -> Result<()> {
 /// On a thread of its own, which the programs that are measured end with.
 async fn measure(args: &BenchArgs) -> Result<Report> {
     let (stopped, options) = (Stopped::default(), args.options());
+    let host = LocalHost { names: host(), monitor_runs };
     let mut stop = Stop::new(None)?;
     let on_thread = stopped.clone();
-    let mut bench = tokio::task::spawn_blocking(move || bench::run(&options, &on_thread, &mut |line: &str| say(line)));
+    let mut bench =
+        tokio::task::spawn_blocking(move || bench::run(&options, &host, &on_thread, &mut |line: &str| say(line)));
     let ended = tokio::select! {
         ended = &mut bench => ended,
         () = stop.wait() => {
@@ -59,4 +66,31 @@ async fn measure(args: &BenchArgs) -> Result<Report> {
 /// Progress, for whoever looks; nobody has to.
 fn say(line: &str) {
     _ = writeln!(io::stderr(), "droptrace: {line}");
+}
+
+/// Whether the drop monitor runs. To be called on a thread that has no runtime.
+fn monitor_runs() -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.is_ok_and(|runtime| runtime.block_on(NetDmSource::probe()).is_ok_and(is_running))
+}
+
+/// The owner of the monitor does not matter, because the whole host has only one.
+const fn is_running(found: Found) -> bool {
+    match found {
+        Found::Unused => false,
+        Found::InUse(_) => true,
+        // A droptrace that was killed left its settings, which other programs do not change.
+        Found::Left { is_running } => is_running,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn left_monitor_counts_as_running() {
+        let runs = [Found::Unused, Found::Left { is_running: false }, Found::Left { is_running: true }].map(is_running);
+        assert_eq!(runs, [false, false, true]);
+    }
 }

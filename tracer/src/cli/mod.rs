@@ -1,7 +1,9 @@
 //! The command line: what was typed ([`args`]), and in which form results are shown ([`sinks`]).
 
+#[cfg(feature = "agent")]
 mod agent;
 pub mod args;
+#[cfg(feature = "bench")]
 mod bench;
 mod compare;
 mod doctor;
@@ -31,6 +33,7 @@ use crate::run::host;
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let command = cli.into_command();
     log_to_stderr(command.verbose());
+    #[cfg(feature = "bench")]
     if let Command::Bench(_) = command {
         bench::prepare();
     }
@@ -48,10 +51,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => command::explain(args, "droptrace"),
+            #[cfg(feature = "bench")]
             Command::Bench(args) => bench::run(args).await,
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
             Command::Snapshot(args) => snapshot::run(args).await,
+            #[cfg(feature = "agent")]
             Command::Agent(args) => Box::pin(agent::run(args)).await,
         }
         .map(|()| ExitCode::SUCCESS)

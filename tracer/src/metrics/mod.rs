@@ -5,6 +5,7 @@ pub mod figures;
 pub mod http;
 mod ledger;
 pub mod openmetrics;
+#[cfg(feature = "otlp")]
 pub mod otlp;
 mod place;
 mod process;

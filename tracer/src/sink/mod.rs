@@ -7,11 +7,10 @@ mod text;
 
 use std::io;
 
-pub(crate) use json::{Account, drop_fields};
-pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson};
-pub(crate) use text::drop_sentence;
+pub(crate) use json::Account;
+pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson, drop_fields};
 
-pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptions};
+pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptions, drop_sentence};
 
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};

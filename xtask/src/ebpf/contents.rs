@@ -9,9 +9,8 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the kind and what to attach to.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
-    ("kfree_skb_none", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
     ("qdisc_drop", "raw_tp/qdisc_drop"),
     ("devlink_trap_report", "raw_tp/devlink_trap_report"),

@@ -1,10 +1,12 @@
 //! How numbers, times, tables and plots look, and where output goes: for both binaries.
 
 pub mod fit;
+#[cfg(feature = "html")]
 pub mod html;
 pub mod number;
 pub mod output;
 pub mod paint;
+#[cfg(feature = "html")]
 pub mod plot;
 pub mod rank;
 pub mod time;

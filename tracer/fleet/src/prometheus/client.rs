@@ -186,7 +186,7 @@ fn endpoint(url: &str) -> Result<String, EngineError> {
         Some("http" | "https") => {}
         _ => return Err(refused("it starts with neither http:// nor https://")),
     }
-    if !has_valid_port(authority) {
+    if !has_valid_port(authority.as_str(), authority.host()) {
         return Err(refused("its port is not between 1 and 65535"));
     }
     if authority.as_str().contains('@') {

@@ -49,8 +49,6 @@ pub enum Mode {
     TpBtf,
     /// `BPF_PROG_TYPE_RAW_TRACEPOINT`: a helper reads the fields.
     RawTracepoint,
-    /// The same as `TpBtf`, with a program that does nothing: the reference of measurements.
-    Nothing,
 }
 
 impl Mode {
@@ -59,7 +57,6 @@ impl Mode {
         match self {
             Self::TpBtf => "tp_btf",
             Self::RawTracepoint => "raw_tracepoint",
-            Self::Nothing => "nothing",
         }
     }
 
@@ -67,7 +64,6 @@ impl Mode {
         match self {
             Self::TpBtf => "kfree_skb_btf",
             Self::RawTracepoint => "kfree_skb_raw",
-            Self::Nothing => "kfree_skb_none",
         }
     }
 }
@@ -142,9 +138,7 @@ impl EbpfSource {
         if options.kernel_log {
             forward_log(programs.main());
         }
-        if options.mode != Mode::Nothing {
-            programs.attach_others(&loader, btf, &config);
-        }
+        programs.attach_others(&loader, btf, &config);
         let source = Self {
             mode: options.mode,
             programs,

@@ -94,7 +94,7 @@ impl Programs {
     pub(super) fn attach(loader: &Loader, mode: Mode, btf: &KernelBtf) -> Result<Self, Error> {
         const TRACEPOINT: &str = "kfree_skb";
         let attachment = match mode {
-            Mode::TpBtf | Mode::Nothing => Attachment::Typed(btf.tracepoint_id(TRACEPOINT)?),
+            Mode::TpBtf => Attachment::Typed(btf.tracepoint_id(TRACEPOINT)?),
             Mode::RawTracepoint => Attachment::Raw,
         };
         let main = loader.load(mode.program(), attachment)?;

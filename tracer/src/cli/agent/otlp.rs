@@ -10,10 +10,12 @@ use tokio::sync::watch;
 
 use crate::backend::ebpf::EventOptions;
 use crate::cli::args::OtlpKnobs;
-use crate::domain::event::DropEvent;
+use crate::domain::event::{DropEvent, Timestamp};
 use crate::files;
 use crate::metrics::figures::{Family, Figures};
-use crate::metrics::otlp::{Counts, Endpoint, Identity, Options, Push, parse_headers};
+use crate::metrics::otlp::{Counts, Endpoint, Push, parse_headers};
+pub(super) use crate::metrics::otlp::{Identity, Options};
+use crate::run::host;
 
 /// Longest file of headers, bytes.
 const MAX_HEADERS: u64 = 64 << 10;
@@ -23,6 +25,12 @@ const SNAPLEN: u32 = 96;
 const RING_SIZE: u32 = 1 << 20;
 /// How long the end waits for the last push.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who pushes, unless another name was typed.
+pub(super) fn identity(started_at: Timestamp) -> Identity {
+    let host = host().name;
+    Identity { instance: host.clone(), host, started_at }
+}
 
 /// Records that the kernel program is to make, if any are to be pushed.
 pub(super) fn events(knobs: &OtlpKnobs) -> Option<EventOptions> {
@@ -125,29 +133,28 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::domain::event::Timestamp;
 
     const URL: &str = "http://lab:4318";
 
-    fn identity() -> Identity {
+    fn someone() -> Identity {
         Identity { host: "lab-1".into(), instance: "lab-1".into(), started_at: Timestamp(7) }
     }
 
     fn refused(knobs: &OtlpKnobs) -> String {
-        format!("{:#}", options(knobs, &identity()).unwrap_err())
+        format!("{:#}", options(knobs, &someone()).unwrap_err())
     }
 
     #[test]
     fn nothing_is_pushed_that_was_not_asked_for() {
         let knobs = OtlpKnobs { otlp_interval: Some(Duration::from_secs(1)), ..OtlpKnobs::default() };
-        assert_eq!(options(&knobs, &identity()).unwrap(), None);
+        assert_eq!(options(&knobs, &someone()).unwrap(), None);
         assert!(events(&knobs).is_none());
     }
 
     #[test]
     fn figures_and_drops_have_endpoints_of_their_own() {
         let figures = OtlpKnobs { otlp: Some(URL.into()), otlp_instance: Some("me".into()), ..OtlpKnobs::default() };
-        let options_of = |knobs: &OtlpKnobs| options(knobs, &identity()).unwrap().unwrap();
+        let options_of = |knobs: &OtlpKnobs| options(knobs, &someone()).unwrap().unwrap();
         let pushed = options_of(&figures);
         assert!(pushed.metrics.is_some() && pushed.logs.is_none() && events(&figures).is_none());
         assert_eq!((&*pushed.identity.instance, &*pushed.identity.host), ("me", "lab-1"));
@@ -163,9 +170,9 @@ mod tests {
         let knobs = OtlpKnobs { otlp: Some(URL.into()), otlp_headers_file: Some(path.clone()), ..OtlpKnobs::default() };
         assert!(refused(&knobs).contains("No such file"));
         fs::write(&path, "Authorization: Bearer x\n").unwrap();
-        let with = options(&knobs, &identity()).unwrap().unwrap();
+        let with = options(&knobs, &someone()).unwrap().unwrap();
         let without = OtlpKnobs { otlp_headers_file: None, ..knobs.clone() };
-        assert_ne!(Some(with), options(&without, &identity()).unwrap());
+        assert_ne!(Some(with), options(&without, &someone()).unwrap());
         fs::write(&path, "Authorization\n").unwrap();
         assert!(refused(&knobs).ends_with("line 1 is not of the form `Name: value`"));
         fs::write(&path, vec![b'#'; 70_000]).unwrap();

@@ -100,20 +100,19 @@ impl Settings {
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
             ("map-entries", self.map_entries != before.map_entries),
-            ("otlp-logs", self.otlp.otlp_logs.is_some() && before.otlp.otlp_logs.is_none()),
-            ("otlp-logs-rate", self.otlp.otlp_logs_rate != before.otlp.otlp_logs_rate),
         ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+        differs
+            .into_iter()
+            .chain(self.otlp.fixed(&before.otlp))
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// What counts when these are followed by `new` ones while the agent runs.
     pub(super) fn reloaded(&self, new: Self) -> Self {
         let Self { listen, series, offset_label, source, map_entries, .. } = *self;
-        let mut otlp = new.otlp;
-        otlp.otlp_logs_rate = self.otlp.otlp_logs_rate;
-        if self.otlp.otlp_logs.is_none() {
-            (otlp.otlp_logs, otlp.otlp_logs_headers_file) = (None, None);
-        }
+        let otlp = self.otlp.reloaded(new.otlp);
         Self { listen, series, offset_label, source, netns: self.netns.clone(), map_entries, otlp, ..new }
     }
 

@@ -1,5 +1,6 @@
 //! What is typed for `agent`, or stands in its file.
 
+#[cfg_attr(not(feature = "otlp"), path = "agent/no_otlp.rs")]
 mod otlp;
 
 use std::net::SocketAddr;
@@ -18,20 +19,26 @@ pub const DEFAULT_PORT: u16 = 23_870;
 /// Metrics that are older are stale.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
-pub(super) const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   droptrace agent &
   curl http://127.0.0.1:23870/metrics
   droptrace agent --config /etc/droptrace/agent.toml
   droptrace agent --listen 0.0.0.0:23870 --web-config web.yml
-  droptrace agent --otlp http://prometheus:9090/api/v1/otlp
+";
 
+const NOTES: &str = "
 The file of --config is TOML; its keys are the names of the options above: `max-series = 500`. Options on the command line \
 override those in the file. After SIGHUP the agent reads both files again; it reports what is wrong, and keeps the previous \
 settings then.
 
 Paths: /metrics the metrics, /-/healthy whether the agent runs, /-/ready whether the metrics are there and fresh.
 Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
+
+/// The end of the help.
+pub(super) fn examples() -> String {
+    [EXAMPLES, otlp::EXAMPLES, NOTES].concat()
+}
 
 /// Options of `agent`.
 #[derive(Args, Clone, Debug)]

@@ -3,16 +3,23 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use droptrace_bench::{Options, SeriesName, Target};
 
 use super::Format;
-use crate::bench::{Options, SeriesName, Target};
 
-pub(super) const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   droptrace bench --quick                what it costs to listen, within a minute
-  droptrace bench --html bench.html      all of it, within ten minutes, with plots
+";
+
+const HTML_EXAMPLE: &str = if cfg!(feature = "html") {
+    "  droptrace bench --html bench.html      all of it, within ten minutes, with plots\n"
+} else {
+    "  droptrace bench                        all of it, within ten minutes\n"
+};
+
+const NOTES: &str = "\
   droptrace bench --series cost --only nothing,stat,bpftrace --rounds 20
 
 The load is dropped in a network namespace that is made for it and ends with the run: nothing of the host's network is \
@@ -22,6 +29,11 @@ listed with its own error. The machine should do nothing else meanwhile.
 Capabilities: root, or CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW for the load, and those of each tool. Without them
 the load runs in a user namespace, if there may be one: then only what drops take by themselves is measured.
 Ctrl-C ends it, and shows what was measured by then.";
+
+/// The end of the help.
+pub(super) fn examples() -> String {
+    [EXAMPLES, HTML_EXAMPLE, NOTES].concat()
+}
 
 /// Options of `bench`.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +59,7 @@ pub struct BenchArgs {
     pub drops: Option<NonZeroU64>,
 
     /// Write a page with plots to this file as well
+    #[cfg(feature = "html")]
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
@@ -70,26 +83,6 @@ impl BenchArgs {
             targets: all(&self.only),
             series: if self.series.is_empty() { SeriesName::ALL.into() } else { self.series.clone() },
         }
-    }
-}
-
-impl ValueEnum for Target {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
-    }
-}
-
-impl ValueEnum for SeriesName {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
     }
 }
 

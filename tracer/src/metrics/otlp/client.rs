@@ -62,7 +62,7 @@ impl Endpoint {
         if authority.as_str().contains('@') {
             return Err(EndpointError::UserInfo);
         }
-        if !has_valid_port(authority) {
+        if !has_valid_port(authority.as_str(), authority.host()) {
             return Err(EndpointError::Port);
         }
         if uri.query().is_some() || url.contains('#') {

@@ -18,7 +18,7 @@ pub(crate) use ledger::Account;
 pub use raw::{RawJson, RawOptions};
 pub use stat::StatJson;
 pub use trace::TraceJson;
-pub(crate) use trace::drop_fields;
+pub use trace::drop_fields;
 
 use crate::domain::event::{Location, Symbol};
 

@@ -63,7 +63,7 @@ impl<W: Write> DropSink for TraceJson<W> {
 }
 
 /// A drop's fields as its line has them, null where a fact is not known.
-pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
+pub fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
     let place = serde_json::to_value(Keyed::new(event.place, &Dimensions::all()));

@@ -11,6 +11,6 @@ mod tests;
 mod trace;
 
 pub use compare::CompareText;
-pub(crate) use sentence::drop_sentence;
+pub use sentence::drop_sentence;
 pub use stat::{StatText, StatTextOptions};
 pub use trace::{TraceText, TraceTextOptions};

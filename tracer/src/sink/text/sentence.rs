@@ -9,7 +9,7 @@ use crate::domain::event::reason_name;
 
 /// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without unknown
 /// facts, and without addresses of the kernel.
-pub(crate) fn drop_sentence(event: &DropEvent<'_>) -> String {
+pub fn drop_sentence(event: &DropEvent<'_>) -> String {
     let place = event.place;
     let location = &place.location;
     let mut sentence = match reason_name(&place.reason) {

@@ -12,6 +12,8 @@ use crate::metrics::otlp::Endpoint;
 /// More often, figures would be pushed that nobody reads.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
+pub(super) const EXAMPLES: &str = "  droptrace agent --otlp http://prometheus:9090/api/v1/otlp\n";
+
 /// Options that may be typed or stand in a file, under the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtlpKnobs {
@@ -62,6 +64,24 @@ impl OtlpKnobs {
             otlp_logs_rate: self.otlp_logs_rate.or(other.otlp_logs_rate),
             otlp_logs_headers_file: self.otlp_logs_headers_file.or(other.otlp_logs_headers_file),
         }
+    }
+
+    /// What differs from `before` and cannot change while an agent runs, by name.
+    pub(crate) fn fixed(&self, before: &Self) -> [(&'static str, bool); 2] {
+        [
+            ("otlp-logs", self.otlp_logs.is_some() && before.otlp_logs.is_none()),
+            ("otlp-logs-rate", self.otlp_logs_rate != before.otlp_logs_rate),
+        ]
+    }
+
+    /// What counts when these are followed by `new` ones while an agent runs.
+    #[must_use]
+    pub(crate) fn reloaded(&self, mut new: Self) -> Self {
+        new.otlp_logs_rate = self.otlp_logs_rate;
+        if self.otlp_logs.is_none() {
+            (new.otlp_logs, new.otlp_logs_headers_file) = (None, None);
+        }
+        new
     }
 
     /// With its files looked for in `folder`.

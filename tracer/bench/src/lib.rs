@@ -7,8 +7,10 @@
 mod child;
 mod counter;
 mod cpus;
+mod empty;
 mod folder;
 mod generator;
+#[cfg(feature = "html")]
 mod html;
 mod load;
 mod machine;
@@ -29,6 +31,7 @@ mod words;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "html")]
 pub use html::write_html;
 pub use machine::Machine;
 pub use measure::run;
@@ -38,6 +41,19 @@ pub use spread::Spread;
 pub use target::Target;
 pub use text::write_text;
 pub use unprivileged::{BenchCapabilities, acquire_capabilities};
+
+use droptrace_base::domain::report::Host;
+pub(crate) use droptrace_base::render;
+
+/// The host that the benchmark runs on, as far as it is the caller who knows it.
+#[derive(Clone, Debug)]
+pub struct LocalHost {
+    /// The names of the host and of its kernel.
+    pub names: Host,
+    /// Returns whether the kernel's drop monitor runs, whichever process started it. dropwatch prints nothing when it
+    /// starts the monitor.
+    pub monitor_runs: fn() -> bool,
+}
 
 /// A flag that ends the benchmark early.
 #[derive(Clone, Debug, Default)]

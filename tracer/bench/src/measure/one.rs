@@ -10,15 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Bench, TRIAL};
-use crate::backend::ebpf::{self, EbpfSource, Mode};
-use crate::bench::child::Child;
-use crate::bench::generator::{Generator, Sent};
-use crate::bench::plan::Case;
-use crate::bench::report::{Process, Run};
-use crate::bench::spread::Spread;
-use crate::bench::target::{PERF_DATA, Target};
-use crate::bench::{programs, reported};
-use crate::kernel::btf::KernelBtf;
+use crate::child::Child;
+use crate::empty::Empty;
+use crate::generator::{Generator, Sent};
+use crate::plan::Case;
+use crate::report::{Process, Run};
+use crate::spread::Spread;
+use crate::target::{PERF_DATA, Target};
+use crate::{programs, reported};
 
 /// The number of drops from which programs learn names, so that the measurement does not include the lookups, and the
 /// time for the lookups.
@@ -47,7 +46,7 @@ impl Bench<'_> {
                 Ok(without_a_program(sent, None))
             }
             Target::Empty => {
-                let _program = Empty::start()?;
+                let _program = start_empty()?;
                 let sent = generator.send(drops, case.pace, self.stopped)?;
                 let (times, _) = self.program_times(&generator, process::id(), drops)?;
                 Ok(without_a_program(sent, times.map(Times::above_empty)))
@@ -88,7 +87,7 @@ impl Bench<'_> {
 
     fn start(&self, case: &Case) -> Result<Child> {
         let launch = case.target.launch(&self.own, self.folder.path(), self.netns.inum(), case.snaplen);
-        Child::start(&launch.context("no program")?, self.folder.path(), self.stopped)
+        Child::start(&launch.context("no program")?, self.folder.path(), self.host.monitor_runs, self.stopped)
     }
 
     /// Ends a program, and reads its report.
@@ -106,7 +105,7 @@ impl Bench<'_> {
     /// costs more than some programs.
     fn program_times(&self, generator: &Generator<'_>, pid: u32, drops: u64) -> Result<(Option<Times>, u64)> {
         let held = programs::held_by(pid)?;
-        let _empty = Empty::start()?;
+        let _empty = start_empty()?;
         let empty = &programs::held_by(process::id())? - &held;
         let statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel's BPF statistics")?;
         let before = (programs::runs(&held), programs::runs(&empty));
@@ -120,7 +119,7 @@ impl Bench<'_> {
     /// The time of an empty program, which is the cost of the statistics' own clock.
     pub(super) fn empty_program(&self) -> Result<Spread> {
         let generator = self.generator(&Case::trial())?;
-        let _program = Empty::start()?;
+        let _program = start_empty()?;
         let times = (0..EMPTY_RUNS).filter_map(|_| {
             self.program_times(&generator, process::id(), 4 * TRIAL).map(|(times, _)| times).transpose()
         });
@@ -161,31 +160,8 @@ fn without_a_program(sent: Sent, program_ns: Option<f64>) -> Run {
     Run { rate, ns, bare_ns: None, program_ns, sent: sent.drops, account: None, process: None }
 }
 
-/// The BPF program that does nothing, attached while this value exists.
-struct Empty(EbpfSource);
-
-impl Empty {
-    fn start() -> Result<Self> {
-        let options = ebpf::Options {
-            mode: Mode::Nothing,
-            map_entries: 1,
-            events: None,
-            netns: None,
-            ifindex: 0,
-            kernel_log: false,
-            max_rows: 1 << 16,
-            may_probe: true,
-        };
-        let (source, _) = EbpfSource::start(&options, &KernelBtf::load()?)?;
-        Ok(Self(source))
-    }
-}
-
-impl Drop for Empty {
-    fn drop(&mut self) {
-        // The kernel detaches the rest when the files close.
-        _ = self.0.detach();
-    }
+fn start_empty() -> Result<Empty> {
+    Empty::start().context("cannot attach an empty BPF program")
 }
 
 fn perf_statistics(folder: &Path) -> Result<String> {

@@ -16,7 +16,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::target::{Keep, Launch, PERF_ANSWER, PERF_CONTROL, Ready};
 use super::{Absent, Interrupted, Stopped, sys};
-use crate::backend::net_dm::{Found, NetDmSource};
 
 /// The greatest time for a start. Even an emulated machine needs less.
 const START_PATIENCE: Duration = Duration::from_mins(2);
@@ -57,7 +56,7 @@ impl Child {
     ///
     /// # Errors
     /// [`Absent`], if the program does not exist or ends before it is ready.
-    pub(super) fn start(launch: &Launch, folder: &Path, stopped: &Stopped) -> Result<Self> {
+    pub(super) fn start(launch: &Launch, folder: &Path, monitor_runs: fn() -> bool, stopped: &Stopped) -> Result<Self> {
         let gate = (launch.ready == Ready::Acknowledges).then(|| Gate::new(folder)).transpose()?;
         let mut command = Command::new(&launch.program);
         command.args(&launch.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -75,7 +74,7 @@ impl Child {
         let farewell = launch.farewell;
         let mut child = Self { process, stdin, stdout, stderr, farewell, attached_after: Duration::ZERO, ended: None };
         child.type_in(launch.input);
-        child.wait_until_ready(launch.ready, gate, started, stopped)?;
+        child.wait_until_ready(launch.ready, gate, monitor_runs, started, stopped)?;
         Ok(child)
     }
 
@@ -83,6 +82,7 @@ impl Child {
         &mut self,
         ready: Ready,
         mut gate: Option<Gate>,
+        monitor_runs: fn() -> bool,
         started: Instant,
         stopped: &Stopped,
     ) -> Result<()> {
@@ -222,21 +222,6 @@ fn holds_event(pid: u32) -> bool {
     files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(is_event))
 }
 
-fn monitor_runs() -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.is_ok_and(|runtime| runtime.block_on(NetDmSource::probe()).is_ok_and(is_running))
-}
-
-/// The owner of the monitor does not matter, because the whole host has only one.
-const fn is_running(found: Found) -> bool {
-    match found {
-        Found::Unused => false,
-        Found::InUse(_) => true,
-        // A droptrace that was killed left its settings, which other programs do not change.
-        Found::Left { is_running } => is_running,
-    }
-}
-
 fn usage(pid: u32) -> Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may contain blanks; utime and stime are the 12th and 13th fields after the name.
@@ -307,7 +292,7 @@ mod tests {
     }
 
     fn start(launch: &Launch) -> Result<Child> {
-        Child::start(launch, Path::new("/nowhere"), &Stopped::default())
+        Child::start(launch, Path::new("/nowhere"), || false, &Stopped::default())
     }
 
     #[test]
@@ -338,12 +323,6 @@ mod tests {
         let child = start(&launch("sh", &["-c", script], Ready::Says("hello"))).unwrap();
         let error = child.finish().unwrap_err().to_string();
         assert_eq!(error, "it failed: broken; hello");
-    }
-
-    #[test]
-    fn left_monitor_counts_as_running() {
-        let runs = [Found::Unused, Found::Left { is_running: false }, Found::Left { is_running: true }].map(is_running);
-        assert_eq!(runs, [false, false, true]);
     }
 
     #[test]

@@ -19,21 +19,20 @@ use super::plan::{Case, Options, Series};
 use super::report::{Report, Row, Run, SeriesReport, nanoseconds};
 use super::spread::Spread;
 use super::target::Target;
-use super::{Absent, Interrupted, Stopped};
-use crate::run;
+use super::{Absent, Interrupted, LocalHost, Stopped};
 
 /// The number of drops that measure the speed of the machine.
 const TRIAL: u64 = 16_384;
 
-/// Measures the targets and series in `options`. `progress` receives messages about the progress.
+/// Measures the targets and series in `options` on this host. `progress` receives messages about the progress.
 ///
 /// # Errors
 /// Fails if nothing can be measured: without a network namespace for the load, which needs `CAP_SYS_ADMIN`.
-pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str)) -> Result<Report> {
+pub fn run(options: &Options, host: &LocalHost, stopped: &Stopped, progress: &mut dyn FnMut(&str)) -> Result<Report> {
     let (started, started_at) = (Instant::now(), SystemTime::now());
     let all_cpus = cpus::allowed()?;
     let machine = Machine::here(all_cpus.len());
-    let mut bench = Bench::new(options, stopped, &all_cpus)?;
+    let mut bench = Bench::new(options, host, stopped, &all_cpus)?;
     let bare = bench.bare(&Case::trial())?;
     progress(&format!(
         "{:.0} ns a drop without any tool, at most {:.0} drops a second on one processor",
@@ -57,11 +56,10 @@ pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str))
         }
     }
     let has_any = !reports.is_empty();
-    let host = run::host();
     let report = Report {
         schema: "droptrace.bench.v1",
-        host: host.name,
-        kernel: host.kernel,
+        host: host.names.name.clone(),
+        kernel: host.names.kernel.clone(),
         version: env!("CARGO_PKG_VERSION"),
         machine,
         started_at: humantime::format_rfc3339_seconds(started_at).to_string(),
@@ -76,6 +74,7 @@ pub fn run(options: &Options, stopped: &Stopped, progress: &mut dyn FnMut(&str))
 /// The state that all runs share.
 struct Bench<'o> {
     options: &'o Options,
+    host: &'o LocalHost,
     stopped: &'o Stopped,
     cpus: &'o [usize],
     netns: Netns,
@@ -110,9 +109,10 @@ impl Case {
 }
 
 impl<'o> Bench<'o> {
-    fn new(options: &'o Options, stopped: &'o Stopped, cpus: &'o [usize]) -> Result<Self> {
+    fn new(options: &'o Options, host: &'o LocalHost, stopped: &'o Stopped, cpus: &'o [usize]) -> Result<Self> {
         Ok(Self {
             options,
+            host,
             stopped,
             cpus,
             netns: Netns::new()?,

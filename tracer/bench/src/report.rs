@@ -288,7 +288,7 @@ pub(super) mod tests {
     }
 
     /// A report with a row of each kind.
-    pub(in crate::bench) fn sample() -> Report {
+    pub(crate) fn sample() -> Report {
         let mut slow = row(Target::TraceAll, &[run(1500.0, 60)], None);
         slow.pace = Some(200_000);
         let keys = |keys| Row { load: "keys", keys: Some(keys), ..row(Target::Stat, &[run(1100.0, 100)], None) };

@@ -1,12 +1,14 @@
 //! System calls that no library offers.
 #![expect(unsafe_code, reason = "raw system calls; the only place in the benchmark")]
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_type};
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -72,6 +74,63 @@ pub(super) fn end_with_this_thread(command: &mut Command) {
     let tie = || set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into);
     // SAFETY: one system call, which takes no memory and no locks.
     unsafe { command.pre_exec(tie) };
+}
+
+/// Attempts to load a program. The verifier gives up with `EAGAIN` when a signal comes (`do_check`,
+/// `kernel/bpf/verifier.c`), which says nothing about the program.
+const LOAD_ATTEMPTS: u32 = 1_000;
+
+/// Loads a program for raw tracepoints.
+pub(super) fn load_raw_tracepoint(name: &CStr, instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing a union's `Copy` fields.
+    let program = unsafe { &mut attr.__bindgen_anon_3 };
+    program.prog_type = bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT as u32;
+    // The last byte stays 0.
+    let letters = program.prog_name.len() - 1;
+    for (to, from) in program.prog_name[..letters].iter_mut().zip(name.to_bytes()) {
+        *to = from.cast_signed();
+    }
+    program.insn_cnt = u32::try_from(instructions.len()).map_err(io::Error::other)?;
+    program.insns = instructions.as_ptr() as u64;
+    program.license = c"Dual MIT/GPL".as_ptr() as u64;
+    let mut attempts = LOAD_ATTEMPTS;
+    loop {
+        // SAFETY: all pointers are valid for the call, that of the instructions for their number.
+        match unsafe { new_fd(bpf_cmd::BPF_PROG_LOAD, &mut attr) } {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts > 1 => attempts -= 1,
+            result => return result,
+        }
+    }
+}
+
+/// Attaches a program to the raw tracepoint with this name, until the returned link is closed.
+pub(super) fn attach_raw_tracepoint(program: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: writing a union's `Copy` fields.
+    let link = unsafe { &mut attr.raw_tracepoint };
+    link.name = name.as_ptr() as u64;
+    link.prog_fd = program.as_raw_fd().cast_unsigned();
+    // SAFETY: the name is valid for the call.
+    unsafe { new_fd(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr) }
+}
+
+fn zeroed_attr() -> bpf_attr {
+    // SAFETY: all fields are numbers.
+    unsafe { std::mem::zeroed() }
+}
+
+/// # Safety
+/// Pointers in `attr` must be valid for what `command` reads, and `command` must answer with a new descriptor.
+unsafe fn new_fd(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's; nobody else has the new descriptor.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<bpf_attr>());
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?))
+    }
 }
 
 fn checked(result: libc::c_int) -> io::Result<()> {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
 use super::load::Load;
 use super::target::Target;
 
@@ -75,6 +78,16 @@ impl SeriesName {
             Self::Cpus => 12,
             Self::Loads => 20,
         }
+    }
+}
+
+impl ValueEnum for SeriesName {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
     }
 }
 

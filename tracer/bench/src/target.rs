@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
 /// A benchmark target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
@@ -198,6 +201,16 @@ impl Target {
             _ => ("", ""),
         };
         Some(Launch { program: program.into(), arguments, ready, keep: Keep::All, input, farewell })
+    }
+}
+
+impl ValueEnum for Target {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
     }
 }
 
