@@ -222,7 +222,8 @@ pub struct StatArgs {
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
 
-    /// Group drops by these dimensions, separated by commas: reason, site, interface, protocol, netns [default: all]
+    /// Group drops by these dimensions, separated by commas: reason, site, interface, protocol, netns, and whose packets they
+    /// were: pod, container, unit (of systemd), cgroup, socket [default: the first five]
     #[arg(long, value_name = "DIMENSION,…")]
     pub by: Option<Dimensions>,
 

@@ -11,7 +11,7 @@ use crate::identity::netns;
 use crate::outside::say;
 use crate::pipeline::group::group_by;
 use crate::render::output::Output;
-use crate::run::{Consumer, Session, Stop, follow};
+use crate::run::{Consumer, Options, Session, Stop, follow};
 use crate::sink::StatSink;
 
 /// Counts until the end, showing the totals as asked for.
@@ -24,7 +24,9 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let sink = sinks::stat(args, output.clone(), netns::own().unwrap_or(0));
     let mut table = Table { sink, interval, by: args.by.clone() };
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
-    let mut session = Session::start(&listen::options(&args.common, None)?).await?;
+    let attribution = args.by.as_ref().is_some_and(Dimensions::has_attribution);
+    let options = Options { attribution, ..listen::options(&args.common, None)? };
+    let mut session = Session::start(&options).await?;
     stop.start_clock();
     say("droptrace", format_args!("counting drops ({}); Ctrl-C ends", listen::title(session.backend())));
     let ended = follow(&mut session, &mut stop, &mut table).await;

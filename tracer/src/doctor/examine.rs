@@ -187,6 +187,7 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Resu
         events: None,
         netns: None,
         ifindex: 0,
+        cgroups: false,
         kernel_log: false,
         max_rows: 1,
         may_probe: facts.lockdown != Lockdown::Confidentiality,

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
+    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SOCKET_OWNER, SOCKET_RECEIVER, SiteKey, TrapNames,
 };
 
 use crate::backend::ebpf::{Count, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, Origin, Place, Reason};
+use crate::domain::facts::Role;
+use crate::domain::owner::Owner;
 use crate::domain::report::{HeldBack, OverflowTotal};
+use crate::identity::owners::Owners;
 use crate::domain::total::DropTotal;
 use crate::identity::netns::{Names, NetnsId};
 use crate::kernel::clock::Clock;
@@ -33,6 +36,7 @@ pub struct Normaliser {
     reasons: ReasonNames,
     symbols: Symbols,
     namespaces: Arc<Names>,
+    owners: Owners,
     clock: Clock,
     /// Places by key and by the names that were known at the drop, because an interface may be renamed.
     places: HashMap<(DropKey, PlaceNames), Arc<Place>, RandomState>,
@@ -50,6 +54,7 @@ impl Normaliser {
             reasons,
             symbols: Symbols::new(),
             namespaces,
+            owners: Owners::new(),
             clock: Clock::new(),
             places: HashMap::default(),
             has_cookies,
@@ -154,12 +159,19 @@ impl Normaliser {
             netns: names.netns_inum,
             netns_cookie: cookie,
             netns_name: if names.netns_inum == 0 { None } else { self.namespaces.name(namespace) },
+            socket: role(key.socket),
+            cgroup_id: key.cgroup_id,
+            owner: self.owner(key.cgroup_id),
         });
         if self.places.len() >= MAX_PLACES {
             self.places.clear();
         }
         self.places.insert((*key, names), Arc::clone(&place));
         place
+    }
+
+    fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {
+        if cgroup_id == 0 { Arc::default() } else { self.owners.of_cgroup(cgroup_id) }
     }
 
     fn reason_and_location(
@@ -172,6 +184,14 @@ impl Normaliser {
             KIND_XDP => xdp::names(key.reason),
             _ => (self.reasons.resolve(key.reason), self.symbols.resolve(key.location)),
         }
+    }
+}
+
+const fn role(socket: u8) -> Option<Role> {
+    match socket {
+        SOCKET_RECEIVER => Some(Role::Receiver),
+        SOCKET_OWNER => Some(Role::Owner),
+        _ => None,
     }
 }
 

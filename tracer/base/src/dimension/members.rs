@@ -66,6 +66,11 @@ impl Serialize for Members<'_> {
     }
 }
 
+/// As [`nonzero`], of 64 bits.
+pub const fn nonzero64(number: u64) -> Option<u64> {
+    if number == 0 { None } else { Some(number) }
+}
+
 /// The kernel's number; absent where 0 means that there is none.
 pub const fn nonzero(number: u32) -> Option<u32> {
     if number == 0 { None } else { Some(number) }

@@ -4,6 +4,7 @@
 mod interface;
 mod members;
 mod netns;
+mod owner;
 mod protocol;
 mod reason;
 mod selection;
@@ -12,7 +13,7 @@ mod site;
 use std::borrow::Cow;
 
 pub use interface::interface;
-pub use members::{Member, Members, Value, nonzero};
+pub use members::{Member, Members, Value, nonzero, nonzero64};
 pub use netns::netns;
 pub use protocol::ProtocolName;
 pub use reason::reason;
@@ -22,12 +23,17 @@ pub use site::site;
 use crate::domain::event::Place;
 
 /// All dimensions, in the order of columns and of JSON members.
-pub static ALL: [&dyn Dimension; 5] = [
+pub static ALL: [&dyn Dimension; 10] = [
     &reason::ReasonDimension,
     &site::SiteDimension,
     &interface::InterfaceDimension,
     &protocol::ProtocolDimension,
     &netns::NetnsDimension,
+    &owner::POD,
+    &owner::CONTAINER,
+    &owner::UNIT,
+    &owner::CgroupDimension,
+    &owner::SocketDimension,
 ];
 
 /// A part of an aggregation key, and how outputs show it.
@@ -41,6 +47,11 @@ pub trait Dimension: Sync {
     /// Largest width of its column; absent where the column shares the room that the others leave.
     fn max_width(&self) -> Option<usize>;
 
+    /// Whether the value says whose packet it was, which the kernel program finds out only if it is asked for.
+    fn is_attribution(&self) -> bool {
+        false
+    }
+
     /// The value for people, in at most `width` characters; `-` for an unknown value.
     fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str>;
 
@@ -48,13 +59,15 @@ pub trait Dimension: Sync {
     fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>);
 
     /// Adds the members of a snapshot's row, which other hosts must understand: no addresses and no numbers of this host.
-    fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>);
+    fn snapshot<'k>(&self, _key: &Elsewhere<'k>, _members: &mut Members<'k>) {}
 
     /// The names of its labels in metrics.
-    fn labels(&self) -> &'static [&'static str];
+    fn labels(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Adds the values of [`Dimension::labels`], in their order; empty for an unknown value.
-    fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>);
+    fn label_values<'k>(&self, _key: &Elsewhere<'k>, _values: &mut Vec<Cow<'k, str>>) {}
 
     /// Makes the value unknown, so that keys that differ in nothing else become equal.
     fn clear(&self, key: &mut Place);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Dimension, Elsewhere, Members, nonzero};
+use super::{Dimension, Elsewhere, Members, nonzero, nonzero64};
 use crate::domain::event::Place;
 use crate::outside::printable;
 use crate::render::fit;
@@ -38,7 +38,7 @@ impl Dimension for NetnsDimension {
     fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
         members.add("netns", nonzero(key.netns));
         members.add("netns_name", key.netns_name.as_deref());
-        members.add("netns_cookie", Some(key.netns_cookie).filter(|cookie| *cookie != 0));
+        members.add("netns_cookie", nonzero64(key.netns_cookie));
     }
 
     fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>) {

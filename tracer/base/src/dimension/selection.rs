@@ -49,6 +49,11 @@ impl Dimensions {
         self.iter().any(|dimension| dimension.name() == name)
     }
 
+    /// Whether one of them says whose packet it was.
+    pub fn has_attribution(&self) -> bool {
+        self.iter().any(|dimension| dimension.is_attribution())
+    }
+
     /// Whether these are all dimensions.
     pub fn is_all(&self) -> bool {
         self.0.len() == ALL.len()

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tracer_common::REASON_ABSENT;
 
-use crate::domain::facts::Facts;
+use crate::domain::facts::{Facts, Role};
+use crate::domain::owner::Owner;
 
 /// A point in real time: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,6 +174,12 @@ pub struct Place {
     pub netns_cookie: u64,
     /// Name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
+    /// Which socket `cgroup_id` and `owner` belong to; absent where the packet has none, and where owners are not asked for.
+    pub socket: Option<Role>,
+    /// The control group of the process that made the socket (`kernfs_node.id`); 0 where it is unknown.
+    pub cgroup_id: u64,
+    /// The names of that control group, and of what runs in it.
+    pub owner: Arc<Owner>,
 }
 
 /// A key of which nothing is known.
@@ -193,6 +200,9 @@ impl Default for Place {
             netns: 0,
             netns_cookie: 0,
             netns_name: None,
+            socket: None,
+            cgroup_id: 0,
+            owner: Arc::default(),
         }
     }
 }

@@ -64,7 +64,7 @@ pub struct Gso {
 }
 
 /// Whose socket it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It was to receive the packet: the tracepoint tells it (Linux 6.11 and later).
@@ -72,6 +72,16 @@ pub enum Role {
     /// The packet belongs to it (`skb->sk`): it is mostly the sender, also on the receiving side of a virtual link; on input
     /// the receiver, where the kernel looked for it early.
     Owner,
+}
+
+impl Role {
+    /// The name in JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Receiver => "receiver",
+            Self::Owner => "owner",
+        }
+    }
 }
 
 /// A packet's socket.

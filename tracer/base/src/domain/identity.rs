@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::event::{Kind, Place};
+use super::facts::Role;
+use super::owner::Owner;
 
 /// The numbers of a key, and its names where there are no numbers. Names get better with time, and interfaces may be
 /// renamed, so that equal identities may have different names.
@@ -20,11 +22,15 @@ pub struct Identity {
     interface: Option<Arc<str>>,
     protocol: u16,
     kind: Kind,
+    cgroup_id: u64,
+    /// Present only where the control group has no number.
+    owner: Option<Arc<Owner>>,
+    socket: Option<Role>,
 }
 
 impl From<&Place> for Identity {
     fn from(key: &Place) -> Self {
-        let Place { kind, reason, location, protocol, interface, ifindex, netns, netns_cookie, netns_name: _ } = key;
+        let Place { kind, reason, location, protocol, interface, ifindex, netns, netns_cookie, .. } = key;
         Self {
             address: location.address,
             reason: reason.value,
@@ -35,6 +41,9 @@ impl From<&Place> for Identity {
             interface: if *ifindex == 0 { interface.clone() } else { None },
             protocol: *protocol,
             kind: *kind,
+            cgroup_id: key.cgroup_id,
+            owner: if key.cgroup_id == 0 { Some(Arc::clone(&key.owner)) } else { None },
+            socket: key.socket,
         }
     }
 }

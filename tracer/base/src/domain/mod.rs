@@ -7,6 +7,7 @@ pub mod event;
 pub mod facts;
 pub mod identity;
 pub mod ledger;
+pub mod owner;
 pub mod report;
 pub mod total;
 pub mod unavailable;

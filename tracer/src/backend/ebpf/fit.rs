@@ -63,6 +63,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         filters_netns: options.netns.is_some().into(),
         ifindex: options.ifindex,
         cache_mask: cache_slots(options.map_entries) - 1,
+        cgroups: options.cgroups.into(),
         tables: tables(options.map_entries),
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),

@@ -83,6 +83,8 @@ pub struct Options {
     pub ifindex: u32,
     /// Rows that are kept in this process's memory; drops of further keys are counted by drop reason.
     pub max_rows: usize,
+    /// Count by the control group of the packet's socket, too.
+    pub cgroups: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// The kernel lets programs call `bpf_probe_read_kernel`; false under `lockdown=confidentiality`.

@@ -204,6 +204,7 @@ impl DropLine<'_> {
             netns: self.netns.unwrap_or(0),
             netns_cookie: self.netns_cookie.unwrap_or(0),
             netns_name: text(self.netns_name),
+            ..Place::default()
         })
     }
 }

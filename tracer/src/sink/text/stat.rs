@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ledger;
 use super::table::{Columns, Row, Shown};
-use crate::dimension::Dimensions;
+use crate::dimension::{Dimension, Dimensions};
 use crate::domain::event::{Kind, Origin};
 use crate::domain::ledger::Ledger;
 use crate::domain::report::{SourceReport, StatReport};
@@ -253,7 +253,12 @@ impl View<'_> {
     fn columns(&self) -> Shown {
         let has_netns = self.by.is_some() || self.has_other_namespaces();
         let by = self.by.cloned().unwrap_or_else(Dimensions::all);
-        let dimensions = by.iter().filter(|dimension| has_netns || dimension.name() != "netns").collect();
+        let has_value = |dimension: &dyn Dimension| self.ranks.iter().any(|rank| dimension.text(&rank.total.key, 1) != "-");
+        let is_shown = |dimension: &&dyn Dimension| match dimension.name() {
+            "netns" => has_netns,
+            _ => self.by.is_some() || !dimension.is_attribution() || has_value(*dimension),
+        };
+        let dimensions = by.iter().filter(is_shown).collect();
         Shown { dimensions, seen_by: self.is_of_both() }
     }
 
