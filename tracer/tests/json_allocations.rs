@@ -13,8 +13,6 @@ use tracer::sink::{DropSink as _, TraceJson};
 fn a_line_of_json_allocates_nothing() {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("udp".into()) };
     let place = Place {
-        kind: droptrace_base::domain::event::Kind::Packet,
-        netns_cookie: 0,
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
         location: Location { address: u64::MAX, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x86dd,
@@ -22,6 +20,7 @@ fn a_line_of_json_allocates_nothing() {
         ifindex: 1,
         netns: 4_026_531_833,
         netns_name: Some("blue".into()),
+        ..Place::default()
     };
     // IPv6 with a UDP header and nothing else: the longest addresses.
     let mut bytes = [0xab; 48];

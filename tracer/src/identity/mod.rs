@@ -6,5 +6,6 @@ pub mod container;
 pub mod devices;
 pub mod interfaces;
 pub mod netns;
+pub mod owners;
 mod recent;
 mod text;

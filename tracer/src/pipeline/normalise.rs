@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SOCKET_OWNER, SOCKET_RECEIVER, SiteKey, TrapNames,
+    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SOCKET_OWNER,
+    SOCKET_RECEIVER, SiteKey, TrapNames,
 };
 
 use crate::backend::ebpf::{Count, Report, Totals, interface_name};
@@ -15,9 +16,9 @@ use crate::domain::event::{DropEvent, Kind, Location, Origin, Place, Reason};
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
 use crate::domain::report::{HeldBack, OverflowTotal};
-use crate::identity::owners::Owners;
 use crate::domain::total::DropTotal;
 use crate::identity::netns::{Names, NetnsId};
+use crate::identity::owners::Owners;
 use crate::kernel::clock::Clock;
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
@@ -36,7 +37,8 @@ pub struct Normaliser {
     reasons: ReasonNames,
     symbols: Symbols,
     namespaces: Arc<Names>,
-    owners: Owners,
+    /// Absent where owners are not asked for.
+    owners: Option<Owners>,
     clock: Clock,
     /// Places by key and by the names that were known at the drop, because an interface may be renamed.
     places: HashMap<(DropKey, PlaceNames), Arc<Place>, RandomState>,
@@ -49,12 +51,12 @@ pub struct Normaliser {
 impl Normaliser {
     /// Takes the kernel's names of drop reasons, and the names of namespaces that are known now and later. Namespaces
     /// in the kernel program's keys are cookies where the kernel has them, else inode numbers.
-    pub fn new(reasons: ReasonNames, namespaces: Arc<Names>, has_cookies: bool) -> Self {
+    pub fn new(reasons: ReasonNames, namespaces: Arc<Names>, has_cookies: bool, owners: Option<Owners>) -> Self {
         Self {
             reasons,
             symbols: Symbols::new(),
             namespaces,
-            owners: Owners::new(),
+            owners,
             clock: Clock::new(),
             places: HashMap::default(),
             has_cookies,
@@ -65,7 +67,11 @@ impl Normaliser {
     /// Updates the offset to real time and the names of namespaces. The caller calls this function once an interval.
     pub fn refresh(&mut self) {
         self.clock.refresh();
-        self.places.retain(|_, place| place.netns_name.is_some() || place.netns == 0);
+        // A name may be known later: these keys are looked up again.
+        self.places.retain(|_, key| {
+            let (has_netns, has_cgroup) = (key.netns_name.is_some(), key.owner.cgroup.is_some());
+            (has_netns || key.netns == 0) && (has_cgroup || key.cgroup_id == 0)
+        });
     }
 
     /// Whether the kernel hides its addresses from this process, so that drop sites have no symbols.
@@ -171,7 +177,10 @@ impl Normaliser {
     }
 
     fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {
-        if cgroup_id == 0 { Arc::default() } else { self.owners.of_cgroup(cgroup_id) }
+        match &mut self.owners {
+            Some(owners) if cgroup_id != 0 => Arc::new(owners.of_cgroup(cgroup_id)),
+            _ => Arc::default(),
+        }
     }
 
     fn reason_and_location(

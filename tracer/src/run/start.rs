@@ -13,6 +13,7 @@ use crate::backend::ebpf::{self, EbpfSource, EventOptions};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
 use crate::identity::netns::{self, Names, Watcher};
+use crate::identity::owners::Owners;
 use crate::kernel::btf::{BtfError, KernelBtf};
 use crate::kernel::clock::Clock;
 use crate::kernel::privileges;
@@ -58,11 +59,12 @@ impl Session {
     /// above it with their causes. The caller must be within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self> {
         let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
+        let mut owners = options.attribution.then(Owners::new);
         let mut unavailable = UnavailableBackends::default();
         for backend in options.backends.iter().copied() {
             match run(backend, options, &ground).await {
                 Ok(running) => {
-                    let mut session = Self::of(backend, running, &ground);
+                    let mut session = Self::of(backend, running, &ground, owners.take());
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;
                     return Ok(session);
@@ -73,7 +75,7 @@ impl Session {
         Err(NoneAvailable(unavailable).into())
     }
 
-    fn of(backend: CaptureBackend, running: Running, ground: &Ground) -> Self {
+    fn of(backend: CaptureBackend, running: Running, ground: &Ground, owners: Option<Owners>) -> Self {
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
         if let Err(error) =
@@ -93,7 +95,7 @@ impl Session {
             running,
             read_at: <[_; 2]>::default(),
             has_failed: false,
-            normaliser: Normaliser::new(reasons, names, has_cookies),
+            normaliser: Normaliser::new(reasons, names, has_cookies, owners),
             _namespaces: namespaces,
             host: host(),
             started_at,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Dimension, Elsewhere, Members, nonzero64};
+use super::{Dimension, Members, nonzero64};
 use crate::domain::event::Place;
 use crate::domain::owner::Owner;
 use crate::outside::printable;

@@ -253,7 +253,8 @@ impl View<'_> {
     fn columns(&self) -> Shown {
         let has_netns = self.by.is_some() || self.has_other_namespaces();
         let by = self.by.cloned().unwrap_or_else(Dimensions::all);
-        let has_value = |dimension: &dyn Dimension| self.ranks.iter().any(|rank| dimension.text(&rank.total.key, 1) != "-");
+        let has_value =
+            |dimension: &dyn Dimension| self.ranks.iter().any(|rank| dimension.text(&rank.total.key, 1) != "-");
         let is_shown = |dimension: &&dyn Dimension| match dimension.name() {
             "netns" => has_netns,
             _ => self.by.is_some() || !dimension.is_attribution() || has_value(*dimension),
