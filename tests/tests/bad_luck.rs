@@ -87,7 +87,7 @@ fn files() -> Vec<Trial> {
 fn untouched(file: &str, command: &mut Command) -> Result<()> {
     let before = fs::read(file)?;
     let finished = run(command)?;
-    ensure!(!finished.status.success() && finished.stderr.contains("are one file"), "{finished:?}");
+    ensure!(!finished.status.success() && finished.stderr.contains("are the same file"), "{finished:?}");
     ensure!(fs::read(file)? == before, "{file} was changed");
     Ok(())
 }

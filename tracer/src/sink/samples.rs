@@ -6,7 +6,7 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 
 use crate::domain::compare::{Counts, Evidence, SiteEvidence, compare};
-use crate::domain::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
+use crate::domain::dedupe::{AloneLedger, DedupeLedger, ObservationLedger};
 use crate::domain::event::{DropTotal, Location, Origin, Place, Reason, Symbol, Timestamp};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{CompareReport, HeldBack, Host, OverflowTotal, SourceReport, StatReport};
@@ -261,8 +261,8 @@ pub(super) fn comparison() -> CompareReport {
 pub(super) fn union() -> DedupeLedger {
     let alone = AloneLedger { no_mac_header: 40, expired: 2, ..AloneLedger::default() };
     DedupeLedger {
-        ebpf: HeardLedger { delivered: 1_042, alone },
-        net_dm: HeardLedger { delivered: 1_001, alone: AloneLedger { expired: 1, ..AloneLedger::default() } },
+        ebpf: ObservationLedger { delivered: 1_042, alone },
+        net_dm: ObservationLedger { delivered: 1_001, alone: AloneLedger { expired: 1, ..AloneLedger::default() } },
         unique: 1_043,
         duplicates: 1_000,
         pending: 0,

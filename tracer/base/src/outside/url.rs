@@ -2,8 +2,8 @@
 
 use ureq::http::uri::Authority;
 
-/// Whether the port, if one is named, exists. One that does not counts as not named elsewhere, and another server would
-/// be asked.
+/// Returns whether the port, if the address has one, is valid. Other code treats an invalid port as absent, and would
+/// then query another server.
 pub fn has_valid_port(authority: &Authority) -> bool {
     let text = authority.as_str();
     let server = text.rsplit_once('@').map_or(text, |(_, server)| server);
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_beyond_65535_are_none() {
+    fn ports_beyond_65535_are_invalid() {
         let is_valid = |authority: &str| has_valid_port(&authority.parse().unwrap());
         for valid in
             ["a", "a:1", "a:65535", "a:", "[::1]", "[::1]:9090", "127.0.0.1:80", "user:word@a:80", "user:99999@a"]

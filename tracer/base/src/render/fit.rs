@@ -1,4 +1,4 @@
-//! Names made to fit, and made harmless.
+//! Shortens names to a width, and replaces their hidden characters.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use crate::domain::event::reason_name;
 use crate::domain::event::{Location, Origin, Place, Reason};
 use crate::outside::printable;
 
-/// Shorter than this, a symbol says nothing any more.
+/// A shorter symbol is useless.
 const MIN_SYMBOL: usize = 8;
 
-/// The text in at most `width` characters, `…` for what was left out of its middle.
+/// The text in at most `width` characters, with `…` for the part that was cut out of its middle.
 pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     let length = text.chars().count();
     if length <= width {
@@ -20,7 +20,7 @@ pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - (kept - head))).take(width).collect()
 }
 
-/// `SOCKET_RCVBUFF`, `openvswitch:LAST_ACTION`, `-` where the kernel gives no reason.
+/// The text of a drop reason: `SOCKET_RCVBUFF`, `openvswitch:LAST_ACTION`, `-` if the kernel gives no reason.
 pub fn reason(reason: &Reason) -> Cow<'_, str> {
     match reason_name(reason) {
         None => "-".into(),
@@ -29,8 +29,9 @@ pub fn reason(reason: &Reason) -> Cow<'_, str> {
     }
 }
 
-/// `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, `group l3_drops` where a device dropped, or
-/// `-` where no place is told; in at most `width` characters, first at the symbol's expense, then at the module's.
+/// The text of a drop site: `udp_queue_rcv_one_skb+0x1a7`, `nf_hook_slow+0x5 [nf]`, the address, `group l3_drops` for a
+/// hardware drop, or `-` if the site is unknown; in at most `width` characters, where the symbol is shortened first,
+/// then the module.
 pub fn location(location: &Location, width: usize) -> String {
     let Some(symbol) = &location.symbol else {
         if let Some(group) = &location.trap_group {
@@ -57,8 +58,8 @@ pub fn location(location: &Location, width: usize) -> String {
     shorten(&format!("{name}{}", tails[1]), width).into_owned()
 }
 
-/// `eth0`, `if7` where there is no name, `-` where there is no interface, `netlink` where no packet of a network was
-/// dropped but a message whose listener was full.
+/// The text of an interface: `eth0`, `if7` if it has no name, `-` if there is no interface, `netlink` if the drop was
+/// not a packet of a network but a message to a netlink socket.
 pub fn interface(place: &Place) -> Cow<'_, str> {
     match &place.interface {
         Some(name) => printable(name),
@@ -68,7 +69,7 @@ pub fn interface(place: &Place) -> Cow<'_, str> {
     }
 }
 
-/// The namespace's name, its inode number where it has none, `-` where it is not known.
+/// The namespace's name, its inode number if it has no name, `-` if it is unknown.
 pub fn netns(place: &Place) -> Cow<'_, str> {
     match &place.netns_name {
         Some(name) => printable(name),
@@ -77,7 +78,7 @@ pub fn netns(place: &Place) -> Cow<'_, str> {
     }
 }
 
-/// `ebpf`, `net_dm`, `ebpf+net_dm`, `-` for nobody.
+/// The backends that reported a drop: `ebpf`, `net_dm`, `ebpf+net_dm`, `-` for none.
 pub const fn seen_by(origins: &[Origin]) -> &'static str {
     match origins {
         [] => "-",
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_keeps_its_offset_and_module() {
+    fn location_keeps_its_offset_and_module() {
         let symbol = Symbol { name: "tcp_v4_do_rcv".into(), offset: 0x1a7, module: None };
         let in_module = Symbol { module: Some("nf_tables".into()), ..symbol.clone() };
         let at = |symbol: &Symbol, width| {
