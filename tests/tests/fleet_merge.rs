@@ -190,7 +190,7 @@ fn unreadable_files_do_not_stop_the_merge() -> Result<()> {
         ("c-other", "its form is droptrace.stat.v1"),
         ("d-empty", "the snapshot is truncated: it ends after 0 bytes"),
         ("e-damaged", ""),
-        ("g-the-same", "is told of twice for the same time"),
+        ("g-the-same", "overlaps another one in time"),
         ("absent", "No such file or directory"),
     ];
     ensure!(refused.len() == whys.len() && input["read"] == 1 && input["passed_over"] == 3, "{input}");
