@@ -1,4 +1,4 @@
-//! JSON for programs: one document a line. `docs/output.md` has every field; within a version a schema only grows.
+//! JSON for programs: one document per line. `docs/output.md` has every field; within a version a schema only grows.
 
 mod compare;
 mod ledger;
@@ -36,7 +36,7 @@ impl<T: fmt::Display> Serialize for Shown<T> {
 struct Address(u64);
 
 impl Address {
-    /// The address; null where the drop has no drop site in the kernel's code.
+    /// The address; null if the drop has no drop site in the kernel's code.
     fn of(location: &Location) -> Option<Shown<Self>> {
         (location.address != 0).then_some(Shown(Self(location.address)))
     }
@@ -53,7 +53,7 @@ fn trap_group(location: &Location) -> Option<&str> {
     location.trap_group.as_deref()
 }
 
-/// The parts of a location, each null where it is not known.
+/// The parts of a location, each null if it is unknown.
 fn symbol_of(location: &Location) -> (Option<&str>, Option<u64>, Option<&str>) {
     match &location.symbol {
         Some(Symbol { name, offset, module }) => (Some(name), Some(*offset), module.as_deref()),
@@ -65,7 +65,7 @@ fn protocol_of(ether_type: u16) -> Option<Shown<ProtocolName>> {
     (ether_type != 0).then_some(Shown(ProtocolName(ether_type)))
 }
 
-/// The kernel's number; absent where 0 means that there is none.
+/// The kernel's number; absent if 0 means that there is none.
 fn nonzero(number: u32) -> Option<u32> {
     (number != 0).then_some(number)
 }

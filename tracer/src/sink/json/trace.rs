@@ -17,8 +17,8 @@ use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportNa
 use crate::render::time::TimeText;
 use crate::sink::DropSink;
 
-/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates memory only for the first drop of a
-/// place.
+/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates memory only for the first drop of an
+/// aggregation key.
 pub struct TraceJson<W> {
     out: W,
     line: Vec<u8>,
@@ -61,7 +61,7 @@ impl<W: Write> DropSink for TraceJson<W> {
     }
 }
 
-/// A drop's fields as its line has them, null where a fact is not known.
+/// A drop's fields as in its line, null if a fact is unknown.
 pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
@@ -90,7 +90,7 @@ impl<'a> From<&DropEvent<'a>> for Head<'a> {
     }
 }
 
-/// The members at the end of a line, behind the place.
+/// The members at the end of a line, after those of the aggregation key.
 #[derive(Serialize)]
 struct Packet<'a> {
     length: Option<u32>,
