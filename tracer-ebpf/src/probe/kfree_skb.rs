@@ -25,7 +25,7 @@ pub fn kfree_skb_raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Does nothing: its cost is that of any program there, which measurements of the others subtract.
+/// Does nothing: its cost is that of any program on this tracepoint, which measurements of the other programs subtract.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb_none(_ctx: BtfTracePointContext) -> i32 {
     0
@@ -34,7 +34,7 @@ pub fn kfree_skb_none(_ctx: BtfTracePointContext) -> i32 {
 /// Counts one drop. A function of its own, for the sake of loads that fault: before Linux 6.1.37 and the like (commit
 /// 0108a4e9f358) the kernel does not find what makes up for them in the first function of a program that has others.
 ///
-/// The arguments are read where they are needed: kept in registers across look-ups they would be moved to the stack.
+/// The arguments are read at their first use: kept in registers across look-ups they would be moved to the stack.
 #[inline(never)]
 fn count_drop<M: Memory>(arguments: *const u8) {
     guard::exclusively(Holder::KfreeSkb, |held| {
