@@ -60,6 +60,7 @@ impl Recorder {
             events: Some(events),
             netns: None,
             ifindex: 0,
+            cgroups: false,
             kernel_log: false,
             max_rows: 1 << 16,
             may_probe: true,

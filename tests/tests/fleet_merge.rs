@@ -151,7 +151,8 @@ fn cut_snapshots_are_counted() -> Result<()> {
     let document = document(&finished)?;
     let refused = document["input"]["refused"].as_array().context("none is refused")?;
     ensure!(document["input"]["read"] == 1 && refused.len() == cuts.len(), "{} of {cuts:?}", refused.len());
-    let is_cut = |it: &&Value| it["why"].as_str().is_some_and(|why| why.starts_with("it is cut: it ends after"));
+    let is_cut =
+        |it: &&Value| it["why"].as_str().is_some_and(|why| why.starts_with("the snapshot is truncated: it ends after"));
     ensure!(refused.iter().all(|it| is_cut(&it)), "{refused:?}");
     let reported = format!("… and {} more that could not be read", refused.len() - 20);
     ensure!(finished.stderr.lines().count() == 21 && finished.stderr.contains(&reported), "{}", finished.stderr);
@@ -184,12 +185,12 @@ fn unreadable_files_do_not_stop_the_merge() -> Result<()> {
     let input = &document(&finished)?["input"];
     let refused = input["refused"].as_array().context("none is refused")?;
     let whys = [
-        ("a-garbage", "it is no snapshot, or a damaged one"),
+        ("a-garbage", "the file is not a snapshot, or it is damaged"),
         ("b-newer", "which is newer than droptrace.snapshot.v1"),
         ("c-other", "its form is droptrace.stat.v1"),
-        ("d-empty", "it is cut: it ends after 0 bytes"),
+        ("d-empty", "the snapshot is truncated: it ends after 0 bytes"),
         ("e-damaged", ""),
-        ("g-the-same", "is told of twice for the same time"),
+        ("g-the-same", "overlaps another one in time"),
         ("absent", "No such file or directory"),
     ];
     ensure!(refused.len() == whys.len() && input["read"] == 1 && input["passed_over"] == 3, "{input}");
@@ -205,7 +206,7 @@ fn nothing_to_read_is_a_failure() -> Result<()> {
     let folder = Folder::new("empty")?;
     failed(&merge(&[&folder])?, 1, &["no snapshots could be read", ".json.zst"])?;
     fs::write(folder.join("a.json"), "rubbish")?;
-    failed(&merge(&[&folder])?, 1, &["a.json: it is no snapshot", "1 refused"])?;
+    failed(&merge(&[&folder])?, 1, &["a.json: the file is not a snapshot", "1 refused"])?;
     fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     failed(&merge(&[&folder, &"--baseline", &folder.join("none")])?, 1, &["no snapshots of the baseline"])
 }

@@ -1,31 +1,31 @@
-//! The accounting plane: every drop is counted, by key, in the generation that is current.
+//! Counting: every drop is counted, by aggregation key, in the current generation.
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::PlaceNames;
 
-/// Generations of the accounting plane: one is counted into while the other one is read and cleared.
+/// Generations of the counts: the kernel program counts into one while userspace reads and clears the other.
 pub const GENERATIONS: u32 = 2;
 
 /// [`DropKey::kind`]: a packet of a network.
 pub const KIND_PACKET: u8 = 0;
 /// [`DropKey::kind`]: an empty buffer without headers that the kernel freed, such as the one with which
-/// `napi_get_frags_check` (`net/core/dev.c`) tries out a device that comes up. No packet was lost.
+/// `napi_get_frags_check` (`net/core/dev.c`) tests a device that comes up. No packet was lost.
 pub const KIND_EMPTY: u8 = 1;
 /// [`DropKey::kind`]: a message between Unix sockets of this host.
 pub const KIND_UNIX: u8 = 2;
 /// [`DropKey::kind`]: a netlink message of this host.
 pub const KIND_NETLINK: u8 = 3;
-/// [`DropKey::kind`]: a packet that a device dropped and reported by a devlink trap. [`DropKey::location`] is the address
-/// of the trap's name, which stands in [`crate::TrapNames`].
+/// [`DropKey::kind`]: a packet that a device dropped and reported through a devlink trap. [`DropKey::location`] is the
+/// address of the trap's name, whose text is in [`crate::TrapNames`].
 pub const KIND_TRAP: u8 = 4;
 /// [`DropKey::kind`]: a frame that an XDP program or a redirect dropped before it became an `sk_buff`.
 /// [`DropKey::reason`] is the action (`enum xdp_action`), or the error of a redirect with the highest bit set.
 pub const KIND_XDP: u8 = 5;
 /// [`DropKey::kind`]: a copy that the kernel made of a packet that went on: for packet sockets (`dev_queue_xmit_nit`,
 /// `net/core/dev.c`, and the queue of such a socket), or for a socket's error queue (`sock_queue_err_skb`,
-/// `net/core/skbuff.c`). What a packet socket had no room for userspace tells by the location.
+/// `net/core/skbuff.c`). Userspace recognises copies that a packet socket had no room for by the location.
 pub const KIND_COPY: u8 = 6;
 /// [`DropKey::reason`] of [`KIND_XDP`]: this bit marks the error number of a redirect that failed.
 pub const XDP_REDIRECT_FAILED: u32 = 1 << 31;
@@ -33,7 +33,7 @@ pub const XDP_REDIRECT_FAILED: u32 = 1 << 31;
 /// The reason on kernels whose tracepoint does not give one. No kernel uses this subsystem.
 pub const REASON_ABSENT: u32 = u32::MAX;
 
-/// What drops are counted by.
+/// The aggregation key of drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -41,16 +41,16 @@ pub struct DropKey {
     /// The tracepoint's `location`: the address that the freeing call returns to.
     pub location: u64,
     /// `net->net_cookie` of the network namespace, which is never reused within a boot; the inode number on kernels
-    /// without a cookie (before 5.12); 0 when the namespace is unknown.
+    /// without a cookie (before 5.12); 0 if the namespace is unknown.
     pub netns: u64,
     /// The control group of the process that made the packet's socket (`kernfs_node.id`); 0 when it is not asked for, when
     /// there is no socket, and when it is unknown.
     pub cgroup_id: u64,
-    /// Interface index within the namespace; 0 when there is none.
+    /// Interface index within the namespace; 0 without an interface.
     pub ifindex: u32,
     /// `enum skb_drop_reason`, subsystem in the high 16 bits; [`REASON_ABSENT`] on kernels without it.
     pub reason: u32,
-    /// `EtherType` in the host's byte order; 0 when not set.
+    /// `EtherType` in the host's byte order; 0 if it is not set.
     pub protocol: u16,
     /// One of the `KIND_*` values.
     pub kind: u8,
@@ -62,7 +62,7 @@ pub struct DropKey {
 }
 
 impl DropKey {
-    /// The reason that the drop is counted by when its key finds no room: reasons of other kinds are no numbers of
+    /// The reason by which the drop is counted if its key finds no room: reasons of other kinds are not numbers of
     /// `enum skb_drop_reason`.
     #[inline(always)]
     #[must_use]
@@ -76,9 +76,9 @@ impl DropKey {
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct DropCount {
-    /// Calls of the tracepoint, one for each buffer (a GSO buffer holds several packets of the wire).
+    /// Calls of the tracepoint, one for each buffer (a GSO buffer holds several packets on the wire).
     pub packets: u64,
-    /// Bytes from the MAC header, else from the network header, else what was left.
+    /// Bytes from the MAC header, else from the network header, else from the start of the remaining data.
     pub bytes: u64,
     /// First drop, the low 32 bits of the kernel's timer ticks (`jiffies64`). They advance with `CLOCK_MONOTONIC`
     /// (`tick_do_update_jiffies64`, `kernel/time/tick-sched.c`) and cost a load, where the clock costs 20 ns.
@@ -87,11 +87,11 @@ pub struct DropCount {
     pub last_ticks: u32,
 }
 
-/// Slots of the cache, and of each table behind it. A power of two.
+/// Slots of the cache, and of each table. A power of two.
 pub const CACHE_SLOTS: usize = 256;
-/// Tables of one generation, at most. A power of two.
+/// The most tables of one generation. A power of two.
 pub const MOST_TABLES: u32 = 32;
-/// Slots of a table that a key may have one of. A power of two.
+/// Number of slots of a table in which a key may be stored. A power of two.
 pub const WAYS: usize = 4;
 
 /// One slot, one cache line: owned by the first key that hashed to it in this generation.
@@ -105,25 +105,25 @@ pub struct CacheSlot {
     pub key: DropKey,
 }
 
-/// What the kernel program did on one CPU in one generation. [`CpuState::hits`]` = Σ packets of all keys + overflow + filtered`, and
-/// `offered = submitted + suppressed + ring_full`.
+/// The counts of the kernel program on one CPU in one generation. [`CpuState::hits`]` = Σ packets of all keys +
+/// overflow + filtered`, and `offered = submitted + suppressed + ring_full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counters {
-    /// Drops outside the wanted namespace or interface.
+    /// Drops outside the selected namespace or interface.
     pub filtered: u64,
-    /// Drops among those counted whose namespace is unknown, so that a filter could not decide on them.
+    /// Counted drops whose namespace is unknown, so that a filter could not decide on them.
     pub unknown_netns: u64,
     /// Drops whose key found no room in the hash; counted by reason in the overflow map.
     pub overflow: u64,
-    /// Drops that the event plane looked at.
+    /// Drops that could have become records.
     pub offered: u64,
     /// Records in the ring buffer.
     pub submitted: u64,
     /// Records held back by the sampler.
     pub suppressed: u64,
-    /// Records that found the ring buffer full.
+    /// Records that were lost because the ring buffer was full.
     pub ring_full: u64,
     /// Records without leading bytes, because the bytes could not be read.
     pub unreadable: u64,
@@ -131,20 +131,20 @@ pub struct Counters {
     pub tables: u64,
 }
 
-/// The counts of one CPU in one generation: one look-up gives the kernel program all that it needs for a known key.
+/// The counts of one CPU in one generation: for a known key, the kernel program needs only this one look-up.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counts {
     /// Direct-mapped by [`slot_of`].
     pub slots: [CacheSlot; CACHE_SLOTS],
-    /// What this CPU did.
+    /// The counters of this CPU.
     pub counters: Counters,
     /// Always 0.
     pub padding: [u64; 7],
 }
 
-/// Slots of one CPU in one generation for keys that found their slot of the cache taken, by [`table_of`].
+/// Slots of one CPU in one generation for keys whose cache slot belongs to another key, by [`table_of`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -153,101 +153,102 @@ pub struct Table {
     pub slots: [CacheSlot; CACHE_SLOTS],
 }
 
-/// The exact reason of the drop that is under way on one CPU, from `qdisc_drop` until `kfree_skb` takes it.
+/// The exact reason of the current drop on one CPU, from `qdisc_drop` until `kfree_skb` uses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct QdiscNote {
-    /// Address of the packet's `struct sk_buff`; 0 when there is no note.
+    /// Address of the packet's `struct sk_buff`; 0 without a note.
     pub skb: u64,
     /// `enum qdisc_drop_reason`.
     pub reason: u32,
     /// Always 0.
     pub padding: u32,
-    /// Notes that no drop took up: another note took their place, or came while a program was running.
+    /// Notes without a matching drop: another note replaced them, or arrived while a program was running.
     pub unmatched: u64,
 }
 
-/// A frame that an XDP program dropped on one CPU, and that `kfree_skb` may report as well, as the next drop on that CPU: then
-/// it is that drop alone, else it is counted by the next program that runs on that CPU.
+/// A frame that an XDP program dropped on one CPU, and that `kfree_skb` may report as well, as the next drop on that
+/// CPU: then only that drop is counted, else the next program that runs on that CPU counts the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct XdpNote {
     /// `jiffies64` at that drop.
     pub ticks: u64,
-    /// What it is to be counted by.
+    /// The aggregation key of the drop.
     pub key: DropKey,
     /// Names that belong to the key.
     pub names: PlaceNames,
     /// Whether `kfree_skb` reports the packet: one of the program's own values.
     pub tells: u32,
-    /// What the filters say: one of the `NOTED_*` values.
+    /// The result of the filters: one of the `NOTED_*` values.
     pub verdict: u32,
     /// Address of the `struct net_device` of the last redirect that failed, which some drivers report a second time as
-    /// an exception; 0 when there is none.
+    /// an exception; 0 without one.
     pub redirect_device: u64,
     /// `jiffies64` at that redirect.
     pub redirect_ticks: u64,
-    /// Address of the packet's `struct net_device`; 0 when there is no note. Last, beside what each run looks at.
+    /// Address of the packet's `struct net_device`; 0 without a note. It is the last field, next to the fields that
+    /// each run reads.
     pub device: u64,
 }
 
-/// [`XdpNote::verdict`]: the frame is one of those that were asked for.
+/// [`XdpNote::verdict`]: the filters select the frame.
 pub const NOTED_COUNTED: u32 = 0;
-/// [`XdpNote::verdict`]: its namespace is unknown, so that a filter cannot decide; it is counted.
+/// [`XdpNote::verdict`]: the namespace is unknown, so that a filter cannot decide; the frame is counted.
 pub const NOTED_UNDECIDED: u32 = 1;
-/// [`XdpNote::verdict`]: it is none of those that were asked for.
+/// [`XdpNote::verdict`]: the filters exclude the frame.
 pub const NOTED_FILTERED: u32 = 2;
-/// After so many nanoseconds `kfree_skb` does not report the noted packet any more. It comes a few instructions after the
-/// note, between which a virtual machine may have to wait for its processor.
+/// After this number of nanoseconds `kfree_skb` can no longer report the noted packet. It runs a few instructions after
+/// the note, between which a virtual machine may have to wait for its processor.
 pub const MOST_NOTED_NS: u64 = 100_000_000;
 
 /// Kernel programs that count drops.
 pub const PROGRAMS: usize = 4;
 
-/// Bytes of a packet's network and transport header that the sampler looks at.
+/// Bytes of a packet's network and transport header that the sampler reads.
 pub const SCRATCH_LEN: usize = 64;
 
-/// What the kernel program has read of a drop. Addresses are 0 where there is nothing. Where the headers are (`start`,
-/// `linear`, `network`, `start_kind`) is kept only while records are wanted.
+/// The fields of a drop that the kernel program has read. Addresses are 0 if there is no object. The position of the
+/// headers (`start`, `linear`, `network`, `start_kind`) is kept only if records are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct DropFacts {
-    /// What it is counted by.
+    /// The aggregation key.
     pub key: DropKey,
     /// Address of the packet's `struct net_device`.
     pub device: u64,
     /// Address of the `struct net` of `key.netns`.
     pub net: u64,
-    /// Address of the socket that was to receive it.
+    /// Address of the socket that was to receive the packet.
     pub receiver: u64,
     /// Bytes from `start` on.
     pub length: u32,
     /// Inode number of the namespace.
     pub netns_inum: u32,
-    /// Address family of the socket of a packet without a device; 0 when there is none.
+    /// Address family of the socket of a packet without a device; 0 without a socket.
     pub family: u16,
-    /// Which header `start` is: one of the `START_*` values.
+    /// The header at `start`: one of the `START_*` values.
     pub start_kind: u8,
     /// Always 0.
     pub padding: [u8; 5],
     /// Address of the first header that is set.
     pub start: u64,
-    /// Bytes from `start` on that lie in one piece.
+    /// Bytes from `start` on that are contiguous.
     pub linear: u64,
     /// Address of the network header.
     pub network: u64,
 }
 
-/// A network namespace that was proved to be one. Its cookie is never used again, so that what has the same cookie at the
+/// A network namespace that was verified. Its cookie is never used again, so that an object with the same cookie at the
 /// same address is that namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct ProvedNet {
-    /// Address of its `struct net`; 0 when there is none.
+    /// Address of its `struct net`; 0 without one.
     pub address: u64,
     /// `net->net_cookie`.
     pub cookie: u64,
@@ -257,24 +258,26 @@ pub struct ProvedNet {
     pub padding: u32,
 }
 
-/// What one CPU keeps beyond generations. What each drop needs stands together, so that few cache lines are touched.
+/// The state of one CPU beyond generations. Fields that each drop needs are adjacent, so that few cache lines are
+/// touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct CpuState {
-    /// Room for a packet's headers.
+    /// Buffer for a packet's headers.
     pub scratch: [u8; SCRATCH_LEN],
-    /// Drops that were not counted because a program was running already on this CPU.
+    /// Drops that were not counted because another of the programs was running on this CPU already.
     pub nested: u64,
-    /// `net.ns.ops` of this process's own namespace, by which namespaces are recognised; 0 while it is not known.
+    /// `net.ns.ops` of this process's own namespace, by which namespaces are recognised; 0 while it is unknown.
     pub netns_ops: u64,
     /// The only namespace to count, as [`DropKey::netns`].
     pub wanted_netns: u64,
-    /// The reason of what this CPU is about to drop.
+    /// The reason of the drop that this CPU is about to report.
     pub qdisc: QdiscNote,
-    /// What an XDP program dropped just before, and is not counted yet.
+    /// The frame that an XDP program has just dropped, and that is not counted yet.
     pub xdp: XdpNote,
-    /// One for each program, not 0 while it runs on this CPU: another one that comes in between counts itself as nested.
+    /// One for each program, not 0 while the program runs on this CPU: a program that interrupts it counts itself as
+    /// nested.
     pub busy: [u64; PROGRAMS],
     /// Drops that the programs saw in each generation.
     pub hits: [u64; GENERATIONS as usize],
@@ -282,15 +285,15 @@ pub struct CpuState {
     pub ticks: u64,
     /// The generation of the program that runs.
     pub generation: u32,
-    /// The reason of the drop at hand, until it is in its key.
+    /// The reason of the current drop, until it is in its key.
     pub reason: u32,
     /// The namespace of the last drop that had one.
     pub net: ProvedNet,
-    /// The drop at hand.
+    /// The current drop.
     pub dropped: DropFacts,
 }
 
-/// A key's bytes, a word at a time.
+/// The words of a key.
 pub type KeyWords = [u64; size_of::<DropKey>() / size_of::<u64>()];
 
 /// The slot of a key, of the `mask + 1` in use.
@@ -300,7 +303,7 @@ pub const fn slot_of(key: &KeyWords, mask: u32) -> usize {
     ((mixed(key) >> 56) & mask as u64) as usize
 }
 
-/// The table of a key, of so many, a power of two, and the first one of its slots there.
+/// The table of a key, of this number of tables, a power of two, and the index of the key's first slot there.
 #[inline(always)]
 #[must_use]
 pub const fn table_of(key: &KeyWords, tables: u32) -> (u32, usize) {
@@ -309,7 +312,7 @@ pub const fn table_of(key: &KeyWords, tables: u32) -> (u32, usize) {
     (((bits / SETS) as u32) & (tables - 1), (bits % SETS) as usize * WAYS)
 }
 
-/// Fibonacci hashing: the upper bits of the product are the well-mixed ones.
+/// Fibonacci hashing: the upper bits of the product are well mixed.
 #[inline(always)]
 const fn mixed(key: &KeyWords) -> u64 {
     let [location, netns, cgroup, interface_and_reason, rest] = *key;
@@ -317,11 +320,11 @@ const fn mixed(key: &KeyWords) -> u64 {
     mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Subsystems with counters of their own in the overflow map.
+/// Number of subsystems with counters of their own in the overflow map.
 pub const OVERFLOW_SUBSYSTEMS: u32 = 8;
-/// Reasons of each subsystem with counters of their own.
+/// Number of reasons of each subsystem with counters of their own.
 pub const OVERFLOW_REASONS: u32 = 256;
-/// Slots of one generation of the overflow map; the last takes every reason beyond the bounds.
+/// Slots of one generation of the overflow map; the last slot counts all reasons beyond the limits.
 pub const OVERFLOW_SLOTS: u32 = OVERFLOW_SUBSYSTEMS * OVERFLOW_REASONS + 1;
 
 /// The slot of a reason in the overflow map.
@@ -336,7 +339,7 @@ pub const fn overflow_slot(reason: u32) -> u32 {
     }
 }
 
-/// The reason of a slot of the overflow map; none for the last.
+/// The reason of a slot of the overflow map; `None` for the last slot.
 #[must_use]
 pub const fn overflow_reason(slot: u32) -> Option<u32> {
     if slot < OVERFLOW_SLOTS - 1 { Some((slot / OVERFLOW_REASONS) << 16 | (slot % OVERFLOW_REASONS)) } else { None }
@@ -361,7 +364,7 @@ const _: () = {
     assert!(size_of::<Counts>() == CACHE_SLOTS * 64 + 128);
     assert!(size_of::<Table>() == CACHE_SLOTS * 64);
     assert!(MOST_TABLES <= u64::BITS);
-    // The kernel bounds one value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
+    // The kernel limits the size of a value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);

@@ -1,4 +1,4 @@
-//! What userspace writes into the kernel program before it is loaded.
+//! The constants that userspace writes into the kernel program before it is loaded.
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -6,33 +6,35 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Offset of a structure's field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
-/// [`Config::reads`]: what lies beyond the `sk_buff` is read by plain loads, which are fault-tolerant because this
+/// [`Config::reads`]: objects beyond the `sk_buff` are read with plain loads, which are fault-tolerant because this
 /// kernel's verifier trusts no pointer (before 6.2).
 pub const READ_PLAIN: u32 = 0;
-/// [`Config::reads`]: by plain loads from pointers that `bpf_rdonly_cast` has made untrusted (6.2 and later): a load that
-/// faults reads 0.
+/// [`Config::reads`]: with plain loads through pointers that `bpf_rdonly_cast` has made untrusted (6.2 and later): a
+/// load that faults reads 0.
 pub const READ_CAST: u32 = 1;
 
-/// [`Config::bytes`]: bytes of packets cannot be read here.
+/// [`Config::bytes`]: this kernel does not let the program read bytes of packets.
 pub const BYTES_NONE: u32 = 0;
-/// [`Config::bytes`]: bytes of packets are read by the helper `bpf_probe_read_kernel`.
+/// [`Config::bytes`]: bytes of packets are read with the helper `bpf_probe_read_kernel`.
 pub const BYTES_PROBE: u32 = 1;
-/// [`Config::bytes`]: bytes of packets are read through `bpf_rdonly_cast`, where the kernel refuses the helper
+/// [`Config::bytes`]: bytes of packets are read through `bpf_rdonly_cast`, because the kernel refuses the helper
 /// (`lockdown=confidentiality`).
 pub const BYTES_CAST: u32 = 2;
 
-/// The call that stands in the object for the kernel function `bpf_rdonly_cast`. No helper has this number. Userspace
-/// replaces each such call before loading: by a call of the function, or by a move where the kernel lacks it.
+/// The number of the call that stands for the kernel function `bpf_rdonly_cast` in the object. No helper has this
+/// number. Userspace replaces each such call before loading: with a call of the function, or with a move if the kernel
+/// lacks it.
 pub const CALL_RDONLY_CAST: u32 = 0x6472_6f70;
 
-/// The upper half of the number of an instruction that stands for one of [`Config`], whose offset is the lower half: a
-/// move of 32 bits, or one of 64 bits with it in both halves. Userspace replaces each before loading.
+/// The upper half of the number in an instruction that stands for a number of [`Config`], whose offset is the lower
+/// half: a move of 32 bits, or one of 64 bits with the number in both halves. Userspace replaces each before loading.
 pub const CONSTANT: u32 = 0x6472_0000;
-/// Added to the offset of a load that stands for one of a field: eight times its index in [`Offsets`], and how many words
-/// beyond. Nothing else is loaded from so far away. Userspace replaces each before loading.
+/// A value that is added to the offset of a load of a kernel field: the lower part of the offset is eight times the
+/// field's index in [`Offsets`], plus the number of words beyond. No other load has such an offset. Userspace replaces
+/// each before loading.
 pub const FIELD: u16 = 0x7000;
 
-/// Byte offsets of kernel fields, from BTF. [`ABSENT`] where this kernel has no such field.
+/// Byte offsets of kernel fields, from BTF. [`ABSENT`] if this kernel has no such field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -45,13 +47,13 @@ pub struct Offsets {
     pub skb_protocol: u32,
     /// `sk_buff.dev`, in a union with `dev_scratch` and with links of trees and lists: not always a device.
     pub skb_dev: u32,
-    /// `sk_buff.skb_iif`: ifindex of the interface that the packet came in by, 0 if none.
+    /// `sk_buff.skb_iif`: index of the interface that received the packet, 0 without one.
     pub skb_iif: u32,
-    /// `sk_buff.sk`: the socket that owns the packet, or none; in a union with `ip_defrag_offset`.
+    /// `sk_buff.sk`: the socket that owns the packet, or NULL; in a union with `ip_defrag_offset`.
     pub skb_sk: u32,
-    /// `sk_buff.head`: start of the buffer, which `mac_header` and `network_header` count from.
+    /// `sk_buff.head`: start of the buffer, from which `mac_header` and `network_header` count.
     pub skb_head: u32,
-    /// `sk_buff.data`: start of what is left of the packet.
+    /// `sk_buff.data`: start of the remaining data of the packet.
     pub skb_data: u32,
     /// `sk_buff.mac_header`: 0xffff when not set.
     pub skb_mac_header: u32,
@@ -59,9 +61,9 @@ pub struct Offsets {
     pub skb_network_header: u32,
     /// `sk_buff._skb_refdst`: the packet's route, with flags in the lowest bits; in a union with a list's links.
     pub skb_refdst: u32,
-    /// `sk_buff.vlan_tci`: the VLAN tag that the kernel took out of the bytes.
+    /// `sk_buff.vlan_tci`: the VLAN tag that the kernel removed from the bytes.
     pub skb_vlan_tci: u32,
-    /// `sk_buff.vlan_proto`: the `EtherType` of that tag, big-endian; 0 when there is none (6.2 and later).
+    /// `sk_buff.vlan_proto`: the `EtherType` of that tag, big-endian; 0 without a tag (6.2 and later).
     pub skb_vlan_proto: u32,
     /// The byte with the bit `sk_buff.vlan_present` (before 6.2).
     pub skb_vlan_present: u32,
@@ -71,7 +73,8 @@ pub struct Offsets {
     pub skb_mark: u32,
     /// `sk_buff.queue_mapping`.
     pub skb_queue: u32,
-    /// `sk_buff.end`: the end of the buffer as a distance from `head`, where `struct skb_shared_info` stands.
+    /// `sk_buff.end`: the end of the buffer as a distance from `head`, which is the position of `struct
+    /// skb_shared_info`.
     pub skb_end: u32,
     /// `skb_shared_info.gso_size`.
     pub shared_gso_size: u32,
@@ -93,7 +96,7 @@ pub struct Offsets {
     pub dev_xdp_prog: u32,
     /// `net_device.xdp_state`: an array of `struct bpf_xdp_entity`, by `enum bpf_xdp_mode` (5.9 and later).
     pub dev_xdp_state: u32,
-    /// `net_device.rtnl_link_ops`: what kind of virtual device it is; NULL for other devices.
+    /// `net_device.rtnl_link_ops`: the kind of a virtual device; NULL for other devices.
     pub dev_rtnl_link_ops: u32,
     /// `rtnl_link_ops.kind`: pointer to text, such as `veth`.
     pub link_ops_kind: u32,
@@ -115,9 +118,9 @@ pub struct Offsets {
     pub sock_receive_buffer: u32,
     /// `sock.sk_backlog.rmem_alloc.counter`.
     pub sock_receive_queued: u32,
-    /// `sock.sk_socket`: what user space has of the socket, or none.
+    /// `sock.sk_socket`: the user-space side of the socket, or NULL.
     pub sock_socket: u32,
-    /// The number of the inode beside that (`socket_alloc.vfs_inode.i_ino`).
+    /// The number of the inode next to it (`socket_alloc.vfs_inode.i_ino`).
     pub socket_inode: u32,
     /// `sock.__sk_common.skc_listener` of a request socket: the listener.
     pub sock_listener: u32,
@@ -132,11 +135,11 @@ pub struct Offsets {
     pub node_id: u32,
     /// `net.ns.inum`: the namespace's inode number, as `/proc/PID/ns/net` shows it.
     pub net_inum: u32,
-    /// `net.ns.ops`: the same pointer in every network namespace, by which one is recognised.
+    /// `net.ns.ops`: the same pointer in every network namespace, by which a namespace is recognised.
     pub net_ops: u32,
     /// `net.net_cookie`, an `u64` that is never reused (5.12 and later).
     pub net_cookie: u32,
-    /// `net.ns`: the part that an nsfs inode points to.
+    /// `net.ns`: the part to which an nsfs inode points.
     pub net_ns: u32,
     /// `net.dev_index_head`: the namespace's interfaces, hashed by index.
     pub net_dev_index_head: u32,
@@ -148,7 +151,7 @@ pub struct Offsets {
     pub trap_name: u32,
     /// `devlink_trap_metadata.trap_group_name`, likewise.
     pub trap_group_name: u32,
-    /// `devlink_trap_metadata.input_dev`: the device that the packet came in by, or none.
+    /// `devlink_trap_metadata.input_dev`: the device that received the packet, or NULL.
     pub trap_input_dev: u32,
     /// `devlink_trap_metadata.trap_type`: `enum devlink_trap_type`.
     pub trap_type: u32,
@@ -164,13 +167,13 @@ pub struct Offsets {
     pub file_inode: u32,
     /// `inode.i_private`.
     pub inode_private: u32,
-    /// Where the programs on `kfree_skb` find its argument `reason` (5.17 and later, and backports).
+    /// Index of the argument `reason` for the programs on `kfree_skb` (5.17 and later, and backports).
     pub arg_reason: u32,
     /// Likewise `rx_sk` (6.11 and later, and backports); it may be NULL.
     pub arg_rx_sk: u32,
 }
 
-/// BTF ids of the types that `bpf_rdonly_cast` casts to; 0 where it is not used.
+/// BTF ids of the types that `bpf_rdonly_cast` casts to; 0 if it is not used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -181,28 +184,30 @@ pub struct TypeIds {
     pub net_device: u32,
     /// `struct sock`.
     pub sock: u32,
-    /// `struct in6_addr`: sixteen bytes that are nothing but bytes, to read plain numbers through.
+    /// `struct in6_addr`: sixteen plain bytes, through which plain numbers are read.
     pub in6_addr: u32,
 }
 
-/// What userspace tells the kernel program before it is loaded. The verifier sees constants and drops dead branches.
+/// The configuration of the kernel program, which userspace writes before loading. The verifier sees constants and
+/// removes dead branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Config {
-    /// Pointers below this are not kernel pointers (another member of a union shows through).
+    /// Addresses below this are not kernel pointers (another member of a union shows through).
     pub kernel_space: u64,
-    /// Where this kernel keeps its fields.
+    /// The offsets of this kernel's fields.
     pub offsets: Offsets,
-    /// What casts name their types by.
+    /// The types of casts.
     pub types: TypeIds,
-    /// How the program attached as `tp_btf` reads what lies beyond the `sk_buff`: one of the `READ_*` values.
+    /// How the program that is attached as `tp_btf` reads objects beyond the `sk_buff`: one of the `READ_*` values.
     pub reads: u32,
     /// How bytes of packets are read: one of the `BYTES_*` values.
     pub bytes: u32,
     /// Not 0: the kernel lets programs call `bpf_probe_read_kernel`.
     pub may_probe: u32,
-    /// The bits of each reason that are set whatever the kernel says: [`crate::REASON_ABSENT`] where it gives none, else 0.
+    /// The bits that are set in each reason, whatever the kernel reports: [`crate::REASON_ABSENT`] if it reports none,
+    /// else 0.
     pub absent_reason: u32,
     /// Nanoseconds of a tick of the kernel's timer (`TICK_NSEC`).
     pub tick_ns: u32,
@@ -210,28 +215,28 @@ pub struct Config {
     pub events: u32,
     /// Leading bytes of the packet in each record, at most [`crate::MAX_SNAPLEN`].
     pub snaplen: u32,
-    /// Records a second for each flow at a site and CPU; 0 = no bound.
+    /// Records per second for each flow at a drop site and CPU; 0 for no limit.
     pub rate: u32,
-    /// Bytes waiting in the ring buffer from which the reader is woken; below, it comes by itself.
+    /// Number of bytes in the ring buffer at which the reader is woken; below, the reader polls.
     pub wakeup_bytes: u32,
     /// Not 0: count only the network namespace in [`crate::CpuState::wanted_netns`].
     pub filters_netns: u32,
     /// Count only this interface; 0 = all.
     pub ifindex: u32,
-    /// Slots of the cache in use, less one: one of the powers of two up to [`crate::CACHE_SLOTS`].
+    /// Slots of the cache in use, less one. The number of slots is a power of two up to [`crate::CACHE_SLOTS`].
     pub cache_mask: u32,
-    /// The general reason (`SKB_DROP_REASON_QDISC_DROP`) of packets whose exact one `qdisc_drop` has reported just
-    /// before; 0 where the kernel has no such tracepoint.
+    /// The general reason (`SKB_DROP_REASON_QDISC_DROP`) of packets whose exact reason `qdisc_drop` has just reported;
+    /// 0 if the kernel has no such tracepoint.
     pub qdisc_reason: u32,
-    /// `SKB_DROP_REASON_NOT_SPECIFIED`; [`crate::REASON_ABSENT`] where the kernel gives no reasons.
+    /// `SKB_DROP_REASON_NOT_SPECIFIED`; [`crate::REASON_ABSENT`] if the kernel reports no reasons.
     pub unspecified_reason: u32,
-    /// `SKB_DROP_REASON_XDP`; [`crate::REASON_ABSENT`] where the kernel has no such reason.
+    /// `SKB_DROP_REASON_XDP`; [`crate::REASON_ABSENT`] if the kernel has no such reason.
     pub xdp_reason: u32,
     /// The type of devlink traps whose packets are not dropped (`DEVLINK_TRAP_TYPE_CONTROL`).
     pub trap_control: u32,
     /// The bit of `sk_buff.vlan_present` in its byte (before 6.2).
     pub vlan_present_mask: u32,
-    /// The bits of `sk_buff.pkt_type` in its byte; 0 where there is no such field.
+    /// The bits of `sk_buff.pkt_type` in its byte; 0 if there is no such field.
     pub pkt_type_mask: u32,
     /// `PACKET_OUTGOING` (`include/uapi/linux/if_packet.h`) in those bits.
     pub pkt_type_outgoing: u32,

@@ -1,52 +1,52 @@
-//! The event plane: records of single drops, and the sampler that bounds them.
+//! Events: records of single drops, and the sampler that limits them.
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{DropKey, InterfaceName};
 
-/// The greatest settable number of leading bytes in a record.
+/// The largest configurable number of leading bytes in a record.
 pub const MAX_SNAPLEN: u32 = 4096;
 
 /// [`RecordHeader::start`]: no header is set, and no bytes follow.
 pub const START_NONE: u8 = 0;
-/// [`RecordHeader::start`]: what bytes follow are from the MAC header on.
+/// [`RecordHeader::start`]: the bytes start at the MAC header.
 pub const START_MAC: u8 = 1;
-/// [`RecordHeader::start`]: what bytes follow are from the network header on.
+/// [`RecordHeader::start`]: the bytes start at the network header.
 pub const START_NETWORK: u8 = 2;
 
-/// [`RecordHeader::sections`]: `vlan_tci` and `vlan_proto` hold a tag that the kernel took out of the bytes.
+/// [`RecordHeader::sections`]: `vlan_tci` and `vlan_proto` hold a tag that the kernel removed from the bytes.
 pub const SECTION_VLAN: u8 = 1;
 /// [`RecordHeader::sections`]: `mtu` and `mac` are those of the packet's device.
 pub const SECTION_DEVICE: u8 = 2;
-/// [`RecordHeader::sections`]: `gso_size` and `gso_segments` are set: the buffer holds several packets of the wire.
+/// [`RecordHeader::sections`]: `gso_size` and `gso_segments` are set: the buffer holds several packets on the wire.
 pub const SECTION_GSO: u8 = 4;
 /// [`RecordHeader::sections`]: `socket` is set.
 pub const SECTION_SOCKET: u8 = 8;
 
-/// [`SocketFacts::role`]: the socket that was to receive the packet, as the tracepoint tells it (6.11 and later).
+/// [`SocketFacts::role`]: the socket that was to receive the packet, as the tracepoint reports it (6.11 and later).
 pub const SOCKET_RECEIVER: u8 = 1;
-/// [`SocketFacts::role`]: the socket that the packet belongs to (`skb->sk`): mostly the sender's, also on the receiving
-/// side of a virtual link; on input the receiver's, where the kernel looked for it early (`tcp_v4_early_demux`).
+/// [`SocketFacts::role`]: the socket to which the packet belongs (`skb->sk`): mostly the sender's, also on the
+/// receiving side of a virtual link; on input the receiver's, if the kernel looked for it early (`tcp_v4_early_demux`).
 pub const SOCKET_OWNER: u8 = 2;
 
-/// What is known of a packet's socket. Of a mini socket (`struct request_sock`, `struct inet_timewait_sock`) only what
-/// stands in `struct sock_common`: all else is unknown.
+/// Facts about a packet's socket. A mini socket (`struct request_sock`, `struct inet_timewait_sock`) has only the
+/// fields of `struct sock_common`: all others are unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct SocketFacts {
     /// `skc_cookie`, the socket's number for life; 0 while nobody has asked for it.
     pub cookie: u64,
-    /// Inode number, as `/proc/PID/fd` shows it; 0 when it has none.
+    /// Inode number, as `/proc/PID/fd` shows it; 0 without one.
     pub inode: u64,
-    /// `sk_uid`: the user who made it; `u32::MAX` when unknown.
+    /// `sk_uid`: the user who created the socket; `u32::MAX` if unknown.
     pub uid: u32,
-    /// `sk_rcvbuf`: bytes of memory that its receive queue may use; 0 when unknown.
+    /// `sk_rcvbuf`: bytes of memory that the receive queue may use; 0 if unknown.
     pub receive_buffer: u32,
-    /// `sk_rmem_alloc`: bytes of memory that its receive queue uses.
+    /// `sk_rmem_alloc`: bytes of memory that the receive queue uses.
     pub receive_queued: u32,
-    /// `skc_num`: local port; 0 when it has none.
+    /// `skc_num`: local port; 0 without one.
     pub port: u16,
     /// One of the `SOCKET_*` values.
     pub role: u8,
@@ -54,26 +54,26 @@ pub struct SocketFacts {
     pub padding: u8,
 }
 
-/// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` mean something.
+/// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` are valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct RecordHeader {
     /// Nanoseconds of the kernel's `CLOCK_MONOTONIC`.
     pub timestamp_ns: u64,
-    /// What it is counted by.
+    /// The aggregation key of the drop.
     pub key: DropKey,
     /// As in [`crate::DropCount::bytes`].
     pub length: u32,
     /// Leading bytes that follow.
     pub captured: u16,
-    /// One of the `START_*` values.
+    /// The header at which the bytes start: one of the `START_*` values.
     pub start: u8,
     /// The optional fields that are set: `SECTION_*` bits.
     pub sections: u8,
-    /// The interface's name at the drop; zeros when there is none.
+    /// The interface's name at the drop; zeros without an interface.
     pub interface: InterfaceName,
-    /// Inode number of the network namespace; 0 when unknown.
+    /// Inode number of the network namespace; 0 if unknown.
     pub netns_inum: u32,
     /// The CPU that dropped the packet.
     pub cpu: u32,
@@ -87,13 +87,13 @@ pub struct RecordHeader {
     pub mtu: u32,
     /// Queue of the packet's device (`sk_buff.queue_mapping`).
     pub queue: u16,
-    /// Link address of the packet's device; zeros where it has none.
+    /// Link address of the packet's device; zeros if it has none.
     pub mac: [u8; 6],
-    /// MTU of the packet's route, where a metric sets it; 0 when unknown.
+    /// MTU of the packet's route, if a metric sets it; 0 if unknown.
     pub route_mtu: u32,
-    /// Payload bytes of each packet of the wire that a GSO buffer holds.
+    /// Payload bytes of each packet on the wire that a GSO buffer holds.
     pub gso_size: u16,
-    /// How many it holds; 0 when nobody has counted them yet.
+    /// Number of these packets; 0 if the kernel has not counted them yet.
     pub gso_segments: u16,
     /// Always 0.
     pub padding: u32,
@@ -101,10 +101,10 @@ pub struct RecordHeader {
     pub socket: SocketFacts,
 }
 
-/// What a second's records of one site may be, on one CPU, as a multiple of [`crate::Config::rate`].
+/// The limit of records of one drop site in a second, on one CPU, as a multiple of [`crate::Config::rate`].
 pub const SITE_FACTOR: u64 = 10;
 
-/// Key of a site's bucket.
+/// Key of a drop site's bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -117,16 +117,16 @@ pub struct SiteKey {
     pub kind: u32,
 }
 
-/// A site's records on one CPU.
+/// The token bucket of a drop site on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct SiteBucket {
     /// Ticks of the kernel's timer up to which tokens were added.
     pub since_ticks: u64,
-    /// Records that may be sent: [`SITE_FACTOR`] times the rate a second.
+    /// Tokens for records: [`SITE_FACTOR`] times the rate per second.
     pub tokens: u64,
-    /// Records that may be sent of flows that have not shown for a second: the rate a second.
+    /// Tokens for records of flows without a record in the last second: the rate per second.
     pub newcomers: u64,
     /// Records held back.
     pub suppressed: u64,
@@ -147,7 +147,7 @@ pub struct FlowKey {
     pub kind: u32,
 }
 
-/// A flow's records at one site on one CPU.
+/// The token bucket of a flow at one drop site on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -156,7 +156,7 @@ pub struct FlowBucket {
     pub since_ticks: u64,
     /// Ticks at the flow's last record.
     pub shown_ticks: u64,
-    /// Records that may be sent.
+    /// Tokens for records.
     pub tokens: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Names that the kernel program takes at the first drop, because they may be gone when somebody asks.
+//! Names that the kernel program stores at the first drop, because they may be gone when userspace asks for them.
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -9,20 +9,20 @@ pub const IFNAMSIZ: usize = 16;
 /// An interface's name, padded with zeros.
 pub type InterfaceName = [u8; IFNAMSIZ];
 
-/// What was known at the first drop of a key in a generation.
+/// The names at the first drop of a key in a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct PlaceNames {
-    /// The interface's name; zeros when there is none or it is unknown.
+    /// The interface's name; zeros if there is no interface, or it is unknown.
     pub interface: InterfaceName,
-    /// Inode number of the network namespace; 0 when unknown.
+    /// Inode number of the network namespace; 0 if unknown.
     pub netns_inum: u32,
     /// Always 0.
     pub padding: u32,
 }
 
-/// What the kernel answers of one namespace that a file descriptor stands for, and of its clocks.
+/// The kernel's answer about one namespace that a file descriptor refers to, and about its clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -33,7 +33,7 @@ pub struct NamespaceAnswer {
     pub ops: u64,
     /// The inode number.
     pub inum: u32,
-    /// Not 0 when the descriptor led to a namespace.
+    /// Not 0 if the descriptor refers to a namespace.
     pub found: u32,
     /// Nanoseconds of the kernel's `CLOCK_MONOTONIC`, which time namespaces do not shift.
     pub now_ns: u64,
@@ -47,7 +47,7 @@ pub const TRAP_NAME_LEN: usize = 48;
 /// Length of the name of a group of traps, likewise; the longest has 18 characters.
 pub const TRAP_GROUP_LEN: usize = 32;
 
-/// Why a device dropped a packet, in its driver's words, padded with zeros.
+/// The cause for which a device dropped a packet, in the terms of its driver, padded with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]

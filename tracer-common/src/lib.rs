@@ -1,11 +1,12 @@
-//! The one definition of every byte that crosses between the kernel program and userspace.
+//! The single definition of every byte that is exchanged between the kernel program and userspace.
 //!
 //! All structs are `repr(C)` with explicit padding and asserted sizes, in the byte order of the machine. The kernel
-//! program writes them and userspace reads them by checked length; [`Config`] goes the other way, once, before loading.
+//! program writes them, and userspace reads them after a check of the length; [`Config`] is passed in the other
+//! direction, once, before loading.
 #![no_std]
 #![expect(
     clippy::inline_always,
-    reason = "the kernel program calls only what is rare: where the common way goes, all is one function"
+    reason = "the kernel program calls functions only on rare paths: the common path is one function"
 )]
 
 mod account;

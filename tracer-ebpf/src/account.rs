@@ -1,5 +1,5 @@
-//! The accounting plane: every drop is counted, in the first of four places that has room: the slot of the cache, a slot
-//! of a table, the hash, the overflow by reason.
+//! Counting: every drop is counted in the first of four places that has room: the slot of the cache, a slot of a table,
+//! the hash, the overflow by reason.
 
 use core::ptr::null_mut;
 
@@ -16,25 +16,25 @@ use crate::maps::{DROPS_0, DROPS_1, OVERFLOW, PLACES_0, PLACES_1, TABLES};
 use crate::memory::Memory;
 use crate::skb::interface_name;
 
-/// Now, in ticks of the kernel's timer. The verifier makes a plain load of it.
+/// The current time, in ticks of the kernel's timer. The verifier turns the call into a plain load.
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {
     // SAFETY: no arguments.
     unsafe { bpf_jiffies64() }
 }
 
-/// What became of a drop.
+/// The result of counting a drop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
-    /// It was added to a count.
+    /// The drop was added to a count.
     Added,
-    /// It is the first one of its key, on this CPU or on all.
+    /// The drop is the first one of its key, on this CPU or on all.
     First,
     /// There was no room.
     Overflow,
 }
 
-/// Counts the drop at hand, and keeps the names that belong to a new key. `skb` is the packet, or NULL where there is none.
+/// Counts the current drop, and keeps the names that belong to a new key. `skb` is the packet, or NULL without one.
 #[inline(always)]
 pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) -> Counted {
     let (now, dropped) = (ticks(), held.dropped());
@@ -61,7 +61,7 @@ unsafe fn slot(held: Held, key: &KeyWords) -> *mut CacheSlot {
     unsafe { (&raw mut (*held.counts).slots).cast::<CacheSlot>().add(slot_of(key, config!(cache_mask))) }
 }
 
-/// The slot that a key has, or a free one that it may have; NULL where others have them all.
+/// Returns the slot that a key has, or a free one that it may use; NULL if other keys have all of them.
 ///
 /// # Safety
 /// That of the pointers: `slot_of` and `table_of` are less than the numbers of slots.
@@ -85,7 +85,7 @@ unsafe fn slot_for(held: Held, key: &KeyWords) -> *mut CacheSlot {
     }
 }
 
-/// Whether a slot is free, or the key's.
+/// Returns whether a slot is free, or belongs to the key.
 ///
 /// # Safety
 /// It must be valid.
@@ -95,13 +95,13 @@ unsafe fn fits(slot: *mut CacheSlot, key: &KeyWords) -> bool {
     unsafe { (*slot).count.packets == 0 || is(&raw const (*slot).key, key) }
 }
 
-/// As [`count`], where the slot does not have the key yet. A function of its own, as all that is rare: what it needs of
-/// the stack and of registers is then none of the common way's.
+/// Does the same as [`count`], if the slot does not have the key yet. This is a separate function, like all rare paths,
+/// so that the common path does not pay for its stack and registers.
 #[inline(never)]
 fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
     let dropped = held.dropped();
     let counted = count_in_slot_or_hash(held, &dropped.key, dropped.length, now);
-    // At one place, so that the verifier walks the kernel's lists once.
+    // The names are looked up in a single place, so that the verifier walks the kernel's lists once.
     if counted == Counted::First {
         remember::<M>(held, skb, dropped);
     }
@@ -130,7 +130,7 @@ pub(crate) unsafe fn count_noted(held: Held, note: &XdpNote) {
     }
 }
 
-/// Counts one drop by its key in the first place that has room, the last of which always has.
+/// Counts one drop by its key in the first place that has room; the last place always has.
 #[inline(never)]
 fn count_in_slot_or_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
     // SAFETY: all elements are this CPU's own.
@@ -167,7 +167,7 @@ unsafe fn add(count: *mut DropCount, length: u32, now: u64) {
     }
 }
 
-/// As [`add`], for counts that may still be zeros.
+/// Does the same as [`add`], for counts that may still be zeros.
 ///
 /// # Safety
 /// `count` must be of this CPU.
@@ -177,7 +177,7 @@ unsafe fn add_or_start(count: *mut DropCount, length: u32, now: u64) {
     unsafe { if (*count).packets == 0 { *count = first(length, now) } else { add(count, length, now) } }
 }
 
-/// A key a word at a time.
+/// The words of a key.
 ///
 /// # Safety
 /// It must be valid.
@@ -188,7 +188,7 @@ unsafe fn words(key: *const DropKey) -> KeyWords {
     core::array::from_fn(|at| unsafe { words.add(at).read() })
 }
 
-/// Compares a key without a call: for `==` the compiler makes one of a function that goes byte by byte.
+/// Compares a key without a call: for `==` the compiler emits a call of a function that compares byte by byte.
 ///
 /// # Safety
 /// `key` must be valid.
@@ -199,7 +199,7 @@ unsafe fn is(key: *const DropKey, wanted: &KeyWords) -> bool {
     (0..key.len()).fold(0, |differ, at| differ | (key[at] ^ wanted[at])) == 0
 }
 
-/// As [`count`], where no slot has room.
+/// Does the same as [`count`], if no slot has room.
 ///
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
@@ -214,7 +214,7 @@ unsafe fn count_in_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Cou
     if drops.insert(*key, first(length, now), BPF_NOEXIST.into()).is_ok() {
         return Counted::First;
     }
-    // Another CPU may have been first; this CPU's counts are zeros then.
+    // Another CPU may have been first; the counts of this CPU are then zeros.
     if let Some(count) = drops.get_ptr_mut(*key) {
         // SAFETY: the element is this CPU's own.
         unsafe { add_or_start(count, length, now) };
@@ -248,7 +248,7 @@ fn remember<M: Memory>(held: Held, skb: *const u8, dropped: &DropFacts) {
 /// The names that belong to the key of a drop.
 ///
 /// # Safety
-/// `skb` must be the packet of `dropped`, or NULL where there is none.
+/// `skb` must be the packet of `dropped`, or NULL without one.
 #[inline(always)]
 pub(crate) unsafe fn names<M: Memory>(skb: *const u8, dropped: &DropFacts) -> PlaceNames {
     // SAFETY: the caller's.
@@ -256,10 +256,10 @@ pub(crate) unsafe fn names<M: Memory>(skb: *const u8, dropped: &DropFacts) -> Pl
     PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 }
 }
 
-/// No room: the names are unknown, the count is not touched.
+/// Without room the names are unknown; the count is not affected.
 #[inline(always)]
 fn keep_names(held: Held, key: &DropKey, names: &PlaceNames) {
     let places = if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 };
-    // The first CPU's drop of the key decides.
+    // The names of the first CPU's drop with this key are kept.
     let _ = places.insert(key, names, BPF_NOEXIST.into());
 }

@@ -1,13 +1,13 @@
-//! What userspace writes into the program's instructions before loading: numbers of [`Config`] as immediates, and offsets
-//! of kernel fields as offsets of loads. So the verifier sees constants and drops the branches that they rule out, and
-//! at run time nothing has to be read.
+//! The constants that userspace writes into the program's instructions before loading: numbers of [`Config`] as
+//! immediates, and offsets of kernel fields as offsets of loads. The verifier therefore sees constants and removes dead
+//! branches, and nothing has to be read at run time.
 
 use core::arch::asm;
 use core::mem::offset_of;
 
 use tracer_common::{ABSENT, CONSTANT, Config, FIELD, Offsets};
 
-/// One number of [`Config`], all of which but `kernel_space` are `u32`, as the kernel has it now.
+/// One number of [`Config`] on this kernel. All numbers but `kernel_space` are `u32`.
 macro_rules! config {
     ($($field:tt)+) => {
         $crate::config::constant::<{ core::mem::offset_of!(tracer_common::Config, $($field)+) }>()
@@ -15,7 +15,7 @@ macro_rules! config {
 }
 pub(crate) use config;
 
-/// A field of a kernel structure, by its name in [`Offsets`], or the word that is so many words beyond.
+/// A field of a kernel structure, by its name in [`Offsets`], or the word at this distance from it.
 macro_rules! at {
     ($field:ident) => {
         $crate::config::at!($field, 0)
@@ -30,7 +30,7 @@ pub(crate) use at;
 #[inline(always)]
 pub(crate) fn constant<const AT: usize>() -> u32 {
     let value: u64;
-    // SAFETY: a move. Userspace replaces the number, which is one of 32 bits, by what it stands for.
+    // SAFETY: a move. Userspace replaces the number, which has 32 bits, with the constant.
     unsafe {
         asm!("{} = {}", lateout(reg) value, const CONSTANT | AT as u32, options(nomem, nostack, preserves_flags));
         core::hint::assert_unchecked(value >> u32::BITS == 0);
@@ -38,7 +38,7 @@ pub(crate) fn constant<const AT: usize>() -> u32 {
     value as u32
 }
 
-/// The least address that is the kernel's.
+/// The least address of the kernel.
 #[inline(always)]
 pub(crate) fn kernel_space() -> u64 {
     const MARK: u64 = (CONSTANT as u64) << 32 | (CONSTANT as u64) | offset_of!(Config, kernel_space) as u64;
@@ -48,19 +48,19 @@ pub(crate) fn kernel_space() -> u64 {
     value
 }
 
-/// Where something stands in a structure.
+/// The position of a value in a structure.
 pub(crate) trait Place: Copy {
-    /// Its offset; [`tracer_common::ABSENT`] where this kernel has no such field.
+    /// The offset; [`tracer_common::ABSENT`] if this kernel has no such field.
     fn offset(self) -> u32;
 
-    /// Loads it; 0 where this kernel has no such field.
+    /// Loads the value; 0 if this kernel has no such field.
     ///
     /// # Safety
     /// The verifier checks the access.
     unsafe fn load<T: Copy>(self, base: *const u8) -> T;
 }
 
-/// The field whose offset stands at offset `AT` of [`Config`], or the word that is `WORD` words beyond.
+/// The field whose offset is at offset `AT` of [`Config`], or the word that is `WORD` words beyond.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<const AT: usize, const WORD: usize>;
 
@@ -91,7 +91,7 @@ impl<const AT: usize, const WORD: usize> Place for Field<AT, WORD> {
         macro_rules! load {
             ($instruction:literal) => {{
                 let value: u64;
-                // Userspace replaces the offset by what it stands for, or the load by 0.
+                // Userspace replaces the offset with the field's, or the load with 0.
                 asm!(
                     $instruction,
                     value = lateout(reg) value,
@@ -114,7 +114,7 @@ impl<const AT: usize, const WORD: usize> Place for Field<AT, WORD> {
     }
 }
 
-/// So many bytes from the start, on every kernel.
+/// The value at this number of bytes from the start, on every kernel.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<const OFFSET: usize>;
 
@@ -126,7 +126,7 @@ impl<const OFFSET: usize> Place for Bytes<OFFSET> {
 
     #[inline(always)]
     unsafe fn load<T: Copy>(self, base: *const u8) -> T {
-        // SAFETY: the caller's; volatile, so that the compiler leaves each load as it stands.
+        // SAFETY: the caller's; volatile, so that the compiler does not change the load.
         unsafe { core::ptr::read_volatile(base.wrapping_add(OFFSET).cast()) }
     }
 }

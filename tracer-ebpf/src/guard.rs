@@ -1,8 +1,8 @@
 //! One guard for each CPU, across all probes.
 //!
-//! The kernel keeps a tracepoint program from running on top of itself only from 6.1 on, and never keeps one program from
-//! running on top of another. An interrupt that drops a packet while a program runs would find half-written counts. So each
-//! program marks itself as running, and one that comes in between counts itself as nested and ends.
+//! The kernel keeps a tracepoint program from interrupting itself only from 6.1 on, and never keeps one program from
+//! interrupting another. An interrupt that drops a packet while a program runs would find half-written counts. Each
+//! program therefore marks itself as running, and a program that interrupts it counts itself as nested and ends.
 
 use core::arch::asm;
 use core::ptr::{read_volatile, write_volatile};
@@ -11,7 +11,7 @@ use tracer_common::{Counts, CpuState, DropFacts, PROGRAMS};
 
 use crate::maps::{COUNTS, CPU_STATE, GENERATION};
 
-/// What a program works on while it holds the guard. All of it is this CPU's own.
+/// The state that a program uses while it holds the guard. All of it belongs to this CPU.
 #[derive(Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) state: *mut CpuState,
@@ -22,11 +22,12 @@ impl Held {
     /// The generation that `counts` belongs to.
     #[inline(always)]
     pub(crate) fn generation(self) -> u32 {
-        // SAFETY: the element is this CPU's own. Read again each time: to keep it in a register costs more.
+        // SAFETY: the element is this CPU's own. It is read again each time, because keeping it in a register costs
+        // more.
         unsafe { read_volatile(&raw const (*self.state).generation) & 1 }
     }
 
-    /// The drop at hand.
+    /// The current drop.
     #[inline(always)]
     pub(crate) fn dropped<'a>(self) -> &'a DropFacts {
         // SAFETY: the element is this CPU's own.
@@ -47,11 +48,11 @@ const _: () = assert!(Holder::DevlinkTrapReport as usize + 1 == PROGRAMS);
 
 /// Runs `body` for `holder` unless another program runs on this CPU already.
 ///
-/// An interrupt is over when the program that it came upon goes on, so that a look and a mark would do. From Linux 7.0 on
-/// another task may come in between as well, and stop half-way itself. So each program marks itself first and then looks
-/// for the marks of the others: of two that do so at once at least one sees the other, for both run on one CPU, whose memory
-/// has one order. The kernel itself keeps a program from running twice then (`prog->active`). Atomic instructions would do
-/// as well, and cost more than all else here.
+/// An interrupt ends before the interrupted program goes on, so that a check and a mark would suffice. From Linux 7.0
+/// on another task may interrupt as well, and be interrupted itself. Each program therefore marks itself first and then
+/// checks the marks of the others: of two that do so at once at least one sees the other, because both run on one CPU,
+/// whose memory has one order. The kernel itself then keeps a program from running twice (`prog->active`). Atomic
+/// instructions would suffice as well, and would cost more than everything else here.
 #[inline(always)]
 pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
     let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
@@ -79,7 +80,7 @@ pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
     }
 }
 
-/// Whether a program holds the guard of this CPU.
+/// Returns whether a program holds the guard of this CPU.
 ///
 /// # Safety
 /// `state` must be this CPU's own.
@@ -89,7 +90,8 @@ pub(crate) unsafe fn is_held(state: *mut CpuState) -> bool {
     unsafe { (0..PROGRAMS).fold(0, |busy, one| busy | read_volatile(&raw const (*state).busy[one])) != 0 }
 }
 
-/// Adds 1, atomically, because an interrupt of higher rank may come in between. The library's atomics are not available for this machine.
+/// Adds 1, atomically, because an interrupt of higher priority may arrive in between. The library's atomics are not
+/// available for this machine.
 ///
 /// # Safety
 /// `counter` must be valid.
@@ -99,7 +101,8 @@ unsafe fn add_atomically(counter: *mut u64) {
     unsafe { asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1_u64) };
 }
 
-/// Keeps the compiler from moving loads and stores across. The processor needs no more: only this CPU looks.
+/// Keeps the compiler from moving loads and stores across. The processor needs no barrier: only this CPU reads the
+/// marks.
 #[inline(always)]
 pub(crate) fn barrier() {
     // SAFETY: no instruction.

@@ -1,10 +1,11 @@
 //! droptrace's kernel program.
 //!
 //! Each file in [`probe`] is one tracepoint. A drop goes through [`probe`]: enter under the guard of this CPU
-//! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`]), and, when asked for, send
-//! a record ([`record`]) that the sampler lets pass ([`sampler`]). How memory is read differs by kernel and by the way to
-//! attach ([`memory`]); [`config`] is what userspace completes before loading.
-//! [`namespace`] is attached to nothing: userspace runs it to ask which namespace a file stands for.
+//! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`]), and, if records are
+//! wanted, send a record ([`record`]) that the sampler lets pass ([`sampler`]). The way in which memory is read depends
+//! on the kernel and on the attach mode ([`memory`]); [`config`] has the constants that userspace writes before
+//! loading.
+//! [`namespace`] is not attached: userspace runs it to find the namespace of an open file.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
@@ -45,6 +46,6 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // The verifier refuses a program in which a panic can be reached.
+    // The verifier rejects a program in which a panic can be reached.
     loop {}
 }

@@ -1,8 +1,8 @@
 //! The maps. Userspace sets the sizes that depend on options before loading.
 //!
-//! The accounting plane exists in two generations: elements 0 and 1 of [`COUNTS`], halves of [`OVERFLOW`], and the pairs
-//! of hashes. [`GENERATION`] says which one is counted into. Userspace changes it, waits until no program can still use
-//! the other one, and then reads and clears that one.
+//! The counts exist in two generations: elements 0 and 1 of [`COUNTS`], halves of [`OVERFLOW`], and the pairs of
+//! hashes. [`GENERATION`] selects the current one. Userspace changes it, waits until no program can still use the other
+//! one, and then reads and clears that one.
 
 use core::cell::UnsafeCell;
 
@@ -13,19 +13,19 @@ use tracer_common::{
     OverflowCount, PlaceNames, SiteBucket, SiteKey, Table, TrapNames,
 };
 
-/// What each CPU keeps: one element.
+/// The state of each CPU: one element.
 #[map]
 pub(crate) static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 
-/// The generation that is counted into, 0 or 1: the only variable of the section `.bss`, which the kernel has as a map. Its
-/// address stands in the program; nothing has to be looked up.
+/// The current generation, 0 or 1: the only variable of the section `.bss`, which the kernel makes a map of. Its
+/// address is in the program, so that no look-up is needed.
 #[unsafe(no_mangle)]
 pub(crate) static GENERATION: Variable = Variable(UnsafeCell::new(0));
 
 /// A number that userspace changes while programs run.
 pub(crate) struct Variable(UnsafeCell<u32>);
 
-// SAFETY: it is only read here, by one load.
+// SAFETY: this program only reads it, with one load.
 unsafe impl Sync for Variable {}
 
 impl Variable {
@@ -40,7 +40,7 @@ impl Variable {
 #[map]
 pub(crate) static COUNTS: PerCpuArray<Counts> = PerCpuArray::with_max_entries(GENERATIONS, 0);
 
-/// Slots of each CPU for keys that found theirs of the cache taken: so many tables of one generation, then those of the
+/// Slots of each CPU for keys whose cache slot belongs to another key: the tables of one generation, then those of the
 /// other.
 #[map]
 pub(crate) static TABLES: PerCpuArray<Table> = PerCpuArray::with_max_entries(1, 0);
@@ -52,14 +52,14 @@ pub(crate) static DROPS_0: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::wi
 #[map]
 pub(crate) static DROPS_1: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(8192, 0);
 
-/// Names that belong to a key, taken at its first drop in the generation.
+/// Names that belong to a key, stored at its first drop in the generation.
 #[map]
 pub(crate) static PLACES_0: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
 /// As [`PLACES_0`], of the other generation.
 #[map]
 pub(crate) static PLACES_1: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
 
-/// Counts by reason of the keys that found the hash full: the slots of one generation, then those of the other.
+/// Counts by reason of the keys for which the hash was full: the slots of one generation, then those of the other.
 #[map]
 pub(crate) static OVERFLOW: PerCpuArray<OverflowCount> = PerCpuArray::with_max_entries(GENERATIONS * OVERFLOW_SLOTS, 0);
 
@@ -67,11 +67,11 @@ pub(crate) static OVERFLOW: PerCpuArray<OverflowCount> = PerCpuArray::with_max_e
 #[map]
 pub(crate) static TRAP_NAMES: HashMap<u64, TrapNames> = HashMap::with_max_entries(1024, 0);
 
-/// Bounds on the records of each site; the least used make room.
+/// Token buckets of the drop sites; the least used ones are evicted.
 #[map]
 pub(crate) static SITES: LruPerCpuHashMap<SiteKey, SiteBucket> = LruPerCpuHashMap::with_max_entries(1024, 0);
 
-/// Bounds on the records of each flow at a site; the least used make room.
+/// Token buckets of the flows at each drop site; the least used ones are evicted.
 #[map]
 pub(crate) static FLOWS: LruPerCpuHashMap<FlowKey, FlowBucket> = LruPerCpuHashMap::with_max_entries(4096, 0);
 
@@ -79,6 +79,6 @@ pub(crate) static FLOWS: LruPerCpuHashMap<FlowKey, FlowBucket> = LruPerCpuHashMa
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// What [`crate::namespace`] answers: one element.
+/// The answer of [`crate::namespace`]: one element.
 #[map]
 pub(crate) static NAMESPACE: Array<NamespaceAnswer> = Array::with_max_entries(1, 0);

@@ -15,7 +15,7 @@ use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST};
 
 use crate::config::{Bytes, Place, at, config};
 
-/// Reads fields of kernel structures: 0 for one that this kernel does not have.
+/// Reads fields of kernel structures: 0 for a field that this kernel does not have.
 pub(crate) trait Memory {
     /// Reads a field of the tracepoint's `sk_buff`.
     ///
@@ -33,11 +33,11 @@ pub(crate) trait Memory {
         unsafe { Self::field::<usize>(skb, place) as *const u8 }
     }
 
-    /// A pointer that was read out of the `sk_buff` or given as an argument, made fit for [`Memory::load`].
-    /// `type_id` is the BTF id of the structure that it should point to.
+    /// Converts a pointer that was read from the `sk_buff` or passed as an argument for [`Memory::load`]. `type_id` is
+    /// the BTF id of the structure to which it should point.
     fn root(pointer: *const u8, type_id: u32) -> *const u8;
 
-    /// Whether [`Memory::root`] takes an address that was kept as a number.
+    /// Whether [`Memory::root`] accepts an address that was stored as a number.
     fn takes_numbers() -> bool;
 
     /// The packet's device, as a root again: `dropped` has its address as a number.
@@ -46,7 +46,7 @@ pub(crate) trait Memory {
     /// `skb` must be the packet of `dropped`, which has a device, or NULL where there is none.
     unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8;
 
-    /// Reads a field through a root, or through a pointer that was loaded through one; 0 where it cannot be read.
+    /// Reads a field through a root, or through a pointer that was loaded through one; 0 if it cannot be read.
     ///
     /// # Safety
     /// `base` must come from [`Memory::root`] or [`Memory::load`]; `T` must be a plain number or pointer.
@@ -70,8 +70,8 @@ impl Memory for Typed {
         unsafe { place.load(skb) }
     }
 
-    /// Through a pointer that is not trusted: for one that is read through a trusted one, the verifier searches all names
-    /// of the kernel's BTF (`btf_nested_type_is_trusted`), a millisecond each time.
+    /// Reads through an untrusted pointer: for a pointer that is read through a trusted one, the verifier searches all
+    /// names of the kernel's BTF (`btf_nested_type_is_trusted`), which takes a millisecond each time.
     #[inline(always)]
     unsafe fn pointer(skb: *const u8, place: impl Place) -> *const u8 {
         // SAFETY: the caller's.
@@ -91,7 +91,8 @@ impl Memory for Typed {
     #[inline(always)]
     unsafe fn device_of(skb: *const u8, dropped: &DropFacts) -> *const u8 {
         if !Self::takes_numbers() {
-            // SAFETY: the caller's. Only a pointer that comes from a field can be read through; it has not changed.
+            // SAFETY: the caller's. Only a pointer that comes from a field can be read through; the pointer has not
+            // changed.
             return unsafe { Self::pointer(skb, at!(skb_dev)) };
         }
         Self::root(dropped.device as *const u8, config!(types.net_device))
@@ -160,8 +161,9 @@ impl Memory for Probe {
     }
 }
 
-/// What the helper cannot read it fills with zeros (`bpf_probe_read_kernel_common`, `kernel/trace/bpf_trace.c`, from 6.17 on
-/// `include/linux/bpf.h`), so that its answer need not be looked at: a branch less for the verifier at each read.
+/// The helper fills the result with zeros if it cannot read (`bpf_probe_read_kernel_common`,
+/// `kernel/trace/bpf_trace.c`, from 6.17 on `include/linux/bpf.h`), so that its return value need not be checked: this
+/// saves the verifier a branch at each read.
 ///
 /// # Safety
 /// `T` must be a plain number or pointer.
@@ -192,8 +194,8 @@ pub(crate) fn beyond(address: u64, distance: u64) -> u64 {
     sum
 }
 
-/// The same pointer, of which the compiler knows nothing: after a comparison it could go on with a number that is equal, and
-/// the verifier lets nothing be read through a number.
+/// Returns the same pointer as a value that is unknown to the compiler: after a comparison the compiler could continue
+/// with an equal number, and the verifier allows no reads through a number.
 #[inline(always)]
 pub(crate) fn same(pointer: *const u8) -> *const u8 {
     let mut same = pointer as u64;

@@ -1,8 +1,9 @@
-//! Which network namespace does an open file stand for?
+//! Finds the network namespace of an open file.
 //!
-//! Names of namespaces are files on nsfs, and their inode numbers are used again as soon as a namespace is gone. Userspace
-//! opens such a file, runs this program on its own behalf (`BPF_PROG_TEST_RUN`), which looks the descriptor up in the
-//! caller's table and reads the cookie, and closes the file. That needs no privilege to enter namespaces.
+//! Names of namespaces are files on nsfs, and their inode numbers are reused as soon as a namespace is gone. Userspace
+//! opens such a file and runs this program in its own context (`BPF_PROG_TEST_RUN`); the program looks the descriptor
+//! up in the caller's table and reads the cookie; then userspace closes the file. Entering a namespace would need a
+//! capability; this does not.
 
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
 use aya_ebpf::macros::raw_tracepoint;
@@ -31,7 +32,7 @@ pub fn namespace_of_file(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn find(descriptor: u64) -> NamespaceAnswer {
     const NOTHING: NamespaceAnswer = NamespaceAnswer { cookie: 0, ops: 0, inum: 0, found: 0, now_ns: 0, ticks: 0 };
-    // SAFETY: all that is read are numbers; what cannot be read is 0, and each step leads on to 0 then.
+    // SAFETY: only numbers are read; a value that cannot be read is 0, and each further step then yields 0.
     unsafe {
         let task = bpf_get_current_task();
         let files: u64 = Typed::chase(task, at!(task_files));

@@ -1,4 +1,4 @@
-//! The event plane: records of single drops, bounded, with a counter for each one that is not sent.
+//! Events: records of single drops, with a limit and a counter of those that are not sent.
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
@@ -14,10 +14,10 @@ use crate::sampler;
 use crate::section::{self, NO_SOCKET};
 
 const HEADER: usize = size_of::<RecordHeader>();
-/// Bytes that are read at a time where the helper is refused.
+/// Bytes that are read at a time if the kernel refuses the helper.
 const CHUNK: usize = 8;
 
-/// Sends a record of the drop at hand, or counts why not.
+/// Sends a record of the current drop, or counts why it is not sent.
 #[inline(never)]
 pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
     let dropped = held.dropped();
@@ -68,7 +68,7 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
     }
 }
 
-/// Copies the packet's leading bytes to `to`, which has room for `snaplen`; how many.
+/// Copies the packet's leading bytes to `to`, which has room for `snaplen`, and returns their number.
 ///
 /// # Safety
 /// `to` must have room for `snaplen` bytes.
@@ -88,8 +88,8 @@ unsafe fn capture(to: *mut u8, dropped: &DropFacts) -> u16 {
     if result == 0 { size as u16 } else { 0 }
 }
 
-/// The lesser of both, in the register that was compared. The compiler would take a copy that it had put on the stack
-/// before, of whose bounds the verifier of 5.10 knows nothing.
+/// Returns the lesser of both, in the register that was compared. The compiler would use a copy that it had put on the
+/// stack before, whose limits the verifier of 5.10 does not know.
 #[inline(always)]
 fn lesser(number: u64, most: u64) -> u64 {
     let mut lesser = number;
@@ -106,7 +106,7 @@ fn lesser(number: u64, most: u64) -> u64 {
     lesser
 }
 
-/// As [`capture`], without the helper. Userspace makes `snaplen` a multiple of [`CHUNK`] for it.
+/// Does the same as [`capture`], without the helper. Userspace makes `snaplen` a multiple of [`CHUNK`] for it.
 ///
 /// # Safety
 /// As [`capture`].
@@ -118,14 +118,14 @@ unsafe fn capture_by_cast(to: *mut u8, start: u64, size: u64) -> u16 {
         if at + CHUNK > snaplen || at as u64 >= size {
             break;
         }
-        // SAFETY: within `snaplen`; what cannot be read is 0.
+        // SAFETY: within `snaplen`; bytes that cannot be read are 0.
         unsafe { to.add(at).cast::<u64>().write_unaligned(Typed::chase(start.wrapping_add(at as u64), Bytes::<0>)) };
         at += CHUNK;
     }
     size as u16
 }
 
-/// Wakes the reader by the one record that lifts the waiting bytes over the mark. It looks by itself every few
+/// Wakes the reader with the one record that lifts the waiting bytes above the mark. The reader also polls every few
 /// milliseconds, and a wake-up for each record would cost a hundred times the record.
 #[inline(always)]
 fn wakeup_flags(size: u64) -> u64 {

@@ -1,8 +1,8 @@
-//! Which drops become records.
+//! Decides which drops become records.
 //!
-//! Each site (function and reason) may send [`SITE_FACTOR`] times the rate on a CPU each second, and each flow there no
-//! more than the rate, so that a flood of one flow does not hide the others. A flow that has not shown for a second passes
-//! first: a further share of the rate is kept for such flows alone.
+//! Each drop site (function and reason) may send [`SITE_FACTOR`] times the rate on a CPU each second, and each flow
+//! there no more than the rate, so that a flood of one flow does not hide the others. A flow without a record in the
+//! last second passes first: a further share of the rate is kept only for such flows.
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -20,7 +20,7 @@ const SECOND: u64 = 1_000_000_000;
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
-/// Whether a record of this drop may be sent. True also when there is no bound.
+/// Returns whether a record of this drop may be sent, which is also true without a limit.
 ///
 /// # Safety
 /// `state` must be the element of `CPU_STATE`.
@@ -39,7 +39,7 @@ pub(crate) unsafe fn lets_pass(state: *mut CpuState, dropped: &DropFacts) -> boo
         let _ = SITES.insert(site, full, BPF_ANY.into());
         bucket = SITES.get_ptr_mut(site);
     }
-    // Should there be no room, the ring still bounds what is sent.
+    // Without room for a bucket, the ring buffer still limits the records.
     let Some(bucket) = bucket else { return true };
     // SAFETY: the elements are this CPU's own.
     unsafe {
@@ -55,7 +55,7 @@ pub(crate) unsafe fn lets_pass(state: *mut CpuState, dropped: &DropFacts) -> boo
     }
 }
 
-/// Takes a token of the flow and one of the site.
+/// Takes a token of the flow and one of the drop site.
 ///
 /// # Safety
 /// `site` must be this CPU's own.
@@ -91,7 +91,7 @@ unsafe fn flow_passes(site: *mut SiteBucket, key: FlowKey, rate: u64, now: u64) 
     true
 }
 
-/// One of the two has a token.
+/// Takes a token of the reserved share, or else of the common one. One of them must have a token.
 ///
 /// # Safety
 /// `site` must be this CPU's own.
@@ -115,7 +115,7 @@ unsafe fn refill_site(site: *mut SiteBucket, rate: u64, now: u64) {
     unsafe {
         let since = (*site).since_ticks;
         let gained = gain(rate, since, now);
-        // Both shares gain together, so that they need one point in time: the smaller one decides.
+        // Both shares gain together, so that they need only one point in time: the smaller one decides.
         if gained != 0 {
             (*site).since_ticks = now;
             (*site).newcomers = at_most((*site).newcomers + gained, rate);
@@ -124,7 +124,7 @@ unsafe fn refill_site(site: *mut SiteBucket, rate: u64, now: u64) {
     }
 }
 
-/// Tokens that came since `since`, at most one second's. The fraction of a token that is given away is less than a tick's.
+/// Tokens since `since`, at most those of one second. The lost fraction of a token is less than that of a tick.
 #[inline(always)]
 fn gain(rate: u64, since: u64, now: u64) -> u64 {
     let elapsed = elapsed_ns(now, since);
@@ -141,7 +141,7 @@ fn elapsed_ns(now: u64, since: u64) -> u64 {
     now.wrapping_sub(since).wrapping_mul(u64::from(config!(tick_ns)))
 }
 
-/// A hash of addresses, ports and protocol; 0 for what is no IP or cannot be read.
+/// A hash of addresses, ports and protocol; 0 if the packet is not IP or cannot be read.
 ///
 /// # Safety
 /// `state` must be the element of `CPU_STATE`.
@@ -183,7 +183,7 @@ unsafe fn ipv4_flow(header: *const u8) -> u64 {
     }
 }
 
-/// The ports are those behind a header without extensions; with extensions, two flows of the same addresses are one.
+/// The ports are those after a header without extensions; with extensions, two flows of the same addresses are one.
 ///
 /// # Safety
 /// `header` must have [`SCRATCH_LEN`] bytes.
@@ -198,7 +198,7 @@ unsafe fn ipv6_flow(header: *const u8) -> u64 {
     }
 }
 
-/// One round of Fibonacci hashing, with the upper bits brought down.
+/// One round of Fibonacci hashing, with the upper bits moved down.
 #[inline(always)]
 const fn mixed(word: u64) -> u64 {
     let product = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -1,4 +1,4 @@
-//! The optional sections of a record: what is known of a packet beyond its bytes.
+//! The optional sections of a record: facts about a packet beyond its bytes.
 
 use tracer_common::{
     ABSENT, CpuState, DropFacts, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN, SOCKET_OWNER,
@@ -10,7 +10,7 @@ use crate::guard::Held;
 use crate::memory::{Memory, beyond};
 use crate::skb::{Route, Socket, device_name, is_kernel};
 
-/// What stands where nothing is known of a socket.
+/// The values of a socket without known facts.
 pub(crate) const NO_SOCKET: SocketFacts = SocketFacts {
     cookie: 0,
     inode: 0,
@@ -22,7 +22,7 @@ pub(crate) const NO_SOCKET: SocketFacts = SocketFacts {
     padding: 0,
 };
 
-/// Writes all sections that are known, and which ones those are.
+/// Writes all known sections, and the bits of those that are written.
 ///
 /// # Safety
 /// `header` must be a record's, filled in; `skb` the tracepoint's.
@@ -39,7 +39,7 @@ pub(crate) unsafe fn write<M: Memory>(header: *mut RecordHeader, held: Held, skb
     }
 }
 
-/// Says that a section is known. Written at once, so that the verifier need not remember which ones are.
+/// Marks a section as known. The mark is written at once, so that the verifier need not remember it.
 ///
 /// # Safety
 /// `header` must be a record's.
@@ -52,8 +52,8 @@ unsafe fn mark(header: *mut RecordHeader, section: u8) {
     }
 }
 
-/// The VLAN tag that the kernel took out of the bytes (`__vlan_hwaccel_put_tag`, `include/linux/if_vlan.h`). Before 6.2 a
-/// bit says whether there is one; then the protocol does, which is cleared with it.
+/// The VLAN tag that the kernel removed from the bytes (`__vlan_hwaccel_put_tag`, `include/linux/if_vlan.h`). Before
+/// 6.2 a bit says whether there is a tag; later the protocol does, which is cleared with the tag.
 ///
 /// # Safety
 /// `header` must be a record's; `skb` the tracepoint's.
@@ -80,7 +80,7 @@ unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
     }
 }
 
-/// What the packet's device is like.
+/// Facts about the packet's device.
 ///
 /// # Safety
 /// `header` must be a record's.
@@ -89,7 +89,7 @@ unsafe fn device<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
     if dropped.device == 0 {
         return;
     }
-    // SAFETY: the pointer is the device's; an address of six bytes stands in an array of at least eight.
+    // SAFETY: the pointer is the device's; an address of six bytes is in an array of at least eight.
     unsafe {
         let device = M::device_of(skb, dropped);
         (*header).interface = device_name::<M>(device);
@@ -101,7 +101,7 @@ unsafe fn device<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
     }
 }
 
-/// How many packets of the wire a GSO buffer holds (`struct skb_shared_info`, `include/linux/skbuff.h`).
+/// The segmentation of a GSO buffer (`struct skb_shared_info`, `include/linux/skbuff.h`).
 ///
 /// # Safety
 /// As [`write()`].
@@ -113,7 +113,7 @@ unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
     {
         return;
     }
-    // SAFETY: numbers are read.
+    // SAFETY: only numbers are read.
     unsafe {
         let end: u32 = M::field(skb, at!(skb_end));
         let shared = beyond(M::field(skb, at!(skb_head)), end.into());
@@ -129,16 +129,16 @@ unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
     }
 }
 
-/// The socket: the receiver, where the tracepoint tells it, else the one that the packet belongs to.
+/// The socket: the receiver, if the tracepoint reports it, else the socket to which the packet belongs.
 ///
 /// # Safety
 /// As [`write()`].
 #[inline(always)]
 unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &DropFacts, state: *mut CpuState) {
-    // SAFETY: the socket is proved to be one.
+    // SAFETY: the socket is verified.
     unsafe {
-        // Without the argument nothing leads there. Where a mere number does not become a pointer again, no kernel tells
-        // the receiver but one that was patched to.
+        // Without the argument no path leads to the receiver. If a mere number cannot become a pointer again, only a
+        // patched kernel reports the receiver.
         let (pointer, role) =
             if config!(offsets.arg_rx_sk) != ABSENT && M::takes_numbers() && is_kernel(dropped.receiver) {
                 (dropped.receiver as *const u8, SOCKET_RECEIVER)
@@ -160,13 +160,13 @@ unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
     }
 }
 
-/// What stands beyond `struct sock_common`.
+/// The fields beyond `struct sock_common`.
 ///
 /// # Safety
 /// `facts` must be a record's; `socket` a root.
 #[inline(always)]
 unsafe fn full_socket<M: Memory>(facts: *mut SocketFacts, socket: *const u8) {
-    // SAFETY: the caller's; numbers are read.
+    // SAFETY: the caller's; only numbers are read.
     unsafe {
         if config!(offsets.sock_uid) != ABSENT {
             (*facts).uid = M::load(socket, at!(sock_uid));

@@ -16,7 +16,6 @@ use tracer::sink::{DropSink, TraceJson, TraceText, TraceTextOptions};
 fn place() -> Place {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: None };
     Place {
-        kind: Kind::Packet,
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
         location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
@@ -24,7 +23,7 @@ fn place() -> Place {
         ifindex: 1,
         netns: 4_026_531_833,
         netns_cookie: 1,
-        netns_name: None,
+        ..Place::default()
     }
 }
 

@@ -44,7 +44,7 @@ fn report(index: u64) -> Report {
 
 impl Run {
     fn begun(kept: usize) -> Self {
-        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true);
+        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true, None);
         let place = |index| normaliser.place(&report(index).header.key, report(index).names(), |_| None);
         let net_dm_places = (0..PLACES).map(place).collect();
         let union = Union::new(UnionOptions::of_bytes(128, kept));

@@ -1,5 +1,5 @@
-//! The leading bytes of a dropped packet, decoded as far as they go: addresses, ports and what else tells one drop from
-//! another. Nothing is allocated, and nothing that a sender writes can make it panic.
+//! Decodes the leading bytes of a dropped packet as far as they go: addresses, ports and other fields that identify a
+//! packet. The decoder allocates no memory, and no bytes can make it panic.
 
 mod bytes;
 #[cfg(test)]
@@ -16,22 +16,22 @@ use std::net::{IpAddr, Ipv4Addr};
 pub use decode::decode;
 pub use names::TransportName;
 
-/// VLAN tags that are kept, outermost first. More than two are not in use.
+/// The most VLAN tags, outermost first. More than two are not in use.
 pub const MAX_VLANS: usize = 3;
 
-/// What a packet is.
+/// A decoded packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// VLAN tags: that which the kernel took out of the bytes, where it is known, then those that stand there.
+    /// VLAN tags: first the tag that the kernel removed from the bytes, if it is known, then those in the bytes.
     pub vlans: Vlans,
-    /// `EtherType` of the content; 0 when it is not known.
+    /// `EtherType` of the content; 0 if it is unknown.
     pub ether_type: u16,
-    /// What is inside.
+    /// The content of the frame.
     pub content: Content,
 }
 
 impl Decoded {
-    /// With the tag that the kernel took out of the bytes, which was the outermost.
+    /// Adds the tag that the kernel removed from the bytes, which was the outermost.
     #[must_use]
     pub fn with_tag(mut self, id: Option<u16>) -> Self {
         if let Some(id) = id {
@@ -54,15 +54,15 @@ impl Vlans {
         self.ids.get(..self.length).unwrap_or_default()
     }
 
-    /// Puts a tag that the kernel took out of the bytes before those that stand there. The innermost gives way when there
-    /// is no room.
+    /// Puts a tag that the kernel removed from the bytes before those in the bytes. Without room, the innermost tag is
+    /// dropped.
     fn prepend(&mut self, id: u16) {
         self.ids.rotate_right(1);
         self.ids[0] = id;
         self.length = (self.length + 1).min(MAX_VLANS);
     }
 
-    /// False when there is no room.
+    /// Returns false if there is no room.
     fn push(&mut self, id: u16) -> bool {
         let Some(slot) = self.ids.get_mut(self.length) else { return false };
         *slot = id;
@@ -85,27 +85,27 @@ pub enum Content {
         /// MAC address of the receiver.
         destination: [u8; 6],
     },
-    /// Bytes that give no more than their number.
+    /// Bytes that could not be decoded.
     Undecoded {
-        /// What stood in the way.
+        /// The reason.
         why: Undecoded,
-        /// Leading bytes that there are, from the start of what could not be decoded.
+        /// Number of leading bytes from the start of the undecoded part.
         captured: usize,
     },
 }
 
-/// Why bytes were not decoded.
+/// The reason for which bytes were not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undecoded {
-    /// There are none.
+    /// There are no bytes.
     Empty,
-    /// They end within a header.
+    /// The bytes end within a header.
     Short,
-    /// A header contradicts itself, such as an IPv4 packet of version 5.
+    /// A header is inconsistent, for example an IPv4 packet of version 5.
     Malformed,
-    /// They start with a link header that is not Ethernet's.
+    /// The bytes start with a link header that is not Ethernet's.
     UnknownLink,
-    /// No protocol was told for them, or one that is not decoded.
+    /// The protocol is unknown, or has no decoder.
     UnknownProtocol,
 }
 
@@ -116,54 +116,54 @@ pub struct IpPacket {
     pub source: IpAddr,
     /// Address of the receiver.
     pub destination: IpAddr,
-    /// IP protocol number of `transport`, behind extension headers; none where the bytes end within these, and in a
+    /// IP protocol number of `transport`, after extension headers; `None` if the bytes end within these, and in a
     /// fragment that has them in its payload.
     pub protocol: Option<u8>,
-    /// None when the packet is whole, and when the bytes end before this is told.
+    /// The fragment; `None` if the packet is whole, or the bytes end before the field.
     pub fragment: Option<Fragment>,
-    /// What it carries.
+    /// The transport header.
     pub transport: Transport,
-    /// The bytes end within a header: IPv4 options, an extension header, or the transport's own.
+    /// Whether the bytes end within a header: IPv4 options, an extension header, or the transport's own.
     pub cut: bool,
 }
 
-/// The place of a fragment in its packet.
+/// The position of a fragment in its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// The packet's identification: 16 bits in IPv4, 32 in IPv6.
     pub id: u32,
     /// Bytes from the start of the packet's payload.
     pub offset: u16,
-    /// More fragments follow.
+    /// Whether more fragments follow.
     pub more: bool,
 }
 
 impl Fragment {
-    /// False for a header that says: here is the whole packet.
+    /// Returns false if the header describes a whole packet.
     const fn is_part(self) -> bool {
         self.offset > 0 || self.more
     }
 
-    /// It starts in the middle of the payload, so no header is at its beginning.
+    /// Returns whether the fragment starts in the middle of the payload, so that it does not begin with a header.
     const fn is_later(self) -> bool {
         self.offset > 0
     }
 }
 
-/// The head of what an IP packet carries.
+/// The transport header of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// UDP.
     Udp(Ports),
-    /// TCP; the header is none when only the ports were captured.
+    /// TCP; the header is `None` if only the ports were captured.
     Tcp(Ports, Option<Tcp>),
     /// `ICMPv4`.
     Icmp(Icmp),
     /// `ICMPv6`.
     Icmpv6(Icmp),
-    /// A protocol that is told by number only, or a fragment other than the first.
+    /// A protocol without a decoder, or a fragment other than the first.
     Opaque,
-    /// The bytes end before it, or so early within it that nothing of it is known.
+    /// The bytes end before the transport header, or before its first fields.
     Short,
 }
 
@@ -181,7 +181,7 @@ pub struct Ports {
 pub struct Tcp {
     /// Sequence number.
     pub sequence: u32,
-    /// Acknowledgment number; it means something when ACK is set.
+    /// Acknowledgment number; valid if ACK is set.
     pub acknowledgment: u32,
     /// Bits of the header's byte 13: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN from the highest.
     pub flags: TcpFlags,
@@ -194,7 +194,7 @@ pub struct Tcp {
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
-    /// The acknowledgment number means something.
+    /// Returns whether the acknowledgment number is valid.
     pub const fn has_ack(self) -> bool {
         self.0 & 0x10 != 0
     }
@@ -211,7 +211,7 @@ impl fmt::Display for TcpFlags {
     }
 }
 
-/// The head of an ICMP message.
+/// The header of an ICMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Icmp {
     /// Type.
@@ -231,7 +231,7 @@ pub struct Arp {
     pub sender_mac: [u8; 6],
     /// Address of the sender.
     pub sender: Ipv4Addr,
-    /// Address that is asked for, or answered to.
+    /// The requested or announced address.
     pub target: Ipv4Addr,
 }
 
@@ -255,7 +255,7 @@ impl fmt::Display for Endpoint {
 }
 
 impl IpPacket {
-    /// Port numbers, where the protocol has them and they were captured.
+    /// Port numbers, if the protocol has them and they were captured.
     pub const fn ports(&self) -> Option<Ports> {
         match self.transport {
             Transport::Udp(ports) | Transport::Tcp(ports, _) => Some(ports),
@@ -293,7 +293,7 @@ impl Decoded {
         }
     }
 
-    /// What the packet carries above IP, or `arp`; none where the bytes do not tell.
+    /// The protocol above IP, or `arp`; `None` if the bytes do not contain it.
     pub const fn transport(&self) -> Option<TransportName> {
         match &self.content {
             Content::Ip(IpPacket { protocol: Some(protocol), .. }) => Some(TransportName::Ip(*protocol)),

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_skipped_step_is_none_that_passed() {
-        assert_eq!(summary(7, &["advisories"]), "6 of 7 steps before the tests passed, skipped: advisories");
-        assert_eq!(summary(2, &[]), "2 of 7 steps before the tests passed");
+        assert_eq!(summary(8, &["advisories"]), "7 of 8 steps before the tests passed, skipped: advisories");
+        assert_eq!(summary(2, &[]), "2 of 8 steps before the tests passed");
     }
 }

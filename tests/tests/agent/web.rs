@@ -85,7 +85,7 @@ fn certificates_are_renewed_while_it_runs() -> Result<()> {
     let new = certify(&folder)?;
     ensure!(get(&agent, &old, "")?.status == 200, "it took the new one unasked");
     agent.droptrace.signal(Signal::HUP)?;
-    agent.droptrace.await_said("read anew")?;
+    agent.droptrace.await_said("reloaded the files")?;
     ensure!(get(&agent, &new, "")?.status == 200 && get(&agent, &old, "").is_err(), "it keeps the old one");
     agent.finish()?;
     Ok(())
@@ -99,19 +99,19 @@ fn files_are_read_anew() -> Result<()> {
     folder.write("web.yml", format!("basic_auth_users:\n  alice: {HASH}\n"))?;
     folder.write("agent.toml", "max-series = 7\nweb-config = \"web.yml\"\n")?;
     agent.droptrace.signal(Signal::HUP)?;
-    agent.droptrace.await_said("settled until droptrace is started anew: max-series")?;
-    agent.droptrace.await_said("read anew")?;
+    agent.droptrace.await_said("takes effect only after a restart of droptrace: max-series")?;
+    agent.droptrace.await_said("reloaded the files")?;
     ensure!(agent.get("/metrics")?.status == 401, "it asks for no password");
     for (name, text, said) in [
-        ("web.yml", "basic_auth_users: {alice: secret}\n", "no bcrypt hash"),
+        ("web.yml", "basic_auth_users: {alice: secret}\n", "not a bcrypt hash"),
         ("web.yml", "nonsense: {}\n", "nonsense"),
-        ("agent.toml", "max-serie = 7\n", "near it: `max-series`"),
+        ("agent.toml", "max-serie = 7\n", "similar: `max-series`"),
         ("agent.toml", "web-config = \"absent.yml\"\n", "absent.yml"),
         ("agent.toml", "listen = \n", "agent.toml"),
     ] {
         folder.write(name, text)?;
         agent.droptrace.signal(Signal::HUP)?;
-        let line = agent.droptrace.await_said("goes on as before")?;
+        let line = agent.droptrace.await_said("keeping the previous configuration")?;
         if !line.contains(said) {
             agent.droptrace.await_said(said)?;
         }

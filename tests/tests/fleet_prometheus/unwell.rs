@@ -14,7 +14,7 @@ pub(crate) fn missing_engine_features_are_reported() -> Result<()> {
     ensure!(reported.contains("cannot reach") && reported.contains("Connection refused"), "{reported}");
 
     let reported = diagnose(&served("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<html></html>\n")?, &[])?;
-    ensure!(reported.contains("no answer of Prometheus' API"), "{reported}");
+    ensure!(reported.contains("not an answer of the Prometheus API"), "{reported}");
 
     let reported = diagnose(&served("HTTP/1.1 503 Gone\r\nContent-Length: 12\r\n\r\nno store yet")?, &[])?;
     ensure!(reported.contains("HTTP status 503 (no store yet)"), "{reported}");

@@ -1,7 +1,7 @@
-//! `devlink:devlink_trap_report`: packets that a device dropped and its driver reports by devlink traps
+//! `devlink:devlink_trap_report`: packets that a device dropped and its driver reports through devlink traps
 //! (`net/devlink/trap.c`).
 //!
-//! They never pass `kfree_skb`: drivers free the copy that they report by `consume_skb`.
+//! These packets never pass `kfree_skb`: drivers free the reported copy with `consume_skb`.
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
@@ -48,7 +48,8 @@ unsafe fn report(skb: *const u8, metadata: *const u8) {
     });
 }
 
-/// Keeps the names of a trap by the address of its name. A driver that is loaded again may have others there.
+/// Stores the names of a trap by the address of its name. A driver that is loaded again may have other names at that
+/// address.
 ///
 /// # Safety
 /// As [`report`].

@@ -28,7 +28,7 @@ pub fn kfree_skb_raw(ctx: RawTracePointContext) -> i32 {
 /// Counts one drop. A function of its own, for the sake of loads that fault: before Linux 6.1.37 and the like (commit
 /// 0108a4e9f358) the kernel does not find what makes up for them in the first function of a program that has others.
 ///
-/// The arguments are read where they are needed: kept in registers across look-ups they would be moved to the stack.
+/// The arguments are read at their first use: kept in registers across look-ups they would be moved to the stack.
 #[inline(never)]
 fn count_drop<M: Memory>(arguments: *const u8) {
     guard::exclusively(Holder::KfreeSkb, |held| {

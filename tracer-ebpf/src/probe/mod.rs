@@ -16,7 +16,7 @@ use crate::guard::Held;
 use crate::memory::Memory;
 use crate::{account, record};
 
-/// Counts the drop at hand and, when asked for, sends a record of it. `skb` is the packet, or NULL where there is none.
+/// Counts the current drop and, if records are wanted, sends a record of it. `skb` is the packet, or NULL without one.
 #[inline(always)]
 pub(crate) fn take<M: Memory>(held: Held, skb: *const u8) {
     if count::<M>(held, skb) != Verdict::Filtered && config!(events) != 0 {
@@ -24,7 +24,7 @@ pub(crate) fn take<M: Memory>(held: Held, skb: *const u8) {
     }
 }
 
-/// Counts the drop at hand, if the filters want it.
+/// Counts the current drop, if the filters select it.
 #[inline(always)]
 fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
     // SAFETY: the elements are this CPU's own.
@@ -48,13 +48,13 @@ fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
     }
 }
 
-/// Into the program's own log.
+/// Writes to the program's own log.
 #[inline(never)]
 fn log_overflow() {
     debug!(NoContext, "no room for a new key: such drops are counted by reason only");
 }
 
-/// The log does not look at a program's context.
+/// The log does not use a program's context.
 struct NoContext;
 
 impl EbpfContext for NoContext {

@@ -1,10 +1,11 @@
-//! `qdisc:qdisc_drop`: the exact reasons of queueing disciplines, which newer kernels report by a tracepoint of its own.
+//! `qdisc:qdisc_drop`: the exact reasons of queueing disciplines, which newer kernels report through a separate
+//! tracepoint.
 //!
 //! `__tcf_kfree_skb_list` (`net/sched/sch_generic.c`) fires `qdisc_drop` with the exact reason, and in the next
-//! statement frees the packet for `SKB_DROP_REASON_QDISC_DROP`. So the reason is noted on this CPU until `kfree_skb`
-//! comes for the same packet, which alone counts the drop. A note that no drop takes up (`kfree_skb` was missed, or the
-//! packet has other holders and is no drop) is replaced by the next one, and counted: no drop is counted twice or not at
-//! all by that, at worst it has the general reason.
+//! statement frees the packet with `SKB_DROP_REASON_QDISC_DROP`. The reason is therefore noted on this CPU until
+//! `kfree_skb` runs for the same packet, and only `kfree_skb` counts the drop. A note without a matching drop
+//! (`kfree_skb` was missed, or the packet has other holders and was not dropped) is replaced by the next note, and
+//! counted: no drop is counted twice or missed because of it, at worst the drop has the general reason.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -14,7 +15,7 @@ use crate::config::config;
 use crate::guard::is_held;
 use crate::maps::CPU_STATE;
 
-/// Attached where the kernel has the tracepoint. Its arguments are numbers here, whatever they are.
+/// Attached if the kernel has the tracepoint. Its arguments are plain numbers here, whatever their types are.
 #[raw_tracepoint(tracepoint = "qdisc_drop")]
 pub fn qdisc_drop(ctx: RawTracePointContext) -> i32 {
     let Some(state) = CPU_STATE.get_ptr_mut(0) else { return 0 };
@@ -22,7 +23,7 @@ pub fn qdisc_drop(ctx: RawTracePointContext) -> i32 {
     unsafe {
         let note = &raw mut (*state).qdisc;
         if is_held(state) {
-            // The program that was interrupted may be taking up a note.
+            // The interrupted program may be using a note.
             (*note).unmatched += 1;
             return 0;
         }
@@ -35,8 +36,8 @@ pub fn qdisc_drop(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// The reason that was noted for this packet, if there is one, instead of the general one. Nothing where the kernel has
-/// no such tracepoint: the verifier then knows that the comparison is never made.
+/// Returns the reason that was noted for this packet, if there is one, instead of the general one. On a kernel without
+/// the tracepoint, the verifier knows that the comparison is never made.
 ///
 /// # Safety
 /// `state` must be the element of `CPU_STATE`.

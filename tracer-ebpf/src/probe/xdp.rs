@@ -1,9 +1,9 @@
-//! `xdp:xdp_exception` and `xdp:xdp_redirect_err` (`include/trace/events/xdp.h`): frames that XDP drops by a fault, before
-//! there is an `sk_buff` that `kfree_skb` could show.
+//! `xdp:xdp_exception` and `xdp:xdp_redirect_err` (`include/trace/events/xdp.h`): frames that XDP drops because of an
+//! error, before there is an `sk_buff` that `kfree_skb` could show.
 //!
-//! XDP also runs on `sk_buff`s: then the same tracepoints come first, and `kfree_skb` right after them. That drop is
-//! counted there alone, where more is known of it: here it is noted until the next drop on this CPU. `docs/fields.md` has
-//! the rules, with the functions of the kernel that they come from.
+//! XDP also runs on `sk_buff`s: then the same tracepoints fire first, and `kfree_skb` right after them. That drop is
+//! counted only in `kfree_skb`, where more facts are known: here it is noted until the next drop on this CPU.
+//! `docs/fields.md` has the rules, with the functions of the kernel that they come from.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -26,7 +26,7 @@ const BPF_XDP_ENTITY: usize = 2;
 /// Index of the driver's own program in `net_device.xdp_state` (`XDP_MODE_DRV`).
 const XDP_MODE_DRV: usize = 1;
 
-/// A program aborted, gave a verdict that does not exist, or its frame could not be sent back.
+/// A program aborted, returned an invalid verdict, or its frame could not be sent back.
 #[raw_tracepoint(tracepoint = "xdp_exception")]
 pub fn xdp_exception(ctx: RawTracePointContext) -> i32 {
     let (device, program, action): (*const u8, *const u8, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
@@ -60,18 +60,18 @@ pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 enum Tells {
-    /// It does not: there is no `sk_buff`.
+    /// It does not, because there is no `sk_buff`.
     Never = 1,
     /// It does.
     Surely,
-    /// It does if its next packet is one of the same device.
+    /// It does if its next packet belongs to the same device.
     OfDevice,
-    /// It does if its next packet is one of a device with a generic XDP program.
+    /// It does if its next packet belongs to a device with a generic XDP program.
     OfGeneric,
 }
 
 impl Tells {
-    /// Of an exception.
+    /// Returns whether `kfree_skb` reports the packet of an exception.
     ///
     /// # Safety
     /// The arguments must be the tracepoint's.
@@ -89,17 +89,17 @@ impl Tells {
             }
             let runs_on_skbs = match kind(device) {
                 Kind::Tun => true,
-                // It frees the `sk_buff` by `consume_skb` before it sends the frame back.
+                // The driver frees the `sk_buff` with `consume_skb` before it sends the frame back.
                 Kind::Veth => action != XDP_TX,
                 Kind::Other => false,
             };
-            // The target of a generic redirect, whose queue is stopped.
+            // The target of a generic redirect has a stopped queue.
             let is_target = action == XDP_TX && !has_own_program(device);
             if runs_on_skbs || is_target { Self::OfDevice } else { Self::Never }
         }
     }
 
-    /// Of a redirect.
+    /// Returns whether `kfree_skb` reports the packet of a redirect.
     ///
     /// # Safety
     /// As [`Tells::exception`].
@@ -110,13 +110,13 @@ impl Tells {
             if has_generic_program::<Probe>(device) {
                 return Self::Surely;
             }
-            // As above, veth has freed its `sk_buff` before.
+            // As above, veth has already freed its `sk_buff`.
             if kind(device) == Kind::Tun { Self::OfDevice } else { Self::Never }
         }
     }
 }
 
-/// Counts or notes one drop, unless `kfree_skb` is sure to count it, or `is_told` says that it was reported before.
+/// Counts or notes one drop, unless `kfree_skb` is sure to count it, or `is_told` says that it was already reported.
 #[inline(always)]
 fn report(holder: Holder, device: *const u8, reason: u32, tells: Tells, is_told: impl FnOnce(*mut CpuState) -> bool) {
     if tells == Tells::Surely {
@@ -139,11 +139,11 @@ fn report(holder: Holder, device: *const u8, reason: u32, tells: Tells, is_told:
     });
 }
 
-/// Notes the drop at hand, which `kfree_skb` may report next on this CPU. Nothing is counted yet, for what readings show is
-/// never taken back; and there is no record of it, for that could not be.
+/// Notes the current drop, which `kfree_skb` may report next on this CPU. It is not counted yet, because a count that a
+/// reading showed is never taken back; and no record is sent, because a record cannot be taken back either.
 ///
 /// # Safety
-/// The state is this CPU's own, and `device` that of the drop at hand.
+/// The state is this CPU's own, and `device` is that of the current drop.
 #[inline(always)]
 unsafe fn note(held: Held, device: *const u8, tells: Tells) {
     let dropped = held.dropped();
@@ -160,8 +160,8 @@ unsafe fn note(held: Held, device: *const u8, tells: Tells) {
     }
 }
 
-/// Counts the frame that is noted, if there is one: the drop at hand is none of `kfree_skb`, which alone could be of the same
-/// packet.
+/// Counts the noted frame, if there is one: the current drop is not one of `kfree_skb`, which alone could report the
+/// same packet.
 ///
 /// # Safety
 /// The state is this CPU's own.
@@ -177,11 +177,11 @@ pub(super) unsafe fn settle(held: Held) {
     }
 }
 
-/// Forgets the frame that is noted, if there is one and the drop at hand, the next one on this CPU, is that packet; else
+/// Discards the noted frame, if there is one and the current drop, the next one on this CPU, is that packet; else
 /// counts it.
 ///
 /// # Safety
-/// All elements are this CPU's own; `skb` is the packet of the drop at hand.
+/// All elements are this CPU's own; `skb` is the packet of the current drop.
 #[inline(always)]
 pub(super) unsafe fn settle_with<M: Memory>(held: Held, skb: *const u8) {
     // SAFETY: the caller's.
@@ -197,7 +197,7 @@ pub(super) unsafe fn settle_with<M: Memory>(held: Held, skb: *const u8) {
 #[inline(never)]
 unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
     let dropped = held.dropped();
-    // SAFETY: the caller's; the device was believed.
+    // SAFETY: the caller's; the device was verified.
     unsafe {
         let note = &raw mut (*held.state).xdp;
         let device = (*note).device;
@@ -214,7 +214,7 @@ unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
     }
 }
 
-/// Whether this frame's failed redirect was reported just before: some drivers report it as an exception too
+/// Returns whether this frame's failed redirect was reported just before: some drivers report it as an exception, too
 /// (`ixgbe_run_xdp`, `netvsc_run_xdp`).
 ///
 /// # Safety
@@ -230,14 +230,14 @@ unsafe fn is_redirect_told(state: *mut CpuState, device: *const u8) -> bool {
     }
 }
 
-/// Whether so little time has passed since `ticks` that the kernel may still be at the same packet.
+/// Returns whether so little time has passed since `ticks` that the kernel may still handle the same packet.
 #[inline(always)]
 fn is_recent(ticks: u64) -> bool {
     account::ticks().wrapping_sub(ticks) * u64::from(config!(tick_ns)) <= MOST_NOTED_NS
 }
 
-/// Whether a generic XDP program is attached, which runs on `sk_buff`s: a device cannot have one of its driver's at the
-/// same time (`dev_xdp_attach`, `net/core/dev.c`).
+/// Returns whether a generic XDP program is attached, which runs on `sk_buff`s: a device cannot have a driver's program
+/// at the same time (`dev_xdp_attach`, `net/core/dev.c`).
 ///
 /// # Safety
 /// `device` must be a `struct net_device`.
@@ -247,7 +247,7 @@ unsafe fn has_generic_program<M: Memory>(device: *const u8) -> bool {
     unsafe { M::load::<usize>(device, at!(dev_xdp_prog)) != 0 }
 }
 
-/// Whether the driver runs a program of the device's own.
+/// Returns whether the driver runs a program of the device's own.
 ///
 /// # Safety
 /// `device` must be a `struct net_device`.

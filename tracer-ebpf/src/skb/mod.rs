@@ -1,7 +1,7 @@
-//! What a dropped `struct sk_buff` says (`include/linux/skbuff.h`).
+//! The fields of a dropped `struct sk_buff` (`include/linux/skbuff.h`).
 //!
-//! Fields that share their storage with others are believed only where something else bears them out; `docs/fields.md`
-//! has the rule for each.
+//! Fields that share their storage with others are used only if another fact confirms them; `docs/fields.md` has the
+//! rule for each.
 
 mod cgroup;
 mod measure;
@@ -24,13 +24,14 @@ pub(crate) use owner::{Route, Socket};
 /// Address families of sockets whose messages never leave this host (`include/linux/socket.h`).
 const AF_UNIX: u16 = 1;
 const AF_NETLINK: u16 = 16;
-/// That of packet sockets, as sniffers have.
+/// The address family of packet sockets, as sniffers have.
 const AF_PACKET: u16 = 17;
 
-/// Reads what accounting needs into this CPU's memory. `location` and `reason` are the tracepoint's.
+/// Reads the fields that counting needs into this CPU's memory. `location` and `reason` are the tracepoint's.
 ///
-/// It is read a part at a time, with a barrier after each: the compiler then reads again from memory what it has written
-/// there, of which the verifier knows nothing. To that all ways to a barrier are one, and it checks once what follows.
+/// The fields are read a part at a time, with a barrier after each part: the compiler then reads again from memory what
+/// it has written there, of which the verifier knows nothing. For the verifier, all paths to a barrier are therefore
+/// equal, and it checks the code after it once.
 ///
 /// # Safety
 /// `skb` must be the tracepoint's first argument, `rx_sk` its fourth or NULL.
@@ -61,9 +62,9 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
     }
 }
 
-/// What a device reports by a devlink trap: no layer has pulled anything, the bytes start with the MAC header, and
-/// `device`, unless it is NULL, is the one that the packet came in by. So devlink counts it
-/// (`devlink_trap_stats_update`). `name` is the address of the trap's name.
+/// Stores a packet that a device reports through a devlink trap: no layer has pulled anything, the bytes start with the
+/// MAC header, and `device`, unless it is NULL, is the device that received the packet. devlink counts it in the same
+/// way (`devlink_trap_stats_update`). `name` is the address of the trap's name.
 ///
 /// # Safety
 /// `skb` as in [`read`]; `device` must be a `struct net_device` or NULL.
@@ -88,7 +89,7 @@ pub(crate) unsafe fn read_trapped(held: Held, skb: *const u8, name: u64, device:
     }
 }
 
-/// A frame that was dropped on `device` before there was an `sk_buff`: its bytes are not known.
+/// Stores a frame that was dropped on `device` before there was an `sk_buff`: its bytes are unknown.
 ///
 /// # Safety
 /// `device` must be a `struct net_device`.
@@ -112,7 +113,7 @@ pub(crate) unsafe fn read_frame(held: Held, device: *const u8, reason: u32) {
     }
 }
 
-/// Keeps what was dropped, as one word.
+/// Stores the kind of the drop, as one word.
 ///
 /// # Safety
 /// `to` must be this CPU's own.
@@ -124,8 +125,9 @@ unsafe fn keep_kind(to: *mut DropFacts, protocol: u16, kind: u8, socket: u8) {
     barrier();
 }
 
-/// What was freed: a packet of a network, or something else that passes the same tracepoint. What is in the queue of a packet
-/// socket has no device any more, but the index of the interface that it came in by; what such a socket sends has none.
+/// The kind of the freed buffer: a packet of a network, or another buffer that passes the same tracepoint. A buffer in
+/// the queue of a packet socket has no device any more, but has the index of the interface that received it; a buffer
+/// that such a socket sends has none.
 #[inline(always)]
 const fn kind(length: u32, protocol: u16, family: u16, is_copy: bool, ifindex: u32) -> u8 {
     if length == 0 && protocol == 0 {
@@ -140,7 +142,7 @@ const fn kind(length: u32, protocol: u16, family: u16, is_copy: bool, ifindex: u
     }
 }
 
-/// Whether an address can be one of the kernel's.
+/// Returns whether an address can be one of the kernel's.
 #[inline(always)]
 pub(crate) fn is_kernel(address: u64) -> bool {
     address >= kernel_space()

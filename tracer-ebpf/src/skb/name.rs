@@ -1,4 +1,4 @@
-//! The name of the interface that a packet was dropped on.
+//! The name of the interface on which a packet was dropped.
 
 use tracer_common::{ABSENT, DropFacts, IFNAMSIZ, InterfaceName};
 
@@ -8,17 +8,17 @@ use crate::memory::Memory;
 
 /// Buckets of a namespace's hash of interfaces (`NETDEV_HASHBITS`, `include/net/net_namespace.h`).
 const NETDEV_HASHENTRIES: u32 = 1 << 8;
-/// Interfaces of one bucket that are looked at: enough for four thousand interfaces.
+/// The most interfaces of one bucket that are visited: enough for four thousand interfaces.
 const MAX_CHAIN: u32 = 16;
 
-/// The name of the packet's device; for a packet that has lost its device (TCP takes it away) the name of the interface
-/// that it came in by; zeros where neither is known. For rare use: it walks the kernel's list.
+/// The name of the packet's device. A packet that has lost its device (TCP removes it) has the name of the interface
+/// that received it; zeros if neither is known. This function is for rare use, because it walks the kernel's list.
 ///
 /// # Safety
-/// `skb` must be the packet of `dropped`, or NULL where there is none.
+/// `skb` must be the packet of `dropped`, or NULL without one.
 #[inline(always)]
 pub(crate) unsafe fn interface_name<M: Memory>(skb: *const u8, dropped: &DropFacts) -> InterfaceName {
-    // SAFETY: `dropped` holds what was proved to be a device and a namespace.
+    // SAFETY: `dropped` has a verified device and a verified namespace.
     unsafe {
         if dropped.device != 0 {
             return device_name::<M>(M::device_of(skb, dropped));
@@ -36,7 +36,7 @@ pub(crate) unsafe fn interface_name<M: Memory>(skb: *const u8, dropped: &DropFac
 /// `device` must be a root.
 #[inline(always)]
 pub(crate) unsafe fn device_name<M: Memory>(device: *const u8) -> InterfaceName {
-    // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes; two words are as good as sixteen bytes.
+    // SAFETY: `net_device.name` is an array of `IFNAMSIZ` bytes, which are read as two words.
     joined(unsafe { [M::load(device, at!(dev_name)), M::load(device, at!(dev_name, 1))] })
 }
 
@@ -47,7 +47,7 @@ fn joined(words: [u64; 2]) -> InterfaceName {
     name
 }
 
-/// The name of an interface, by its index within a namespace; zeros when it is gone.
+/// The name of an interface, by its index within a namespace; zeros if it no longer exists.
 ///
 /// # Safety
 /// `net` must be a `struct net`.
@@ -61,8 +61,8 @@ unsafe fn name_by_index<M: Memory>(net: u64, ifindex: u32) -> InterfaceName {
     joined(unsafe { [M::chase(device, at!(dev_name)), M::chase(device, at!(dev_name, 1))] })
 }
 
-/// The device of an index within a namespace; 0 when it is gone (`__dev_get_by_index`, `net/core/dev.c`). A
-/// function of its own, so that the verifier walks it only as often as it is called.
+/// The device with this index within a namespace; 0 if it no longer exists (`__dev_get_by_index`, `net/core/dev.c`).
+/// This is a separate function, so that the verifier walks it only as often as it is called.
 #[inline(never)]
 fn device_by_index<M: Memory>(net: u64, ifindex: u32) -> u64 {
     let link = config!(offsets.dev_index_hlist);
@@ -70,7 +70,7 @@ fn device_by_index<M: Memory>(net: u64, ifindex: u32) -> u64 {
         return 0;
     }
     let bucket = u64::from(ifindex & (NETDEV_HASHENTRIES - 1)) * size_of::<u64>() as u64;
-    // SAFETY: what cannot be read is 0, which ends the walk.
+    // SAFETY: a value that cannot be read is 0, which ends the walk.
     unsafe {
         let heads: u64 = M::chase(net, at!(net_dev_index_head));
         let mut entry: u64 = M::chase(heads.wrapping_add(bucket), Bytes::<0>);

@@ -1,9 +1,9 @@
-//! Whose packet it was: network namespace, device, interface.
+//! The owner of a packet: network namespace, device, interface.
 //!
-//! `skb->dev` shares its storage with `dev_scratch` (UDP's receive queue) and with a link of the tree that TCP keeps its
-//! out-of-order segments in and IP its fragments; `skb->sk` with `ip_defrag_offset`; `_skb_refdst` with a list's links. So
-//! nothing that is read there is believed until it leads to a network namespace, which is recognised by a pointer that all
-//! network namespaces have and nothing else has at that offset: `net->ns.ops`.
+//! `skb->dev` shares its storage with `dev_scratch` (UDP's receive queue) and with a link of the tree in which TCP
+//! keeps its out-of-order segments and IP its fragments; `skb->sk` with `ip_defrag_offset`; `_skb_refdst` with a list's
+//! links. A value that is read there is therefore not used until it leads to a network namespace, which is recognised
+//! by a pointer that all network namespaces have and no other object has at that offset: `net->ns.ops`.
 
 use tracer_common::{ABSENT, CpuState, ProvedNet};
 
@@ -14,8 +14,8 @@ use crate::memory::{Memory, same};
 
 /// Flags in the lowest bits of `_skb_refdst` (`SKB_DST_NOREF`, `include/linux/skbuff.h`).
 const SKB_DST_FLAGS: u64 = 7;
-/// The least inode number that a namespace has: the initial namespaces have fixed numbers just below
-/// `PROC_DYNAMIC_FIRST` (0xf0000000) on newer kernels (`include/linux/proc_ns.h`, `fs/proc/generic.c`).
+/// The least inode number of a namespace: the initial namespaces have fixed numbers just below `PROC_DYNAMIC_FIRST`
+/// (0xf0000000) on newer kernels (`include/linux/proc_ns.h`, `fs/proc/generic.c`).
 const LEAST_INUM: u32 = 0xefff_ff00;
 /// States of mini sockets (`include/net/tcp_states.h`): `struct inet_timewait_sock` and `struct request_sock`, of which
 /// only `struct sock_common` is there.
@@ -27,7 +27,7 @@ const MOST_IFINDEX: u32 = i32::MAX as u32;
 /// A network namespace.
 #[derive(Clone, Copy)]
 pub(crate) struct Net {
-    /// `struct net`, or NULL when it is unknown.
+    /// `struct net`, or NULL if it is unknown.
     pub(crate) pointer: *const u8,
     /// As [`tracer_common::DropKey::netns`].
     pub(crate) id: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) const UNKNOWN: Self = Self { pointer: core::ptr::null(), id: 0, inum: 0 };
 
-    /// The namespace at `pointer`, if one is there.
+    /// The namespace at `pointer`, if there is one.
     ///
     /// # Safety
     /// `pointer` must come from [`Memory::root`] or [`Memory::load`]; `state` must be this CPU's own.
@@ -64,7 +64,7 @@ impl Net {
         }
     }
 
-    /// As [`Net::at`], of an address that is a mere number to the verifier.
+    /// Does the same as [`Net::at`], for an address that is a mere number to the verifier.
     ///
     /// # Safety
     /// `net` is any number.
@@ -73,7 +73,7 @@ impl Net {
         if !is_kernel(net) {
             return Self::UNKNOWN;
         }
-        // SAFETY: numbers are read.
+        // SAFETY: only numbers are read.
         unsafe {
             let cookie: u64 = M::chase(net, at!(net_cookie));
             let inum: u32 = M::chase(net, at!(net_inum));
@@ -82,7 +82,7 @@ impl Net {
         }
     }
 
-    /// What was read at `pointer`, if it can be a namespace's.
+    /// The values at `pointer`, if they can be those of a namespace.
     #[inline(always)]
     fn proved(pointer: *const u8, inum: u32, cookie: u64, ops: u64, known_ops: u64) -> Self {
         let id = if config!(offsets.net_cookie) == ABSENT { u64::from(inum) } else { cookie };
@@ -94,9 +94,9 @@ impl Net {
 /// A network device.
 #[derive(Clone, Copy)]
 pub(crate) struct Device {
-    /// `struct net_device`, or NULL when it is unknown.
+    /// `struct net_device`, or NULL if it is unknown.
     pub(crate) pointer: *const u8,
-    /// 0 when it is unknown.
+    /// 0 if it is unknown.
     pub(crate) ifindex: u32,
     /// Its namespace.
     pub(crate) net: Net,
@@ -105,7 +105,7 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) const UNKNOWN: Self = Self { pointer: core::ptr::null(), ifindex: 0, net: Net::UNKNOWN };
 
-    /// The device at `pointer`, if one is there: it must lead to a network namespace.
+    /// The device at `pointer`, if there is one: it must lead to a network namespace.
     ///
     /// # Safety
     /// `pointer` is any number.
@@ -115,7 +115,7 @@ impl Device {
         unsafe { Self::in_net::<M>(pointer, Net::UNKNOWN, state) }
     }
 
-    /// As [`Device::at`]; `known` is a namespace that is proved already, and likely to be the device's.
+    /// Does the same as [`Device::at`]; `known` is a verified namespace, which is probably the device's.
     ///
     /// # Safety
     /// As [`Device::at`].
@@ -138,30 +138,31 @@ impl Device {
     }
 }
 
-/// All that is known of whose packet it was.
+/// The known facts about the owner of a packet.
 pub(super) struct Owner {
     pub(super) net: Net,
     pub(super) device: Device,
-    /// 0 when there is no interface or it is unknown.
+    /// 0 if there is no interface or it is unknown.
     pub(super) ifindex: u32,
-    /// Address family of the socket of a packet without a device; 0 when there is none.
+    /// Address family of the socket of a packet without a device; 0 without a socket.
     pub(super) family: u16,
 }
 
 impl Owner {
-    /// What a device alone tells.
+    /// The facts that follow from a device alone.
     #[inline(always)]
     pub(super) const fn of_device(device: Device) -> Self {
         Self { net: device.net, device, ifindex: device.ifindex, family: 0 }
     }
 
-    /// Reads it in the order of trust: the receiving socket, the device, the socket that owns the packet, the route.
+    /// Reads the facts in the order of trust: the receiving socket, the device, the socket that owns the packet, the
+    /// route.
     ///
     /// # Safety
     /// As [`super::read`].
     #[inline(always)]
     pub(super) unsafe fn read<M: Memory>(skb: *const u8, rx_sk: *const u8, state: *mut CpuState) -> Self {
-        // SAFETY: what is read out of the packet is proved before it is believed.
+        // SAFETY: values from the packet are verified before they are used.
         unsafe {
             let receiver = Socket::at::<M>(rx_sk, state);
             let mut net = receiver.net;
@@ -189,15 +190,15 @@ impl Owner {
     }
 }
 
-/// Keeps whose packet it was, if it is the usual case: of a device in the namespace of the last drop, and so is the
-/// receiving socket, if there is one. All that is rarer is in [`keep_any`], a function of its own: what that needs of the
-/// stack and of registers is then none of the common way's.
+/// Stores the owner of the packet in the usual case: the device is in the namespace of the last drop, and so is the
+/// receiving socket, if there is one. All rarer cases are in [`keep_any`], a separate function, so that the common path
+/// does not pay for its stack and registers.
 ///
 /// # Safety
 /// As [`super::read`].
 #[inline(always)]
 pub(super) unsafe fn keep_usual<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk: *const u8) -> bool {
-    // SAFETY: what is read out of the packet is proved before it is believed.
+    // SAFETY: values from the packet are verified before they are used.
     unsafe {
         let mut receiver = 0;
         if is_kernel(rx_sk as u64) {
@@ -224,7 +225,7 @@ pub(super) unsafe fn keep_usual<M: Memory>(state: *mut CpuState, skb: *const u8,
     }
 }
 
-/// Keeps whose packet it was.
+/// Stores the owner of the packet.
 ///
 /// # Safety
 /// As [`super::read`].
@@ -234,14 +235,14 @@ pub(super) unsafe fn keep_any<M: Memory>(state: *mut CpuState, skb: *const u8, r
     unsafe { keep(state, &Owner::read::<M>(skb, rx_sk, state)) };
 }
 
-/// Keeps `owner`, and the reason. What is read as one word is written as one: a processor that has to put a word together
-/// from what was just stored waits until it is in the cache.
+/// Stores `owner`, and the reason. Fields that are read as one word are written as one: a processor that has to combine
+/// a word from recent stores waits until they are in the cache.
 ///
 /// # Safety
 /// `state` must be this CPU's own.
 #[inline(always)]
 pub(super) unsafe fn keep(state: *mut CpuState, owner: &Owner) {
-    // SAFETY: the caller's; both fields stand in one word of the key.
+    // SAFETY: the caller's; both fields are in one word of the key.
     unsafe {
         let to = &raw mut (*state).dropped;
         (*to).key.netns = owner.net.id;
@@ -255,7 +256,7 @@ pub(super) unsafe fn keep(state: *mut CpuState, owner: &Owner) {
     barrier();
 }
 
-/// A socket that is proved to be one by the namespace that it leads to.
+/// A socket that was verified through the namespace that it leads to.
 pub(crate) struct Socket {
     /// A root, for [`Memory::load`].
     pub(crate) pointer: *const u8,
@@ -263,8 +264,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// The socket at `pointer`, if one is there. Sockets of any kind, mini sockets too, start with `struct sock_common`,
-    /// which has the namespace.
+    /// The socket at `pointer`, if there is one. Sockets of any kind, mini sockets too, start with `struct
+    /// sock_common`, which contains the namespace.
     ///
     /// # Safety
     /// `pointer` is any number.
@@ -307,7 +308,7 @@ impl Socket {
         }
     }
 
-    /// Its address family; 0 when it is none.
+    /// The address family of the socket; 0 if there is none.
     ///
     /// # Safety
     /// None: the pointer is a root.
@@ -318,7 +319,8 @@ impl Socket {
     }
 }
 
-/// The namespace of a received packet's route: of TCP on kernels whose tracepoint has no `rx_sk`, for example.
+/// The namespace of a received packet's route, which is needed for example for TCP on kernels whose tracepoint has no
+/// `rx_sk`.
 ///
 /// # Safety
 /// As [`super::read`].
@@ -328,14 +330,14 @@ unsafe fn of_route<M: Memory>(skb: *const u8, ops: u64) -> Net {
     unsafe { Route::of::<M>(skb, ops) }.net
 }
 
-/// A packet's route that is proved to be one by the namespace that it leads to.
+/// A packet's route that was verified through the namespace that it leads to.
 pub(crate) struct Route {
     address: u64,
     net: Net,
 }
 
 impl Route {
-    /// `RTAX_MTU - 1` (`include/uapi/linux/rtnetlink.h`): where the metrics have the MTU.
+    /// `RTAX_MTU - 1` (`include/uapi/linux/rtnetlink.h`): the index of the MTU among the metrics.
     const MTU: usize = 1;
     /// Flags in the lowest bits of `dst_entry._metrics` (`DST_METRICS_FLAGS`, `include/net/dst.h`).
     const METRICS_FLAGS: u64 = 3;
@@ -348,7 +350,7 @@ impl Route {
         if config!(offsets.dst_dev) == ABSENT || config!(offsets.dev_net) == ABSENT {
             return NONE;
         }
-        // SAFETY: each step is proved by the namespace that it must lead to.
+        // SAFETY: each step is verified through the namespace that it must lead to.
         unsafe {
             let address = M::field::<u64>(skb, at!(skb_refdst)) & !SKB_DST_FLAGS;
             if !is_kernel(address) {
@@ -363,13 +365,13 @@ impl Route {
         }
     }
 
-    /// The MTU that a metric of the route sets; 0 when none does, or when it is unknown.
+    /// The MTU that a metric of the route sets; 0 if none does, or it is unknown.
     #[inline(always)]
     pub(crate) fn mtu<M: Memory>(&self) -> u32 {
         if self.net.id == 0 || config!(offsets.dst_metrics) == ABSENT {
             return 0;
         }
-        // SAFETY: numbers are read.
+        // SAFETY: only numbers are read.
         unsafe {
             let metrics = M::chase::<u64>(self.address, at!(dst_metrics)) & !Self::METRICS_FLAGS;
             if is_kernel(metrics) { M::chase(metrics, Bytes::<{ Self::MTU * size_of::<u32>() }>) } else { 0 }

@@ -1,4 +1,4 @@
-//! Files that anybody may have written, or put another in the place of.
+//! Reads files that any user may have written, or may replace.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -6,13 +6,13 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Bytes of a file of settings, of keys or of passwords at most: far more than any has.
+/// The largest size of a file of settings, keys or passwords in bytes: far more than any such file needs.
 pub const MAX_SETTINGS: u64 = 1 << 20;
 
-/// Reads a regular file of at most `bound` bytes. Never waits for a writer, as opening a FIFO does.
+/// Reads a regular file of at most `bound` bytes. The function never waits for a writer, as opening a FIFO does.
 ///
 /// # Errors
-/// Those of the system, and one that says what is wrong where the file is of another kind or longer.
+/// Fails with the system's error, or with a message if the file is of another kind or longer.
 pub fn read(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
@@ -25,14 +25,14 @@ pub fn read(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
     read_up_to(file, bound)
 }
 
-/// As [`read`], of text.
+/// Reads a regular text file of at most `bound` bytes, as [`read`] does.
 pub fn read_text(path: &Path, bound: u64) -> io::Result<String> {
     String::from_utf8(read(path, bound)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 fn read_up_to(file: File, bound: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // Its length may change while it is read, and files of the kernel have none.
+    // The length may change while the file is read, and files of the kernel have none.
     file.take(bound + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bound {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {bound} bytes")));
@@ -53,7 +53,7 @@ fn kind(metadata: &Metadata) -> &'static str {
     }
 }
 
-/// A file, whatever its name: its device, and its number there.
+/// The identity of a file under all its names: its device, and its inode number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -61,15 +61,15 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of an open file.
+    /// The identity of an open file.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Fails with the system's error.
     pub fn of(file: &File) -> io::Result<Self> {
         file.metadata().map(|found| Self::of_metadata(&found))
     }
 
-    /// Of what is read: `-` is stdin. None where nothing is there.
+    /// The identity of an input: `-` is stdin. `None` if the file does not exist.
     pub(crate) fn of_input(path: &Path) -> Option<Self> {
         if path.as_os_str() == "-" {
             return io::stdin().as_fd().try_clone_to_owned().and_then(|stdin| Self::of(&stdin.into())).ok();
@@ -82,12 +82,12 @@ impl Identity {
     }
 }
 
-/// JSON from elsewhere whose strings have a bound. A parser keeps a string whole, so that one without an end would take all
-/// memory, however the whole is read.
+/// A reader of JSON that bounds the length of strings. A parser keeps a string whole, so that a string without an end
+/// would take all memory even if the document is read piece by piece.
 pub struct ShortStrings<R> {
     inner: R,
     bound: usize,
-    /// Bytes of the string that is being read; none between strings.
+    /// Bytes of the string that is being read; `None` between strings.
     length: Option<usize>,
     is_escaped: bool,
 }
@@ -98,7 +98,7 @@ impl<R> ShortStrings<R> {
         Self { inner, bound, length: None, is_escaped: false }
     }
 
-    /// Whether the string that this byte belongs to, if any, is short enough so far.
+    /// Returns whether the string that this byte belongs to, if any, is still short enough.
     fn passes(&mut self, byte: u8) -> bool {
         match (&mut self.length, byte) {
             (None, b'"') => self.length = Some(0),
@@ -120,7 +120,7 @@ impl<R: Read> Read for ShortStrings<R> {
         if buffer[..read].iter().all(|byte| self.passes(*byte)) {
             return Ok(read);
         }
-        let what = format!("a text in it is longer than {} bytes", self.bound);
+        let what = format!("a string in it is longer than {} bytes", self.bound);
         Err(io::Error::new(io::ErrorKind::FileTooLarge, what))
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_also_where_no_length_is_told() {
+    fn bound_holds_for_files_without_a_length() {
         let file = named("long");
         fs::write(&file, "0123456789").unwrap();
         assert_eq!(read_text(&file, 10).unwrap(), "0123456789");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_have_a_bound_and_nothing_else_has() {
+    fn only_strings_have_a_bound() {
         let read = |text: &str, bound| {
             let mut out = String::new();
             ShortStrings::new(text.as_bytes(), bound).read_to_string(&mut out).map(|_| out)
@@ -166,11 +166,11 @@ mod tests {
         let text = r#"{"abc":[1234567890,"a\"c","",true],"abc":"\\"}"#;
         assert_eq!(read(text, 4).unwrap(), text);
         assert_eq!(read(text, 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(read("\"abcde", 4).unwrap_err().to_string(), "a text in it is longer than 4 bytes");
+        assert_eq!(read("\"abcde", 4).unwrap_err().to_string(), "a string in it is longer than 4 bytes");
     }
 
     #[test]
-    fn one_file_is_recognised_by_any_name() {
+    fn file_is_recognised_by_any_of_its_names() {
         let (file, link, other) = (named("one"), named("link"), named("other"));
         fs::write(&file, "").unwrap();
         fs::write(&other, "").unwrap();

@@ -1,11 +1,12 @@
-//! What droptrace and droptrace-fleet share, without BPF and without a kernel's facts.
+//! The common library of droptrace and droptrace-fleet. It contains no BPF and reads nothing from the kernel.
 //!
-//! [`domain`] is plain data, [`outside`] and [`files`] read what anybody may have written, [`explain`] says what reasons
-//! mean, [`render`] how numbers and tables look, [`dimension`] is what drops can be grouped by, [`snapshot`] carries the totals of a run to other hosts, [`command`] has
-//! what their command lines share. No module uses one that stands below it; the test `architecture` of the member
-//! `tracer` has the order.
+//! [`domain`] is plain data, [`outside`] and [`files`] read text and files that others may have written, [`explain`]
+//! explains drop reasons, [`render`] formats numbers and tables, [`dimension`] has the parts of an aggregation key by which
+//! drops can be grouped, [`snapshot`] carries the totals of a run to other
+//! hosts, [`command`] has the common parts of the command lines. No module uses one that is listed after it; the test
+//! `architecture` of the member `tracer` has the order.
 
-#![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
+#![warn(clippy::print_stderr, reason = "`eprintln!` panics if nobody reads stderr; `outside::say` does not")]
 
 pub mod command;
 pub mod dimension;

@@ -1,9 +1,10 @@
-//! What tests of all members use.
+//! Helpers for the tests of all members.
 
 use std::io::{Write as _, stdout};
 
-/// Says that a test cannot run here, past libtest, which shows nothing of a test that holds: whoever counts must see it.
+/// Reports that a test cannot run here. The message bypasses libtest, which hides the output of a test that passes, so
+/// that skipped tests can be counted.
 pub fn skipped(test: &str, reason: &str) {
-    // A line of its own, even behind the name of the test.
+    // The message starts a line of its own, even after the name of the test.
     _ = write!(stdout().lock(), "\nSKIPPED {test}: {reason}\n");
 }

@@ -1,107 +1,107 @@
-//! What is concluded from a fleet.
+//! A conclusion from a fleet.
 
 use serde::Serialize;
 
 use super::number;
 
-/// How much it matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// Worth knowing.
+    /// The finding is worth knowing.
     Notice,
-    /// Look into it.
+    /// The finding needs a look.
     Warning,
-    /// Look into it first.
+    /// The finding needs a look first.
     Critical,
 }
 
-/// What was found.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Agents that should tell and do not.
+    /// Agents that should report and do not.
     Silent,
-    /// A reason that was not there before.
+    /// A reason that the baseline does not have.
     NewReason,
-    /// A place that was not there before; its reason was.
+    /// A drop site that the baseline does not have; it has the reason.
     NewPlace,
     /// Many times more drops of a reason than before.
     Grown,
-    /// Hosts that drop far more than those like them.
+    /// Hosts that drop far more than similar hosts.
     Outlier,
-    /// A group of hosts that as a whole drops far more than the others.
+    /// A group of hosts that drops far more than the other hosts.
     Group,
-    /// Many drops in a short while.
+    /// Many drops in a short time.
     Storm,
-    /// A reason that no healthy host shows.
+    /// A reason that no healthy host has.
     Unhealthy,
-    /// Hosts that lost drops: their counts are too small.
+    /// Hosts that lost drops: their counts are too low.
     Loss,
-    /// Hosts of which nobody can know how many drops they lost.
+    /// Hosts whose number of lost drops cannot be known.
     LossUnknown,
     /// Hosts whose rows and ledger do not agree.
     Unbalanced,
-    /// Hosts of which snapshots were left out because they cover a time that is counted already.
+    /// Hosts with snapshots that were left out because they cover a time span that is already counted.
     Duplicate,
 }
 
-/// One thing found, with what shows it and what to do.
+/// A finding, with its evidence and what to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Finding {
-    /// How much it matters.
+    /// The severity.
     pub(crate) severity: Severity,
-    /// What it is.
+    /// The kind of the finding.
     pub(crate) kind: Kind,
-    /// It in one sentence, without a full stop.
+    /// The finding in one sentence, without a full stop.
     pub(crate) title: String,
-    /// The reason it is about; none: about no single one.
+    /// The drop reason; `None` if the finding is not about a single reason.
     pub(crate) reason: Option<String>,
     /// Subsystem of the reason.
     pub(crate) subsystem: Option<String>,
-    /// The function it is about; none: about no single one.
+    /// The function; `None` if the finding is not about a single function.
     pub(crate) symbol: Option<String>,
-    /// The group of hosts it is about, as `kernel=6.18.44`; none: the whole fleet.
+    /// The group of hosts, such as `kernel=6.18.44`; `None` for the whole fleet.
     pub(crate) group: Option<String>,
-    /// The hosts it is about.
+    /// The hosts.
     pub(crate) hosts: Subject,
-    /// What shows it.
+    /// The evidence.
     pub(crate) evidence: Vec<Figure>,
-    /// What the reason, or the finding, means.
+    /// The meaning of the reason, or of the finding.
     pub(crate) meaning: String,
-    /// Shell commands and backends, the next one first.
+    /// Shell commands, the next one first.
     pub(crate) next: Vec<String>,
 }
 
 /// Hosts, of which only some are named.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Subject {
-    /// How many.
+    /// Number of hosts.
     pub(crate) count: usize,
-    /// The foremost, at most [`super::analyse::Options::named`].
+    /// The first hosts, at most [`super::analyse::Options::named`].
     pub(crate) named: Vec<NamedHost>,
 }
 
-/// A host with its own figure.
+/// A host with its own value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct NamedHost {
     /// Its name.
     pub(crate) name: String,
-    /// Its figure, in the unit of [`Self::unit`]; none: there is none.
+    /// The value, in the unit of [`Self::unit`]; `None` if there is none.
     #[serde(serialize_with = "number::option")]
     pub(crate) value: Option<f64>,
-    /// Unit of the figure.
+    /// Unit of the value.
     pub(crate) unit: &'static str,
 }
 
-/// A figure that shows something.
+/// A value that is evidence of a finding.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Figure {
-    /// What is told.
+    /// The name of the value.
     pub(crate) what: &'static str,
-    /// How much.
+    /// The value.
     #[serde(serialize_with = "number::serialize")]
     pub(crate) value: f64,
-    /// Of what: `packets`, `packets/s`, `hosts`, `times`, `deviations`, `seconds`, `%`.
+    /// The unit: `packets`, `packets/s`, `hosts`, `times`, `deviations`, `seconds`, `%`.
     pub(crate) unit: &'static str,
 }

@@ -1,5 +1,5 @@
-//! Each reader of bytes that may come from anywhere, as a function that takes any bytes and asserts what must hold of the
-//! result. Fuzzing (`tracer/fuzz`) and the test `hostile_bytes` call them.
+//! Each reader of arbitrary bytes, as a function that takes any bytes and asserts properties of the result. Fuzzing
+//! (`tracer/fuzz`) and the test `hostile_bytes` call these functions.
 
 use droptrace_base::hostile::{Check, assert_json};
 use droptrace_base::{outside, snapshot};
@@ -9,13 +9,13 @@ use crate::merge::Merge;
 use crate::prometheus::count_series;
 use crate::report::{Input, Report};
 
-/// All of them, by the name of the folder that holds the reader's examples.
+/// All readers, by the name of the folder with the reader's examples.
 pub const ALL: [(&str, Check); 2] = [("snapshot", snapshot), ("answer", answer)];
 
-/// A snapshot that is read can be written and read again, and makes a report.
+/// Checks that a snapshot that is read can be written and read again, and makes a report.
 ///
 /// # Panics
-/// Where that does not hold.
+/// Panics if that does not hold.
 pub fn snapshot(bytes: &[u8]) {
     let Ok(read) = snapshot::read(bytes) else { return };
     let mut text = Vec::new();
@@ -23,7 +23,7 @@ pub fn snapshot(bytes: &[u8]) {
     let again = snapshot::read(&text[..]).expect("it was written here");
     assert_eq!(again, read, "writing changes it");
     let mut merge = Merge::default();
-    // Its counts may be beyond 2^64 - 1.
+    // The counts may be beyond 2^64 - 1.
     let is_added = merge.add(&read, None).is_ok();
     assert!(merge.add(&read, None).is_err(), "one time is counted twice");
     if is_added {
@@ -35,10 +35,10 @@ pub fn snapshot(bytes: &[u8]) {
     }
 }
 
-/// An engine's answer: its series are handed on as they come.
+/// Checks an engine's answer: its series are passed on as they arrive.
 ///
 /// # Panics
-/// Where a part of the answer is told twice.
+/// Panics if a part of the answer is passed on twice.
 pub fn answer(bytes: &[u8]) {
     let Ok(series) = count_series(bytes) else { return };
     assert!(series < bytes.len().max(1), "{series} series in {} bytes", bytes.len());

@@ -1,11 +1,11 @@
-//! The operator's side: what many hosts dropped, what of it is new, who stands out, and what to do. It needs no rights
-//! and no kernel.
+//! The operator's program: drops of many hosts, new drops, hosts that stand out, and what to do. It needs no
+//! capabilities and no kernel.
 //!
-//! [`model`] is what is known of a fleet; [`merge`] fills it from snapshots, [`prometheus`] from an engine that scrapes
-//! agents. `analyse` concludes from it, into `finding`s; `report` is all that is told, `sink` shows it, [`cli`]
-//! is `droptrace-fleet`. The test `architecture` of the member `tracer` has the order.
+//! [`model`] is a fleet's data; [`merge`] fills it from snapshots, [`prometheus`] from an engine that scrapes agents.
+//! `analyse` derives `finding`s from it; `report` is the whole result, `sink` shows it, [`cli`] is `droptrace-fleet`.
+//! The test `architecture` of the member `tracer` has the order.
 
-#![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
+#![warn(clippy::print_stderr, reason = "`eprintln!` panics if nobody reads stderr; `outside::say` does not")]
 
 mod analyse;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! `droptrace-fleet`: what many hosts drop, and which of them stand out.
+//! `droptrace-fleet`: the drops of many hosts, and the hosts that stand out.
 
 use std::process::ExitCode;
 

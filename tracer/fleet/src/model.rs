@@ -1,4 +1,4 @@
-//! What is known of a fleet over a while. Who reads snapshots or asks an engine fills it; analysis only reads it.
+//! The data of a fleet over a time span. The readers of snapshots and engines fill it; the analysis only reads it.
 //!
 //! ```
 //! use droptrace_fleet::model::{Fleet, Host, Place};
@@ -22,122 +22,123 @@ use super::number::Amount;
 
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
-/// So much is kept of a fleet at most.
+/// The limits of a fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Hosts.
     pub hosts: usize,
-    /// Places, of all hosts together.
+    /// Aggregation keys of all hosts together.
     pub places: usize,
-    /// Counts, one of each host and place, and bursts.
+    /// Counts, one for each host and aggregation key, and bursts.
     pub counts: usize,
-    /// Bytes of names: of hosts, what they tell of themselves, and of places.
+    /// Bytes of names: of hosts, their properties, and aggregation keys.
     pub text: usize,
 }
 
 impl Bounds {
-    /// A fleet of these needs some gigabytes.
+    /// A fleet of this size needs some gigabytes.
     pub const DEFAULT: Self = Self { hosts: 1_000_000, places: 1_000_000, counts: 50_000_000, text: 256 << 20 };
 }
 
-/// A fleet that takes nothing more.
+/// The error of a fleet that has reached a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there are {bound} {what} already, and no more are kept")]
 pub struct Full {
-    /// What there is no room for.
+    /// The name of the limit.
     pub what: &'static str,
-    /// How many there may be.
+    /// The limit.
     pub bound: usize,
 }
 
-/// A host of a fleet: its place in [`Fleet::hosts`].
+/// A host of a fleet: its index in [`Fleet::hosts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(pub u32);
 
-/// A place of a fleet: what [`Fleet::resolve`] takes.
+/// An aggregation key of a fleet, for [`Fleet::resolve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PlaceId(pub u32);
 
-/// What places of different hosts have in common. Names that each host gives by itself (interfaces, namespaces) and what
-/// differs between builds of the kernel (offsets) are left out. None: not known, or there is none.
+/// The aggregation key of a fleet: properties that drops on different hosts can share. Names that each host gives by
+/// itself (interfaces, namespaces) and offsets, which differ between builds of the kernel, are left out. A field that
+/// is `None` is unknown, or the drops have no such property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place<'n> {
     /// Name of the reason.
     pub reason: Option<&'n str>,
-    /// Subsystem that the reason is of.
+    /// The reason's subsystem.
     pub subsystem: Option<&'n str>,
     /// Function that freed the packet.
     pub symbol: Option<&'n str>,
     /// Kernel module of the function.
     pub module: Option<&'n str>,
-    /// Group of the trap that stopped the packet in hardware.
+    /// Group of the devlink trap that stopped the packet in hardware.
     pub trap_group: Option<&'n str>,
     /// `ipv4`, `ipv6`, …
     pub protocol: Option<&'n str>,
     /// Kind of the interface.
     pub class: Option<&'n str>,
-    /// Messages to a netlink listener, and no packets of a network.
+    /// Whether the drops are messages to netlink sockets, and not packets of a network.
     pub netlink: bool,
-    /// Drops beyond an exporter's bound on series (its `other`): nothing else is known of them.
+    /// Whether the drops are beyond an exporter's limit of series (its `other`): nothing else is known of them.
     pub other: bool,
 }
 
-/// A host and what it tells of itself.
+/// A host and its properties.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
-    /// What hosts are told apart by: the node name, with the machine where several have that name, or what an engine calls
-    /// its target.
+    /// The unique name of the host: the node name, with the machine if several hosts have that name, or the engine's
+    /// name of the target.
     pub name: String,
-    /// The node name of a host that is told apart by its machine too; none: by its name alone.
+    /// The node name of a host whose unique name contains the machine; `None` if the node name is unique.
     pub node: Option<String>,
-    /// What tells machines of one name apart ([`droptrace_base::snapshot::machine`]).
+    /// The identifier that distinguishes machines with the same name ([`droptrace_base::snapshot::machine`]).
     pub machine: Option<String>,
     /// Kernel release.
     pub kernel: Option<String>,
-    /// Who counts and how: `ebpf/tp_btf`, `net_dm/packet`, `counters/procfs`.
+    /// The capture backend and its mode: `ebpf/tp_btf`, `net_dm/packet`, `counters/procfs`.
     pub backend: Option<String>,
-    /// What else hosts may be grouped by.
+    /// Further labels that hosts may be grouped by.
     pub labels: BTreeMap<String, String>,
-    /// For how long its drops are known; 0 where it told nothing.
+    /// Time span for which the host's drops are known, in seconds; 0 if it reported nothing.
     pub seconds: f64,
-    /// Drops in none of the counts; none: the number cannot be known.
+    /// Drops in none of the counts; `None` if the number cannot be known.
     pub lost: Option<Amount>,
-    /// What it told contradicts itself so many times: rows and ledger do not agree.
+    /// Number of snapshots or agents of the host whose rows and ledger do not agree.
     pub unbalanced: u64,
-    /// Snapshots that were left out because they cover a time that is counted already.
+    /// Snapshots that were left out because they cover a time span that is already counted.
     pub duplicates: u64,
-    /// It should have told something and did not.
+    /// Set if the host should have reported and did not.
     pub silence: Option<Silence>,
 }
 
-/// A host that should tell and does not.
+/// The silence of a host that should report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Silence {
-    /// For how many seconds; none: not known.
+    /// Duration in seconds; `None` if it is unknown.
     pub seconds: Option<f64>,
-    /// What shows it, as half a sentence: `its target is down`.
+    /// The evidence, as half a sentence: `its target is down`.
     pub why: String,
 }
 
 impl Host {
-    /// A host of which nothing else is known, and of which nothing was lost.
+    /// A host without further properties, and without losses.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), lost: Some(Amount::default()), ..Self::default() }
     }
 
-    /// Whether both may be one host: of one name, and not known to be two machines. Hosts that older versions told of have
-    /// no machine.
+    /// Returns whether both may be one host: they have the same name, and are not known to be two machines. Hosts
+    /// reported by older versions have no machine.
     pub fn may_be(&self, other: &Self) -> bool {
         let are_two = self.machine.as_ref().zip(other.machine.as_ref()).is_some_and(|(one, other)| one != other);
         self.node() == other.node() && !are_two
     }
 
-    /// Its name, whatever its machine.
+    /// The node name, without the machine.
     pub fn node(&self) -> &str {
         self.node.as_deref().unwrap_or(&self.name)
     }
 
-    /// Bytes of its texts.
+    /// Bytes of the host's texts.
     fn bytes(&self) -> usize {
         let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
         let known = [&self.node, &self.machine, &self.kernel, &self.backend].into_iter().flatten();
@@ -145,43 +146,44 @@ impl Host {
     }
 }
 
-/// Drops of a host at a place.
+/// Drops of a host with one aggregation key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Count {
     /// The host.
     pub host: HostId,
-    /// The place.
+    /// The aggregation key.
     pub place: PlaceId,
     /// Drops: exact from snapshots, extrapolated by engines.
     pub packets: Amount,
 }
 
-/// The most drops in a short while that are known of a host at a place.
+/// The most drops in a short time that are known of a host and an aggregation key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Burst {
     /// The host.
     pub host: HostId,
-    /// The place.
+    /// The aggregation key.
     pub place: PlaceId,
-    /// Drops a second within that while.
+    /// Drops per second within that time.
     pub rate: f64,
-    /// How long it was.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// When it began.
+    /// Start of the burst.
     pub at: Option<Timestamp>,
 }
 
-/// A fleet over a while.
+/// A fleet over a time span.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
-    /// The time that is told of; none where nothing is known of it.
+    /// The time span; `None` if it is unknown.
     pub time: Option<Range<Timestamp>>,
-    /// Where it is quiet most of the time, the highest rates. Only those need be here that may be storms
+    /// The highest rates at keys that are quiet most of the time. Only those need be here that may be storms
     /// (`--storm-rate`).
     pub bursts: Vec<Burst>,
-    /// What was freed beside packets: copies of packets that went on, messages of Unix sockets, empty buffers; none: not known.
+    /// Freed buffers other than packets: copies of packets that went on, messages of Unix sockets, empty buffers;
+    /// `None` if unknown.
     pub not_packets: Option<Amount>,
-    /// The same fleet at an earlier time, to tell what is new.
+    /// The same fleet at an earlier time, to find new drops.
     pub baseline: Option<Box<Fleet>>,
     hosts: Vec<Host>,
     by_name: Map<String, HostId>,
@@ -189,13 +191,13 @@ pub struct Fleet {
     places: Vec<Key>,
     by_key: Map<Key, PlaceId>,
     counts: Vec<Count>,
-    /// Where the drops of a host at a place are in `counts`.
+    /// The index in `counts` of each host and key.
     by_count: Map<(HostId, PlaceId), u32>,
-    /// Bytes of what hosts tell of themselves, beside those of `names`.
+    /// Bytes of the properties of hosts, apart from those of `names`.
     text: usize,
 }
 
-/// A place with its names interned.
+/// An aggregation key with interned names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     names: [Option<NameId>; 7],
@@ -204,7 +206,8 @@ struct Key {
 }
 
 impl Fleet {
-    /// A new host of this name, whoever else has it, until it has one of its own ([`Self::rename`]).
+    /// Adds a host with this name, which another host may have, too, until the host gets a unique name
+    /// ([`Self::rename`]).
     pub fn new_host(&mut self, name: &str) -> HostId {
         let id = HostId(index(self.hosts.len()));
         self.hosts.push(Host::named(name));
@@ -212,7 +215,7 @@ impl Fleet {
         id
     }
 
-    /// The host of this name, which is new where there is none yet.
+    /// Returns the host with this name, which is added if it does not exist.
     pub fn host(&mut self, name: &str) -> HostId {
         if let Some(&id) = self.by_name.get(name) {
             return id;
@@ -222,10 +225,10 @@ impl Fleet {
         id
     }
 
-    /// Whether there is room for more.
+    /// Returns whether there is room for more.
     ///
     /// # Errors
-    /// What there is no room for.
+    /// Returns the limit that is reached.
     pub fn check(&self, bounds: Bounds) -> Result<(), Full> {
         let reached = [
             (self.hosts.len(), bounds.hosts, "hosts"),
@@ -237,7 +240,7 @@ impl Fleet {
         full.map_or(Ok(()), |(_, bound, what)| Err(Full { what, bound }))
     }
 
-    /// Changes what is known of a host. Its name stays.
+    /// Changes the properties of a host. Its name stays.
     pub fn tell(&mut self, id: HostId, tell: impl FnOnce(&mut Host)) {
         let host = &mut self.hosts[id.0 as usize];
         let before = host.bytes();
@@ -245,12 +248,12 @@ impl Fleet {
         self.text = (self.text + host.bytes()).saturating_sub(before);
     }
 
-    /// To tell what is known of a host. Its name stays.
+    /// Returns the properties of a host to change them. Its name stays.
     pub fn host_mut(&mut self, id: HostId) -> &mut Host {
         &mut self.hosts[id.0 as usize]
     }
 
-    /// Gives a host another name, which none has yet.
+    /// Gives a host another name, which no host has yet.
     pub fn rename(&mut self, id: HostId, name: String) {
         let host = &mut self.hosts[id.0 as usize];
         if self.by_name.get(&host.name) == Some(&id) {
@@ -260,7 +263,7 @@ impl Fleet {
         host.name = name;
     }
 
-    /// The host of this name, if there is one.
+    /// Returns the host with this name, if there is one.
     pub fn find(&self, name: &str) -> Option<&Host> {
         self.by_name.get(name).map(|id| &self.hosts[id.0 as usize])
     }
@@ -275,7 +278,7 @@ impl Fleet {
         (0..index(self.hosts.len())).map(HostId)
     }
 
-    /// The id of a place, which is the same for the same place.
+    /// Returns the id of an aggregation key. Equal keys have the same id.
     pub fn place(&mut self, place: Place<'_>) -> PlaceId {
         let Place { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other } = place;
         let names = [reason, subsystem, symbol, module, trap_group, protocol, class];
@@ -286,7 +289,7 @@ impl Fleet {
         })
     }
 
-    /// The place of an id.
+    /// Returns the aggregation key with this id.
     pub fn resolve(&self, id: PlaceId) -> Place<'_> {
         let Key { names, netlink, other } = self.places[id.0 as usize];
         let [reason, subsystem, symbol, module, trap_group, protocol, class] =
@@ -294,12 +297,13 @@ impl Fleet {
         Place { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other }
     }
 
-    /// All places, by id.
+    /// All aggregation keys, by id.
     pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
         (0..index(self.places.len())).map(|id| self.resolve(PlaceId(id)))
     }
 
-    /// Adds drops of a host at a place. What is no count (not a number, infinite, below 0) is nothing, and refused.
+    /// Adds drops of a host and an aggregation key. A value that is not a count (not a number, infinite, below 0) is
+    /// ignored, and `false` is returned.
     pub fn add(&mut self, host: HostId, place: PlaceId, packets: impl Into<Amount>) -> bool {
         let packets = packets.into();
         let is_count = packets.float().is_finite() && packets.float() >= 0.0;
@@ -315,13 +319,13 @@ impl Fleet {
         is_count
     }
 
-    /// All drops: the sum of each host and place where there are any.
+    /// All drops: the sum of each host and aggregation key that has any.
     pub fn counts(&self) -> &[Count] {
         &self.counts
     }
 }
 
-/// Four thousand million of anything are beyond all fleets, and beyond memory.
+/// No fleet, and no memory, has four thousand million entries of any kind.
 fn index(length: usize) -> u32 {
     u32::try_from(length).expect("no fleet has so many")
 }
@@ -331,12 +335,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_one_however_often_it_is_named() {
+    fn equal_keys_have_one_id() {
         let mut fleet = Fleet::default();
         let place = Place { reason: Some("a"), symbol: Some("b"), class: Some("a"), netlink: true, ..Place::default() };
         let id = fleet.place(place);
         assert_eq!(fleet.resolve(id), place);
-        // The same names elsewhere are another place.
+        // The same names in other fields are another key.
         let others = [
             Place { reason: Some("b"), symbol: Some("a"), ..place },
             Place { netlink: false, ..place },
@@ -376,8 +380,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_grows_with_hosts_and_places_only() {
-        // A thousand of it are beyond what floats tell exactly.
+    fn memory_grows_with_hosts_and_keys_only() {
+        // A thousand times this number is beyond the exact integers of floats.
         const LARGE: u64 = (1 << 53) / 1000 + 7;
         let mut fleet = Fleet::default();
         let (host, place) = (fleet.host("a"), fleet.place(Place::default()));
@@ -386,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_count_is_refused() {
+    fn value_that_is_not_a_count_is_ignored() {
         let mut fleet = Fleet::default();
         let (host, place) = (fleet.host("a"), fleet.place(Place::default()));
         for packets in [f64::NAN, f64::INFINITY, -1.0] {

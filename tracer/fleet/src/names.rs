@@ -1,4 +1,4 @@
-//! Names, each kept once.
+//! Interned names.
 
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 

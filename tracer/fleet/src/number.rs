@@ -1,4 +1,4 @@
-//! Counts that add up exactly, and numbers in JSON: counts are whole there too.
+//! Counts that add up exactly, and numbers in JSON, where counts are whole, too.
 
 use std::iter::Sum;
 use std::ops::AddAssign;
@@ -9,14 +9,14 @@ use serde::{Serialize, Serializer};
 /// A count, or a sum of counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Amount {
-    /// Exact.
+    /// An exact count.
     Whole(u64),
-    /// As an engine calculates: 2^53 or more, a part, or no number at all.
+    /// The result of an engine's calculation: 2^53 or more, a fraction, or not a number.
     Float(f64),
 }
 
 impl Amount {
-    /// To calculate with; rounded from 2^53 on.
+    /// The value for calculations; rounded from 2^53 on.
     #[expect(clippy::cast_precision_loss, reason = "rates and shares need no more")]
     pub const fn float(self) -> f64 {
         match self {
@@ -25,7 +25,7 @@ impl Amount {
         }
     }
 
-    /// Whether nothing of it was rounded.
+    /// Returns whether no part of the value was rounded.
     pub const fn is_exact(self) -> bool {
         matches!(self, Self::Whole(_))
     }
@@ -93,7 +93,7 @@ pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::
     }
 }
 
-/// Of what may be none.
+/// Serialises an optional number.
 #[expect(clippy::ref_option, reason = "serde calls it so")]
 pub(super) fn option<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     struct Number(f64);

@@ -1,4 +1,4 @@
-//! What is told of a fleet: sums, what is dropped most, and what was found. `droptrace.findings.v1` is this as JSON.
+//! The report of a fleet: sums, most frequent drops, and findings. `droptrace.findings.v1` is its JSON form.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,53 +14,53 @@ use super::finding::Finding;
 use super::model::{Fleet, Host};
 use super::number::{self, Amount};
 
-/// The name of the form. Within a version it only grows.
+/// The name of the schema. Within a version it only grows.
 pub(crate) const SCHEMA: &str = "droptrace.findings.v1";
 
-/// All that is told.
+/// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Report {
     /// [`SCHEMA`].
     pub(crate) schema: &'static str,
-    /// Version of the droptrace that made it.
+    /// Version of the droptrace-fleet that made the report.
     pub(crate) version: &'static str,
-    /// Where it comes from.
+    /// The input.
     pub(crate) input: Input,
-    /// What the findings depend on.
+    /// The thresholds of the findings.
     pub(crate) options: Options,
     /// The fleet.
     pub(crate) fleet: Sums,
-    /// What it is compared with; none: with nothing.
+    /// The fleet at the earlier time that it is compared with; `None` without a baseline.
     pub(crate) baseline: Option<Sums>,
-    /// Reasons, most packets first; netlink's messages apart.
+    /// Reasons, those with the most packets first; netlink messages apart.
     pub(crate) dropped_most: Vec<Dropped>,
     /// Hosts by rate of drops.
     pub(crate) rates: Vec<RateBand>,
-    /// What was found, the gravest first.
+    /// The findings, the gravest first.
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Where it comes from.
+/// The input of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Input {
     /// `snapshots` or `prometheus`.
     pub from: &'static str,
     /// Snapshots, or answers, that were read and added.
     pub read: usize,
-    /// What could not be read, or was not added.
+    /// Files that could not be read, or snapshots that were not added.
     pub refused: Vec<Refused>,
     /// Files in folders whose names are not those of snapshots.
     pub passed_over: usize,
-    /// The same of the baseline.
+    /// Snapshots of the baseline that were read and added.
     pub baseline_read: usize,
-    /// The same of the baseline.
+    /// Files of the baseline that could not be read, or were not added.
     pub baseline_refused: Vec<Refused>,
-    /// What else the reader should know, in sentences.
+    /// Notes for the reader, in sentences.
     pub notes: Vec<String>,
 }
 
 impl Input {
-    /// Of nothing yet.
+    /// An input from which nothing has been read.
     pub const fn of(from: &'static str) -> Self {
         Self {
             from,
@@ -73,89 +73,89 @@ impl Input {
         }
     }
 
-    /// Of files, nothing yet.
+    /// An input of files from which nothing has been read.
     pub const fn of_snapshots() -> Self {
         Self::of("snapshots")
     }
 }
 
-/// What could not be read.
+/// A file that could not be read, or was not added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// Its name.
+    /// The name of the file.
     pub file: String,
-    /// Why.
+    /// The cause.
     pub why: String,
 }
 
 /// Sums of a fleet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Sums {
-    /// The first time that is told of; none: not known.
+    /// The start of the time span; `None` if it is unknown.
     #[serde(serialize_with = "moment")]
     pub(crate) from: Option<Timestamp>,
-    /// The last one.
+    /// The end of the time span.
     #[serde(serialize_with = "moment")]
     pub(crate) to: Option<Timestamp>,
-    /// Hosts that told something.
+    /// Hosts that reported.
     pub(crate) hosts: usize,
-    /// Hosts that should have told something and did not.
+    /// Hosts that should have reported and did not.
     pub(crate) silent: usize,
-    /// Time that they told of, all together.
+    /// Sum of the time spans of all hosts.
     #[serde(serialize_with = "number::serialize")]
     pub(crate) host_seconds: f64,
-    /// Drops, without netlink's messages.
+    /// Drops, without netlink messages.
     pub(crate) packets: Amount,
-    /// Drops in none of the counts, of the hosts that know it.
+    /// Drops in none of the counts, of the hosts that know the number.
     pub(crate) lost: Amount,
-    /// Hosts that do not.
+    /// Hosts that do not know the number.
     pub(crate) loss_unknown: usize,
-    /// What was freed beside packets, as [`Fleet::not_packets`].
+    /// Freed buffers other than packets, as [`Fleet::not_packets`].
     pub(crate) not_packets: Option<Amount>,
-    /// Neither sum was rounded.
+    /// Whether neither sum was rounded.
     pub(crate) exact: bool,
 }
 
 /// Drops of a reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Dropped {
-    /// Its name; none: drops without one.
+    /// The name of the reason; `None` for drops without one.
     pub(crate) reason: Option<String>,
-    /// Subsystem that the reason is of.
+    /// The reason's subsystem.
     pub(crate) subsystem: Option<String>,
-    /// Messages to a netlink listener.
+    /// Whether the drops are messages to netlink sockets.
     pub(crate) netlink: bool,
-    /// Drops beyond an exporter's bound on series.
+    /// Whether the drops are beyond an exporter's limit of series.
     pub(crate) other: bool,
-    /// The function with most of them; none: not known.
+    /// The function with the most of these drops; `None` if it is unknown.
     pub(crate) symbol: Option<String>,
-    /// Drops.
+    /// Number of drops.
     pub(crate) packets: Amount,
-    /// Of all drops, in percent; none of netlink's messages.
+    /// Share of all drops, in percent; `None` for netlink messages.
     pub(crate) percent: Option<f64>,
     /// Hosts with such drops.
     pub(crate) hosts: usize,
-    /// Whether healthy hosts show such drops: `never`, `sometimes`, `often`; none: not known.
+    /// Whether healthy hosts have such drops: `never`, `sometimes`, `often`; `None` if it is unknown.
     pub(crate) usual: Option<&'static str>,
-    /// What happened to the packets, in a sentence.
+    /// An explanation in one sentence.
     pub(crate) meaning: Option<String>,
 }
 
-/// Hosts that drop between two rates.
+/// Hosts with a rate of drops between two limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct RateBand {
-    /// At least so many packets a second; none: no drops at all.
+    /// The least packets per second; `None` for hosts without drops.
     #[serde(serialize_with = "number::option")]
     pub(crate) from: Option<f64>,
-    /// Below so many.
+    /// The upper limit, which is excluded.
     #[serde(serialize_with = "number::option")]
     pub(crate) to: Option<f64>,
-    /// So many hosts.
+    /// Number of hosts.
     pub(crate) hosts: usize,
 }
 
 impl Report {
-    /// Looks at a fleet.
+    /// Makes the report of a fleet.
     pub(crate) fn of(fleet: &Fleet, input: Input, options: &Options) -> Self {
         let (causes, by_reason) = (by_cause(fleet), amounts(fleet));
         Self {
@@ -195,7 +195,7 @@ impl Sums {
     }
 }
 
-/// Without netlink's messages.
+/// The sum without netlink messages.
 fn packets(amounts: &Amounts<'_>) -> Amount {
     amounts.iter().filter(|(cause, _)| !cause.netlink).map(|(_, packets)| *packets).sum()
 }
@@ -221,14 +221,14 @@ fn dropped_most(fleet: &Fleet, causes: &Causes<'_>, amounts: &Amounts<'_>) -> Ve
         }
     };
     let mut rows: Vec<_> = causes.iter().map(dropped).collect();
-    // Stable: what is equal stays in the order of names.
+    // The sort is stable: equal rows stay in the order of names.
     rows.sort_by(|one, other| {
         one.netlink.cmp(&other.netlink).then(other.packets.float().total_cmp(&one.packets.float()))
     });
     rows
 }
 
-/// The function with most drops of each reason.
+/// The function with the most drops of each reason.
 fn foremost_symbols(fleet: &Fleet) -> BTreeMap<Cause<'_>, &str> {
     let mut most = BTreeMap::new();
     for ((cause, symbol), row) in sums(fleet, |place| Some((Cause::of(place), place.symbol?))) {

@@ -1,4 +1,4 @@
-//! `droptrace agent`: what a host drops, served for as long as it runs.
+//! `droptrace agent`: serves metrics of a host's drops for as long as it runs.
 
 #[cfg_attr(not(feature = "otlp"), path = "agent/no_otlp.rs")]
 mod otlp;
@@ -30,12 +30,12 @@ use crate::snapshot;
 use otlp::{Identity, Options, Pushing, identity};
 use settings::Settings;
 
-/// Intervals after which figures are not fresh any more.
+/// Number of intervals without a reading after which the metrics are stale.
 const STALE_AFTER: u32 = 3;
-/// Threads that read the files at once: of a file system that hangs they do not come back.
+/// The most threads that read the files at once: threads that read from a hanging file system do not return.
 const MOST_READERS: usize = 2;
 
-/// Counts and serves until the end.
+/// Counts drops and serves the metrics until the end.
 pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let started_at = Clock::now();
     let settings = Settings::of(args)?;
@@ -49,7 +49,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
         anyhow!(error).context(what)
     })?;
     let (address, scheme) = (server.address()?, if web.borrow().tls.is_some() { "https" } else { "http" });
-    // Files of headers may be for root's eyes, and rights are dropped soon.
+    // Only root may be able to read the files of headers, and the capabilities are dropped soon.
     let identity = identity(started_at);
     let pushes = otlp::options(&settings.otlp, &identity)?;
     let mut session = start(&settings).await?;
@@ -78,7 +78,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     let title = listen::title(session.backend());
     say(
         "droptrace",
-        format_args!("serving what this host drops at {scheme}://{address}/metrics ({title}); Ctrl-C ends"),
+        format_args!("serving the drops of this host at {scheme}://{address}/metrics ({title}); Ctrl-C ends"),
     );
     session.warn_of_hidden_addresses();
     let followed = follow(&mut session, &mut stop, &mut agent).await;
@@ -90,19 +90,20 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     followed.and(stopped)
 }
 
-/// Starts to listen: to single drops too if they are to be pushed, unless that is what it fails for.
+/// Starts the session, with events if they are to be pushed. If the session cannot start with events, it starts without
+/// them.
 async fn start(settings: &Settings) -> Result<Session> {
     let common = settings.common();
     if let Some(events) = otlp::events(&settings.otlp) {
         match Session::start(&listen::options(&common, Some(events))?).await {
             Ok(session) => return Ok(session),
-            Err(error) => tracing::warn!("--otlp-logs: no single drops are pushed: {error:#}"),
+            Err(error) => tracing::warn!("--otlp-logs: no drops are pushed as logs: {error:#}"),
         }
     }
     Session::start(&listen::options(&common, None)?).await
 }
 
-/// Why the agent cannot listen, and the way out.
+/// The message for a listener that cannot start, with what to do.
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     let way_out = match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -112,7 +113,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => " (`ip address` lists the addresses of this host)".into(),
         _ => String::new(),
     };
-    format!("--listen {address}: cannot listen there{way_out}")
+    format!("--listen {address}: cannot listen on this address{way_out}")
 }
 
 fn facts(session: &Session, started_at: Timestamp) -> Facts {
@@ -126,13 +127,13 @@ fn facts(session: &Session, started_at: Timestamp) -> Facts {
     }
 }
 
-/// What the agent holds while it runs.
+/// The state of the running agent.
 struct Agent<'a> {
     args: &'a AgentArgs,
     settings: Settings,
     collector: Collector,
     work: Work,
-    /// When the totals were read last.
+    /// Time of the last reading of the totals.
     read_at: Option<Instant>,
     tally: Arc<Tally>,
     web: watch::Sender<WebConfig>,
@@ -140,18 +141,18 @@ struct Agent<'a> {
     identity: Identity,
     figures: watch::Sender<Arc<Figures>>,
     pushing: Pushing,
-    /// Held by each thread that reads the files.
+    /// Each thread that reads the files holds a clone of this value.
     readers: Arc<()>,
-    /// Has the files read anew.
+    /// Triggers a reload of the files.
     hangup: Signal,
-    /// What they say, while they are being read.
+    /// Receives the result of the running reload.
     files: Option<oneshot::Receiver<Result<Reloaded>>>,
-    /// The files are to be read once more, because it was asked for while too many readings were under way.
+    /// Whether the files must be read once more, because a reload was requested while too many were running.
     read_again: bool,
 }
 
 impl Consumer for Agent<'_> {
-    /// Takes a single drop, to be pushed.
+    /// Queues an event for the push.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         self.pushing.offer(event);
         Ok(())
@@ -169,7 +170,7 @@ impl Consumer for Agent<'_> {
     async fn other(&mut self) {
         tokio::select! {
             biased;
-            // One that is not answered, because a file's own system hangs, does not keep a later one from being read.
+            // A reading that does not return, because its file system hangs, does not block later ones.
             _ = self.hangup.recv() => self.start_reading(),
             read = answer(&mut self.files) => {
                 self.files = None;
@@ -183,7 +184,7 @@ impl Consumer for Agent<'_> {
 }
 
 impl Agent<'_> {
-    /// Reads the totals and publishes what they tell. What fails is told once, and counted.
+    /// Reads the totals and publishes them. The first of several failures in a row is logged, and all are counted.
     fn read(&mut self, session: &mut Session) {
         let started = Instant::now();
         match self.collector.read(session) {
@@ -212,15 +213,15 @@ impl Agent<'_> {
         _ = self.figures.send(Arc::clone(figures));
         match Exposition::new(figures, stale_at) {
             Ok(exposition) => _ = self.exposition.send(Some(Arc::new(exposition))),
-            Err(error) => tracing::warn!("cannot put the figures into text: {error}"),
+            Err(error) => tracing::warn!("cannot encode the metrics: {error}"),
         }
         self.work.encode_duration = started.elapsed();
     }
 
-    /// Reads the files anew, on a thread of their own: a file system that hangs delays neither a scrape nor the end.
+    /// Reads the files again, on a separate thread: a file system that hangs delays neither a scrape nor the end.
     fn start_reading(&mut self) {
         if Arc::strong_count(&self.readers) > MOST_READERS {
-            // They may change after the readings that are under way have read them.
+            // The files may change after the running reloads have read them.
             self.read_again = true;
             return;
         }
@@ -229,54 +230,54 @@ impl Agent<'_> {
         let (sender, receiver) = oneshot::channel();
         let counted = Arc::clone(&self.readers);
         let read = move || {
-            // Nobody waits for it any more where a later one was asked for.
+            // Nobody receives the result if a later reload was requested.
             _ = sender.send(reloaded(&args, &before, &web, &identity));
             drop(counted);
         };
         if let Err(error) = std::thread::Builder::new().spawn(read) {
-            tracing::warn!("its files cannot be read: no thread: {error}");
+            tracing::warn!("reload failed: cannot start a thread to read the files: {error}");
         }
         self.files = Some(receiver);
     }
 
-    /// Takes over what the files say by now, or nothing of it where something is wrong.
+    /// Applies the new content of the files, or none of it if a part is invalid.
     fn reload(&mut self, read: Result<Reloaded>) {
         match read {
             Ok((settings, web, pushes)) => {
                 self.settings = settings;
                 _ = self.web.send(web);
                 if let Err(error) = self.pushing.follow(pushes) {
-                    tracing::warn!("nothing is pushed any more: {error:#}");
+                    tracing::warn!("pushing has stopped: {error:#}");
                 }
-                say("droptrace", "its files were read anew");
+                say("droptrace", "reloaded the files");
             }
-            Err(error) => tracing::warn!("its files are wrong, so it goes on as before: {error:#}"),
+            Err(error) => tracing::warn!("reload failed: {error:#}; keeping the previous configuration"),
         }
     }
 }
 
-/// What the files say.
+/// The content of the files.
 type Reloaded = (Settings, WebConfig, Option<Options>);
 
-/// Waits for files to be read, if they are being read.
+/// Waits for the result of the running reload; never returns without one.
 async fn answer(reading: &mut Option<oneshot::Receiver<Result<Reloaded>>>) -> Result<Reloaded> {
     match reading {
-        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(anyhow!("they were not read"))),
+        Some(receiver) => receiver.await.unwrap_or_else(|_| Err(anyhow!("the files were not read"))),
         None => std::future::pending().await,
     }
 }
 
-/// Reads what was named before, and again.
+/// Reads the files of the previous settings again.
 fn reloaded(args: &AgentArgs, before: &Settings, web_before: &WebConfig, identity: &Identity) -> Result<Reloaded> {
     let settings = Settings::of(args)?;
     let fixed = settings.fixed(before);
     if !fixed.is_empty() {
-        tracing::warn!("changed, but settled until droptrace is started anew: {}", fixed.join(", "));
+        tracing::warn!("changed, but takes effect only after a restart of droptrace: {}", fixed.join(", "));
     }
     let settings = before.reloaded(settings);
     let web = settings.web()?;
     if let Some(section) = web.lost_since(web_before) {
-        bail!("{section} is gone, so that others could read the metrics; restart droptrace if that is intended");
+        bail!("{section} is missing, which would let others read the metrics; restart droptrace if that is intended");
     }
     let pushes = otlp::options(&settings.otlp, identity)?;
     Ok((settings, web, pushes))

@@ -1,4 +1,4 @@
-//! What was typed. What it means on this host is resolved elsewhere.
+//! The command line. Its meaning on this host is resolved elsewhere.
 
 #[cfg(feature = "agent")]
 mod agent;
@@ -40,7 +40,7 @@ use crate::render::output::ColorChoice;
 use crate::render::rank::Sort;
 use crate::render::units;
 
-/// Rows that are kept in memory unless asked for otherwise.
+/// Default number of aggregation keys in memory.
 pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
 
 const EXAMPLES: &str = "\
@@ -56,7 +56,7 @@ Examples:
 Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
 
 Capabilities: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions.
-With less, droptrace uses the next capture backend, and says what is lost (`droptrace doctor` shows all).
+With fewer, droptrace uses the next capture backend, and reports what it loses (`droptrace doctor` shows all).
 Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
 Ctrl-C ends a run in order and still prints the result.";
 
@@ -66,9 +66,9 @@ Examples:
   droptrace trace --count 20             show the next 20 drops
   droptrace trace --all --format json -o drops.jsonl
 
-Without --all, a flood does not hide the rare drops of others: on each CPU, each flow at a function and for a reason \
-may show so many records a second (--rate), all flows there together ten times as many, and flows that have not shown \
-for a second have a share of their own. What is held back is still counted, and reported at the end.
+Without --all, a flood does not hide rare drops: on each CPU, each flow at a function and with a reason \
+has a limit of records per second (--rate), all flows there together have ten times that limit, and flows without a record \
+in the last second have a share of their own. Drops whose records are held back are still counted, and reported at the end.
 
 Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
@@ -85,7 +85,7 @@ The command needs no capabilities, and knows the reasons of other kernels too.";
 #[derive(Debug, Parser)]
 #[command(name = "droptrace", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     command: Option<Command>,
 
@@ -94,13 +94,13 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The command; `stat` when none was typed.
+    /// The command; `stat` is the default.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Stat(self.stat))
     }
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Count drops by reason and drop site (the default command)
@@ -136,7 +136,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// How much is to be said on stderr.
+    /// The verbosity on stderr.
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Stat(args) => args.common.verbose,
@@ -154,7 +154,7 @@ impl Command {
     }
 }
 
-/// Options that all commands have.
+/// Common options of all commands.
 #[derive(Args, Clone, Debug)]
 pub struct CommonArgs {
     /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
@@ -191,11 +191,11 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
-    /// What the drop monitor is asked to report [default: packet, or else summary]
+    /// What the drop monitor should report [default: packet, or else summary]
     #[arg(long, value_enum, hide_short_help = true, value_name = "MODE")]
     pub net_dm_mode: Option<NetDmMode>,
 
-    /// How to attach to the kernel; auto takes the cheapest way that works here
+    /// How to attach to the kernel; auto uses the cheapest way that works here
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     pub mode: Mode,
 
@@ -231,24 +231,25 @@ pub struct StatArgs {
     #[arg(long, value_enum, default_value_t, value_name = "ORDER")]
     pub sort: Sort,
 
-    /// What all commands have.
+    /// Common options of all commands.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
-/// When `stat` shows its totals. The end always shows them.
+/// The times at which `stat` shows its totals, apart from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Updates {
-    /// Only at the end.
+    /// No other time.
     AtEnd,
-    /// Each time that this has passed, and at the end.
+    /// At each interval.
     Every(Duration),
 }
 
 impl StatArgs {
     const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 
-    /// An interval that was typed counts always; else only who looks on without an end in sight gets updates.
+    /// An interval on the command line always counts; otherwise only a user who watches an unlimited run receives
+    /// updates.
     pub fn updates(&self, is_terminal: bool) -> Updates {
         match self.interval {
             Some(interval) => Updates::Every(interval),
@@ -265,21 +266,21 @@ pub struct TraceArgs {
     #[arg(short, long, value_name = "N")]
     pub count: Option<NonZeroU64>,
 
-    /// Show every drop: no bound on records
+    /// Show every drop: no limit of records
     #[arg(long, conflicts_with = "rate")]
     pub all: bool,
 
-    /// Record what each source reports by itself, with the bytes of packets, for `droptrace replay`: every drop, as
+    /// Record the reports of each backend separately, with the bytes of packets, for `droptrace replay`: every drop, as
     /// lines of JSON
     #[arg(long, conflicts_with = "count")]
     pub raw: bool,
 
-    /// Records a second for each flow at a function and reason, on each CPU; ten times that for all flows there together.
-    /// No bound with --source both
+    /// Limit of records per second for each flow at a function and reason, on each CPU; ten times that for all flows
+    /// there together. No limit with --source both
     #[arg(long, value_name = "N", default_value = "100")]
     pub rate: NonZeroU32,
 
-    /// Leading bytes of each packet that are looked at, at most 4096
+    /// Captured leading bytes of each packet, at most 4096
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     #[arg(value_parser = units::number::<u32>(0..=MAX_SNAPLEN))]
     pub snaplen: u32,
@@ -288,14 +289,14 @@ pub struct TraceArgs {
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = units::ring_size)]
     pub ring_size: u32,
 
-    /// What all commands have.
+    /// Common options of all commands.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
 impl TraceArgs {
-    /// Records a second for each flow, function, reason and CPU; none without a bound. The drop monitor knows none, so where both
-    /// sources report, both report all.
+    /// The limit of records per second for each flow, function, reason and CPU; `None` without a limit. The drop
+    /// monitor has no limit, so that with both backends both report all drops.
     pub fn bound(&self) -> Option<NonZeroU32> {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
         is_bound.then_some(self.rate)
@@ -316,7 +317,7 @@ pub enum Source {
     Both,
 }
 
-/// What the drop monitor is asked to report.
+/// The alert mode of the drop monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NetDmMode {
     /// Each packet; packets that find no room in its queue or the socket are counted as lost

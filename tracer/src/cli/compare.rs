@@ -1,4 +1,4 @@
-//! `droptrace compare`: both sources over the same time, and where and why they differ.
+//! `droptrace compare`: runs both backends over the same time, and shows where and why they differ.
 
 use std::io;
 use std::process::ExitCode;
@@ -20,16 +20,17 @@ use crate::render::output::Output;
 use crate::run::{Consumer, Options, Session, Stop, TotalsOnly, follow};
 use crate::sink::{CompareJson, CompareSink, CompareText};
 
-/// Nobody waits for a drop to be shown: time enough for a loaded machine.
+/// The time for which drops wait for the other backend. Nobody waits for a drop to be shown, so there is time enough
+/// for a loaded machine.
 const WAIT: Duration = Duration::from_secs(5);
-/// What packets are told apart by, and a tag or two.
+/// Captured leading bytes: those that identify a packet, and one or two tags.
 const SNAPLEN: u32 = 64;
-/// Differences are left that nothing explains.
+/// The exit status if differences remain unexplained.
 const UNEXPLAINED: u8 = 3;
 
 const _: () = assert!(SNAPLEN as usize >= PREFIX);
 
-/// Listens until the end, then compares.
+/// Captures drops until the end, then compares.
 pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     let output = Output::open(args.output.as_deref())?;
     let mut stop = Stop::new(args.duration)?.while_read(&output);
@@ -47,10 +48,10 @@ pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
     Ok(if report.comparison.is_explained() { ExitCode::SUCCESS } else { UNEXPLAINED.into() })
 }
 
-/// The drops that come while the backends are stopped, one after the other.
+/// The drops that arrive while the backends are stopped, one after the other.
 struct LastDrops {
     stopping_at: Timestamp,
-    /// Those that only the drop monitor could report, because the kernel program had stopped.
+    /// Drops that only the drop monitor could report, because the kernel program had stopped.
     late: Late,
 }
 
@@ -65,7 +66,7 @@ impl Consumer for LastDrops {
 
 fn options(args: &CompareArgs) -> Result<Options> {
     let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: args.ring_size };
-    // Summaries tell no single drops to join.
+    // Summary alerts have no single drops to join.
     let events = (AlertMode::from(args.net_dm_mode) == AlertMode::Packet).then_some(events);
     Ok(Options { join: Some(WAIT), ..listen::options(&args.common(), events)? })
 }

@@ -1,4 +1,4 @@
-//! `droptrace doctor`: what works here, and what to do about what does not.
+//! `droptrace doctor`: the backends that work here, and how to enable the others.
 
 use std::io::Write as _;
 
@@ -30,7 +30,7 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
 async fn repair() -> Result<()> {
     ensure!(
         net_dm::repair().await?,
-        "the drop monitor is left as it is: the run of droptrace that changed it still runs, or its note of that is not \
+        "the drop monitor is unchanged: the run of droptrace that changed it still runs, or its note of the change is not \
          to be trusted"
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! What a session is to do, from what was typed: who may listen, and to which drops.
+//! Derives a session from the command line: the backends that may run, and the drops that they select.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,7 +13,7 @@ use crate::identity::{interfaces, netns};
 use crate::pipeline::dedupe::DedupeLimits;
 use crate::run::{CaptureBackend, Options};
 
-/// What was typed, as sessions take it. Namespaces and interfaces are looked up.
+/// The options in the form of sessions. Namespaces and interfaces are looked up.
 pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result<Options> {
     let Target { netns, ifindex } = resolve(args)?;
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
@@ -23,7 +23,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, attribution, kernel_log, join })
 }
 
-/// Who listens, in words.
+/// The name of the backend for messages.
 pub(super) fn title(backend: CaptureBackend) -> String {
     match backend {
         CaptureBackend::Ebpf(mode) => mode.name().to_owned(),
@@ -32,7 +32,7 @@ pub(super) fn title(backend: CaptureBackend) -> String {
     }
 }
 
-/// The ways that may be taken. A way of attaching or of alerting that was typed chooses its source, too.
+/// The backends that may run. An attach mode or alert mode on the command line selects its backend, too.
 fn backends(args: &CommonArgs) -> Vec<CaptureBackend> {
     let mode = match args.mode {
         ModeArg::Auto => None,
@@ -57,22 +57,23 @@ fn backends(args: &CommonArgs) -> Vec<CaptureBackend> {
     CaptureBackend::FALLBACK_ORDER.into_iter().filter(is_wanted).collect()
 }
 
-/// Both sources. The drop monitor tells packets unless summaries were typed.
+/// Both backends. The drop monitor runs in packet mode unless the command line selects summary mode.
 fn both(mode: Option<Mode>, alerts: Option<AlertMode>) -> Vec<CaptureBackend> {
     let modes = mode.map_or(vec![Mode::TpBtf, Mode::RawTracepoint], |mode| vec![mode]);
     modes.into_iter().map(|mode| CaptureBackend::Both(mode, alerts.unwrap_or(AlertMode::Packet))).collect()
 }
 
-/// What the kernel program compares with.
+/// The interface and namespace that the kernel program filters by.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    /// None for all.
+    /// `None` for all.
     pub(super) netns: Option<Arc<netns::Target>>,
     /// 0 for all.
     pub(super) ifindex: u32,
 }
 
-/// Resolves what was typed. An interface by name is one of a namespace, which is this process's own unless typed.
+/// Resolves the options. An interface name belongs to a namespace, which is this process's own unless the command line
+/// selects one.
 pub(super) fn resolve(args: &CommonArgs) -> Result<Target> {
     let wanted = args.netns.as_deref().map(netns::parse_target).transpose().context("--netns")?;
     match args.interface.as_deref() {
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_bounds_the_fallback_order() {
+    fn options_limit_the_fallback_order() {
         assert_eq!(typed("droptrace"), CaptureBackend::FALLBACK_ORDER);
         assert_eq!(typed("droptrace --source ebpf"), CaptureBackend::FALLBACK_ORDER[..2]);
         assert_eq!(typed("droptrace --source net-dm"), CaptureBackend::FALLBACK_ORDER[2..4]);

@@ -1,4 +1,4 @@
-//! The command line: what was typed ([`args`]), and in which form results are shown ([`sinks`]).
+//! The command line ([`args`]), and the forms in which results are shown ([`sinks`]).
 
 #[cfg(feature = "agent")]
 mod agent;
@@ -29,7 +29,7 @@ use crate::domain::report::Host;
 use crate::netlink::debug;
 use crate::run::host;
 
-/// Runs what was typed, to its end, and tells what it came to.
+/// Runs the command to its end, and returns its exit status.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let command = cli.into_command();
     log_to_stderr(command.verbose());
@@ -40,7 +40,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     raise_open_files();
     let spare = [UnixStream::pair(), UnixStream::pair(), UnixStream::pair()];
     if let Some(error) = spare.into_iter().find_map(Result::err) {
-        // The runtime would panic.
+        // Without this check, the runtime would panic.
         return Err(error).context("cannot start: `ulimit -n` allows too few open files");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -71,10 +71,10 @@ fn raise_open_files() {
     }
 }
 
-/// Warnings and, if wanted, more.
+/// Writes warnings, and further messages if wanted.
 fn log_to_stderr(verbose: u8) {
     let messages = if verbose >= 3 || debug::is_wanted() { LevelFilter::TRACE } else { LevelFilter::OFF };
-    // aya tells each relocation; only its warnings are of use here.
+    // aya logs each relocation; only its warnings are useful here.
     let of_aya = ["aya", "aya_obj"].map(|target| (target, LevelFilter::WARN));
     command::log_to_stderr(verbose, &[&of_aya[..], &[(debug::TARGET, messages)]].concat());
     let Host { name, kernel } = host();

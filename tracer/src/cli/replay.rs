@@ -1,4 +1,4 @@
-//! `droptrace replay`: a recording of what each source told, as if it happened now.
+//! `droptrace replay`: shows a recording of the backends' reports as if the drops happened now.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,12 +22,12 @@ use crate::render::output::Output;
 use crate::run::Consumer;
 use crate::sink::DropSink;
 
-/// Places kept at once, so that a place is one thing for all its drops.
+/// The most interned aggregation keys, so that equal keys are one object.
 const MAX_PLACES: usize = 1 << 16;
-/// Bytes of packets that are shown at most.
+/// The most bytes of packets that are shown.
 const KEPT: usize = 4096;
 
-/// Shows the recording, and what is wrong with it.
+/// Shows the recording, and reports its errors.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut recording = Recording::open(&args.file)?;
     let output = Output::open_apart(args.output.as_deref(), None, [args.file.as_path()])?.0;
@@ -50,7 +50,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     verdict(&recording, &replay)
 }
 
-/// A table and other sinks at once.
+/// Passes drops to a table and to other sinks.
 struct Everywhere<'s, 'o> {
     tally: Tally,
     sinks: &'s mut [Box<dyn DropSink + 'o>],
@@ -70,7 +70,7 @@ pub(crate) fn replay_into(recording: &mut Recording, sinks: &mut [Box<dyn DropSi
     for sink in &mut *sinks {
         sink.start(&start.host, start.started_at)?;
     }
-    // What ends it early is no concern of the sinks.
+    // The sinks need not know what ended the recording early.
     let mut everywhere = Everywhere { tally: Tally::default(), sinks };
     _ = replay.play(recording, &mut everywhere)?;
     let Everywhere { tally, sinks } = everywhere;
@@ -80,17 +80,17 @@ pub(crate) fn replay_into(recording: &mut Recording, sinks: &mut [Box<dyn DropSi
     Ok(replay.stat(&start, tally))
 }
 
-/// Whether it was whole.
+/// Returns an error if the recording was not complete.
 fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
     let malformed = recording.malformed();
     if let Some((line, what)) = &malformed.first {
         let lines = malformed.lines;
         bail!(
-            "the recording is damaged: {lines} lines make no sense and were left out, the first is line {line}: {what}"
+            "the recording is damaged: {lines} lines could not be decoded and were skipped, the first is line {line}: {what}"
         );
     }
     let Some(sources) = &replay.sources else {
-        bail!("the recording was cut: it ends without the account of its sources");
+        bail!("the recording is truncated: it ends without the ledger of its backends");
     };
     for (source, told) in sources.iter().filter_map(|source| Some((source, told_by(&source.ledger)?))) {
         let (name, recorded) = (source.ledger.source(), replay.recorded_of(source.ledger.source()));
@@ -104,7 +104,7 @@ fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
     Ok(())
 }
 
-/// Drops that a source told one by one; none where its account does not say.
+/// Number of drops that a backend reported one by one; `None` if its ledger does not have it.
 fn told_by(ledger: &Ledger) -> Option<u64> {
     match ledger {
         Ledger::Ebpf(ledger) => ledger.events.map(|events| events.delivered),
@@ -113,7 +113,7 @@ fn told_by(ledger: &Ledger) -> Option<u64> {
     }
 }
 
-/// Sums up the drops.
+/// Adds up the drops.
 struct Table(Tally);
 
 impl Consumer for Table {
@@ -123,12 +123,12 @@ impl Consumer for Table {
     }
 }
 
-/// What is made of a recording.
+/// The state of the replay.
 struct Replay {
     union: Union,
     places: HashMap<Place, Arc<Place>, RandomState>,
     last_ns: u64,
-    /// Drops by who told them.
+    /// Number of drops by backend.
     recorded: HashMap<&'static str, u64>,
     sources: Option<Vec<SourceReport>>,
 }
@@ -144,13 +144,14 @@ impl Replay {
         }
     }
 
-    /// Plays to the end, and returns what kept it from the end if anything did. The outer error is the consumer's.
+    /// Replays to the end, and returns the error that ended the recording early, if there was one. The outer error is
+    /// the consumer's.
     fn play(&mut self, recording: &mut Recording, consumer: &mut impl Consumer) -> io::Result<Result<(), Error>> {
         let ended = loop {
             match recording.next_entry() {
                 Ok(Some(Entry::Drop(drop))) => self.take(*drop, consumer)?,
                 Ok(Some(Entry::Ledger(sources))) => self.sources = Some(sources),
-                // Reported as an error by the reader.
+                // The reader reports this as an error.
                 Ok(Some(Entry::Start(_))) => {}
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
@@ -175,7 +176,7 @@ impl Replay {
         self.settled(consumer)
     }
 
-    /// Gives the drops that are settled.
+    /// Passes on the drops that need not wait any longer.
     fn settled(&mut self, consumer: &mut impl Consumer) -> io::Result<()> {
         while let Some(event) = self.union.next_settled() {
             consumer.event(&event)?;
@@ -199,7 +200,7 @@ impl Replay {
         shared
     }
 
-    /// The account of joining, where there was something to join.
+    /// The ledger of the join, if drops were joined.
     fn ledger(&self) -> Option<DedupeLedger> {
         let ledger = self.union.ledger();
         (ledger.ebpf.delivered > 0 && ledger.net_dm.delivered > 0).then_some(ledger)
@@ -220,6 +221,7 @@ impl Replay {
             drops,
             overflow,
             own_netlink_drops: None,
+            attribution: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The sink that was asked for.
+//! Selects the sink for a command's results.
 
 use super::args::{Format, ReplayArgs, Source, StatArgs, TraceArgs, Updates};
 use crate::dimension::Dimensions;
@@ -9,8 +9,8 @@ use crate::sink::{
     TraceTextOptions,
 };
 
-/// The sink for `stat`. Tables are drawn over one another where they go to a terminal, one each interval. `home_netns`
-/// is the inode number of the reader's own network namespace, 0 when not known.
+/// The sink for `stat`. On a terminal, each interval's table replaces the one before; other outputs receive one table
+/// each interval. `home_netns` is the inode number of the reader's own network namespace, 0 if it is unknown.
 pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.common.format {
         Format::Json => Box::new(StatJson::new(output, args.sort, args.by.clone().unwrap_or_else(Dimensions::all))),
@@ -45,7 +45,7 @@ pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize)
     }
 }
 
-/// The sink for what was recorded. `home_netns` is that of who recorded.
+/// The sink for a recording. `home_netns` is the namespace of the recording process.
 pub fn replayed_trace(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn DropSink> {
     match args.format {
         Format::Json => Box::new(TraceJson::new(output)),
@@ -56,7 +56,7 @@ pub fn replayed_trace(args: &ReplayArgs, output: Output, home_netns: u32) -> Box
     }
 }
 
-/// The table of what was recorded.
+/// The table of a recording.
 pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.format {
         Format::Json => Box::new(StatJson::new(output, Sort::default(), Dimensions::all())),
@@ -91,7 +91,7 @@ mod tests {
         Cli::try_parse_from(line.split(' ')).unwrap().into_command()
     }
 
-    /// Shows something on what the command asks for.
+    /// Shows a sample on the sink of the command.
     fn show(command: &Command, output: Output) -> io::Result<()> {
         match command {
             Command::Stat(args) => stat(args, output, 0).report(&StatReport {
@@ -103,6 +103,7 @@ mod tests {
                 drops: vec![],
                 overflow: vec![],
                 own_netlink_drops: Some(0),
+                attribution: None,
             }),
             Command::Trace(args) => {
                 let mut sink = trace(args, output, 0, 128);
@@ -136,7 +137,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_sink_tells_of_a_full_disk() {
+    fn every_sink_reports_a_full_disk() {
         for line in COMMANDS {
             let output = Output::open(Some(Path::new("/dev/full"))).unwrap();
             let error = anyhow::Error::from(show(&command(line), output).unwrap_err());
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sink_ends_well_when_its_reader_goes() {
+    fn every_sink_succeeds_when_its_pipe_is_closed() {
         for line in COMMANDS {
             let (reader, writer) = io::pipe().unwrap();
             drop(reader);

@@ -1,4 +1,4 @@
-//! `droptrace snapshot`: what a host drops within a while, as one document.
+//! `droptrace snapshot`: the drops of a host over a time span, as one document.
 
 use anyhow::{Context, Result};
 
@@ -11,7 +11,7 @@ use crate::render::output::Output;
 use crate::run::{Session, Stop, TotalsOnly, follow};
 use crate::snapshot::{self, Facts};
 
-/// Counts for the time that was typed, then writes the document.
+/// Counts for the given time, then writes the document.
 pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
     let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
@@ -20,7 +20,7 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.backend()));
     say("droptrace", format_args!("counting drops for {duration} ({title}); Ctrl-C ends"));
     let ended = follow(&mut session, &mut stop, &mut TotalsOnly).await;
-    // What was counted is told however the run ended.
+    // The counts are written however the run ended.
     let stopped = session.stop(&mut TotalsOnly).await;
     let report = session.stat_report()?;
     let facts = Facts {
@@ -31,7 +31,8 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
         backend: session.backend(),
         unavailable: session.unavailable(),
     };
-    let mut snapshot = snapshot::take(&report, &facts).context("the account does not fit into the document")?;
+    let mut snapshot =
+        snapshot::take(&report, &facts).context("a number of the ledger is too large for the document")?;
     if let Some(left_out) = snapshot::fit(&mut snapshot)? {
         say("droptrace", left_out);
     }

@@ -1,4 +1,4 @@
-//! `droptrace stat`: totals by reason and place.
+//! `droptrace stat`: totals by aggregation key.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::render::output::Output;
 use crate::run::{Consumer, Options, Session, Stop, follow};
 use crate::sink::StatSink;
 
-/// Counts until the end, showing the totals as asked for.
+/// Counts until the end, and shows the totals at each interval.
 pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
     let interval = match args.updates(output.is_terminal()) {
@@ -30,11 +30,12 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     stop.start_clock();
     say("droptrace", format_args!("counting drops ({}); Ctrl-C ends", listen::title(session.backend())));
     let ended = follow(&mut session, &mut stop, &mut table).await;
-    // What was counted is shown however the run ended.
+    // The totals are shown however the run ended.
     let stopped = session.stop(&mut table).await;
     table.tick(&mut session)?;
     output.finish()?;
     session.warn_of_hidden_addresses();
+    session.warn_of_unknown_owners();
     ended.and(stopped)
 }
 

@@ -1,4 +1,4 @@
-//! `droptrace trace`: single drops, one line each.
+//! `droptrace trace`: shows each drop on one line.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -16,7 +16,7 @@ use crate::render::output::Output;
 use crate::run::{Consumer, Session, Stop, follow};
 use crate::sink::DropSink;
 
-/// Shows drops until the end, then the account.
+/// Shows drops until the end, then the ledger.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
@@ -38,7 +38,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let ended = follow(&mut session, &mut stop, &mut shown).await;
     let stopped = session.stop(&mut shown).await;
     if !session.has_failed() {
-        // Else drops are missing before it.
+        // Without the flush, drops would be missing before the ledger.
         shown.sink.finish(&session.source_reports()?, session.union_ledger().as_ref())?;
         output.finish()?;
     }
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     ended.and(stopped)
 }
 
-/// Where drops are shown, and how many more.
+/// The sink of drops, and the number that it still wants.
 pub(super) struct Shown {
     pub(super) sink: Box<dyn DropSink>,
     pub(super) left: u64,
@@ -57,7 +57,7 @@ impl Consumer for Shown {
         self.left
     }
 
-    /// Shows a drop unless enough were shown; the ledger has it all the same.
+    /// Shows a drop unless enough were shown; the ledger counts it in either case.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         if self.left == 0 {
             return Ok(());

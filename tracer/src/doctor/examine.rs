@@ -58,7 +58,7 @@ fn capabilities(facts: &Facts) -> Check {
     ];
     let held = wanted.into_iter().filter(|(_, capability)| facts.capabilities.contains(*capability));
     let held: Vec<_> = held.map(|(name, _)| name).collect();
-    let found = if held.is_empty() { "none that is needed".into() } else { held.join(", ") };
+    let found = if held.is_empty() { "none of those that droptrace uses".into() } else { held.join(", ") };
     let is_about_capabilities =
         |obstacle: &Obstacle| matches!(obstacle, Obstacle::Capabilities { .. } | Obstacle::UserNamespace);
     match facts.obstacles().into_iter().find(is_about_capabilities) {
@@ -100,8 +100,8 @@ fn tracepoint(btf: &KernelBtf) -> Check {
 fn fields(btf: &KernelBtf) -> Check {
     const NAME: &str = "fields of the kernel";
     match btf.offsets() {
-        Ok(_) => good(NAME, "all that are needed"),
-        Err(error) => bad(NAME, State::Missing, "not all that are needed", &error),
+        Ok(_) => good(NAME, "complete"),
+        Err(error) => bad(NAME, State::Missing, "incomplete", &error),
     }
 }
 
@@ -132,7 +132,7 @@ fn lockdown(lockdown: Lockdown) -> Check {
     const NAME: &str = "lockdown";
     match lockdown {
         Lockdown::None => good(NAME, "none"),
-        Lockdown::Integrity => good(NAME, "integrity, which allows all that is needed"),
+        Lockdown::Integrity => good(NAME, "integrity, which does not limit droptrace"),
         Lockdown::Confidentiality => bad(
             NAME,
             State::Degraded,
@@ -146,23 +146,23 @@ fn lockdown(lockdown: Lockdown) -> Check {
 fn drop_monitor(monitor: &Result<Found, net_dm::Error>) -> Check {
     const NAME: &str = "drop monitor (NET_DM)";
     match monitor {
-        Ok(Found::Unused) => good(NAME, "there, and nobody uses it"),
+        Ok(Found::Unused) => good(NAME, "available, and not in use"),
         Ok(Found::Left { .. }) => bad(
             NAME,
             State::Degraded,
             "a run of droptrace that was killed left it changed",
-            &"`droptrace doctor --repair` puts it right, as does the next run that uses it",
+            &"`droptrace doctor --repair` restores it, as does the next run that uses it",
         ),
         Ok(Found::InUse(mode)) => bad(
             NAME,
             State::Degraded,
-            format!("others run it in {} mode", mode.name()),
+            format!("another process runs it in {} mode", mode.name()),
             &"droptrace would receive the same messages, and change nothing",
         ),
         Err(net_dm::Error::Netlink(netlink::Error::NoFamily { .. })) => {
             bad(NAME, State::Missing, "not registered here", &"see the backends below")
         }
-        Err(error) => bad(NAME, State::Missing, "not for this process", error),
+        Err(error) => bad(NAME, State::Missing, "not available to this process", error),
     }
 }
 

@@ -105,7 +105,7 @@ mod tests {
         diagnosis.checks[0] = Check {
             name: "capabilities",
             state: State::Missing,
-            found: "none that is needed".into(),
+            found: "none of those that droptrace uses".into(),
             advice: Some(unavailable.to_string()),
         };
         diagnosis.backends = vec![backend("tp_btf", Some(&unavailable)), backend("raw_tracepoint", Some(&unavailable))];

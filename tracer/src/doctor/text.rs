@@ -22,8 +22,7 @@ pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
     for backend in &diagnosis.backends {
         let way = format!("{} {}", backend.source, backend.mode);
         let works = if backend.unavailable.is_none() { "yes" } else { "no" };
-        let selected =
-            if diagnosis.selected() == Some(backend) { "   (taken unless another is asked for)" } else { "" };
+        let selected = if diagnosis.selected() == Some(backend) { "   (used unless another is selected)" } else { "" };
         writeln!(out, "{way:<22}  {works:<8}  {}{selected}", backend.loses)?;
         if backend.unavailable.as_ref() != shown {
             indented(out, backend.unavailable.as_ref().map(ToString::to_string).as_deref())?;

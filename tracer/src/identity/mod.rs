@@ -1,11 +1,18 @@
 //! Finds the objects behind the kernel's numbers: network namespaces (cookie, inode number, names), interfaces, cgroups
-//! (id, path) and their owners: containers, pods, units.
+//! (id, path) and their owners (containers, pods, units of systemd), the processes of sockets.
 
 pub mod cgroup;
 pub mod container;
 pub mod devices;
+#[cfg(test)]
+mod fixture;
 pub mod interfaces;
 pub mod netns;
 pub mod owners;
+pub mod pods;
+mod proc_folder;
+pub mod process;
 mod recent;
+pub mod residents;
+pub mod stores;
 mod text;

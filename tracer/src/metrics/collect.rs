@@ -1,4 +1,4 @@
-//! The agent's state: what was read so far, as figures.
+//! The agent's state: the counts so far, as metrics.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,62 +16,62 @@ use crate::domain::report::{Host, SourceReport, StatReport};
 use crate::domain::total::DropTotal;
 use crate::run::{CaptureBackend, Session, UnavailableBackends};
 
-/// What is known of a run from its start on.
+/// Facts about a run that are known from its start.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Where.
+    /// The host.
     pub host: Host,
-    /// What tells this machine from others of its name ([`crate::snapshot::machine`]).
+    /// An identifier that distinguishes this machine from others with its name ([`crate::snapshot::machine`]).
     pub machine: Option<String>,
-    /// The kernel's build.
+    /// The GNU build id of the kernel.
     pub build_id: Option<String>,
-    /// Inode number of the network namespace that droptrace runs in; 0 when not known.
+    /// Inode number of the network namespace that droptrace runs in; 0 if it is unknown.
     pub own_netns: u32,
-    /// Better backends, and why they were refused.
+    /// Backends of a better rank, and the reasons why they are not available.
     pub unavailable: UnavailableBackends,
-    /// When the process started.
+    /// Start of the process.
     pub started_at: Timestamp,
 }
 
-/// What the agent did so far besides listening.
+/// The work of the agent apart from capturing drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
     /// Readings of the totals.
     pub reads: u64,
     /// Readings that failed.
     pub failed_reads: u64,
-    /// How long the last one took.
+    /// Duration of the last reading.
     pub read_duration: Duration,
-    /// When the last one that did not fail was done.
+    /// Time of the last successful reading.
     pub last_read: Timestamp,
     /// Duration of the last encoding of the metrics.
     pub encode_duration: Duration,
 }
 
-/// What is told of drops.
+/// Settings of the series of drops.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// How many series there may be, and for how long.
+    /// The limits of the number and the age of series.
     pub series: Bounds,
     /// Whether series have the label `offset`.
     pub has_offsets: bool,
 }
 
-/// Counts on from reading to reading.
+/// Accumulates counts over readings.
 #[derive(Debug)]
 pub struct Collector {
     facts: Facts,
     surroundings: Surroundings,
     series: Series<CountKey>,
     accounts: Accounts,
-    /// The way that was taken, and each source's name and mode.
+    /// The capture backend, and the name and mode of each of its parts.
     backend: Option<CaptureBackend>,
     sources: Vec<(&'static str, &'static str)>,
     not_packets: NotPackets,
 }
 
 impl Collector {
-    /// Nothing is counted yet.
+    /// A collector without any counts.
     pub fn new(facts: Facts, told: Told) -> Self {
         Self {
             surroundings: Surroundings::new(facts.own_netns, told.has_offsets),
@@ -91,7 +91,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Takes what a run has counted from its start until `now`, by which way.
+    /// Adds the counts of a run from its start until `now`, and the capture backend.
     fn take(&mut self, report: &StatReport, backend: CaptureBackend, now: Instant) {
         let Self { surroundings, series, .. } = self;
         let mut reading = series.reading(now);
@@ -111,7 +111,7 @@ impl Collector {
             report.sources.iter().map(|SourceReport { mode, ledger, .. }| (ledger.source(), *mode)).collect();
     }
 
-    /// All that is told.
+    /// All metrics.
     pub fn figures(&self, work: &Work) -> Figures {
         let families = self.drops().into_iter().chain(self.accounts.families());
         let families =
@@ -137,7 +137,7 @@ impl Collector {
             },
             Family {
                 name: "droptrace_dropped",
-                help: "Bytes of packets that the kernel dropped, from the MAC header where it is set",
+                help: "Bytes of packets that the kernel dropped, from the MAC header if it is set",
                 unit: Some("bytes"),
                 kind: Kind::Counter,
                 samples: bytes.collect(),
@@ -145,7 +145,7 @@ impl Collector {
         ]
     }
 
-    /// The capture backend, and those that are not available.
+    /// The capture backend, and the backends that are not available.
     fn backends(&self) -> impl Iterator<Item = Family> {
         let rank =
             self.backend.and_then(|backend| CaptureBackend::FALLBACK_ORDER.iter().position(|each| *each == backend));
@@ -186,22 +186,22 @@ impl Collector {
         ]
     }
 
-    /// How near the bound on series is.
+    /// The use of the limit of series.
     fn bound(&self) -> [Family; 2] {
         let count = |count: usize| vec![Sample::new([], count as u64)];
         [
             gauge(
                 "droptrace_series",
-                "Series of drops, including those for all others and for all that expired",
+                "Series of drops, including those for all other and for all expired series",
                 None,
                 count(self.series.count()),
             ),
-            gauge("droptrace_series_limit", "Series of drops that there may be", None, count(self.series.limit())),
+            gauge("droptrace_series_limit", "Limit of the series of drops", None, count(self.series.limit())),
         ]
     }
 }
 
-/// What passes the tracepoint and is no packet of a network, by kind.
+/// Freed buffers that pass the tracepoint and are not packets of a network, by kind.
 #[derive(Debug, Default)]
 struct NotPackets(BTreeMap<&'static str, u64>);
 
@@ -229,7 +229,7 @@ impl NotPackets {
     }
 }
 
-/// So that the first reading gives series to what drops most.
+/// The order gives series of the first reading to the keys with the most drops.
 fn most_first(totals: &[DropTotal]) -> Vec<&DropTotal> {
     let mut totals: Vec<_> = totals.iter().filter(|total| total.key.kind.is_packet()).collect();
     totals.sort_by_key(|total| Reverse(total.packets));

@@ -1,61 +1,61 @@
-//! What an exporter tells: families of figures, as `OpenMetrics` has them. They are made anew after each reading of the
-//! totals; whether they are scraped or pushed is not their matter.
+//! The metrics of an exporter: families of samples, as `OpenMetrics` defines them. They are rebuilt after each reading
+//! of the totals, and are independent of how they are scraped or pushed.
 
 use std::sync::Arc;
 
-/// All that is told at one time.
+/// All metrics at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// Families, each under a name of its own.
+    /// Families with unique names.
     pub families: Vec<Family>,
 }
 
-/// Figures of one meaning.
+/// Samples with the same meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     /// Name without `_total`, `_info` or the unit.
     pub name: &'static str,
-    /// What it means.
+    /// The help text.
     pub help: &'static str,
-    /// What it counts, if that is no plain number: `bytes`, `seconds`.
+    /// The unit, if the family has one: `bytes`, `seconds`.
     pub unit: Option<&'static str>,
-    /// How it moves.
+    /// The type of the family.
     pub kind: Kind,
-    /// Its figures, each with labels of its own.
+    /// Its samples, each with other labels.
     pub samples: Vec<Sample>,
 }
 
-/// How figures move.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only up, from 0 at the start of the process.
+    /// Rises only, from 0 at the start of the process.
     Counter,
-    /// Up and down.
+    /// Rises and falls.
     Gauge,
-    /// Not at all: what it tells is in its labels, and its value is 1.
+    /// Constant: the information is in the labels, and the value is 1.
     Info,
 }
 
-/// One figure.
+/// A labelled value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Names and values of its labels.
     pub labels: Vec<(&'static str, Arc<str>)>,
-    /// The figure.
+    /// The value.
     pub value: Value,
 }
 
-/// A number.
+/// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// A count, exact.
+    /// An exact count.
     Count(u64),
-    /// A measure.
+    /// A measured number.
     Real(f64),
 }
 
 impl Sample {
-    /// A figure with these labels.
+    /// A sample with these labels.
     pub fn new<const N: usize>(labels: [(&'static str, &str); N], value: impl Into<Value>) -> Self {
         let labels = labels.map(|(name, value)| (name, Arc::from(value)));
         Self { labels: labels.into(), value: value.into() }

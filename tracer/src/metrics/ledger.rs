@@ -1,4 +1,4 @@
-//! The sources' accounts as counters.
+//! The ledgers of the backends, as counters.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::figures::{Family, Kind, Sample};
 use crate::domain::ledger::{EventLedger, Ledger};
 use crate::domain::report::SourceReport;
 
-/// The accounts, which only rise: what is not known any more keeps its count.
+/// The ledgers. Their counts only rise: a number that becomes unknown keeps its last value.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     drops: BTreeMap<(&'static str, &'static str), u64>,
@@ -15,7 +15,7 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// Takes what the sources tell since their start.
+    /// Adds the backends' counts since their start.
     pub(super) fn take(&mut self, reports: &[SourceReport]) {
         for SourceReport { ledger, .. } in reports {
             let source = ledger.source();
@@ -43,10 +43,10 @@ impl Accounts {
                  network namespace could not decide), in overflow by reason only, filtered out, or lost",
                 &self.drops,
             ),
-            family("droptrace_ledger_events", "Single drops, and what became of them", &self.events),
+            family("droptrace_ledger_events", "Events of single drops, by result", &self.events),
             Family {
                 name: "droptrace_loss_unknown",
-                help: "1 where more drops may have been lost than is known of, else 0",
+                help: "1 if more drops may have been lost than are counted, else 0",
                 unit: None,
                 kind: Kind::Gauge,
                 samples: unknown.map(|(source, is)| Sample::new([("backend", source)], u64::from(*is))).collect(),
@@ -68,7 +68,7 @@ fn rise(
     }
 }
 
-/// None where the number cannot be known.
+/// `None` if the number cannot be known.
 fn drops(ledger: &Ledger) -> [(&'static str, Option<u64>); 5] {
     let (accounted, overflow, lost) = match ledger {
         Ledger::Ebpf(ledger) => (ledger.accounted, ledger.overflow, Some(ledger.lost())),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn each_source_has_the_same_accounts() {
+    fn each_backend_has_the_same_ledger_metrics() {
         let mut accounts = Accounts::default();
         let ebpf = EbpfLedger { hits: 6, accounted: 1, overflow: 2, filtered: 3, missed: 4, ..EbpfLedger::default() };
         accounts.take(&report(Ledger::Ebpf(ebpf)));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_not_known_any_more_stays_counted() {
+    fn loss_that_becomes_unknown_stays_counted() {
         let mut accounts = Accounts::default();
         let ledger = NetDmLedger {
             counts_losses: true,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn single_drops_are_told_where_they_are_asked_for() {
+    fn events_are_counted_only_if_captured() {
         let mut accounts = Accounts::default();
         let events = EventLedger { offered: 9, suppressed: 2, submitted: 7, delivered: 7, ..EventLedger::default() };
         accounts.take(&report(Ledger::Ebpf(EbpfLedger { events: Some(events), ..EbpfLedger::default() })));

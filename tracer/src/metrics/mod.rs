@@ -1,4 +1,4 @@
-//! The agent's figures: what each reading of the totals becomes, scraped or pushed.
+//! The agent's metrics, from a reading of the totals to scrapes and pushes.
 
 pub mod collect;
 pub mod figures;

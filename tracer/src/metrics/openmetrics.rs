@@ -1,4 +1,5 @@
-//! Figures as text for scrapes: `OpenMetrics`, and the older text format of Prometheus for those that do not know it.
+//! Metrics as text for scrapes: `OpenMetrics`, and the older text format of Prometheus for clients that do not accept
+//! it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::figures::{Family, Figures, Kind, Sample, Value};
 
-/// A form of text.
+/// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `OpenMetrics` 1.0.
@@ -23,14 +24,14 @@ pub enum Format {
 impl Format {
     const OPEN_METRICS: &str = "application/openmetrics-text";
 
-    /// The one that a scraper accepts, given its header `Accept`.
+    /// The format that a client accepts according to its header `Accept`.
     pub fn accepted(accept: &str) -> Self {
         let mut types = accept.split(',').map(|part| part.split(';').next().unwrap_or(part).trim());
         let is_known = types.any(|each| each.eq_ignore_ascii_case(Self::OPEN_METRICS));
         if is_known { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// The header `Content-Type` of it.
+    /// The header `Content-Type` of the format.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -39,7 +40,7 @@ impl Format {
     }
 }
 
-/// The figures in this form.
+/// The metrics in this format.
 pub fn encode(figures: Arc<Figures>, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Told(figures)));

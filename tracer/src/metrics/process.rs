@@ -1,4 +1,4 @@
-//! What this process costs.
+//! The cost of this process.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::figures::{Family, Kind, Sample, Value};
 use crate::domain::event::Timestamp;
 
-/// Families on this process, by the names that all exporters have for them. What cannot be told is left out.
+/// Families about this process, with the names that all exporters use. Values that cannot be read are left out.
 pub(super) fn families(started_at: Timestamp) -> impl Iterator<Item = Family> {
     let family = |name, help, unit, kind, value: Value| {
         let samples = vec![Sample::new([], value)];
@@ -22,7 +22,7 @@ pub(super) fn families(started_at: Timestamp) -> impl Iterator<Item = Family> {
         memory.map(|bytes| {
             family("process_resident_memory", "Resident memory of this process", "bytes", Kind::Gauge, bytes.into())
         }),
-        // Every exporter has the other one, which makes it dear to ask a whole engine for.
+        // All exporters have the metric above, which makes it expensive to query a whole engine for it.
         Some(family("droptrace_start_time", life, "seconds", Kind::Gauge, seconds(started_at).into())),
         Some(family("process_start_time", time, "seconds", Kind::Gauge, seconds(started_at).into())),
     ]
@@ -30,13 +30,13 @@ pub(super) fn families(started_at: Timestamp) -> impl Iterator<Item = Family> {
     .flatten()
 }
 
-/// Seconds since the epoch.
+/// Seconds since the Unix epoch.
 #[expect(clippy::cast_precision_loss, reason = "microseconds are left of it")]
 pub(super) fn seconds(at: Timestamp) -> f64 {
     at.0 as f64 / 1e9
 }
 
-/// In user and kernel mode, all threads together.
+/// Time in user and kernel mode, of all threads.
 #[expect(clippy::cast_precision_loss, reason = "microseconds are left of it")]
 fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
@@ -47,7 +47,7 @@ fn cpu_seconds() -> f64 {
 fn resident() -> io::Result<u64> {
     let statm = fs::read_to_string("/proc/self/statm")?;
     let pages: Option<u64> = statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok());
-    let pages = pages.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it makes no sense"))?;
+    let pages = pages.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unexpected content"))?;
     Ok(pages * rustix::param::page_size() as u64)
 }
 

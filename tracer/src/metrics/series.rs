@@ -1,6 +1,6 @@
-//! Counters of drops by labels, of which there are at most so many: what has no series of its own is in one for all
-//! others, and what series of other network namespaces counted that did not rise for long is in one for all of these, so
-//! that the sum of all is exact.
+//! Counters of drops by labels, with a limit of their number. Drops without a series of their own are counted in one
+//! series for all others. The counts of series of other network namespaces that have not risen for long move to one
+//! series for all expired ones. The sum of all series is therefore exact.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -11,28 +11,28 @@ use foldhash::fast::RandomState;
 
 use crate::dimension::label_names;
 
-/// The label that is told only if it is asked for: it multiplies the series, and changes with each build of the kernel.
+/// The optional label: it multiplies the series, and changes with each build of the kernel.
 pub const OFFSET: &str = "offset";
 
-/// The value of `netns` for the namespace that the agent is in.
+/// The value of `netns` for the agent's own namespace.
 pub const OWN: &str = "own";
 
 /// Value of each label of the series for all others.
 pub const OTHER: &str = "other";
 
-/// Value of each label of the series for all that expired. It is not the one for all others: what moves to it was
-/// dropped long ago, which a rate must not show as drops of now.
+/// Value of each label of the series for all expired series. It differs from the series for all others, because its
+/// increase stands for drops of long ago, which a rate must not show as new drops.
 pub const EXPIRED: &str = "expired";
 
 /// Values of the labels of all dimensions ([`label_names`]); empty where they are unknown.
 pub type Labels = Box<[Arc<str>]>;
 
-/// Drops, summed up.
+/// A sum of drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// How many.
+    /// Number of drops.
     pub packets: u64,
-    /// Bytes of them; none where not all of them are told.
+    /// Bytes of the drops; `None` if some are unknown.
     pub bytes: Option<u64>,
 }
 
@@ -44,7 +44,7 @@ impl Sum {
         self.bytes = self.bytes.zip(other.bytes).map(|(one, other)| one + other);
     }
 
-    /// What came since `before`; all of it where it is less than that, for then counting began anew.
+    /// The increase since `before`; the whole value if it is less than `before`, because then counting started again.
     fn since(self, before: Self) -> Self {
         match self.packets.checked_sub(before.packets) {
             Some(packets) => {
@@ -55,24 +55,24 @@ impl Sum {
     }
 }
 
-/// How many series there may be, and for how long.
+/// The limits of the number and the age of series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// At most so many series, at least the one for all others.
+    /// The most series, at least the one for all others.
     pub limit: usize,
-    /// A series of another network namespace that did not rise for so long expires.
+    /// A series of another network namespace expires if it has not risen for this time.
     pub expire_after: Duration,
 }
 
-/// The counters, from 0 at the start and only up. `K` is what a source counts by.
+/// The counters, which start at 0 and only rise. `K` is the backend's aggregation key.
 #[derive(Debug)]
 pub struct Series<K> {
     bounds: Bounds,
     other: (Labels, Sum),
-    /// None until the first one expires.
+    /// `None` until the first series expires.
     expired: Option<(Labels, Sum)>,
     own: BTreeMap<Arc<Labels>, Counter>,
-    /// What was told last.
+    /// The last reported counts.
     told: HashMap<K, Told, RandomState>,
 }
 
@@ -84,13 +84,13 @@ struct Counter {
 
 #[derive(Debug)]
 struct Told {
-    /// Of the series that it counts in; none: in that for all others.
+    /// The series that counts the key; `None` stands for the series for all others.
     labels: Option<Arc<Labels>>,
     sum: Sum,
 }
 
 impl<K: Eq + Hash> Series<K> {
-    /// Nothing is counted yet.
+    /// A value without any counts.
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -101,8 +101,8 @@ impl<K: Eq + Hash> Series<K> {
         }
     }
 
-    /// Takes what a source has counted since it began: all of it at each reading. What is told no more keeps its count;
-    /// what is told anew, or as less than before, counts from 0.
+    /// Adds the counts of a backend since its start: each reading has all of them. Keys that disappear keep their
+    /// count; keys that appear again, or with a lower count than before, count from 0.
     pub fn reading(&mut self, now: Instant) -> Reading<'_, K> {
         Reading { series: self, now, told: HashMap::default() }
     }
@@ -113,17 +113,17 @@ impl<K: Eq + Hash> Series<K> {
         shared.map(|(labels, sum)| (labels, *sum)).chain(self.own.iter().map(|(labels, own)| (&**labels, own.sum)))
     }
 
-    /// How many there are.
+    /// Number of series.
     pub fn count(&self) -> usize {
         1 + usize::from(self.expired.is_some()) + self.own.len()
     }
 
-    /// How many there may be.
+    /// Limit of the number of series.
     pub const fn limit(&self) -> usize {
         self.bounds.limit
     }
 
-    /// A series for drops with these labels, if there is one or room for one.
+    /// The series for drops with these labels, if it exists or there is room for it.
     fn open(&mut self, labels: Labels, now: Instant) -> Option<Arc<Labels>> {
         if let Some((labels, _)) = self.own.get_key_value(&labels) {
             return Some(Arc::clone(labels));
@@ -136,7 +136,7 @@ impl<K: Eq + Hash> Series<K> {
         Some(labels)
     }
 
-    /// Counts what came.
+    /// Adds the increase.
     fn rise(&mut self, labels: Option<&Labels>, came: Sum, now: Instant) {
         match labels.and_then(|labels| self.own.get_mut(labels)) {
             Some(own) => {
@@ -175,7 +175,7 @@ fn all(value: &str) -> Labels {
     label_names().map(|_| Arc::from(value)).collect()
 }
 
-/// A reading that is being taken; it counts when it is [`Reading::finish`]ed.
+/// A reading in progress; it takes effect in [`Reading::finish`].
 #[derive(Debug)]
 pub struct Reading<'s, K> {
     series: &'s mut Series<K>,
@@ -184,8 +184,8 @@ pub struct Reading<'s, K> {
 }
 
 impl<K: Eq + Hash> Reading<'_, K> {
-    /// What was counted by `key`. Its labels are asked for when it rises and has no series, and stay as long as the
-    /// series: a source's names may change while it counts on.
+    /// Adds the count of `key`. The labels are determined when the count rises and the key has no series, and stay as
+    /// long as the series: the backend's names may change in the meantime.
     pub fn add(&mut self, key: K, sum: Sum, labels: impl FnOnce() -> Labels) {
         let Self { series, now, told } = self;
         let last = series.told.get(&key);
@@ -199,7 +199,7 @@ impl<K: Eq + Hash> Reading<'_, K> {
         }
     }
 
-    /// Counts what came since the last reading, and lets go of what has not risen for long.
+    /// Adds the increase since the last reading, and lets series expire that have not risen for long.
     pub fn finish(self) {
         let Self { series, now, told } = self;
         for (key, Told { labels, sum }) in &told {

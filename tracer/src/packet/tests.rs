@@ -267,15 +267,16 @@ fn any_protocol() -> impl Strategy<Value = u16> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_decoded_or_refused(
+    fn any_bytes_are_decoded_without_panic(
         start in any_start(), protocol in any_protocol(), bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         columns(&decode(start, protocol, &bytes));
     }
 
-    /// Random bytes seldom get past the first header: change few of a good packet, and cut it anywhere.
+    /// Random bytes seldom get past the first header, so this test changes a few bytes of a valid packet, and truncates
+    /// it anywhere.
     #[test]
-    fn damaged_packets_are_decoded_or_refused(
+    fn damaged_packets_are_decoded_without_panic(
         which in 0usize..6, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in any::<prop::sample::Index>(), start in any_start(), protocol in any_protocol(),
     ) {

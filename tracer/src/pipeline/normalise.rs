@@ -6,14 +6,12 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SOCKET_OWNER,
-    SOCKET_RECEIVER, SiteKey, TrapNames,
+    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
 use crate::backend::ebpf::{Count, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, Origin, Place, Reason};
-use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
 use crate::domain::report::{HeldBack, OverflowTotal};
 use crate::domain::total::DropTotal;
@@ -23,6 +21,7 @@ use crate::kernel::clock::Clock;
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
 
+mod attribution;
 mod hardware;
 mod net_dm;
 mod xdp;
@@ -72,6 +71,16 @@ impl Normaliser {
             let (has_netns, has_cgroup) = (key.netns_name.is_some(), key.owner.cgroup.is_some());
             (has_netns || key.netns == 0) && (has_cgroup || key.cgroup_id == 0)
         });
+    }
+
+    /// Whether keys have the names of owners.
+    pub const fn names_owners(&self) -> bool {
+        self.owners.is_some()
+    }
+
+    /// Why some owners are unknown, in words.
+    pub fn limits_of_owners(&self) -> Vec<String> {
+        self.owners.as_ref().map(Owners::limits).unwrap_or_default()
     }
 
     /// Whether the kernel hides its addresses from this process, so that drop sites have no symbols.
@@ -165,8 +174,8 @@ impl Normaliser {
             netns: names.netns_inum,
             netns_cookie: cookie,
             netns_name: if names.netns_inum == 0 { None } else { self.namespaces.name(namespace) },
-            socket: role(key.socket),
-            cgroup_id: key.cgroup_id,
+            socket: attribution::role(key.socket),
+            cgroup_id: attribution::known(key.cgroup_id),
             owner: self.owner(key.cgroup_id),
         });
         if self.places.len() >= MAX_PLACES {
@@ -178,7 +187,7 @@ impl Normaliser {
 
     fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {
         match &mut self.owners {
-            Some(owners) if cgroup_id != 0 => Arc::new(owners.of_cgroup(cgroup_id)),
+            Some(owners) if cgroup_id != 0 => attribution::owner(owners, cgroup_id),
             _ => Arc::default(),
         }
     }
@@ -193,14 +202,6 @@ impl Normaliser {
             KIND_XDP => xdp::names(key.reason),
             _ => (self.reasons.resolve(key.reason), self.symbols.resolve(key.location)),
         }
-    }
-}
-
-const fn role(socket: u8) -> Option<Role> {
-    match socket {
-        SOCKET_RECEIVER => Some(Role::Receiver),
-        SOCKET_OWNER => Some(Role::Owner),
-        _ => None,
     }
 }
 

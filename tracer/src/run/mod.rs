@@ -21,6 +21,7 @@ pub use start::Options;
 pub(crate) use start::explained;
 pub use stop::Stop;
 
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::Timestamp;
 use crate::domain::report::{Host, SourceReport, StatReport};
@@ -117,6 +118,7 @@ impl Session {
             sources.push(counters.report());
             drops.extend(counters.totals());
         }
+        let attribution = normaliser.names_owners().then(|| AttributionLedger::of(&drops, &overflow));
         Ok(StatReport {
             host: self.host.clone(),
             started_at: self.started_at,
@@ -126,6 +128,7 @@ impl Session {
             drops,
             overflow,
             own_netlink_drops: own_netlink::drops().ok(),
+            attribution,
         })
     }
 
@@ -142,6 +145,19 @@ impl Session {
         reports.extend(net_dm.map(|net_dm| net_dm.source.report()));
         reports.extend(counters.map(|counters| counters.report()));
         Ok(reports)
+    }
+
+    /// Warns, where owners are asked for, that this backend does not report them, or why some have no names.
+    pub fn warn_of_unknown_owners(&self) {
+        if !self.normaliser.names_owners() {
+            return;
+        }
+        if self.running.ebpf().is_none() {
+            tracing::warn!("{}: whose packets were dropped is unknown; the BPF program reports it", self.backend());
+        }
+        for limit in self.normaliser.limits_of_owners() {
+            tracing::warn!("some owners may have no name: {limit}");
+        }
     }
 
     /// Warns once that drop sites have no names, with the cause.

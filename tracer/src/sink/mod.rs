@@ -22,7 +22,7 @@ pub trait StatSink {
     fn report(&mut self, report: &StatReport) -> io::Result<()>;
 }
 
-/// A sink of a comparison of two sources.
+/// A sink of a comparison of two backends.
 pub trait CompareSink {
     /// Shows the comparison, and passes all output to the system.
     fn report(&mut self, report: &CompareReport) -> io::Result<()>;
@@ -49,8 +49,8 @@ pub trait DropSink {
         Ok(())
     }
 
-    /// Shows the ledger of the run, taken after the sources have stopped, and passes all output to the system. `union`
-    /// is the ledger of the join of two sources.
+    /// Shows the ledger of the run, taken after the backends have stopped, and passes all output to the system. `union`
+    /// is the ledger of the join of two backends.
     fn finish(&mut self, _sources: &[SourceReport], _union: Option<&DedupeLedger>) -> io::Result<()> {
         self.flush()
     }

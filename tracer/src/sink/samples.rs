@@ -1,4 +1,4 @@
-//! Made-up reports and drops for the tests of sinks.
+//! Sample reports and drops for the tests of sinks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 
 use crate::domain::compare::{Counts, Evidence, SiteEvidence, compare};
-use crate::domain::dedupe::{AloneLedger, DedupeLedger, HeardLedger};
+use crate::domain::dedupe::{AloneLedger, DedupeLedger, ObservationLedger};
 use crate::domain::event::{Location, Origin, Place, Reason, Symbol, Timestamp};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{CompareReport, HeldBack, Host, OverflowTotal, SourceReport, StatReport};
@@ -55,7 +55,7 @@ fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal 
     }
 }
 
-/// Seven places, from common ones to those with the longest columns.
+/// Seven aggregation keys, from common ones to those with the longest columns.
 pub(super) fn totals() -> Vec<DropTotal> {
     let device = |name: Option<&str>, ifindex| Place { interface: name.map(Into::into), ifindex, ..place() };
     let long = location("nft_do_chain_inet_ingress_with_a_name_beyond_all_reason.constprop.0", 0x5, Some("nf_tables"));
@@ -117,7 +117,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
     ]
 }
 
-/// The same places and one in a namespace of its own.
+/// The same aggregation keys and one in another namespace.
 pub(crate) fn totals_of_two_namespaces() -> Vec<DropTotal> {
     let mut totals = totals();
     let blue = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].key).clone() };
@@ -158,6 +158,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         drops,
         overflow,
         own_netlink_drops: Some(0),
+        attribution: None,
     }
 }
 
@@ -186,7 +187,7 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
     vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger), held_back }]
 }
 
-/// The ledger of a `NET_DM` source in packet mode that lost some drops.
+/// The ledger of a `NET_DM` backend in packet mode that lost some drops.
 pub(super) fn net_dm_source() -> SourceReport {
     let ledger = NetDmLedger {
         counts_losses: true,
@@ -260,8 +261,8 @@ pub(super) fn comparison() -> CompareReport {
 pub(super) fn union() -> DedupeLedger {
     let alone = AloneLedger { no_mac_header: 40, expired: 2, ..AloneLedger::default() };
     DedupeLedger {
-        ebpf: HeardLedger { delivered: 1_042, alone },
-        net_dm: HeardLedger { delivered: 1_001, alone: AloneLedger { expired: 1, ..AloneLedger::default() } },
+        ebpf: ObservationLedger { delivered: 1_042, alone },
+        net_dm: ObservationLedger { delivered: 1_001, alone: AloneLedger { expired: 1, ..AloneLedger::default() } },
         unique: 1_043,
         duplicates: 1_000,
         pending: 0,

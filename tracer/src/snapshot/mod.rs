@@ -1,7 +1,7 @@
-//! What a host dropped within a while, as one document: [`take()`] makes it of the totals of a run, [`droptrace_base::snapshot`]
-//! carries it.
+//! The drops of a host over a time span, as one document: [`take()`] makes it from the totals of a run,
+//! [`droptrace_base::snapshot`] stores it.
 //!
-//! It holds no addresses and no numbers of interfaces or namespaces: they differ at each boot.
+//! The document contains no addresses, and no numbers of interfaces or namespaces, because they differ at each boot.
 
 mod take;
 #[cfg(test)]

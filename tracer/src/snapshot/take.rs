@@ -1,4 +1,4 @@
-//! Makes a snapshot of the totals of a run.
+//! Makes a snapshot from the totals of a run.
 
 use std::cmp::Reverse;
 
@@ -18,27 +18,27 @@ use crate::render::time::TimeText;
 use crate::run::{CaptureBackend as Way, UnavailableBackends};
 use crate::sink::Account;
 
-/// What a report does not tell.
+/// Facts that a report does not contain.
 #[derive(Clone, Debug)]
 pub struct Facts<'f> {
-    /// What tells this machine from others of its name ([`super::machine`]).
+    /// An identifier that distinguishes this machine from others with its name ([`super::machine`]).
     pub machine: Option<String>,
-    /// The kernel's build.
+    /// The GNU build id of the kernel.
     pub build_id: Option<String>,
     /// Devices of the network namespace that droptrace runs in.
     pub devices: &'f [Device],
-    /// Inode number of that namespace; 0 when not known.
+    /// Inode number of that namespace; 0 if it is unknown.
     pub own_netns: u32,
-    /// The way that was taken.
+    /// The capture backend.
     pub backend: Way,
-    /// Those that were refused before.
+    /// Backends of a better rank that are not available.
     pub unavailable: &'f UnavailableBackends,
 }
 
 /// Makes the document.
 ///
 /// # Errors
-/// When a sum of a ledger is beyond what JSON's numbers hold here.
+/// Fails if a sum of a ledger is beyond the numbers of JSON.
 pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, Error> {
     Ok(Snapshot {
         schema: SCHEMA.to_owned(),
@@ -74,7 +74,7 @@ fn overflow(total: &OverflowTotal) -> Overflow {
     Overflow { reason, subsystem, packets: total.packets, bytes: total.bytes }
 }
 
-/// As `droptrace.stat.v1` has it: one place knows each ledger's fields.
+/// The members are those of `droptrace.stat.v1`: a single definition has the fields of each ledger.
 fn source(report: &SourceReport) -> Result<Source, Error> {
     from_value(to_value(Account::from(report))?)
 }

@@ -48,12 +48,12 @@ fn the_document() {
 }
 
 #[test]
-fn what_was_taken_is_read() {
+fn taken_snapshot_can_be_read() {
     assert_eq!(read(&written(&sample())[..]).unwrap(), sample());
 }
 
 #[test]
-fn places_that_only_addresses_and_numbers_tell_apart_are_one() {
+fn keys_that_differ_only_in_addresses_and_numbers_are_merged() {
     let mut report = report();
     let DropTotal { key: place, .. } = report.drops[0].clone();
     let symbol = place.location.symbol.clone();
@@ -61,7 +61,7 @@ fn places_that_only_addresses_and_numbers_tell_apart_are_one() {
     let elsewhere = Place { location: other_boot.into(), ifindex: 77, ..(*place).clone() };
     let other = DropTotal { key: elsewhere.into(), packets: 5, bytes: Some(50), ..report.drops[0].clone() };
     report.drops.push(other);
-    // The loopback's class is told by its number.
+    // The class of the loopback follows from its number.
     let (one, two) = (taken(&report), sample());
     assert_eq!(one.drops.len(), two.drops.len() + 1);
     report.drops.last_mut().unwrap().key = Place { ifindex: 1, ..(*report.drops.last().unwrap().key).clone() }.into();
@@ -79,7 +79,7 @@ fn no_address_leaves_the_host() {
 }
 
 #[test]
-fn classes_are_told_of_devices_that_are_known() {
+fn known_devices_have_a_class() {
     let class = |interface: &str| {
         let rows = sample().drops.into_iter();
         rows.filter(|row| row.interface.as_deref() == Some(interface)).map(|row| row.class).collect::<Vec<_>>()

@@ -1,4 +1,5 @@
-//! `droptrace explain`, and `droptrace-fleet explain`: what a drop reason means and what to do about it. Needs no rights and no kernel.
+//! `droptrace explain` and `droptrace-fleet explain`: what a drop reason means and what to do about it. The command
+//! needs no capabilities and no kernel.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crate::render::output::Output;
 /// Options of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// Name of the reason, as `stat` and `trace` show it [default: list all]
+    /// Name of the drop reason, as `stat` and `trace` show it [default: list all]
     #[arg(value_name = "REASON")]
     pub reason: Option<String>,
 
@@ -26,10 +27,10 @@ pub struct ExplainArgs {
     pub output: Option<PathBuf>,
 }
 
-/// Explains one reason, or lists all of them. Fails on a name that is not known, and offers those near it.
+/// Explains one reason, or lists all reasons. An unknown name is an error, whose message offers similar names.
 pub fn explain(args: &ExplainArgs, program: &str) -> Result<()> {
     let explanations =
-        Explanations::built_in().context("the built-in explanations cannot be read: a fault of droptrace")?;
+        Explanations::built_in().context("the built-in explanations cannot be read, which is a fault of droptrace")?;
     let found = args
         .reason
         .as_deref()
@@ -51,13 +52,13 @@ fn unknown(explanations: &Explanations, asked: &str, program: &str) -> anyhow::E
     let moving = explanations.moving(asked);
     if !moving.is_empty() {
         return anyhow!(
-            "{asked} is a counter of the kernel and no drop reason; reasons that move it: {}",
+            "{asked} is a kernel counter, not a drop reason; reasons that increase it: {}",
             moving.join(", ")
         );
     }
     match explanations.nearest(asked).as_slice() {
-        [] => anyhow!("no drop reason {asked:?} is known; `{program} explain` lists those that are"),
-        near => anyhow!("no drop reason {asked:?} is known; near it: {}", near.join(", ")),
+        [] => anyhow!("unknown drop reason {asked:?}; `{program} explain` lists all reasons"),
+        near => anyhow!("unknown drop reason {asked:?}; similar names: {}", near.join(", ")),
     }
 }
 
@@ -66,18 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_name_is_told_with_those_near_it() {
+    fn unknown_name_is_an_error_with_similar_names() {
         let explanations = Explanations::built_in().unwrap();
         let near = unknown(&explanations, "socket_rcvbuf", "droptrace").to_string();
-        assert!(near.contains("\"socket_rcvbuf\"") && near.contains("near it: SOCKET_RCVBUFF"), "{near}");
+        assert!(near.contains("\"socket_rcvbuf\"") && near.contains("similar names: SOCKET_RCVBUFF"), "{near}");
         let far = unknown(&explanations, "xyzzy", "droptrace").to_string();
-        assert!(far.ends_with("`droptrace explain` lists those that are"), "{far}");
+        assert!(far.ends_with("`droptrace explain` lists all reasons"), "{far}");
         for counter in ["snmp:UdpRcvbufErrors", "udprcvbuferrors"] {
             let counter = unknown(&explanations, counter, "droptrace").to_string();
-            assert!(
-                counter.contains("is a counter of the kernel") && counter.contains(": SOCKET_RCVBUFF"),
-                "{counter}"
-            );
+            assert!(counter.contains("is a kernel counter") && counter.contains(": SOCKET_RCVBUFF"), "{counter}");
         }
     }
 }

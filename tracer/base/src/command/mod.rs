@@ -1,4 +1,4 @@
-//! What the command lines of both programs have in common: the log, the form of results, `explain`, and the exit status.
+//! The common parts of both programs' command lines: the log, the form of results, `explain`, and the exit status.
 
 mod explain;
 
@@ -22,19 +22,19 @@ pub enum Format {
     /// For people
     #[default]
     Text,
-    /// For programs: one JSON document a line
+    /// For programs: one JSON document per line
     Json,
 }
 
-/// Warnings and, if wanted, more, as lines like those that this program writes itself.
-/// `others` are the targets of more libraries, and what is logged of them.
+/// Writes warnings, and further messages if wanted, to stderr, in the form of the program's own messages.
+/// `others` are log targets of further libraries, and the levels of their messages.
 pub fn log_to_stderr(verbose: u8, others: &[(&'static str, LevelFilter)]) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    // They tell each step of a request; only their warnings are of use here.
+    // These libraries log each step of a request; only their warnings are useful here.
     let of_requests = ["rustls", "ureq", "ureq_proto"].map(|target| (target, LevelFilter::WARN));
     let filter = Targets::new().with_default(level).with_targets(of_requests).with_targets(others.iter().copied());
     let has_colors = io::stderr().is_terminal();
@@ -46,10 +46,11 @@ pub fn log_to_stderr(verbose: u8, others: &[(&'static str, LevelFilter)]) {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
-/// The exit status of a command that ended so: 0 done, 1 failed; some also have 3. Wrong usage is 2, which clap sees to.
+/// The exit status for the result of a command: 0 done, 1 failed; some commands also have 3. Wrong usage is 2, which
+/// clap returns.
 ///
-/// A failure is told on stderr with all its causes. A reader that went away, as `head` does, has had what it wanted:
-/// that is a normal end.
+/// A failure is reported on stderr with all its causes. A reader that closed the pipe, as `head` does, has all that it
+/// wanted: that is a normal end.
 pub fn exit_code(program: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
@@ -67,7 +68,7 @@ mod tests {
     use crate::render::output::OutputError;
 
     #[test]
-    fn a_reader_that_went_away_is_no_failure() {
+    fn closed_pipe_is_not_a_failure() {
         let gone = OutputError::ReaderGone { target: "stdout".into() };
         let gone = anyhow::Error::from(io::Error::new(io::ErrorKind::BrokenPipe, gone)).context("showing drops");
         assert_eq!(exit_code("droptrace", Err(gone)), ExitCode::SUCCESS);

@@ -1,38 +1,38 @@
-//! The account of joining two sources.
+//! The ledger of the join of two backends.
 
 use serde::Serialize;
 
 use crate::domain::event::Origin;
 
-/// When userspace heard of something: nanoseconds of a clock that never goes back, from any start.
+/// The time at which userspace received a message: nanoseconds of a clock that never goes back, from any start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
-/// At any moment `ebpf.delivered + net_dm.delivered = unique + duplicates + pending`.
+/// At any time `ebpf.delivered + net_dm.delivered = unique + duplicates + pending`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DedupeLedger {
-    /// What came of the kernel program's observations.
-    pub ebpf: HeardLedger,
-    /// What came of `NET_DM`'s.
-    pub net_dm: HeardLedger,
-    /// Drops told.
+    /// The observations of the kernel program.
+    pub ebpf: ObservationLedger,
+    /// The observations of `NET_DM`.
+    pub net_dm: ObservationLedger,
+    /// Drops that were passed on.
     pub unique: u64,
-    /// Observations that were joined to a drop told by the other source: drops heard by both.
+    /// Observations that were joined to a drop of the other backend: drops that both reported.
     pub duplicates: u64,
-    /// Observations that wait for the other source's.
+    /// Observations that wait for an observation of the other backend.
     pub pending: u64,
 }
 
-/// The observations of one source: `delivered = alone + duplicates + those that wait`.
+/// The observations of one backend: `delivered = alone + duplicates + pending`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct HeardLedger {
-    /// Observations that came.
+pub struct ObservationLedger {
+    /// Observations that arrived.
     pub delivered: u64,
-    /// Those that were told as heard by this source alone, by cause.
+    /// Observations that were passed on as reported by this backend alone, by cause.
     pub alone: AloneLedger,
 }
 
-/// Drops told as heard by one source, by cause: see [`AloneCause`].
+/// Drops that were passed on as reported by one backend, by cause: see [`AloneCause`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "each is the number of its cause")]
 pub struct AloneLedger {
@@ -45,34 +45,34 @@ pub struct AloneLedger {
     pub flushed: u64,
 }
 
-/// Why a drop was told as heard by one source.
+/// The cause for which a drop was passed on as reported by one backend alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AloneCause {
-    /// The other source did not tell of it in time.
+    /// The other backend did not report the drop in time.
     Expired,
-    /// It was the oldest of as many as may wait, and another came.
+    /// As many observations as may wait were waiting; this one was the oldest, and another one arrived.
     Evicted,
-    /// The other source told of the same packet at a time too far from it.
+    /// The other backend reported the same packet, but at a time too far away.
     Apart,
-    /// The packet had no MAC header, so `NET_DM` skips it.
+    /// The packet had no MAC header, so that `NET_DM` skips it.
     NoMacHeader,
-    /// Too few bytes were captured to know the packet again.
+    /// Too few bytes were captured to recognise the packet.
     TooFewBytes,
-    /// The other source was not listening.
+    /// The other backend was not running.
     Unaccompanied,
-    /// The run ended while it waited.
+    /// The run ended while the observation waited.
     Flushed,
 }
 
 impl DedupeLedger {
-    /// Observations that are in none of the counts: 0, or the account is wrong.
+    /// Observations that are in none of the counts. Any other number than 0 is a fault of droptrace.
     pub const fn unaccounted(&self) -> i128 {
         let delivered = self.ebpf.delivered as i128 + self.net_dm.delivered as i128;
         delivered - self.unique as i128 - self.duplicates as i128 - self.pending as i128
     }
 
-    /// The account of what one source reported.
-    pub fn of(&mut self, origin: Origin) -> &mut HeardLedger {
+    /// The ledger of the observations of one backend.
+    pub fn of(&mut self, origin: Origin) -> &mut ObservationLedger {
         match origin {
             Origin::Ebpf => &mut self.ebpf,
             Origin::NetDm => &mut self.net_dm,
@@ -81,7 +81,7 @@ impl DedupeLedger {
 }
 
 impl AloneLedger {
-    /// All of them.
+    /// The sum of all causes.
     pub const fn total(&self) -> u64 {
         self.expired
             + self.evicted
@@ -92,7 +92,7 @@ impl AloneLedger {
             + self.flushed
     }
 
-    /// Counts a drop that one source alone reported.
+    /// Counts a drop that one backend alone reported.
     pub fn count(&mut self, cause: AloneCause) {
         let counter = match cause {
             AloneCause::Expired => &mut self.expired,

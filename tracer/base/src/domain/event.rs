@@ -1,4 +1,4 @@
-//! The domain: what a drop is, where it happened, why, and who heard it.
+//! Plain data of a drop: its time, its drop site, its reason, and the backends that reported it.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// Who heard a drop.
+/// A backend that reports drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The eBPF program on `kfree_skb`.
@@ -28,7 +28,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Both, in the order in which they are shown.
+    /// Both backends, in the order in which they are shown.
     pub const ALL: [Self; 2] = [Self::Ebpf, Self::NetDm];
 
     /// The name in JSON.
@@ -39,7 +39,7 @@ impl Origin {
         }
     }
 
-    /// This one alone, as those that heard a drop.
+    /// A list of this backend alone, as in [`DropEvent::seen_by`].
     pub const fn alone(self) -> &'static [Self] {
         match self {
             Self::Ebpf => &[Self::Ebpf],
@@ -65,27 +65,29 @@ pub const HARDWARE: &str = "hardware";
 /// Subsystem of the reasons of XDP programs and redirects.
 pub const XDP: &str = "xdp";
 
-/// Why a packet was dropped: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
+/// The drop reason: `enum skb_drop_reason` (`include/net/dropreason-core.h`), resolved to names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason {
-    /// The kernel's number, subsystem in the high 16 bits; none where a source told only a name that this kernel's
-    /// types do not have.
+    /// The kernel's number, with the subsystem in the high 16 bits; `None` if a backend reported only a name that this
+    /// kernel's types do not have.
     pub value: Option<u32>,
-    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name; [`HARDWARE`] of what
-    /// devices drop and [`XDP`] of what XDP drops, which are no reasons of the kernel's.
+    /// `core`, `mac80211_unusable`, `openvswitch`, …, or the number of a subsystem without a name. [`HARDWARE`] and
+    /// [`XDP`] are the subsystems of hardware drops and of XDP, whose reasons are not the kernel's.
     pub subsystem: Arc<str>,
-    /// Without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number where no name is known.
+    /// The name without the prefix `SKB_DROP_REASON_`, such as `SOCKET_RCVBUFF`; the number if no name is known.
     pub name: Arc<str>,
 }
 
-/// Where a packet was dropped: in the kernel's code, or in a device.
+/// The drop site: in the kernel's code, or in a device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// The tracepoint's `location`: the address that the freeing call returns to; 0 where it was not in the kernel's code.
+    /// The tracepoint's `location`: the address to which the freeing call returns; 0 if the drop was not in the
+    /// kernel's code.
     pub address: u64,
-    /// None where the kernel hides its addresses or none fits.
+    /// `None` if the kernel hides its addresses, or no symbol fits.
     pub symbol: Option<Symbol>,
-    /// Of a hardware drop, the group that its devlink trap belongs to, if it is told: the part of the device's pipeline.
+    /// The group that the devlink trap of a hardware drop belongs to, if it is reported: the part of the device's
+    /// pipeline.
     pub trap_group: Option<Arc<str>>,
 }
 
@@ -96,17 +98,17 @@ pub struct Symbol {
     pub name: Arc<str>,
     /// Bytes from the function's start.
     pub offset: u64,
-    /// The module; none for the kernel's own image.
+    /// The module; `None` for the kernel's own image.
     pub module: Option<Arc<str>>,
 }
 
-/// What was freed: the tracepoint also shows things that are no packets of a network.
+/// The kind of the freed buffer: the tracepoint also shows buffers that are not packets of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A packet of a network.
     #[default]
     Packet,
-    /// A packet that a device dropped and its driver reported by a devlink trap.
+    /// A packet that a device dropped and its driver reported through a devlink trap.
     Hardware,
     /// A frame that an XDP program or a redirect dropped before it became a packet of the network stack.
     Xdp,
@@ -114,9 +116,9 @@ pub enum Kind {
     Unix,
     /// A netlink message of this host.
     Netlink,
-    /// A copy that the kernel made of a packet that went on, such as one for a sniffer.
+    /// A copy that the kernel made of a packet that went on, such as a copy for a sniffer.
     Copy,
-    /// An empty buffer without headers, such as the one with which the kernel tries out a device that comes up.
+    /// An empty buffer without headers, such as the one with which the kernel tests a device that comes up.
     Empty,
 }
 
@@ -134,19 +136,19 @@ impl Kind {
         }
     }
 
-    /// The kind of a name.
+    /// Returns the kind with this name.
     pub fn of_name(name: &str) -> Option<Self> {
         const ALL: [Kind; 7] =
             [Kind::Packet, Kind::Hardware, Kind::Xdp, Kind::Unix, Kind::Netlink, Kind::Copy, Kind::Empty];
         ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether the length is known: XDP's tracepoints do not tell that of the frame.
+    /// Returns whether the length is known: the tracepoints of XDP do not report the length of the frame.
     pub const fn has_length(self) -> bool {
         !matches!(self, Self::Xdp)
     }
 
-    /// Whether something of a network was lost.
+    /// Returns whether a packet of a network was lost.
     pub const fn is_packet(self) -> bool {
         matches!(self, Self::Packet | Self::Hardware | Self::Xdp)
     }
@@ -208,13 +210,13 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Whether it is messages to listeners of netlink that are dropped here, and not packets of a network.
+    /// Returns whether the dropped buffers are messages to netlink sockets, and not packets of a network.
     pub fn is_netlink_message(&self) -> bool {
         self.kind == Kind::Netlink
     }
 
-    /// As [`Place::kind`], also where only the function tells that a netlink message, or what a packet socket gets of a
-    /// packet, was to be delivered.
+    /// Returns [`Place::kind`]. If only the function shows that a netlink message, or the copy of a packet for a packet
+    /// socket, was to be delivered, the kind follows from the function.
     pub fn kind_of(kind: Kind, ifindex: u32, location: &Location) -> Kind {
         match &location.symbol {
             Some(symbol) if kind == Kind::Packet && ifindex == 0 && is_netlink_delivery(&symbol.name) => Kind::Netlink,
@@ -224,11 +226,11 @@ impl Place {
     }
 }
 
-/// Is this a function of the kernel that frees netlink messages which their receiver refused?
+/// Returns whether this is a function of the kernel that frees netlink messages which their receiver did not take.
 ///
 /// `netlink_attachskb` frees a unicast message when the receiver is full, and `netlink_broadcast_filtered` a multicast
-/// one; compilers put either into its caller, and `do_one_broadcast` out of line (`net/netlink/af_netlink.c`). Which
-/// receiver it was, the location does not tell.
+/// one; compilers put either into its caller, and `do_one_broadcast` out of line (`net/netlink/af_netlink.c`). The
+/// location does not show which receiver it was.
 fn is_netlink_delivery(symbol: &str) -> bool {
     // Compilers mark the parts and variants of a function: `do_one_broadcast.isra.0`.
     let function = symbol.split('.').next().unwrap_or(symbol);
@@ -243,51 +245,52 @@ fn is_netlink_delivery(symbol: &str) -> bool {
     )
 }
 
-/// Is this a function of the kernel by which a packet socket gets a packet (`net/packet/af_packet.c`)? Only pointers lead to
-/// them, so that no compiler puts them elsewhere. Protocols have what they received as a clone then, or gave it back.
+/// Returns whether this is a function of the kernel through which a packet socket receives a packet
+/// (`net/packet/af_packet.c`). Only pointers lead to these functions, so that no compiler puts them elsewhere.
+/// Protocols then have their packet as a clone, or returned it.
 fn is_packet_socket(symbol: &str) -> bool {
     let function = symbol.split('.').next().unwrap_or(symbol);
     matches!(function, "packet_rcv" | "tpacket_rcv" | "packet_rcv_spkt")
 }
 
-/// The reason's name; none on kernels whose tracepoint does not give a reason.
+/// The reason's name; `None` on kernels whose tracepoint does not give a reason.
 pub fn reason_name(reason: &Reason) -> Option<&str> {
     (reason.value != Some(REASON_ABSENT)).then_some(&*reason.name)
 }
 
-/// What the leading bytes of a packet start with, or would start with where there are none.
+/// The header at which the leading bytes of a packet start, or would start if there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketStart {
     /// No header of the packet is set.
     Nothing,
     /// The MAC header.
     Mac,
-    /// The network header, whose protocol [`Place::protocol`] tells.
+    /// The network header, whose protocol is [`Place::protocol`].
     Network,
 }
 
 /// One drop.
 #[derive(Clone, Copy, Debug)]
 pub struct DropEvent<'a> {
-    /// When.
+    /// The time of the drop.
     pub timestamp: Timestamp,
-    /// Where and why.
+    /// The aggregation key of the drop.
     pub place: &'a Arc<Place>,
-    /// Who heard it.
+    /// The backends that reported the drop.
     pub seen_by: &'a [Origin],
-    /// Length of the packet from the MAC header where it is set; 0 where the kind of the drop has no length
+    /// Length of the packet from the MAC header if that is set; 0 if the kind of the drop has no length
     /// ([`Kind::has_length`]).
     pub length: u32,
-    /// What `bytes` start with.
+    /// The header at which `bytes` start.
     pub start: PacketStart,
     /// Leading bytes of the packet.
     pub bytes: &'a [u8],
-    /// What is known of it beyond its bytes.
+    /// Further facts about the packet.
     pub facts: Facts,
 }
 
 impl DropEvent<'_> {
-    /// Whether the frame was sent to the device's own link address; none where either is unknown.
+    /// Returns whether the frame was sent to the device's own link address; `None` if either address is unknown.
     pub fn is_to_device(&self) -> Option<bool> {
         let destination = self.bytes.first_chunk::<6>().filter(|_| self.start == PacketStart::Mac)?;
         Some(self.facts.device_mac?.0 == *destination)

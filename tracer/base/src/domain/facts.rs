@@ -1,36 +1,37 @@
-//! What is known of a dropped packet beyond its bytes: its device, its socket, its route.
+//! Facts about a dropped packet beyond its bytes: its device, its socket, its route.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// All of it. Only the kernel program tells it, and each is none where it is not known.
+/// Facts that only the kernel program reports. Each is `None` if it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
-    /// The VLAN tag that the kernel took out of the bytes.
+    /// The VLAN tag that the kernel removed from the bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanTag>,
     /// The CPU that dropped it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,
-    /// `sk_buff.mark`; none where it is 0.
+    /// `sk_buff.mark`; `None` if it is 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
-    /// `sk_buff.queue_mapping`: on output the queue of the device; on input the queue that it came in by plus 1, or 0.
+    /// `sk_buff.queue_mapping`: the queue of the device on output; on input the receive queue plus 1, or 0 if it was
+    /// not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u16>,
-    /// MTU of the device, bytes.
+    /// MTU of the device in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_mtu: Option<u32>,
-    /// The device's link address; none where it has none.
+    /// The device's link address; `None` if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_mac: Option<Mac>,
-    /// MTU of the route, where a metric of it sets one, bytes.
+    /// MTU of the route in bytes, if a metric of the route sets one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route_mtu: Option<u32>,
-    /// The buffer holds several packets of the wire.
+    /// The buffer's segmentation, if it holds several packets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gso: Option<Gso>,
     /// The packet's socket.
@@ -54,23 +55,23 @@ impl VlanTag {
     }
 }
 
-/// Generic segmentation offload: one buffer stands for several packets of the wire.
+/// Generic segmentation offload: one buffer stands for several packets on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gso {
     /// Payload bytes of each packet.
     pub size: u16,
-    /// Packets; none where nobody has counted them yet.
+    /// Number of packets; `None` if the kernel has not counted them yet.
     pub segments: Option<u16>,
 }
 
-/// Whose socket it is.
+/// The relation of a socket to the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It was to receive the packet: the tracepoint tells it (Linux 6.11 and later).
+    /// The socket was to receive the packet: the tracepoint reports it (Linux 6.11 and later).
     Receiver,
-    /// The packet belongs to it (`skb->sk`): it is mostly the sender, also on the receiving side of a virtual link; on input
-    /// the receiver, where the kernel looked for it early.
+    /// The packet belongs to the socket (`skb->sk`). That is mostly the sender, also on the receiving side of a virtual
+    /// link; on input it is the receiver, if the kernel looked for it early.
     Owner,
 }
 
@@ -87,19 +88,19 @@ impl Role {
 /// A packet's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Socket {
-    /// Whose it is.
+    /// The relation of the socket to the packet.
     pub role: Role,
-    /// Its number for life (`SO_COOKIE`); none while nobody has asked for it.
+    /// The socket's number for life (`SO_COOKIE`); `None` while nobody has asked for it.
     pub cookie: Option<u64>,
-    /// Its inode number, as `/proc/PID/fd` and `ss -e` show it; none when no process holds it.
+    /// The socket's inode number, as `/proc/PID/fd` and `ss -e` show it; `None` if no process holds the socket.
     pub inode: Option<u64>,
-    /// User id of who made it.
+    /// User id of the socket's creator.
     pub uid: Option<u32>,
-    /// Local port; none when it has none.
+    /// Local port; `None` if the socket has none.
     pub port: Option<u16>,
-    /// Memory that its receive queue may use, bytes (`SO_RCVBUF`).
+    /// Memory that the receive queue may use, in bytes (`SO_RCVBUF`).
     pub receive_buffer: Option<u32>,
-    /// Memory that its receive queue uses, bytes.
+    /// Memory that the receive queue uses, in bytes.
     pub receive_queued: Option<u32>,
 }
 

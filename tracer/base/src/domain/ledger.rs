@@ -1,23 +1,23 @@
-//! The ledger: what a source saw, what was kept of it, and what was lost, so that the sum is right or says that it
-//! is not.
+//! The ledger of a backend: the drops that it saw, those that it kept, and those that it lost. Each ledger has a sum
+//! that must be exact, and reports a mismatch if it is not.
 
 pub mod wire;
 
 use crate::domain::event::Origin;
 
-/// The account of one source, whichever it is.
+/// The ledger of one backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ledger {
-    /// Of the kernel program.
+    /// The ledger of the kernel program.
     Ebpf(EbpfLedger),
-    /// Of the kernel's drop monitor.
+    /// The ledger of the kernel's drop monitor.
     NetDm(NetDmLedger),
-    /// Of the kernel's own counters.
+    /// The ledger of the kernel's own counters.
     Counters(CountersLedger),
 }
 
 impl Ledger {
-    /// The source's name in JSON.
+    /// The backend's name in JSON.
     pub const fn source(&self) -> &'static str {
         match self {
             Self::Ebpf(_) => Origin::Ebpf.name(),
@@ -26,7 +26,7 @@ impl Ledger {
         }
     }
 
-    /// Drops that a filter left out.
+    /// Drops that a filter excluded.
     pub const fn filtered(&self) -> u64 {
         match self {
             Self::Ebpf(ledger) => ledger.filtered,
@@ -35,7 +35,7 @@ impl Ledger {
         }
     }
 
-    /// The account of single drops, of a source that has one apart from its counts.
+    /// The ledger of events, if the backend counts them apart from drops.
     pub const fn events(&self) -> Option<&EventLedger> {
         match self {
             Self::Ebpf(ledger) => ledger.events.as_ref(),
@@ -44,30 +44,30 @@ impl Ledger {
     }
 }
 
-/// The account of the eBPF source.
+/// The ledger of the backend `ebpf`.
 ///
-/// `hits = accounted + overflow + filtered`, in each reading; `lost = nested + missed`.
+/// In each reading `hits = accounted + overflow + filtered`; `lost = nested + missed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EbpfLedger {
-    /// Runs of the kernel programs: drops seen, in hardware too.
+    /// Runs of the kernel programs: drops that they saw, also hardware drops.
     pub hits: u64,
-    /// Drops counted by place.
+    /// Drops counted by aggregation key.
     pub accounted: u64,
-    /// Drops counted by reason only, for the map of places was full.
+    /// Drops counted by reason only, because the map of aggregation keys was full.
     pub overflow: u64,
-    /// Drops that a filter left out.
+    /// Drops that a filter excluded.
     pub filtered: u64,
-    /// Drops among those accounted whose network namespace is unknown, so that a filter could not decide on them.
+    /// Drops among `accounted` whose network namespace is unknown, so that a filter could not decide on them.
     pub unknown_netns: u64,
-    /// Drops that were not counted, because one of the programs was running already on that CPU.
+    /// Drops that were not counted, because another of the programs was running on that CPU already.
     pub nested: u64,
-    /// Drops that the kernel did not show to the program, which was running on that CPU already (`recursion_misses`,
-    /// `kernel/trace/bpf_trace.c`).
+    /// Drops for which the kernel did not run the program, because it was running on that CPU already
+    /// (`recursion_misses`, `kernel/trace/bpf_trace.c`).
     pub missed: u64,
-    /// Exact reasons that queueing disciplines told and no drop took up: the drops, if they were any, have the general
-    /// reason `QDISC_DROP`. None where the kernel has no such tracepoint.
+    /// Exact reasons that queueing disciplines reported without a matching drop: the drops, if there were any, have the
+    /// general reason `QDISC_DROP`. `None` if the kernel has no such tracepoint.
     pub qdisc_unmatched: Option<u64>,
-    /// The event plane; none when it is off.
+    /// The ledger of events; `None` if events are off.
     pub events: Option<EventLedger>,
 }
 
@@ -77,91 +77,94 @@ impl EbpfLedger {
         self.nested.saturating_add(self.missed)
     }
 
-    /// What the sum is off by: 0, or the account is wrong.
+    /// The ledger mismatch. Any other number than 0 is a fault of droptrace.
     pub const fn mismatch(&self) -> i128 {
         self.hits as i128 - self.accounted as i128 - self.overflow as i128 - self.filtered as i128
     }
 }
 
-/// The account of the ring buffer: `offered = submitted + suppressed + ring_full` and, once drained,
+/// The ledger of the ring buffer: `offered = submitted + suppressed + ring_full`, and once the ring is drained
 /// `submitted = delivered + undecodable`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventLedger {
-    /// Drops that might have become records.
+    /// Drops that could have become records.
     pub offered: u64,
     /// Records written.
     pub submitted: u64,
-    /// Records held back by the bounds.
+    /// Records that the sampler held back.
     pub suppressed: u64,
-    /// Records that found the ring full.
+    /// Records that were lost because the ring buffer was full.
     pub ring_full: u64,
     /// Records that userspace read.
     pub delivered: u64,
-    /// Records that made no sense.
+    /// Records that could not be decoded.
     pub undecodable: u64,
-    /// Records among those submitted that have no bytes of the packet, for no header was set or they could not be read.
+    /// Records among `submitted` without bytes of the packet, because no header was set or the bytes could not be read.
     pub unreadable: u64,
-    /// The bound: records a second of each flow at a site, on each CPU; 0 for none.
+    /// The sampler's limit: records per second of each flow at a drop site, on each CPU; 0 for no limit.
     pub rate: u32,
 }
 
 impl EventLedger {
-    /// Records written and not read yet: 0 once the program is detached and the ring drained.
+    /// Records that were written and not read yet: 0 once the program is detached and the ring is drained.
     pub const fn pending(&self) -> i128 {
         self.submitted as i128 - self.delivered as i128 - self.undecodable as i128
     }
 
-    /// The bound on a site: records a second on each CPU, of which a share is kept for flows that have not shown for a
-    /// second; 0 for none.
+    /// The sampler's limit for a drop site: records per second on each CPU, of which a share is kept for flows without
+    /// a record in the last second; 0 for no limit.
     pub const fn site_rate(&self) -> u64 {
         self.rate as u64 * (tracer_common::SITE_FACTOR + 1)
     }
 
-    /// Offered drops that are in none of the counts: 0, or the account is wrong.
+    /// Offered drops that are in none of the counts. Any other number than 0 is a fault of droptrace.
     pub const fn unaccounted(&self) -> i128 {
         self.offered as i128 - self.submitted as i128 - self.suppressed as i128 - self.ring_full as i128
     }
 }
 
-/// The account of the `NET_DM` source: `received = delivered + undecodable` in messages, and
-/// `drops = accounted + overflow + filtered` in packets.
+/// The ledger of the backend `net_dm`: `received = delivered + undecodable` in messages, and `drops = accounted +
+/// overflow + filtered` in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetDmLedger {
-    /// The kernel counts what it leaves out: packet mode only. Summary mode leaves out hits without a counter.
+    /// Whether the kernel counts the drops that it leaves out: packet mode only. Summary mode leaves out drops without
+    /// a count.
     pub counts_losses: bool,
-    /// Alerts that came.
+    /// Alerts that arrived.
     pub received: u64,
-    /// Alerts that made sense.
+    /// Alerts that were decoded.
     pub delivered: u64,
-    /// Alerts that did not, or that were cut.
+    /// Alerts that could not be decoded or were truncated.
     pub undecodable: u64,
-    /// Drops that the alerts tell.
+    /// Drops that the alerts report.
     pub drops: u64,
-    /// Drops counted by place.
+    /// Drops counted by aggregation key.
     pub accounted: u64,
-    /// Drops counted by reason only, for there was no room for more places.
+    /// Drops counted by reason only, because there was no room for more aggregation keys.
     pub overflow: u64,
-    /// Drops that a filter left out.
+    /// Drops that a filter excluded.
     pub filtered: u64,
-    /// Drops that found the monitor's queue full (`NET_DM_CMD_STATS_GET`); none where the kernel does not tell.
+    /// Drops that were lost because the monitor's queue was full (`NET_DM_CMD_STATS_GET`); `None` if the kernel does
+    /// not report the number.
     pub tail_drops: Option<u64>,
-    /// Alerts that the socket had no room for (`SO_MEMINFO`), each of which is a drop in packet mode; none where the
-    /// kernel does not tell.
+    /// Alerts that the socket had no room for (`SO_MEMINFO`), each of which is a drop in packet mode; `None` if the
+    /// kernel does not report the number.
     pub socket_drops: Option<u64>,
-    /// Times that the socket was found to have overrun (`ENOBUFS`).
+    /// Number of times that the socket had overrun (`ENOBUFS`).
     pub overruns: u64,
-    /// Times that monitoring had ended or changed hands: what was dropped until it was noticed is in no count.
+    /// Number of times that monitoring had stopped or changed its owner: drops until droptrace noticed it are in no
+    /// count.
     pub interruptions: u64,
-    /// Summary alerts with as many places as they can hold: hits at further ones are in no count.
+    /// Summary alerts with as many drop sites as an alert can hold: drops at further sites are in no count.
     pub at_limit: u64,
-    /// Hints that a device's own count of receive drops rose, which are no counts of packets.
+    /// Alerts about a device whose own count of receive drops rose. They do not count packets.
     pub device_hints: u64,
-    /// Attributes of types that are not known here.
+    /// Attributes of unknown types.
     pub skipped_attributes: u64,
 }
 
 impl NetDmLedger {
-    /// Drops that are in none of the counts; none when their number cannot be known.
+    /// Drops that are in none of the counts; `None` if their number cannot be known.
     pub const fn lost(&self) -> Option<u64> {
         match (self.tail_drops, self.socket_drops) {
             (Some(tail_drops), Some(socket_drops)) if self.counts_losses && self.interruptions == 0 => {
@@ -174,7 +177,7 @@ impl NetDmLedger {
         }
     }
 
-    /// What the account is off by: 0, or it is wrong.
+    /// The ledger mismatch. Any other number than 0 is a fault of droptrace.
     pub const fn unaccounted(&self) -> i128 {
         let messages = self.received as i128 - self.delivered as i128 - self.undecodable as i128;
         let drops = self.drops as i128 - self.accounted as i128 - self.overflow as i128 - self.filtered as i128;
@@ -182,8 +185,8 @@ impl NetDmLedger {
     }
 }
 
-/// The account of the kernel's own counters: what rose. How many drops they do not count cannot be known, and one
-/// packet may move more than one of them.
+/// The ledger of the backend `counters`: the increase of the kernel's own counters. The number of drops that they do
+/// not count cannot be known, and one packet may increase more than one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CountersLedger {
     /// The sum of all counters since the start.
@@ -213,7 +216,7 @@ mod tests {
     };
 
     #[test]
-    fn what_was_lost_is_known_only_where_each_loss_is_counted() {
+    fn loss_is_known_only_if_each_loss_is_counted() {
         assert_eq!(SOUND.lost(), Some(432));
         assert_eq!(NetDmLedger { counts_losses: false, ..SOUND }.lost(), None);
         assert_eq!(NetDmLedger { tail_drops: None, ..SOUND }.lost(), None);
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn either_sum_that_is_off_shows() {
+    fn mismatch_of_either_sum_shows() {
         assert_eq!(SOUND.unaccounted(), 0);
         assert_eq!(NetDmLedger { received: 13, ..SOUND }.unaccounted(), 1);
         assert_eq!(NetDmLedger { accounted: 9, ..SOUND }.unaccounted(), -2);

@@ -1,6 +1,7 @@
 //! Plain data and arithmetic, without input or output: a drop, its drop site and reason, the ledger of what was seen and
 //! kept, the comparison of two backends.
 
+pub mod attribution;
 pub mod compare;
 pub mod dedupe;
 pub mod event;

@@ -14,14 +14,3 @@ pub struct Owner {
     /// The innermost systemd unit.
     pub unit: Option<Arc<str>>,
 }
-
-impl Owner {
-    /// The shortest name that says who it is: the pod with the container, else the container, the unit, or the path.
-    pub fn name(&self) -> Option<String> {
-        match (&self.pod, &self.container) {
-            (Some(pod), Some(container)) => Some(format!("{pod}/{container}")),
-            (Some(only), None) | (None, Some(only)) => Some(only.to_string()),
-            (None, None) => self.unit.as_ref().or(self.cgroup.as_ref()).map(ToString::to_string),
-        }
-    }
-}

@@ -1,8 +1,9 @@
-//! What sinks are given to show.
+//! The data that sinks show.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::compare::Comparison;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{Location, Place, Reason, Timestamp};
@@ -18,53 +19,53 @@ pub struct Host {
     pub kernel: String,
 }
 
-/// One source and its account.
+/// One backend and its ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReport {
-    /// How it listens: `tp_btf` or `raw_tracepoint`; `packet` or `summary`; `procfs`.
+    /// The backend's mode: `tp_btf` or `raw_tracepoint`; `packet` or `summary`; `procfs`.
     pub mode: &'static str,
-    /// Which source it is, and its account.
+    /// The ledger, which also names the backend.
     pub ledger: Ledger,
-    /// Where records of single drops were held back, most first.
+    /// The drop sites at which the sampler held back records, those with the most first.
     pub held_back: Vec<HeldBack>,
 }
 
-/// Records that the bounds held back at one site.
+/// The records that the sampler held back at one drop site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldBack {
-    /// Why the packets were dropped.
+    /// The drop reason.
     pub reason: Arc<Reason>,
-    /// Where.
+    /// The drop site.
     pub location: Arc<Location>,
-    /// Records.
+    /// Number of records.
     pub records: u64,
 }
 
-/// Drops of one reason whose place found no room in the kernel's map.
+/// Drops of one reason whose aggregation key found no room in the kernel's map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverflowTotal {
-    /// Why; none for reasons beyond what the overflow map tells apart.
+    /// The drop reason; `None` for reasons beyond those that the overflow map has room for.
     pub reason: Option<Arc<Reason>>,
-    /// Drops.
+    /// Number of drops.
     pub packets: u64,
-    /// Bytes of them; none where the source does not tell.
+    /// Bytes of the drops; `None` if the backend does not report them.
     pub bytes: Option<u64>,
 }
 
-/// Two sources side by side.
+/// Two backends side by side.
 #[derive(Clone, Debug)]
 pub struct CompareReport {
-    /// Where.
+    /// The host.
     pub host: Host,
-    /// When both listened from.
+    /// The time at which both backends ran.
     pub started_at: Timestamp,
-    /// How long.
+    /// Time for which both backends ran.
     pub duration: Duration,
-    /// Both, with their accounts.
+    /// Both backends, with their ledgers.
     pub sources: Vec<SourceReport>,
-    /// The account of joining single drops; none in summary mode.
+    /// The ledger of the join of single drops; `None` in summary mode.
     pub union: Option<DedupeLedger>,
-    /// What they differ by, and why.
+    /// The differences and their causes.
     pub comparison: Comparison<Arc<Place>>,
 }
 
@@ -79,13 +80,15 @@ pub struct StatReport {
     pub duration: Duration,
     /// The last report of a run.
     pub is_final: bool,
-    /// Who counted.
+    /// The backends and their ledgers.
     pub sources: Vec<SourceReport>,
     /// By place, in any order: sinks show them in the one that was asked for.
     pub drops: Vec<DropTotal>,
     /// What only the reason is known of.
     pub overflow: Vec<OverflowTotal>,
-    /// Netlink messages for this program itself that the kernel dropped, for its sockets were full. They are among
-    /// the drops at places that deliver netlink; none when it cannot be told.
+    /// Netlink messages to droptrace itself that the kernel dropped because droptrace's sockets were full. They are
+    /// among the drops of netlink messages; `None` if the number is unknown.
     pub own_netlink_drops: Option<u64>,
+    /// Whose packets were dropped; absent where owners are not asked for.
+    pub attribution: Option<AttributionLedger>,
 }

@@ -1,4 +1,4 @@
-//! `droptrace.explain.v1`.
+//! The JSON form of explanations, `droptrace.explain.v1`.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
-//! What the kernel's drop reasons mean, from `data/reasons.toml`: written down from the kernel's own comments on
-//! `enum skb_drop_reason` and from the code that gives each reason.
+//! The meaning of the kernel's drop reasons, from `data/reasons.toml`, which was written from the kernel's own comments
+//! on `enum skb_drop_reason` and from the code that gives each reason.
 
 mod json;
 #[cfg(test)]
@@ -16,23 +16,23 @@ pub use text::{write_list, write_text};
 /// The prefix of core reasons in the kernel's source.
 const PREFIX: &str = "SKB_DROP_REASON_";
 
-/// How many names are offered for one that is not known.
+/// Number of similar names that are offered for an unknown one.
 const OFFERED: usize = 3;
 
-/// Whether a healthy host shows such drops.
+/// Whether a healthy host has drops of this reason.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Usual {
-    /// A fault, an attack or a wrong setting: look into each.
+    /// A fault, an attack or a wrong setting: each drop needs a look.
     Never,
-    /// A few may be harmless.
+    /// A few drops may be harmless.
     Sometimes,
-    /// Part of normal operation.
+    /// Such drops are part of normal operation.
     Often,
 }
 
 impl Usual {
-    /// The word in text, JSON and the data.
+    /// The name in text, JSON and the data.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Never => "never",
@@ -42,28 +42,28 @@ impl Usual {
     }
 }
 
-/// What is known about one reason. Sentences are plain text in one line.
+/// The explanation of one reason. Sentences are plain text in one line.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Explanation {
-    /// Whose reason it is, as in the events.
+    /// The reason's subsystem, as in events.
     #[serde(default = "core")]
     pub subsystem: String,
     /// What happened to the packet.
     pub meaning: String,
-    /// Whether a healthy host shows it.
+    /// Whether a healthy host has such drops.
     pub usual: Usual,
-    /// Why it is so usual.
+    /// The cause for which such drops are as usual as they are.
     pub because: String,
-    /// Counters that move with it, as `nstat` and `ip -s -s link` spell them: the tests show that they rise by the number of
-    /// drops.
+    /// Counters that rise with the reason, as `nstat` and `ip -s -s link` spell them: the tests show that they rise by
+    /// the number of drops.
     pub counters: Vec<String>,
-    /// Counters that may move with it; no test shows that they do.
+    /// Counters that may rise with the reason, which no test shows.
     #[serde(default)]
     pub unverified: Vec<String>,
     /// Common causes.
     pub causes: Vec<String>,
-    /// Shell commands to run next; words in capitals (`IFACE`) are to be filled in.
+    /// Shell commands to run next; words in capitals (`IFACE`) are placeholders.
     pub next: Vec<String>,
 }
 
@@ -71,30 +71,31 @@ fn core() -> String {
     "core".into()
 }
 
-/// The explanations by name of the reason: core reasons without `SKB_DROP_REASON_`, those of subsystems in full, as
+/// The explanations by the reason's name: core reasons without `SKB_DROP_REASON_`, those of subsystems in full, as
 /// everywhere in droptrace.
 #[derive(Clone, Debug)]
 pub struct Explanations(BTreeMap<String, Explanation>);
 
 impl Explanations {
-    /// Those that the program carries. The error is a fault of the program.
+    /// The built-in explanations. An error is a fault of droptrace.
     pub fn built_in() -> Result<Self, toml::de::Error> {
         toml::from_str(include_str!("../../data/reasons.toml")).map(Self)
     }
 
-    /// The reason of this name, in any case, with or without `SKB_DROP_REASON_` or `subsystem:` before it. What follows a
-    /// name of XDP's, such as `invalid action 7` and `redirect failed: ENETDOWN (target is down)`, makes no difference.
+    /// Finds the reason with this name, in any case, with or without `SKB_DROP_REASON_` or `subsystem:` before it. The
+    /// detail after a name of XDP's, as in `invalid action 7` and `redirect failed: ENETDOWN (target is down)`, is
+    /// ignored.
     pub fn get(&self, asked: &str) -> Option<(&str, &Explanation)> {
         let name = canonical(asked);
         let found = self.0.get_key_value(&name).or_else(|| self.0.get_key_value(without_detail(&name)));
         found.map(|(name, explanation)| (name.as_str(), explanation))
     }
 
-    /// The known names that differ least from this one, nearest first; none where none is near.
+    /// The known names that are most similar to this one, the most similar first; empty if none is similar.
     pub fn nearest(&self, asked: &str) -> Vec<&str> {
         let asked = canonical(asked);
         let distance = |name: &str| {
-            // A part of a name, such as `RCVBUF`, is nearer than any mistyped one.
+            // A part of a name, such as `RCVBUF`, is more similar than any mistyped name.
             if asked.len() >= 3 && name.contains(&asked) { 0 } else { strsim::osa_distance(&asked, name) }
         };
         let mut near: Vec<_> = self.0.keys().map(|name| (distance(name), name.as_str())).collect();
@@ -103,7 +104,7 @@ impl Explanations {
         near.into_iter().take(OFFERED).map(|(_, name)| name).collect()
     }
 
-    /// The reasons that move a counter of the kernel, by the counter's name as `nstat` and droptrace's backend `counters`
+    /// The reasons that increase a kernel counter. The counter's name is as `nstat` and droptrace's backend `counters`
     /// spell it, with or without the file before it (`snmp:UdpRcvbufErrors`), in any case.
     pub fn moving(&self, counter: &str) -> Vec<&str> {
         let counter = counter.rsplit(':').next().unwrap_or(counter);
@@ -113,7 +114,7 @@ impl Explanations {
         self.iter().filter(|(_, explanation)| moves(explanation)).map(|(name, _)| name).collect()
     }
 
-    /// All, by name.
+    /// All explanations, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Explanation)> {
         self.0.iter().map(|(name, explanation)| (name.as_str(), explanation))
     }
@@ -121,7 +122,7 @@ impl Explanations {
 
 fn canonical(asked: &str) -> String {
     let asked = asked.trim();
-    // Before a colon stands the subsystem, which is one word, or a name of several.
+    // The text before a colon is the subsystem, which is one word, or a name of several words.
     let name = asked.split_once(':').filter(|(before, _)| !before.contains(' ')).map_or(asked, |(_, name)| name);
     let name = name.to_uppercase();
     name.strip_prefix(PREFIX).map_or_else(|| name.clone(), str::to_owned)

@@ -4,7 +4,7 @@ use std::fs;
 use super::*;
 use crate::testing::skipped;
 
-/// First words of commands that may be told.
+/// First words of commands that explanations may have.
 const TOOLS: [&str; 22] = [
     "ausearch",
     "bpftool",
@@ -30,7 +30,7 @@ const TOOLS: [&str; 22] = [
     "grep",
 ];
 
-/// Counters of an interface, as `/sys/class/net/*/statistics` or `ip -s -s link` have them.
+/// Counters of an interface, named as in `/sys/class/net/*/statistics` or `ip -s -s link`.
 const OF_INTERFACES: [&str; 7] =
     ["rx_dropped", "rx_errors", "rx_frame_errors", "rx_nohandler", "rx_otherhost_dropped", "tx_dropped", "tx_errors"];
 
@@ -54,13 +54,13 @@ fn unexplained(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 #[test]
-fn every_core_reason_of_a_newer_kernel_is_explained() {
+fn every_core_reason_of_a_newer_kernel_has_an_explanation() {
     assert_eq!(NEWER_KERNEL.lines().count(), 124);
     assert_eq!(unexplained(NEWER_KERNEL.lines().map(str::to_owned)), [""; 0]);
 }
 
 #[test]
-fn every_explanation_is_whole() {
+fn every_explanation_is_complete() {
     for (name, explanation) in built_in().iter() {
         let Explanation { subsystem, meaning, because, counters, unverified, causes, next, .. } = explanation;
         assert_eq!(canonical(name), name);
@@ -85,7 +85,8 @@ fn commands_begin_with_a_known_tool() {
     }
 }
 
-/// As `nstat` puts them together, the first word of a line and the names after it; and as `lnstat` has those of neighbours.
+/// Reads the counters as `nstat` names them, the first word of a line and the names after it, and as `lnstat` names
+/// those of neighbours.
 fn counters_of_the_running_kernel() -> HashSet<String> {
     let mut known = HashSet::new();
     for file in ["/proc/net/snmp", "/proc/net/netstat"] {
@@ -104,11 +105,11 @@ fn counters_of_the_running_kernel() -> HashSet<String> {
 }
 
 #[test]
-fn counters_are_spelt_as_the_running_kernel_has_them() {
+fn counters_have_the_names_of_the_running_kernel() {
     let known = counters_of_the_running_kernel();
-    // The newest counter that is told, and IPv6, which may be left out.
+    // The newest counter in an explanation, and IPv6, which a kernel may lack.
     if !known.contains("TcpExtBeyondWindow") || !known.contains("Ip6InDiscards") {
-        skipped("counters_are_spelt_as_the_running_kernel_has_them", "it lacks some of them");
+        skipped("counters_have_the_names_of_the_running_kernel", "it lacks some of them");
         return;
     }
     for (name, explanation) in built_in().iter() {
@@ -120,7 +121,7 @@ fn counters_are_spelt_as_the_running_kernel_has_them() {
 }
 
 #[test]
-fn a_name_is_found_however_it_is_written() {
+fn name_is_found_in_each_spelling() {
     let explanations = built_in();
     for asked in [
         "SOCKET_RCVBUFF",
@@ -147,7 +148,7 @@ fn a_name_is_found_however_it_is_written() {
 }
 
 #[test]
-fn near_names_are_offered() {
+fn similar_names_are_offered() {
     let explanations = built_in();
     assert_eq!(explanations.nearest("NETFILTER_DORP")[0], "NETFILTER_DROP");
     assert_eq!(explanations.nearest("rcvbuf"), ["SOCKET_RCVBUFF"]);
@@ -158,7 +159,7 @@ fn near_names_are_offered() {
 }
 
 #[test]
-fn a_field_that_is_not_known_is_refused() {
+fn unknown_field_is_an_error() {
     let good = "[X]\nmeaning = 'a'\nusual = 'never'\nbecause = 'b'\ncounters = []\ncauses = []\nnext = []\n";
     let parse = |text: &str| toml::from_str::<BTreeMap<String, Explanation>>(text);
     assert_eq!(parse(good).unwrap()["X"].subsystem, "core");
@@ -178,7 +179,7 @@ fn a_subsystem_reason_on_a_narrow_terminal() {
 }
 
 #[test]
-fn lines_are_no_wider_than_asked_for_but_for_commands() {
+fn lines_fit_the_width_except_commands() {
     let explanations = built_in();
     for (name, explanation) in explanations.iter() {
         for line in text(&explanations, name, 60)

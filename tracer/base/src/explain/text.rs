@@ -6,13 +6,13 @@ use textwrap::Options;
 
 use super::{Explanation, Explanations};
 
-/// Narrower than this is unreadable: the terminal wraps what is left over.
+/// Narrower text is unreadable: the terminal then wraps longer lines.
 const NARROWEST: usize = 40;
 
 /// Wider lines are hard to read.
 const WIDEST: usize = 100;
 
-/// Writes all that is known about a reason.
+/// Writes the explanation of a reason.
 pub fn write_text(out: &mut impl Write, name: &str, explanation: &Explanation, width: usize) -> io::Result<()> {
     let width = width.clamp(NARROWEST, WIDEST);
     writeln!(out, "{name} ({})", explanation.subsystem)?;
@@ -20,8 +20,8 @@ pub fn write_text(out: &mut impl Write, name: &str, explanation: &Explanation, w
     writeln!(out, "\nUsual: {}", explanation.usual.name())?;
     wrapped(out, &explanation.because, width, "  ")?;
     for (title, counters) in [
-        ("Counters that move with it", &explanation.counters),
-        ("Counters that may move with it (not verified)", &explanation.unverified),
+        ("Counters that rise with it", &explanation.counters),
+        ("Counters that may rise with it (not verified)", &explanation.unverified),
     ] {
         if !counters.is_empty() {
             writeln!(out, "\n{title}")?;
@@ -41,7 +41,7 @@ fn wrapped(out: &mut impl Write, text: &str, width: usize, indent: &str) -> io::
     writeln!(out, "{}", textwrap::fill(text, Options::new(width).initial_indent(indent).subsequent_indent(indent)))
 }
 
-/// Writes the names of all reasons with what they mean: one line each, cut to the width.
+/// Writes the names of all reasons with their meanings: one line each, cut to the width.
 pub fn write_list(out: &mut impl Write, explanations: &Explanations, width: usize) -> io::Result<()> {
     let widest = explanations.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, explanation) in explanations.iter() {
@@ -51,7 +51,7 @@ pub fn write_list(out: &mut impl Write, explanations: &Explanations, width: usiz
     Ok(())
 }
 
-/// The first sentence, or as much of it as there is room for.
+/// The first sentence, or as much of it as fits.
 fn first_words(text: &str, room: usize) -> String {
     let sentence = text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.');
     if sentence.chars().count() <= room {

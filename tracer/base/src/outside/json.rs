@@ -1,5 +1,5 @@
-//! JSON whose strings show what they hold: the characters that text replaces ([`is_hidden`]) are escaped, so that the value
-//! stays the same and a terminal, a pager or an editor cannot be misled.
+//! JSON whose hidden characters are visible: the characters that text output replaces ([`is_hidden`]) are escaped, so
+//! that the value stays the same, and a terminal, a pager or an editor cannot be misled.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use super::is_hidden;
 /// Writes a document without an end of line.
 ///
 /// # Errors
-/// Those of `out`.
+/// Fails with the error of `out`.
 pub fn to_json(out: impl Write, document: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
     document.serialize(&mut Serializer::with_formatter(out, Escaping(CompactFormatter)))
 }
@@ -20,7 +20,7 @@ struct Escaping(CompactFormatter);
 
 impl Formatter for Escaping {
     fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
-        // Nearly all text is this; the escapes that JSON asks for are made before.
+        // Nearly all text takes this branch; the escapes that JSON requires are made by the formatter's caller.
         if fragment.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
             return self.0.write_string_fragment(out, fragment);
         }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_escaped_and_all_else_is_as_it_was() {
+    fn keys_are_escaped_and_the_rest_is_unchanged() {
         let document = BTreeMap::from([("k\u{200b}", Some(1.5)), ("é", None)]);
         assert_eq!(written(&document), r#"{"k\u200b":1.5,"é":null}"#);
         let plain = serde_json::json!({"a": [1, "b", {"c": "München"}], "d": u64::MAX});

@@ -1,5 +1,5 @@
-//! Text that others chose: names of hosts, files, interfaces and namespaces, and answers of engines. Such text may move a
-//! terminal's cursor, turn a line around, or look like another name.
+//! Text that others chose: names of hosts, files, interfaces and namespaces, and answers of query engines. Such text
+//! may move a terminal's cursor, reverse the order of a line, or look like another name.
 
 mod json;
 mod stderr;
@@ -12,8 +12,8 @@ use std::io::{self, Write};
 pub use json::to_json;
 pub use url::has_valid_port;
 
-/// Whether a character does something else than to show: controls, and what Unicode has for the direction of text
-/// ([UAX 9](https://www.unicode.org/reports/tr9/), 2), for joining and hiding (`Default_Ignorable_Code_Point` of
+/// Returns whether a character is not simply visible: control characters, Unicode's characters for the direction of
+/// text ([UAX 9](https://www.unicode.org/reports/tr9/), 2), for joining and hiding (`Default_Ignorable_Code_Point` of
 /// [UAX 44](https://www.unicode.org/reports/tr44/)), and for ends of lines.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -39,12 +39,12 @@ pub fn is_hidden(c: char) -> bool {
         )
 }
 
-/// The text in one line, a replacement for each hidden character.
+/// The text in one line, with a replacement for each hidden character.
 pub fn printable(text: &str) -> Cow<'_, str> {
     replaced(text, is_hidden)
 }
 
-/// As [`printable`], of text that has lines.
+/// Does the same as [`printable`], but keeps the ends of lines.
 pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| is_hidden(c) && c != '\n')
 }
@@ -57,12 +57,12 @@ fn replaced(text: &str, is_wrong: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
 }
 
-/// Says something on stderr, which may have text of others in it.
+/// Writes a message to stderr. The message may contain text of others.
 pub fn say(program: &str, what: impl Display) {
     stderr::write(&format!("{program}: {}\n", printable_lines(&what.to_string())));
 }
 
-/// Stderr for lines of a log, which are written each at once. Its colours pass, if it has some.
+/// A writer of log lines to stderr, each of which is written at once. Colours are kept if the log has them.
 pub struct LogWriter {
     /// The lines have colours.
     pub has_colors: bool,

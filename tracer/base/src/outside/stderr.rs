@@ -1,4 +1,4 @@
-//! Writes to stderr without blocking: a run must not stop because nobody reads its messages any more.
+//! Writes to stderr without blocking: a run must not stop because nobody reads its messages.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// A pipe with any room takes so many bytes at once (`PIPE_BUF`, `pipe(7)`).
+/// A pipe with any free space takes this many bytes at once (`PIPE_BUF`, `pipe(7)`).
 const PIECE: usize = 4096;
 /// Time that a message waits for a slow reader. Messages after one that was left out do not wait.
 const PATIENCE: Duration = Duration::from_millis(100);

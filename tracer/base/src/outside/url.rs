@@ -1,7 +1,7 @@
 //! Addresses of servers.
 
-/// Whether the port of an authority with this host, if one is named, exists. One that does not counts as not named elsewhere, and another server would
-/// be asked.
+/// Returns whether the port, if the authority of a URL has one after this host, is valid. Other code treats an invalid
+/// port as absent, and would then query another server.
 pub fn has_valid_port(authority: &str, host: &str) -> bool {
     let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
     match server.strip_prefix(host).unwrap_or(server).strip_prefix(':') {
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_beyond_65535_are_none() {
+    fn ports_beyond_65535_are_invalid() {
         let valid = [
             ("a", "a"),
             ("a:1", "a"),

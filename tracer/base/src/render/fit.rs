@@ -1,10 +1,10 @@
-//! Names made to fit, and made harmless.
+//! Shortens names to a width, and replaces their hidden characters.
 
 use std::borrow::Cow;
 
 use crate::domain::event::Origin;
 
-/// The text in at most `width` characters, `…` for what was left out of its middle.
+/// The text in at most `width` characters, with `…` for the part that was cut out of its middle.
 pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     let length = text.chars().count();
     if length <= width {
@@ -23,7 +23,7 @@ pub fn shorten_cow(text: Cow<'_, str>, width: usize) -> Cow<'_, str> {
     }
 }
 
-/// `ebpf`, `net_dm`, `ebpf+net_dm`, `-` for nobody.
+/// The backends that reported a drop: `ebpf`, `net_dm`, `ebpf+net_dm`, `-` for none.
 pub const fn seen_by(origins: &[Origin]) -> &'static str {
     match origins {
         [] => "-",

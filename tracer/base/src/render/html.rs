@@ -1,4 +1,4 @@
-//! What pages of results have in common. They need nothing from elsewhere.
+//! Common parts of HTML pages with results. The pages load nothing from elsewhere.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ td:last-child { white-space: normal; }
 svg { max-width: 100%; height: auto; }
 code { font-size: 0.85rem; white-space: pre-wrap; }";
 
-/// Writes all that stands before the first paragraph.
+/// Writes the page up to the first paragraph.
 pub fn write_head(out: &mut impl Write, title: &str) -> io::Result<()> {
     let title = Escaped(title);
     writeln!(
@@ -36,7 +36,7 @@ pub fn write_row<'c>(out: &mut impl Write, tag: &str, cells: impl Iterator<Item 
     writeln!(out, "</tr>")
 }
 
-/// Text within a page.
+/// Text that is escaped for a page.
 pub struct Escaped<'t>(pub &'t str);
 
 impl fmt::Display for Escaped<'_> {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_special_is_escaped() {
+    fn special_characters_are_escaped() {
         assert_eq!(Escaped("a<b> & \"c\"é").to_string(), "a&lt;b&gt; &amp; &quot;c&quot;é");
     }
 }

@@ -1,4 +1,4 @@
-//! How numbers, times, tables and plots look, and where output goes: for both binaries.
+//! Formats numbers, times, tables and plots, and opens outputs, for both programs.
 
 pub mod fit;
 #[cfg(feature = "html")]
@@ -12,11 +12,11 @@ pub mod rank;
 pub mod time;
 pub mod units;
 
-/// How much room there is, in characters.
+/// The available space, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Columns.
     pub width: usize,
-    /// Rows; none where there is no end of them.
+    /// Rows; `None` without a limit.
     pub height: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! Numbers as people read them. Counts are never rounded.
+//! Numbers for people. Counts are never rounded.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,10 +23,10 @@ impl fmt::Display for Grouped {
     }
 }
 
-/// Packets a second: whole from ten on, one decimal below.
+/// Packets per second: whole from ten on, one decimal below.
 pub fn rate(value: f64) -> String {
     match value {
-        // Written so that nothing below ten is shown as `10.0`.
+        // This condition keeps numbers just below ten from being shown as `10.0`.
         9.95.. => Grouped(whole(value)).to_string(),
         0.05.. => format!("{value:.1}"),
         _ if value > 0.0 => "<0.1".to_owned(),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_rounded_to_what_can_be_read() {
+    fn rates_are_rounded() {
         let cases = [(0.0, "0"), (0.01, "<0.1"), (0.25, "0.2"), (9.94, "9.9"), (9.96, "10"), (123_456.7, "123,457")];
         for (value, expected) in cases {
             assert_eq!(rate(value), expected);

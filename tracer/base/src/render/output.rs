@@ -1,4 +1,4 @@
-//! Where results go: stdout, or a file.
+//! Outputs of results: stdout, or a file.
 
 mod opened;
 mod writer;
@@ -31,13 +31,13 @@ pub enum ColorChoice {
     Never,
 }
 
-/// The width of text that goes to no terminal.
+/// The width of text for an output that is not a terminal.
 const DEFAULT_WIDTH: usize = 100;
-/// The size of a terminal that does not tell its own.
+/// The size of a terminal that does not report its own.
 const DEFAULT_TERMINAL: (usize, usize) = (80, 24);
 const BUFFER: usize = 64 * 1024;
 
-/// Why results cannot go where they should.
+/// The error of an output.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The file cannot be created or opened for writing.
@@ -48,15 +48,15 @@ pub enum OutputError {
         /// The system's answer.
         source: io::Error,
     },
-    /// It is a file that is read, too, or that something else is written to.
-    #[error("{} and {} are one file: writing would destroy it", path.display(), other.display())]
+    /// The file is also an input, or another output.
+    #[error("{} and {} are the same file: writing would destroy it", path.display(), other.display())]
     Occupied {
-        /// Where results should go.
+        /// The file that results should be written to.
         path: PathBuf,
-        /// The other name of it.
+        /// The other name of the file.
         other: PathBuf,
     },
-    /// Writing failed, as on a full disk. What was written before may be there in part.
+    /// Writing failed, for example on a full disk. A part of the output may have been written.
     #[error("writing to {target} failed")]
     Write {
         /// `stdout`, or the file.
@@ -64,15 +64,15 @@ pub enum OutputError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The reader of the pipe has gone: a normal end, not a failure.
-    #[error("the reader of {target} has gone")]
+    /// The reader of the pipe closed it: a normal end, not a failure.
+    #[error("the reader of {target} closed it")]
     ReaderGone {
         /// `stdout`, or the file.
         target: String,
     },
 }
 
-/// Whether a run ended because nobody reads its results any more.
+/// Returns whether a run ended because nobody reads its results any more.
 pub fn reader_gone(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let carried = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -81,9 +81,9 @@ pub fn reader_gone(error: &anyhow::Error) -> bool {
     })
 }
 
-/// What is open for writing, as it was before.
+/// An existing or new output, before anything is written to it.
 struct Target {
-    /// None for stdout.
+    /// `None` for stdout.
     path: Option<PathBuf>,
     file: File,
     identity: Identity,
@@ -108,13 +108,13 @@ impl Target {
         self.path.as_deref().unwrap_or(Path::new("stdout"))
     }
 
-    /// Whether what is written to both would be one.
+    /// Returns whether both outputs are the same file.
     fn mixes_with(&self, other: &Self) -> bool {
         let is_sink = !self.is_regular && self.path.as_deref() == Some(Path::new("/dev/null"));
         self.identity == other.identity && !is_sink
     }
 
-    /// Whether writing destroys what is read.
+    /// Returns whether writing to the output would destroy the input.
     fn destroys(&self, input: Identity) -> bool {
         self.is_regular && self.identity == input
     }
@@ -125,17 +125,17 @@ impl Target {
 
     fn into_output(self) -> Result<Output, OutputError> {
         let Self { path, file, is_regular, .. } = self;
-        // What goes to stdout is appended where the shell says so.
+        // Output to stdout is appended if the shell opened it so.
         let is_replaced = is_regular && path.is_some();
         Output::new(file, path.clone(), is_replaced)
             .map_err(|source| OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source })
     }
 }
 
-/// A buffered writer to stdout or a file. Its errors are [`OutputError`]s within [`io::Error`]s of the system's kind;
-/// what is in the buffer when it is dropped may be lost, so flush it.
+/// A buffered writer to stdout or a file. Its errors are [`OutputError`]s within [`io::Error`]s of the system's kind.
+/// Bytes that are in the buffer when the output is dropped may be lost, so flush it.
 ///
-/// Clones write to the same place, so that who gave one away can still [`Output::finish`] it.
+/// Clones write to the same output, so that the owner can still call [`Output::finish`] after a clone was given away.
 #[derive(Clone, Debug)]
 pub struct Output {
     writer: Rc<RefCell<Writer>>,
@@ -145,13 +145,14 @@ pub struct Output {
 }
 
 impl Output {
-    /// Opens the file at once, so that a bad path is known before anything has started; its old content goes with the
-    /// first byte that is written. No path, or `-`: stdout.
+    /// Opens the file at once, so that a bad path is an error before a run starts; the file's old content is removed
+    /// when the first byte is written. No path, or `-`, stands for stdout.
     pub fn open(path: Option<&Path>) -> Result<Self, OutputError> {
         Target::open(path)?.into_output()
     }
 
-    /// As [`Output::open`], for results and for a page, unless one is the other or one of what is read.
+    /// Opens an output for results and one for a page, as [`Output::open`] does, unless both are the same file or one
+    /// of them is an input.
     pub fn open_apart<'a>(
         path: Option<&Path>,
         page: Option<&Path>,
@@ -171,7 +172,7 @@ impl Output {
         Ok((output.into_output()?, page.map(Target::into_output).transpose()?))
     }
 
-    /// Of a file that is open, for tests.
+    /// Makes an output of an open file, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {
         Self::new(file, target, false)
@@ -184,23 +185,23 @@ impl Output {
         Ok(Self { writer, file, target, is_terminal })
     }
 
-    /// Hands all of it to the system, and ends what is compressed. Nothing may be written afterwards.
+    /// Writes all buffered bytes, and ends a compressed frame. Nothing may be written afterwards.
     pub fn finish(&self) -> io::Result<()> {
         self.writer.borrow_mut().finish().map_err(|error| self.explain(error))
     }
 
-    /// A second handle on where results go.
+    /// Returns a second handle for the same output.
     pub fn handle(&self) -> io::Result<OwnedFd> {
         self.file.as_fd().try_clone_to_owned()
     }
 
-    /// Somebody is looking at it.
+    /// Returns whether the output is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// Tells, each time it is asked, how much room there is: `COLUMNS` if set, the terminal's size, or 100 columns and
-    /// no end of rows.
+    /// Returns a function that determines the available space on each call: `COLUMNS` if it is set, the terminal's
+    /// size, or 100 columns and no limit of rows.
     pub fn size(&self) -> Box<dyn Fn() -> Size> {
         let terminal = self.is_terminal.then(|| Arc::clone(&self.file));
         Box::new(move || {
@@ -212,7 +213,7 @@ impl Output {
         })
     }
 
-    /// Whether to use colours.
+    /// Returns whether to use colours.
     pub fn wants_color(&self, choice: ColorChoice) -> bool {
         color(choice, self.is_terminal, env::var_os("NO_COLOR").as_deref())
     }
@@ -243,7 +244,7 @@ impl Write for Output {
     }
 }
 
-/// `terminal` is its columns and rows, 0 where it does not tell.
+/// `terminal` is its columns and rows, 0 if it does not report them.
 fn size(columns: Option<&OsStr>, terminal: Option<(usize, usize)>) -> Size {
     let columns = columns.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).filter(|&columns| columns > 0);
     let or = |told, default| if told == 0 { default } else { told };
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unwritable_path_fails_at_once() {
+    fn unwritable_path_fails_at_once() {
         let error = Output::open(Some(Path::new("/nowhere/at/all"))).unwrap_err();
         let text = format!("{:#}", anyhow::Error::from(error));
         assert_eq!(text, "cannot write to /nowhere/at/all: No such file or directory (os error 2)");
@@ -293,12 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_buffer_fails_without_a_flush() {
+    fn output_beyond_the_buffer_fails_without_a_flush() {
         assert_eq!(device_full().write_all(&vec![0; BUFFER + 1]).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
-    fn a_reader_that_went_away_is_told_apart() {
+    fn closed_pipe_is_distinguished_from_other_errors() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let mut output = Output::from_file(File::from(std::os::fd::OwnedFd::from(writer)), None).unwrap();
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn old_content_goes_with_the_first_result() {
+    fn old_content_is_removed_with_the_first_result() {
         let path = env::temp_dir().join(format!("droptrace-output-{}", std::process::id()));
         fs::write(&path, "what was there before").unwrap();
         drop(Output::open(Some(&path)).unwrap());
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_zst_is_compressed_and_whole_even_without_an_end() {
+    fn zst_file_is_compressed_and_complete_even_without_finish() {
         for finish in [true, false] {
             let path = env::temp_dir().join(format!("droptrace-output-{}-{finish}.zst", std::process::id()));
             let mut output = Output::open(Some(&path)).unwrap();
@@ -362,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_what_is_compressed_can_fail_too() {
+    fn end_of_compressed_frame_can_fail() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut output = Output::from_file(full, Some("drops.zst".into())).unwrap();
         output.write_all(b"small enough for the buffer").unwrap();

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// How a piece of text stands out.
+/// The emphasis of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Not at all.
+    /// No emphasis.
     Plain,
-    /// The head of a table or a part.
+    /// The head of a table or a section.
     Heading,
-    /// What may be passed over.
+    /// Less important text.
     Faint,
     /// A drop reason.
     Reason,
-    /// What needs somebody's attention.
+    /// Text that needs attention.
     Alarm,
 }
 
@@ -30,7 +30,7 @@ impl Style {
     }
 }
 
-/// Text in a style, or without it when `color` is off. Escapes take no room of a padded column.
+/// Text in a style, or without it if `color` is off. Escape sequences do not count as width of a padded column.
 pub struct Painted<T> {
     /// The text.
     pub text: T,

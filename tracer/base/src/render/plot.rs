@@ -10,12 +10,12 @@ use crate::outside::printable_lines;
 const WIDTH: u32 = 900;
 const LINES_HEIGHT: u32 = 380;
 const ROW_HEIGHT: u32 = 30;
-/// On the right, for the names of curves, as a multiple of what they take.
+/// Space on the right for the names of curves, as a multiple of their estimated width.
 const ROOM: f64 = 1.25;
 const FONT: (&str, u32) = ("sans-serif", 14);
-/// About, of names in capitals.
+/// Approximate width of capitals.
 const WIDTH_OF_CHARACTER: u32 = 10;
-/// Told apart also by who does not tell red from green (Okabe and Ito).
+/// These colours can be distinguished by people who do not distinguish red from green (Okabe and Ito).
 const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -39,7 +39,7 @@ pub struct Bar {
     pub most: f64,
 }
 
-/// A bar for each value, a line from the least to the most.
+/// Draws a bar for each value, and a line from the least to the greatest.
 pub fn bars(unit: &str, rows: &[Bar]) -> io::Result<String> {
     let count = u32::try_from(rows.len()).map_err(io::Error::other)?;
     let least = rows.iter().map(|row| row.least).fold(0.0, f64::min);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_legends_and_nothing_is_no_failure() {
+    fn lines_have_legends_and_empty_plot_is_valid() {
         let lines = vec![("stat".to_owned(), vec![(1.0, 20.0), (8000.0, 90.0)])];
         assert!(Curves { x: "keys", y: "ns", lines }.draw().unwrap().contains("stat"));
         assert!(Curves { x: "keys", y: "ns", lines: vec![] }.draw().unwrap().starts_with("<svg"));

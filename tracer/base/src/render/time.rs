@@ -12,7 +12,7 @@ const TEMPLATE: [u8; 30] = *b"0000-00-00T00:00:00.000000000Z";
 pub struct TimeText([u8; 30]);
 
 impl TimeText {
-    /// Of a point in time.
+    /// The text of a point in time.
     pub fn new(timestamp: Timestamp) -> Self {
         let (seconds, nanos) = (timestamp.0 / NANOS, timestamp.0 % NANOS);
         let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
@@ -28,7 +28,7 @@ impl TimeText {
         Self(text)
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }

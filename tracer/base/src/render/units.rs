@@ -1,4 +1,4 @@
-//! Values with units, as they are typed.
+//! Parses values with units from the command line.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -6,19 +6,19 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Below this, reading the totals would cost more than it tells.
+/// At shorter intervals, reading the totals would cost more than it is worth.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 /// `bpf_map_create` takes the size of a ring buffer as a `u32`, and it has to be a power of two.
 const LARGEST_RING: u64 = 1 << 31;
 
-/// A time span greater than zero.
+/// Parses a time span greater than zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text)
         .map_err(|_| "not a time span: write a number and its unit, such as 10s, 1m 30s or 500ms".to_owned())?;
-    if span.is_zero() { Err("a time span is longer than nothing, such as 10s".into()) } else { Ok(span) }
+    if span.is_zero() { Err("a time span must be greater than zero, such as 10s".into()) } else { Ok(span) }
 }
 
-/// A whole number within bounds.
+/// Parses a whole number within bounds.
 pub fn number<T>(bounds: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + Display + Clone,
@@ -29,18 +29,18 @@ where
     }
 }
 
-/// Where to listen.
+/// Parses the address of a server.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:23870, 0.0.0.0:23870 or [::1]:23870".into())
 }
 
-/// A time span between two readings.
+/// Parses a time span between two readings.
 pub fn interval(text: &str) -> Result<Duration, String> {
     let span = duration(text)?;
     if span < SHORTEST_INTERVAL { Err("the shortest interval is 10ms".into()) } else { Ok(span) }
 }
 
-/// The size of a ring buffer in bytes, as `8M`, `64K`, `64KiB` or `65536`.
+/// Parses the size of a ring buffer in bytes, as `8M`, `64K`, `64KiB` or `65536`.
 pub fn ring_size(text: &str) -> Result<u32, String> {
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
     ring_size_for(text, page)
@@ -101,7 +101,7 @@ mod tests {
         for text in ["abc", "10", "", "-1s", "1.5", "99999999999999999999s"] {
             assert!(duration(text).unwrap_err().contains("such as 10s, 1m 30s or 500ms"), "{text}");
         }
-        assert_eq!(duration("0s").unwrap_err(), "a time span is longer than nothing, such as 10s");
+        assert_eq!(duration("0s").unwrap_err(), "a time span must be greater than zero, such as 10s");
         assert_eq!(interval("1ms").unwrap_err(), "the shortest interval is 10ms");
     }
 
@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_typed_is_taken_or_refused(text in "\\PC{0,12}") {
+        fn any_text_is_parsed_or_is_an_error(text in "\\PC{0,12}") {
             _ = duration(&text);
             if let Ok(size) = ring_size_for(&text, 4096) {
                 prop_assert!(size.is_power_of_two() && size >= 4096);

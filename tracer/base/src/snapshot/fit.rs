@@ -1,4 +1,4 @@
-//! Keeps a document within what is read of one.
+//! Keeps a snapshot within the limits of its readers.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -9,14 +9,14 @@ use super::{MOST, Overflow, REASON, Row, SOME, Snapshot};
 use crate::outside::to_json;
 use crate::render::number::Grouped;
 
-/// Kept free for the drops of places that are left out, by reason.
+/// Bytes kept free for the drops of rows that are left out, which are counted by reason.
 const ROOM: u64 = 8 << 20;
-/// Rows kept free for what are no packets, by kind: more than there are kinds.
+/// Rows kept free for drops that are not packets, which are counted by kind: more than there are kinds.
 const KINDS: usize = 16;
-/// Reasons that they are told apart by.
+/// The number of reasons that left-out drops are counted by.
 const REASONS: usize = 4096;
 
-/// What a document may hold.
+/// The limits of a document.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) rows: usize,
@@ -28,14 +28,14 @@ impl Limits {
     const OF_READERS: Self = Self { rows: MOST - KINDS, interfaces: SOME, bytes: MAX_BYTES - ROOM };
 }
 
-/// What found no room in a document.
+/// The drops and interfaces that did not fit a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Places whose drops are told by reason only.
+    /// Aggregation keys whose drops are counted by reason or kind only.
     pub places: usize,
-    /// Drops of them.
+    /// Drops of these keys.
     pub packets: u64,
-    /// Interfaces that are not told.
+    /// Interfaces that are left out.
     pub interfaces: usize,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for LeftOut {
         let Self { places, packets, interfaces } = *self;
         write!(
             f,
-            "a snapshot holds at most {} places, {} interfaces and {} MiB: {} drops of {} places are told by reason or kind only, \
+            "a snapshot holds at most {} aggregation keys, {} interfaces and {} MiB: {} drops of {} keys are counted by reason or kind only, \
              and {} interfaces are left out",
             Grouped((MOST - KINDS) as u64),
             Grouped(SOME as u64),
@@ -56,12 +56,13 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// Makes a document one that can be read: of the places beyond the bounds, those with the fewest drops, the drops are told by
-/// reason, and the ledger of one source agrees. What are no packets is not told so, as it would be taken for packets then: that
-/// stays, and what has no room even so is told by kind. None where all of it has room.
+/// Reduces a document to one that can be read. Beyond the limits, the aggregation keys with the fewest drops are left
+/// out: their drops are counted by reason, and the ledger of a single backend is adjusted. Drops that are not packets
+/// would be taken for packets there: their rows stay, and those that still do not fit are counted by kind. Returns
+/// `None` if the whole document fits.
 ///
 /// # Errors
-/// As [`super::write()`] has them.
+/// Fails as [`super::write()`] does.
 pub fn fit(snapshot: &mut Snapshot) -> io::Result<Option<LeftOut>> {
     fit_into(snapshot, Limits::OF_READERS)
 }
@@ -86,14 +87,14 @@ pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Op
     let (by_reason, by_kind): (Vec<_>, Vec<_>) = beyond.into_iter().partition(Row::is_packet);
     let moved = packets(&by_reason);
     for row in by_reason {
-        tell_by_reason(&mut snapshot.overflow, row);
+        count_by_reason(&mut snapshot.overflow, row);
     }
     let first = snapshot.drops.len();
     for row in by_kind {
-        tell_by_kind(&mut snapshot.drops, first, row);
+        count_by_kind(&mut snapshot.drops, first, row);
     }
     snapshot.drops.sort_by_key(|row| Reverse(row.packets));
-    // Of two sources the same drops are in both accounts.
+    // With two backends, both ledgers contain the same drops.
     if let [source] = &mut *snapshot.sources {
         source.ledger.accounted = source.ledger.accounted.saturating_sub(moved);
         source.ledger.overflow = source.ledger.overflow.saturating_add(moved);
@@ -101,7 +102,7 @@ pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Op
     Ok(Some(left_out).filter(|left_out| *left_out != LeftOut::default()))
 }
 
-/// How many of the first rows have room.
+/// Returns how many of the first rows fit.
 fn fitting(rows: &[Row], rows_at_most: usize, bytes_at_most: u64) -> io::Result<usize> {
     let mut bytes = 0;
     for (at, row) in rows.iter().enumerate() {
@@ -117,7 +118,7 @@ fn packets(rows: &[Row]) -> u64 {
     rows.iter().fold(0, |sum, row| sum.saturating_add(row.packets))
 }
 
-fn tell_by_reason(overflow: &mut Vec<Overflow>, row: Row) {
+fn count_by_reason(overflow: &mut Vec<Overflow>, row: Row) {
     let Row { reason, subsystem, packets, bytes, .. } = row;
     let is_told = overflow.len() < REASONS || overflow.iter().any(|known| known.reason == reason);
     let (reason, subsystem) = if is_told { (reason, subsystem) } else { (None, None) };
@@ -130,8 +131,8 @@ fn tell_by_reason(overflow: &mut Vec<Overflow>, row: Row) {
     }
 }
 
-/// Adds it to the row of its kind, which is among those from `first` on.
-fn tell_by_kind(rows: &mut Vec<Row>, first: usize, row: Row) {
+/// Adds the drops to the row of their kind, which is among the rows from `first` on.
+fn count_by_kind(rows: &mut Vec<Row>, first: usize, row: Row) {
     let same = |known: &&mut Row| known.kind == row.kind && known.netlink == row.netlink;
     match rows[first..].iter_mut().find(same) {
         Some(known) => {

@@ -1,5 +1,5 @@
-//! Reads the account of a source. What it tells beyond the fields that all sources have is kept as it is, within bounds: it may
-//! come from anywhere.
+//! Reads the ledger of a backend. Members beyond those that all backends have are kept unchanged, within limits,
+//! because the document may come from anywhere.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::{FIRST_ROUNDED, Ledger};
 
-/// Members of an account, and of an object within it; those of ours have about 20.
+/// The most members of a ledger, and of an object within it; droptrace's own ledgers have about 20.
 const MOST_MEMBERS: usize = 64;
-/// Bytes of a name or a text.
+/// The most bytes of a name or a string.
 const LONGEST: usize = 256;
 
 impl<'de> Deserialize<'de> for Ledger {
@@ -18,18 +18,18 @@ impl<'de> Deserialize<'de> for Ledger {
         let mut members = deserializer.deserialize_map(Members { deep: true })?;
         let mut number = |name: &'static str| -> Result<u64, D::Error> {
             let value = members.remove(name).ok_or_else(|| de::Error::missing_field(name))?;
-            value.as_u64().ok_or_else(|| de::Error::custom(format_args!("`{name}` is no count")))
+            value.as_u64().ok_or_else(|| de::Error::custom(format_args!("`{name}` is not a count")))
         };
         let (accounted, overflow, filtered) = (number("accounted")?, number("overflow")?, number("filtered")?);
         let lost = match members.remove("lost") {
             None | Some(Value::Null) => None,
-            Some(value) => Some(value.as_u64().ok_or_else(|| de::Error::custom("`lost` is no count"))?),
+            Some(value) => Some(value.as_u64().ok_or_else(|| de::Error::custom("`lost` is not a count"))?),
         };
         Ok(Self { accounted, overflow, filtered, lost, details: members })
     }
 }
 
-/// Members of an object: numbers, truths, short texts, and, where it is `deep`, such objects.
+/// The members of an object: numbers, booleans, short strings, and, if the object is `deep`, further objects of these.
 #[derive(Clone, Copy)]
 struct Members {
     deep: bool,
@@ -47,12 +47,12 @@ impl<'de> Visitor<'de> for Members {
         while let Some(name) = map.next_key::<String>()? {
             if members.len() == MOST_MEMBERS || name.len() > LONGEST {
                 return Err(de::Error::custom(format_args!(
-                    "an account has more than {MOST_MEMBERS} members, or one whose name is longer than {LONGEST} bytes"
+                    "a ledger has more than {MOST_MEMBERS} members, or one whose name is longer than {LONGEST} bytes"
                 )));
             }
             let value = map.next_value_seed(Member { deep: self.deep })?;
             if members.insert(name, value).is_some() {
-                return Err(de::Error::custom("an account has a member twice"));
+                return Err(de::Error::custom("a ledger has a member twice"));
             }
         }
         Ok(members)
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Member {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, true, false, null, a text, or an object of such")
+        f.write_str("a number, true, false, null, a string, or an object of these")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
@@ -93,10 +93,10 @@ impl<'de> Visitor<'de> for Member {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        // Whole numbers beyond 64 bits are read as floats too.
+        // Whole numbers beyond 64 bits are read as floats, too.
         if value.abs() >= FIRST_ROUNDED {
             return Err(E::custom(format_args!(
-                "an account has the number {value:e}, which may be rounded: it is no whole number of 64 bits"
+                "a ledger has the number {value:e}, which may be rounded: it is not a whole number of 64 bits"
             )));
         }
         Ok(value.into())
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for Member {
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
         if value.len() > LONGEST {
-            return Err(E::custom(format_args!("a text of an account is longer than {LONGEST} bytes")));
+            return Err(E::custom(format_args!("a string of a ledger is longer than {LONGEST} bytes")));
         }
         Ok(value.into())
     }
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for Member {
             return Members { deep: false }.visit_map(map).map(Value::Object);
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Err(de::Error::custom("an account has objects within objects"))
+        Err(de::Error::custom("a ledger has objects within objects"))
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_read_as_it_was_written() {
+    fn ledger_is_read_as_it_was_written() {
         let text = r#"{"accounted":1,"overflow":2,"filtered":3,"lost":null,"events":{"offered":5,"rate":-1},"x":null}"#;
         let ledger = read(text).unwrap();
         assert_eq!((ledger.accounted, ledger.overflow, ledger.filtered, ledger.lost), (1, 2, 3, None));
@@ -140,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_bound_is_refused() {
+    fn ledger_beyond_the_limits_is_an_error() {
         let with =
             |member: &str| read(&format!(r#"{{"accounted":1,"overflow":0,"filtered":0,{member}}}"#)).unwrap_err();
-        assert!(with(r#""events":[{"":0},{"":0}]"#).contains("a number, true, false, null, a text, or an object"));
+        assert!(with(r#""events":[{"":0},{"":0}]"#).contains("a number, true, false, null, a string, or an object"));
         assert!(with(r#""events":{"a":{"b":1}}"#).contains("objects within objects"));
         assert!(with(&format!(r#""text":"{}""#, "x".repeat(300))).contains("longer than 256 bytes"));
         let many: Vec<String> = (0..70).map(|it| format!(r#""{it}":0"#)).collect();
@@ -156,7 +156,9 @@ mod tests {
         assert!(with(r#""accounted":1"#).contains("a member twice"));
         assert!(with(r#""events":{"a":1,"a":1}"#).contains("a member twice"));
         assert!(read(r#"{"accounted":18446744073709551616,"overflow":0,"filtered":0}"#).is_err());
-        assert!(read(r#"{"accounted":-1,"overflow":0,"filtered":0}"#).unwrap_err().contains("`accounted` is no count"));
+        assert!(
+            read(r#"{"accounted":-1,"overflow":0,"filtered":0}"#).unwrap_err().contains("`accounted` is not a count")
+        );
         assert!(read("{}").unwrap_err().contains("missing field `accounted`"));
     }
 }

@@ -1,4 +1,4 @@
-//! Lists with a bound: their members take more memory than the text that they are read from.
+//! Bounded lists, because their members take more memory than the text that they are read from.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_ends_at_its_bound() {
+    fn list_beyond_its_bound_is_an_error() {
         let read = |text: &str| bounded::<2, u8, _>(&mut serde_json::Deserializer::from_str(text));
         assert_eq!(read("[1,2]").unwrap(), [1, 2]);
         assert!(read("[]").unwrap().is_empty());

@@ -1,4 +1,4 @@
-//! What tells two machines of one name apart.
+//! An identifier that distinguishes machines with the same name.
 
 use std::path::Path;
 
@@ -6,19 +6,19 @@ use ring::hmac;
 
 use crate::files;
 
-/// Written when the system was installed or first started (`machine-id(5)`).
+/// The file is written when the system is installed or first started (`machine-id(5)`).
 const FILES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
-/// It has 33 bytes.
+/// The file has 33 bytes.
 const MAX_BYTES: u64 = 64;
-/// The id itself is confidential, as its manual has it: what is told is made of it for this purpose only.
+/// The id itself is confidential, as its manual says: droptrace shows only a value derived from it for this purpose.
 const PURPOSE: &[u8] = b"droptrace snapshot";
 
-/// Of this machine: the same after each start, in hexadecimal; none where it has none.
+/// The identifier of this machine in hexadecimal, which stays the same across boots; `None` if the machine has no id.
 pub fn machine() -> Option<String> {
     FILES.iter().find_map(|file| hashed(&files::read_text(Path::new(file), MAX_BYTES).ok()?))
 }
 
-/// None of an id that is empty, `uninitialized` or nothing but zeros: many machines have those.
+/// `None` for an id that is empty, `uninitialized` or only zeros, because many machines have those.
 fn hashed(text: &str) -> Option<String> {
     let id = text.trim();
     let is_id = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()) && id.chars().any(|c| c != '0');
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_stable_and_not_told() {
+    fn id_is_stable_and_not_shown() {
         let id = "0123456789abcdef0123456789abcdef";
         let told = hashed(&format!("{id}\n")).unwrap();
         assert_eq!((told.len(), Some(&told)), (16, hashed(&id.to_uppercase()).as_ref()));
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_machines_have_is_none() {
+    fn id_that_many_machines_share_is_none() {
         for text in [
             "",
             "\n",

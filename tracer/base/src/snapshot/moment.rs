@@ -1,4 +1,4 @@
-//! Points in time as text, as in all JSON of droptrace.
+//! Points in time as text, in the form that all JSON of droptrace has.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

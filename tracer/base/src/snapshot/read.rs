@@ -1,4 +1,4 @@
-//! Reads what may come from anywhere: cut, damaged, of a newer version, or something else altogether.
+//! Reads snapshots that may come from anywhere: truncated, damaged, of a newer version, or other data altogether.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,16 +8,16 @@ use serde::Deserialize;
 
 use super::{NAME, SCHEMA, Snapshot, text};
 
-/// What zstd's frames begin with (RFC 8878, 3.1.1).
+/// The first bytes of zstd's frames (RFC 8878, 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// More than any host has to tell, after decompression: hundreds of thousands of rows.
+/// The largest size after decompression: hundreds of thousands of rows, more than any host has.
 pub(super) const MAX_BYTES: u64 = 128 << 20;
 const SCHEMA_PREFIX: &str = "droptrace.snapshot.v";
 
-/// Why there is no snapshot.
+/// The error of reading a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is no such file, or it may not be read.
+    /// The file does not exist, or may not be read.
     #[error("cannot open {}", path.display())]
     Open {
         /// The file.
@@ -28,35 +28,35 @@ pub enum ReadError {
     /// Reading failed.
     #[error("reading failed")]
     Io(#[source] io::Error),
-    /// It ends too early: whoever wrote it was stopped, or it was copied in part.
-    #[error("it is cut: it ends after {bytes} bytes, within the document")]
+    /// The snapshot ends too early: its writer was stopped, or it was copied in part.
+    #[error("the snapshot is truncated: it ends after {bytes} bytes, within the document")]
     Cut {
-        /// How many could be read, after decompression.
+        /// Bytes that could be read, after decompression.
         bytes: usize,
     },
-    /// The compressed data contradicts itself.
-    #[error("it is damaged: what is compressed cannot be read")]
+    /// The compressed data is inconsistent.
+    #[error("the snapshot is damaged: its compressed data cannot be read")]
     Damaged(#[source] io::Error),
-    /// It is longer than any snapshot.
-    #[error("it is too large for a snapshot: more than {bound} bytes, decompressed")]
+    /// The file is longer than any snapshot.
+    #[error("the file is too large for a snapshot: more than {bound} bytes, decompressed")]
     TooLarge {
-        /// Bytes that it may have.
+        /// The largest size in bytes.
         bound: u64,
     },
     /// A newer droptrace wrote it.
-    #[error("it has the form {schema}, which is newer than {SCHEMA}: a newer droptrace can read it")]
+    #[error("the snapshot has the schema {schema}, which is newer than {SCHEMA}: read it with a newer droptrace")]
     Newer {
-        /// Its form.
+        /// The schema of the document.
         schema: String,
     },
-    /// It is JSON of another kind.
-    #[error("it is no snapshot: its form is {schema}, not {SCHEMA}")]
+    /// The document is JSON of another schema.
+    #[error("the file is not a snapshot: its schema is {schema}, not {SCHEMA}")]
     Other {
-        /// Its form.
+        /// The schema of the document.
         schema: String,
     },
-    /// It is no JSON, or lacks what a snapshot has.
-    #[error("it is no snapshot, or a damaged one")]
+    /// The document is not JSON, or lacks a part of a snapshot.
+    #[error("the file is not a snapshot, or it is damaged")]
     Malformed(#[source] serde_json::Error),
 }
 
@@ -91,13 +91,13 @@ fn decompress(source: impl io::BufRead, limit: u64) -> Result<Vec<u8>, ReadError
     match decoder.take(limit + 1).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Cut { bytes: bytes.len() }),
-        // The library's own errors have no number; the system's do.
+        // The errors of the zstd library have no number, unlike those of the system.
         Err(error) if error.raw_os_error().is_some() => Err(ReadError::Io(error)),
         Err(error) => Err(ReadError::Damaged(error)),
     }
 }
 
-/// What all forms have.
+/// The field that all schemas have.
 #[derive(Deserialize)]
 struct Head {
     #[serde(deserialize_with = "text::bounded::<NAME, _>")]
@@ -116,7 +116,7 @@ fn parse(bytes: &[u8], limit: u64) -> Result<Snapshot, ReadError> {
     };
     match serde_json::from_slice::<Head>(bytes) {
         Ok(Head { schema }) if schema != SCHEMA => Err(of_schema(schema)),
-        // It may only look wrong where it is cut.
+        // A truncated document may only look wrong because it is truncated.
         Err(error) if error.is_eof() => Err(ReadError::Cut { bytes: bytes.len() }),
         _ => Err(ReadError::Malformed(refused)),
     }

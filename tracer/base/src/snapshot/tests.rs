@@ -25,14 +25,14 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn snapshot_is_read_as_it_was_written() {
     let bytes = written(&sample());
     assert_eq!(read(&bytes[..]).unwrap(), sample());
     assert_eq!(read(&compressed(&bytes)[..]).unwrap(), sample());
 }
 
 #[test]
-fn what_is_cut_anywhere_is_told_as_cut() {
+fn snapshot_truncated_anywhere_is_reported_as_truncated() {
     let bytes = written(&sample());
     // The document ends before its line does.
     for length in 0..bytes.len() - 1 {
@@ -47,7 +47,7 @@ fn what_is_cut_anywhere_is_told_as_cut() {
 }
 
 #[test]
-fn what_is_damaged_is_never_taken_for_something_else() {
+fn damaged_snapshot_is_never_read_as_another_document() {
     let bytes = compressed(&written(&sample()));
     for position in 0..bytes.len() {
         let mut damaged = bytes.clone();
@@ -60,32 +60,32 @@ fn what_is_damaged_is_never_taken_for_something_else() {
 }
 
 #[test]
-fn other_forms_are_told_by_name() {
+fn error_names_other_schema() {
     let told = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
     let newer = told(r#"{"schema":"droptrace.snapshot.v2","rows":[{"n":1}]}"#);
     assert_eq!(
         newer,
-        "it has the form droptrace.snapshot.v2, which is newer than droptrace.snapshot.v1: a newer droptrace can read it"
+        "the snapshot has the schema droptrace.snapshot.v2, which is newer than droptrace.snapshot.v1: read it with a newer droptrace"
     );
-    // Newer, and fits nevertheless.
+    // The document is newer, and can be read nevertheless.
     let text = String::from_utf8(written(&sample())).unwrap();
     assert!(matches!(read(text.replace("snapshot.v1", "snapshot.v3").as_bytes()), Err(ReadError::Newer { .. })));
     let stat = told(r#"{"schema":"droptrace.stat.v1","drops":[]}"#);
-    assert_eq!(stat, "it is no snapshot: its form is droptrace.stat.v1, not droptrace.snapshot.v1");
+    assert_eq!(stat, "the file is not a snapshot: its schema is droptrace.stat.v1, not droptrace.snapshot.v1");
     assert!(matches!(read(&b"# a text"[..]), Err(ReadError::Malformed(_))));
     assert!(matches!(read(&b"{\"schema\":\"droptrace.snapshot.v1\"}"[..]), Err(ReadError::Malformed(_))));
     assert!(matches!(read(&[&written(&sample())[..], b"more"].concat()[..]), Err(ReadError::Malformed(_))));
 }
 
 #[test]
-fn fields_of_later_writers_are_passed_over() {
+fn unknown_fields_are_ignored() {
     let text = String::from_utf8(written(&sample())).unwrap();
     let later = text.replacen('{', "{\"weather\":\"rain\",", 1).replace("\"packets\"", "\"colour\":7,\"packets\"");
     assert_eq!(read(later.as_bytes()).unwrap(), sample());
 }
 
 #[test]
-fn nothing_is_read_without_end() {
+fn endless_document_is_an_error() {
     let bytes = written(&sample());
     let limit = bytes.len() as u64 - 10;
     for source in [bytes.clone(), compressed(&bytes)] {
@@ -97,7 +97,7 @@ fn nothing_is_read_without_end() {
 }
 
 #[test]
-fn what_is_beyond_the_bounds_is_told_by_reason() {
+fn rows_beyond_the_limits_are_counted_by_reason() {
     let whole = sample();
     let rows = whole.drops.len();
     let limits = Limits { rows: rows - 2, interfaces: 1, bytes: u64::MAX };
@@ -106,7 +106,7 @@ fn what_is_beyond_the_bounds_is_told_by_reason() {
     let packets = whole.drops[rows - 2..].iter().map(|row| row.packets).sum();
     assert_eq!(left_out, LeftOut { places: 2, packets, interfaces: 1 });
     assert!(
-        left_out.to_string().contains(" of 2 places are told by reason or kind only, and 1 interfaces are left out")
+        left_out.to_string().contains(" of 2 keys are counted by reason or kind only, and 1 interfaces are left out")
     );
     assert_eq!((snapshot.drops.len(), snapshot.interfaces.len()), (rows - 2, 1));
     let (ledger, before) = (&snapshot.sources[0].ledger, &whole.sources[0].ledger);
@@ -116,7 +116,7 @@ fn what_is_beyond_the_bounds_is_told_by_reason() {
 }
 
 #[test]
-fn what_are_no_packets_is_never_told_as_packets() {
+fn drops_that_are_not_packets_are_never_counted_as_packets() {
     let mut whole = sample();
     let rows = 6;
     whole.drops = (0..6)
@@ -140,17 +140,17 @@ fn what_are_no_packets_is_never_told_as_packets() {
     assert_eq!(told(rows), ([17, 15, 13], 0, 6));
     assert_eq!(told(5), ([10, 15, 13], 7, 5));
     assert_eq!(told(4), ([0, 15, 13], 17, 4));
-    // More than there is room for, by kind.
+    // More kinds than there is room for.
     assert_eq!(told(1), ([0, 15, 13], 17, 3));
 }
 
 #[test]
-fn what_is_written_is_not_longer_than_what_is_read() {
+fn written_document_is_not_longer_than_the_limit() {
     let mut snapshot = sample();
     let room = written(&snapshot).len() as u64 - 100;
     let left_out = fit_into(&mut snapshot, Limits { rows: MOST, interfaces: SOME, bytes: room }).unwrap().unwrap();
     assert!(left_out.places > 0 && !snapshot.drops.is_empty());
-    // What is told by reason has room of its own.
+    // Drops that are counted by reason have room of their own.
     read_up_to(&written(&snapshot)[..], room + 1000).unwrap();
     let mut refused = sample();
     refused.unavailable[0].cause = "é".repeat(5000);
@@ -170,14 +170,14 @@ fn texts_have_a_bound() {
 }
 
 #[test]
-fn files_that_are_not_there_are_told() {
+fn missing_file_is_an_error() {
     let error = anyhow::Error::from(read_file("/no/such/file".as_ref()).unwrap_err());
     assert_eq!(format!("{error:#}"), "cannot open /no/such/file: No such file or directory (os error 2)");
 }
 
 proptest! {
     #[test]
-    fn rubbish_is_refused(mut bytes: Vec<u8>, is_compressed: bool) {
+    fn arbitrary_bytes_are_an_error(mut bytes: Vec<u8>, is_compressed: bool) {
         if is_compressed {
             bytes.splice(0..0, [0x28, 0xb5, 0x2f, 0xfd]);
         }

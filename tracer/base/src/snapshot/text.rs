@@ -1,4 +1,4 @@
-//! Texts with a bound: a fleet keeps names of many snapshots.
+//! Bounded texts, because droptrace-fleet keeps the names of many snapshots.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub(super) fn bounded<'de, const MOST: usize, D: Deserializer<'de>>(deserializer
     deserializer.deserialize_str(Text::<MOST>)
 }
 
-/// As [`bounded`], of one that may be null.
+/// Reads a text as [`bounded`] does, or null.
 pub(super) fn option<'de, const MOST: usize, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_ends_at_its_bound() {
+    fn text_beyond_its_bound_is_an_error() {
         let read = |text: &str| bounded::<3, _>(&mut serde_json::Deserializer::from_str(text));
         assert_eq!(read(r#""abc""#).unwrap(), "abc");
         assert_eq!(read(r#""\n\"c""#).unwrap(), "\n\"c");

@@ -1,4 +1,4 @@
-//! Who tells nothing, and whose counts are too small.
+//! Findings about hosts that report nothing, and hosts whose counts are too low.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,15 +8,16 @@ use crate::finding::{Finding, Kind, Severity};
 use crate::model::{Host, HostId};
 use crate::number::Amount;
 
-/// A tenth of the fleet silent is graver than a few.
+/// A tenth of the fleet without reports is graver than a few hosts.
 const MANY: f64 = 0.1;
 
-/// What shows that hosts of the baseline are silent.
-const GONE: &str = "in the baseline, and nothing of it now";
-/// So many different reasons for silence are told.
+/// The evidence that hosts of the baseline are silent.
+const GONE: &str = "the baseline has the host, and this time span has not";
+/// The most causes of silence that are listed.
 const REASONS: usize = 3;
 
-/// Agents gone silent: those that are said to be, and those of the baseline that are not here.
+/// Finds agents that went silent: those that the input reports as silent, and those of the baseline that are missing
+/// now.
 pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
     let fleet = view.fleet;
     let told = fleet.hosts().iter().filter_map(|host| Some((host.name.as_str(), host.silence.as_ref()?.seconds)));
@@ -41,12 +42,12 @@ pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
         .named(subject)
         .evidence("silent", figure(silent), "hosts")
         .evidence("known", figure(all), "hosts")
-        .means(&format!("What they drop is in no figure here. What shows it: {}.", whys.join("; ")))
+        .means(&format!("The counts do not contain the drops of these hosts. Evidence: {}.", whys.join("; ")))
         .next(&["systemctl status 'droptrace*'", "journalctl -u 'droptrace*' --since -1h", "droptrace doctor"]);
     Some(draft.done())
 }
 
-/// Whether a host may be one of these.
+/// Returns whether a host may be one of these.
 fn one_of(hosts: &[Host]) -> impl Fn(&Host) -> bool + '_ {
     let mut by_node: HashMap<&str, Vec<&Host>> = HashMap::new();
     for host in hosts {
@@ -59,7 +60,7 @@ fn are(count: usize) -> String {
     if count == 1 { "1 host is".into() } else { format!("{count} hosts are") }
 }
 
-/// Hosts whose ledger shows loss, does not know, or does not agree with the rows.
+/// Finds hosts whose ledger shows loss, cannot know it, or does not agree with the rows.
 pub(super) fn ledgers(view: &View<'_>) -> Vec<Finding> {
     lost(view).into_iter().chain(unknown(view)).chain(unbalanced(view)).chain(duplicates(view)).collect()
 }
@@ -75,7 +76,7 @@ fn lost(view: &View<'_>) -> Option<Finding> {
     let title = format!("{} lost drops: their counts are too small", hosts(lost.len()));
     let draft = Draft::new(Kind::Loss, Severity::Warning, title)
         .evidence("lost", sum, "packets")
-        .evidence("of all that was dropped", 100.0 * sum / (counted + sum), "%")
+        .evidence("share of all drops", 100.0 * sum / (counted + sum), "%")
         .evidence("hosts that lost some", figure(lost.len()), "hosts")
         .hosts(view, lost.into_iter().map(|(id, lost)| (id, Some(lost))), "packets")
         .means("The ledger of these hosts shows drops that are in no count, neither by reason nor by drop site.")
@@ -83,14 +84,14 @@ fn lost(view: &View<'_>) -> Option<Finding> {
     Some(draft.done())
 }
 
-/// One finding for each capture backend.
+/// Makes one finding for each capture backend.
 fn unknown(view: &View<'_>) -> Vec<Finding> {
     let mut by_backend: BTreeMap<&str, Vec<HostId>> = BTreeMap::new();
     for (id, host) in by_id(view).filter(|(_, host)| host.lost.is_none() && host.silence.is_none()) {
         by_backend.entry(host.backend.as_deref().unwrap_or("-")).or_default().push(id);
     }
     let finding = |(backend, ids): (&str, Vec<HostId>)| {
-        let title = format!("{} by {backend} cannot know what they lost", hosts(ids.len()));
+        let title = format!("{} with the backend {backend} cannot know how many drops they lost", hosts(ids.len()));
         Draft::new(Kind::LossUnknown, Severity::Notice, title)
             .group(format!("backend={backend}"))
             .evidence("hosts", figure(ids.len()), "hosts")
@@ -123,7 +124,7 @@ fn duplicates(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let snapshots = twice.iter().map(|(_, host)| Amount::from(host.duplicates)).sum::<Amount>();
-    let title = format!("snapshots of {} cover a time that is counted already", hosts(twice.len()));
+    let title = format!("snapshots of {} cover a time span that is already counted", hosts(twice.len()));
     let draft = Draft::new(Kind::Duplicate, Severity::Warning, title)
         .evidence("left out", snapshots.float(), "snapshots")
         .hosts(view, twice.into_iter().map(|(id, _)| (id, None)), "packets")

@@ -1,4 +1,4 @@
-//! Makes findings: who is named, in which words.
+//! Builds findings: their hosts and their text.
 
 use droptrace_base::explain::Usual;
 use droptrace_base::render::number::Grouped;
@@ -7,7 +7,7 @@ use super::view::{Cause, View};
 use crate::finding::{Figure, Finding, Kind, NamedHost, Severity, Subject};
 use crate::model::HostId;
 
-/// A finding that is being made.
+/// A finding under construction.
 pub(super) struct Draft(Finding);
 
 impl Draft {
@@ -27,7 +27,7 @@ impl Draft {
         })
     }
 
-    /// What it is about, with what is known of it.
+    /// Sets the subject of the finding, with its explanation.
     pub(super) fn cause(mut self, view: &View<'_>, cause: Cause<'_>) -> Self {
         self.0.reason = cause.reason.map(str::to_owned);
         self.0.subsystem = cause.subsystem.map(str::to_owned);
@@ -49,7 +49,7 @@ impl Draft {
         self
     }
 
-    /// The hosts with their figures, which are none or finite: the greatest first.
+    /// Sets the hosts with their values, which are absent or finite: the greatest first.
     pub(super) fn hosts(
         mut self,
         view: &View<'_>,
@@ -71,14 +71,14 @@ impl Draft {
         self
     }
 
-    /// What the kind of finding means, before what the reason means.
+    /// Sets the meaning of this kind of finding, which precedes the explanation of the reason.
     pub(super) fn means(mut self, meaning: &str) -> Self {
         let reason = std::mem::take(&mut self.0.meaning);
         self.0.meaning = if reason.is_empty() { meaning.to_owned() } else { format!("{meaning} {reason}") };
         self
     }
 
-    /// What to do, before what the reason asks for.
+    /// Sets the commands to run, which precede those of the reason.
     pub(super) fn next(mut self, backends: &[&str]) -> Self {
         self.0.next.splice(0..0, backends.iter().map(|&backend| backend.to_owned()));
         self
@@ -108,7 +108,7 @@ pub(super) fn hosts(count: usize) -> String {
     if count == 1 { "1 host".into() } else { format!("{} hosts", Grouped(count as u64)) }
 }
 
-/// How much it matters that there is something of this reason.
+/// The severity of drops with this reason.
 pub(super) fn severity(view: &View<'_>, cause: Cause<'_>) -> Severity {
     match view.explain(cause).map(|(_, explanation)| explanation.usual) {
         Some(Usual::Often) => Severity::Notice,
@@ -116,7 +116,7 @@ pub(super) fn severity(view: &View<'_>, cause: Cause<'_>) -> Severity {
     }
 }
 
-/// A number of things as a figure.
+/// A number of items as a value.
 #[expect(clippy::cast_precision_loss, reason = "hosts and places of a fleet")]
 pub(super) fn figure(count: usize) -> f64 {
     count as f64

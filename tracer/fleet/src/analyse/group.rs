@@ -1,4 +1,4 @@
-//! Groups of hosts that as a whole drop far more than the others: those of one kernel release, say.
+//! Groups of hosts, such as those with one kernel release, that drop far more than the other hosts.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use super::view::{Cause, View, per_host};
 use crate::finding::{Finding, Kind, Severity};
 use crate::model::HostId;
 
-/// A group stands out whose median is so many times that of the others …
+/// A group stands out if its median is this many times that of the other hosts …
 const TIMES: f64 = 4.0;
-/// … and whose ranks are so many standard deviations from chance, which is 1 in 3.5 million.
+/// … and if its ranks are this many standard deviations from chance, which is 1 in 3.5 million.
 const SURE: f64 = 5.0;
-/// A group that stands out by more reasons than this, and by their sum, is told of once.
+/// A group that stands out by more reasons than this, and by their sum, is reported once.
 const TOLD_APART: usize = 3;
 
-/// What a group stands out by.
+/// A reason by which a group stands out.
 struct Hit<'f> {
-    /// None: the sum of all.
+    /// `None` stands for the sum of all reasons.
     cause: Option<Cause<'f>>,
     median: f64,
     others: f64,
@@ -26,7 +26,7 @@ struct Hit<'f> {
     packets: f64,
 }
 
-/// All dimensions that hosts have, each by itself.
+/// All dimensions of hosts, each by itself.
 pub(super) fn groups(view: &View<'_>) -> Vec<Finding> {
     let mut dimensions = view.options.by.clone();
     dimensions.insert(0, By::Kernel);
@@ -72,17 +72,17 @@ fn of_dimension(view: &View<'_>, by: &By) -> Vec<Finding> {
     findings.collect()
 }
 
-/// Which are told, with how many reasons each stands for.
+/// Selects the hits that are reported, with the number of reasons that each stands for.
 fn told(mut hits: Vec<Hit<'_>>) -> Vec<(Hit<'_>, usize)> {
     let reasons = hits.iter().filter(|hit| hit.cause.is_some()).count();
     let stands_for_all = reasons > TOLD_APART && hits.iter().any(|hit| hit.cause.is_none());
-    // Alone, the sum is a finding too.
+    // The sum is a finding of its own if no reason stands out.
     let keep_sum = stands_for_all || reasons == 0;
     hits.retain(|hit| if hit.cause.is_none() { keep_sum } else { !stands_for_all });
     hits.into_iter().map(|hit| (hit, if stands_for_all { reasons } else { 1 })).collect()
 }
 
-/// Rates of all hosts that told something, by id; 0 where there are no drops.
+/// Rates of all hosts that reported drops, by id; 0 for a host without drops.
 struct Rates {
     rates: Vec<Option<f64>>,
     packets: Vec<f64>,
@@ -145,7 +145,7 @@ impl Hit<'_> {
         }
         match self.cause {
             Some(cause) => draft.cause(view, cause).done(),
-            None => draft.means("Half of the group's hosts drop more than that, whatever the reason.").done(),
+            None => draft.means("Half of the group's hosts drop more than the median, by all reasons together.").done(),
         }
     }
 }

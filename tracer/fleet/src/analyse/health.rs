@@ -1,4 +1,4 @@
-//! Reasons that no healthy host shows.
+//! Findings of reasons that no healthy host has.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::build::{Draft, hosts};
 use super::view::{Cause, View, total};
 use crate::finding::{Finding, Kind, Severity};
 
-/// Those that are not told of as news.
+/// Finds such reasons, except those that are reported as new.
 pub(super) fn unhealthy(view: &View<'_>, told: &HashSet<Cause<'_>>) -> Vec<Finding> {
     let is_a_fault = |cause: Cause<'_>| view.explain(cause).is_some_and(|(_, it)| it.usual == Usual::Never);
     let rows = view
@@ -16,7 +16,7 @@ pub(super) fn unhealthy(view: &View<'_>, told: &HashSet<Cause<'_>>) -> Vec<Findi
         .iter()
         .filter(|(cause, row)| total(row) >= view.options.min_packets && !told.contains(*cause) && is_a_fault(**cause));
     let finding = |(&cause, row): (&Cause<'_>, &Vec<_>)| {
-        // What was there before as well is known to whoever has a baseline.
+        // Drops that the baseline has as well are already known.
         let severity = if view.fleet.baseline.is_some() { Severity::Notice } else { Severity::Warning };
         let title = format!("{} on {}: no healthy host shows it", cause.name(), hosts(row.len()));
         let rates = row.iter().map(|&(id, packets)| (id, view.rate(id, packets)));

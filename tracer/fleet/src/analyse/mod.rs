@@ -1,4 +1,5 @@
-//! Concludes from a fleet. Pure: the same fleet gives the same findings, in whatever order its hosts came.
+//! Derives findings from a fleet. The analysis is pure: the same fleet gives the same findings, in whatever order its
+//! hosts were added.
 
 mod account;
 mod build;
@@ -20,21 +21,21 @@ use super::finding::Finding;
 use super::model::Fleet;
 use view::View;
 
-/// What hosts are compared within.
+/// A dimension within which hosts are compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum By {
     /// Hosts with the same kernel release.
     Kernel,
     /// Drops at interfaces of the same class.
     Class,
-    /// Hosts that count in the same way.
+    /// Hosts with the same capture backend and mode.
     Backend,
     /// Hosts with the same value of this label.
     Label(String),
 }
 
 impl By {
-    /// The word that is typed for it.
+    /// The name on the command line.
     pub fn name(&self) -> &str {
         match self {
             Self::Kernel => "kernel",
@@ -62,22 +63,22 @@ impl Serialize for By {
     }
 }
 
-/// What is worth telling.
+/// The thresholds of findings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Options {
-    /// Who is compared with whom: those who share all of these. Empty: all with all.
+    /// Hosts are compared with those that share all of these dimensions. Empty: with all hosts.
     pub by: Vec<By>,
-    /// Fewer drops than this are no finding.
+    /// Fewer drops than this are not a finding.
     pub min_packets: f64,
-    /// Fewer hosts than this that drop for a reason cannot be compared.
+    /// If fewer hosts than this have drops with a reason, they cannot be compared.
     pub min_hosts: usize,
-    /// A host stands out that is so many robust standard deviations above the median, on a logarithmic scale.
+    /// A host stands out if it is this many robust standard deviations above the median, on a logarithmic scale.
     pub deviations: f64,
-    /// So many times the baseline's rate is more than before.
+    /// A rate is higher than before if it is this many times that of the baseline.
     pub growth: f64,
-    /// Fewer drops a second than this are no storm.
+    /// Fewer drops per second than this are not a storm.
     pub storm_rate: f64,
-    /// So many hosts are named in a finding; the rest are counted.
+    /// The most hosts that a finding names; the others are counted.
     pub named: usize,
 }
 
@@ -95,7 +96,7 @@ impl Default for Options {
     }
 }
 
-/// All that is worth telling, the gravest first.
+/// Returns all findings, the gravest first.
 pub(crate) fn analyse(fleet: &Fleet, options: &Options) -> Vec<Finding> {
     let view = View::new(fleet, options);
     let (outliers, found) = outlier::outliers(&view);

@@ -1,4 +1,4 @@
-//! What is new since the baseline, or far more.
+//! Findings of drops that are new since the baseline, or far more frequent.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,18 +10,18 @@ use super::view::{ByHost, Cause, View, by_cause, sums, total};
 use crate::finding::{Finding, Kind, Severity};
 use crate::model::{Fleet, HostId, Place};
 
-/// So many drops were to be expected in the baseline, had it been as now; that none came is then no chance
-/// (1 in 22,000).
+/// The least number of drops that the baseline should have had at today's rate. That it has none is then no chance (1
+/// in 22,000).
 const EXPECTED: f64 = 10.0;
 
-/// What has been compared with the baseline.
+/// The result of the comparison with the baseline.
 pub(super) struct News<'f> {
     pub(super) findings: Vec<Finding>,
     /// Causes with a finding.
     pub(super) told: HashSet<Cause<'f>>,
 }
 
-/// Compares; nothing without a baseline that tells reasons.
+/// Compares the fleet with its baseline; finds nothing without a baseline that has reasons.
 pub(super) fn news<'f>(view: &View<'f>, found: &Found<'f>) -> News<'f> {
     let mut news = News { findings: Vec::new(), told: HashSet::new() };
     let Some(comparison) = view.fleet.baseline.as_deref().and_then(|baseline| Comparison::new(view, baseline)) else {
@@ -50,7 +50,7 @@ struct Comparison<'v, 'f> {
     baseline: &'f Fleet,
     /// Drops in the baseline.
     before: BTreeMap<Cause<'f>, f64>,
-    /// Time of all hosts together.
+    /// Sum of the time spans of all hosts.
     seconds: f64,
     seconds_before: f64,
 }
@@ -63,7 +63,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
             rows.flat_map(|(_, row)| row.iter().map(|entry| entry.0)).collect()
         };
         let (tell, do_not) = (ids(true), ids(false));
-        // A host that dropped nothing tells as much as any; one whose source knows no reasons tells nothing here.
+        // A host without drops is as informative as any other; a host whose backend does not report reasons is not.
         let counts = |id: HostId| tell.contains(&id) || !do_not.contains(&id);
         let seconds_before = seconds(baseline, counts);
         let before = causes.into_iter().map(|(cause, row)| (cause, total(&row))).collect();
@@ -71,7 +71,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
         (it.seconds > 0.0 && it.seconds_before > 0.0).then_some(it)
     }
 
-    /// Enough drops, and too many to have been missed in the baseline.
+    /// Returns whether there are enough drops, and too many to be absent from the baseline by chance.
     fn is_new(&self, packets: f64) -> bool {
         packets >= self.view.options.min_packets && packets / self.seconds * self.seconds_before >= EXPECTED
     }
@@ -88,14 +88,14 @@ impl<'v, 'f> Comparison<'v, 'f> {
         Some(self.evidence(draft.symbol(self.foremost(cause)), row, self.seconds, 0.0).done())
     }
 
-    /// Hosts that stand out by themselves are told of elsewhere: here it is the others that count.
+    /// Hosts that stand out by themselves are reported by another finding: here only the others count.
     fn grown(&self, cause: Cause<'f>, row: &ByHost, before: f64, without: &HashSet<HostId>) -> Option<Finding> {
         let view = self.view;
         let row: ByHost = row.iter().filter(|entry| !without.contains(&entry.0)).copied().collect();
         let packets = total(&row);
         let seconds = seconds(view.fleet, |id| !without.contains(&id));
         let rate = packets / seconds;
-        // As many as chance may have left out.
+        // The most drops that the baseline may lack by chance.
         let at_most = (before + 3.0 * before.sqrt()) / self.seconds_before;
         let has_grown = packets >= view.options.min_packets && rate >= view.options.growth * at_most;
         has_grown.then(|| {
@@ -106,7 +106,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
         })
     }
 
-    /// `seconds` is the time of the hosts that are looked at.
+    /// `seconds` is the time span of the hosts that are compared.
     fn evidence(&self, draft: Draft, row: &ByHost, seconds: f64, before: f64) -> Draft {
         let packets = total(row);
         let rates = row.iter().map(|&(id, packets)| (id, self.view.rate(id, packets)));
@@ -119,14 +119,14 @@ impl<'v, 'f> Comparison<'v, 'f> {
             .evidence("hosts of the fleet", figure(self.view.fleet.hosts().len()), "hosts")
     }
 
-    /// The function with most of these drops.
+    /// The function with the most of these drops.
     fn foremost(&self, cause: Cause<'f>) -> Option<&'f str> {
         let places = sums(self.view.fleet, |place| (Cause::of(place) == cause).then_some(place.symbol?));
         let most = places.iter().max_by(|one, other| total(one.1).total_cmp(&total(other.1)));
         most.map(|(symbol, _)| *symbol)
     }
 
-    /// One finding for each reason that has new places.
+    /// Makes one finding for each reason that has new drop sites.
     fn new_places(&self) -> Vec<Finding> {
         let known: HashSet<_> = sums(self.baseline, Site::of).into_keys().collect();
         let knows_places: HashSet<_> = known.iter().map(|site| site.cause).collect();
@@ -153,7 +153,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
     }
 }
 
-/// A place in the kernel.
+/// A drop site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Site<'f> {
     cause: Cause<'f>,
@@ -170,7 +170,7 @@ impl<'f> Site<'f> {
     }
 }
 
-/// Without what compilers append (`.constprop.0`, `.isra.0`, `.cold`), which differs between builds.
+/// The name without the suffixes of compilers (`.constprop.0`, `.isra.0`, `.cold`), which differ between builds.
 fn plain(symbol: &str) -> &str {
     symbol.split_once('.').map_or(symbol, |(name, _)| if name.is_empty() { symbol } else { name })
 }

@@ -1,8 +1,8 @@
-//! Hosts that drop far more than those like them.
+//! Findings of hosts that drop far more than similar hosts.
 //!
-//! Rates of hosts are heavy-tailed: a few hosts drop much more than most, and that is usual. On a logarithmic scale they
-//! are about normal, so that is where hosts are compared, by median and median absolute deviation, which those who stand
-//! out do not move. Compared are only hosts that drop for the reason at all.
+//! Rates of hosts are heavy-tailed: it is usual that a few hosts drop much more than most. On a logarithmic scale the
+//! rates are about normal. Hosts are therefore compared on this scale, by median and median absolute deviation, which
+//! outliers do not change. Only hosts that have drops with the reason are compared.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,13 +13,13 @@ use super::{By, Options};
 use crate::finding::{Finding, Kind, Severity};
 use crate::model::{HostId, Place};
 
-/// Hosts that were found, by what they stand out by.
+/// The hosts that were found, by the reason by which they stand out.
 pub(super) type Found<'f> = HashMap<Cause<'f>, HashSet<HostId>>;
 
-/// What hosts are compared by.
+/// The reason and class by which hosts are compared.
 type Slice<'f> = (Cause<'f>, Option<&'f str>);
 
-/// Findings, and which hosts they are about.
+/// Findings, and the hosts that they name.
 pub(super) fn outliers<'f>(view: &View<'f>) -> (Vec<Finding>, Found<'f>) {
     let groups = Groups::of(view);
     let by_class = view.options.by.contains(&By::Class);
@@ -35,7 +35,7 @@ pub(super) fn outliers<'f>(view: &View<'f>) -> (Vec<Finding>, Found<'f>) {
     (findings, found)
 }
 
-/// Hosts that stand out by the sum of all their reasons and by none of those that hosts have in common.
+/// Finds hosts that stand out by the sum of all their reasons, and by none of the common reasons.
 fn by_all_reasons(view: &View<'_>, groups: &Groups, found: &Found<'_>) -> Vec<Finding> {
     let told: HashSet<_> = found.values().flatten().copied().collect();
     let row: Vec<_> = per_host(&view.causes).into_iter().collect();
@@ -47,7 +47,7 @@ fn by_all_reasons(view: &View<'_>, groups: &Groups, found: &Found<'_>) -> Vec<Fi
     outliers.into_iter().map(|group| group.finding_by_all(view)).collect()
 }
 
-/// Who is compared with whom.
+/// The groups within which hosts are compared.
 struct Groups {
     names: Vec<String>,
     of_host: Vec<usize>,
@@ -60,7 +60,7 @@ struct Member {
     a_second: f64,
 }
 
-/// Those of a group that stand out.
+/// The hosts of a group that stand out.
 struct Outliers {
     group: String,
     compared: usize,
@@ -78,7 +78,7 @@ impl Groups {
         Self { names, of_host }
     }
 
-    /// Compares each host with its group; with all, where the group is too small.
+    /// Compares each host with its group, or with all hosts if the group is too small.
     fn compare(&self, view: &View<'_>, row: &[(HostId, f64)]) -> Vec<Outliers> {
         let rate = |&(id, packets): &(HostId, f64)| Some(Member { id, packets, a_second: view.rate(id, packets)? });
         let rates: Vec<_> = row.iter().filter_map(rate).collect();
@@ -119,7 +119,7 @@ impl Outliers {
         self.draft(view, title).cause(view, cause).done()
     }
 
-    /// By all reasons together: the foremost one of the first host is told.
+    /// Makes the finding for all reasons together. It names the most frequent reason of the first host.
     fn finding_by_all(&self, view: &View<'_>) -> Finding {
         let first = self.hosts.iter().max_by(|one, other| one.a_second.total_cmp(&other.a_second));
         let of = |row: &ByHost| {

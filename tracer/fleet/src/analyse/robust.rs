@@ -1,27 +1,27 @@
-//! Statistics that a few strange values do not move.
+//! Statistics that a few extreme values do not change.
 
-/// From the median absolute deviation to the standard deviation of a normal distribution (1 / Φ⁻¹(3/4)).
+/// Factor from the median absolute deviation to the standard deviation of a normal distribution (1 / Φ⁻¹(3/4)).
 const NORMAL: f64 = 1.482_602_218_505_602;
-/// Deviations below this are none: hosts that drop nearly the same would make each small difference stand out. On a
-/// natural logarithmic scale: with six deviations a host drops twenty times the median at least.
+/// The least standard deviation. Among hosts with nearly equal rates, each small difference would otherwise stand out.
+/// On a natural logarithmic scale: with six deviations a host drops at least twenty times the median.
 const FLOOR: f64 = 0.5;
-/// Few hosts tell little of how far apart hosts are. A usual spread counts as so many hosts more: with six of them that
-/// drop alike, one stands out that drops 115 times the median.
+/// A few hosts say little about the usual deviation. A typical deviation therefore counts as this many further hosts:
+/// among six hosts with equal rates, a host stands out that drops 115 times the median.
 const USUAL: f64 = 1.0;
-/// See [`USUAL`].
+/// The typical deviation, see [`USUAL`].
 const USUAL_COUNTS: f64 = 10.0;
 
-/// Where values lie, and how far apart.
+/// Location and spread of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Robust {
-    /// Half of the values are below.
+    /// The median.
     pub(super) median: f64,
-    /// As the standard deviation, by the median absolute deviation.
+    /// The standard deviation, derived from the median absolute deviation.
     pub(super) deviation: f64,
 }
 
 impl Robust {
-    /// None of no values. Values are finite.
+    /// Returns `None` without values. Values are finite.
     pub(super) fn of(values: &mut [f64]) -> Option<Self> {
         #[expect(clippy::cast_precision_loss, reason = "hosts of a fleet")]
         let count = values.len() as f64;
@@ -34,13 +34,13 @@ impl Robust {
         Some(Self { median, deviation: variance.sqrt().max(FLOOR) })
     }
 
-    /// How many deviations a value is above the median; below 0: below.
+    /// The number of deviations by which a value is above the median; negative if it is below.
     pub(super) fn score(self, value: f64) -> f64 {
         (value - self.median) / self.deviation
     }
 }
 
-/// Moves the values about.
+/// Reorders the values.
 pub(super) fn median(values: &mut [f64]) -> Option<f64> {
     let middle = values.len() / 2;
     if values.is_empty() {
@@ -52,8 +52,9 @@ pub(super) fn median(values: &mut [f64]) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
-/// How surely one group's values are above those of the rest: the normal approximation of Mann and Whitney's test, with
-/// its correction for ties, in standard deviations. Values are told by whether they are of the group.
+/// Returns how significantly the values of a group are above the others: the normal approximation of Mann and Whitney's
+/// test, with its correction for ties, in standard deviations. Each value comes with a flag that says whether it
+/// belongs to the group.
 #[expect(clippy::cast_precision_loss, reason = "hosts of a fleet")]
 pub(super) fn mann_whitney(values: &mut [(f64, bool)]) -> f64 {
     values.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_strange_values_move_nothing() {
+    fn few_extreme_values_change_nothing() {
         let mut plain = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
         let plain = Robust::of(&mut plain).unwrap();
         let strange = Robust::of(&mut [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e300]).unwrap();
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_told_apart() {
+    fn groups_are_distinguished() {
         let group = |values: &[f64]| values.iter().map(|&value| (value, true)).collect::<Vec<_>>();
         let mut apart = group(&[11.0, 12.0, 13.0, 14.0]);
         apart.extend([1.0, 2.0, 3.0, 4.0].map(|value| (value, false)));

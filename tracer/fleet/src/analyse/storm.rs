@@ -1,4 +1,4 @@
-//! Many drops in a short while, where it is quiet otherwise.
+//! Findings of many drops in a short time at places that are otherwise quiet.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,10 +7,10 @@ use super::view::{Cause, View};
 use crate::finding::{Finding, Kind, Severity};
 use crate::model::{Burst, HostId, PlaceId};
 
-/// A storm is so many times the mean of its place and host.
+/// A storm has this many times the mean rate of its aggregation key and host.
 const TIMES: f64 = 5.0;
 
-/// One finding for each reason.
+/// Makes one finding for each reason.
 pub(super) fn storms(view: &View<'_>) -> Vec<Finding> {
     let means = means(view);
     let is_storm = |burst: &&Burst| {
@@ -33,7 +33,7 @@ pub(super) fn storms(view: &View<'_>) -> Vec<Finding> {
 
 type Means = HashMap<(HostId, PlaceId), Option<f64>>;
 
-/// Mean rates, only where there are bursts.
+/// Mean rates of the keys that have bursts.
 fn means(view: &View<'_>) -> Means {
     let mut sums: HashMap<_, f64> = view.fleet.bursts.iter().map(|burst| ((burst.host, burst.place), 0.0)).collect();
     if sums.is_empty() {
@@ -50,7 +50,7 @@ fn means(view: &View<'_>) -> Means {
 fn finding(view: &View<'_>, cause: Cause<'_>, bursts: &BTreeMap<HostId, Burst>, means: &Means) -> Option<Finding> {
     let name = |id: HostId| view.host(id).name.as_str();
     let highest = bursts.values().max_by(|one, other| {
-        // The same rate twice: the first by name.
+        // Of equal rates, the first by name is chosen.
         one.rate.total_cmp(&other.rate).then_with(|| name(other.host).cmp(name(one.host)))
     })?;
     let title =

@@ -13,7 +13,7 @@ fn core(reason: &'static str) -> Place<'static> {
     Place { reason: Some(reason), subsystem: Some("core"), symbol: Some("udp_rcv"), ..Place::default() }
 }
 
-/// Hosts that drop alike for one reason, in an hour.
+/// Hosts with equal drops of one reason, in an hour.
 fn fleet(hosts: usize) -> Fleet {
     let mut fleet = Fleet::default();
     for number in 0..hosts {
@@ -122,7 +122,7 @@ fn a_kernel_whose_hosts_all_drop_more_is_one_finding() {
 }
 
 #[test]
-fn what_the_baseline_does_not_have_is_new() {
+fn reason_absent_from_the_baseline_is_new() {
     let mut now = fleet(50);
     now.baseline = Some(Box::new(fleet(50)));
     add(&mut now, 3, core("TCP_CSUM"), 99.0);
@@ -131,7 +131,7 @@ fn what_the_baseline_does_not_have_is_new() {
     let finding = one(&now);
     assert_eq!((finding.kind, finding.severity), (Kind::NewReason, Severity::Critical));
     assert_eq!((finding.title.as_str(), names(&finding)), ("TCP_CSUM is new: on 2 hosts", vec!["h003", "h004"]));
-    // A baseline of a moment would not have had it either.
+    // A baseline of a moment would have lacked the reason, too.
     let mut short = fleet(50);
     for host in 0..50 {
         let id = short.host(&format!("h{host:03}"));
@@ -142,7 +142,7 @@ fn what_the_baseline_does_not_have_is_new() {
 }
 
 #[test]
-fn places_are_new_whatever_the_compiler_appends() {
+fn drop_sites_are_compared_without_compiler_suffixes() {
     let mut now = fleet(50);
     now.baseline = Some(Box::new(fleet(50)));
     add(&mut now, 3, Place { symbol: Some("udp_rcv.constprop.0"), ..core(REASON) }, 500.0);
@@ -155,14 +155,14 @@ fn places_are_new_whatever_the_compiler_appends() {
 }
 
 #[test]
-fn far_more_than_in_the_baseline_is_told_and_a_single_host_is_not_the_fleet() {
+fn rate_far_above_the_baseline_is_a_finding_and_one_host_is_not_the_fleet() {
     let mut now = fleet(50);
     let mut before = fleet(50);
     for host in 0..50 {
         add(&mut now, host, core("NO_SOCKET"), 5_000.0);
         add(&mut before, host, core("NO_SOCKET"), 100.0);
     }
-    // Alone it would make the fleet's sum grow.
+    // Alone, the host would raise the sum of the fleet.
     add(&mut now, 7, core(REASON), 1e6);
     now.baseline = Some(Box::new(before));
     let findings = findings(&now);
@@ -172,7 +172,7 @@ fn far_more_than_in_the_baseline_is_told_and_a_single_host_is_not_the_fleet() {
 }
 
 #[test]
-fn hosts_of_the_baseline_that_tell_nothing_are_silent() {
+fn hosts_of_the_baseline_without_reports_are_silent() {
     let mut now = fleet(50);
     now.baseline = Some(Box::new(fleet(52)));
     let id = now.host("h003");
@@ -213,13 +213,13 @@ fn storms_are_high_above_the_mean() {
     let finding = one(&fleet);
     assert_eq!((finding.kind, names(&finding)), (Kind::Storm, vec!["h007"]));
     assert_eq!((figure(&finding, "highest rate"), figure(&finding, "began")), (2_000.0, 5.0));
-    // As much all the time is no storm.
+    // A constant rate of the same height is not a storm.
     add(&mut fleet, 7, core(REASON), 2_000.0 * 3600.0);
     assert!(findings(&fleet).iter().all(|finding| finding.kind != Kind::Storm));
 }
 
 #[test]
-fn reasons_that_no_healthy_host_shows() {
+fn reasons_that_no_healthy_host_has_are_critical() {
     let mut now = fleet(50);
     add(&mut now, 3, core("TCP_CSUM"), 150.0);
     let finding = one(&now);
@@ -240,7 +240,7 @@ fn only_so_many_hosts_are_named() {
     assert_eq!((finding.hosts.count, names(&finding)), (9, vec!["h008", "h007", "h006", "h005", "h004"]));
 }
 
-/// Anything that a fleet may be filled with.
+/// An arbitrary entry of a fleet.
 #[derive(Clone, Debug)]
 struct Entry {
     host: usize,

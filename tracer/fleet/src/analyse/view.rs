@@ -1,4 +1,4 @@
-//! A fleet as analysis looks at it: sums by reason and host, and who is compared with whom.
+//! The view of a fleet that the analysis uses: sums by reason and host, and the groups that are compared.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use super::{By, Options};
 use crate::model::{Fleet, Host, HostId, Place, PlaceId};
 use crate::number::Amount;
 
-/// Why packets were dropped.
+/// A drop reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Cause<'f> {
     pub(crate) reason: Option<&'f str>,
     pub(crate) subsystem: Option<&'f str>,
-    /// Messages to a netlink listener.
+    /// Whether the drops are messages to netlink sockets.
     pub(crate) netlink: bool,
-    /// Beyond an exporter's bound on series.
+    /// Whether the drops are beyond an exporter's limit of series.
     pub(crate) other: bool,
 }
 
@@ -25,13 +25,13 @@ impl<'f> Cause<'f> {
         Self { reason, subsystem, netlink, other }
     }
 
-    /// What is known of it.
+    /// The explanation of the reason.
     pub(crate) fn explanation(self, known: &Explanations) -> Option<(&str, &Explanation)> {
         let found = known.get(self.reason?)?;
         self.subsystem.is_none_or(|subsystem| subsystem == found.1.subsystem).then_some(found)
     }
 
-    /// As text shows it.
+    /// The text of the reason.
     pub(crate) fn name(self) -> String {
         let name = match (self.reason, self.subsystem) {
             _ if self.other => return "drops without a series of their own".into(),
@@ -46,7 +46,7 @@ impl<'f> Cause<'f> {
 /// Drops by host, each host once, by id.
 pub(crate) type ByHost = Vec<(HostId, f64)>;
 
-/// Drops by host and some key of the place; places without one are left out.
+/// Adds up drops by host and a key; keys that are `None` are left out.
 pub(crate) fn sums<'f, K: Ord + Clone>(fleet: &'f Fleet, key: impl Fn(Place<'f>) -> Option<K>) -> BTreeMap<K, ByHost> {
     let keys: Vec<_> = fleet.places().map(key).collect();
     let mut known: Vec<_> = keys.iter().flatten().cloned().collect();
@@ -87,7 +87,7 @@ pub(crate) fn amounts(fleet: &Fleet) -> BTreeMap<Cause<'_>, Amount> {
     causes
 }
 
-/// Drops of each host, without netlink's messages.
+/// Drops of each host, without netlink messages.
 pub(crate) fn per_host(causes: &BTreeMap<Cause<'_>, ByHost>) -> BTreeMap<HostId, f64> {
     let mut sums = BTreeMap::new();
     for (_, row) in causes.iter().filter(|(cause, _)| !cause.netlink) {
@@ -98,7 +98,7 @@ pub(crate) fn per_host(causes: &BTreeMap<Cause<'_>, ByHost>) -> BTreeMap<HostId,
     sums
 }
 
-/// Brings together what came apart.
+/// Merges equal keys.
 fn coalesce(row: &mut ByHost) {
     if row.is_sorted_by(|one, other| one.0 < other.0) {
         return;
@@ -118,7 +118,7 @@ pub(crate) fn total(row: &[(HostId, f64)]) -> f64 {
     row.iter().map(|&(_, packets)| packets).sum()
 }
 
-/// What all parts of the analysis look at.
+/// The common view of all parts of the analysis.
 pub(super) struct View<'f> {
     pub(super) fleet: &'f Fleet,
     pub(super) options: &'f Options,
@@ -128,7 +128,7 @@ pub(super) struct View<'f> {
 
 impl<'f> View<'f> {
     pub(super) fn new(fleet: &'f Fleet, options: &'f Options) -> Self {
-        // The built-in text is tested; without it nothing is explained.
+        // The built-in explanations are tested; without them no reason is explained.
         let explanations = Explanations::built_in().ok();
         Self { fleet, options, explanations, causes: by_cause(fleet) }
     }
@@ -137,18 +137,18 @@ impl<'f> View<'f> {
         &self.fleet.hosts()[id.0 as usize]
     }
 
-    /// Drops a second; none of a host whose time is not known.
+    /// Drops per second; `None` for a host whose time span is unknown.
     pub(super) fn rate(&self, id: HostId, packets: f64) -> Option<f64> {
         let rate = packets / self.host(id).seconds;
         (rate.is_finite() && rate > 0.0).then_some(rate)
     }
 
-    /// What is known of a reason.
+    /// The explanation of a reason.
     pub(super) fn explain(&self, cause: Cause<'_>) -> Option<(&str, &Explanation)> {
         cause.explanation(self.explanations.as_ref()?)
     }
 
-    /// The group of a host, in words; empty where all are one group.
+    /// The name of a host's group; empty if all hosts are one group.
     pub(super) fn group(&self, id: HostId) -> String {
         let host = self.host(id);
         let parts = self.options.by.iter().filter_map(|by| by.group(host));
@@ -157,7 +157,7 @@ impl<'f> View<'f> {
 }
 
 impl By {
-    /// What the host shares with its group; none of a dimension that is none of hosts.
+    /// The value that a host shares with its group; `None` for a dimension that is not one of hosts.
     pub(crate) fn group(&self, host: &Host) -> Option<String> {
         let value = match self {
             Self::Class => return None,

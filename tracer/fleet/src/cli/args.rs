@@ -1,4 +1,4 @@
-//! What was typed for `droptrace-fleet`.
+//! The command line of `droptrace-fleet`.
 
 mod diagnose;
 mod show;
@@ -17,14 +17,14 @@ Examples:
   droptrace snapshot -o \"$(hostname).json.zst\"     on each host; then, with all files in one folder:
   droptrace-fleet merge snapshots/
   droptrace-fleet merge today/ --baseline yesterday/ --html fleet.html
-  droptrace-fleet explain SOCKET_RCVBUFF           what this reason means, and what to do
+  droptrace-fleet explain SOCKET_RCVBUFF           the meaning of this reason, and what to do
 
-It reports what the fleet drops most and, as findings: what is new since the baseline, which hosts and groups of hosts \
-stand out, storms, hosts that lost drops, and hosts gone silent; each with what shows it, what it means and what to run \
+It reports what the fleet drops most and, as findings: drops that are new since the baseline, hosts and groups of hosts that \
+stand out, storms, hosts that lost drops, and hosts gone silent; each with its evidence, its meaning and the commands to run \
 next.
 
 It needs no capabilities and no BPF; only diagnose needs a network.
-Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
+Exit status: 0 no findings, 1 failed, 2 wrong usage, 3 findings.";
 
 const MERGE_EXAMPLES: &str = "\
 Examples:
@@ -33,35 +33,35 @@ Examples:
   droptrace-fleet merge racks/ --by kernel --by folder     compare within kernel and rack
   droptrace-fleet merge today/ --format json | jq -r '.findings[] | [.severity, .title] | @tsv'
 
-Snapshots of one host at different times add up; those that overlap are reported, and not added twice. What cannot be read \
-is reported on stderr and in the results, and does not stop the rest.
+Snapshots of one host at different times add up; those that overlap are reported, and not added twice. Files that cannot be read \
+are reported on stderr and in the results, and do not stop the rest.
 
 A host stands out by comparison with those like it (--by): those of its group that drop for the same reason at all. \
 Compared are logarithms of rates, by their median and median absolute deviation.
 
-Exit status: 0 nothing found, 1 failed (also when nothing could be read), 2 wrong usage, 3 something was found.";
+Exit status: 0 no findings, 1 failed (also if no file could be read), 2 wrong usage, 3 findings.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   droptrace-fleet explain                      list all reasons
   droptrace-fleet explain SOCKET_RCVBUFF       one reason; lower case and SKB_DROP_REASON_ do as well";
 
-/// Reports what many hosts drop, what of it is new, which hosts stand out, and what to do.
+/// Reports the drops of many hosts: which are new, which hosts stand out, and what to do.
 #[derive(Debug, Parser)]
 #[command(name = "droptrace-fleet", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look at what Prometheus, or a compatible engine, knows of the agents on many hosts
+    /// Analyse the drops that Prometheus, or a compatible engine, has of the agents on many hosts
     #[command(after_help = diagnose::EXAMPLES)]
     Diagnose(Box<DiagnoseArgs>),
-    /// Look at the snapshots of many hosts
+    /// Analyse the snapshots of many hosts
     #[command(after_help = MERGE_EXAMPLES)]
     Merge(MergeArgs),
     /// Explain what a drop reason means, what causes it, and what to look at next
@@ -80,7 +80,7 @@ pub struct MergeArgs {
     #[arg(long, value_name = "SNAPSHOT")]
     pub baseline: Vec<PathBuf>,
 
-    /// What all commands have that show a fleet.
+    /// Common options of all commands that show a fleet.
     #[command(flatten)]
     pub show: ShowArgs,
 }

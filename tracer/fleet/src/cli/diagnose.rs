@@ -1,4 +1,4 @@
-//! `droptrace-fleet diagnose`: the fleet as an engine tells it that scrapes its agents.
+//! `droptrace-fleet diagnose`: the fleet as seen by an engine that scrapes its agents.
 
 use std::process::ExitCode;
 
@@ -12,12 +12,12 @@ use super::show::Show;
 use crate::prometheus::{Access, Engine, EngineError, Gathered, Limits, Question, Scope, gather};
 use crate::report::Input;
 
-/// Asks, looks, shows.
+/// Queries the engine, analyses the fleet, and shows the report.
 pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     log_to_stderr(args.verbose, &[]);
     tracing::info!("{NAME} {}", env!("CARGO_PKG_VERSION"));
     let (engine, scope) = prepare(args)?;
-    // A bad path is known before the work.
+    // A bad path must be known before the work starts.
     let show = Show::open(&args.show, args.http_config.as_deref())?;
     let question = Question {
         at: args.at,
@@ -27,7 +27,7 @@ pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     };
     let Gathered { fleet, notes, answers } = gather(&engine, &scope, &question)?;
     for note in &notes {
-        // A line of its own each: the engine's words have no ends of lines.
+        // Each warning is one line, because the engine's text has no ends of lines.
         say(NAME, printable(note));
     }
     show.fleet(&fleet, Input { read: answers, notes, ..Input::of("prometheus") })

@@ -1,4 +1,4 @@
-//! `droptrace-fleet merge`: the fleet as snapshots tell it.
+//! `droptrace-fleet merge`: the fleet as described by snapshots.
 
 use std::process::ExitCode;
 
@@ -12,14 +12,14 @@ use super::show::Show;
 use crate::merge::{Files, Loaded, load};
 use crate::report::{Input, Refused};
 
-/// What cannot be read is told one by one up to so many; the results have them all.
+/// The most unreadable files that are listed on stderr; the results list all of them.
 const TOLD: usize = 20;
 
-/// Reads, looks, shows.
+/// Reads the snapshots, analyses the fleet, and shows the report.
 pub(super) fn run(args: &MergeArgs) -> Result<ExitCode> {
-    // Found before anything is written, so that no result is among them.
+    // The files are listed before anything is written, so that no output is among them.
     let (snapshots, baseline) = (Files::find(&args.snapshots), Files::find(&args.baseline));
-    // A bad path is known before the work.
+    // A bad path must be known before the work starts.
     let show = Show::open(&args.show, snapshots.paths().chain(baseline.paths()))?;
     let Loaded { mut fleet, mut input } = read(snapshots, args, "snapshots")?;
     if !args.baseline.is_empty() {

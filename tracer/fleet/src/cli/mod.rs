@@ -1,4 +1,4 @@
-//! `droptrace-fleet`: what was typed ([`args`]), run to its end.
+//! `droptrace-fleet`: the command line ([`args`]), and its execution.
 
 pub mod args;
 mod diagnose;
@@ -13,10 +13,10 @@ use droptrace_base::command::explain;
 
 use args::{Cli, Command};
 
-/// The program's name, in what it says.
+/// The program's name in messages.
 pub const NAME: &str = "droptrace-fleet";
 
-/// Runs what was typed, and tells what it came to.
+/// Runs the command, and returns its exit status.
 pub fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Diagnose(args) => diagnose::run(args),

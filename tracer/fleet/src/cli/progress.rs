@@ -1,4 +1,4 @@
-//! How far the work is, for whoever looks at a terminal.
+//! The progress of the work on a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::NAME;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// A line on stderr that is drawn over; gone when dropped.
+/// A line on stderr that is overwritten by the next, and removed on drop.
 pub(super) struct Progress<'w> {
     what: &'w str,
     is_terminal: bool,

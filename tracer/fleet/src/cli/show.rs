@@ -1,4 +1,4 @@
-//! Looks at a fleet, and shows what came of it where it was asked for.
+//! Analyses a fleet, and shows the report in the outputs that were asked for.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::model::Fleet;
 use crate::report::{Input, Report};
 use crate::sink::{TextOptions, write_html, write_text};
 
-/// Something was found.
+/// The exit status if there are findings.
 const FOUND: u8 = 3;
 
-/// Where results go.
+/// The outputs of the results.
 pub(super) struct Show<'a> {
     args: &'a ShowArgs,
     output: Output,
@@ -26,18 +26,18 @@ pub(super) struct Show<'a> {
 }
 
 impl<'a> Show<'a> {
-    /// Opens what is written to, which must be none of what is read, nor one file for both.
+    /// Opens the outputs, which must not be inputs, nor the same file.
     pub(super) fn open<'i>(args: &'a ShowArgs, inputs: impl IntoIterator<Item = &'i Path>) -> Result<Self> {
         let (output, page) = Output::open_apart(args.output.as_deref(), args.html.as_deref(), inputs)?;
         Ok(Self { args, output, page })
     }
 
-    /// Looks, and shows.
+    /// Analyses the fleet, and shows the report.
     pub(super) fn fleet(mut self, fleet: &Fleet, input: Input) -> Result<ExitCode> {
         let options = self.args.options();
         check(&options.by, fleet)?;
         let report = Report::of(fleet, input, &options);
-        // The page first: whoever reads the results only in part has it nevertheless.
+        // The page is written first, so that it is complete even if the reader of the results stops early.
         if let Some(page) = &mut self.page {
             write_html(page, &report)?;
             page.finish()?;

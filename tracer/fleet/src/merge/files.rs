@@ -1,4 +1,4 @@
-//! Which files there are to be read.
+//! The list of files to read.
 
 use std::fs;
 use std::io;
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 
 use crate::report::Refused;
 
-/// What snapshots in a folder are known by. A file that was named is read whatever its name.
+/// Endings of the names of snapshots in a folder. A file that was named is read whatever its name is.
 const ENDINGS: [&str; 2] = [".json", ".json.zst"];
 
-/// The files that are to be read, in order, and what cannot be one of them.
+/// The files to read, in order, and the paths that cannot be read.
 #[derive(Debug, Default)]
 pub struct Files {
     pub(super) found: Vec<PathBuf>,
-    /// Files in folders that have other names.
+    /// Number of files in folders that have other names.
     pub(super) passed_over: usize,
     pub(super) refused: Vec<Refused>,
 }
 
 impl Files {
-    /// The files among these, and those in the folders among these and below. Links to folders are not followed, for
-    /// they may lead back.
+    /// Lists the files among these paths, and those in the folders and their subfolders. Links to folders are not
+    /// followed, because they may form a loop.
     pub fn find(paths: &[PathBuf]) -> Self {
         let mut files = Self::default();
         for path in paths {
@@ -60,7 +60,7 @@ impl Files {
     }
 }
 
-/// By name, so that each run reads them in the same order.
+/// The files are sorted by name, so that each run reads them in the same order.
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     entries.sort_unstable();

@@ -1,5 +1,5 @@
-//! The fleet as snapshots tell it, added up one after another: what is kept grows with hosts times places, not with
-//! what was read.
+//! The fleet as described by snapshots, which are added one after another: the memory grows with hosts times
+//! aggregation keys, not with the number of snapshots.
 
 mod files;
 mod load;
@@ -18,56 +18,56 @@ pub use load::{Loaded, load};
 use super::analyse::Options;
 use super::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place};
 
-/// Shorter bursts than this are not told: a few packets at once would be a high rate.
+/// Shorter bursts than this are ignored, because a few packets at once would be a high rate.
 const SHORTEST: f64 = 1.0;
 
-/// Why a snapshot was not added.
+/// The error for a snapshot that was not added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdded {
-    /// It counts what another one of the same host has counted already.
-    #[error("{host} is told of twice for the same time: these drops are counted already")]
+    /// The snapshot counts drops that another one of the same host has already counted.
+    #[error("the snapshot of {host} overlaps another one in time: these drops are already counted")]
     Overlap {
         /// The host.
         host: String,
     },
-    /// With it the sum of the fleet would be rounded.
-    #[error("{host} tells of so many drops that those of the fleet add up to more than 2^64 - 1")]
+    /// With the snapshot, the sum of the fleet would be rounded.
+    #[error("with the drops of {host}, the sum of the fleet would exceed 2^64 - 1")]
     TooMany {
         /// The host.
         host: String,
     },
-    /// It ends later than can be told.
-    #[error("{host} tells of a time beyond the year 2554")]
+    /// The snapshot ends later than a timestamp can be.
+    #[error("the snapshot of {host} ends after the year 2554")]
     Late {
         /// The host.
         host: String,
     },
-    /// What is kept of a fleet has a bound.
-    #[error("the fleet has no room for it")]
+    /// The fleet has reached its limits.
+    #[error("the fleet has no room for the snapshot")]
     Full(#[source] Full),
 }
 
-/// The sum so far.
+/// The sum of the snapshots so far.
 #[derive(Clone, Debug)]
 pub struct Merge {
     fleet: Fleet,
-    /// Times that are counted, in nanoseconds since the Unix epoch: from when to when. No two of a host overlap.
+    /// Time spans that are counted, in nanoseconds since the Unix epoch: start and end. No two of a host overlap.
     times: HashMap<HostId, BTreeMap<u64, u64>>,
-    /// Hosts by the name that they go by.
+    /// Hosts by their name.
     machines: HashMap<String, Machines>,
     storm_rate: f64,
-    /// All drops so far, also lost ones: no sum exceeds it.
+    /// All drops so far, including lost drops: no sum exceeds this one.
     counted: u64,
     bounds: Bounds,
 }
 
-/// Hosts of one name.
+/// Hosts with one name.
 #[derive(Clone, Debug, Default)]
 struct Machines {
-    /// The first one first.
+    /// The hosts in the order of their arrival.
     all: Vec<HostId>,
     by_machine: HashMap<String, HostId>,
-    /// The one that did not tell its machine.
+    /// The host whose snapshots have no machine identifier.
     unknown: Option<HostId>,
 }
 
@@ -78,7 +78,7 @@ impl Default for Merge {
 }
 
 impl Merge {
-    /// Keeps bursts of at least so many packets a second (`--storm-rate`).
+    /// Keeps bursts of at least this many packets per second (`--storm-rate`).
     pub fn with_storms_from(storm_rate: f64) -> Self {
         Self {
             fleet: Fleet::default(),
@@ -90,7 +90,7 @@ impl Merge {
         }
     }
 
-    /// What came of it.
+    /// Returns the fleet.
     pub fn into_fleet(mut self) -> Fleet {
         let mut of_several = Vec::new();
         for (name, machines) in &self.machines {
@@ -102,7 +102,7 @@ impl Merge {
                 _ => of_several.extend(machines.all.iter().map(|id| (*id, name))),
             }
         }
-        // In order, and after those that have their names by themselves, so that each run makes the same names.
+        // Names are given in order, and after the hosts whose names are unique, so that each run makes the same names.
         of_several.sort_unstable();
         for (id, name) in of_several {
             let mut called = of_machine(name, self.fleet.hosts()[id.0 as usize].machine.as_deref());
@@ -114,10 +114,10 @@ impl Merge {
         self.fleet
     }
 
-    /// Adds a snapshot, with what else is known of its host. Two of the same host add up, unless they tell of the same
-    /// time.
+    /// Adds a snapshot, with further facts about its host. Two snapshots of the same host add up, unless they cover the
+    /// same time.
     pub fn add(&mut self, snapshot: &Snapshot, folder: Option<&str>) -> Result<(), NotAdded> {
-        // Looked at before: what one snapshot tells has a bound of its own.
+        // This limit is checked first: a single snapshot has limits of its own.
         self.fleet.check(self.bounds).map_err(NotAdded::Full)?;
         let counted = self.counted_with(snapshot)?;
         let host = self.enter(snapshot)?;
@@ -151,7 +151,8 @@ impl Merge {
 
     fn enter(&mut self, snapshot: &Snapshot) -> Result<HostId, NotAdded> {
         let start = snapshot.started_at.0;
-        // Not empty even where no time has passed, so that the same one twice is noticed.
+        // The time span is not empty even if no time has passed, so that the same snapshot is noticed when it is added
+        // twice.
         let end = start.checked_add(snapshot.duration_ns.max(1));
         let time = start..end.ok_or_else(|| NotAdded::Late { host: snapshot.host.clone() })?;
         let host = self.host(snapshot, &time);
@@ -167,15 +168,16 @@ impl Merge {
         Ok(host)
     }
 
-    /// The host is told apart by name and machine. A snapshot that does not tell its machine, as the first versions wrote it,
-    /// is taken for one of a machine of its name that does, unless that one tells of the same time: then they are two.
+    /// A host is identified by name and machine. A snapshot without a machine identifier, as the first versions wrote
+    /// it, is assigned to a machine of its name, unless a snapshot of that machine covers the same time: then they are
+    /// two hosts.
     fn host(&mut self, snapshot: &Snapshot, time: &Range<u64>) -> HostId {
         let (name, machine) = (&snapshot.host, &snapshot.machine);
         let Self { fleet, times, machines, .. } = self;
         let known = machines.entry(name.clone()).or_default();
         let is_free = |id: &HostId| times.get(id).is_none_or(|times| !overlaps(times, time));
         let Some(machine) = machine else {
-            // What tells of nothing but a time that is counted already is told twice.
+            // A snapshot that covers only time that is already counted was added twice.
             let same = known.all.iter().copied().find(is_free).or(known.unknown);
             return same.unwrap_or_else(|| {
                 let id = fleet.new_host(name);
@@ -209,7 +211,7 @@ impl Merge {
             other: false,
         });
         self.fleet.add(host, place, row.packets);
-        // All drops of a row came between its first and its last one.
+        // All drops of a row happened between its first and its last one.
         let span = float(row.last_seen.0.saturating_sub(row.first_seen.0)) / 1e9;
         let (span, whole) = (span.max(SHORTEST), float(duration_ns) / 1e9);
         let rate = float(row.packets) / span;
@@ -223,13 +225,13 @@ fn of_machine(name: &str, machine: Option<&str>) -> String {
     format!("{name} (machine {})", machine.unwrap_or("not known"))
 }
 
-/// Whether some of a time is counted already.
+/// Returns whether a part of a time span is already counted.
 fn overlaps(times: &BTreeMap<u64, u64>, time: &Range<u64>) -> bool {
-    // Of those that begin before its end, the last one ends last.
+    // Of those that start before its end, the last one ends last.
     times.range(..time.end).next_back().is_some_and(|(_, end)| *end > time.start)
 }
 
-/// The latest snapshot tells what a host is, in whatever order they are read.
+/// The latest snapshot describes the host, in whatever order the snapshots are read.
 fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
     host.kernel = Some(snapshot.kernel.clone());
     host.backend = Some(format!("{}/{}", snapshot.backend.source, snapshot.backend.mode));
@@ -242,8 +244,8 @@ fn add_up(host: &mut Host, snapshot: &Snapshot) {
     host.unbalanced += u64::from(snapshot.unaccounted().is_some_and(|off| off != 0));
 }
 
-/// What one source lost, another one that listened as well may have counted: at most the least of what they lost is in
-/// no count.
+/// Drops that one backend lost may be counted by another backend that ran as well: at most the smallest number of
+/// losses is in no count.
 fn lost(sources: &[Source]) -> Option<u64> {
     sources.iter().filter_map(|source| source.ledger.lost).min()
 }
@@ -260,8 +262,8 @@ fn labels(snapshot: &Snapshot, folder: Option<&str>) -> BTreeMap<String, String>
     known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()
 }
 
-/// For rates and times.
-#[expect(clippy::cast_precision_loss, reason = "they need no more")]
+/// A rounded number for rates and times.
+#[expect(clippy::cast_precision_loss, reason = "rates and times need no exact numbers")]
 fn float(count: u64) -> f64 {
     count as f64
 }

@@ -74,10 +74,10 @@ fn hosts_add_up_by_what_they_have_in_common() {
     let fleet = merged(&[
         snapshot("a", 0, vec![row("tcp_v4_rcv", 5), row("udp_rcv", 1), row("tcp_v4_rcv", 2)]),
         snapshot("b", 0, vec![row("tcp_v4_rcv", 7)]),
-        // The same host once more, later.
+        // A later snapshot of the same host.
         snapshot("a", 10, vec![row("tcp_v4_rcv", 11)]),
     ]);
-    // Two functions, and what found no room.
+    // Two functions, and drops without a key of their own.
     assert_eq!(fleet.places().count(), 3);
     assert_eq!(packets(&fleet, "a", Some("tcp_v4_rcv")), 18.0);
     assert_eq!(packets(&fleet, "b", Some("tcp_v4_rcv")), 7.0);
@@ -94,7 +94,10 @@ fn no_drop_is_counted_twice() {
     merge.add(&snapshot("a", 20, vec![row("tcp_v4_rcv", 5)]), None).unwrap();
     for second in [20, 11, 29] {
         let error = merge.add(&snapshot("a", second, vec![row("tcp_v4_rcv", 5)]), None).unwrap_err();
-        assert_eq!(error.to_string(), "a is told of twice for the same time: these drops are counted already");
+        assert_eq!(
+            error.to_string(),
+            "the snapshot of a overlaps another one in time: these drops are already counted"
+        );
     }
     for second in [10, 30] {
         merge.add(&snapshot("a", second, vec![]), None).unwrap();
@@ -109,14 +112,14 @@ fn a_full_fleet_takes_no_more_and_keeps_what_it_has() {
     let mut merge = Merge { bounds: Bounds { hosts: 1, ..Bounds::DEFAULT }, ..Merge::default() };
     merge.add(&snapshot("a", 0, vec![row("tcp_v4_rcv", 5)]), None).unwrap();
     let error = anyhow::Error::from(merge.add(&snapshot("b", 0, vec![]), None).unwrap_err());
-    let told = "the fleet has no room for it: there are 1 hosts already, and no more are kept";
+    let told = "the fleet has no room for the snapshot: there are 1 hosts already, and no more are kept";
     assert_eq!(format!("{error:#}"), told);
     let fleet = merge.into_fleet();
     assert_eq!((fleet.hosts().len(), packets(&fleet, "a", Some("tcp_v4_rcv"))), (1, 5.0));
 }
 
 #[test]
-fn what_one_snapshot_does_not_know_is_not_known_of_the_host() {
+fn fact_unknown_in_one_snapshot_is_unknown_for_the_host() {
     let mut unsure = snapshot("a", 0, vec![]);
     unsure.sources[0].ledger.lost = None;
     let fleet = merged(&[snapshot("a", 10, vec![]), unsure, snapshot("b", 0, vec![])]);
@@ -124,7 +127,7 @@ fn what_one_snapshot_does_not_know_is_not_known_of_the_host() {
 }
 
 #[test]
-fn what_one_source_lost_another_one_counted() {
+fn losses_of_one_backend_are_counted_by_another() {
     let mut both = snapshot("a", 0, vec![]);
     let mut other = both.sources[0].clone();
     other.ledger.lost = Some(1);
@@ -135,7 +138,7 @@ fn what_one_source_lost_another_one_counted() {
 }
 
 #[test]
-fn sums_are_exact_or_refused() {
+fn sums_are_exact_or_an_error() {
     let with =
         |host: &str, packets| Snapshot { overflow: vec![], ..snapshot(host, 0, vec![Row { packets, ..row("f", 1) }]) };
     let large = with("a", 9_007_199_254_740_993);
@@ -160,10 +163,10 @@ fn machines_of_one_name_are_two_hosts() {
     };
     let both = ["a (machine 1)", "a (machine 2)"];
     assert_eq!(names(&[of(Some("1"), 0), of(Some("2"), 0), of(Some("1"), 10)]), both);
-    // Those that do not tell are taken for one that does, and the other way round.
+    // Snapshots without a machine identifier are assigned to a machine, in either order.
     assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(None, 20)]), ["a"]);
     assert_eq!(names(&[of(None, 0), of(Some("1"), 10), of(Some("2"), 0)]), both);
-    // Unless they tell of the same time.
+    // They are not if they cover the same time.
     let unknown = ["a (machine 1)", "a (machine not known)"];
     assert_eq!(names(&[of(Some("1"), 0), of(None, 0), of(None, 10), of(Some("1"), 20)]), unknown);
     assert_eq!(names(&[of(None, 0), of(Some("1"), 0)]), ["a (machine not known)", "a (machine 1)"]);
@@ -179,7 +182,7 @@ fn machines_of_one_name_are_two_hosts() {
 }
 
 #[test]
-fn a_host_that_is_named_as_another_one_would_be_is_another() {
+fn host_whose_name_equals_a_made_up_name_stays_separate() {
     let of = |host: &str, machine: &str| Snapshot {
         machine: Some(machine.into()),
         ..snapshot(host, 0, vec![row("f", if host == "a" { 5 } else { 7 })])
@@ -197,7 +200,7 @@ fn a_host_that_is_named_as_another_one_would_be_is_another() {
 }
 
 #[test]
-fn a_time_that_cannot_be_told_is_refused() {
+fn time_beyond_timestamps_is_an_error() {
     let mut merge = Merge::default();
     let late = Snapshot { started_at: Timestamp(u64::MAX), duration_ns: 0, ..snapshot("a", 0, vec![]) };
     for _ in 0..2 {
@@ -207,13 +210,13 @@ fn a_time_that_cannot_be_told_is_refused() {
 }
 
 #[test]
-fn what_is_kept_does_not_grow_with_what_was_read() {
+fn memory_does_not_grow_with_number_of_snapshots() {
     let fleet = merged(&(0..50).map(|at| snapshot("a", 10 * at, vec![row("f", 1), row("f", 2)])).collect::<Vec<_>>());
     assert_eq!(fleet.counts().len(), 2);
     assert_eq!((packets(&fleet, "a", Some("f")), packets(&fleet, "a", None)), (150.0, 200.0));
 }
 
-/// A baseline of an older version does not tell machines.
+/// A baseline of an older version has no machine identifiers.
 #[test]
 fn no_host_is_silent_because_its_name_has_a_machine_now() {
     let of = |machine: Option<&str>| Snapshot { machine: machine.map(Into::into), ..snapshot("a", 0, vec![]) };
@@ -233,7 +236,7 @@ fn no_host_is_silent_because_its_name_has_a_machine_now() {
 }
 
 #[test]
-fn what_is_no_packet_is_told_apart() {
+fn drops_that_are_not_packets_are_counted_apart() {
     let kinds = ["copy", "unix", "empty", "hardware", "later"].map(|kind| Row { kind: kind.into(), ..row("f", 5) });
     let fleet = merged(&[snapshot("a", 0, kinds.into())]);
     assert_eq!((packets(&fleet, "a", Some("f")), fleet.not_packets), (10.0, Some(Amount::Whole(15))));
@@ -241,7 +244,7 @@ fn what_is_no_packet_is_told_apart() {
 }
 
 #[test]
-fn rows_that_were_changed_show() {
+fn changed_rows_are_reported() {
     let mut changed = snapshot("a", 0, vec![row("tcp_v4_rcv", 2)]);
     changed.drops[0].packets = 3;
     assert_eq!(changed.unaccounted(), Some(-1));
@@ -249,7 +252,7 @@ fn rows_that_were_changed_show() {
 }
 
 #[test]
-fn only_what_came_at_once_is_a_burst() {
+fn only_simultaneous_drops_are_a_burst() {
     let steady = row("tcp_v4_rcv", 50_000);
     let at_once = Row { first_seen: Timestamp(3 * SECOND), last_seen: Timestamp(5 * SECOND), ..steady.clone() };
     let few = Row { packets: 500, ..at_once.clone() };
@@ -259,7 +262,7 @@ fn only_what_came_at_once_is_a_burst() {
 }
 
 #[test]
-fn the_latest_snapshot_tells_what_a_host_is() {
+fn latest_snapshot_describes_the_host() {
     let older = Snapshot { kernel: "6.1.0".into(), ..snapshot("a", 10, vec![]) };
     let oldest = Snapshot { kernel: "5.10.0".into(), ..snapshot("a", 0, vec![]) };
     for order in [[&snapshot("a", 20, vec![]), &older, &oldest], [&oldest, &snapshot("a", 20, vec![]), &older]] {
@@ -270,7 +273,7 @@ fn the_latest_snapshot_tells_what_a_host_is() {
 }
 
 #[test]
-fn labels_are_what_hosts_have_in_common() {
+fn labels_are_properties_that_hosts_share() {
     let interface = |name: &str, driver: Option<&str>| Interface {
         name: name.into(),
         class: "physical".into(),

@@ -1,5 +1,5 @@
-//! How to be let in: passwords, tokens, certificates, headers. Secrets stand in files, not among arguments, which all
-//! users of a host can read.
+//! Access to an engine: passwords, tokens, certificates, headers. Secrets are read from files, because all users of a
+//! host can read the arguments of a process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::error::EngineError;
 
-/// Settings of a file (TOML), under the names that Prometheus gives them.
+/// Settings of a file (TOML), with the names that Prometheus uses.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
@@ -25,7 +25,7 @@ pub struct Access {
     /// Headers of each request.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// The file's folder, which files named in it are relative to.
+    /// The file's folder. Files that the settings name are relative to it.
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -50,7 +50,7 @@ struct Authorization {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tls {
-    /// Certificates (PEM) of those who are believed, instead of the system's.
+    /// Certificates (PEM) of trusted authorities, instead of the system's.
     ca_file: Option<PathBuf>,
 }
 
@@ -68,7 +68,7 @@ impl Access {
         Ok(access)
     }
 
-    /// Adds a header, as `X-Scope-OrgID: fleet`.
+    /// Adds a header, such as `X-Scope-OrgID: fleet`.
     pub fn header(&mut self, line: &str) -> Result<(), EngineError> {
         let (name, value) = line
             .split_once(':')
@@ -106,7 +106,9 @@ impl Access {
             (None, Some(file)) => {
                 Ok(self.file(file, |path| files::read_text(&path, MAX_SETTINGS))?.trim_end().to_owned())
             }
-            _ => Err(EngineError::Settings(format!("{of} takes its secret either as it is or from a file"))),
+            _ => {
+                Err(EngineError::Settings(format!("{of} has a secret and a file of the secret: give only one of them")))
+            }
         }
     }
 
@@ -115,12 +117,12 @@ impl Access {
         read(path.clone()).map_err(|error| EngineError::File { path, source: error.into() })
     }
 
-    /// Whom to believe: the file's certificates, else the system's.
+    /// Returns the trusted authorities: the file's certificates, else the system's.
     pub(super) fn tls(&self) -> Result<TlsConfig, EngineError> {
         let roots: Vec<Certificate<'static>> = match &self.tls_config.ca_file {
             Some(file) => certificates(&self.file(file, |path| files::read(&path, MAX_SETTINGS))?)
                 .map_err(|source| EngineError::File { path: self.folder.join(file), source })?,
-            // What of it cannot be read is of no use, and shows when an engine is not believed.
+            // Certificates that cannot be read are skipped. If the engine needs one of them, the connection reports it.
             None => rustls_native_certs::load_native_certs()
                 .certs
                 .iter()
@@ -152,7 +154,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), EngineEr
     Ok((name, value))
 }
 
-/// Where it went wrong, without the line itself, which may hold a secret.
+/// Returns where the error is, without the line itself, which may contain a secret.
 fn shown(error: &toml::de::Error, text: &str) -> String {
     let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
     format!("line {line}: {}", error.message())
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn ways_to_be_let_in() {
+    fn settings_become_headers() {
         let mut basic = access("[basic_auth]\nusername = \"me\"\npassword = \"secret\"\n");
         basic.header("X-Scope-OrgID: fleet").unwrap();
         assert_eq!(sent(&basic), ["x-scope-orgid: fleet", "authorization: Basic bWU6c2VjcmV0"]);
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn invalid_headers_are_an_error() {
         for text in [
             "[basic_auth]\nusername = \"me\"",
             "[basic_auth]\nusername = \"me\"\npassword = \"a\"\npassword_file = \"b\"",
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_told_with_an_error() {
+    fn error_does_not_contain_the_secret() {
         let text = "[basic_auth]\npassword = \"hush\"\n";
         let error = toml::from_str::<Access>(text).err().unwrap();
         let shown = shown(&error, text);

@@ -1,43 +1,43 @@
-//! Agents that an engine tells of, by number.
+//! Agents in the answers of an engine, by number.
 
 use std::collections::HashMap;
 
 use super::series::Series;
 use crate::model::Full;
 
-/// An agent: its place in [`Agents::names`].
+/// An agent: its index in [`Agents::names`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct AgentId(u32);
 
-/// All agents that were told of.
+/// All agents in the answers.
 #[derive(Debug)]
 pub(super) struct Agents {
     labels: Vec<String>,
     values: Vec<Box<[String]>>,
     by_values: HashMap<Box<[String]>, AgentId>,
-    /// How many have the same `instance`.
+    /// Number of agents with the same `instance`.
     shared: HashMap<String, usize>,
-    /// Names that were told: they stay, whoever comes later.
+    /// Names that were given out: they stay, whichever agents are added later.
     named: HashMap<AgentId, String>,
-    /// So many are kept.
+    /// The most agents.
     bound: usize,
-    /// There were more.
+    /// Whether there were more agents.
     is_full: bool,
 }
 
 impl Agents {
-    /// None yet; told apart by these labels, and no more than so many.
+    /// An empty list of agents, which are identified by these labels, and of which at most this many are kept.
     pub(super) fn new(labels: &[String], bound: usize) -> Self {
         let (by_values, shared, named) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { labels: labels.to_vec(), values: Vec::new(), by_values, shared, named, bound, is_full: false }
     }
 
-    /// Whether there was room for all that were told of.
+    /// Returns whether there was room for all agents.
     pub(super) fn check(&self) -> Result<(), Full> {
         if self.is_full { Err(Full { what: "hosts", bound: self.bound }) } else { Ok(()) }
     }
 
-    /// The agent that a series is of. Beyond the bound it is any other one, until [`Self::check`] is asked.
+    /// Returns the agent of a series. Beyond the limit it is an arbitrary agent, which [`Self::check`] later reports.
     pub(super) fn of(&mut self, series: &Series) -> AgentId {
         let values: Box<[String]> = self.labels.iter().map(|label| series.label(label).to_owned()).collect();
         if let Some(&agent) = self.by_values.get(&values) {
@@ -54,12 +54,12 @@ impl Agents {
         agent
     }
 
-    /// Values of the labels that tell it apart.
+    /// Values of the labels that identify the agent.
     pub(super) fn values(&self, agent: AgentId) -> &[String] {
         &self.values[agent.0 as usize]
     }
 
-    /// Its name: the value of `instance`, and what else tells it apart where others have the same.
+    /// The agent's name: the value of `instance`, and its other labels if several agents have the same `instance`.
     pub(super) fn name(&mut self, agent: AgentId) -> String {
         if let Some(name) = self.named.get(&agent) {
             return name.clone();

@@ -1,4 +1,4 @@
-//! Answers of `/api/v1/query`, read as they come: each series is handed on and forgotten.
+//! Reads answers of `/api/v1/query` as they arrive: each series is passed on and then discarded.
 //!
 //! `{"status":"success","data":{"resultType":"vector","result":[{"metric":{…},"value":[1700000000.1,"42"]}]}}`
 
@@ -10,20 +10,20 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 use super::series::{Point, Series};
 
-/// What an answer says beside its series.
+/// The parts of an answer apart from its series.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     /// `success` or `error`.
     pub(super) status: String,
     /// Kind of an error: `bad_data`, `timeout`, …
     pub(super) error_type: String,
-    /// An error in words.
+    /// The text of an error.
     pub(super) error: String,
-    /// What the engine has to say about the answer: that it is partial, say.
+    /// Warnings of the engine about the answer, for example that it is partial.
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads an answer to its end, which is the end of the text too.
+/// Reads an answer to its end, which must also be the end of the text.
 pub(super) fn read(from: impl Read, each: &mut dyn FnMut(&Series)) -> Result<Answer, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_reader(from);
     let answer = json.deserialize_map(Whole { each })?;
@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for Whole<'_> {
 #[derive(Default)]
 struct Warnings(Vec<String>);
 
-/// So many are kept.
+/// The most warnings.
 const MOST_WARNINGS: usize = 100;
 
 impl<'de> Deserialize<'de> for Warnings {
@@ -182,13 +182,13 @@ impl<'de> Visitor<'de> for AllSeries<'_> {
     }
 }
 
-/// Reads something into what there is.
+/// Deserialises into an existing value.
 struct Into<'t, T>(&'t mut T);
 
-/// Labels into the series.
+/// Reads labels into the series.
 struct Labels<'t>(&'t mut Series);
 
-/// One point, in two elements.
+/// Reads one point from its two elements.
 struct OnePoint<'t>(&'t mut Vec<Point>);
 
 impl<'de> DeserializeSeed<'de> for Into<'_, Series> {
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_refused() {
+    fn invalid_answers_are_an_error() {
         for text in [
             "",
             "{}",
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_cut_anywhere_is_refused() {
+    fn answer_truncated_anywhere_is_an_error() {
         let text = r#"{"status":"success","data":{"result":[{"metric":{"a":"b"},"value":[1,"2"]}]},"warnings":["w"]}"#;
         told(text).unwrap();
         for end in 0..text.len() {

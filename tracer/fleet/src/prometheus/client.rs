@@ -1,4 +1,4 @@
-//! An engine that is asked over HTTP: `/api/v1/query`, which all of Prometheus' kin answer.
+//! An engine that is queried over HTTP: `/api/v1/query`, which Prometheus and all compatible engines have.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -15,13 +15,13 @@ use super::answer::{self, Answer};
 use super::error::{EngineError, is_of_tls};
 use super::series::Series;
 
-/// Bytes of an error's page that are looked at.
+/// The most bytes that are read of an error page.
 const ERROR_PAGE: u64 = 64 << 10;
 
-/// What is not waited for or read beyond.
+/// The limits of a query.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For one query, from connecting to the last byte of its answer.
+    /// Time limit of one query, from connecting to the last byte of its answer.
     pub time: Duration,
     /// Bytes of one answer, decompressed.
     pub bytes: u64,
@@ -39,7 +39,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine at this address, which may have a path; nobody is asked yet.
+    /// An engine at this address, which may have a path. This function does not connect to it.
     pub fn new(url: &str, access: &Access, limits: Limits) -> Result<Self, EngineError> {
         let mut headers = access.request_headers()?;
         headers.push((header::ACCEPT, HeaderValue::from_static("application/json")));
@@ -61,25 +61,25 @@ impl Engine {
         })
     }
 
-    /// What it is asked at.
+    /// The address of queries.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What it had to say about its answers, each once.
+    /// The warnings in the answers, each once.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.borrow().iter().cloned().collect()
     }
 
-    /// Answers so far.
+    /// Number of answers so far.
     pub fn answers(&self) -> usize {
         self.answers.get()
     }
 
-    /// Asks for the state at a time, in seconds since the Unix epoch, or now by its own clock.
+    /// Queries the state at a time, in seconds since the Unix epoch, or now by the engine's own clock.
     pub(super) fn query(&self, query: &str, at: Option<f64>, each: &mut dyn FnMut(&Series)) -> Result<(), EngineError> {
         let time = at.map(|at| format!("{at:.3}"));
-        // It need not go on when nobody waits any more.
+        // The engine may stop the query when the client no longer waits.
         let timeout = format!("{}ms", self.limits.time.as_millis());
         let fields = [("query", query), ("timeout", &timeout)].into_iter().chain(time.as_deref().map(|t| ("time", t)));
         tracing::debug!(query, time, "asking");
@@ -114,14 +114,14 @@ impl Engine {
         })
     }
 
-    /// An engine's own error comes as an answer, a proxy's as a page of any kind.
+    /// An engine reports errors as an answer, a proxy as a page of any kind.
     fn refusal(&self, mut response: Response<Body>) -> Result<Answer, EngineError> {
         let (url, status) = (self.url.clone(), response.status());
         if let Some(to) = response.headers().get(header::LOCATION).filter(|_| status.is_redirection()) {
             return Err(EngineError::Redirected { url, to: String::from_utf8_lossy(to.as_bytes()).into_owned() });
         }
         let mut page = Vec::new();
-        // What was read of it will do.
+        // The part that was read is enough for a message.
         _ = response.body_mut().as_reader().take(ERROR_PAGE).read_to_end(&mut page);
         match answer::read(page.as_slice(), &mut |_| ()) {
             Ok(answer) if answer.status == "error" && status.as_u16() != 404 => Ok(answer),
@@ -138,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// An answer that could not be read on.
+    /// The error of an answer that could not be read to its end.
     fn broken(&self, error: io::Error) -> EngineError {
         match ureq::Error::from(error) {
             ureq::Error::Timeout(_) => EngineError::Slow { url: self.url.clone(), after: self.limits.time },
@@ -147,22 +147,22 @@ impl Engine {
     }
 }
 
-/// Bytes of one text of an answer, such as a label's value or a warning.
+/// The most bytes of one text of an answer, such as a label's value or a warning.
 const LONGEST: usize = 64 << 10;
 
-/// Series of an answer, each read to its last label and point.
+/// Counts the series of an answer, and reads each to its last label and point.
 pub(crate) fn count_series(answer: &[u8]) -> Result<usize, serde_json::Error> {
     let mut count = 0;
     answer::read(ShortStrings::new(answer, LONGEST), &mut |series| {
         let parts = series.labels().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        assert_eq!(parts, series.text.len(), "a label is not told");
+        assert_eq!(parts, series.text.len(), "a label is missing");
         assert!(!series.points.is_empty(), "a series without points");
         count += 1;
     })?;
     Ok(count)
 }
 
-/// Reads no further than allowed; then `left` is 0.
+/// A reader that stops at the limit; then `left` is 0.
 struct Limited<R> {
     inner: R,
     left: u64,
@@ -177,11 +177,11 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// Where queries go: the path that an engine is under is kept.
+/// Returns the address of queries: the path of the engine is kept.
 fn endpoint(url: &str) -> Result<String, EngineError> {
     let refused = |cause| EngineError::Address { url: url.to_owned(), cause };
-    let uri: Uri = url.parse().map_err(|_| refused("it cannot be read"))?;
-    let authority = uri.authority().ok_or_else(|| refused("it names no host"))?;
+    let uri: Uri = url.parse().map_err(|_| refused("it is not a valid URL"))?;
+    let authority = uri.authority().ok_or_else(|| refused("it has no host name"))?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
         _ => return Err(refused("it starts with neither http:// nor https://")),
@@ -190,12 +190,12 @@ fn endpoint(url: &str) -> Result<String, EngineError> {
         return Err(refused("its port is not between 1 and 65535"));
     }
     if authority.as_str().contains('@') {
-        let cause = "passwords do not belong into arguments, which all users can read: --http-config takes them";
-        // Not shown again.
+        let cause = "it contains a password, and all users can read arguments; use --http-config";
+        // The address is not repeated in the message.
         return Err(EngineError::Address { url: "it".to_owned(), cause });
     }
     if uri.query().is_some() {
-        return Err(refused("it has a query behind its path"));
+        return Err(refused("it has a query after its path"));
     }
     let path = uri.path().trim_end_matches('/');
     let path = path.strip_suffix("/api/v1/query").unwrap_or(path);

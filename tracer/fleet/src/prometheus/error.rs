@@ -1,4 +1,4 @@
-//! What can go wrong with an engine, and the way out.
+//! Errors of an engine, and what to do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::START;
 use crate::model::Full;
 
-/// What to do about an error of TLS, by the words of the TLS library, which has no types for these causes here.
+/// What to do about an error of TLS, by the text of the TLS library, whose causes have no types here.
 fn tls_advice(error: &ureq::Error) -> &'static str {
     advice_for(&error.to_string())
 }
@@ -24,33 +24,35 @@ fn advice_for(words: &str) -> &'static str {
     found.map_or("its certificate, or its kind of encryption, is not accepted", |(_, advice)| advice)
 }
 
-/// Whether an error is one of TLS.
+/// Returns whether an error is one of TLS.
 pub(super) fn is_of_tls(error: &ureq::Error) -> bool {
     let words = error.to_string();
     ["invalid peer certificate", "peer is incompatible", "received fatal alert"].iter().any(|each| words.contains(each))
 }
 
-/// Why an engine could not be asked.
+/// The error of a query.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The address is none.
-    #[error("{url} is no address of an engine: {cause}; write it as http://host:9090, or with the path it is under")]
+    /// The address is invalid.
+    #[error(
+        "{url} is not the address of an engine: {cause}; write it as http://host:9090, with the engine's path if it has one"
+    )]
     Address {
-        /// As it was given.
+        /// The address as it was given.
         url: String,
-        /// What is wrong with it.
+        /// The fault of the address.
         cause: &'static str,
     },
-    /// Nobody answers.
+    /// No connection could be made.
     #[error("cannot reach {url}: is it up, and can this host connect to it?")]
     Unreachable {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// What the system answered.
+        /// The system's error.
         #[source]
         source: Box<ureq::Error>,
     },
-    /// Both do not agree on an encrypted connection.
+    /// Client and engine do not agree on an encrypted connection.
     #[error("no encrypted connection to {url}: {}", tls_advice(.source))]
     Tls {
         /// The address of the engine.
@@ -59,121 +61,121 @@ pub enum EngineError {
         #[source]
         source: Box<ureq::Error>,
     },
-    /// No answer in time.
+    /// The answer did not arrive in time.
     #[error(
-        "{url} had not answered in full after {}: a longer --timeout lets it, a shorter --range or --baseline, or \
+        "{url} had not answered in full after {}: give it more time with --timeout, or less to do with a shorter --range or --baseline, or \
          --match, asks for less",
         humantime::format_duration(*.after)
     )]
     Slow {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// How long it had.
+        /// The time limit.
         after: Duration,
     },
-    /// It refused to answer anybody, or this one.
+    /// The engine or a proxy refused the request.
     #[error("{url} answers with HTTP status {status}{}; {}", said(.message), advice(*.status))]
     Status {
-        /// What was asked.
+        /// The address of the query.
         url: String,
         /// The status.
         status: u16,
-        /// What it says about it, if anything.
+        /// The message of the answer, if it has one.
         message: String,
     },
-    /// It sends elsewhere.
-    #[error("{url} is elsewhere: it redirects to {to}; give the address it redirects to, without /api/v1/query")]
+    /// The answer redirects to another address.
+    #[error("{url} redirects to {to}; use that address, without /api/v1/query")]
     Redirected {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// Where to.
+        /// The other address.
         to: String,
     },
-    /// It understood, and could not.
+    /// The engine understood the query, and failed.
     #[error("{url} could not answer: {message} ({kind}); the query was {query}")]
     Query {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// Its word for the kind of error.
+        /// The engine's name for the kind of error.
         kind: String,
-        /// Its message.
+        /// The engine's message.
         message: String,
-        /// What was asked for, cut where it is long.
+        /// The query, shortened if it is long.
         query: String,
     },
-    /// What is kept of a fleet has a bound.
-    #[error("what {url} tells is more than a fleet may be; --match asks for a part of it")]
+    /// The fleet has reached its limits.
+    #[error("the answers of {url} exceed the limits of a fleet; select a part of it with --match")]
     Full {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// What there is too much of.
+        /// The limit that was reached.
         #[source]
         source: Full,
     },
-    /// The answer is no answer.
+    /// The answer is not one of the Prometheus API.
     #[error(
-        "what {url} answers is no answer of Prometheus' API: is it the address of an engine, with the path it is under?"
+        "{url} returned data that is not an answer of the Prometheus API: is it the address of an engine, with the engine's path?"
     )]
     Rubbish {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// Where it went wrong.
+        /// The position of the error.
         #[source]
         source: serde_json::Error,
     },
-    /// The answer ended in the middle.
-    #[error("the answer of {url} broke off: was it stopped, or a proxy on the way?")]
+    /// The answer ended too early.
+    #[error("the answer of {url} is truncated: was the engine, or a proxy before it, stopped?")]
     Cut {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// What the system told.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A text in it is longer than any label.
+    /// The answer has a string that is longer than any label.
     #[error(
-        "{url} answers with a text of more than {limit} bytes: it is no engine of Prometheus' kind, or is at fault"
+        "{url} returned a string of more than {limit} bytes: it is not an engine of the Prometheus kind, or has a fault"
     )]
     LongText {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// Bytes that a text may have.
+        /// The most bytes of a string.
         limit: usize,
     },
-    /// More than what was allowed.
+    /// The answer exceeds the limit.
     #[error(
-        "{url} answers with more than {limit} bytes: --match asks for a part of the fleet, --max-answer allows more"
+        "{url} returned more than {limit} bytes: select a part of the fleet with --match, or allow more with --max-answer"
     )]
     TooLarge {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// Bytes of one answer that are read.
+        /// The most bytes of one answer.
         limit: u64,
     },
-    /// No agents.
+    /// The engine has no agents.
     #[error(
-        "{url} knows no agents: no series {START}{matchers} within {}; does it scrape `droptrace agent`?",
+        "{url} has no agents: no series {START}{matchers} within {}; does it scrape `droptrace agent`?",
         humantime::format_duration(*.within)
     )]
     Nobody {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// What was asked for.
+        /// The matchers of the query.
         matchers: String,
-        /// How far back.
+        /// The time span of the query.
         within: Duration,
     },
-    /// One agent is told of twice.
+    /// Several series describe the same agent.
     #[error(
-        "{url} tells {series} times of the same agent, {agent}: its drops would count {series} times; have the engine \
+        "{url} has {series} series for the same agent, {agent}: its drops would count {series} times; have the engine \
          drop duplicates, choose one by --match, or tell agents apart by more labels with --identity"
     )]
     Ambiguous {
-        /// What was asked.
+        /// The address of the query.
         url: String,
-        /// Values of the labels that tell agents apart.
+        /// Values of the labels that identify the agent.
         agent: String,
-        /// How many series tell of it at a time.
+        /// Number of series at one time.
         series: u64,
     },
     /// A file of settings cannot be used.
@@ -181,7 +183,7 @@ pub enum EngineError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -198,8 +200,8 @@ fn advice(status: u16) -> &'static str {
     match status {
         401 | 403 => "--http-config names a file with a password or token",
         404 | 405 => "give the address with the path that the engine's /api/v1/query is under",
-        429 => "it is asked too much: try later, or ask for less with a shorter --range or with --match",
-        500..=599 => "its log may have more",
+        429 => "it has too many requests: try later, or reduce the work with a shorter --range or with --match",
+        500..=599 => "its log may have the cause",
         _ => "is it the address of an engine?",
     }
 }
@@ -211,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_tls_have_advice_of_their_own() {
+    fn tls_errors_have_specific_advice() {
         for (words, advice) in [
             ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "CA:FALSE"),
             ("invalid peer certificate: UnknownIssuer", "ca_file"),

@@ -1,4 +1,4 @@
-//! An engine made of canned answers, for tests.
+//! A fake engine with prepared answers, for tests.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// Listens until it is dropped.
+/// A server that runs until it is dropped.
 pub(super) struct Fake {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -15,7 +15,7 @@ pub(super) struct Fake {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What was asked.
+/// A request that the engine received.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) head: String,
@@ -46,7 +46,7 @@ impl Request {
 }
 
 impl Fake {
-    /// Answers each request with status 200 and the body that is made for it.
+    /// Answers each request with status 200 and the body that the function makes for it.
     pub(super) fn new(body: impl Fn(&Request) -> String + Send + 'static) -> Self {
         Self::raw(move |request| {
             let body = body(request);
@@ -54,15 +54,15 @@ impl Fake {
         })
     }
 
-    /// Answers each request with these bytes, and closes.
+    /// Answers each request with these bytes, and closes the connection.
     pub(super) fn raw(answer: impl Fn(&Request) -> String + Send + 'static) -> Self {
         Self::start(move |mut stream, request| {
-            // A client that has gone needs no answer.
+            // A client that has closed the connection needs no answer.
             _ = stream.write_all(answer(request).as_bytes());
         })
     }
 
-    /// Answers with these bytes, and then neither goes on nor closes.
+    /// Answers with these bytes, and then neither continues nor closes the connection.
     pub(super) fn hanging(bytes: &'static str) -> Self {
         let mut held = Vec::new();
         Self::start(move |mut stream, _| {
@@ -94,7 +94,7 @@ impl Fake {
         format!("http://{}", self.address)
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub(super) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
@@ -103,7 +103,7 @@ impl Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
-        // So that it looks.
+        // This connection wakes the server, which then sees the flag.
         _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             _ = thread.join();
@@ -111,7 +111,7 @@ impl Drop for Fake {
     }
 }
 
-/// An answer with these series, each with labels and a figure.
+/// An answer with these series, each with labels and a value.
 pub(super) fn ok(series: &[(&[(&str, &str)], f64)]) -> String {
     let mut text = r#"{"status":"success","data":{"resultType":"vector","result":["#.to_owned();
     for (index, (labels, value)) in series.iter().enumerate() {
@@ -124,7 +124,7 @@ pub(super) fn ok(series: &[(&[(&str, &str)], f64)]) -> String {
     text + "]}}"
 }
 
-/// What a form's field says.
+/// The value of a form field.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

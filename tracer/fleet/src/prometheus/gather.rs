@@ -1,4 +1,4 @@
-//! What an engine knows of a fleet, for analysis.
+//! Reads a fleet from an engine, for the analysis.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,50 +16,51 @@ use crate::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place, Silence};
 const DROPS: &str = "droptrace_dropped_packets_total";
 pub(super) const FACTS: &str = "droptrace_host_info";
 const BUILD: &str = "droptrace_build_info";
-/// The label of [`FACTS`] that tells machines of one name apart.
+/// The label of [`FACTS`] that distinguishes machines with the same name.
 pub(super) const MACHINE: &str = "machine";
 const SOURCE: &str = "droptrace_backend_info";
 
-/// What is known of a place, in the order of [`place`].
+/// The labels of an aggregation key, in the order of [`place`].
 const PLACE: [&str; 6] = ["reason", "subsystem", "symbol", "module", "interface_class", "protocol"];
 
-/// Drops by place. The series of what expired rises by drops of long ago, which other series told.
+/// Drops by aggregation key. The series of expired keys is excluded: it rises by drops that other series had already
+/// counted.
 const PLACES: Counter<'_> = Counter { metric: DROPS, more: "reason!=\"expired\"", labels: &PLACE };
 
-/// An agent reads its totals every few seconds; one that has not for so long tells old figures.
+/// An agent reads its totals every few seconds. If it has not read them for this long, its values are outdated.
 const OLD: Duration = Duration::from_mins(5);
 
-/// The shortest while whose drops are looked at for a storm, as long as engines usually need to hear of it twice.
+/// The shortest interval in which drops are checked for storms: engines usually need this long for two samples.
 const SHORTEST_STORM: Duration = Duration::from_mins(1);
 
-/// So many whiles are looked at for storms, if they are not too short then.
+/// The number of intervals that are checked for storms, if they are long enough then.
 const WHILES: u32 = 60;
 
-/// What is asked.
+/// The time spans to query.
 #[derive(Clone, Copy, Debug)]
 pub struct Question {
-    /// The end of the time that is looked at, in seconds since the Unix epoch; none: now, by the engine's clock.
+    /// The end of the time span, in seconds since the Unix epoch; `None` for now, by the engine's clock.
     pub at: Option<f64>,
-    /// How long that time is; whole seconds.
+    /// Length of the time span; whole seconds.
     pub range: Duration,
-    /// How long the time before it is, which tells what is usual; zero: it is not looked at.
+    /// Length of the time span before it, which shows the usual drops; zero for none.
     pub baseline: Duration,
-    /// Drops a second that may be a storm.
+    /// Drops per second that may be a storm.
     pub storm_rate: f64,
 }
 
-/// What was told.
+/// The answers of the engine, as a fleet.
 #[derive(Debug)]
 pub struct Gathered {
     /// The fleet.
     pub fleet: Fleet,
-    /// What whoever reads of it should know, in sentences.
+    /// Notes for the reader of the report, in sentences.
     pub notes: Vec<String>,
-    /// Answers that it took.
+    /// Number of answers.
     pub answers: usize,
 }
 
-/// Asks all that there is to know.
+/// Queries all data of the fleet.
 pub fn gather(engine: &Engine, scope: &Scope, question: &Question) -> Result<Gathered, EngineError> {
     let end = question.at.map_or_else(|| now(engine), Ok)?;
     let range = Window { end, length: question.range };
@@ -103,7 +104,7 @@ fn full_of(engine: &Engine, source: Full) -> EngineError {
     EngineError::Full { url: engine.url().to_owned(), source }
 }
 
-/// The engine's own time: this host's may be another.
+/// The engine's own time: the clock of this host may differ.
 fn now(engine: &Engine) -> Result<f64, EngineError> {
     let mut now = f64::NAN;
     engine.query(NOW, None, &mut |series| now = series.value())?;
@@ -121,7 +122,7 @@ fn refuse_duplicates(engine: &Engine, scope: &Scope, agents: &mut Agents, at: f6
     Err(EngineError::Ambiguous { url: engine.url().to_owned(), agent: agents.values(agent).join("/"), series })
 }
 
-/// Fills a fleet.
+/// The reader that fills a fleet.
 pub(super) struct Reader<'e> {
     pub(super) engine: &'e Engine,
     pub(super) scope: &'e Scope,
@@ -137,7 +138,7 @@ impl<'e> Reader<'e> {
         Self { engine, scope, agents, hosts: HashMap::new(), fleet: Fleet::default(), notes: Vec::new() }
     }
 
-    /// Hosts, for how long they tell, what they dropped and what they lost.
+    /// Reads hosts, their time spans, their drops and their losses.
     fn count(&mut self, census: &Census, window: Window) -> Result<(), EngineError> {
         self.fleet.time = Some(timestamp(window.begin())..timestamp(window.end));
         let mut heard: Vec<_> = census.seconds.iter().map(|(agent, seconds)| (*agent, *seconds)).collect();
@@ -151,7 +152,7 @@ impl<'e> Reader<'e> {
         self.losses(census, window)
     }
 
-    /// One answer has a bound of its own, the fleet of all answers this one.
+    /// Each answer has a limit of its own; this limit is for the fleet of all answers.
     fn within_bounds(&self) -> Result<(), EngineError> {
         let full = self.agents.check().and_then(|()| self.fleet.check(Bounds::DEFAULT));
         full.map_err(|source| full_of(self.engine, source))
@@ -162,7 +163,7 @@ impl<'e> Reader<'e> {
         let mut told: HashMap<AgentId, f64> = HashMap::new();
         census.growth(engine, scope, agents, &PLACES, &mut |agent, labels, packets| {
             let Some(&host) = hosts.get(&agent) else { return };
-            // What expired is taken away where it was told; the whole has it.
+            // The drops of expired keys are removed from the keys that counted them; the sum contains them.
             if packets < 0.0 {
                 return;
             }
@@ -173,7 +174,7 @@ impl<'e> Reader<'e> {
                 fleet.host_mut(host).unbalanced += 1;
             }
         })?;
-        // Whoever has series that expired and began anew cannot tell where all of it was dropped.
+        // For agents with series that expired and began again, the drop sites of some drops are unknown.
         census.whole_growth(engine, scope, agents, DROPS, &mut |agent, packets| {
             let Some(&host) = hosts.get(&agent) else { return };
             let other = fleet.place(Place { other: true, ..Place::default() });
@@ -199,7 +200,7 @@ impl<'e> Reader<'e> {
         })
     }
 
-    /// What the hosts of the fleet tell of themselves.
+    /// Reads the properties of the hosts.
     fn facts(&mut self, window: Window) -> Result<(), EngineError> {
         let (end, length) = (Some(window.end), window.length);
         let Self { engine, scope, agents, hosts, fleet, .. } = self;
@@ -212,10 +213,10 @@ impl<'e> Reader<'e> {
         };
         each(&scope.last(FACTS, length), &mut |host, series| {
             let labels = series.labels().filter(|(name, _)| *name != "__name__");
-            // No two hosts have it in common.
+            // No two hosts share this label.
             let labels = labels.filter(|(name, _)| *name != MACHINE);
             host.labels.extend(labels.map(|(name, value)| (called(name).to_owned(), value.to_owned())));
-            // Of an agent that told of itself in several ways, one may not tell it.
+            // If an agent reported several values of a property, one of them may lack it.
             host.machine = known(series.label(MACHINE)).map(str::to_owned).or_else(|| host.machine.take());
             host.kernel = known(series.label("kernel")).map(str::to_owned);
         })?;
@@ -227,12 +228,12 @@ impl<'e> Reader<'e> {
         })?;
         each(&scope.unbalanced(), &mut |host, _| host.unbalanced += 1)?;
         each(&scope.not_read(OLD), &mut |host, series| {
-            let why = "its agent answers, but has not read its totals since".to_owned();
+            let why = "its agent answers, but has not read its totals in that time".to_owned();
             host.silence = Some(Silence { seconds: Some(series.value()), why });
         })
     }
 
-    /// The highest rates, where they may be storms.
+    /// Reads the highest rates that may be storms.
     fn storms(&mut self, window: Window, least: f64) -> Result<(), EngineError> {
         let shortest = SHORTEST_STORM.min(window.length);
         let piece = Duration::from_secs((window.length / WHILES).max(shortest).as_secs());
@@ -254,7 +255,7 @@ impl<'e> Reader<'e> {
     }
 }
 
-/// The place that values of [`PLACE`] name.
+/// The aggregation key with the label values of [`PLACE`].
 fn place<'s>(values: &[&'s str]) -> Place<'s> {
     let &[reason, subsystem, symbol, module, class, protocol] = values else { return Place::default() };
     if values.iter().all(|value| *value == "other") {
@@ -274,7 +275,7 @@ fn place<'s>(values: &[&'s str]) -> Place<'s> {
     }
 }
 
-/// What a label of a host is called where hosts are grouped, as snapshots call it.
+/// The name of a host's label for grouping, as in snapshots.
 fn called(label: &str) -> &str {
     if label == "kernel_build_id" { "build_id" } else { label }
 }
@@ -307,13 +308,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn nobody_is_no_empty_fleet() {
+    fn engine_without_agents_is_an_error() {
         let told = refused(&Fake::new(|_| ok(&[])));
         assert!(told.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{told}");
     }
 
     #[test]
-    fn what_no_place_tells_is_at_another() {
+    fn drops_without_a_key_are_counted_as_other() {
         for (whole, other, unbalanced) in [(7.0, None, 0), (10.0, Some(3.0), 0), (6.0, None, 1)] {
             let fake = Fake::new(move |request| {
                 const AGENT: [(&str, &str); 2] = [("job", "d"), ("instance", "h:1")];
@@ -342,10 +343,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_agent_that_is_told_of_twice_is_not_counted_twice() {
+    fn agent_with_two_series_is_an_error() {
         let fake = Fake::new(|_| ok(&[(&[("job", "d"), ("instance", "h:1")], 2.0)]));
         let told = refused(&fake);
-        assert!(told.contains("tells 2 times of the same agent, d/h:1") && told.contains("--identity"), "{told}");
+        assert!(told.contains("has 2 series for the same agent, d/h:1") && told.contains("--identity"), "{told}");
         assert_eq!(fake.requests().len(), 1);
     }
 }

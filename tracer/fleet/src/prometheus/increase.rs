@@ -1,9 +1,9 @@
-//! By how much counters grew within a window, exactly.
+//! The exact increase of counters within a window.
 //!
-//! What grew is told for each process of an agent: what it stood at when the engine last heard of it, less what it
-//! stood at when the window began. For agents that ran throughout, or that began and did not end, the engine subtracts
-//! all at once. The rest, that were restarted, ended, or were heard of late, are few: what their processes stood at
-//! is asked for by name and time.
+//! The increase is known for each process of an agent: the value when the engine last had a sample of it, less the
+//! value at the start of the window. For agents that ran throughout, or that started and did not end, the engine
+//! computes the difference in one query. The others, which were restarted, ended, or have late samples, are few: their
+//! counters are queried by name and time.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,27 +14,27 @@ use super::lives::{self, Life, State};
 use super::promql::{Counter, Scope, TERM, Term, Window};
 use super::series::Series;
 
-/// Agents of one query, or terms, so that neither query nor answer becomes unwieldy.
+/// The most agents or terms in one query, so that neither query nor answer becomes too large.
 const AT_ONCE: usize = 48;
 
-/// Who ran when within a window.
+/// The times within a window at which agents ran.
 #[derive(Debug)]
 pub(super) struct Census {
     window: Window,
-    /// For how many seconds of the window each agent that was heard of tells.
+    /// The seconds of the window that each agent covers.
     pub(super) seconds: HashMap<AgentId, f64>,
-    /// When each of the rest was last heard of.
+    /// The time of the last sample of each remaining agent.
     last: HashMap<AgentId, f64>,
-    /// The rest, and what their growth adds up from.
+    /// The remaining agents, and the states from which their increase is computed.
     rest: Vec<(AgentId, Vec<State>)>,
 }
 
-/// One growth: whose, at which labels' values, how much. It may be below 0 only if the agent's counters fell, or some of
-/// their series expired.
+/// One increase: the agent, the values of the labels, and the number. The number is negative only if the agent's
+/// counters fell, or some of their series expired.
 pub(super) type EachGrowth<'f> = dyn FnMut(AgentId, &[&str], f64) + 'f;
 
 impl Census {
-    /// Asks who ran when.
+    /// Queries the times at which agents ran.
     pub(super) fn take(
         engine: &Engine,
         scope: &Scope,
@@ -59,7 +59,7 @@ impl Census {
         Ok(taken)
     }
 
-    /// Looks at each process of these agents.
+    /// Queries each process of these agents.
     fn examine(
         &mut self,
         engine: &Engine,
@@ -86,12 +86,12 @@ impl Census {
             self.last.insert(agent, lives.iter().fold(f64::NEG_INFINITY, |last, life| last.max(life.last)));
             self.rest.push((agent, states));
         }
-        // In order, so that the same questions are asked each time.
+        // The order makes the queries the same each time.
         self.rest.sort_unstable_by_key(|(agent, _)| *agent);
         Ok(())
     }
 
-    /// When agents were last heard of, in seconds since the Unix epoch.
+    /// The times of the last samples of agents, in seconds since the Unix epoch.
     pub(super) fn last_heard(
         &self,
         engine: &Engine,
@@ -105,7 +105,7 @@ impl Census {
         Ok(last)
     }
 
-    /// Tells the growth of a counter by agent and these labels.
+    /// Passes on the increase of a counter by agent and these labels.
     pub(super) fn growth(
         &self,
         engine: &Engine,
@@ -119,7 +119,7 @@ impl Census {
         self.ask(engine, scope, agents, counter, &query, each)
     }
 
-    /// Tells the growth of all series of a counter together by agent, with those for what expired.
+    /// Passes on the increase of all series of a counter together by agent, including those of expired keys.
     pub(super) fn whole_growth(
         &self,
         engine: &Engine,
@@ -133,7 +133,8 @@ impl Census {
         self.ask(engine, scope, agents, &counter, &query, &mut |agent, _, packets| each(agent, packets))
     }
 
-    /// Asks by this query for the agents that are subtracted at once, and for the rest by the states of the counter.
+    /// Uses this query for the agents whose difference the engine computes, and the states of the counter for the
+    /// others.
     fn ask(
         &self,
         engine: &Engine,
@@ -157,7 +158,7 @@ impl Census {
         if some.is_empty() { Ok(()) } else { self.add_up(engine, scope, agents, counter, &some, each) }
     }
 
-    /// All states of an agent are among `some`, or none is.
+    /// Either all states of an agent are among `some`, or none.
     fn add_up(
         &self,
         engine: &Engine,
@@ -173,7 +174,7 @@ impl Census {
         let query = scope.states(metric, more, labels, &terms);
         let mut sums: HashMap<(AgentId, Vec<String>), f64> = HashMap::new();
         engine.query(&query, Some(self.window.end), &mut |series| {
-            // Of a term that was not asked for, nothing can be said.
+            // A term that was not queried has no meaning.
             let Some((agent, state)) = series.label(TERM).parse().ok().and_then(|index: usize| some.get(index)) else {
                 return;
             };

@@ -1,29 +1,30 @@
-//! The lives of an agent's processes within a window, and from which states of its counters its growth adds up.
+//! The lives of an agent's processes within a window, and the states of its counters from which its increase is
+//! computed.
 
 use super::promql::Window;
 use super::series::Point;
 
-/// A process, as far as the engine heard of it within the window. Times are in seconds since the Unix epoch.
+/// A process, as the engine has samples of it within the window. Times are in seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Life {
-    /// When it began, by its own clock. It is what tells it from others.
+    /// The start of the process by its own clock, which identifies the process.
     pub(super) start: f64,
-    /// When the engine first heard of it.
+    /// The time of the engine's first sample.
     pub(super) first: f64,
-    /// When the engine last heard of it.
+    /// The time of the engine's last sample.
     pub(super) last: f64,
 }
 
-/// A state of an agent's counters that is added, or taken away.
+/// A state of an agent's counters that is added or subtracted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct State {
-    /// When.
+    /// The time of the state.
     pub(super) at: f64,
-    /// Added, or taken away.
+    /// Whether the state is added; otherwise it is subtracted.
     pub(super) is_added: bool,
 }
 
-/// Adds what one series told: the start of a process at each time.
+/// Adds the points of one series: the start of a process at each time.
 pub(super) fn add(lives: &mut Vec<Life>, points: &[Point]) {
     for &Point { at, value: start } in points {
         match lives.iter_mut().rev().find(|life| same(life.start, start)) {
@@ -33,18 +34,18 @@ pub(super) fn add(lives: &mut Vec<Life>, points: &[Point]) {
     }
 }
 
-/// Whether both are the same constant, which went through text on its way.
+/// Returns whether both are the same constant, which was converted to text in between.
 #[expect(clippy::float_cmp, reason = "the same text is the same number")]
 fn same(one: f64, other: f64) -> bool {
     one == other
 }
 
-/// The states, and for how many seconds of the window they tell. `before` are processes that the engine had just heard
-/// of when the window began.
+/// Returns the states, and the seconds of the window that they cover. `before` are processes of which the engine had
+/// samples just before the window.
 ///
-/// Each process grew from what it stood at when the window began, or from 0 if it began later, to what the engine heard
-/// last. Of one that is older than the window, but that the engine heard of within the window for the first time, it
-/// cannot be known what it counted earlier: then the first that was heard is where it is counted from.
+/// Each process counts from its value at the start of the window, or from 0 if it started later, to its last sample.
+/// For a process that is older than the window, but has its first sample within the window, the earlier counts are
+/// unknown: then it counts from its first sample.
 pub(super) fn states(lives: &[Life], before: &[f64], window: Window) -> (Vec<State>, f64) {
     let begin = window.begin();
     let (mut states, mut seconds) = (Vec::new(), 0.0);
@@ -72,28 +73,28 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_told_apart_by_their_start() {
+    fn processes_are_distinguished_by_their_start() {
         let mut lives = Vec::new();
         add(&mut lives, &[point(100.0, 5.0), point(110.0, 5.0), point(120.0, 115.5)]);
-        // The same process under other labels.
+        // The same process with other labels.
         add(&mut lives, &[point(130.0, 115.5), point(140.0, 115.5)]);
         let first = Life { start: 5.0, first: 100.0, last: 110.0 };
         assert_eq!(lives, [first, Life { start: 115.5, first: 120.0, last: 140.0 }]);
     }
 
     #[test]
-    fn where_each_is_counted_from() {
+    fn each_process_counts_from_its_known_start() {
         let window = Window { end: 200.0, length: Duration::from_secs(100) };
         let life = |start, first, last| Life { start, first, last };
         let added = |at| State { at, is_added: true };
         let taken = |at| State { at, is_added: false };
-        // It ran when the window began, and ended.
+        // The process ran when the window began, and ended.
         assert_eq!(states(&[life(5.0, 101.0, 150.0)], &[5.0], window), (vec![added(150.0), taken(100.0)], 50.0));
-        // It began within the window.
+        // The process started within the window.
         assert_eq!(states(&[life(120.0, 125.0, 200.0)], &[], window), (vec![added(200.0)], 80.0));
-        // It is older, and was heard of late.
+        // The process is older, and has late samples.
         assert_eq!(states(&[life(5.0, 130.0, 200.0)], &[], window), (vec![added(200.0), taken(130.0)], 70.0));
-        // One after another.
+        // Two processes, one after another.
         let both = [life(5.0, 101.0, 150.0), life(155.0, 160.0, 190.0)];
         assert_eq!(states(&both, &[5.0], window), (vec![added(150.0), taken(100.0), added(190.0)], 85.0));
         assert_eq!(states(&[], &[5.0], window), (vec![], 0.0));

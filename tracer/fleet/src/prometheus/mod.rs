@@ -1,5 +1,5 @@
-//! A fleet as an engine knows it that scrapes its agents: Prometheus, or one of those that speak its language (Thanos,
-//! Mimir, `VictoriaMetrics`). The engine adds up; what comes over is by host and place.
+//! A fleet as seen by an engine that scrapes its agents: Prometheus, or an engine with its query language (Thanos,
+//! Mimir, `VictoriaMetrics`). The engine adds up; its answers are by host and aggregation key.
 
 mod access;
 mod agents;
@@ -22,6 +22,6 @@ pub use error::EngineError;
 pub use gather::{Gathered, Question, gather};
 pub use promql::{Scope, Window};
 
-/// When an agent's process began, in seconds since the Unix epoch: a constant of the process, by which processes are
-/// told apart. Each agent has it.
+/// The start of an agent's process, in seconds since the Unix epoch: a constant of the process, which identifies it.
+/// Each agent has this metric.
 const START: &str = "droptrace_start_time_seconds";

@@ -1,4 +1,4 @@
-//! Queries, in the part of the language that all engines share.
+//! Queries, in the part of PromQL that all engines share.
 //!
 //! `increase()` estimates: it extrapolates to the edges of its window, and leaves out what a series counted before its
 //! first sample. Here counts are differences of two states of the same process, which the engine subtracts; see
@@ -10,24 +10,24 @@ use std::time::Duration;
 use super::START;
 use super::error::EngineError;
 
-/// The label that tells the terms of [`Scope::states`] apart.
+/// The label that distinguishes the terms of [`Scope::states`].
 pub(super) const TERM: &str = "droptrace_term";
 
-/// Which agents are asked for, and how they are told apart.
+/// The agents of the queries, and the labels that identify them.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// Labels whose values together name one agent.
+    /// Labels whose values together identify an agent.
     identity: Vec<String>,
-    /// `cluster="a",rack=~"1.*"`, or nothing.
+    /// Matchers such as `cluster="a",rack=~"1.*"`, or empty.
     matchers: String,
 }
 
-/// A time that is asked about: from so many seconds before its end.
+/// A time span that is queried: its end and its length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Seconds since the Unix epoch.
     pub end: f64,
-    /// How long it is; whole seconds.
+    /// The length; whole seconds.
     pub length: Duration,
 }
 
@@ -37,64 +37,64 @@ impl Window {
         self.end - self.length.as_secs_f64()
     }
 
-    /// The time of the same end, or another one, just before this one.
+    /// The time span of the same length, or another one, just before this one.
     #[must_use]
     pub fn before(&self, length: Duration) -> Self {
         Self { end: self.begin(), length }
     }
 }
 
-/// What is asked about.
+/// A counter that is queried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counter<'c> {
     /// The metric.
     pub(super) metric: &'c str,
     /// Matchers of its series.
     pub(super) more: &'c str,
-    /// What it is told by, beside the agent.
+    /// The labels of its result, apart from those of the agent.
     pub(super) labels: &'c [&'c str],
 }
 
-/// What counts at one time: all agents' that are named.
+/// The state of a counter at one time, for the named agents.
 #[derive(Clone, Debug)]
 pub(super) struct Term<'a> {
     /// Seconds since the Unix epoch.
     pub(super) at: f64,
-    /// Values of the identity's labels.
+    /// Values of the labels that identify the agents.
     pub(super) agent: &'a [String],
 }
 
 impl Scope {
-    /// Agents told apart by these labels, of those that match.
+    /// Agents that match, identified by these labels.
     ///
     /// # Errors
-    /// When something is no name of a label, or there is none.
+    /// Fails if a label or a matcher is invalid, or there is no label.
     pub fn new(identity: &[String], matchers: &[String]) -> Result<Self, EngineError> {
         if identity.is_empty() {
             let cause = "at least one label must identify an agent, such as instance";
             return Err(EngineError::Settings(cause.into()));
         }
         if let Some(wrong) = identity.iter().find(|name| !is_label(name)) {
-            return Err(EngineError::Settings(format!("{wrong:?} is no name of a label")));
+            return Err(EngineError::Settings(format!("{wrong:?} is not the name of a label")));
         }
         if let Some(wrong) = matchers.iter().find(|matcher| !is_matcher(matcher)) {
-            let cause = format!("{wrong:?} is no matcher: write it as cluster=\"a\", or with !=, =~ or !~");
+            let cause = format!("{wrong:?} is not a matcher: write it as cluster=\"a\", or with !=, =~ or !~");
             return Err(EngineError::Settings(cause));
         }
         Ok(Self { identity: identity.to_vec(), matchers: matchers.join(",") })
     }
 
-    /// Labels whose values together name one agent.
+    /// Labels whose values together identify an agent.
     pub(super) fn identity(&self) -> &[String] {
         &self.identity
     }
 
-    /// As it stands behind a metric's name.
+    /// The matchers in the form that follows a metric's name.
     pub(super) fn matchers(&self) -> String {
         self.select("", "")
     }
 
-    /// A metric's series of these agents, with more matchers.
+    /// A metric's series of these agents, with further matchers.
     pub(super) fn select(&self, metric: &str, more: &str) -> String {
         let matchers: Vec<_> = [more, &self.matchers].into_iter().filter(|part| !part.is_empty()).collect();
         if matchers.is_empty() { metric.to_owned() } else { format!("{metric}{{{}}}", matchers.join(",")) }
@@ -110,23 +110,24 @@ impl Scope {
         own.chain(others).collect::<Vec<_>>().join(",")
     }
 
-    /// How many processes of each agent the engine heard of within the window.
+    /// The number of processes of each agent that have samples within the window.
     pub(super) fn processes(&self, length: Duration) -> String {
         format!("sum by ({}) (changes({}[{}]) + 1)", self.by(), self.select(START, ""), Span(length))
     }
 
-    /// Series of each agent that tell of it at one time: more than one, and it would be counted as often.
+    /// The number of series that describe each agent at one time, if there is more than one: the agent would be counted
+    /// as often.
     pub(super) fn duplicates(&self) -> String {
         format!("count by ({}) ({}) > 1", self.by(), self.select(START, ""))
     }
 
-    /// When each agent was last heard of, of those that are not forgotten yet.
+    /// The time of the last sample of each agent, of those that the engine still returns.
     pub(super) fn heard(&self) -> String {
         format!("max by ({}) (timestamp({}))", self.by(), self.select(START, ""))
     }
 
-    /// The start of those agents that need only be looked at twice: the engine heard of one process alone, which runs
-    /// at the end, and either ran at the beginning, or began within the window.
+    /// The start of agents for which the engine computes the difference at once: those with a single process that runs
+    /// at the end, and that either ran at the beginning, or started within the window.
     pub(super) fn covered(&self, length: Duration) -> String {
         let (start, span, by) = (self.select(START, ""), Span(length), self.by());
         let throughout = format!("{start} == {start} offset {span}");
@@ -134,17 +135,17 @@ impl Scope {
         format!("(({throughout}) or ({began})) and on ({by}) ({} == 1)", self.processes(length))
     }
 
-    /// By how much a counter of those agents grew, summed up by agent and these labels. A series that was not there at
-    /// the beginning was 0: the process that would have told of it either did not run, or was heard without it. A series
-    /// that fell expired and began anew; one that is not there at the end expired, and what it stood at last counts.
+    /// The increase of a counter of these agents, summed by agent and these labels. A series without a sample at the
+    /// beginning was 0: its process either did not run, or ran without the series. A series that fell expired and began
+    /// again; a series without a sample at the end expired, and its last value counts.
     pub(super) fn growth(&self, metric: &str, more: &str, labels: &[&str], length: Duration) -> String {
         let (counter, span) = (self.select(metric, more), Span(length));
         let last = format!("({counter} or last_over_time({counter}[{span}]))");
         self.sum_of_growth(&last, &format!("{counter} offset {span}"), labels, length)
     }
 
-    /// By how much all series of a counter of those agents grew together, with those for what expired: then nothing that
-    /// the agents counted is missing, and nothing is in it twice.
+    /// The increase of all series of a counter of these agents together, including those of expired keys: then the sum
+    /// contains each drop that the agents counted exactly once.
     pub(super) fn whole_growth(&self, metric: &str, length: Duration) -> String {
         let (counter, by, span) = (self.select(metric, ""), self.by(), Span(length));
         let sum = format!("sum by ({by}) ({counter})");
@@ -160,25 +161,25 @@ impl Scope {
         )
     }
 
-    /// The highest growth of a counter within any piece of the window, where it is at least `least`. The pieces follow
-    /// one another.
+    /// The highest increase of a counter within any interval of the window, if it is at least `least`. The intervals
+    /// follow one another.
     pub(super) fn peaks(&self, counter: &Counter<'_>, window: Duration, piece: Duration, least: f64) -> String {
         let series = self.select(counter.metric, counter.more);
         let growth = self.sum_of_growth(&series, &format!("{series} offset {}", Span(piece)), counter.labels, piece);
         format!("max_over_time(({growth})[{}:{}]) >= {least}", Span(window), Span(piece))
     }
 
-    /// All that the engine heard of these agents' processes within the window, and perhaps of some others'.
+    /// All processes of these agents with samples within the window, and perhaps those of other agents.
     pub(super) fn lives<'a>(&self, agents: &(impl Iterator<Item = &'a [String]> + Clone), length: Duration) -> String {
         format!("{}[{}]", self.select(START, &self.any_of(agents)), Span(length))
     }
 
-    /// A metric's series of these agents now, and perhaps of some others.
+    /// A metric's current series of these agents, and perhaps of other agents.
     pub(super) fn start_of<'a>(&self, agents: &(impl Iterator<Item = &'a [String]> + Clone)) -> String {
         self.select(START, &self.any_of(agents))
     }
 
-    /// Matchers for each of the labels by itself: they match these agents, and perhaps some others.
+    /// Matchers for each label by itself: they match these agents, and perhaps others.
     fn any_of<'a>(&self, agents: &(impl Iterator<Item = &'a [String]> + Clone)) -> String {
         let matcher = |(index, label): (usize, &String)| {
             let mut values: Vec<_> = agents.clone().map(|agent| agent[index].as_str()).collect();
@@ -190,7 +191,7 @@ impl Scope {
         self.identity.iter().enumerate().map(matcher).collect::<Vec<_>>().join(",")
     }
 
-    /// What a counter stood at, for each of the terms, summed up by agent and these labels. [`TERM`] is the term's index.
+    /// The value of a counter for each of the terms, summed by agent and these labels. [`TERM`] is the term's index.
     pub(super) fn states(&self, metric: &str, more: &str, labels: &[&str], terms: &[Term<'_>]) -> String {
         let by = self.by_also(labels);
         let state = |(index, term): (usize, &Term<'_>)| {
@@ -205,26 +206,26 @@ impl Scope {
         terms.iter().enumerate().map(state).collect::<Vec<_>>().join(" or ")
     }
 
-    /// What agents tell of themselves, the last of it within the window.
+    /// The last properties that agents reported within the window.
     pub(super) fn last(&self, metric: &str, length: Duration) -> String {
         let (series, by) = (self.select(metric, ""), self.by());
         format!("{series} or on ({by}) last_over_time({series}[{}])", Span(length))
     }
 
-    /// Agents that could not tell at some time of the window how many drops they lost.
+    /// Agents that at some time of the window did not know how many drops they had lost.
     pub(super) fn unknown_loss(&self, length: Duration) -> String {
         let unknown = self.select("droptrace_loss_unknown", "");
         format!("max by ({}) (max_over_time({unknown}[{}])) > 0", self.by(), Span(length))
     }
 
-    /// Agents whose drops by place and ledger differ.
+    /// Agents whose drops by aggregation key do not agree with their ledger.
     pub(super) fn unbalanced(&self) -> String {
         let (by, drops) = (self.by(), self.select("droptrace_dropped_packets_total", ""));
         let ledger = self.select("droptrace_ledger_drops_total", "account=~\"accounted|overflow\"");
         format!("sum by ({by}) ({drops}) != on ({by}) sum by ({by}) ({ledger})")
     }
 
-    /// For how long agents have not read their totals, where that is longer.
+    /// The seconds since agents last read their totals, if that is longer than the limit.
     pub(super) fn not_read(&self, longest: Duration) -> String {
         let read = self.select("droptrace_last_read_timestamp_seconds", "");
         format!("max by ({}) (time() - {read}) > {}", self.by(), longest.as_secs())
@@ -270,7 +271,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A regular expression that this text alone matches.
+/// A regular expression that matches only this text.
 fn escaped(text: &str) -> String {
     let mut regex = String::with_capacity(text.len());
     for c in text.chars() {
@@ -287,8 +288,8 @@ fn is_label(name: &str) -> bool {
     is_word && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
-/// Whether it is one matcher and nothing else: the engine would say of anything else what is wrong with a query that
-/// nobody typed.
+/// Returns whether the text is one matcher and nothing else. For any other text, the engine would report an error in a
+/// query that the user did not write.
 fn is_matcher(text: &str) -> bool {
     let operator = text.find(['=', '!']).unwrap_or(0);
     let (name, rest) = text.split_at(operator);
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn matchers_are_taken_or_refused() {
+    fn matchers_are_valid_or_an_error() {
         for text in [r#"a="b""#, r#"a=~"b|c""#, r#"_a1!="""#, r#"a!~"b\"c""#, r#"a="x\\""#] {
             assert!(scope(&[text]).is_ok(), "{text}");
         }

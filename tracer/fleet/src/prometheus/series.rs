@@ -1,28 +1,28 @@
 //! One series of an answer.
 
-/// Labels and figures. It is filled again for each series of an answer, so that a fleet's answer takes the memory of
-/// one.
+/// Labels and points. The value is reused for each series of an answer, so that the answer for a fleet takes the memory
+/// of one series.
 #[derive(Debug, Default)]
 pub(super) struct Series {
     /// Names and values of labels, one after another.
     pub(super) text: String,
-    /// Where in the text each name and each value ends.
+    /// The ends in the text of each name and each value.
     pub(super) ends: Vec<(usize, usize)>,
-    /// Its figures; an instant has one.
+    /// The points; an instant query has one.
     pub(super) points: Vec<Point>,
 }
 
-/// A figure at a time.
+/// A value at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
     /// Seconds since the Unix epoch.
     pub(super) at: f64,
-    /// The figure; engines know "not a number" and infinities.
+    /// The value, which may be not a number, or infinite.
     pub(super) value: f64,
 }
 
 impl Series {
-    /// The value of a label; empty where there is none, as engines see it.
+    /// The value of a label; empty if there is no such label, as in PromQL.
     pub(super) fn label(&self, name: &str) -> &str {
         self.labels().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
     }
@@ -37,7 +37,7 @@ impl Series {
         })
     }
 
-    /// The figure of an instant.
+    /// The value of an instant query.
     pub(super) fn value(&self) -> f64 {
         self.points.last().map_or(f64::NAN, |point| point.value)
     }

@@ -1,4 +1,4 @@
-//! Hosts that were heard of and are no more, targets that do not answer, and machines that several agents tell of.
+//! Hosts without samples, targets that do not answer, and machines with several agents.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -10,17 +10,18 @@ use super::increase::Census;
 use super::promql::Window;
 use crate::model::Silence;
 
-/// The label of [`FACTS`] that names a host.
+/// The label of [`FACTS`] with the name of a host.
 const HOST: &str = "host";
 
-/// So many agents of one machine are named, and so many machines.
+/// The most agents of one machine that are named, and the most machines.
 const NAMED: usize = 5;
 
-/// What tells a machine: machines that were cloned with their id have other names, hosts of one name another id.
+/// The identity of a machine: machines that were cloned with their id have different names, and hosts with the same
+/// name have different ids.
 type Machine = (String, String);
 
 impl Reader<'_> {
-    /// Finds who is silent.
+    /// Finds silent hosts.
     pub(super) fn silence(
         &mut self,
         window: Window,
@@ -45,8 +46,8 @@ impl Reader<'_> {
         silent.dedup();
         let gone: HashSet<_> = silent.iter().copied().filter(|agent| !down.contains(agent)).collect();
         let machines = self.machines_of(&gone, window, baseline)?;
-        // An agent whose machine speaks by another one has moved: to another port, or behind another name. Where its target is
-        // still asked, it has not.
+        // An agent whose machine reports through another agent has moved: to another port, or another name. It has not
+        // moved if the engine still scrapes its target.
         let speaking: HashSet<_> = speaks.iter().filter_map(|agent| self.machine(*agent)).collect();
         silent.retain(|agent| {
             let was = machines.get(agent);
@@ -58,7 +59,7 @@ impl Reader<'_> {
             let why = match (down.contains(&agent), last) {
                 (true, Some(_)) => "its target is down",
                 (true, None) => "its target is down, and had no sample in that time",
-                (false, _) => "the engine has no samples of it any more, and no target for it",
+                (false, _) => "the engine has no recent samples of it, and no target for it",
             };
             let seconds = last.map(|last| window.end - last);
             self.host(agent, |host| host.silence = Some(Silence { seconds, why: why.to_owned() }));
@@ -66,7 +67,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The machines that these agents told of, also before the window; those that told of none are left out.
+    /// The machines that these agents reported, also before the window; agents that reported no machine are left out.
     fn machines_of(
         &mut self,
         some: &HashSet<AgentId>,
@@ -88,13 +89,13 @@ impl Reader<'_> {
         Ok(machines)
     }
 
-    /// Name and machine of an agent's host, where its agent told.
+    /// Name and machine of an agent's host, if the agent reported them.
     fn machine(&self, agent: AgentId) -> Option<(&String, &String)> {
         let host = &self.fleet.hosts()[self.hosts.get(&agent)?.0 as usize];
         host.labels.get(HOST).zip(host.machine.as_ref())
     }
 
-    /// Agents of one machine, of those that speak: if they look at the same namespaces, each counts each drop.
+    /// Agents on the same machine, of those with samples: if they watch the same namespaces, each counts each drop.
     fn of_one_machine(&self, speaks: &HashSet<AgentId>) -> Vec<String> {
         let mut names: BTreeMap<_, Vec<&str>> = BTreeMap::new();
         for (agent, host) in self.hosts.iter().filter(|(agent, _)| speaks.contains(agent)) {
@@ -111,10 +112,10 @@ impl Reader<'_> {
             let more = names.len().saturating_sub(NAMED);
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             let first = names[..names.len().min(NAMED)].join(", ");
-            format!("{first}{more} report one machine: each may count its drops")
+            format!("{first}{more} run on the same machine: each may count its drops")
         };
         let more = several.len().saturating_sub(NAMED);
-        let more = (more > 0).then(|| format!("and so do several agents each of {more} more machines"));
+        let more = (more > 0).then(|| format!("and {more} more machines have several agents"));
         several.iter().take(NAMED).map(told).chain(more).collect()
     }
 }
@@ -130,7 +131,8 @@ mod tests {
     /// An agent: instance, host and machine.
     type Agent = (&'static str, &'static str, &'static str);
 
-    /// An engine that knew these agents within the hour, and these before, of which these speak and are down.
+    /// An engine that had samples of some agents within the hour, of some before, of which some have samples now and
+    /// some are down.
     #[derive(Clone, Copy)]
     struct Scene {
         now: &'static [Agent],
@@ -151,10 +153,10 @@ mod tests {
             let told = match &*query {
                 query if query.starts_with("min by (job,instance) (up") => with(down),
                 query if query.starts_with("max by (job,instance) (timestamp(") && is_recent => with(speak),
-                // What was told is no earlier than the window.
+                // The agents reported their facts no earlier than the window.
                 query if query.starts_with("droptrace_host_info") && query.ends_with("[3600s])") => now.to_vec(),
                 query if query.starts_with("droptrace_host_info") => all(),
-                // Lives of processes.
+                // The lives of processes.
                 query
                     if query.starts_with("sum by (job,instance) (changes(")
                         || (query.starts_with("droptrace_start_time_seconds{") && query.ends_with("s]")) =>
@@ -180,18 +182,18 @@ mod tests {
     const THREE: &[Agent] = &[("h:1", "a", "m1"), ("h:2", "a", "m1"), ("h:3", "b", "m2")];
 
     #[test]
-    fn an_agent_that_moved_is_not_silent() {
+    fn agent_that_moved_is_not_silent() {
         let moved = gather(Scene { now: THREE, speak: &["h:2"], ..SCENE }, Duration::ZERO);
         assert_eq!((silent(&moved), &moved.notes), (vec!["h:3"], &vec![]));
         let gone = gather(Scene { now: THREE, speak: &["h:3"], ..SCENE }, Duration::ZERO);
         assert_eq!(silent(&gone), ["h:1", "h:2"]);
         assert_eq!(gone.fleet.find("h:1").unwrap().machine.as_deref(), Some("m1"));
-        // No two hosts have it in common, so that none are grouped by it.
+        // No two hosts share this label, so that none are grouped by it.
         assert!(gone.fleet.hosts().iter().all(|host| !host.labels.contains_key("machine")));
     }
 
     #[test]
-    fn one_whose_target_is_down_is_silent_whoever_speaks() {
+    fn agent_whose_target_is_down_is_silent() {
         let down = gather(Scene { now: THREE, speak: &["h:2", "h:3"], down: &["h:1"], ..SCENE }, Duration::ZERO);
         assert_eq!(silent(&down), ["h:1"]);
     }
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_moved_before_the_range_is_not_silent() {
+    fn agent_that_moved_before_the_range_is_not_silent() {
         let scene = Scene { now: &[("h:2", "a", "m1")], before: &[("h:1", "a", "m1")], speak: &["h:2"], ..SCENE };
         assert_eq!(silent(&gather(scene, DAY)), [""; 0]);
         let other = Scene { now: &[("h:2", "a", "m1")], before: &[("h:1", "b", "m1")], speak: &["h:2"], ..SCENE };
@@ -212,9 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn agents_of_one_machine_are_told() {
+    fn agents_of_one_machine_are_reported() {
         let both = gather(Scene { now: THREE, speak: &["h:1", "h:2", "h:3"], ..SCENE }, Duration::ZERO);
-        assert_eq!(both.notes, ["h:1, h:2 report one machine: each may count its drops"]);
+        assert_eq!(both.notes, ["h:1, h:2 run on the same machine: each may count its drops"]);
         let seven: &[Agent] = &[
             ("h:1", "a", "m1"),
             ("h:2", "a", "m1"),
@@ -226,7 +228,7 @@ mod tests {
         ];
         let speak = &["h:1", "h:2", "h:3", "h:4", "h:5", "h:6", "h:7"];
         let all = gather(Scene { now: seven, speak, ..SCENE }, Duration::ZERO);
-        let told = "h:1, h:2, h:3, h:4, h:5 and 2 more report one machine: each may count its drops";
+        let told = "h:1, h:2, h:3, h:4, h:5 and 2 more run on the same machine: each may count its drops";
         assert_eq!(all.notes, [told]);
     }
 }

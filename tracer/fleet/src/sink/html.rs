@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else.
+//! The report as a self-contained page.
 
 use std::io::{self, Write};
 
@@ -9,10 +9,10 @@ use super::words;
 use crate::finding::Finding;
 use crate::report::Report;
 
-/// Reasons in the plot.
+/// The most reasons in the plot.
 const PLOTTED: usize = 15;
 
-/// Writes the page: sums, plots, findings, and each reason with what it means.
+/// Writes the page: sums, plots, findings, and each reason with its explanation.
 pub(crate) fn write_html(out: &mut impl Write, report: &Report) -> io::Result<()> {
     write_head(out, "What the fleet drops")?;
     for line in words::introduction(report) {
@@ -78,7 +78,7 @@ fn rates(report: &Report) -> io::Result<String> {
         let value = band.hosts as f64;
         Bar { name: words::band(band), value, least: value, most: value }
     });
-    plot::bars("hosts that drop so many packets a second", &bars.collect::<Vec<_>>())
+    plot::bars("hosts by packets dropped per second", &bars.collect::<Vec<_>>())
 }
 
 fn write_list<'l>(out: &mut impl Write, lines: impl Iterator<Item = &'l str>) -> io::Result<()> {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn it_needs_nothing_from_elsewhere() {
+    fn page_loads_nothing() {
         let page = page(&samples::report());
         assert_eq!(page.matches("<svg").count(), 2);
         for foreign in ["<script", "src=", "href=", "@import", "url("] {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_what_text_tells() {
+    fn page_has_the_content_of_text() {
         let report = samples::report();
         let page = page(&report);
         for finding in &report.findings {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_no_markup() {
+    fn names_are_escaped() {
         let mut report = samples::report();
         report.findings[0].hosts.named[0].name = "<script>".into();
         report.dropped_most[0].reason = Some("<script>".into());

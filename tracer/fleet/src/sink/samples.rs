@@ -1,4 +1,4 @@
-//! A fleet with something to tell, for tests.
+//! A sample fleet with findings, for tests.
 
 use droptrace_base::domain::event::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::report::{Input, Refused, Report};
 /// 2026-01-01.
 const START: Timestamp = Timestamp(1_767_225_600 * 1_000_000_000);
 
-/// So many hosts with ten seconds each.
+/// The number of hosts with ten seconds each.
 pub(crate) fn fleet(hosts: u32) -> Fleet {
     let mut fleet = Fleet::default();
     fleet.time = Some(START..Timestamp(START.0 + 10_000_000_000));
@@ -39,7 +39,7 @@ pub(crate) fn fleet(hosts: u32) -> Fleet {
     fleet
 }
 
-/// With a baseline, a host that stands out, a new reason, a silent host and one that lost drops.
+/// A fleet with a baseline, a host that stands out, a new reason, a silent host and one that lost drops.
 pub(crate) fn report() -> Report {
     let mut now = fleet(12);
     now.baseline = Some(Box::new(fleet(13)));
@@ -60,7 +60,7 @@ pub(crate) fn report() -> Report {
     let ill = now.host("web-03");
     now.add(ill, broken, 250.0);
     now.host_mut(ill).lost = Some(17.0.into());
-    let refused = Refused { file: "rack/cut.json".into(), why: "it is cut".into() };
+    let refused = Refused { file: "rack/cut.json".into(), why: "the snapshot is truncated".into() };
     let input = Input { read: 12, baseline_read: 13, refused: vec![refused], passed_over: 1, ..Input::of_snapshots() };
     Report::of(&now, input, &Options::default())
 }

@@ -10,23 +10,23 @@ use super::words;
 use crate::finding::{Finding, Severity};
 use crate::report::Report;
 
-/// Narrower than this is unreadable: the terminal wraps what is left over.
+/// Narrower text is unreadable: the terminal then wraps longer lines.
 const NARROWEST: usize = 40;
 /// Wider lines of sentences are hard to read.
 const WIDEST: usize = 100;
 
-/// How to show it.
+/// The form of the text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TextOptions {
     /// Columns.
     pub(crate) width: usize,
     /// Colours are wanted.
     pub(crate) color: bool,
-    /// So many reasons are shown.
+    /// The most reasons.
     pub(crate) top: usize,
 }
 
-/// Writes what the fleet drops most, then the findings.
+/// Writes the most frequent drops of the fleet, then the findings.
 pub(crate) fn write_text(out: &mut impl Write, report: &Report, options: TextOptions) -> io::Result<()> {
     let mut text = Text { out, options, width: options.width.clamp(NARROWEST, WIDEST) };
     for line in words::introduction(report) {
@@ -80,7 +80,7 @@ impl<W: Write> Text<'_, W> {
         Ok(())
     }
 
-    /// `told` is the number of an earlier one that means the same and asks for the same.
+    /// `told` is the number of an earlier finding with the same meaning and the same commands.
     fn finding(&mut self, number: usize, finding: &Finding, told: Option<usize>) -> io::Result<()> {
         let style = match finding.severity {
             Severity::Critical => Style::Alarm,
@@ -114,7 +114,7 @@ impl<W: Write> Text<'_, W> {
     }
 
     fn wrapped(&mut self, text: &str, first: &str, then: &str) -> io::Result<()> {
-        // Names of hosts and points in time are left whole.
+        // Names of hosts and points in time are not wrapped.
         let options = Options::new(self.width).word_splitter(WordSplitter::NoHyphenation);
         let options = options.initial_indent(first).subsequent_indent(then);
         writeln!(self.out, "{}", textwrap::fill(&printable(text), options))

@@ -1,4 +1,4 @@
-//! The words that text and page share.
+//! Phrases that text and page share.
 
 use droptrace_base::domain::event::Timestamp;
 use droptrace_base::render::number::{Grouped, rate};
@@ -8,10 +8,10 @@ use crate::finding::{Figure, Finding, NamedHost, Severity};
 use crate::number::Amount;
 use crate::report::{Dropped, RateBand, Report, Sums};
 
-/// What cannot be read is told one by one up to so many.
+/// The most unreadable files that are listed one by one.
 pub(super) const REFUSED: usize = 10;
 
-/// What the report is of, line by line.
+/// The input of the report, line by line.
 pub(super) fn introduction(report: &Report) -> Vec<String> {
     let Report { input, fleet, baseline, .. } = report;
     let mut lines = vec![format!("{}.", sums(fleet))];
@@ -37,7 +37,7 @@ fn sums(sums: &Sums) -> String {
     let lost = match (sums.lost != Amount::default(), sums.loss_unknown) {
         (false, 0) => "nothing lost".into(),
         (true, 0) => format!("{} lost", packets(sums.lost)),
-        (_, unknown) => format!("{} lost, which {} cannot know", packets(sums.lost), count(unknown, "host")),
+        (_, unknown) => format!("{} lost, a number that {} cannot know", packets(sums.lost), count(unknown, "host")),
     };
     let silent = if sums.silent > 0 { format!("; {} silent", count(sums.silent, "host")) } else { String::new() };
     let (hosts, span) = (count(sums.hosts, "host"), duration(sums.host_seconds));
@@ -50,7 +50,7 @@ fn sums(sums: &Sums) -> String {
     )
 }
 
-/// What was refused, one by one, the rest counted.
+/// The unreadable files, one by one; beyond the limit they are counted.
 pub(super) fn refused(report: &Report) -> Vec<String> {
     let all = || report.input.refused.iter().chain(&report.input.baseline_refused);
     let mut lines: Vec<_> = all().take(REFUSED).map(|refused| format!("{}: {}", refused.file, refused.why)).collect();
@@ -76,7 +76,7 @@ pub(super) fn dropped(row: &Dropped) -> [String; 6] {
     ]
 }
 
-/// As other commands show it.
+/// The reason, as other commands show it.
 pub(super) fn reason(row: &Dropped) -> String {
     let name = match (row.reason.as_deref(), row.subsystem.as_deref()) {
         _ if row.other => "without a series of its own".into(),
@@ -100,7 +100,7 @@ pub(super) fn heading(findings: &[Finding]) -> String {
     }
 }
 
-/// The word for it.
+/// The name of a severity.
 pub(super) const fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Notice => "notice",
@@ -109,7 +109,7 @@ pub(super) const fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// Hosts by name, with their figures; the rest counted. None where there are none.
+/// Hosts by name, with their values; beyond the limit they are counted. `None` without hosts.
 pub(super) fn hosts(finding: &Finding) -> Option<String> {
     let mut names: Vec<_> = finding.hosts.named.iter().map(host).collect();
     let more = finding.hosts.count - names.len();
@@ -131,7 +131,7 @@ pub(super) fn evidence(figure: &Figure) -> String {
     format!("{}: {}", figure.what, amount(figure.value, figure.unit))
 }
 
-/// A figure with its unit.
+/// A value with its unit.
 pub(super) fn amount(value: f64, unit: &str) -> String {
     match unit {
         "packets/s" => packets_a_second(value),
@@ -159,7 +159,7 @@ pub(super) fn band(band: &RateBand) -> String {
     }
 }
 
-/// A count of packets, whole.
+/// A whole count of packets.
 pub(super) fn packets(value: impl Into<Amount>) -> String {
     match value.into() {
         Amount::Whole(count) => Grouped(count).to_string(),
@@ -176,13 +176,13 @@ pub(super) fn grouped(count: usize) -> String {
     Grouped(u64::try_from(count).unwrap_or(u64::MAX)).to_string()
 }
 
-/// To the second.
+/// A time to the second.
 fn moment(time: Timestamp) -> String {
     let text = TimeText::new(time);
     format!("{}Z", text.as_str().get(..19).unwrap_or_default())
 }
 
-/// In the unit that leaves few digits.
+/// A duration in the unit that leaves few digits.
 fn duration(seconds: f64) -> String {
     match seconds {
         172_800.0.. => format!("{} days", rate(seconds / 86_400.0)),
@@ -192,7 +192,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// A second, an hour or a day, so that something is left of small rates.
+/// A rate per second, hour or day, so that small rates keep some digits.
 fn packets_a_second(value: f64) -> String {
     const SMALL: f64 = 0.05;
     match value {

@@ -1,4 +1,4 @@
-//! What an agent pushes.
+//! The pushes of an agent.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -17,28 +17,28 @@ use crate::metrics::otlp::{Counts, Endpoint, Push, parse_headers};
 pub(super) use crate::metrics::otlp::{Identity, Options};
 use crate::run::host;
 
-/// Longest file of headers, bytes.
+/// The largest file of headers, in bytes.
 const MAX_HEADERS: u64 = 64 << 10;
-/// Leading bytes of packets: addresses and ports are among them.
+/// Captured leading bytes of packets: they include addresses and ports.
 const SNAPLEN: u32 = 96;
-/// Room for records that wait to be read, bytes.
+/// Size of the ring buffer for records, in bytes.
 const RING_SIZE: u32 = 1 << 20;
-/// How long the end waits for the last push.
+/// Time limit of the last push at the end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Who pushes, unless another name was typed.
+/// The identity of this agent in pushes: the host's name unless another one is set.
 pub(super) fn identity(started_at: Timestamp) -> Identity {
     let host = host().name;
     Identity { instance: host.clone(), host, started_at }
 }
 
-/// Records that the kernel program is to make, if any are to be pushed.
+/// The limits of the kernel program's records, if drops are to be pushed.
 pub(super) fn events(knobs: &OtlpKnobs) -> Option<EventOptions> {
     let rate = knobs.otlp_logs_rate.map_or(1, NonZeroU32::get);
     knobs.otlp_logs.as_ref().map(|_| EventOptions { snaplen: SNAPLEN, rate, ring_size: RING_SIZE })
 }
 
-/// What is to be pushed where; none for nothing. Reads the files of headers.
+/// Returns what to push, and the endpoints; `None` without an endpoint. Reads the files of headers.
 pub(super) fn options(knobs: &OtlpKnobs, identity: &Identity) -> Result<Option<Options>> {
     let metrics = endpoint("--otlp", knobs.otlp.as_deref(), knobs.otlp_headers_file.as_deref())?;
     let logs = endpoint("--otlp-logs", knobs.otlp_logs.as_deref(), knobs.otlp_logs_headers_file.as_deref())?;
@@ -75,22 +75,22 @@ fn endpoint(flag: &str, url: Option<&str>, headers: Option<&Path>) -> Result<Opt
     Ok(Some(Endpoint::new(url, headers).context(flag.to_owned())?))
 }
 
-/// Pushes, and what became of them so far.
+/// The running pushes, and their counts.
 pub(super) struct Pushing {
     figures: watch::Receiver<Arc<Figures>>,
     counts: Arc<Counts>,
     running: Option<(Options, Push)>,
-    /// What was told once is told on.
+    /// Whether pushes were ever configured: their counts are then shown from then on.
     has_pushed: bool,
 }
 
 impl Pushing {
-    /// Of the latest of these figures; nothing yet.
+    /// The latest metrics; empty before the first reading.
     pub(super) fn new(figures: watch::Receiver<Arc<Figures>>) -> Self {
         Self { figures, counts: Arc::default(), running: None, has_pushed: false }
     }
 
-    /// Pushes by these options from now on. What waits for other endpoints is still pushed there, once.
+    /// Pushes with these options from now on. Data that is queued for other endpoints is still pushed there, once.
     pub(super) fn follow(&mut self, options: Option<Options>) -> Result<()> {
         if self.running.as_ref().map(|(options, _)| options) == options.as_ref() {
             return Ok(());
@@ -107,19 +107,19 @@ impl Pushing {
         Ok(())
     }
 
-    /// Takes a single drop in, to be pushed.
+    /// Queues an event for the push.
     pub(super) fn offer(&self, event: &DropEvent<'_>) {
         if let Some((_, push)) = &self.running {
             push.offer(event);
         }
     }
 
-    /// What became of pushes; nothing where none were ever asked for.
+    /// The counts of pushes; empty if none were ever configured.
     pub(super) fn families(&self) -> impl Iterator<Item = Family> + use<> {
         self.has_pushed.then(|| self.counts.families()).into_iter().flatten()
     }
 
-    /// Pushes what there still is.
+    /// Pushes the remaining data.
     pub(super) fn stop(self) {
         if let Some((_, push)) = self.running {
             push.stop(PATIENCE);
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_pushed_that_was_not_asked_for() {
+    fn nothing_is_pushed_without_an_endpoint() {
         let knobs = OtlpKnobs { otlp_interval: Some(Duration::from_secs(1)), ..OtlpKnobs::default() };
         assert_eq!(options(&knobs, &someone()).unwrap(), None);
         assert!(events(&knobs).is_none());
     }
 
     #[test]
-    fn figures_and_drops_have_endpoints_of_their_own() {
+    fn metrics_and_drops_have_separate_endpoints() {
         let figures = OtlpKnobs { otlp: Some(URL.into()), otlp_instance: Some("me".into()), ..OtlpKnobs::default() };
         let options_of = |knobs: &OtlpKnobs| options(knobs, &someone()).unwrap().unwrap();
         let pushed = options_of(&figures);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_headers_are_read_and_bounded() {
+    fn header_files_are_read_within_a_limit() {
         let path = env::temp_dir().join(format!("droptrace-headers-{}", std::process::id()));
         let knobs = OtlpKnobs { otlp: Some(URL.into()), otlp_headers_file: Some(path.clone()), ..OtlpKnobs::default() };
         assert!(refused(&knobs).contains("No such file"));

@@ -1,4 +1,4 @@
-//! What an agent is to do, from what was typed and what stands in its file.
+//! The settings of an agent, from the command line and its file.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::metrics::series::Bounds;
 use crate::metrics::web_config::WebConfig;
 use crate::render::output::ColorChoice;
 
-/// What was asked for, and else what is usual.
+/// The options of the command line and of the file, with defaults for the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
@@ -33,7 +33,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the file, if one is named. What was typed counts more.
+    /// Reads the file, if one is named. Options on the command line override it.
     pub(super) fn of(args: &AgentArgs) -> Result<Self> {
         let mut knobs = args.knobs.clone();
         if let Some(path) = &args.config {
@@ -42,7 +42,7 @@ impl Settings {
                 .map_err(Into::into)
                 .and_then(|text| parse(&text))
                 .with_context(of_file)?;
-            // Beside the file that names it, wherever the agent runs.
+            // The path is relative to the file that contains it, whatever the agent's working directory.
             let folder = path.parent().unwrap_or(Path::new(""));
             file.web_config = file.web_config.map(|named| folder.join(named));
             file.otlp = file.otlp.within(folder);
@@ -66,15 +66,15 @@ impl Settings {
         })
     }
 
-    /// What is told of drops.
+    /// The limits and labels of the series of drops.
     pub(super) const fn told(&self) -> Told {
         Told { series: self.series, has_offsets: self.offset_label }
     }
 
-    /// How scrapes are encrypted and who may scrape.
+    /// Encryption and access control of scrapes.
     ///
     /// # Errors
-    /// Also where other hosts could read the figures in clear text, and nobody asked for that.
+    /// Fails also if other hosts could read the metrics in clear text, and the user did not allow that.
     pub(super) fn web(&self) -> Result<WebConfig> {
         let web = match &self.web_config {
             Some(path) => WebConfig::read(path).context("--web-config")?,
@@ -83,14 +83,14 @@ impl Settings {
         let is_safe = self.listen.ip().is_loopback() || web.tls.is_some() || self.listen_insecure;
         ensure!(
             is_safe,
-            "--listen {}: other hosts could read the figures in clear text; encrypt them by a --web-config with \
+            "--listen {}: other hosts could read the metrics in clear text; encrypt them through a --web-config with \
              tls_server_config, or say --listen-insecure",
             self.listen
         );
         Ok(web)
     }
 
-    /// What differs from `before` and is settled once and for all at the start, by name.
+    /// The names of the settings that differ from `before` and take effect only at the start.
     pub(super) fn fixed(&self, before: &Self) -> Vec<&'static str> {
         let differs = [
             ("listen", self.listen != before.listen),
@@ -109,14 +109,14 @@ impl Settings {
             .collect()
     }
 
-    /// What counts when these are followed by `new` ones while the agent runs.
+    /// The settings after a reload: `new` ones, except those that take effect only at the start.
     pub(super) fn reloaded(&self, new: Self) -> Self {
         let Self { listen, series, offset_label, source, map_entries, .. } = *self;
         let otlp = self.otlp.reloaded(new.otlp);
         Self { listen, series, offset_label, source, netns: self.netns.clone(), map_entries, otlp, ..new }
     }
 
-    /// As if typed for another command.
+    /// The same options as options of another command.
     pub(super) fn common(&self) -> CommonArgs {
         CommonArgs {
             duration: None,
@@ -135,7 +135,7 @@ impl Settings {
     }
 }
 
-/// What stands in a file is understood as if it were typed.
+/// Options in a file are parsed as on the command line.
 #[derive(Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct InFile {
@@ -153,7 +153,7 @@ fn parse(text: &str) -> Result<Knobs> {
         let argument = argument.ok_or_else(|| unknown(key, &known))?;
         words.extend(word(key, value, argument.get_action().takes_values())?);
     }
-    // Its first line tells what is wrong; the others tell of a command line.
+    // The first line has the error; the others are about the usage of the command line.
     let parsed = InFile::try_parse_from(words).map_err(|error| {
         let text = error.to_string();
         anyhow!("{}", text.lines().next().unwrap_or(&text).trim_start_matches("error: "))
@@ -161,7 +161,7 @@ fn parse(text: &str) -> Result<Knobs> {
     Ok(parsed.knobs)
 }
 
-/// A key and its value as they are typed; nothing for a switch that is off.
+/// The command-line form of a key and its value; empty for a switch that is off.
 fn word(key: &str, value: &Value, takes_value: bool) -> Result<Option<String>> {
     Ok(match (value, takes_value) {
         (Value::String(text), true) => Some(format!("--{key}={text}")),
@@ -177,8 +177,8 @@ fn unknown(key: &str, known: &[&Arg]) -> anyhow::Error {
     let names: Vec<_> = known.iter().filter_map(|argument| argument.get_long()).collect();
     let nearest = names.iter().min_by_key(|name| strsim::osa_distance(key, name));
     match nearest.filter(|name| strsim::osa_distance(key, name) <= name.len() / 2) {
-        Some(name) => anyhow!("there is no `{key}`; near it: `{name}`"),
-        None => anyhow!("there is no `{key}`; there are {}", names.join(", ")),
+        Some(name) => anyhow!("unknown key `{key}`; similar: `{name}`"),
+        None => anyhow!("unknown key `{key}`; the keys are {}", names.join(", ")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is typed for `agent`, or stands in its file.
+//! The options of `agent`, on the command line and in its file.
 
 #[cfg_attr(not(feature = "otlp"), path = "agent/no_otlp.rs")]
 mod otlp;
@@ -13,10 +13,10 @@ pub use otlp::OtlpKnobs;
 
 use super::{Source, units};
 
-/// The port that the agent listens on unless another is typed (docs/agent.md has the reason for this one).
+/// The default port of the agent (docs/agent.md has the reason for this one).
 pub const DEFAULT_PORT: u16 = 23_870;
 
-/// Metrics that are older are stale.
+/// The longest interval: older metrics are stale.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
 const EXAMPLES: &str = "\
@@ -47,7 +47,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// What may stand in the file as well.
+    /// Options that the file may contain as well.
     #[command(flatten)]
     pub knobs: Knobs,
 
@@ -56,7 +56,7 @@ pub struct AgentArgs {
     pub verbose: u8,
 }
 
-/// Options that may be typed or stand in a file, under the same names.
+/// Options of the command line and of the file, with the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knobs {
     /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:23870]
@@ -84,7 +84,7 @@ pub struct Knobs {
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub expire_after: Option<Duration>,
 
-    /// Tell drop sites within a function apart, by the label `offset`: bytes from the function's start
+    /// Distinguish drop sites within a function by the label `offset`: bytes from the function's start
     #[arg(long)]
     pub offset_label: bool,
 
@@ -103,13 +103,13 @@ pub struct Knobs {
     #[arg(hide_short_help = true)]
     pub map_entries: Option<u32>,
 
-    /// What is pushed.
+    /// Options of pushes.
     #[command(flatten, next_help_heading = "Push by OTLP over HTTP")]
     pub otlp: OtlpKnobs,
 }
 
 impl Knobs {
-    /// These, and for what they leave open, those.
+    /// Returns these options, with missing ones taken from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let Self {
@@ -146,11 +146,11 @@ fn interval(text: &str) -> Result<Duration, String> {
     if span > LONGEST_INTERVAL { Err("the longest interval is 1h".into()) } else { Ok(span) }
 }
 
-/// Two sources at once would count drops twice.
+/// Two backends at once would count drops twice.
 fn one_source() -> impl clap::builder::TypedValueParser<Value = Source> {
     use clap::builder::TypedValueParser as _;
     clap::builder::EnumValueParser::<Source>::new().try_map(|source| match source {
-        Source::Both => Err("an agent counts each drop once, so by one source; `droptrace compare` takes both"),
+        Source::Both => Err("an agent counts each drop once, so it uses one backend; `droptrace compare` uses both"),
         source => Ok(source),
     })
 }

@@ -1,4 +1,4 @@
-//! What is typed for `compare`.
+//! The command line of `compare`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::render::output::ColorChoice;
 use crate::render::units;
 
 pub(super) const NOTES: &str = "\
-Each drop site and reason is a row: what both counted, and why they differ as far as counters show. What no counter \
-explains is called unexplained.
+Each drop site and reason is a row: the counts of both backends, and the causes of their difference as far as counters show. Drops that no counter \
+explains are called unexplained.
 
 Examples:
   droptrace compare --duration 30s
   droptrace compare --duration 30s --format json | jq '.total'
 
-Exit status: 0 all differences are explained, 1 failed, 2 wrong usage, 3 some are not.";
+Exit status: 0 all differences are explained, 1 failed, 2 wrong usage, 3 some are unexplained.";
 
 /// Options of `compare`.
 #[derive(Args, Clone, Debug)]
@@ -45,15 +45,15 @@ pub struct CompareArgs {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// What the drop monitor is asked to report: packets, joined one by one, or summaries
+    /// What the drop monitor should report: packets, joined one by one, or summaries
     #[arg(long, value_enum, default_value_t = NetDmMode::Packet, value_name = "MODE")]
     pub net_dm_mode: NetDmMode,
 
-    /// How to attach to the kernel; auto takes the cheapest way that works here
+    /// How to attach to the kernel; auto uses the cheapest way that works here
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     pub mode: Mode,
 
-    /// Keys that have room in each source; drops of further keys may be counted by reason only
+    /// Aggregation keys that have room in each backend; drops of further keys may be counted by reason only
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = units::number::<u32>(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
@@ -65,7 +65,7 @@ pub struct CompareArgs {
 }
 
 impl CompareArgs {
-    /// As if typed for another command, from both sources.
+    /// The same options as options of another command, with both backends.
     pub fn common(&self) -> CommonArgs {
         CommonArgs {
             duration: self.duration,

@@ -1,4 +1,4 @@
-//! What is typed for `doctor`.
+//! The command line of `doctor`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::Format;
 /// Options of `doctor`.
 #[derive(Args, Clone, Debug)]
 pub struct DoctorArgs {
-    /// Put the kernel's drop monitor right, should a run of droptrace that was killed have left it on; nothing else
+    /// Only restore the kernel's drop monitor, if a killed run of droptrace left it changed
     #[arg(long, conflicts_with_all = ["format", "output"])]
     pub repair: bool,
 
@@ -21,7 +21,7 @@ pub struct DoctorArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Say more on stderr about what goes on
+    /// Log more to stderr
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

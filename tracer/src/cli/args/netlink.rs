@@ -1,4 +1,4 @@
-//! What was typed behind `droptrace netlink`.
+//! The command line of `droptrace netlink`.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -25,19 +25,19 @@ Exit status: 0 done, 1 failed (also when the family is not there), 2 wrong usage
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct NetlinkArgs {
-    /// What to look at.
+    /// The command.
     #[command(subcommand)]
     pub command: NetlinkCommand,
 }
 
-/// What to look at.
+/// The commands of `netlink`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum NetlinkCommand {
     /// List the generic netlink families of this network namespace
     Families(ShowArgs),
-    /// Show a family's commands, multicast groups, and what its attributes may be
+    /// Show a family's commands, multicast groups, and the limits of its attributes
     Family(FamilyArgs),
-    /// Show the sockets that receive netlink multicasts, how full their buffers are, and what they missed
+    /// Show the sockets that receive netlink multicasts, the use of their buffers, and their lost messages
     Listeners(ShowArgs),
     /// List the kernel's cryptographic algorithms: sizes, priority, self-test
     Crypto(CryptoArgs),
@@ -46,7 +46,7 @@ pub enum NetlinkCommand {
 }
 
 impl NetlinkCommand {
-    /// How much is to be said on stderr.
+    /// The verbosity on stderr.
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Families(show) | Self::Listeners(show) => show.verbose,
@@ -63,7 +63,7 @@ pub struct FamilyArgs {
     /// The family's name; the kernel may load its module
     pub name: String,
 
-    /// What all of them have.
+    /// Options of all commands that show something once.
     #[command(flatten)]
     pub show: ShowArgs,
 }
@@ -71,10 +71,10 @@ pub struct FamilyArgs {
 /// Options of `netlink crypto`.
 #[derive(Args, Clone, Debug)]
 pub struct CryptoArgs {
-    /// Only algorithms with this in their name, or their driver's
+    /// Only algorithms whose name or driver contains this text
     pub name: Option<String>,
 
-    /// What all of them have.
+    /// Options of all commands that show something once.
     #[command(flatten)]
     pub show: ShowArgs,
 }
@@ -93,11 +93,11 @@ pub struct WatchArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
 
-    /// End after this many messages were shown
+    /// End after this number of messages
     #[arg(short, long, value_name = "N")]
     pub count: Option<NonZeroU64>,
 
-    /// Room for messages that wait to be read; what does not fit is lost
+    /// Size of the receive buffer in bytes; messages that do not fit are lost
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     pub buffer: u32,
 
@@ -109,12 +109,12 @@ pub struct WatchArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Say more on stderr about what goes on; -vvv shows the bytes of all messages
+    /// Log more to stderr; -vvv shows the bytes of all messages
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
-/// Options of all that is shown once.
+/// Options of all commands that show something once.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// Form of the results
@@ -125,7 +125,7 @@ pub struct ShowArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Say more on stderr about what goes on; -vvv shows the messages
+    /// Log more to stderr; -vvv shows the messages
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

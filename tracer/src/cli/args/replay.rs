@@ -1,4 +1,4 @@
-//! What is typed for `replay`.
+//! The command line of `replay`.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ Examples:
   droptrace replay drops.jsonl.zst       each drop once, with the sources that saw it
   droptrace replay drops.jsonl.zst --stat --format json
 
-A recording that is damaged or was cut is shown as far as it can be read; what is wrong with it is reported on stderr, and \
+A damaged or truncated recording is shown as far as it can be read; the error is reported on stderr, and \
 the exit status is 1.";
 
 /// Options of `replay`.

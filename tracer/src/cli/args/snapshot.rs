@@ -1,4 +1,4 @@
-//! What is typed for `snapshot`.
+//! The command line of `snapshot`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ Examples:
   droptrace snapshot | jq '.drops[0]'
   droptrace snapshot --duration 1m -o \"$(hostname).json.zst\"
 
-It holds what the host drops and what is known of the host: kernel, interfaces, capture backend. Addresses of the \
+It holds the drops of the host, and facts about it: kernel, interfaces, capture backend. Addresses of the \
 kernel and of packets are not in it. Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 /// Options of `snapshot`.
@@ -25,7 +25,7 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
     pub duration: Duration,
 
-    /// Write it to this file, replacing its content, instead of to stdout;
+    /// Write the snapshot to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub struct SnapshotArgs {
 }
 
 impl SnapshotArgs {
-    /// As if typed for another command.
+    /// The same options as options of another command.
     pub fn common(&self) -> CommonArgs {
         CommonArgs {
             duration: Some(self.duration),

@@ -28,7 +28,7 @@ fn refused(line: &str) -> String {
 }
 
 #[test]
-fn the_command_is_sound() {
+fn command_line_definition_is_valid() {
     Cli::command().debug_assert();
 }
 
@@ -46,12 +46,12 @@ fn stat_is_the_default_command_with_its_options() {
 }
 
 #[test]
-fn options_before_another_command_are_refused_not_dropped() {
+fn options_before_another_command_are_an_error() {
     assert!(refused("--duration 5s trace").contains("cannot be used with"));
 }
 
 #[test]
-fn updates_follow_what_was_typed_and_where_it_goes() {
+fn updates_depend_on_the_interval_and_the_output() {
     let second = Updates::Every(Duration::from_secs(1));
     let cases = [
         ("", true, second),
@@ -79,7 +79,7 @@ fn trace_options() {
 }
 
 #[test]
-fn snapshots_end_by_themselves() {
+fn snapshots_have_a_default_duration() {
     let snapshot = |line: &str| match parse(line) {
         Ok(Command::Snapshot(args)) => args.common(),
         other => panic!("{line}: {other:?}"),
@@ -111,7 +111,7 @@ fn netlink_commands() {
 }
 
 #[test]
-fn wrong_usage_says_what_would_be_right() {
+fn error_of_wrong_usage_names_valid_values() {
     for (line, hint) in [
         ("--duration abc", "such as 10s, 1m 30s or 500ms"),
         ("--interval 1us", "the shortest interval is 10ms"),

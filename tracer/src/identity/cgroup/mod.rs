@@ -81,6 +81,14 @@ impl Cgroups {
         Self { hierarchy, known: Recent::new(CAPACITY), next_walk: None, is_walk_cut: false }
     }
 
+    /// The mount point of the hierarchy.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn mount(&self) -> Result<&Path, &NoHierarchy> {
+        self.hierarchy.as_ref().map(|hierarchy| hierarchy.mount.as_path())
+    }
+
     /// The path of a cgroup below the mount point, such as `/system.slice/ssh.service`. It is absent for the root
     /// cgroup, which is nobody's; for a cgroup that ended before it was looked up; and for those of [`Cgroups::limits`].
     /// The path can be shown as it is: other characters than visible ones are replaced, and a path of more than 1024

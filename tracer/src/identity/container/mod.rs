@@ -16,7 +16,7 @@ pub use runtime::{Container, Runtime};
 /// these, such as a slice's, still tells one owner from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// The innermost container.
+    /// The innermost container. Within a pod, the containers around the pod (such as a node of kind) do not count.
     pub container: Option<Container>,
     /// The UID of the innermost Kubernetes pod: that of the API, or 32 hexadecimal digits for a static pod
     /// (`kubernetes.io/config.hash`).
@@ -44,17 +44,18 @@ impl Owner {
 /// runtime, as in a container within a container.
 pub fn owner(path: &str) -> Owner {
     let mut owner = Owner::default();
-    let mut parent = "";
+    let (mut parent, mut is_outside) = ("", true);
     for component in path.split('/').filter(|component| !matches!(*component, "" | "." | "..")) {
         let component = component.strip_prefix('_').unwrap_or(component);
-        if let Some(user) = systemd::user(component).filter(|_| owner.container.is_none()) {
+        if let Some(user) = systemd::user(component).filter(|_| is_outside) {
             owner.user = Some(user);
         }
         if let Some(pod) = runtime::pod(component) {
-            owner.pod = Some(pod);
+            owner = Owner { pod: Some(pod), container: None, ..owner };
         }
         if let Some(container) = runtime::container(component, parent) {
             owner.container = Some(container);
+            is_outside = false;
         } else if let Some(unit) = systemd::unit(component) {
             owner.unit = Some(unit);
         }

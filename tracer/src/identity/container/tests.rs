@@ -88,6 +88,7 @@ fn innermost_container_is_the_owner() {
 fn pods_without_a_container() {
     let pod = found("/kubepods.slice/kubepods-podU_ID.slice");
     assert_eq!(pod, Owner { pod: Some(UID.to_owned()), ..Owner::default() });
+    assert_eq!(found("/docker/OTHER/kubelet/kubepods/podUID"), pod);
     for path in ["/kubepods.slice", "/kubepods/burstable", "/kubepods/podium", "/podman.slice", "/x-pod1.slice"] {
         assert_eq!(found(path).pod, None, "{path}");
     }

@@ -64,6 +64,7 @@ fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
         drops,
         overflow: vec![OverflowTotal { reason: Some(reason("NO_SOCKET")), packets: overflow, bytes: Some(0) }],
         own_netlink_drops: None,
+        attribution: None,
     }
 }
 
@@ -78,7 +79,7 @@ fn count(sample: &Sample) -> u64 {
     }
 }
 
-/// All series together, and what the ledger has.
+/// The sum of all series, and the count in the ledger.
 fn sums(collector: &Collector) -> (u64, u64) {
     let figures = collector.figures(&Work::default());
     let is_told = |sample: &&Sample| ["accounted", "overflow"].contains(&&*sample.labels[1].1);
@@ -105,7 +106,7 @@ fn the_sum_of_all_series_is_that_of_the_ledger() {
 }
 
 #[test]
-fn what_drops_most_has_a_series_of_its_own() {
+fn key_with_most_drops_has_its_own_series() {
     let mut collector = Collector::new(facts(), told(2));
     let drops = vec![total("A", 7, 1), total("B", 7, 50), total("C", 7, 2)];
     collector.take(&report(drops, 0), CaptureBackend::Ebpf(Mode::TpBtf), Instant::now());
@@ -119,7 +120,7 @@ fn what_drops_most_has_a_series_of_its_own() {
     assert_eq!(bytes, [300, 5000]);
 }
 
-/// Drops at another distance from the start of the same function.
+/// Drops at another offset in the same function.
 fn elsewhere(total: &DropTotal) -> DropTotal {
     let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 99, module: None };
     let location = Location { address: 2, symbol: Some(symbol), trap_group: None };
@@ -127,7 +128,7 @@ fn elsewhere(total: &DropTotal) -> DropTotal {
 }
 
 #[test]
-fn series_that_differ_by_offset_alone_are_one_unless_it_is_asked_for() {
+fn series_that_differ_only_by_offset_are_merged_by_default() {
     let drops = |factor| vec![total("A", 7, 10 * factor), elsewhere(&total("A", 7, factor))];
     for (has_offsets, expected) in [(false, vec![(None, 22)]), (true, vec![(Some("0x10"), 20), (Some("0x63"), 2)])] {
         let mut collector = Collector::new(facts(), Told { has_offsets, ..told(9) });
@@ -159,7 +160,7 @@ fn the_backend_is_shown_with_those_that_are_not_available() {
 }
 
 #[test]
-fn names_of_families_are_told_once() {
+fn names_of_families_are_unique() {
     let mut collector = Collector::new(facts(), told(9));
     collector.take(&report(vec![total("A", 7, 1)], 1), CaptureBackend::FALLBACK_ORDER[0], Instant::now());
     let mut names: Vec<_> = collector.figures(&Work::default()).families.iter().map(|family| family.name).collect();

@@ -1,4 +1,4 @@
-//! What requests are answered.
+//! Answers to requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,17 +36,17 @@ const PAGE: &str = "\
 </html>
 ";
 
-/// The figures as text, in both forms.
+/// The metrics as text, in both forms.
 #[derive(Clone, Debug)]
 pub struct Exposition {
     open_metrics: Text,
     text: Text,
-    /// From then on they are too old; none where nothing was read yet.
+    /// The time at which the metrics become stale; `None` before the first reading.
     stale_at: Option<Instant>,
 }
 
 impl Exposition {
-    /// Encodes them.
+    /// Encodes the metrics.
     pub fn new(figures: &Arc<Figures>, stale_at: Option<Instant>) -> Result<Self, fmt::Error> {
         let text = |format| encode(Arc::clone(figures), format).map(Text::from);
         Ok(Self { open_metrics: text(Format::OpenMetrics)?, text: text(Format::Text)?, stale_at })
@@ -65,7 +65,7 @@ pub(super) async fn answer(request: &Request<Incoming>, shared: &Shared, place: 
         shared.tally.refuse(cause);
         return refusal;
     }
-    // Only now: whoever guesses passwords keeps nobody out.
+    // The password is checked last, because a client that guesses passwords must not block others.
     place.is_answered();
     match request.uri().path() {
         "/metrics" => metrics(request, shared),
@@ -76,13 +76,13 @@ pub(super) async fn answer(request: &Request<Incoming>, shared: &Shared, place: 
     }
 }
 
-/// What is refused before it is looked at, and for which cause.
+/// Requests that are rejected without a look at their path, and the cause.
 async fn refusal(request: &Request<Incoming>, shared: &Shared) -> Option<(Cause, Response<Body>)> {
     let users = shared.web.borrow().users.clone();
     if let Some(users) = users {
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         if !users.admit(authorization).await {
-            let mut response = plain(StatusCode::UNAUTHORIZED, "a name and its password are asked for\n");
+            let mut response = plain(StatusCode::UNAUTHORIZED, "this page needs a user name and a password\n");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
             return Some((Cause::Credentials, response));
         }
@@ -93,7 +93,7 @@ async fn refusal(request: &Request<Incoming>, shared: &Shared) -> Option<(Cause,
         return Some((Cause::Method, response));
     }
     if !request.body().is_end_stream() {
-        return Some((Cause::TooLarge, plain(StatusCode::PAYLOAD_TOO_LARGE, "no bodies are taken\n")));
+        return Some((Cause::TooLarge, plain(StatusCode::PAYLOAD_TOO_LARGE, "requests must not have a body\n")));
     }
     None
 }
@@ -102,7 +102,7 @@ fn metrics(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
     let format = Format::accepted(&all_of(request, ACCEPT));
     let exposition = shared.exposition.borrow().clone();
     let Some(exposition) = exposition else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "nothing was read yet\n");
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "the totals have not been read yet\n");
     };
     shared.tally.scraped();
     let text = exposition.form(format);
@@ -116,7 +116,7 @@ fn metrics(request: &Request<Incoming>, shared: &Shared) -> Response<Body> {
     response
 }
 
-/// The values of a header, which may come in several lines.
+/// The values of a header, which may span several lines.
 fn all_of(request: &Request<Incoming>, name: HeaderName) -> String {
     let values = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.collect::<Vec<_>>().join(",")
@@ -125,9 +125,9 @@ fn all_of(request: &Request<Incoming>, name: HeaderName) -> String {
 fn ready(shared: &Shared) -> Response<Body> {
     let stale_at = shared.exposition.borrow().as_ref().and_then(|exposition| exposition.stale_at);
     match stale_at {
-        Some(stale_at) if Instant::now() < stale_at => plain(StatusCode::OK, "the figures are fresh\n"),
+        Some(stale_at) if Instant::now() < stale_at => plain(StatusCode::OK, "the metrics are fresh\n"),
         Some(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the last reading is too old\n"),
-        None => plain(StatusCode::SERVICE_UNAVAILABLE, "nothing was read yet\n"),
+        None => plain(StatusCode::SERVICE_UNAVAILABLE, "the totals have not been read yet\n"),
     }
 }
 

@@ -1,9 +1,11 @@
-//! The connections that are open, of which there are at most so many, and half as many from one source. To make room for a
-//! source that has fewer than another, by two or more, the one that has the most gives way: the oldest that is not being
-//! answered, else the oldest whose answer has been on its way for long, else the oldest. Otherwise one gives way that is not
-//! being answered, for it has sent no request that is granted, else one whose answer has been on its way for long: of those of
-//! the same source, and of sources that have more, first of the one that has the most, the oldest. So whoever has fewer sources
-//! than there may be connections keeps nobody out.
+//! Limits the open connections: in total, and to half of the total for one client. A client is an IPv4 address, or the
+//! network of an IPv6 address. If the limit is reached, a new connection may close an open one. If the client of the
+//! new connection has at least two connections fewer than the client with the most, a connection of the latter is
+//! closed: the oldest that is not being answered, else the oldest whose answer has taken long, else the oldest.
+//! Otherwise a connection is closed that is not being answered, and has thus sent no valid request, or else one whose
+//! answer has taken long; only connections of the same client, and of clients with more connections, are closed, first
+//! the oldest of the client with the most. Clients with fewer addresses than the limit can therefore never block
+//! others.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,29 +17,29 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// There is no room, and none gives way.
+/// The limit is reached, and no connection may be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// A connection was closed to make room.
+/// The state of the connection that was closed for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GaveWay {
-    /// It was not being answered.
+    /// The connection was not being answered.
     Idle,
-    /// It had not taken its answer for long.
+    /// The client had not read its answer for long.
     Slow,
-    /// It was being answered, and its source had more than the one that came.
+    /// The connection was being answered, and its client had more connections than the new one's.
     Answered,
 }
 
-/// In the order in which they can be done without.
+/// The order in which connections are closed.
 const WAYS: [GaveWay; 3] = [GaveWay::Idle, GaveWay::Slow, GaveWay::Answered];
 
-/// Those that are open.
+/// The open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     limit: usize,
-    /// An answer that has been on its way for longer may be cut.
+    /// An answer that takes longer may be cut off.
     answer_time: Duration,
     shared: Arc<Shared>,
 }
@@ -51,7 +53,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     opened: u64,
-    /// By age.
+    /// Connections by age.
     open: BTreeMap<u64, Connection>,
 }
 
@@ -77,7 +79,7 @@ impl Connections {
         Self { limit, answer_time, shared: Arc::default() }
     }
 
-    /// Has `start` spawn a connection from this address, if there is room, or one that gives way.
+    /// Has `start` spawn a connection from this address, if there is room, or a connection may be closed.
     pub(super) fn open(&self, from: IpAddr, start: impl FnOnce(Place) -> AbortHandle) -> Result<Option<GaveWay>, Full> {
         let source = source(from);
         let mut table = self.shared.table();
@@ -85,7 +87,8 @@ impl Connections {
             Some(table.close(&WAYS[..2], self.answer_time, |_, other| other == source).ok_or(Full)?)
         } else if table.open.len() >= self.limit {
             let (own, most) = (table.of(source), table.most());
-            // Not those of one that has one more: the two would take it from each other again and again.
+            // A client with only one connection more keeps them, because otherwise both clients would take one from
+            // each other again and again.
             let gave_way = if own + 1 < most {
                 table.close(&WAYS, self.answer_time, |table, other| table.of(other) == most)
             } else {
@@ -102,7 +105,7 @@ impl Connections {
         Ok(gave_way)
     }
 
-    /// Waits until nothing is being answered.
+    /// Waits until no connection is being answered.
     pub(super) async fn are_answered(&self) {
         loop {
             let closed = self.shared.closed.notified();
@@ -115,17 +118,17 @@ impl Connections {
 }
 
 impl Table {
-    /// How many are open from a source.
+    /// Number of open connections of a client.
     fn of(&self, source: IpAddr) -> usize {
         self.open.values().filter(|connection| connection.source == source).count()
     }
 
-    /// How many the source has that has the most.
+    /// Number of open connections of the client with the most.
     fn most(&self) -> usize {
         self.open.values().map(|connection| self.of(connection.source)).max().unwrap_or(0)
     }
 
-    /// Closes the connection that can be done without first, if there is one, of sources that may be meant.
+    /// Closes the first connection in the given order, if there is one, among the selected clients.
     fn close(
         &mut self,
         ways: &[GaveWay],
@@ -135,7 +138,7 @@ impl Table {
         let (number, way) = ways.iter().find_map(|way| {
             let gives_way = |connection: &Connection| connection.way(answer_time) == *way;
             let open = self.open.iter().filter(|(_, other)| is_meant(self, other.source) && gives_way(other));
-            // Of several, the oldest: that is what `min_by_key` returns of equals.
+            // `min_by_key` returns the first of equal keys, which is the oldest connection.
             let first = open.min_by_key(|(_, other)| Reverse(self.of(other.source)));
             first.map(|(number, _)| (*number, *way))
         })?;
@@ -144,7 +147,7 @@ impl Table {
     }
 }
 
-/// What counts as one source: an address of IPv4, and of IPv6 the network that one host may choose addresses from.
+/// The identity of a client: an IPv4 address, or the IPv6 network from which one host may choose addresses.
 fn source(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
@@ -158,7 +161,7 @@ impl Shared {
     }
 }
 
-/// The place of an open connection, free again when this is dropped.
+/// An open connection's slot, which is free again when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
@@ -166,7 +169,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// It is being answered: it need not give way any more.
+    /// Marks the connection as being answered, so that it need not close for others.
     pub(super) fn is_answered(&self) {
         if let Some(connection) = self.shared.table().open.get_mut(&self.number) {
             connection.answered_since = Some(Instant::now());
@@ -189,7 +192,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_mins(10);
 
-    /// A connection that waits for ever, being answered or not.
+    /// A connection that waits for ever, and may be answered.
     fn start(is_answered: bool) -> impl FnOnce(Place) -> AbortHandle {
         move |place| {
             let waiting = async move {
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_ones_give_way_the_oldest_first() {
+    async fn oldest_idle_connection_is_closed_first() {
         let connections = Connections::new(2, LONG);
         assert_eq!(connections.open(from(1), start(true)), Ok(None));
         assert_eq!(connections.open(from(2), start(false)), Ok(None));
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_that_are_answered_stay() {
+    async fn answered_connections_stay_open() {
         let connections = Connections::new(2, LONG);
         for number in 1..=2 {
             connections.open(from(number), start(true)).unwrap();
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_that_do_not_take_their_answer_go_after_the_idle_ones() {
+    async fn slow_readers_are_closed_after_idle_connections() {
         let connections = Connections::new(2, Duration::ZERO);
         connections.open(from(1), start(true)).unwrap();
         connections.open(from(2), start(false)).unwrap();
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_source_has_half_of_the_places() {
+    async fn one_client_has_at_most_half_of_the_slots() {
         let connections = Connections::new(4, LONG);
         for _ in 0..2 {
             assert_eq!(connections.open(from(1), start(true)), Ok(None));
@@ -268,9 +271,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_the_most_gives_way() {
+    async fn client_with_most_connections_loses_one() {
         let connections = Connections::new(4, LONG);
-        // The oldest is the only one of its source.
+        // The oldest connection is the only one of its client.
         for number in [9, 1, 1, 2] {
             assert_eq!(connections.open(from(number), start(false)), Ok(None));
         }
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_sources_keep_no_third_one_out() {
+    async fn two_clients_do_not_block_a_third() {
         let connections = Connections::new(4, LONG);
         for number in [1, 1, 2, 2] {
             assert_eq!(connections.open(from(number), start(true)), Ok(None));
@@ -295,12 +298,12 @@ mod tests {
         assert_eq!(connections.open(from(3), start(true)), Ok(Some(GaveWay::Answered)));
         settle().await;
         assert_eq!([1, 2, 3].map(|number| open_of(&connections, number)), [1, 2, 1]);
-        // Each gets as many as the others, and no more.
+        // Each client gets as many connections as the others, and no more.
         assert_eq!(connections.open(from(3), start(true)), Err(Full));
     }
 
     #[tokio::test]
-    async fn who_has_the_most_gives_way_before_one_that_waits() {
+    async fn client_with_most_connections_loses_one_before_idle_ones_of_others() {
         let connections = Connections::new(4, Duration::ZERO);
         for (number, is_answered) in [(9, false), (1, true), (1, true), (2, false)] {
             connections.open(from(number), start(is_answered)).unwrap();
@@ -312,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_waits_does_not_give_way_to_a_source_with_as_many() {
+    async fn idle_connection_stays_if_its_client_has_no_more_than_the_new_one() {
         let connections = Connections::new(4, LONG);
         for (number, is_answered) in [(1, true), (2, true), (3, true), (9, false)] {
             connections.open(from(number), start(is_answered)).unwrap();
@@ -330,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_waits_for_answers_only() {
+    async fn shutdown_waits_only_for_answers() {
         let connections = Connections::new(4, LONG);
         connections.open(from(1), start(false)).unwrap();
         connections.are_answered().await;

@@ -1,4 +1,4 @@
-//! The coding of an answer: gzip for those that accept it.
+//! The encoding of an answer: gzip for clients that accept it.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -7,11 +7,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
-/// A text that is compressed once, when it is first asked for so.
+/// A text that is compressed once, on the first request for the compressed form.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     plain: Bytes,
-    /// None where it could not be compressed.
+    /// `None` if the text could not be compressed.
     gzip: OnceLock<Option<Bytes>>,
 }
 
@@ -38,10 +38,11 @@ fn compressed(text: &[u8]) -> std::io::Result<Bytes> {
     gzip.finish().map(Bytes::from)
 }
 
-/// A weight in thousandths, as RFC 9110 (12.4.2) has it.
+/// A quality value in thousandths, as in RFC 9110 (12.4.2).
 type Weight = u16;
 
-/// Whether gzip is wanted, given the header `Accept-Encoding`: it is accepted, and plain text is not preferred.
+/// Returns whether gzip is wanted according to the header `Accept-Encoding`: it is accepted, and plain text is not
+/// preferred.
 pub(super) fn is_gzip_accepted(accept: &str) -> bool {
     let weight_of = |names: &[&str]| {
         let mut codings = accept.split(',').filter_map(coding);
@@ -51,7 +52,7 @@ pub(super) fn is_gzip_accepted(accept: &str) -> bool {
     gzip > 0 && gzip >= weight_of(&["identity"]).unwrap_or(0)
 }
 
-/// A coding and its weight; nothing where the weight is none.
+/// A coding and its quality value; `None` if the value is invalid.
 fn coding(part: &str) -> Option<(&str, Weight)> {
     let mut parameters = part.split(';').map(str::trim);
     let name = parameters.next()?;

@@ -1,5 +1,5 @@
-//! Serves the figures over HTTP, to whoever behaves: connections, requests and their time are bounded, and what is
-//! refused is counted.
+//! Serves the metrics over HTTP. Connections, requests and their time are limited, so that no client can block others,
+//! and rejected requests are counted.
 
 mod answer;
 mod connections;
@@ -29,20 +29,20 @@ pub use tally::{Cause, Tally};
 
 use super::web_config::WebConfig;
 
-/// What clients may take.
+/// The limits of clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; half as many from one source.
+    /// The most connections at a time; one client may have half as many.
     pub connections: usize,
-    /// Bytes of a request up to its end.
+    /// The most bytes of a request.
     pub request_bytes: usize,
-    /// Lines of a request's headers.
+    /// The most lines of a request's headers.
     pub headers: usize,
-    /// How long a request may take to arrive, and TLS to be agreed upon before.
+    /// Time limit of a request's arrival, and of the TLS handshake before it.
     pub request_time: Duration,
-    /// How long an answer may be on its way while others wait for its place.
+    /// Time after which an unfinished answer may be cut off for a new connection.
     pub answer_time: Duration,
-    /// How long all of a connection may take: a request and its answer.
+    /// Time limit of a whole connection: a request and its answer.
     pub connection_time: Duration,
 }
 
@@ -59,12 +59,12 @@ impl Default for Limits {
     }
 }
 
-/// After the system had no more room for connections.
+/// Pause after the system had no more room for connections.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long answers that are on their way have at the end.
+/// Time limit of unfinished answers at the end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What all connections share.
+/// The shared state of all connections.
 #[derive(Clone)]
 struct Shared {
     limits: Limits,
@@ -73,7 +73,7 @@ struct Shared {
     exposition: watch::Receiver<Option<Arc<Exposition>>>,
 }
 
-/// Listens.
+/// A bound HTTP server.
 pub struct Server {
     listener: TcpListener,
     shared: Shared,
@@ -81,7 +81,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at once; requests are answered while [`Server::serve`] runs, with what is in `exposition`.
+    /// Binds the address at once; requests are answered with the content of `exposition` while [`Server::serve`] runs.
     pub async fn bind(
         address: SocketAddr,
         limits: Limits,
@@ -93,24 +93,24 @@ impl Server {
         Ok(Self { listener, shared, connections: Connections::new(limits.connections, limits.answer_time) })
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// What was served and what was refused.
+    /// The counts of answered and rejected requests.
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.shared.tally)
     }
 
-    /// Answers until `end`, then no new connections, but those whose requests have come.
+    /// Answers requests until `end`. Then it accepts no more connections, but answers requests that have arrived.
     pub async fn serve(self, end: impl Future<Output = ()>) {
         tokio::select! {
             () = self.accept() => {}
             () = end => {}
         }
         drop(self.listener);
-        // What takes longer is cut.
+        // Answers that take longer are cut off.
         _ = timeout(GRACE, self.connections.are_answered()).await;
     }
 
@@ -139,7 +139,7 @@ impl Server {
     }
 }
 
-/// One request and its answer. Scrapes come seconds apart: to keep the connection would save next to nothing.
+/// One request and its answer. Scrapes are seconds apart, so that keeping the connection would save nearly nothing.
 async fn connection(stream: TcpStream, shared: Shared, place: Place) {
     let (tally, limits) = (Arc::clone(&shared.tally), shared.limits);
     let tls = shared.web.borrow().tls.clone();
@@ -176,7 +176,7 @@ async fn serve_on(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Shared, p
     })
 }
 
-/// What was refused; nothing where the other side went away.
+/// The cause of a rejection; `None` if the client closed the connection.
 fn refused(error: &hyper::Error) -> Option<Cause> {
     if error.is_timeout() {
         Some(Cause::Slow)

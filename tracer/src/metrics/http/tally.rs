@@ -1,29 +1,30 @@
-//! What was served, and what was refused for which cause.
+//! Counts answered requests, and rejected ones by cause.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::metrics::figures::{Family, Kind, Sample};
 
-/// Why a connection or a request was refused.
+/// The cause of a rejected connection or request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The system had no room for it.
+    /// The system had no room for the connection.
     Accept,
-    /// There was no room and none to give way, or its source had more than the one that came for its place.
+    /// The limit was reached and no connection could be closed, or the connection's client had more connections than
+    /// the new one's.
     Connections,
-    /// It had sent no request that is granted when another one came for its place.
+    /// The connection had sent no valid request when it was closed for a new one.
     Idle,
     /// The request or the reading of the answer took too long.
     Slow,
-    /// Too long a request, or one with a body.
+    /// The request was too long, or had a body.
     TooLarge,
-    /// No HTTP.
+    /// The data was not HTTP.
     Malformed,
-    /// No TLS, or without the certificate that is asked for.
+    /// The data was not TLS, or the client had no certificate although one is required.
     Tls,
-    /// A name or a password that is not right, or none.
+    /// The user name or the password was wrong or absent.
     Credentials,
-    /// Neither GET nor HEAD.
+    /// The method was neither GET nor HEAD.
     Method,
 }
 
@@ -41,7 +42,7 @@ impl Cause {
     ];
 }
 
-/// Counts since the start.
+/// The counts since the start.
 #[derive(Debug, Default)]
 pub struct Tally {
     scrapes: AtomicU64,
@@ -57,7 +58,7 @@ impl Tally {
         self.refused[cause as usize].fetch_add(1, Relaxed);
     }
 
-    /// As figures.
+    /// The counts as metrics.
     pub fn families(&self) -> [Family; 2] {
         let refused = Cause::ALL.iter().zip(&self.refused);
         let refused = refused.map(|((_, name), count)| Sample::new([("cause", name)], count.load(Relaxed)));

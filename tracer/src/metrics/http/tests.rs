@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::metrics::figures::{Family, Figures, Kind, Sample};
 
-/// A server on a port of its own, and how to end it.
+/// A server with a free port, and a handle that ends it.
 struct Scene {
     address: SocketAddr,
     tally: Arc<Tally>,
@@ -26,7 +26,7 @@ async fn scene(limits: Limits) -> Scene {
     Scene { address, tally, exposition, _web: web, _end: end }
 }
 
-/// One family with a help of so many bytes, fresh for so long.
+/// One family with a help text of this length, fresh for this time.
 fn exposition(bytes: usize, fresh: Duration) -> Arc<Exposition> {
     let help: &'static str = Box::leak("x".repeat(bytes).into_boxed_str());
     let samples = vec![Sample::new([], 7_u64)];
@@ -39,7 +39,7 @@ const LONG: Duration = Duration::from_mins(10);
 const SHORT: Duration = Duration::from_millis(50);
 
 impl Scene {
-    /// All that is answered. One that is cut may be reset.
+    /// The whole answer. A connection that is cut off may be reset.
     async fn ask(&self, request: &[u8]) -> String {
         String::from_utf8(self.ask_bytes(request).await).unwrap()
     }
@@ -104,7 +104,7 @@ async fn each_path_has_its_answer() {
 }
 
 #[tokio::test]
-async fn figures_that_are_old_are_not_ready() {
+async fn stale_metrics_are_not_ready() {
     let scene = scene(Limits::default()).await;
     scene.exposition.send(Some(exposition(9, Duration::ZERO))).unwrap();
     let answer = scene.get("/-/ready").await;
@@ -120,7 +120,7 @@ async fn heads_have_no_bodies() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
-/// The head of an answer, and what follows.
+/// The header of an answer, and its body.
 fn parts(answer: &[u8]) -> (String, &[u8]) {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     (String::from_utf8(answer[..end].to_vec()).unwrap(), &answer[end..])
@@ -135,7 +135,7 @@ async fn scrapes_are_compressed_for_those_that_accept_it() {
         let plain = scene.ask_bytes(ask("GET", "Accept-Encoding: gzip;q=0, identity\r\n").as_bytes()).await;
         let (head, text) = parts(&plain);
         assert!(!head.contains("content-encoding") && head.contains("vary: Accept, Accept-Encoding\r\n"), "{head}");
-        // The header may come in several lines.
+        // The header may span several lines.
         let gzip = scene.ask_bytes(ask("GET", "Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n").as_bytes()).await;
         let (head, bytes) = parts(&gzip);
         assert!(head.contains("content-encoding: gzip\r\n") && head.contains("vary: Accept, Acc"), "{head}");
@@ -152,7 +152,7 @@ async fn scrapes_are_compressed_for_those_that_accept_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_scrape_is_refused_and_counted() {
+async fn invalid_requests_are_rejected_and_counted() {
     let scene = scene(Limits::default()).await;
     let long = "x".repeat(20 << 10);
     let many = "X-Many: y\r\n".repeat(100);
@@ -169,7 +169,7 @@ async fn what_is_no_scrape_is_refused_and_counted() {
         ("\u{16}\u{3}\u{1}\u{2}TLS for one without".to_owned(), "", "malformed", 3),
     ] {
         let answer = scene.ask(request.as_bytes()).await;
-        // Where not all of it is read, the answer may be lost on its way.
+        // If not all of the request is read, the answer may be lost on its way.
         assert!(
             answer.is_empty() && status.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")),
             "{answer}"
@@ -180,7 +180,7 @@ async fn what_is_no_scrape_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_is_not_refused() {
+async fn closed_connection_is_not_counted_as_rejected() {
     let scene = scene(Limits::default()).await;
     for part in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
         let mut stream = TcpStream::connect(scene.address).await.unwrap();
@@ -192,7 +192,7 @@ async fn a_client_that_goes_away_is_not_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_does_not_come_is_cut() {
+async fn missing_request_times_out() {
     let scene = scene(Limits { request_time: SHORT, ..Limits::default() }).await;
     let mut stream = TcpStream::connect(scene.address).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHo").await.unwrap();
@@ -203,9 +203,9 @@ async fn a_request_that_does_not_come_is_cut() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_cut() {
+async fn reader_that_does_not_read_times_out() {
     let scene = scene(Limits { connection_time: Duration::from_secs(1), ..Limits::default() }).await;
-    // More than the system's buffers take.
+    // The answer is longer than the buffers of the system.
     scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut stream = TcpStream::connect(scene.address).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -214,8 +214,8 @@ async fn a_reader_that_does_not_read_is_cut() {
 }
 
 #[tokio::test]
-async fn those_that_wait_give_way_and_those_that_are_answered_do_not() {
-    // Half of them from one address.
+async fn idle_connections_are_closed_and_answered_ones_are_not() {
+    // Half of the connections are from one address.
     let scene = scene(Limits { connections: 4, answer_time: LONG, ..Limits::default() }).await;
     scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut waiting = vec![];
@@ -238,8 +238,8 @@ async fn those_that_wait_give_way_and_those_that_are_answered_do_not() {
 }
 
 #[tokio::test]
-async fn readers_that_do_not_read_keep_nobody_out() {
-    // Half of them from one address.
+async fn readers_that_do_not_read_do_not_block_others() {
+    // Half of the connections are from one address.
     let scene = scene(Limits { connections: 4, answer_time: Duration::ZERO, ..Limits::default() }).await;
     scene.exposition.send(Some(exposition(64 << 20, LONG))).unwrap();
     let mut readers = vec![];

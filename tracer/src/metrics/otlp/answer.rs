@@ -1,4 +1,4 @@
-//! What an answer means (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>).
+//! The meaning of an answer (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use prost::{DecodeError, Message};
 use super::counts::{Outcome, Signal};
 use crate::outside::printable;
 
-/// Characters of an answer's text that are shown.
+/// The most characters of an answer's text that are shown.
 const SHOWN: usize = 160;
 
-/// What came back.
+/// The answer of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -22,17 +22,17 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// What became of a push, and what follows.
+/// The result of a push, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
-    /// Records or data points that the endpoint rejected of those it read.
+    /// Records or data points that the endpoint read and rejected.
     pub(super) rejected: u64,
-    /// The same may be sent again.
+    /// Whether the same data may be sent again.
     pub(super) again: bool,
-    /// The endpoint wants to be left alone for so long.
+    /// The pause that the endpoint asks for.
     pub(super) pause: Option<Duration>,
-    /// What went wrong; empty if nothing did.
+    /// The error; empty if there is none.
     pub(super) why: String,
 }
 
@@ -41,13 +41,13 @@ impl Verdict {
         Self { outcome, rejected: 0, again: outcome == Outcome::Unreached, pause: None, why: why.into() }
     }
 
-    /// Whether the endpoint understood and took what it could.
+    /// Returns whether the endpoint understood the push and accepted what it could.
     pub(super) const fn is_delivered(&self) -> bool {
         matches!(self.outcome, Outcome::Taken | Outcome::Partly)
     }
 }
 
-/// What the answer to a push of `signal` means.
+/// Interprets the answer to a push of `signal`.
 pub(super) fn judge(signal: Signal, answer: &Answer) -> Verdict {
     if !(200..300).contains(&answer.status) {
         return refused(answer);
@@ -60,7 +60,7 @@ pub(super) fn judge(signal: Signal, answer: &Answer) -> Verdict {
         Err(error) => Verdict::of(Outcome::Unintelligible, format!("its answer is not OTLP: {error}")),
         Ok((0, _)) => Verdict::of(Outcome::Taken, ""),
         Ok((rejected, message)) => {
-            let why = format!("it rejected {rejected} of what it was sent: {}", excerpt(message.as_bytes()));
+            let why = format!("it rejected {rejected} items: {}", excerpt(message.as_bytes()));
             Verdict { rejected, ..Verdict::of(Outcome::Partly, why) }
         }
     }
@@ -80,7 +80,7 @@ fn refused(answer: &Answer) -> Verdict {
     }
 }
 
-/// How many of what was sent were rejected, and why.
+/// The number of rejected items, and the endpoint's message.
 fn rejected(signal: Signal, body: &[u8]) -> Result<(u64, String), DecodeError> {
     let (rejected, message) = match signal {
         Signal::Metrics => ExportMetricsServiceResponse::decode(body)?
@@ -94,7 +94,7 @@ fn rejected(signal: Signal, body: &[u8]) -> Result<(u64, String), DecodeError> {
     Ok((u64::try_from(rejected).unwrap_or(0), message))
 }
 
-/// The start of a text, harmless to show.
+/// The start of a text, without hidden characters.
 fn excerpt(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text.get(..SHOWN * 4).unwrap_or(text));
     let text: Cow<'_, str> = printable(text.trim());

@@ -1,4 +1,4 @@
-//! One endpoint: where requests go, and what comes back, both bounded.
+//! One endpoint: sends requests and receives answers, both with limits.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,41 +18,43 @@ use super::answer::{Answer, Verdict};
 use super::counts::{Outcome, Signal};
 use crate::outside::has_valid_port;
 
-/// Longest answer that is read, bytes. One that was understood has a few.
+/// The longest answer that is read, in bytes. A successful one has a few.
 const MAX_ANSWER: u64 = 64 << 10;
-/// Longest head of an answer.
+/// The longest header of an answer.
 const MAX_HEAD: usize = 16 << 10;
-/// Room for what comes in and goes out.
+/// The size of the buffers for input and output.
 const BUFFER: usize = 16 << 10;
-/// The type of bodies, both ways.
+/// The type of bodies, in both directions.
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// Where to push to.
+/// The address of pushes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     base: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// A URL that nothing can be pushed to.
+/// The error of an unusable URL.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EndpointError {
-    /// No URL, or not of HTTP.
+    /// The URL is invalid, or not one of HTTP.
     #[error("not of the form http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")]
     NoUrl,
-    /// With a user's name in it.
-    #[error("a URL with a user's name shows it to everyone; put an Authorization header into the headers file instead")]
+    /// The URL contains a user name.
+    #[error(
+        "the URL contains a user name, which all users can read; put an Authorization header into the headers file instead"
+    )]
     UserInfo,
-    /// With a port that does not exist.
+    /// The port is invalid.
     #[error("its port is not between 1 and 65535")]
     Port,
-    /// With something that paths cannot be put behind.
-    #[error("`/v1/metrics` or `/v1/logs` is put behind the URL, so it cannot have a query")]
+    /// The URL has a query, after which no path can be appended.
+    #[error("`/v1/metrics` or `/v1/logs` is appended to the URL, which therefore cannot have a query")]
     Query,
 }
 
 impl Endpoint {
-    /// The URL that `/v1/metrics` and `/v1/logs` are put behind, and headers for each request.
+    /// The URL to which `/v1/metrics` and `/v1/logs` are appended, and the headers of each request.
     pub fn new(url: &str, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Self, EndpointError> {
         let uri: Uri = url.parse().map_err(|_| EndpointError::NoUrl)?;
         let authority = uri.authority().ok_or(EndpointError::NoUrl)?;
@@ -72,7 +74,7 @@ impl Endpoint {
     }
 }
 
-/// Sends to one endpoint.
+/// A client of one endpoint.
 pub(super) struct Client {
     agent: Agent,
     url: String,
@@ -80,7 +82,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// For pushes of `signal`; each takes at most `timeout`, and a connection is kept for `idle`.
+    /// A client for pushes of `signal`; each takes at most `timeout`, and an idle connection is kept for `idle`.
     pub(super) fn new(endpoint: &Endpoint, signal: Signal, timeout: Duration, idle: Duration) -> Self {
         let mut config = Agent::config_builder()
             .timeout_global(Some(timeout))
@@ -100,7 +102,7 @@ impl Client {
         Self { agent: config.build().into(), url, headers: endpoint.headers.clone() }
     }
 
-    /// Where it sends to.
+    /// The address of pushes.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
@@ -123,7 +125,7 @@ fn read(mut response: Response<Body>) -> Result<Answer, Verdict> {
     let retry_after = header(RETRY_AFTER).and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
     let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
     let body = match body {
-        // Of a refusal the status is enough.
+        // For an error the status is enough.
         Err(_) if !response.status().is_success() => vec![],
         body => body.map_err(|error| verdict(&error))?,
     };
@@ -140,13 +142,13 @@ fn verdict(error: &ureq::Error) -> Verdict {
     };
     let why = match error {
         ureq::Error::Io(error) => error.to_string(),
-        ureq::Error::Timeout(_) => "it takes too long".to_owned(),
+        ureq::Error::Timeout(_) => "the request timed out".to_owned(),
         error => error.to_string(),
     };
     Verdict::of(outcome, why)
 }
 
-/// Trusts whom the system trusts.
+/// Trusts the authorities that the system trusts.
 fn tls() -> TlsConfig {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -171,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_that_paths_can_be_put_behind() {
+    fn urls_to_which_paths_can_be_appended() {
         let url = |url, signal| {
             let endpoint = Endpoint::new(url, vec![]).unwrap();
             Client::new(&endpoint, signal, Duration::from_secs(1), Duration::from_secs(1)).url
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn other_urls_are_refused_with_the_reason() {
+    fn error_of_other_urls_has_the_cause() {
         let refused = |url| Endpoint::new(url, vec![]).unwrap_err();
         for url in ["", "lab:4317", "grpc://lab:4317", "/v1/metrics", "http://", "http:///x", "http://a b"] {
             assert_eq!(refused(url), EndpointError::NoUrl, "{url}");

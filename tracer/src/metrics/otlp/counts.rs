@@ -1,23 +1,23 @@
-//! What became of pushes, counted.
+//! Counts of pushes, by result.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::metrics::figures::{Family, Kind, Sample, Value};
 
-/// What is pushed.
+/// The kind of pushed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Figures.
+    /// Metrics.
     Metrics,
-    /// Single drops.
+    /// Single drops, as log records.
     Logs,
 }
 
 impl Signal {
     const ALL: [Self; 2] = [Self::Metrics, Self::Logs];
 
-    /// Its name in labels, and in the URL that it is sent to.
+    /// The name in labels, and in the URL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
@@ -26,18 +26,18 @@ impl Signal {
     }
 }
 
-/// What became of a push.
+/// The result of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// All was taken.
+    /// All data was accepted.
     Taken,
-    /// Some was taken.
+    /// A part of the data was accepted.
     Partly,
-    /// An HTTP status that is none of success.
+    /// The HTTP status is not a success.
     Refused,
-    /// No answer: no connection, no name, no trust, no time left.
+    /// There was no answer: no connection, an unknown host name, an untrusted certificate, or a timeout.
     Unreached,
-    /// An answer that OTLP does not know.
+    /// The answer is not OTLP.
     Unintelligible,
 }
 
@@ -56,8 +56,7 @@ impl Outcome {
     }
 }
 
-/// Pushes by what became of them, and what was lost, since the start of the process: they outlive a change of
-/// endpoints.
+/// Pushes by result, and lost items, since the start of the process: they continue when the endpoints change.
 #[derive(Debug, Default)]
 pub struct Counts {
     metrics: SignalCounts,
@@ -88,17 +87,17 @@ impl Counts {
         self.of(signal).lost.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Log records that will not be delivered, or figures that the endpoint would not have.
+    /// Log records that will not be delivered, or data points that the endpoint rejected.
     pub fn lost(&self, signal: Signal) -> u64 {
         self.of(signal).lost.load(Ordering::Relaxed)
     }
 
-    /// Pushes that ended so.
+    /// Number of pushes with this result.
     pub(super) fn exports(&self, signal: Signal, outcome: Outcome) -> u64 {
         self.of(signal).exports.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
-    /// Both as figures; of every result, so that none appears out of nothing.
+    /// Both counts as metrics, with a sample for each result from the start, so that no series appears later.
     pub fn families(&self) -> [Family; 2] {
         let exports = Signal::ALL.into_iter().flat_map(|signal| {
             Outcome::ALL.into_iter().map(move |outcome| Sample {
@@ -111,7 +110,7 @@ impl Counts {
             value: Value::Count(self.lost(signal)),
         });
         [
-            counter("droptrace_otlp_exports", "Pushes by what became of them", exports.collect()),
+            counter("droptrace_otlp_exports", "Pushes, by result", exports.collect()),
             counter(
                 "droptrace_otlp_lost",
                 "Log records that were not delivered, and data points that the endpoint rejected",

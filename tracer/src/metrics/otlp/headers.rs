@@ -1,20 +1,21 @@
-//! Headers that requests carry, such as a token: from a file, for who may see a process may see its arguments.
+//! Headers of requests, such as a token. They are read from a file, because users who can see a process can see its
+//! arguments.
 
 use thiserror::Error;
 use ureq::http::{HeaderName, HeaderValue};
 
-/// A line that is no header. What stands in it is not told: it may be a secret.
+/// The error of an invalid line. It does not contain the line, which may be a secret.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum HeadersError {
-    /// Not of the form `Name: value`.
+    /// The line is not of the form `Name: value`.
     #[error("line {0} is not of the form `Name: value`")]
     NoHeader(usize),
-    /// It would make the request another one.
+    /// The header would change the meaning of the request.
     #[error("line {0} names a header that droptrace sets itself")]
     Reserved(usize),
 }
 
-/// Headers from lines of the form `Name: value`; empty ones and those that start with `#` say nothing.
+/// Parses headers from lines of the form `Name: value`; empty lines and those that start with `#` are ignored.
 pub fn parse(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, HeadersError> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     lines.map(|(line, number)| header(line, number)).collect()
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_told_by_its_line() {
+    fn error_of_invalid_header_has_the_line_number() {
         assert_eq!(parse("a: b\nsecret"), Err(HeadersError::NoHeader(2)));
         assert_eq!(parse("a b: c"), Err(HeadersError::NoHeader(1)));
         assert_eq!(parse("a: b\u{7}"), Err(HeadersError::NoHeader(1)));

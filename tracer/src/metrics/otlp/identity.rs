@@ -1,26 +1,26 @@
-//! Who pushes.
+//! The identity of the pushing agent.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::domain::event::Timestamp;
 
-/// Name of the service, which Prometheus makes the label `job` of.
+/// Name of the service, which Prometheus uses as the label `job`.
 const SERVICE: &str = "droptrace";
 
-/// Who pushes, and since when it counts.
+/// The identity of the pushing agent, and the start of its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The machine (`uname -n`).
     pub host: String,
-    /// What tells this agent from others; Prometheus makes the label `instance` of it.
+    /// The name of this agent, which Prometheus uses as the label `instance`.
     pub instance: String,
-    /// When its counters were 0.
+    /// The time at which its counters were 0.
     pub started_at: Timestamp,
 }
 
 impl Identity {
-    /// As OTLP has it.
+    /// The identity as an OTLP resource.
     pub(super) fn resource(&self) -> Resource {
         let attributes = vec![
             text("service.name", SERVICE),
@@ -32,7 +32,7 @@ impl Identity {
     }
 }
 
-/// What made the figures and records.
+/// The software that made the metrics and records.
 pub(super) fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: SERVICE.into(),
@@ -41,7 +41,7 @@ pub(super) fn scope() -> InstrumentationScope {
     }
 }
 
-/// An attribute that is a text.
+/// A string attribute.
 pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     attribute(key, any_value::Value::StringValue(value.into()))
 }

@@ -1,4 +1,4 @@
-//! The pushes of one signal to one endpoint: when, and what became of them.
+//! The pushes of one signal to one endpoint: their times, and their results.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,22 +7,22 @@ use super::answer::{Verdict, judge};
 use super::client::Client;
 use super::counts::{Counts, Outcome, Signal};
 
-/// The longest pause after failures, unless pushes are rarer than that anyway.
+/// The longest pause after failures, unless the interval is longer.
 const LONGEST_PAUSE: Duration = Duration::from_mins(2);
-/// The longest that an endpoint may ask to be left alone.
+/// The longest pause that an endpoint may ask for.
 const LONGEST_ASKED: Duration = Duration::from_mins(10);
 
 pub(super) struct Lane {
     signal: Signal,
     client: Client,
     counts: Arc<Counts>,
-    /// From one push to the next while all is well.
+    /// The time between pushes without failures.
     interval: Duration,
-    /// When the next one is due.
+    /// The time of the next push.
     due: Instant,
-    /// Pushes that failed since the last one that did not.
+    /// Number of failed pushes since the last success.
     failures: u32,
-    /// Told that some of what it sends is rejected.
+    /// Whether a rejection of data was logged.
     told_rejected: bool,
 }
 
@@ -35,17 +35,17 @@ impl Lane {
         self.due
     }
 
-    /// Whether the last push failed.
+    /// Returns whether the last push failed.
     pub(super) const fn is_failing(&self) -> bool {
         self.failures > 0
     }
 
-    /// Puts the next push off by an interval: there is nothing to push.
+    /// Moves the next push by an interval, because there is nothing to push.
     pub(super) fn skip(&mut self) {
         self.due = later(self.interval);
     }
 
-    /// Pushes a body, counts what became of it, says so if that is news, and sets when the next is due.
+    /// Pushes a body, counts the result, logs it if it changed, and sets the time of the next push.
     pub(super) fn push(&mut self, body: &[u8]) -> Verdict {
         let verdict = self.client.post(body).map_or_else(|verdict| verdict, |answer| judge(self.signal, &answer));
         self.counts.add_export(self.signal, verdict.outcome);
@@ -60,7 +60,7 @@ impl Lane {
     fn tell(&mut self, verdict: &Verdict) {
         let (signal, url, why) = (self.signal.name(), self.client.url(), &verdict.why);
         if verdict.is_delivered() && self.failures > 0 {
-            tracing::warn!("{url} takes {signal} again; {} pushes failed", self.failures);
+            tracing::warn!("{url} accepts {signal} again; {} pushes failed", self.failures);
         }
         if !verdict.is_delivered() && self.failures == 0 {
             tracing::warn!("cannot push {signal} to {url}: {why}; droptrace tries again, and logs when it works");
@@ -77,7 +77,7 @@ fn later(pause: Duration) -> Instant {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// From one push to the next, after so many failures in a row.
+/// The time between pushes after this number of failures in a row.
 fn pause(interval: Duration, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     interval.saturating_mul(1 << doublings).min(interval.max(LONGEST_PAUSE))

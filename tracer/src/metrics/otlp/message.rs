@@ -1,4 +1,4 @@
-//! Figures as OTLP metrics.
+//! Metrics in the form of OTLP.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -10,7 +10,7 @@ use super::identity::{Identity, scope, text};
 use crate::domain::event::Timestamp;
 use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
 
-/// All figures, as they are at `now`.
+/// All metrics at `now`.
 pub(super) fn request(figures: &Figures, identity: &Identity, now: Timestamp) -> ExportMetricsServiceRequest {
     let span = Span { start: identity.started_at, now };
     let metrics =
@@ -23,7 +23,7 @@ pub(super) fn request(figures: &Figures, identity: &Identity, now: Timestamp) ->
     }
 }
 
-/// What a figure is of.
+/// The start and the time of a data point.
 #[derive(Clone, Copy)]
 struct Span {
     start: Timestamp,
@@ -49,9 +49,9 @@ fn metric(family: &Family, span: Span) -> Metric {
     }
 }
 
-/// The name as it is scraped. Receivers that add the unit and `_total` to names leave those that end so alone
-/// (<https://github.com/prometheus/otlptranslator/blob/v1.0.0/metric_namer.go>), others show names as they come: so
-/// the same figure has the same name everywhere.
+/// The name that scrapes show. Receivers that append the unit and `_total` to names do not change names that already
+/// have these endings (<https://github.com/prometheus/otlptranslator/blob/v1.0.0/metric_namer.go>), and others show
+/// names unchanged, so that the same metric has the same name everywhere.
 fn name(family: &Family) -> String {
     let mut name = family.name.to_owned();
     if let Some(unit) = family.unit {
@@ -66,7 +66,7 @@ fn name(family: &Family) -> String {
     name
 }
 
-/// The unit's name in UCUM, which OTLP writes units in.
+/// The unit's name in UCUM, which OTLP uses.
 fn unit(unit: &str) -> &str {
     match unit {
         "bytes" => "By",
@@ -77,7 +77,7 @@ fn unit(unit: &str) -> &str {
 
 fn point(sample: &Sample, start: Timestamp, now: Timestamp) -> NumberDataPoint {
     let value = match sample.value {
-        // OTLP's integers have a sign; no counter comes near it.
+        // OTLP's integers are signed; no counter comes near the limit.
         Value::Count(count) => number_data_point::Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX)),
         Value::Real(real) => number_data_point::Value::AsDouble(real),
     };

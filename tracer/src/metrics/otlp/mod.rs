@@ -1,8 +1,8 @@
-//! Figures and single drops, pushed by OTLP over HTTP (<https://opentelemetry.io/docs/specs/otlp/>), as protobuf.
+//! Pushes metrics and single drops by OTLP over HTTP (<https://opentelemetry.io/docs/specs/otlp/>), as protobuf.
 //!
-//! One thread sends one request at a time, so that an endpoint which is slow, down or mad delays nothing else. Figures
-//! are sums since the start: a push that failed is made up for by the next one. Single drops wait in a queue with an
-//! end; those that found no room, and those that an endpoint would not have, are counted.
+//! One thread sends one request at a time, so that an endpoint which is slow, down or faulty delays nothing else.
+//! Metrics are sums since the start, so that the next push makes up for a failed one. Single drops wait in a bounded
+//! queue; those that found no room, and those that an endpoint did not accept, are counted.
 
 mod answer;
 mod client;

@@ -16,29 +16,29 @@ use crate::domain::event::DropEvent;
 use crate::kernel::clock::Clock;
 use crate::metrics::figures::Figures;
 
-/// From one look for records to the next.
+/// The interval at which the thread checks for records.
 const LOGS_INTERVAL: Duration = Duration::from_secs(1);
-/// Records in one request.
+/// The most records in one request.
 const BATCH: usize = 512;
-/// Requests of records in a row, for figures have their turn too.
+/// The most requests of records in a row, so that metrics are pushed in between.
 const BATCHES: usize = 8;
 
-/// What is pushed where.
+/// The endpoints and intervals of pushes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Who pushes.
+    /// The identity of the agent.
     pub identity: Identity,
-    /// Where figures go.
+    /// The endpoint of metrics.
     pub metrics: Option<Endpoint>,
-    /// Where single drops go.
+    /// The endpoint of log records.
     pub logs: Option<Endpoint>,
-    /// From one push of figures to the next.
+    /// The interval between pushes of metrics.
     pub interval: Duration,
     /// Time limit of a push.
     pub timeout: Duration,
 }
 
-/// Pushes that go on until [`Push::stop`].
+/// Pushes that continue until [`Push::stop`].
 pub struct Push {
     queue: Arc<Queue>,
     counts: Arc<Counts>,
@@ -47,7 +47,7 @@ pub struct Push {
 }
 
 impl Push {
-    /// Starts to push what `latest` tells, and counts what becomes of it.
+    /// Starts to push the metrics of `latest`, and counts the results.
     pub fn start(
         options: Options,
         counts: Arc<Counts>,
@@ -61,19 +61,19 @@ impl Push {
         Ok(Self { queue, counts, has_logs, ended })
     }
 
-    /// Takes a drop in, to be pushed soon; counts it if there is no room.
+    /// Queues a drop for a push; counts it as lost if there is no room.
     pub fn offer(&self, event: &DropEvent<'_>) {
         if self.has_logs && !self.queue.offer(|| record::record(event, Clock::now())) {
             self.counts.add_lost(Signal::Logs, 1);
         }
     }
 
-    /// Pushes what there still is, for so long at most; an endpoint that failed before is not asked again. Who only
-    /// drops it lets it do so by itself.
+    /// Pushes the remaining data within this time; an endpoint that failed before is not tried again. If the value is
+    /// only dropped, the thread does so without a caller that waits.
     pub fn stop(self, patience: Duration) {
         self.queue.stop();
         if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the last push takes longer than {patience:?}, and is given up");
+            tracing::warn!("the last push takes longer than {patience:?}, and is abandoned");
         }
     }
 }
@@ -95,7 +95,7 @@ struct Pusher {
     in_hand: Option<Batch>,
 }
 
-/// Records as they are sent.
+/// An encoded batch of records.
 struct Batch {
     body: Vec<u8>,
     records: u64,
@@ -126,7 +126,7 @@ impl Pusher {
         }
     }
 
-    /// `_alive` is dropped at the end, which tells the other side.
+    /// `_alive` is dropped when the thread ends, which the other side notices.
     fn run(mut self, _alive: SyncSender<()>) {
         loop {
             let due = [&self.metrics, &self.logs].into_iter().flatten().map(Lane::due).min();
@@ -185,7 +185,7 @@ impl Pusher {
     }
 }
 
-/// The oldest records that wait, if there are any.
+/// The oldest queued records, if there are any.
 fn next_batch(queue: &Queue, identity: &Identity) -> Option<Batch> {
     let records = queue.take(BATCH);
     let count = records.len() as u64;

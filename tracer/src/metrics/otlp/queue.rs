@@ -1,4 +1,4 @@
-//! Records that wait to be pushed, and the end of the run.
+//! Records that wait to be pushed, and the signal to end.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
-/// Records that wait, at most; each has about a kilobyte.
+/// The most queued records; each has about a kilobyte.
 pub(super) const ROOM: usize = 4096;
 
-/// Between the thread that hears drops and the one that pushes.
+/// The queue between the thread that captures drops and the thread that pushes them.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -27,12 +27,12 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a record in if there is room for it; those that came first stay, for they tell how it began.
+    /// Queues a record if there is room. The oldest records stay, because they show how an incident began.
     pub(super) fn offer(&self, record: impl FnOnce() -> LogRecord) -> bool {
         if self.state().waiting.len() >= ROOM {
             return false;
         }
-        // Nobody else puts records in.
+        // No other thread adds records.
         let record = record();
         self.state().waiting.push_back(record);
         true
@@ -49,7 +49,7 @@ impl Queue {
         records
     }
 
-    /// Records that wait.
+    /// Number of queued records.
     pub(super) fn len(&self) -> usize {
         self.state().waiting.len()
     }
@@ -60,7 +60,7 @@ impl Queue {
         self.stopped.notify_all();
     }
 
-    /// Waits until `due`, or until the end, which it tells.
+    /// Waits until `due`, or until the end, and returns whether the end has come.
     pub(super) fn wait(&self, due: Instant) -> bool {
         let mut state = self.state();
         while !state.is_stopping {

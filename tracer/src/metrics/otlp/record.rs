@@ -10,13 +10,13 @@ use super::identity::{Identity, attribute, scope};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::sink::{drop_fields, drop_sentence};
 
-/// Fields that a record has a place of its own for, and the kernel's address: who has it knows where the kernel lies
-/// in memory, so it does not leave the host.
+/// Fields for which a record has its own members, and the kernel's address: an address would reveal the position of the
+/// kernel in memory, so it does not leave the host.
 const LEFT_OUT: [&str; 3] = ["schema", "timestamp", "address"];
 /// Schema of the attributes.
 const EVENT: &str = "droptrace.drop.v1";
 
-/// The drop's fields as they stand in JSON, as attributes; those that are not known are left out.
+/// The drop's fields in their JSON form, as attributes; unknown fields are left out.
 pub(super) fn record(event: &DropEvent<'_>, now: Timestamp) -> LogRecord {
     let fields = drop_fields(event).into_iter().filter(|(name, _)| !LEFT_OUT.contains(&&**name));
     LogRecord {
@@ -46,7 +46,7 @@ fn value(field: Json) -> Option<Value> {
     }
 }
 
-/// Records as they are sent.
+/// The encoded request with the records.
 pub(super) fn request(log_records: Vec<LogRecord>, identity: &Identity) -> ExportLogsServiceRequest {
     let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }];
     let resource = Some(identity.resource());

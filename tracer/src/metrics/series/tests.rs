@@ -43,7 +43,7 @@ fn keys_of_the_same_labels_share_a_series() {
 }
 
 #[test]
-fn beyond_the_limit_all_is_in_one() {
+fn overflow_series_keeps_sum_exact() {
     let mut series = series(2);
     read(&mut series, &[(1, "a", 5), (2, "b", 7), (3, "c", 1)]);
     assert_eq!(shown(&series), [("other", 8), ("a", 5)]);
@@ -53,7 +53,7 @@ fn beyond_the_limit_all_is_in_one() {
 }
 
 #[test]
-fn what_is_told_no_more_or_anew_never_goes_down() {
+fn disappearing_and_restarted_keys_never_fall() {
     let mut series = series(9);
     read(&mut series, &[(1, "a", 5)]);
     read(&mut series, &[]);
@@ -72,7 +72,7 @@ fn a_key_that_is_renamed_does_not_count_twice() {
 }
 
 #[test]
-fn bytes_that_are_not_told_make_no_wrong_sum() {
+fn unknown_bytes_make_the_sum_unknown() {
     let mut series = series(9);
     for told in [Some(40), None, Some(90)] {
         let mut reading = series.reading(Instant::now());
@@ -88,7 +88,7 @@ fn labels_in(netns: &str) -> Labels {
     labelled("netns", netns)
 }
 
-/// Reads counts by namespace after so much time.
+/// Reads counts by namespace after this time.
 fn read_in(series: &mut Series<usize>, now: Instant, told: &[(usize, &str, u64)]) {
     let mut reading = series.reading(now);
     for (key, netns, count) in told {
@@ -102,14 +102,14 @@ fn shown_in(series: &Series<usize>) -> Vec<(&str, u64)> {
 }
 
 #[test]
-fn what_does_not_rise_for_long_expires_and_begins_anew() {
+fn idle_series_expires_and_starts_again() {
     let start = Instant::now();
     let at = |minutes| start + Duration::from_mins(minutes);
     let mut series = Series::new(Bounds { limit: 9, expire_after: HOUR });
     read_in(&mut series, at(0), &[(1, "blue", 5), (2, "red", 7), (3, OWN, 1), (4, "", 2)]);
     read_in(&mut series, at(59), &[(1, "blue", 5), (2, "red", 8), (3, OWN, 1), (4, "", 2)]);
     assert_eq!(shown_in(&series), [("other", 0), ("", 2), ("blue", 5), (OWN, 1), ("red", 8)]);
-    // The source goes on telling what it counted, or not.
+    // The backend still reports the old count, or no longer.
     for told in [&[(1, "blue", 5), (2, "red", 9)][..], &[(2, "red", 9)], &[(1, "blue", 5), (2, "red", 9)]] {
         read_in(&mut series, at(60), told);
         assert_eq!(shown_in(&series)[..3], [("other", 0), ("expired", 5), ("", 2)]);
@@ -117,7 +117,7 @@ fn what_does_not_rise_for_long_expires_and_begins_anew() {
 }
 
 #[test]
-fn what_expired_and_counts_again_is_not_counted_twice() {
+fn expired_series_that_rises_again_is_not_counted_twice() {
     let start = Instant::now();
     let mut series = Series::new(Bounds { limit: 9, expire_after: HOUR });
     read_in(&mut series, start, &[(1, "blue", 5)]);
@@ -130,12 +130,12 @@ fn what_expired_and_counts_again_is_not_counted_twice() {
 }
 
 #[test]
-fn what_found_no_room_gets_a_series_when_there_is_room() {
+fn key_without_series_gets_one_when_there_is_room() {
     let start = Instant::now();
     let mut series = Series::new(Bounds { limit: 3, expire_after: HOUR });
     read_in(&mut series, start, &[(1, "blue", 5), (2, OWN, 1), (3, "red", 7)]);
     assert_eq!(shown_in(&series), [("other", 7), ("blue", 5), (OWN, 1)]);
-    // The series for what expired takes the room of the first one.
+    // The series for expired ones takes the room of the first series.
     read_in(&mut series, start + HOUR, &[(1, "blue", 5), (2, OWN, 1), (3, "red", 8)]);
     assert_eq!(shown_in(&series), [("other", 8), ("expired", 5), (OWN, 1)]);
     let mut series = Series::new(Bounds { limit: 4, expire_after: HOUR });
@@ -145,7 +145,8 @@ fn what_found_no_room_gets_a_series_when_there_is_room() {
     assert_eq!(shown_in(&series), [("other", 7), ("expired", 6), (OWN, 1), ("red", 2)]);
 }
 
-/// A container host: each minute a namespace comes, counts for a while, and goes; the source goes on telling its count.
+/// Simulates a container host: each minute a namespace appears, counts for a while, and disappears; the backend still
+/// reports its count.
 #[test]
 fn namespaces_that_come_and_go_need_bounded_room() {
     const LIFE: usize = 10;
@@ -163,13 +164,13 @@ fn namespaces_that_come_and_go_need_bounded_room() {
         let is_of = |name: &str| shown.iter().find(|(netns, _)| *netns == name).map_or(0, |(_, count)| *count);
         assert!(is_of(EXPIRED) >= expired && is_of(OTHER) == 0, "{minute}");
         expired = is_of(EXPIRED);
-        // An hour's, those that live, and the two for the rest.
+        // The series of an hour, those in use, and the two special ones.
         assert!(series.count() <= 60 + LIFE + 2 + 1, "{} series", series.count());
     }
     assert!(expired > 0);
 }
 
-/// Counts of up to six keys; none for those that are not told.
+/// Counts of up to six keys; `None` for absent keys.
 fn readings() -> impl Strategy<Value = Vec<[Option<u64>; 6]>> {
     prop::collection::vec(prop::array::uniform6(prop::option::of(0..1000_u64)), 0..12)
 }
@@ -203,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn counts_that_only_rise_are_told_as_they_are(limit in 1..6_usize, rises in readings()) {
+    fn counts_that_only_rise_are_unchanged(limit in 1..6_usize, rises in readings()) {
         let mut series = series(limit);
         let mut counts = [0; 6];
         for rise in rises {
@@ -216,9 +217,9 @@ proptest! {
         }
     }
 
-    /// Counts of six namespaces that rise, and the minutes that pass.
+    /// Rising counts of six namespaces, and the minutes that pass.
     #[test]
-    fn whatever_expires_the_sum_is_exact(
+    fn sum_is_exact_whichever_series_expire(
         limit in 1..6_usize,
         rises in prop::collection::vec((prop::array::uniform6(0..3_u64), 0..90_u64), 0..40),
     ) {

@@ -1,7 +1,7 @@
-//! How scrapes are encrypted and who may scrape: the file `web.config` that exporters of Prometheus share
+//! Encryption and access control of scrapes: the file `web.config` that exporters of Prometheus share
 //! (<https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>).
 //!
-//! What it may hold and is not done here is an error, and never passed over.
+//! Settings that droptrace does not support are an error, and never ignored.
 
 mod tls;
 mod users;
@@ -19,39 +19,39 @@ pub use users::Users;
 
 use crate::files::{self, MAX_SETTINGS};
 
-/// What was asked for. By default all may scrape, and see it in clear text.
+/// The settings. By default all clients may scrape, in clear text.
 #[derive(Clone, Default)]
 pub struct WebConfig {
-    /// Encrypts; none for clear text.
+    /// The TLS configuration; `None` for clear text.
     pub tls: Option<TlsAcceptor>,
-    /// Only those may scrape who have a certificate of an authority that is named.
+    /// Whether clients need a certificate of a configured authority.
     pub asks_for_certificate: bool,
-    /// Those who may scrape; none for all.
+    /// The users who may scrape; `None` for all clients.
     pub users: Option<Arc<Users>>,
 }
 
 impl WebConfig {
-    /// Reads the file, and those that it names.
+    /// Reads the file, and the files that it names.
     pub fn read(path: &Path) -> Result<Self> {
         let of_file = || path.display().to_string();
         let text = files::read_text(path, MAX_SETTINGS).with_context(of_file)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(""))).with_context(of_file)
     }
 
-    /// Files are named from `folder` on.
+    /// Paths in the text are relative to `folder`.
     pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self> {
-        // Errors show no lines of the text, for it may hold keys and hashes.
+        // Errors do not show lines of the text, because it may contain keys and hashes.
         let options = serde_saphyr::options! { with_snippet: false };
         let file: Option<File> = serde_saphyr::from_str_with_options(text, options)?;
-        // What is empty may have been cut, and would let in everybody.
-        let file = file.context("it is empty: leave --web-config out where nothing is to be protected")?;
+        // An empty file may have been truncated, and would admit every client.
+        let file = file.context("the file is empty: omit --web-config if no protection is needed")?;
         let File { tls_server_config, http_server_config, basic_auth_users, rate_limit } = file;
         refuse("rate_limit", rate_limit.as_ref())?;
         refuse("http_server_config: headers", http_server_config.and_then(|http| http.headers).as_ref())?;
         let tls = tls_server_config.map(|tls| tls::acceptor(tls, folder).context("tls_server_config"));
         ensure!(
             basic_auth_users.as_ref().is_none_or(|users| !users.is_empty()),
-            "basic_auth_users is empty: leave it out where everybody may scrape"
+            "basic_auth_users is empty: omit it if everybody may scrape"
         );
         let users = basic_auth_users.map(|users| Users::new(users).context("basic_auth_users"));
         let (tls, asks_for_certificate) = tls.transpose()?.unzip();
@@ -59,7 +59,7 @@ impl WebConfig {
         Ok(Self { tls, asks_for_certificate: asks_for_certificate.unwrap_or_default(), users })
     }
 
-    /// What protects by `before`, and no longer does by this: it may have been cut.
+    /// The protections of `before` that are missing here: the file may have been truncated.
     pub fn lost_since(&self, before: &Self) -> Option<&'static str> {
         if before.users.is_some() && self.users.is_none() {
             Some("basic_auth_users")
@@ -73,10 +73,10 @@ impl WebConfig {
     }
 }
 
-/// What is in the format, but not done here.
+/// Settings of the format that droptrace does not support.
 fn refuse<T>(what: &str, given: Option<&T>) -> Result<()> {
     match given {
-        Some(_) => bail!("{what} is not supported by droptrace: remove it, or put a proxy that does it in front"),
+        Some(_) => bail!("{what} is not supported by droptrace: remove it, or use a proxy that supports it"),
         None => Ok(()),
     }
 }
@@ -94,7 +94,7 @@ struct File {
     rate_limit: Option<IgnoredAny>,
 }
 
-/// A section that is named has something in it: else the file was cut there, and what it asks for would be left out.
+/// A section with a name has content: otherwise the file was truncated there, and its settings would be lost.
 fn section<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -102,7 +102,7 @@ fn section<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Http {
-    /// That it may be used asks for nothing: HTTP/1.1 is what is spoken.
+    /// The setting only permits HTTP/2. droptrace always uses HTTP/1.1.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     headers: Option<IgnoredAny>,

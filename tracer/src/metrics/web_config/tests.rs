@@ -5,10 +5,10 @@ use rcgen::CertifiedKey;
 
 use super::*;
 
-/// Of `secret`, at a cost that is none.
+/// The hash of `secret`, at the lowest cost.
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 
-/// A folder with a certificate and its key, removed with it.
+/// A folder with a certificate and its key, which is removed with it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -40,7 +40,7 @@ impl Drop for Folder {
 const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 
 #[test]
-fn a_file_may_ask_for_nothing() {
+fn file_without_protection_is_valid() {
     let folder = Folder::new("nothing");
     for text in ["{}", "http_server_config:\n  http2: true"] {
         let web = folder.parse(text).unwrap();
@@ -48,9 +48,9 @@ fn a_file_may_ask_for_nothing() {
     }
 }
 
-/// Such is left of a file that was cut.
+/// The remains of a truncated file.
 #[test]
-fn nothing_empty_is_taken_for_an_open_door() {
+fn empty_settings_are_an_error() {
     let folder = Folder::new("cut");
     for text in ["", "# nothing\n", "---\n", "basic_auth_users: {}"] {
         let error = folder.refused(text);
@@ -62,7 +62,7 @@ fn nothing_empty_is_taken_for_an_open_door() {
 }
 
 #[test]
-fn a_protection_that_is_gone_is_named() {
+fn missing_protection_is_named() {
     let folder = Folder::new("gone");
     let read = |text: &str| folder.parse(text).unwrap();
     let (open, encrypted) = (read("{}"), read(TLS));
@@ -78,7 +78,7 @@ fn a_protection_that_is_gone_is_named() {
 }
 
 #[test]
-fn files_are_named_from_the_folder_on() {
+fn paths_are_relative_to_the_folder() {
     let folder = Folder::new("named");
     assert!(folder.parse(TLS).unwrap().tls.is_some());
     let path = folder.0.join("web.yml");
@@ -89,7 +89,7 @@ fn files_are_named_from_the_folder_on() {
 }
 
 #[test]
-fn all_that_is_done_here_is_taken() {
+fn supported_settings_are_accepted() {
     let folder = Folder::new("all");
     for more in [
         "  min_version: TLS13\n",
@@ -106,7 +106,7 @@ fn all_that_is_done_here_is_taken() {
 }
 
 #[test]
-fn what_is_not_done_here_is_refused_and_named() {
+fn unsupported_settings_are_an_error() {
     let folder = Folder::new("refused");
     for (text, words) in [
         ("tls_config: {}", vec!["tls_config"]),
@@ -134,7 +134,7 @@ fn what_is_not_done_here_is_refused_and_named() {
         ("min_version: TLS13\n  max_version: TLS12", "leave none"),
         ("min_version: SSL30", "TLS13"),
         ("client_auth_type: RequireAnyClientCert", "verifies nothing"),
-        ("client_auth_type: RequireAndVerifyClientCert", "asks for client_ca_file"),
+        ("client_auth_type: RequireAndVerifyClientCert", "needs client_ca_file"),
         ("client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: empty.pem", "no certificate"),
         ("client_ca_file: server.crt", "client_auth_type asks for no certificates"),
     ] {
@@ -144,7 +144,7 @@ fn what_is_not_done_here_is_refused_and_named() {
 }
 
 #[test]
-fn a_key_that_does_not_fit_is_refused() {
+fn key_of_another_certificate_is_an_error() {
     let folder = Folder::new("fit");
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(folder.0.join("other.key"), other.signing_key.serialize_pem()).unwrap();
@@ -161,7 +161,7 @@ async fn users_are_those_of_the_file() {
 }
 
 #[test]
-fn no_hash_is_told_in_errors() {
+fn errors_do_not_contain_hashes() {
     let folder = Folder::new("hash");
     let error = folder.refused("basic_auth_users:\n  alice: $2y$99$hidden\nunknown: 1\n");
     assert!(!error.contains("hidden"), "{error}");

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::refuse;
 use crate::files::{self, MAX_SETTINGS};
 
-/// What it may hold.
+/// The settings of the section.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Section {
@@ -37,12 +37,12 @@ pub(super) struct Section {
     client_allowed_sans: Option<IgnoredAny>,
     cipher_suites: Option<IgnoredAny>,
     curve_preferences: Option<IgnoredAny>,
-    /// Go's servers pass it over as well.
+    /// Go's servers ignore this setting as well.
     #[serde(rename = "prefer_server_cipher_suites")]
     _prefer_server_cipher_suites: Option<bool>,
 }
 
-/// Go's words (`crypto/tls`).
+/// The names of Go (`crypto/tls`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 enum ClientAuth {
     #[default]
@@ -75,7 +75,7 @@ const fn newest() -> Version {
     Version::Tls13
 }
 
-/// What encrypts so, and whether it lets in only those who have a certificate.
+/// The TLS configuration, and whether it admits only clients with a certificate.
 pub(super) fn acceptor(file: Section, folder: &Path) -> Result<(TlsAcceptor, bool)> {
     refuse("client_allowed_sans", file.client_allowed_sans.as_ref())?;
     refuse("cipher_suites", file.cipher_suites.as_ref())?;
@@ -105,12 +105,12 @@ fn versions(min: Version, max: Version) -> Result<Vec<&'static SupportedProtocol
     let all = [(Version::Tls12, &TLS12), (Version::Tls13, &TLS13)];
     let within = all.into_iter().filter(|(version, _)| (min..=max).contains(version));
     let versions: Vec<_> = within.map(|(_, version)| version).collect();
-    ensure!(!versions.is_empty(), "min_version and max_version leave none that is spoken here: TLS12 and TLS13");
-    ensure!(min >= Version::Tls12, "min_version: older ones than TLS12 are not safe, and not spoken here");
+    ensure!(!versions.is_empty(), "min_version and max_version exclude both supported versions, TLS12 and TLS13");
+    ensure!(min >= Version::Tls12, "min_version: versions before TLS12 are not safe, and not supported");
     Ok(versions)
 }
 
-/// Text that is given itself or by its file, and where it is from.
+/// A text that is given directly or through a file, and its origin.
 fn pem(name: &str, inline: Option<String>, file: Option<PathBuf>, folder: &Path) -> Result<Option<(Vec<u8>, String)>> {
     let file = file.filter(|path| !path.as_os_str().is_empty());
     match (inline.filter(|text| !text.is_empty()), file) {
@@ -143,12 +143,12 @@ fn client_verifier(
             return Ok(None);
         }
         ClientAuth::RequestClientCert | ClientAuth::RequireAnyClientCert => {
-            bail!("client_auth_type: one that verifies nothing is not supported: RequireAndVerifyClientCert does")
+            bail!("client_auth_type: a type without verification is not supported; use RequireAndVerifyClientCert")
         }
         ClientAuth::VerifyClientCertIfGiven => true,
         ClientAuth::RequireAndVerifyClientCert => false,
     };
-    let (text, from) = authorities.context("client_auth_type asks for client_ca_file")?;
+    let (text, from) = authorities.context("client_auth_type needs client_ca_file")?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&text).with_context(|| from.clone())? {
         roots.add(certificate).with_context(|| from.clone())?;

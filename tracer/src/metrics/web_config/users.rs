@@ -1,4 +1,4 @@
-//! Who may scrape: `basic_auth_users`, names and bcrypt hashes of passwords.
+//! Access control of scrapes: `basic_auth_users`, with names and bcrypt hashes of passwords.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -12,23 +12,24 @@ use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// What an unknown user's password is compared with, so that the time of an answer does not tell which names there are.
-/// Nothing that fits it is ever let in.
+/// The hash that an unknown user's password is compared with, so that the time of an answer does not reveal which names
+/// exist. A matching password is not accepted.
 const NOBODY: &str = "$2y$10$abcdefghijklmnopqrstuuZNg4EZ6LZT6jWBZAb.WrRVV7lxjBWTe";
 
-/// Costs of a hash that make sense: with more than that, each wrong password takes seconds of a core.
+/// The accepted costs of a hash: with higher costs, each wrong password takes seconds of a CPU.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
 
-/// Passwords that are remembered, only right ones: guessing drives none of them out.
+/// The most remembered passwords. Only right ones are remembered, so that guessing displaces none of them.
 const REMEMBERED: usize = 128;
 
-/// Those who may scrape.
+/// The users who may scrape.
 pub struct Users {
     hashes: BTreeMap<String, String>,
-    /// What passwords are remembered by, instead of themselves.
+    /// The key of the hashes by which passwords are remembered, instead of in clear text.
     secret: hmac::Key,
     remembered: Mutex<HashSet<Vec<u8>>>,
-    /// Comparing is slow on purpose: one at a time, so that whoever guesses gets no more than one core.
+    /// Comparisons are slow on purpose. Only one runs at a time, so that a client that guesses passwords uses no more
+    /// than one CPU.
     turn: Semaphore,
 }
 
@@ -36,10 +37,10 @@ impl Users {
     /// Checks the hashes.
     pub(super) fn new(hashes: BTreeMap<String, String>) -> Result<Self> {
         for (user, hash) in &hashes {
-            let parts: HashParts = hash.parse().with_context(|| format!("{user}: no bcrypt hash"))?;
+            let parts: HashParts = hash.parse().with_context(|| format!("{user}: not a bcrypt hash"))?;
             ensure!(
                 COSTS.contains(&parts.get_cost()),
-                "{user}: a bcrypt hash of cost {}; {} to {} are taken",
+                "{user}: a bcrypt hash of cost {}; {} to {} are accepted",
                 parts.get_cost(),
                 COSTS.start(),
                 COSTS.end()
@@ -51,7 +52,7 @@ impl Users {
         Ok(Self { hashes, secret, remembered: Mutex::default(), turn: Semaphore::new(1) })
     }
 
-    /// Whether the header `Authorization` is that of one who may.
+    /// Returns whether the header `Authorization` belongs to a user who may scrape.
     pub async fn admit(&self, authorization: Option<&[u8]>) -> bool {
         match authorization.and_then(credentials) {
             Some((user, password)) => self.knows(&user, password).await,
@@ -68,7 +69,7 @@ impl Users {
             return true;
         }
         let Ok(_turn) = self.turn.acquire().await else { return false };
-        // Somebody may have asked the same while this one waited.
+        // Another request may have checked the same password in the meantime.
         if self.remembers(&key) {
             return true;
         }
@@ -95,7 +96,7 @@ impl Users {
 
     fn remember(&self, key: Vec<u8>) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        // One user has as many passwords as agree in the 72 bytes that bcrypt looks at.
+        // One user has as many passwords as agree in the 72 bytes that bcrypt uses.
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
@@ -119,7 +120,7 @@ fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
 mod tests {
     use super::*;
 
-    /// Of `secret`, at the least cost.
+    /// The hash of `secret`, at the lowest cost.
     fn users() -> Users {
         let hash = bcrypt::hash("secret", 4).unwrap();
         Users::new([("alice".to_owned(), hash)].into()).unwrap()
@@ -136,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn only_who_is_in_the_list_and_knows_the_password_may() {
         let users = users();
-        // Twice, for right passwords are remembered.
+        // Each password is tried twice, because right passwords are remembered.
         for _ in 0..2 {
             assert!(admit(&users, "alice:secret").await);
             for wrong in ["alice:Secret", "alice:", "bob:secret", ":secret", "alice", "", "alice:secret:"] {
@@ -177,8 +178,8 @@ mod tests {
     #[test]
     fn hashes_that_could_not_be_compared_are_refused() {
         for (hash, word) in [
-            ("secret", "no bcrypt hash"),
-            ("", "no bcrypt hash"),
+            ("secret", "not a bcrypt hash"),
+            ("", "not a bcrypt hash"),
             ("$2y$31$abcdefghijklmnopqrstuuZNg4EZ6LZT6jWBZAb.WrRVV7lxjBWTe", "cost 31; 4 to 15"),
         ] {
             let error = Users::new([("alice".to_owned(), hash.to_owned())].into()).err().unwrap();

@@ -1,4 +1,4 @@
-//! `droptrace.compare.v1`.
+//! The JSON form of a comparison, `droptrace.compare.v1`.
 
 use std::io::{self, Write};
 use std::sync::Arc;

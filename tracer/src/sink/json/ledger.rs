@@ -1,4 +1,4 @@
-//! The ledger of each source.
+//! The ledger of each backend.
 
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ impl<'r> LedgerLine<'r> {
     }
 }
 
-/// The ledger of a source, and the drop sites whose records were held back.
+/// The ledger of a backend, and the drop sites whose records were held back.
 #[derive(Serialize)]
 struct WithRecords<'r> {
     #[serde(flatten)]
@@ -65,7 +65,7 @@ pub(crate) struct Account {
     ledger: Shape,
 }
 
-/// Each source has fields of its own; `accounted`, `overflow`, `filtered` and `lost` are common to all.
+/// Each backend has fields of its own; `accounted`, `overflow`, `filtered` and `lost` are common to all.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Shape {

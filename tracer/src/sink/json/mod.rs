@@ -1,4 +1,4 @@
-//! JSON for programs: one document a line. `docs/output.md` has every field; within a version a schema only grows.
+//! JSON for programs: one document per line. `docs/output.md` has every field; within a version a schema only grows.
 
 mod compare;
 mod ledger;

@@ -1,4 +1,4 @@
-//! `droptrace.raw.v1`: each source's reports, to be read again by [`crate::backend::replay`].
+//! `droptrace.raw.v1`: the reports of each backend, to be read again by [`crate::backend::replay`].
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,14 +21,14 @@ use crate::sink::DropSink;
 /// Facts about the recording in its first line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RawOptions {
-    /// Leading bytes of each packet in the kernel program's records; 0 where the kernel does not let the program read
-    /// them.
+    /// Captured leading bytes of each packet in the kernel program's records; 0 if the kernel does not let the program
+    /// read them.
     pub captured: usize,
-    /// Inode number of the recording process's network namespace; 0 when not known.
+    /// Inode number of the recording process's network namespace; 0 if it is unknown.
     pub home_netns: u32,
 }
 
-/// Writes a line for each drop that a source reported. Allocates memory only for the first drop.
+/// Writes a line for each drop that a backend reported. Allocates memory only for the first drop.
 pub struct RawJson<W> {
     out: W,
     line: Vec<u8>,
@@ -168,7 +168,8 @@ struct Hex<'b>(&'b [u8]);
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        // In pieces: a call of the formatter for each byte takes most of the time of a recording.
+        // The bytes are formatted in chunks: a call of the formatter for each byte would take most of the time of a
+        // recording.
         let mut text = [0; 256];
         for piece in self.0.chunks(text.len() / 2) {
             for (digits, byte) in text.chunks_exact_mut(2).zip(piece) {

@@ -9,6 +9,7 @@ use super::Account;
 use super::places::Keyed;
 use super::trace::Origins;
 use crate::dimension::{Dimension, Dimensions};
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::event::reason_name;
 use crate::domain::report::{OverflowTotal, StatReport};
 use crate::domain::total::DropTotal;
@@ -47,6 +48,7 @@ impl<W: Write> StatSink for StatJson<W> {
             overflow: report.overflow.iter().map(Overflow::from).collect(),
             r#final: report.is_final,
             own_netlink_drops: report.own_netlink_drops,
+            attribution: report.attribution,
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -70,6 +72,8 @@ struct Document<'r> {
     overflow: Vec<Overflow<'r>>,
     r#final: bool,
     own_netlink_drops: Option<u64>,
+    /// Whose packets were dropped; absent where owners are not asked for.
+    attribution: Option<AttributionLedger>,
 }
 
 /// The kinds with the most drops first.

@@ -49,7 +49,7 @@ fn a_report_is_one_line_in_the_order_of_the_schema() {
 }
 
 #[test]
-fn what_is_not_known_is_null() {
+fn unknown_values_are_null() {
     let parsed: Value = serde_json::from_str(&stat(&report(totals(), vec![]))).unwrap();
     for field in ["symbol", "offset", "module", "protocol", "interface", "ifindex"] {
         assert_eq!(parsed["drops"][4][field], Value::Null, "{field}");
@@ -93,7 +93,7 @@ fn a_trace_ends_with_its_ledger() {
 }
 
 #[test]
-fn each_source_has_the_fields_of_its_ledger() {
+fn each_backend_has_the_fields_of_its_ledger() {
     let mut out = Vec::new();
     TraceJson::new(&mut out).finish(&[net_dm_source()], None).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"socket_drops":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0},"held_back":[]}],"union":null}"#);

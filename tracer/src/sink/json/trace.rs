@@ -18,8 +18,8 @@ use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportNa
 use crate::render::time::TimeText;
 use crate::sink::DropSink;
 
-/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates memory only for the first drop of a
-/// place.
+/// Shows each drop as a line of JSON, and the ledger as the last line. Allocates memory only for the first drop of an
+/// aggregation key.
 pub struct TraceJson<W> {
     out: W,
     line: Vec<u8>,
@@ -91,7 +91,7 @@ impl<'a> From<&DropEvent<'a>> for Head<'a> {
     }
 }
 
-/// The members at the end of a line, behind the place.
+/// The members at the end of a line, after those of the aggregation key.
 #[derive(Serialize)]
 struct Packet<'a> {
     length: Option<u32>,

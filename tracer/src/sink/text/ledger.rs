@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::dimension;
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{HeldBack, SourceReport};
@@ -33,6 +34,15 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
         LedgerLine { text, healthy }
     });
     lines.collect()
+}
+
+/// `owners: 997 attributed + 3 unknown + 7 without a socket + 0 without room`.
+pub(super) fn attribution(ledger: &AttributionLedger) -> LedgerLine {
+    let AttributionLedger { attributed, unknown, no_socket, no_room } = *ledger;
+    let mut text = format!("owners: {} attributed", Grouped(attributed));
+    _ = write!(text, " + {} unknown + {} without a socket", Grouped(unknown), Grouped(no_socket));
+    _ = write!(text, " + {} without room", Grouped(no_room));
+    LedgerLine { text, healthy: no_room == 0 }
 }
 
 /// `10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost`.

@@ -124,6 +124,7 @@ impl View<'_> {
         let head = Line { text: self.head(), style: Style::Plain };
         let tail: Vec<_> = ledger::accounting(&self.report.sources)
             .into_iter()
+            .chain(self.report.attribution.as_ref().map(ledger::attribution))
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
             .chain(self.not_packets())
             .chain(self.own())

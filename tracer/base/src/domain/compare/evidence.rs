@@ -1,4 +1,4 @@
-//! What is known that can make two sources differ.
+//! The facts that can explain why two backends report different drops.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,113 +6,116 @@ use std::hash::Hash;
 use foldhash::fast::RandomState;
 use serde::Serialize;
 
-/// How `NET_DM` listened.
+/// The alert mode of `NET_DM`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetDmMode {
-    /// One message a drop.
+    /// One message for each drop.
     #[default]
     Packet,
-    /// Counts by place, once a second.
+    /// One message for each CPU and second, with a count for each drop site.
     Summary,
 }
 
-/// Why a source may not have heard what the other did. `net/core/drop_monitor.c` is where `NET_DM`'s come from.
+/// The cause for which one backend may miss drops that the other one reports. The causes of `NET_DM` are those of
+/// `net/core/drop_monitor.c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// `NET_DM`: it does not see drops of this kind.
+    /// `NET_DM` does not see drops of this kind.
     NotCoveredByNetDm,
-    /// `NET_DM`: packet mode skips packets without a MAC header.
+    /// Packet mode of `NET_DM` skips packets without a MAC header.
     NoMacHeader,
-    /// `NET_DM`: messages to this program's own sockets that found no room; they are drops of our making.
+    /// Messages to the sockets of droptrace itself found no room. `NET_DM` cannot report the drops of its own messages.
     OwnNetlink,
-    /// `NET_DM`: it listened for less time.
+    /// `NET_DM` ran for less time than the kernel program.
     NetDmStartedOrStopped,
-    /// `NET_DM`: counts that had not been sent when monitoring stopped.
+    /// `NET_DM` had not sent these counts when monitoring stopped.
     NotSentAtStop,
-    /// `NET_DM`: its queue in the kernel was full, as its own statistics tell.
+    /// The queue of `NET_DM` in the kernel was full, as its own statistics show.
     QueueTailDrops,
-    /// `NET_DM`: this program's socket was full. The socket counts the messages that it had no room for; in packet mode
-    /// each is a drop.
+    /// The socket that receives the alerts of `NET_DM` was full. The socket counts the messages that it had no room
+    /// for; in packet mode each of them is a drop.
     SocketOverrun,
-    /// `NET_DM`: messages that came, but made no sense or were cut.
+    /// Messages of `NET_DM` arrived, but could not be decoded or were truncated.
     Undecodable,
-    /// `NET_DM`: its map of places was full; these drops are counted by reason only.
+    /// The table of aggregation keys of the `NET_DM` backend was full; these drops are counted by reason only.
     NetDmOverflow,
-    /// `NET_DM`: others stopped or took it over, and what was dropped until that was noticed is in no count.
+    /// Other processes stopped `NET_DM` or took it over. Drops until droptrace noticed it are in no count.
     Interrupted,
-    /// `NET_DM`: summary mode holds 64 places a CPU and second, and counts no others.
+    /// Summary mode of `NET_DM` holds 64 drop sites for each CPU and second, and does not count drops at further ones.
     TooManyPlaces,
-    /// `NET_DM`: summary mode does not count what comes while a CPU's buffer is sent and replaced.
+    /// Summary mode of `NET_DM` does not count drops while it sends and replaces the buffer of a CPU.
     AlertBufferReplaced,
-    /// eBPF: it does not see drops of this kind.
+    /// The kernel program does not see drops of this kind.
     NotCoveredByEbpf,
-    /// eBPF: it listened for less time.
+    /// The kernel program ran for less time than `NET_DM`.
     EbpfStartedOrStopped,
-    /// eBPF: its map of places was full; these drops are counted by reason only.
+    /// The kernel program's map of aggregation keys was full; these drops are counted by reason only.
     EbpfOverflow,
-    /// eBPF: the kernel did not show these to the program, which was running on that CPU already.
+    /// The kernel did not run the program for these drops, because it was running on that CPU already.
     EbpfMissed,
 }
 
-/// Who does not see drops of a kind.
+/// The backend that does not see drops of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uncovered {
-    /// The kernel program, such as hardware drops without the devlink tracepoint.
+    /// The kernel program, for example hardware drops without the devlink tracepoint.
     ByEbpf,
-    /// `NET_DM`, such as queueing disciplines' own tracepoint.
+    /// `NET_DM`, for example drops that only the tracepoint of queueing disciplines shows.
     ByNetDm,
 }
 
-/// What is known of one place and interval. Each number bounds what its cause explains there.
+/// The evidence for one site and interval. Each number is the most drops that its cause can explain there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SiteEvidence {
-    /// One source does not see what happens here: all that only the other heard is explained.
+    /// One backend does not see the drops of this site: then all drops that only the other one reported are explained.
     pub uncovered: Option<Uncovered>,
-    /// Drops of packets without a MAC header, as the kernel program told them.
+    /// Drops of packets without a MAC header, as counted by the kernel program.
     pub no_mac_header: u64,
-    /// Drops of messages to this program's own netlink sockets.
+    /// Drops of messages to the netlink sockets of droptrace itself.
     pub own_netlink: u64,
-    /// Drops that the kernel program counted while `NET_DM` was not yet, or no longer, listening.
+    /// Drops that the kernel program counted before `NET_DM` ran, or after it stopped.
     pub while_net_dm_off: u64,
-    /// Drops that `NET_DM` told of while the kernel program was not yet, or no longer, listening.
+    /// Drops that `NET_DM` reported before the kernel program ran, or after it was detached.
     pub while_ebpf_off: u64,
-    /// Drops that the kernel program counted between `NET_DM`'s last alert and its STOP. Summary mode only.
+    /// Drops that the kernel program counted between the last alert of `NET_DM` and its stop. Summary mode only.
     pub since_last_alert: u64,
 }
 
-/// What is known of an interval.
+/// The evidence for an interval.
 #[derive(Clone, Debug)]
 pub struct Evidence<K> {
-    /// How `NET_DM` listened.
+    /// The alert mode of `NET_DM`.
     pub mode: NetDmMode,
-    /// Of single places.
+    /// The evidence for single sites.
     pub sites: HashMap<K, SiteEvidence, RandomState>,
-    /// `NET_DM`'s own count of packets that found its queue full (`STATS`), at any place; none where it is not known.
+    /// The packets that `NET_DM` dropped because its queue was full, at any site, as it counts them itself
+    /// (`NET_DM_CMD_STATS_GET`); `None` if the number is unknown.
     pub queue_tail_drops: Option<u64>,
-    /// How often this program's socket overran (`ENOBUFS`).
+    /// Number of overruns of droptrace's socket (`ENOBUFS`).
     pub socket_overruns: u64,
-    /// Messages that the socket had no room for; none where the kernel does not tell.
+    /// Messages that the socket had no room for; `None` if the kernel does not report the number.
     pub socket_drops: Option<u64>,
-    /// Messages that made no sense.
+    /// Messages that could not be decoded.
     pub undecodable: u64,
-    /// Drops that `NET_DM` told, but that found no room among its places.
+    /// Drops that `NET_DM` reported, but that found no room in the table of aggregation keys.
     pub net_dm_overflow: u64,
-    /// How often others stopped `NET_DM`, or took it over.
+    /// Number of times that other processes stopped `NET_DM` or took it over.
     pub interruptions: u64,
-    /// Alerts of summary mode with 64 places, which is all that they hold: hits at further ones were not counted.
+    /// Alerts of summary mode with 64 drop sites, the most that an alert holds: drops at further sites were not
+    /// counted.
     pub full_alerts: u64,
-    /// Alerts of summary mode: at each, a CPU's buffer was replaced.
+    /// Alerts of summary mode. Each of them replaced the buffer of a CPU.
     pub alerts: u64,
     /// Drops that the kernel program counted by reason only.
     pub ebpf_overflow: u64,
-    /// Drops that the kernel program did not count because it was running already.
+    /// Drops that the kernel program did not count because it was running on that CPU already.
     pub ebpf_missed: u64,
 }
 
 impl<K> Default for Evidence<K> {
-    /// Nothing is known to have been lost.
+    /// No drop is known to be lost.
     fn default() -> Self {
         Self {
             mode: NetDmMode::default(),
@@ -131,11 +134,12 @@ impl<K> Default for Evidence<K> {
     }
 }
 
-/// One direction: what explains drops that one source did not hear.
+/// The causes in one direction: they explain drops that one backend did not report.
 pub(super) struct Clues {
-    /// Counted, at any place: what explains one place's drops explains no other's.
+    /// Counts of causes that are not bound to a site. A drop that explains a gap at one site is not available for
+    /// another site.
     pub(super) shared: Vec<(Cause, u64)>,
-    /// Known to have happened, but not how often.
+    /// Causes that are known to have happened, but not how often.
     pub(super) unsized_causes: Vec<Cause>,
 }
 
@@ -147,7 +151,7 @@ impl<K: Eq + Hash> Evidence<K> {
     pub(super) fn missing_from_net_dm(&self) -> Clues {
         let summary = self.mode == NetDmMode::Summary;
         let in_packets = |packets: u64| if summary { 0 } else { packets };
-        // A message of summary mode holds any number of drops.
+        // A message of summary mode stands for any number of drops.
         let overran = self.socket_drops.map_or(self.socket_overruns > 0, |socket_drops| summary && socket_drops > 0);
         let happened = [
             (overran, Cause::SocketOverrun),
@@ -177,7 +181,7 @@ impl<K: Eq + Hash> Evidence<K> {
 }
 
 impl SiteEvidence {
-    /// What `NET_DM` did not hear of `missing` drops here, by cause.
+    /// Explains `missing` drops of this site, which `NET_DM` did not report, by cause.
     pub(super) fn missing_from_net_dm(&self, mode: NetDmMode, missing: u64) -> [(Cause, u64); 5] {
         let in_mode = |wanted: NetDmMode, packets: u64| if mode == wanted { packets } else { 0 };
         let uncovered = if self.uncovered == Some(Uncovered::ByNetDm) { missing } else { 0 };
@@ -190,7 +194,7 @@ impl SiteEvidence {
         ]
     }
 
-    /// What the kernel program did not hear of `missing` drops here, by cause.
+    /// Explains `missing` drops of this site, which the kernel program did not report, by cause.
     pub(super) fn missing_from_ebpf(&self, missing: u64) -> [(Cause, u64); 2] {
         let uncovered = if self.uncovered == Some(Uncovered::ByEbpf) { missing } else { 0 };
         [(Cause::NotCoveredByEbpf, uncovered), (Cause::EbpfStartedOrStopped, self.while_ebpf_off)]

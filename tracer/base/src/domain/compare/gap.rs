@@ -1,35 +1,36 @@
-//! Drops that one source heard and the other did not, and what explains them.
+//! Drops that one backend reported and the other one did not, and their causes.
 
 use serde::Serialize;
 
 use super::evidence::{Cause, Clues};
 
-/// Drops that one source did not hear: `packets = Σ explained + possible + unexplained`.
+/// Drops that one backend did not report: `packets = Σ explained + possible + unexplained`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// How many.
+    /// Number of drops.
     pub packets: u64,
-    /// Those that a counted cause explains: at most as many as it counted.
+    /// Drops that a counted cause explains: at most as many as the cause counted.
     pub explained: Vec<Explained>,
-    /// Those left that causes may explain which happened, but were not counted.
+    /// Further drops that may be due to causes which happened, but were not counted.
     pub possible: u64,
-    /// Those causes; none when nothing is left to explain.
+    /// The causes of `possible`; empty if no drop is left to explain.
     pub possible_causes: Vec<Cause>,
-    /// Those that nothing explains.
+    /// Drops without an explanation.
     pub unexplained: u64,
 }
 
 /// A part of a gap, and its cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Explained {
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// How many.
+    /// Number of drops.
     pub packets: u64,
 }
 
 impl Gap {
-    /// Of `packets` drops, with what explains them at their own place, in the order given. What is left is unexplained.
+    /// Makes a gap of `packets` drops, and explains them by the causes of their own site, in the given order. The rest
+    /// is unexplained.
     pub(super) fn new(packets: u64, causes: &[(Cause, u64)]) -> Self {
         let mut gap = Self { packets, unexplained: packets, ..Self::default() };
         for &(cause, size) in causes {
@@ -38,7 +39,7 @@ impl Gap {
         gap
     }
 
-    /// Takes what `cause` explains, at most `size`, out of the unexplained.
+    /// Moves at most `size` unexplained drops to `cause`.
     fn explain(&mut self, cause: Cause, size: u64) {
         let packets = size.min(self.unexplained);
         if packets > 0 {
@@ -47,7 +48,7 @@ impl Gap {
         }
     }
 
-    /// What is left is possible, if there are causes whose size nobody knows.
+    /// Makes the unexplained drops possible, if there are causes of unknown size.
     fn suspect(&mut self, causes: &[Cause]) {
         if self.unexplained > 0 && !causes.is_empty() {
             self.possible = std::mem::take(&mut self.unexplained);
@@ -61,7 +62,7 @@ impl Gap {
     }
 }
 
-/// Lays causes that were counted at no place in particular on what the gaps have left, then those of unknown size.
+/// Applies causes that are not bound to a site to the rest of the gaps, then those of unknown size.
 pub(super) fn spread<'g>(gaps: impl Iterator<Item = &'g mut Gap>, clues: &Clues) {
     let mut gaps: Vec<&mut Gap> = gaps.filter(|gap| gap.unexplained > 0).collect();
     for &(cause, size) in &clues.shared {
@@ -72,8 +73,9 @@ pub(super) fn spread<'g>(gaps: impl Iterator<Item = &'g mut Gap>, clues: &Clues)
     }
 }
 
-/// Shares `size` among the gaps in proportion to what each has left: where a queue was full it was full for all, but
-/// which packets it hit nobody counted. The sum is exact: what rounding leaves goes to the first that have room.
+/// Divides `size` among the gaps in proportion to their unexplained drops: a full queue was full for all sites, but
+/// nobody counted the packets of each. The sum is exact: the first gaps with unexplained drops take the remainder of
+/// the rounding.
 fn share(gaps: &mut [&mut Gap], cause: Cause, size: u64) {
     let left: u128 = gaps.iter().map(|gap| u128::from(gap.unexplained)).sum();
     if left == 0 {

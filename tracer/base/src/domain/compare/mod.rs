@@ -1,7 +1,8 @@
-//! Where two sources differ, and what of it the evidence explains.
+//! The differences between two backends, and the causes that explain them.
 //!
-//! Every drop that one heard and the other did not is explained by a cause that was counted, possible by causes that
-//! happened but were not counted, or unexplained. No cause explains more than it counted.
+//! A site is the key that both backends count by, such as an aggregation key. Each drop that only one backend reported
+//! is explained by a cause that was counted, possible because of causes that happened but were not counted, or
+//! unexplained. No cause explains more drops than it counted.
 
 mod evidence;
 mod gap;
@@ -18,15 +19,15 @@ pub use gap::{Explained, Gap};
 /// The name of the JSON schema that a [`Comparison`] is the core of.
 pub const SCHEMA: &str = "droptrace.compare.v1";
 
-/// Drops of one place, as each source counted them.
+/// Drops of one site, as each backend counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// By the kernel program.
+    /// Drops that the kernel program counted.
     pub ebpf: u64,
-    /// By `NET_DM`.
+    /// Drops that `NET_DM` counted.
     pub net_dm: u64,
-    /// By both, where single drops were joined. From totals it cannot be told, so none stands for as many as can be:
-    /// then drops that only one source heard hide as many that only the other did.
+    /// Drops that both counted, if single drops were joined. Totals do not show this number; `None` then stands for the
+    /// largest possible number, and drops that only one backend reported hide as many that only the other one reported.
     pub both: Option<u64>,
 }
 
@@ -37,7 +38,7 @@ impl Counts {
     }
 }
 
-/// Sums up what each source counted by place, and puts it side by side, in order of place.
+/// Adds up the counts of each backend by site, and pairs them, in order of site.
 pub fn side_by_side<K: Ord>(
     ebpf: impl IntoIterator<Item = (K, u64)>,
     net_dm: impl IntoIterator<Item = (K, u64)>,
@@ -57,30 +58,30 @@ pub fn side_by_side<K: Ord>(
     counts
 }
 
-/// One place, and what the sources differ by.
+/// One site, and the difference between the backends there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row<K> {
-    /// Where and why.
+    /// The site.
     #[serde(flatten)]
     pub site: K,
     /// Drops that the kernel program counted.
     pub ebpf: u64,
     /// Drops that `NET_DM` counted.
     pub net_dm: u64,
-    /// The former less the latter.
+    /// `ebpf` less `net_dm`.
     pub difference: i128,
-    /// Drops that only the kernel program heard.
+    /// Drops that only the kernel program reported.
     pub not_by_net_dm: Gap,
-    /// Drops that only `NET_DM` heard.
+    /// Drops that only `NET_DM` reported.
     pub not_by_ebpf: Gap,
 }
 
-/// Two sources over the same interval.
+/// Two backends over the same interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison<K> {
     /// The sums of all sites.
     pub total: Sums,
-    /// By place, those with the greatest unexplained, then possible, then explained gap first.
+    /// The sites: those with the largest unexplained, then possible, then explained gap come first.
     pub sites: Vec<Row<K>>,
 }
 
@@ -91,41 +92,41 @@ pub struct Sums {
     pub ebpf: u64,
     /// Drops that `NET_DM` counted.
     pub net_dm: u64,
-    /// Drops that only one of them heard: the sum of the next three.
+    /// Drops that only one backend reported: the sum of the next three.
     pub only_one: u64,
-    /// Those explained by causes that were counted.
+    /// Drops that are explained by causes that were counted.
     pub explained: u64,
-    /// Those that causes may explain which were not counted.
+    /// Drops that may be due to causes which were not counted.
     pub possible: u64,
-    /// Those that nothing explains.
+    /// Drops without an explanation.
     pub unexplained: u64,
-    /// The judgement.
+    /// The verdict on the sums.
     pub verdict: Verdict,
 }
 
-/// How far two sources agree.
+/// The agreement of two backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Both heard the same.
+    /// Both reported the same drops.
     #[default]
     Agree,
-    /// They differ by no more than what was counted as lost.
+    /// They differ by no more than the losses that were counted.
     Explained,
-    /// They differ by more, but something was lost that nobody counts.
+    /// They differ by more, but further losses happened that nobody counts.
     PossiblyExplained,
-    /// They differ by drops that nothing explains.
+    /// They differ by drops without an explanation.
     Unexplained,
 }
 
 impl Verdict {
-    /// Whether nothing is left without a cause. A possible cause counts as one.
+    /// Returns whether each difference has a cause. A possible cause counts as one.
     pub const fn is_explained(self) -> bool {
         !matches!(self, Self::Unexplained)
     }
 }
 
-/// Compares what two sources counted by place.
+/// Compares the counts of two backends by site.
 pub fn compare<K: Eq + Hash + Ord>(
     counts: impl IntoIterator<Item = (K, Counts)>,
     evidence: &Evidence<K>,
@@ -173,18 +174,18 @@ fn sums<K>(sites: &[Row<K>]) -> Sums {
 }
 
 impl<K> Row<K> {
-    /// Both directions.
+    /// The gaps in both directions.
     pub const fn gaps(&self) -> [&Gap; 2] {
         [&self.not_by_net_dm, &self.not_by_ebpf]
     }
 
-    /// What puts a row before others.
+    /// The weight by which rows are sorted.
     fn weight(&self) -> [u128; 4] {
         let of = |part: fn(&Gap) -> u64| self.gaps().into_iter().map(|gap| u128::from(part(gap))).sum();
         [of(|gap| gap.unexplained), of(|gap| gap.possible), of(|gap| gap.packets), self.ebpf.into()]
     }
 
-    /// The same row with its place shown otherwise, such as by name.
+    /// Returns the row with another form of its site, such as a name.
     pub fn named<N>(self, name: impl FnOnce(K) -> N) -> Row<N> {
         Row {
             site: name(self.site),
@@ -198,12 +199,12 @@ impl<K> Row<K> {
 }
 
 impl<K> Comparison<K> {
-    /// Whether all differences are explained, or possibly so: the command then exits with 0, else with 3.
+    /// Returns whether all differences are explained or possible. The command then exits with 0, else with 3.
     pub const fn is_explained(&self) -> bool {
         self.total.verdict.is_explained()
     }
 
-    /// The same comparison with its sites shown otherwise, such as by name.
+    /// Returns the comparison with another form of its sites, such as names.
     pub fn named<N>(self, mut name: impl FnMut(K) -> N) -> Comparison<N> {
         let sites = self.sites.into_iter().map(|row| row.named(&mut name)).collect();
         Comparison { total: self.total, sites }

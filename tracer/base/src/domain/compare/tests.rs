@@ -31,7 +31,7 @@ fn parts(gap: &Gap) -> Vec<(Cause, u64)> {
 }
 
 #[test]
-fn a_counted_cause_explains_as_much_as_it_counted() {
+fn counted_cause_explains_no_more_than_its_count() {
     let (row, total) = one(1000, 700, &Evidence { queue_tail_drops: Some(200), ..Evidence::default() });
     assert_eq!((row.difference, row.not_by_net_dm.packets), (300, 300));
     assert_eq!(parts(&row.not_by_net_dm), [(Cause::QueueTailDrops, 200)]);
@@ -43,7 +43,7 @@ fn a_counted_cause_explains_as_much_as_it_counted() {
 }
 
 #[test]
-fn what_was_lost_uncounted_is_possible_and_no_more() {
+fn uncounted_loss_makes_gap_possible() {
     let evidence =
         Evidence { queue_tail_drops: Some(200), socket_overruns: 1, socket_drops: None, ..Evidence::default() };
     let (row, total) = one(1000, 700, &evidence);
@@ -54,7 +54,7 @@ fn what_was_lost_uncounted_is_possible_and_no_more() {
 }
 
 #[test]
-fn what_a_full_socket_counted_is_explained_in_packets_and_possible_in_summaries() {
+fn socket_drops_explain_packet_mode_and_are_possible_in_summary_mode() {
     let overran = Evidence { socket_overruns: 1, socket_drops: Some(40), ..Evidence::default() };
     let (row, total) = one(100, 60, &overran);
     assert_eq!((parts(&row.not_by_net_dm), total.verdict), (vec![(Cause::SocketOverrun, 40)], Verdict::Explained));
@@ -64,7 +64,7 @@ fn what_a_full_socket_counted_is_explained_in_packets_and_possible_in_summaries(
 }
 
 #[test]
-fn other_losses_of_net_dm_are_told_by_their_kind() {
+fn other_losses_of_net_dm_have_their_own_causes() {
     let counted = Evidence { undecodable: 3, net_dm_overflow: 30, ..Evidence::default() };
     let (row, total) = one(100, 67, &counted);
     assert_eq!(parts(&row.not_by_net_dm), [(Cause::Undecodable, 3), (Cause::NetDmOverflow, 30)]);
@@ -89,7 +89,7 @@ fn agreement_needs_no_causes() {
 }
 
 #[test]
-fn each_cause_of_a_place_explains_up_to_its_size() {
+fn each_cause_of_a_site_explains_up_to_its_size() {
     let cases = [
         (SiteEvidence { no_mac_header: 30, ..SiteEvidence::default() }, NetDmMode::Packet, Cause::NoMacHeader),
         (SiteEvidence { own_netlink: 30, ..SiteEvidence::default() }, NetDmMode::Packet, Cause::OwnNetlink),
@@ -110,7 +110,7 @@ fn each_cause_of_a_place_explains_up_to_its_size() {
 }
 
 #[test]
-fn a_place_that_one_source_does_not_cover_is_explained_in_that_direction_only() {
+fn uncovered_site_is_explained_in_one_direction_only() {
     let uncovered = |by| at_site(SiteEvidence { uncovered: Some(by), ..SiteEvidence::default() });
     let (row, total) = one(100, 0, &uncovered(Uncovered::ByNetDm));
     assert_eq!((parts(&row.not_by_net_dm), total.verdict), (vec![(Cause::NotCoveredByNetDm, 100)], Verdict::Explained));
@@ -120,7 +120,7 @@ fn a_place_that_one_source_does_not_cover_is_explained_in_that_direction_only() 
 }
 
 #[test]
-fn causes_of_one_mode_do_not_excuse_the_other() {
+fn causes_of_one_mode_do_not_explain_the_other() {
     let (row, _) = one(100, 60, &Evidence { full_alerts: 3, alerts: 9, ..Evidence::default() });
     assert_eq!(row.not_by_net_dm.unexplained, 40);
     let summary = Evidence { mode: NetDmMode::Summary, queue_tail_drops: Some(99), ..Evidence::default() };
@@ -131,7 +131,7 @@ fn causes_of_one_mode_do_not_excuse_the_other() {
 }
 
 #[test]
-fn what_the_kernel_program_lost_explains_what_only_net_dm_heard() {
+fn losses_of_kernel_program_explain_drops_that_only_net_dm_reported() {
     let evidence = Evidence { ebpf_overflow: 5, ebpf_missed: 7, ..Evidence::default() };
     let (row, _) = one(0, 30, &evidence);
     let explained = [(Cause::EbpfOverflow, 5), (Cause::EbpfMissed, 7)];
@@ -156,7 +156,7 @@ fn joined_events_show_what_totals_hide() {
 }
 
 #[test]
-fn the_least_explained_place_comes_first() {
+fn least_explained_site_comes_first() {
     let evidence = at_site(SiteEvidence { no_mac_header: 1000, ..SiteEvidence::default() });
     let comparison = compare([(SITE, counts(1000, 0)), (OTHER, counts(3, 0))], &evidence);
     assert_eq!(comparison.sites.iter().map(|row| row.site).collect::<Vec<_>>(), [OTHER, SITE]);
@@ -169,7 +169,7 @@ fn counts_are_summed_side_by_side() {
 }
 
 #[test]
-fn json_names_causes_and_the_verdict() {
+fn json_has_causes_and_verdict() {
     let evidence =
         Evidence { queue_tail_drops: Some(2), socket_overruns: 1, socket_drops: None, ..Evidence::default() };
     let comparison = compare([(SITE, counts(5, 0))], &evidence).named(|site| Site { pc: 1, ..site });
@@ -186,7 +186,7 @@ fn json_names_causes_and_the_verdict() {
     assert_eq!(serde_json::to_value(&comparison).unwrap(), expected);
 }
 
-/// Sizes from none to all, and the greatest.
+/// Sizes from zero to all drops, and the largest number.
 fn size() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), 0..50_u64, 0..2000_u64, Just(u64::MAX)]
 }
@@ -242,7 +242,7 @@ fn explained_by(comparison: &Comparison<u64>, cause: Cause) -> u64 {
 
 proptest! {
     #[test]
-    fn every_difference_is_accounted_for_and_no_cause_beyond_its_size(
+    fn every_difference_is_accounted_for_and_no_cause_exceeds_its_size(
         ebpf in vec((0..12_u64, 0..1000_u64), 0..20),
         net_dm in vec((0..12_u64, 0..1000_u64), 0..20),
         joined in proptest::option::of(0..1000_u64),
@@ -285,7 +285,7 @@ proptest! {
             (Cause::EbpfOverflow, evidence.ebpf_overflow),
             (Cause::EbpfMissed, evidence.ebpf_missed),
         ] {
-            // A counted cause explains all it can before anything is left.
+            // A counted cause explains all that it can before any drop stays unexplained.
             prop_assert!(explained_by(&comparison, cause) <= size);
         }
         prop_assert_eq!(comparison.total.unexplained, left);
@@ -300,7 +300,7 @@ proptest! {
     }
 
     #[test]
-    fn without_evidence_nothing_is_excused(ebpf in 0..u64::MAX, net_dm in 0..u64::MAX) {
+    fn without_evidence_no_drop_is_explained(ebpf in 0..u64::MAX, net_dm in 0..u64::MAX) {
         let (row, total) = one(ebpf, net_dm, &Evidence::default());
         prop_assert_eq!(row.not_by_net_dm.unexplained, ebpf.saturating_sub(net_dm));
         prop_assert_eq!(row.not_by_ebpf.unexplained, net_dm.saturating_sub(ebpf));

@@ -1,10 +1,10 @@
-//! Ledgers as JSON has them.
+//! The JSON form of ledgers.
 
 use serde::{Deserialize, Serialize};
 
 use super::{EbpfLedger, EventLedger, NetDmLedger};
 
-/// What follows from other fields is written only.
+/// Numbers that follow from other fields are written, and not read.
 #[derive(Serialize, Deserialize)]
 pub struct Ebpf {
     hits: u64,
@@ -13,9 +13,9 @@ pub struct Ebpf {
     filtered: u64,
     #[serde(skip_deserializing)]
     lost: u64,
-    /// `null` in the first recordings of kernels that withhold no drop (before 5.12).
+    /// `null` in the first recordings of kernels that skip no drop (before 5.12).
     missed: Option<u64>,
-    /// The first recordings do not have the next two.
+    /// The first recordings lack the next two fields.
     #[serde(default)]
     nested: u64,
     #[serde(default)]
@@ -24,7 +24,7 @@ pub struct Ebpf {
     qdisc_unmatched: Option<u64>,
 }
 
-/// The account of single drops.
+/// The ledger of events.
 #[derive(Serialize, Deserialize)]
 pub struct Events {
     offered: u64,
@@ -36,21 +36,21 @@ pub struct Events {
     #[serde(skip_deserializing)]
     pending: i128,
     unreadable: u64,
-    /// The first recordings do not have it.
+    /// The first recordings lack this field.
     #[serde(default)]
     rate: u32,
     #[serde(skip_deserializing)]
     site_rate: u64,
 }
 
-/// The account of the drop monitor.
+/// The ledger of the drop monitor.
 #[derive(Serialize, Deserialize)]
 pub struct NetDm {
     drops: u64,
     accounted: u64,
     overflow: u64,
     filtered: u64,
-    /// None also where losses are not counted.
+    /// `None` also if losses are not counted.
     lost: Option<u64>,
     tail_drops: Option<u64>,
     socket_drops: Option<u64>,

@@ -12,31 +12,31 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::flag;
 
-/// How long a reader that does not read may hold up a run that was told to end.
+/// The longest time for which a reader that does not read may delay the end of a run.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a writer that waits looks whether the run was told to end.
+/// The interval at which a waiting writer checks whether the run should end.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 static END: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// To be set by whoever tells the run to end, also while a writer waits for a reader.
+/// The flag that ends the run. It also ends the wait of a writer for its reader.
 pub fn end_flag() -> Arc<AtomicBool> {
     Arc::clone(&END)
 }
 
-/// What is open for writing. Old content goes with the first byte that is written: a run that fails before leaves it as it
-/// was. A reader of a pipe or a terminal who does not read is waited for until the run is told to end, and then no longer
-/// than [`PATIENCE`].
+/// An open output. Old content is removed when the first byte is written: a run that fails before leaves it unchanged.
+/// A writer waits for the reader of a pipe or a terminal until the run should end, and then no longer than
+/// [`PATIENCE`].
 pub(super) struct Opened {
     file: Arc<File>,
     has_old_content: bool,
-    /// Set when the run is told to end.
+    /// Set when the run should end.
     end: Arc<AtomicBool>,
-    /// Nobody reads any more.
+    /// The reader did not read in time, so that later writes fail at once.
     is_stuck: bool,
 }
 
-/// Beyond the largest size of a file (`ulimit -f`), a write shall fail as on a full disk: without a handler, SIGXFSZ would
+/// Makes a write beyond the largest file size (`ulimit -f`) fail as on a full disk: without a handler, SIGXFSZ would
 /// end the process without a message.
 fn survive_size_limit() {
     static HANDLED: Once = Once::new();
@@ -48,7 +48,7 @@ fn survive_size_limit() {
 }
 
 impl Opened {
-    /// Of a file that is new or empty, or that is appended to, nothing goes.
+    /// A file that is new or empty, or that is appended to, has no content to remove.
     pub(super) fn new(file: &Arc<File>, has_old_content: bool) -> Self {
         survive_size_limit();
         let file = without_waiting(file).map_or_else(|| Arc::clone(file), Arc::new);
@@ -63,7 +63,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Waits until there is room, or the run was told to end and nobody makes room.
+    /// Waits until there is room, or until the run should end and the reader has not read within [`PATIENCE`].
     fn wait(&mut self) -> io::Result<()> {
         let mut end: Option<Instant> = None;
         while !self.is_stuck {
@@ -77,7 +77,7 @@ impl Opened {
                 self.is_stuck = since.elapsed() >= PATIENCE;
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "its reader does not read: the rest of the results is lost"))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "its reader does not read; the rest of the results is lost"))
     }
 }
 
@@ -97,8 +97,8 @@ impl Write for Opened {
     }
 }
 
-/// A pipe or a terminal, opened once more so that writing never blocks: the first description may be another program's,
-/// too. None where it is something else or may not be opened.
+/// Opens a pipe or a terminal once more so that writing never blocks, because the first file description may be shared
+/// with another program. `None` if the file is of another kind or may not be opened.
 fn without_waiting(file: &File) -> Option<File> {
     let is_pipe = file.metadata().ok()?.file_type().is_fifo();
     if !is_pipe && !file.is_terminal() {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_gets_all() {
+    fn slow_reader_gets_all_output() {
         let (mut reader, writer) = io::pipe().unwrap();
         let file = Arc::new(File::from(OwnedFd::from(writer)));
         let mut opened = Opened::new(&file, false);

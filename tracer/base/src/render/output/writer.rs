@@ -1,4 +1,4 @@
-//! Results as they are, or compressed by zstd (RFC 8878) where the file's name says so.
+//! Writes results unchanged, or compressed with zstd (RFC 8878) if the file's name says so.
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
@@ -8,7 +8,7 @@ use zstd::stream::write::Encoder;
 
 use super::opened::Opened;
 
-/// zstd's own default: about a tenth of the size of recordings, at some hundred megabytes a second.
+/// zstd's own default: about a tenth of the size of recordings, at some hundred megabytes per second.
 const LEVEL: i32 = zstd::DEFAULT_COMPRESSION_LEVEL;
 
 type Buffer = BufWriter<Opened>;
@@ -36,7 +36,7 @@ impl Writer {
         let is_compressed = path.and_then(Path::extension).is_some_and(|extension| extension == "zst");
         let form = if is_compressed {
             let mut encoder = Encoder::new(buffer, LEVEL)?;
-            // A damaged file is told as such.
+            // A damaged file is then reported as damaged.
             encoder.include_checksum(true)?;
             Form::Zstd(Box::new(encoder))
         } else {
@@ -45,7 +45,7 @@ impl Writer {
         Ok(Self { form, has_begun: false })
     }
 
-    /// Ends the compressed frame, so that it is whole. More than once does nothing more.
+    /// Ends the compressed frame, so that the file is complete. Further calls do nothing.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         if let Form::Zstd(encoder) = &mut self.form {
             encoder.do_finish()?;
@@ -55,7 +55,7 @@ impl Writer {
             Form::Zstd(encoder) => encoder.get_mut(),
         };
         buffer.flush()?;
-        // Results of nothing replace old ones, too.
+        // An empty result replaces an old one, too.
         buffer.get_mut().empty()
     }
 }
@@ -78,7 +78,7 @@ impl Write for Writer {
 }
 
 impl Drop for Writer {
-    /// Where a run ended by an error, what was written can still be read.
+    /// After a run that ended with an error, the written part can still be read.
     fn drop(&mut self) {
         if self.has_begun {
             _ = self.finish();

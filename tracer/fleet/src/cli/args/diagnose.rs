@@ -1,4 +1,4 @@
-//! What is typed for `diagnose`.
+//! The command line of `diagnose`.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -31,23 +31,23 @@ Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
 /// Options of `diagnose`.
 #[derive(Args, Clone, Debug)]
 pub struct DiagnoseArgs {
-    /// Address of the engine, with the path that it is under
+    /// Address of the engine, with its path
     #[arg(long, value_name = "URL")]
     pub prometheus: String,
 
-    /// How long a time to look at, such as 1h or 30m; whole seconds
+    /// Length of the time span to analyse, such as 1h or 30m; whole seconds
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "1h")]
     pub range: Duration,
 
-    /// How long a time before shows what is usual; 0 for none
+    /// Length of the time span before it that shows the usual drops; 0 for none
     #[arg(long, value_name = "TIME", value_parser = span_or_none, default_value = "1d")]
     pub baseline: Duration,
 
-    /// When the time to look at ends, as 2026-11-24T03:00:00Z or Unix seconds, instead of now
+    /// End of the time span to analyse, as 2026-11-24T03:00:00Z or Unix seconds, instead of now
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub at: Option<f64>,
 
-    /// Only agents whose series match, as cluster="a"; may be given more than once
+    /// Only agents whose series match, such as cluster="a"; may be given more than once
     #[arg(long = "match", value_name = "LABEL=\"VALUE\"")]
     pub matchers: Vec<String>,
 
@@ -55,33 +55,33 @@ pub struct DiagnoseArgs {
     #[arg(long, value_name = "LABELS", value_delimiter = ',', default_value = "job,instance")]
     pub identity: Vec<String>,
 
-    /// File of how to be let in: passwords, tokens, certificates, headers (see below)
+    /// File with access settings: passwords, tokens, certificates, headers (see below)
     #[arg(long, value_name = "FILE")]
     pub http_config: Option<PathBuf>,
 
-    /// Header of each request, as 'X-Scope-OrgID: net'; may be given more than once
+    /// Header of each request, such as 'X-Scope-OrgID: net'; may be given more than once
     #[arg(long, value_name = "NAME: VALUE")]
     pub header: Vec<String>,
 
-    /// How long to wait for the answer to one query
+    /// Time limit of each query
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "1m")]
     pub timeout: Duration,
 
-    /// Bytes of one answer that are read at most, in MiB
+    /// Largest size of one answer, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = units::number::<u64>(1..=1 << 20))]
     #[arg(hide_short_help = true)]
     pub max_answer: u64,
 
-    /// Say more on stderr; -vv has the queries
+    /// Log more to stderr; -vv logs the queries
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// What all commands have that show a fleet.
+    /// Common options of all commands that show a fleet.
     #[command(flatten)]
     pub show: ShowArgs,
 }
 
-/// Engines keep no more than a few years.
+/// Engines keep no more than a few years of data.
 const LONGEST: Duration = Duration::from_hours(24 * 366 * 10);
 
 fn span(text: &str) -> Result<Duration, String> {

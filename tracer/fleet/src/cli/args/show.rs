@@ -1,4 +1,4 @@
-//! What is typed of how a fleet is looked at and shown.
+//! Options of how a fleet is analysed and shown.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use droptrace_base::render::output::ColorChoice;
 
 use crate::analyse::{By, Options};
 
-/// Stands for no group at all.
+/// The name for no group at all.
 const NOTHING: &str = "nothing";
 
-/// How a fleet is looked at and shown.
+/// Options of how a fleet is analysed and shown.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// Form of the results
@@ -23,7 +23,7 @@ pub struct ShowArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Also write them to this file as a page with plots, which needs nothing else
+    /// Also write the results to this file as a self-contained page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
@@ -32,7 +32,7 @@ pub struct ShowArgs {
     #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
     pub color: ColorChoice,
 
-    /// Rows of what is dropped most in text, 0 for all
+    /// Number of reasons in text output, 0 for all
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
 
@@ -41,15 +41,15 @@ pub struct ShowArgs {
     #[arg(long, value_name = "WHAT", default_value = "kernel", value_parser = group)]
     pub by: Vec<String>,
 
-    /// A host stands out that is so many robust standard deviations above the median
+    /// A host stands out if it is this many robust standard deviations above the median
     #[arg(long, value_name = "N", default_value_t = Options::default().deviations, value_parser = above_zero)]
     pub deviations: f64,
 
-    /// Drops are far more that are so many times the baseline's
+    /// Drops are far more than before if they are this many times those of the baseline
     #[arg(long, value_name = "TIMES", default_value_t = Options::default().growth, value_parser = above_zero)]
     pub growth: f64,
 
-    /// Fewer drops than this are no finding
+    /// Fewer drops than this are not a finding
     #[arg(long, value_name = "N", default_value_t = Options::default().min_packets, value_parser = above_zero)]
     pub min_packets: f64,
 
@@ -57,17 +57,17 @@ pub struct ShowArgs {
     #[arg(long, value_name = "N", default_value_t = Options::default().min_hosts, value_parser = hosts)]
     pub min_hosts: usize,
 
-    /// Fewer drops a second than this are no storm
+    /// Fewer drops per second than this are not a storm
     #[arg(long, value_name = "RATE", default_value_t = Options::default().storm_rate, value_parser = above_zero)]
     pub storm_rate: f64,
 
-    /// Name so many hosts in each finding; the rest are counted
+    /// Name at most this many hosts in each finding; the others are counted
     #[arg(long, value_name = "N", default_value_t = Options::default().named)]
     pub named: usize,
 }
 
 impl ShowArgs {
-    /// How to look at it.
+    /// The thresholds of the analysis.
     pub fn options(&self) -> Options {
         let by = self.by.iter().map(String::as_str).filter(|name| *name != NOTHING);
         Options {
@@ -96,7 +96,7 @@ fn above_zero(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "not a number above 0".into())
 }
 
-/// Of fewer than three, none stands out.
+/// Among fewer than three hosts none can stand out.
 fn hosts(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&number| number >= 3).ok_or_else(|| "not a number from 3 on".into())
 }

@@ -56,7 +56,7 @@ fn addresses() {
 }
 
 #[test]
-fn what_engines_and_proxies_refuse_is_told() {
+fn errors_of_engines_and_proxies_are_reported() {
     let own = r#"{"status":"error","errorType":"execution","error":"too many samples"}"#;
     let told = refused(response("422 Unprocessable Entity", own));
     assert_eq!(told, "URL/api/v1/query could not answer: too many samples (execution); the query was up");
@@ -72,27 +72,27 @@ fn what_engines_and_proxies_refuse_is_told() {
 }
 
 #[test]
-fn rubbish_is_told_from_an_answer_that_broke_off() {
+fn invalid_answer_is_distinguished_from_a_truncated_one() {
     for body in ["<html>welcome</html>", "{}", "[1]", r#"{"status":"success","data":{"result":{}}}"#, "\u{1}\u{2}"] {
-        assert!(refused(response("200 OK", body)).contains("no answer of Prometheus' API"), "{body}");
+        assert!(refused(response("200 OK", body)).contains("not an answer of the Prometheus API"), "{body}");
     }
     let whole = ok(&[(&[("a", "b")], 7.0)]);
     let half = response("200 OK", &whole[..whole.len() / 2]);
-    assert!(refused(half).contains("broke off"));
+    assert!(refused(half).contains("is truncated"));
     let closed = format!("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{whole}");
-    assert!(refused(closed).contains("broke off"));
+    assert!(refused(closed).contains("is truncated"));
     assert!(refused("no HTTP at all\r\n\r\n").contains("cannot reach"));
 }
 
 #[test]
-fn an_answer_without_end_is_not_read() {
+fn endless_answer_is_an_error() {
     let fake = Fake::new(|_| ok(&[(&[("a", &"b".repeat(5_000))], 7.0)]));
     let told = ask(&fake, Limits { bytes: 1_000, ..limits() }).unwrap_err().to_string();
     assert!(told.contains("more than 1000 bytes") && told.contains("--match"), "{told}");
 }
 
 #[test]
-fn one_that_does_not_answer_is_not_waited_for() {
+fn engine_that_does_not_answer_times_out() {
     for held_after in ["", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"status\":"] {
         let fake = Fake::hanging(held_after);
         let short = Limits { time: Duration::from_millis(50), ..limits() };

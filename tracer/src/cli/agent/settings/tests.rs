@@ -14,7 +14,7 @@ fn settings(line: &str) -> Settings {
     Settings::of(&typed(line)).unwrap()
 }
 
-/// A file in a folder of its own, removed with it.
+/// A file in a folder of its own, which is removed with it.
 struct File(PathBuf);
 
 impl File {
@@ -37,7 +37,7 @@ impl Drop for File {
 }
 
 #[test]
-fn what_is_usual() {
+fn defaults() {
     let usual = settings("droptrace agent");
     assert_eq!((usual.listen, usual.series.limit), ((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), 500));
     assert_eq!(usual.series.expire_after, Duration::from_hours(1));
@@ -63,7 +63,7 @@ fn the_default_port_is_the_same_everywhere() {
 }
 
 #[test]
-fn what_is_typed_counts_more_than_the_file() {
+fn command_line_overrides_the_file() {
     let text = "listen = \"[::1]:1\"\ninterval = \"1m\"\nmax-series = 7\nsource = \"net-dm\"\nlisten-insecure = true\n\
                 offset-label = true\n";
     let file = File::new("counts", text);
@@ -74,7 +74,7 @@ fn what_is_typed_counts_more_than_the_file() {
 }
 
 #[test]
-fn where_is_pushed_to_changes_at_once_but_not_whether_drops_are_heard() {
+fn endpoint_changes_at_reload_but_event_capture_does_not() {
     let file =
         File::new("pushes", "otlp = \"http://lab:4318\"\notlp-headers-file = \"headers\"\notlp-interval = \"30s\"\n");
     let before = settings(&file.line(""));
@@ -91,7 +91,7 @@ fn where_is_pushed_to_changes_at_once_but_not_whether_drops_are_heard() {
 }
 
 #[test]
-fn other_files_are_named_from_the_file_on() {
+fn paths_are_relative_to_the_file() {
     let file = File::new("beside", "web-config = \"web.yml\"");
     assert_eq!(settings(&file.line("")).web_config, Some(file.0.join("web.yml")));
     let elsewhere = settings(&file.line(" --web-config other.yml"));
@@ -99,11 +99,11 @@ fn other_files_are_named_from_the_file_on() {
 }
 
 #[test]
-fn what_is_wrong_in_the_file_is_told_as_where_it_is_typed() {
+fn errors_in_the_file_are_those_of_the_command_line() {
     for (text, words) in [
-        ("max-serie = 5", "there is no `max-serie`; near it: `max-series`"),
-        ("colour = 5", "there is no `colour`; there are listen, listen-insecure, web-config, interval"),
-        ("config = \"x\"", "there is no `config`"),
+        ("max-serie = 5", "unknown key `max-serie`; similar: `max-series`"),
+        ("colour = 5", "unknown key `colour`; the keys are listen, listen-insecure, web-config, interval"),
+        ("config = \"x\"", "unknown key `config`"),
         ("interval = \"soon\"", "such as 10s, 1m 30s or 500ms"),
         ("interval = [1]", "`interval` takes a string or a number"),
         ("listen-insecure = \"yes\"", "`listen-insecure` is true or false"),
@@ -121,7 +121,7 @@ fn what_is_wrong_in_the_file_is_told_as_where_it_is_typed() {
 }
 
 #[test]
-fn other_hosts_get_clear_text_only_where_that_is_said() {
+fn other_hosts_get_clear_text_only_if_allowed() {
     for (line, is_taken) in [
         ("droptrace agent --listen 127.0.0.9:1", true),
         ("droptrace agent --listen [::1]:1", true),
@@ -136,7 +136,7 @@ fn other_hosts_get_clear_text_only_where_that_is_said() {
 }
 
 #[test]
-fn what_takes_a_restart_is_known() {
+fn settings_that_need_a_restart_are_listed() {
     let before = settings("droptrace agent");
     let after = settings(
         "droptrace agent --interval 1s --max-series 5 --expire-after 1d --offset-label --map-entries 9 --listen 127.0.0.1:1",

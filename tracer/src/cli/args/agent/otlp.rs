@@ -1,4 +1,4 @@
-//! What is typed for `agent`, or stands in its file, of pushes.
+//! The options of pushes, on the command line of `agent` and in its file.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use clap::Args;
 use crate::cli::args::units;
 use crate::metrics::otlp::Endpoint;
 
-/// More often, figures would be pushed that nobody reads.
+/// More frequent pushes would have no reader.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) const EXAMPLES: &str = "  droptrace agent --otlp http://prometheus:9090/api/v1/otlp\n";
 
-/// Options that may be typed or stand in a file, under the same names.
+/// Options of the command line and of the file, with the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtlpKnobs {
     /// Push the metrics as well, to this URL with /v1/metrics appended
@@ -37,11 +37,11 @@ pub struct OtlpKnobs {
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub otlp_instance: Option<String>,
 
-    /// Push single drops as logs, to this URL with /v1/logs appended
+    /// Push each drop as a log record, to this URL with /v1/logs appended
     #[arg(long, value_name = "URL", value_parser = url)]
     pub otlp_logs: Option<String>,
 
-    /// Limit of pushed drops a second, for each drop site, reason and CPU [default: 1]
+    /// Limit of pushed drops per second, for each drop site, reason and CPU [default: 1]
     #[arg(long, value_name = "N")]
     pub otlp_logs_rate: Option<NonZeroU32>,
 
@@ -51,7 +51,7 @@ pub struct OtlpKnobs {
 }
 
 impl OtlpKnobs {
-    /// These, and for what they leave open, those.
+    /// Returns these options, with missing ones taken from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl OtlpKnobs {
         new
     }
 
-    /// With its files looked for in `folder`.
+    /// Returns these options, with paths relative to `folder`.
     #[must_use]
     pub fn within(self, folder: &Path) -> Self {
         let within = |path: Option<PathBuf>| path.map(|path| folder.join(path));

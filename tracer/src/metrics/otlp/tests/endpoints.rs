@@ -1,4 +1,4 @@
-//! Endpoints that are down, slow, of another opinion, or mad.
+//! Endpoints that are down, slow, or give unexpected answers.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn start(url: &str) -> Run {
     Run::start(url, Signal::Metrics, PATIENCE, 1)
 }
 
-/// An answer that comes each time.
+/// The same answer for each request.
 fn always(answer: impl Into<Vec<u8>>) -> Collector {
     let answer = answer.into();
     Collector::start(move |_| answer.clone()).unwrap()
@@ -27,7 +27,7 @@ fn with_body(head: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// What pushes to an endpoint with this answer count as, each of them.
+/// The results of pushes to an endpoint with this answer.
 fn outcome_of(answer: impl Into<Vec<u8>>) -> Outcome {
     let collector = always(answer);
     let run = start(&collector.url());
@@ -45,7 +45,7 @@ fn free_port() -> SocketAddr {
 }
 
 #[test]
-fn one_that_comes_up_later_gets_the_sums() {
+fn endpoint_that_starts_later_receives_the_sums() {
     let address = free_port();
     let run = start(&format!("http://{address}"));
     run.await_export(Signal::Metrics, Outcome::Unreached, 2);
@@ -58,7 +58,7 @@ fn one_that_comes_up_later_gets_the_sums() {
 }
 
 #[test]
-fn one_that_never_answers_is_given_up_each_time() {
+fn endpoint_that_never_answers_times_out_each_time() {
     let (collector, go) = Collector::silent().unwrap();
     let run = Run::start(&collector.url(), Signal::Metrics, SHORT, 1);
     run.await_export(Signal::Metrics, Outcome::Unreached, 2);
@@ -74,7 +74,7 @@ fn statuses_of_failure_are_refusals() {
 }
 
 #[test]
-fn one_that_names_another_place_is_not_followed() {
+fn redirect_is_not_followed() {
     let elsewhere = always(TAKEN);
     let head = format!("307 Moved\r\nLocation: {}/v1/metrics", elsewhere.url());
     let collector = always(with_body(&head, b""));
@@ -85,7 +85,7 @@ fn one_that_names_another_place_is_not_followed() {
 }
 
 #[test]
-fn rubbish_is_told_as_such() {
+fn invalid_answers_are_reported() {
     let protobuf = "200 OK\r\nContent-Type: application/x-protobuf";
     let rubbish = [
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(),
@@ -102,7 +102,7 @@ fn rubbish_is_told_as_such() {
 }
 
 #[test]
-fn what_is_rejected_is_counted() {
+fn rejected_items_are_counted() {
     let partial = ExportMetricsPartialSuccess { rejected_data_points: 3, error_message: "too old".into() };
     let response = ExportMetricsServiceResponse { partial_success: Some(partial) };
     let head = "200 OK\r\nContent-Type: application/x-protobuf";

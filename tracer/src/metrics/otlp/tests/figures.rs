@@ -1,4 +1,4 @@
-//! What figures become.
+//! Tests of pushed metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn sums(request: &ExportMetricsServiceRequest) -> BTreeMap<&str, i64> {
 }
 
 #[test]
-fn names_units_and_kinds_are_those_that_scrapes_show() {
+fn names_units_and_types_are_those_of_scrapes() {
     let request = message::request(&figures_of(5), &identity(), NOW);
     let shown: Vec<_> = metrics(&request)
         .iter()
@@ -103,7 +103,7 @@ fn integers_are_exact_and_none_turns_negative() {
 }
 
 #[test]
-fn the_resource_tells_who_pushes() {
+fn resource_identifies_the_agent() {
     let request = message::request(&figures_of(1), &identity(), NOW);
     let expected = [
         ("service.name", "droptrace"),
@@ -115,7 +115,7 @@ fn the_resource_tells_who_pushes() {
 }
 
 #[test]
-fn what_arrives_is_what_was_told() {
+fn endpoint_receives_all_metrics() {
     let collector = Collector::start(|_| TAKEN.to_vec()).unwrap();
     let headers = parse_headers("X-Scope-OrgID: lab").unwrap();
     let endpoint = Endpoint::new(&collector.url(), headers).unwrap();

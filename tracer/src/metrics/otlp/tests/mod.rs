@@ -1,4 +1,4 @@
-//! Pushes to endpoints of all manners.
+//! Tests of pushes to endpoints of all kinds.
 
 #[path = "../../../../../tests/src/collector.rs"]
 #[expect(unreachable_pub, reason = "it is shared with the tests of the binary")]
@@ -18,7 +18,7 @@ use crate::domain::facts::Facts;
 use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
 use crate::sink::samples::{NEW_YEAR, place, udp_packet};
 
-/// Only a hang reaches it.
+/// Only a test that hangs reaches this limit.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn eventually(what: &str, condition: impl Fn() -> bool) {
@@ -56,14 +56,14 @@ fn figures_of(packets: u64) -> Figures {
     }
 }
 
-/// Pushes to one endpoint, figures often.
+/// Pushes to one endpoint, with metrics at short intervals.
 struct Run {
     push: Push,
     counts: Arc<Counts>,
 }
 
 impl Run {
-    /// `packets` are what the figures tell.
+    /// `packets` is the value of the metrics.
     fn start(url: &str, signal: Signal, timeout: Duration, packets: u64) -> Self {
         let endpoint = Endpoint::new(url, vec![]).unwrap();
         let (metrics, logs) = match signal {
@@ -90,7 +90,7 @@ impl Run {
         eventually(outcome.name(), || self.exports(signal, outcome) >= exports);
     }
 
-    /// Offers drops of so many bytes each.
+    /// Queues drops with these lengths.
     fn offer(&self, lengths: impl IntoIterator<Item = u32>) {
         let (place, bytes) = (Arc::new(place()), udp_packet());
         lengths.into_iter().for_each(|length| self.push.offer(&event(&place, &bytes, length)));

@@ -1,4 +1,4 @@
-//! Single drops on their way.
+//! Tests of pushed log records.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn records(request: &Request) -> Vec<LogRecord> {
     scopes.flat_map(|scope| scope.log_records).collect()
 }
 
-/// The lengths that the records tell, by which a test knows them.
+/// The lengths in the records, by which a test identifies them.
 fn lengths(records: &[LogRecord]) -> Vec<i64> {
     let length = |record: &LogRecord| {
         let attribute = record.attributes.iter().find(|attribute| attribute.key == "length")?;
@@ -95,7 +95,7 @@ fn all_arrive_in_order_and_in_batches() {
 }
 
 #[test]
-fn what_finds_no_room_is_counted() {
+fn records_without_room_are_counted() {
     let (go, wait) = channel::<()>();
     let collector = Collector::start(move |_| {
         // Until all were offered; afterwards at once.
@@ -119,7 +119,7 @@ fn what_finds_no_room_is_counted() {
 }
 
 #[test]
-fn those_that_a_busy_endpoint_refused_come_again() {
+fn records_refused_by_a_busy_endpoint_are_sent_again() {
     let mut requests = 0;
     let collector = Collector::start(move |_| {
         requests += 1;
@@ -136,7 +136,7 @@ fn those_that_a_busy_endpoint_refused_come_again() {
 }
 
 #[test]
-fn those_that_an_endpoint_will_never_have_are_counted() {
+fn records_refused_for_good_are_counted() {
     let collector = Collector::start(|_| WRONG.to_vec()).unwrap();
     let run = start(&collector.url());
     run.offer([7]);
@@ -147,7 +147,7 @@ fn those_that_an_endpoint_will_never_have_are_counted() {
 }
 
 #[test]
-fn those_that_were_rejected_are_counted() {
+fn rejected_records_are_counted() {
     let partial = ExportLogsPartialSuccess { rejected_log_records: 1, error_message: "too old".into() };
     let body = ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
     let head =
@@ -161,15 +161,15 @@ fn those_that_were_rejected_are_counted() {
 }
 
 #[test]
-fn the_end_pushes_what_waits() {
+fn shutdown_pushes_queued_records() {
     let collector = Collector::start(|_| TAKEN.to_vec()).unwrap();
     let run = start(&collector.url());
-    // The first look for records is past.
+    // The first check for records is past.
     run.offer([1]);
     assert_eq!(lengths(&records(&collector.next().unwrap())), [1]);
     run.offer([2, 3]);
     run.push.stop(PATIENCE);
-    // A look for records may come between the two.
+    // A check for records may come between the two.
     let mut arrived = vec![];
     while arrived.len() < 2 {
         arrived.extend(lengths(&records(&collector.next().unwrap())));
@@ -179,7 +179,7 @@ fn the_end_pushes_what_waits() {
 }
 
 #[test]
-fn the_end_counts_what_nobody_takes() {
+fn shutdown_counts_undelivered_records() {
     let collector = Collector::start(|_| BUSY.to_vec()).unwrap();
     let run = start(&collector.url());
     run.offer([1]);

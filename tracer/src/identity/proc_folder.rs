@@ -1,0 +1,172 @@
+//! The folder of one process in `/proc` (`proc_pid(5)`).
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
+
+use super::container::{self, Owner};
+use super::text;
+
+/// The greatest length in bytes of a file that is read. `cgroup` has a line of up to 4 KiB for each hierarchy.
+const LONGEST: u64 = 64 << 10;
+
+/// A process that existed when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The process id, in the namespace of processes that `/proc` shows.
+    pub pid: u32,
+    /// The name of the process, at most 15 bytes long (`TASK_COMM_LEN`), which the process itself can change. Absent if
+    /// the name is empty.
+    pub comm: Option<String>,
+    /// The path of the process's cgroup; absent if the process is in the root cgroup.
+    pub cgroup: Option<String>,
+    /// The owner of this cgroup.
+    pub owner: Owner,
+}
+
+/// The open folder of a process. It stands for this process even if another one has the same process id later: after the
+/// end of the process all calls fail (`get_proc_task`, `fs/proc/internal.h`).
+#[derive(Debug)]
+pub(super) struct Folder {
+    pid: u32,
+    folder: OwnedFd,
+}
+
+/// The reason why the files of a process could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// This process may not read them (`CAP_SYS_PTRACE`, `ptrace(2)`).
+    Forbidden,
+    /// The process ended.
+    Gone,
+}
+
+impl From<Errno> for Unreadable {
+    fn from(error: Errno) -> Self {
+        if matches!(error, Errno::ACCESS | Errno::PERM) { Self::Forbidden } else { Self::Gone }
+    }
+}
+
+impl Folder {
+    /// Opens the folder of a process. `None` if the process ended.
+    pub(super) fn open(proc: &Path, pid: u32) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, proc.join(pid.to_string()), flags, Mode::empty()).ok()?;
+        Some(Self { pid, folder })
+    }
+
+    /// Name and cgroup. `None` if the process ended.
+    pub(super) fn process(&self) -> Option<Process> {
+        let comm = text::name(&self.text(c"comm").ok()?);
+        let cgroup = container::of_process(&self.text(c"cgroup").ok()?);
+        let (cgroup, owner) = cgroup.map_or((None, Owner::default()), |(path, owner)| (Some(path), owner));
+        Some(Process { pid: self.pid, comm, cgroup, owner })
+    }
+
+    /// Whether this is a process of the kernel, which has no command line, or one that has ended (a zombie).
+    pub(super) fn is_kernel_thread(&self) -> bool {
+        self.text(c"cmdline").is_ok_and(|text| text.is_empty())
+    }
+
+    /// The inode number of the process's network namespace.
+    pub(super) fn netns(&self) -> Result<u32, Unreadable> {
+        let link = readlinkat(&self.folder, c"ns/net", Vec::new())?;
+        number_of(&link, "net:[").and_then(|inode| u32::try_from(inode).ok()).ok_or(Unreadable::Gone)
+    }
+
+    /// The open network namespace of the process.
+    pub(super) fn open_netns(&self) -> Option<OwnedFd> {
+        openat(&self.folder, c"ns/net", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()
+    }
+
+    /// Passes the inode numbers of the open sockets to `visit`, until it returns false. Returns how many files were
+    /// examined. The files of a thread that shares none with its process are left out.
+    pub(super) fn sockets(&self, mut visit: impl FnMut(u64) -> bool) -> Result<usize, Unreadable> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fds = openat(&self.folder, c"fd", flags, Mode::empty())?;
+        let mut examined = 0;
+        let mut link = Vec::new();
+        for entry in
+            Dir::read_from(&fds)?.flatten().filter(|entry| entry.file_name() != c"." && entry.file_name() != c"..")
+        {
+            examined += 1;
+            match readlinkat(&fds, entry.file_name(), link) {
+                Ok(target) => {
+                    if number_of(&target, "socket:[").is_some_and(|inode| !visit(inode)) {
+                        break;
+                    }
+                    link = target.into_bytes();
+                }
+                // The file may have been closed meanwhile.
+                Err(Errno::NOENT) => link = Vec::new(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(examined)
+    }
+
+    fn text(&self, name: &CStr) -> io::Result<String> {
+        let file = openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
+        let mut bytes = Vec::new();
+        File::from(file).take(LONGEST).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// The processes of `/proc`, in the order of their ids.
+pub(super) fn pids(proc: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
+    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// Whether `/proc` hides the processes of others (`hidepid`): then the first process is missing, which has the number 1
+/// in each namespace of processes.
+pub(super) fn hides_processes(pids: &[u32]) -> bool {
+    pids.first() != Some(&1)
+}
+
+/// `socket:[487]`.
+fn number_of(link: &CStr, prefix: &str) -> Option<u64> {
+    link.to_str().ok()?.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_links() {
+        assert_eq!(number_of(c"socket:[487]", "socket:["), Some(487));
+        for other in [c"pipe:[487]", c"socket:[x]", c"socket:[487", c"/dev/null", c""] {
+            assert_eq!(number_of(other, "socket:["), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn own_process_is_read() {
+        let own = Folder::open(Path::new("/proc"), std::process::id()).unwrap();
+        let process = own.process().unwrap();
+        assert_eq!(process.pid, std::process::id());
+        assert!(process.comm.is_some());
+        assert_eq!(own.netns(), Ok(crate::identity::netns::own().unwrap()));
+        assert!(!own.is_kernel_thread());
+        assert!(Folder::open(Path::new("/proc"), u32::MAX).is_none());
+    }
+
+    #[test]
+    fn folder_of_an_ended_process_is_not_that_of_its_successor() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let folder = Folder::open(Path::new("/proc"), child.id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(folder.process(), None);
+        assert_eq!(folder.sockets(|_| true), Err(Unreadable::Gone));
+    }
+}
