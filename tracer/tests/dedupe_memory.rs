@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counting::measured;
-use droptrace_base::domain::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Timestamp};
+use droptrace_base::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
 use droptrace_base::domain::facts::Facts;
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, UniqueDrop};
@@ -90,15 +90,11 @@ fn the_steady_state_allocates_nothing() {
 fn drops_with_their_bytes_are_joined_without_allocating() {
     let reason = Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() };
     let place = Arc::new(Place {
-        kind: Kind::Packet,
-        netns_cookie: 0,
         reason: reason.into(),
         location: Location { address: 7, symbol: None, trap_group: None }.into(),
         protocol: 0x800,
-        interface: None,
         ifindex: 1,
-        netns: 0,
-        netns_name: None,
+        ..Place::default()
     });
     let mut union = Union::new(UnionOptions { captured: 128, kept: 128, wait: Duration::from_millis(50) });
     let mut bytes = [0x5a; 128];

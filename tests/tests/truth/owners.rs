@@ -1,0 +1,184 @@
+//! Whose packets were dropped: by the control group of the process that made the socket.
+
+use std::net::{Ipv4Addr, UdpSocket};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use serde_json::Value;
+use tests::case::drained;
+use tests::cgroup::ControlGroup;
+use tests::droptrace::{Droptrace, Stat};
+use tests::kernel;
+use tests::netns::Netns;
+use tests::trials::trial_as_root;
+use tests::wire::udp;
+use tests::witness::Witness;
+
+/// Datagrams of each test.
+const DATAGRAMS: u64 = 300;
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial_as_root("a_receiver_has_an_owner", a_receiver_has_an_owner),
+        trial_as_root("a_sender_has_an_owner", a_sender_has_an_owner),
+        trial_as_root("packets_without_a_socket_have_no_owner", packets_without_a_socket_have_no_owner),
+        trial_as_root("a_group_that_ended_keeps_its_name", a_group_that_ended_keeps_its_name),
+    ]
+}
+
+/// A namespace in which only its loopback is up.
+fn host() -> Result<Netns> {
+    let host = Netns::new()?;
+    host.command("ip link set lo up")?;
+    Ok(host)
+}
+
+/// A socket that a thread in this control group made.
+fn udp_of(group: &ControlGroup, host: &Netns) -> Result<UdpSocket> {
+    host.run(|| {
+        group.enter()?;
+        Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
+    })
+}
+
+/// The report of `stat` about the owners of drops in a namespace.
+struct Owners(Value);
+
+impl Owners {
+    fn during(host: &Netns, mode: &str, provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let inum = host.inum().to_string();
+        let arguments = ["stat", "--mode", mode, "--by", "netns,cgroup,socket", "--netns", &inum, "--format", "json"];
+        let droptrace = Droptrace::start(&arguments)?;
+        provocation()?;
+        let stat = Stat::parse(&droptrace.finish()?.stdout)?;
+        let accounted = stat.ledger("accounted")? + stat.ledger("overflow")?;
+        let parts = ["attributed", "unknown", "no_socket", "no_room"].map(|part| stat.0["attribution"][part].as_u64());
+        ensure!(parts.iter().flatten().sum::<u64>() == accounted, "{parts:?} of {accounted}");
+        Ok(Self(stat.0))
+    }
+
+    /// The packets of this namespace by the end of the group's path and by the role of the socket.
+    fn packets(&self, host: &Netns, group: Option<&ControlGroup>, role: Option<&str>) -> Result<u64> {
+        let name = group.and_then(|group| group.path().file_name()?.to_str());
+        let rows = self.0["drops"].as_array().context("no drops")?;
+        let own = rows.iter().filter(|row| row["netns"] == host.inum() && row["socket_role"].as_str() == role);
+        let own = own.filter(|row| match (row["cgroup"].as_str(), name) {
+            (Some(path), Some(name)) => path.rsplit('/').next() == Some(name),
+            (path, name) => path.is_none() && name.is_none(),
+        });
+        Ok(own.filter_map(|row| row["packets"].as_u64()).sum())
+    }
+}
+
+const MODES: [&str; 2] = ["tp_btf", "raw_tracepoint"];
+
+/// Runs a test in each mode that this kernel allows.
+fn in_each_mode(run: impl Fn(&str) -> Result<()>) -> Result<()> {
+    let allowed = if kernel::is_confidential() { &MODES[..1] } else { &MODES[..] };
+    allowed.iter().try_for_each(|mode| run(mode).with_context(|| (*mode).to_owned()))
+}
+
+/// Datagrams for a full receive buffer; returns the kernel's own count of them.
+fn overrun(host: &Netns, receiver: &UdpSocket) -> Result<u64> {
+    const ERRORS: Witness = Witness::Snmp("Udp", "RcvbufErrors");
+    set_socket_recv_buffer_size(receiver, 1)?;
+    let before = ERRORS.read(host)?;
+    let sender = udp(host, (Ipv4Addr::LOCALHOST, 0).into())?;
+    for _ in 0..DATAGRAMS {
+        sender.send_to(&[0; 1000], receiver.local_addr()?)?;
+    }
+    drained()?;
+    Ok(ERRORS.read(host)? - before)
+}
+
+/// The kernel reports the receiver from 6.11 on; before, nothing leads to it, and no owner is made up.
+fn a_receiver_has_an_owner() -> Result<()> {
+    let group = ControlGroup::new()?;
+    in_each_mode(|mode| {
+        let host = host()?;
+        let receiver = udp_of(&group, &host)?;
+        let mut counted = 0;
+        let owners = Owners::during(&host, mode, || {
+            counted = overrun(&host, &receiver)?;
+            Ok(())
+        })?;
+        ensure!(counted > 0, "the buffer was never full");
+        let is_reported = kernel::reports_socket()?;
+        let (named, without) =
+            (owners.packets(&host, Some(&group), Some("receiver"))?, owners.packets(&host, None, None)?);
+        let expected = if is_reported { (counted, 0) } else { (0, counted) };
+        ensure!((named, without) == expected, "{named} with the owner, {without} without a socket: {}", owners.0);
+        Ok(())
+    })
+}
+
+/// What a firewall drops on its way out still belongs to the socket that sent it.
+fn a_sender_has_an_owner() -> Result<()> {
+    let group = ControlGroup::new()?;
+    in_each_mode(|mode| {
+        let host = host()?;
+        host.commands(
+            "nft add table inet cases
+             nft add counter inet cases drops
+             nft add chain inet cases output { type filter hook output priority 0 ; }
+             nft add rule inet cases output udp dport 9 counter name drops drop",
+        )?;
+        let sender = udp_of(&group, &host)?;
+        let owners = Owners::during(&host, mode, || {
+            for _ in 0..DATAGRAMS {
+                // Refused by the firewall.
+                _ = sender.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));
+            }
+            drained()
+        })?;
+        let (counted, named) = (Witness::Nft.read(&host)?, owners.packets(&host, Some(&group), Some("owner"))?);
+        ensure!((counted, named) == (DATAGRAMS, DATAGRAMS), "{named} of {counted}: {}", owners.0);
+        Ok(())
+    })
+}
+
+fn packets_without_a_socket_have_no_owner() -> Result<()> {
+    in_each_mode(|mode| {
+        let host = host()?;
+        let owners = Owners::during(&host, mode, || {
+            let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+            for _ in 0..DATAGRAMS {
+                // The kernel reports the refusal by the next call.
+                _ = sender.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));
+            }
+            drained()
+        })?;
+        let (counted, without) = (Witness::Snmp("Udp", "NoPorts").read(&host)?, owners.packets(&host, None, None)?);
+        ensure!(counted > 0 && without == counted, "{without} of {counted}: {}", owners.0);
+        Ok(())
+    })
+}
+
+/// The name is looked up while the group exists, at the first report after its first drop.
+fn a_group_that_ended_keeps_its_name() -> Result<()> {
+    if !kernel::reports_socket()? {
+        // There, only senders have owners, whose sockets take the same way.
+        return Ok(());
+    }
+    let group = ControlGroup::new()?;
+    let name = group.path().file_name().context("no name")?.to_string_lossy().into_owned();
+    let host = host()?;
+    let receiver = udp_of(&group, &host)?;
+    let inum = host.inum().to_string();
+    let arguments = ["stat", "--by", "netns,cgroup", "--netns", &inum, "--format", "json", "--interval", "10ms"];
+    let droptrace = Droptrace::start(&arguments)?;
+    let counted = overrun(&host, &receiver)?;
+    droptrace.await_printed("the name of the group", |text| Ok(text.contains(&name)))?;
+    let path = group.path().to_owned();
+    drop(group);
+    ensure!(!path.exists(), "the group is still there");
+    let more = overrun(&host, &receiver)?;
+    let stdout = droptrace.finish()?.stdout;
+    let last: Value = serde_json::from_str(stdout.lines().last().context("no report")?)?;
+    let rows = last["drops"].as_array().context("no drops")?;
+    let own = rows.iter().filter(|row| row["cgroup"].as_str().is_some_and(|path| path.ends_with(&name)));
+    let packets: u64 = own.filter_map(|row| row["packets"].as_u64()).sum();
+    ensure!(packets == counted + more, "{packets} of {counted} and {more}: {last}");
+    Ok(())
+}
