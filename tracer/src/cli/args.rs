@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
-pub use agent::{AgentArgs, DEFAULT_PORT, Knobs, OtlpKnobs};
+pub use agent::{AgentArgs, AgentOptions, DEFAULT_PORT, OtlpOptions};
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;

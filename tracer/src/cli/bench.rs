@@ -20,7 +20,7 @@ pub(super) fn prepare() {
     }
 }
 
-/// Measures, and shows what came of it.
+/// Measures, and shows the report.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {
     let (mut output, page) = Output::open_apart(args.output.as_deref(), args.html.as_deref(), [])?;
     let report = measure(args).await?;
