@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn each_drop_is_told_once_with_who_heard_it() {
+fn each_drop_is_shown_once_with_its_backends() {
     let output = replayed(&[recording(BOTH).to_str().unwrap(), "--format", "json"], &[]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
