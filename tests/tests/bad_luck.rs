@@ -106,7 +106,7 @@ fn a_bomb_among_snapshots() -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let finished = run(&mut command)?;
     let report: Value = serde_json::from_str(&finished.stdout).with_context(|| format!("{finished:?}"))?;
-    let is_known = finished.stderr.contains("bomb.json") && finished.stderr.contains("no snapshot");
+    let is_known = finished.stderr.contains("bomb.json") && finished.stderr.contains("not a snapshot");
     ensure!(report["input"]["read"] == 1 && is_known, "{report}, {}", finished.stderr);
     Ok(())
 }

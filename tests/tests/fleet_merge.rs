@@ -187,7 +187,7 @@ fn unreadable_files_do_not_stop_the_merge() -> Result<()> {
     let whys = [
         ("a-garbage", "the file is not a snapshot, or it is damaged"),
         ("b-newer", "which is newer than droptrace.snapshot.v1"),
-        ("c-other", "its form is droptrace.stat.v1"),
+        ("c-other", "its schema is droptrace.stat.v1"),
         ("d-empty", "the snapshot is truncated: it ends after 0 bytes"),
         ("e-damaged", ""),
         ("g-the-same", "overlaps another one in time"),
@@ -252,5 +252,5 @@ fn explains_as_droptrace_does() -> Result<()> {
         ensure!(fleet.status.success() && fleet.stdout == single.stdout && !fleet.stdout.is_empty(), "{line:?}");
     }
     let unknown = Droptrace::spawn(&mut fleet_command(&["explain", "xyzzy"])?)?.wait()?;
-    failed(&unknown, 1, &["droptrace-fleet: no drop reason \"xyzzy\"", "`droptrace-fleet explain` lists"])
+    failed(&unknown, 1, &["droptrace-fleet: unknown drop reason \"xyzzy\"", "`droptrace-fleet explain` lists"])
 }

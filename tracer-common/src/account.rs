@@ -189,8 +189,7 @@ pub struct XdpNote {
     pub redirect_device: u64,
     /// `jiffies64` at that redirect.
     pub redirect_ticks: u64,
-    /// Address of the packet's `struct net_device`; 0 without a note. It is the last field, next to the fields that
-    /// each run reads.
+    /// Address of the packet's `struct net_device`; 0 without a note. Last, next to the fields that each run reads.
     pub device: u64,
 }
 
@@ -258,8 +257,7 @@ pub struct ProvedNet {
     pub padding: u32,
 }
 
-/// The state of one CPU beyond generations. Fields that each drop needs are adjacent, so that few cache lines are
-/// touched.
+/// The state of one CPU beyond generations. Fields that each drop needs are adjacent, which saves cache lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]

@@ -24,8 +24,6 @@ pub mod run;
 pub mod sink;
 pub mod snapshot;
 
-#[cfg(feature = "agent")]
-pub(crate) use droptrace_base::files;
 #[cfg(test)]
 pub(crate) use droptrace_base::testing::skipped;
-pub(crate) use droptrace_base::{command, dimension, domain, outside, render};
+pub(crate) use droptrace_base::{command, dimension, domain, files, outside, render};

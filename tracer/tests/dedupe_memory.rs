@@ -48,7 +48,7 @@ fn a_million_in_flight_stay_under_two_hundred_megabytes() {
 }
 
 #[test]
-fn the_bound_holds_in_a_storm_that_nobody_else_hears() {
+fn limit_holds_if_only_one_backend_reports_a_storm() {
     let max_pending = 10_000;
     let mut deduper = Deduper::new(DedupeLimits { max_pending, ..DedupeLimits::default() });
     let mut storm = Storm::new(false);

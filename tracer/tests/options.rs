@@ -80,7 +80,7 @@ const PROOFS: &[Proof] = &[
     proof("snapshot", &["--verbose"], EVERYWHERE, "more_is_said_as_root"),
     proof("snapshot", &["--source"], LISTEN, "a_source_is_chosen"),
     proof("snapshot", &["--map-entries"], LISTEN, "places_in_the_kernel_are_bounded"),
-    proof("agent", &["--config"], "agent/web.rs", "files_are_read_anew"),
+    proof("agent", &["--config"], "agent/web.rs", "files_are_reloaded"),
     proof("agent", &["--listen"], "agent/ends.rs", "a_port_that_is_taken_is_named"),
     proof("agent", &["--listen-insecure"], "agent/ends.rs", "unencrypted_public_address_needs_an_option"),
     proof("agent", &["--web-config"], "agent/web.rs", "tls_and_passwords"),

@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn each_drop_is_told_once_with_who_heard_it() {
+fn each_drop_is_shown_once_with_its_backends() {
     let output = replayed(&[recording(BOTH).to_str().unwrap(), "--format", "json"], &[]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -48,7 +48,7 @@ fn each_drop_is_told_once_with_who_heard_it() {
 }
 
 #[test]
-fn a_table_is_made_of_it() {
+fn recording_is_shown_as_a_table() {
     let output = replayed(&[recording(BOTH).to_str().unwrap(), "--stat"], &[]);
     assert!(output.status.success(), "{output:?}");
     insta::assert_snapshot!(text(&output.stdout));
@@ -72,13 +72,13 @@ fn joined_when_read_late(settled: u64) -> Value {
 }
 
 #[test]
-fn a_drop_waits_until_the_other_source_was_read() {
+fn drop_waits_until_the_other_backend_was_read() {
     assert_eq!(joined_when_read_late(0), 25);
     assert_eq!(joined_when_read_late(u64::MAX), 0);
 }
 
 #[test]
-fn stdin_is_a_recording_too_compressed_or_not() {
+fn recording_is_read_from_stdin_compressed_or_not() {
     let compressed = fs::read(recording(BOTH)).unwrap();
     let plain = zstd::decode_all(&compressed[..]).unwrap();
     let expected = replayed(&[recording(BOTH).to_str().unwrap()], &[]).stdout;
@@ -87,11 +87,11 @@ fn stdin_is_a_recording_too_compressed_or_not() {
 }
 
 #[test]
-fn what_was_cut_is_shown_as_far_as_it_goes_and_told() {
+fn truncated_recording_is_shown_as_far_as_it_can_be_read() {
     let plain = zstd::decode_all(&fs::read(recording(BOTH)).unwrap()[..]).unwrap();
     let at = plain.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(20).unwrap().0;
     // Between two lines, and within one.
-    for (end, complaint) in [(at + 1, "it ends without the account"), (at - 9, "1 lines make no sense")] {
+    for (end, complaint) in [(at + 1, "it ends without the ledger"), (at - 9, "1 lines could not be decoded")] {
         let output = replayed(&["-", "--format", "json"], &plain[..end]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(complaint), "{}", text(&output.stderr));
@@ -105,13 +105,13 @@ fn what_was_cut_is_shown_as_far_as_it_goes_and_told() {
     cut.extend_from_slice(&encoder.finish().unwrap()[cut.len()..][..20]);
     let output = replayed(&["-"], &cut);
     assert_eq!(output.status.code(), Some(1));
-    let complaint = "droptrace: the recording cannot be read beyond line 21: it was cut, or is damaged: ";
+    let complaint = "droptrace: the recording cannot be read beyond line 21: it is truncated or damaged: ";
     assert!(text(&output.stderr).starts_with(complaint), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("NETFILTER_DROP"));
 }
 
 #[test]
-fn what_is_no_recording_is_refused() {
+fn other_files_are_an_error() {
     let output = replayed(&["/dev/null"], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stderr), "droptrace: this is no recording of `droptrace trace --raw`: it is empty\n");

@@ -1,4 +1,4 @@
-//! `bench`.
+//! The subcommand `bench`.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -24,6 +24,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let program = cargo::build_binary("tracer", "droptrace", &["--release"])?;
     let mut command = process::privileged(&program)?;
     command.arg("bench").args(&args.arguments);
-    // droptrace takes this process's place, and with it the terminal's Ctrl-C and whoever waits for the exit status.
+    // droptrace replaces this process, and so receives the terminal's Ctrl-C and returns its own exit status.
     Err(command.exec()).with_context(|| format!("cannot start `{}`", process::line(&command)))
 }

@@ -1,4 +1,4 @@
-//! `build-ebpf`.
+//! The subcommand `build-ebpf`.
 
 use std::fs;
 use std::process::ExitCode;
@@ -10,10 +10,10 @@ use crate::support::process::announce;
 
 /// Builds the kernel program's object, which is checked in.
 ///
-/// Sets up in the target folder what the build needs and is not there yet: bpf-linker on the compiler's own LLVM, and
-/// the standard library's source (from rustup, else from Debian). Then builds, takes the DWARF out, checks what is in
-/// the object (licence, programs, maps, BTF, no path of this machine) and writes it to tracer-ebpf/droptrace.bpf.o.
-/// The same source gives the same bytes on every machine.
+/// Sets up missing tools of the build in the target folder: bpf-linker on the compiler's own LLVM, and the standard
+/// library's source (from rustup, else from Debian). Then builds, removes the DWARF, checks the contents of the object
+/// (licence, programs, maps, BTF, no path of this machine) and writes it to tracer-ebpf/droptrace.bpf.o. The same
+/// source gives the same bytes on every machine.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Write nothing; fail if the object that is checked in differs from a fresh build by a byte
@@ -44,7 +44,7 @@ pub(crate) fn build(check: bool) -> Result<()> {
     Ok(())
 }
 
-/// Says where two objects differ, and what to do.
+/// Describes where two objects differ, and what to do.
 fn difference(old: &[u8], new: &[u8]) -> String {
     let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     format!(
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_difference_is_told() {
+    fn message_has_the_first_difference() {
         assert!(difference(b"abcd", b"abxd").contains("(4 bytes) differs from a fresh build (4 bytes) from byte 2 on"));
         assert!(difference(b"ab", b"abcd").contains("from byte 2 on"));
         assert!(difference(b"", b"a").contains("from byte 0 on. If"));

@@ -1,4 +1,4 @@
-//! `ci`.
+//! The subcommand `ci`.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -11,9 +11,9 @@ use crate::{build_ebpf, ebpf, test};
 
 /// Runs everything that a change must pass; stops at the first step that fails.
 ///
-/// Formatting, clippy on the host's code and on the kernel program's, droptrace without its features and with each of
-/// them alone, documentation without warnings, cargo-deny, whether the object that is checked in is what its source
-/// gives, and at last all tests.
+/// The steps are formatting, clippy on the host's code and on the kernel program's, droptrace without its features and with
+/// each of them alone, documentation without warnings, cargo-deny, a comparison of the checked-in object with a fresh
+/// build, and at last all tests.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out the tests, for a caller that runs them next
@@ -21,10 +21,10 @@ pub(crate) struct Args {
     skip_tests: bool,
 }
 
-/// How a step ended that did not fail.
+/// The result of a step that did not fail.
 enum Outcome {
     Passed,
-    /// It could not be done here, and why.
+    /// The step could not run here, for this reason.
     Skipped(String),
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
     }
     announce(summary(STEPS.len(), &skipped));
-    // Last, so that its count is the last line.
+    // The tests run last, so that their count is the last line.
     if args.skip_tests { ExitCode::SUCCESS } else { test::run(&test::Args::default()) }
 }
 
@@ -81,8 +81,8 @@ fn format() -> Result<Outcome> {
 }
 
 fn clippy() -> Result<Outcome> {
-    // Locked: a Cargo.lock that lags behind the manifests is found here.
-    // With all of the program, packagers' part too.
+    // With `--locked`, this step finds a Cargo.lock that is older than the manifests.
+    // The feature `pages` adds the part for packagers.
     let what = ["--locked", "--workspace", "--all-targets", "--features", "tracer/pages"];
     passed(process::run(cargo().arg("clippy").args(what).args(["--", "-D", "warnings"])))
 }
@@ -114,14 +114,14 @@ fn dependencies() -> Result<Outcome> {
         bail!("cargo-deny is missing: `cargo install cargo-deny`, or let .ci/run do it");
     }
     let mut command = cargo();
-    // Asks the network only for packages that were never fetched, such as those of other systems.
+    // cargo-deny uses the network only for packages that were never fetched, such as those of other systems.
     command.args(["deny", "check", "bans", "licenses", "sources"]);
     passed(process::run(&mut command).context("dependencies break a rule of deny.toml"))
 }
 
 fn advisories() -> Result<Outcome> {
     if let Err(error) = process::run(cargo().args(["deny", "fetch", "db"])) {
-        return Ok(Outcome::Skipped(format!("the database of known flaws cannot be had here: {error:#}")));
+        return Ok(Outcome::Skipped(format!("the database of known flaws is not available here: {error:#}")));
     }
     let mut command = cargo();
     command.args(["deny", "check", "--disable-fetch", "advisories"]);
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_skipped_step_is_none_that_passed() {
+    fn skipped_step_does_not_count_as_passed() {
         assert_eq!(summary(8, &["advisories"]), "7 of 8 steps before the tests passed, skipped: advisories");
         assert_eq!(summary(2, &[]), "2 of 8 steps before the tests passed");
     }

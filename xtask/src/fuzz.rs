@@ -1,4 +1,4 @@
-//! `fuzz`.
+//! The subcommand `fuzz`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,14 +11,14 @@ use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 use crate::support::{apt, paths};
 
-/// Fuzzers at a time.
+/// The number of fuzzers that run at a time.
 const SIDE_BY_SIDE: usize = 2;
-/// MiB of memory that a reader may take for hostile bytes.
+/// The most memory that a reader may use for hostile bytes, in MiB.
 const MEMORY: u32 = 2048;
-/// Seconds that a reader may take for them.
+/// The most time that a reader may use for them, in seconds.
 const PATIENCE: u32 = 60;
-/// What libFuzzer needs to see the ways that the code takes (`cargo-fuzz` sets the same, and sanitizers that find nothing
-/// in safe code).
+/// The flags that libFuzzer needs to see the branches of the code (`cargo-fuzz` sets the same, and sanitizers that find
+/// nothing in safe code).
 const COVERAGE: [&str; 6] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -30,8 +30,8 @@ const COVERAGE: [&str; 6] = [
 
 /// Feeds hostile bytes to the readers of what comes from outside, as `tracer/fuzz` has them.
 ///
-/// Each target starts with its seeds and with what earlier runs found (`target/fuzz/corpus`). Bytes that make a reader
-/// panic, hang or take too much memory are kept in `target/fuzz/artifacts`, and the command fails.
+/// Each target starts with its seeds and with the findings of earlier runs (`target/fuzz/corpus`). Bytes that make a
+/// reader panic, hang or use too much memory are kept in `target/fuzz/artifacts`, and the command fails.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Seconds for each target
@@ -44,14 +44,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let all = targets()?;
     if let Some(unknown) = args.targets.iter().find(|target| !all.contains(target)) {
-        bail!("no target `{unknown}`: there are {}", all.join(", "));
+        bail!("no target `{unknown}`; the targets are {}", all.join(", "));
     }
     let chosen = if args.targets.is_empty() { &all } else { &args.targets };
     fuzz(chosen, args.seconds)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs fuzz targets, some side by side.
+/// Runs fuzz targets, some of them in parallel.
 fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
     let binaries = build()?;
     let mut failed = Vec::new();
@@ -60,7 +60,7 @@ fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
             some.iter().map(|target| start(&binaries, target.as_ref(), seconds)).collect::<Result<Vec<_>>>()?;
         for (target, mut child) in some.iter().map(AsRef::as_ref).zip(running) {
             let status = child.wait().with_context(|| format!("fuzzing {target}"))?;
-            let said = fs::read(log(target)).with_context(|| format!("reading what {target} said"))?;
+            let said = fs::read(log(target)).with_context(|| format!("reading the output of {target}"))?;
             let said = String::from_utf8_lossy(&said);
             let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
             let Some(runs) = runs.filter(|_| status.success()) else {
@@ -71,7 +71,7 @@ fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
             announce(format_args!("{target}: {} runs in {seconds} s, nothing found", runs.trim()));
         }
     }
-    ensure!(failed.is_empty(), "readers that do not bear hostile bytes: {}", failed.join(", "));
+    ensure!(failed.is_empty(), "readers that failed on hostile bytes: {}", failed.join(", "));
     Ok(())
 }
 
@@ -89,7 +89,7 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds all targets, and returns the folder that has them.
+/// Builds all targets, and returns their folder.
 fn build() -> Result<PathBuf> {
     if process::find_program("c++").is_none() {
         apt::install(&["g++"]).context("libFuzzer needs a C++ compiler")?;
@@ -98,7 +98,7 @@ fn build() -> Result<PathBuf> {
     let target = work();
     let host = Toolchain::find()?.host;
     let mut command = cargo::cargo();
-    // With a target named, the flags are not those of build scripts.
+    // With an explicit target, the flags do not apply to build scripts.
     command.args(["build", "--release", "--locked", "--target", &host, "--target-dir"]).arg(&target);
     command.arg("--manifest-path").arg(folder().join("Cargo.toml"));
     let mut flags: Vec<OsString> = COVERAGE.map(OsString::from).to_vec();
@@ -112,7 +112,7 @@ fn work() -> PathBuf {
     cargo::root().join("target/fuzz")
 }
 
-/// What a fuzzer says. A file, because a pipe that nobody reads yet would hold up the fuzzer.
+/// The output of a fuzzer goes to a file, because a pipe without a reader would block the fuzzer.
 fn log(target: &str) -> PathBuf {
     work().join("artifacts").join(format!("{target}.log"))
 }

@@ -1,6 +1,6 @@
 //! Builds, runs and tests droptrace: `cargo xtask --help`.
 //!
-//! One file a subcommand; what they share is in [`support`], what is done to the kernel program in [`ebpf`].
+//! Each subcommand has a file; common parts are in [`support`], and the build of the kernel program is in [`ebpf`].
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 /// Builds, runs and tests droptrace.
 ///
-/// Needs rustup and a C linker. What a command needs beyond that it says, and sets up in the target folder.
+/// Needs rustup and a C linker. A command that needs more says so, and sets it up in the target folder.
 /// Progress goes to stderr.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]

@@ -1,4 +1,4 @@
-//! `run`.
+//! The subcommand `run`.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,7 @@ use crate::support::process::{self, announce};
 
 /// Builds droptrace and runs it, through sudo when not root.
 ///
-/// Needs rustup and a C linker alone: the kernel program's object is checked in. The build is quick and not optimized;
+/// Needs only rustup and a C linker: the kernel program's object is checked in. The build is quick and not optimized;
 /// commands that need no optional features are built without them.
 /// Everything after `--` goes to droptrace, whose exit status is passed on: `cargo xtask run -- stat --duration 5s`.
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let program = cargo::build_binary("tracer", "droptrace", &[&["--profile", "quick"], features].concat())?;
     let mut command = process::privileged(&program)?;
     command.args(&args.arguments);
-    // droptrace takes this process's place, and with it the terminal's Ctrl-C and whoever waits for the exit status.
+    // droptrace replaces this process, and so receives the terminal's Ctrl-C and returns its own exit status.
     Err(command.exec()).with_context(|| format!("cannot start `{}`", process::line(&command)))
 }
 

@@ -1,4 +1,4 @@
-//! `test`.
+//! The subcommand `test`.
 
 use std::io::{self, BufRead, BufReader, Write, stdout};
 use std::process::{Command, ExitCode, Stdio};
@@ -15,11 +15,11 @@ use crate::support::victoria_metrics;
 use crate::vm;
 use crate::vm::matrix::Selection;
 
-/// Programs that tests provoke drops with, and Debian's packages that hold them.
+/// Programs with which tests provoke drops, and Debian's packages that contain them.
 const PROGRAMS: [(&str, &str); 4] =
     [("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool")];
 
-/// Says how to run the tests that were not asked for.
+/// The hint for tests that were not selected.
 const REST: &str = "Nothing ran on other kernels. `cargo xtask test --kernels default` runs the tests on them as well, \
                     under QEMU, whose emulation takes much longer.";
 
@@ -39,13 +39,13 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Which other kernels to test on.
+    /// The selection of other kernels.
     fn selection(&self) -> Selection {
         let unnamed = if self.only_kernels { Selection::Default } else { Selection::None };
         self.matrix.kernels.clone().unwrap_or(unnamed)
     }
 
-    /// Whether the tests on other kernels were not asked for, and not refused either.
+    /// Returns whether the command line neither selects nor excludes tests on other kernels.
     fn leaves_kernels_out(&self) -> bool {
         self.matrix.kernels.is_none() && !self.only_kernels && self.matrix.source.image.is_none()
     }
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     report(&tally, &broken, args.leaves_kernels_out().then_some(REST))
 }
 
-/// Installs what tests want where that is possible, and otherwise says what is missing.
+/// Installs the programs of tests if that is possible, and otherwise reports which are missing.
 fn set_up() {
     if let Err(error) = prometheus::set_up() {
         announce(format_args!("without Prometheus, tests of the fleet will be skipped ({error:#})"));
@@ -87,7 +87,7 @@ fn set_up() {
     }
 }
 
-/// Unit and documentation tests, which need no rights.
+/// Unit and documentation tests, which need no privileges.
 fn host_tests(tally: &mut Tally) -> Result<()> {
     let what = "unit tests and documentation tests";
     let options = ["test", "--workspace", "--exclude", "tests", "--no-fail-fast"];
@@ -95,13 +95,13 @@ fn host_tests(tally: &mut Tally) -> Result<()> {
     timed(what, || run_suite(cargo::cargo().args(options), tally, &mut stdout()))
 }
 
-/// The tests on this kernel: built as this user, run as root.
+/// The tests on this kernel, which are built as this user and run as root.
 fn kernel_tests(tally: &mut Tally) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let options = ["test", "--package", "tests", "--no-fail-fast"];
     let droptrace = timed("building tests on this kernel", || {
         process::run(cargo::cargo().args(options).arg("--no-run"))?;
-        // Tests find it beside the other.
+        // Tests find one binary next to the other.
         cargo::build_binary("droptrace-fleet", "droptrace-fleet", &[])?;
         cargo::build_binary("tracer", "droptrace", &[])
     })?;
@@ -119,7 +119,7 @@ fn kernel_tests(tally: &mut Tally) -> Result<()> {
     timed("tests on this kernel", || run_suite(&mut command, tally, &mut stdout()))
 }
 
-/// Does a part of the work, and says how long it took.
+/// Runs a step, and reports its duration.
 fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     announce(what);
     let started = Instant::now();
@@ -128,12 +128,12 @@ fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-/// The variable that tells cargo what to start the host's executables with.
+/// The variable with the program that starts the host's executables for cargo.
 fn runner_variable(host: &str) -> String {
     format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"))
 }
 
-/// Runs one cargo, passing its output on while adding it up.
+/// Runs one cargo command, shows its output, and adds it up.
 fn run_suite(command: &mut Command, tally: &mut Tally, shown: &mut impl Write) -> Result<()> {
     let line = process::line(command);
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{line}`"))?;
@@ -145,12 +145,12 @@ fn run_suite(command: &mut Command, tally: &mut Tally, shown: &mut impl Write) -
     let status = child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
     let (failed, results) = (suite.failed, suite.results);
     tally.add(suite);
-    // Failed tests are in the count, and are why cargo fails then.
+    // Failed tests are in the count, and are then the cause of cargo's failure.
     if !status.success() && failed == 0 {
         bail!("`{line}` failed, though no test did: {status}");
     }
     if results == 0 {
-        bail!("`{line}` told no result");
+        bail!("`{line}` reported no result");
     }
     Ok(())
 }
@@ -165,7 +165,7 @@ fn pass_on(mut output: impl BufRead, tally: &mut Tally, shown: &mut impl Write) 
     Ok(())
 }
 
-/// Prints why tests did not run and what broke, then what was left out, then the count, on the last line.
+/// Prints the reasons why tests did not run, then failures, then the hint, and the count on the last line.
 fn report(tally: &Tally, broken: &[String], left_out: Option<&str>) -> ExitCode {
     println!();
     for line in tally.skipped_lines() {
@@ -177,7 +177,7 @@ fn report(tally: &Tally, broken: &[String], left_out: Option<&str>) -> ExitCode 
     for error in broken {
         println!("BROKEN {error}");
     }
-    // Tests that all say why they cannot run here are a result: other kernels may not be available.
+    // If all tests report that they cannot run here, that is a result: other kernels may not be available.
     let nothing = tally.passed + tally.failed + tally.skipped == 0;
     if nothing {
         println!("BROKEN no test ran");
@@ -195,13 +195,13 @@ mod tests {
 
     fn shell(script: &str) -> (Tally, Result<()>) {
         let mut tally = Tally::default();
-        // Not to stdout: this runner's own output is added up in its turn.
+        // This is not printed to stdout, because this runner's own output is added up in turn.
         let result = run_suite(Command::new("sh").args(["-c", script]), &mut tally, &mut Vec::new());
         (tally, result)
     }
 
     #[test]
-    fn failed_tests_are_counted_and_not_told_twice() {
+    fn failed_tests_are_counted_and_reported_once() {
         let (tally, result) = shell("echo 'test result: FAILED. 2 passed; 1 failed; 0 ignored'; exit 101");
         assert_eq!(tally.to_string(), "2 passed, 1 failed, 0 skipped");
         result.unwrap();
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_runner_that_says_nothing_is_broken() {
-        assert!(shell("true").1.unwrap_err().to_string().ends_with("told no result"));
+        assert!(shell("true").1.unwrap_err().to_string().ends_with("reported no result"));
         assert_eq!(report(&Tally::default(), &[], None), ExitCode::FAILURE);
     }
 

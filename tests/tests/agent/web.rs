@@ -24,7 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("tls_and_passwords", tls_and_passwords),
         trial_as_root("certificates_are_renewed_while_it_runs", certificates_are_renewed_while_it_runs),
-        trial_as_root("files_are_read_anew_and_wrong_ones_change_nothing", files_are_read_anew),
+        trial_as_root("files_are_reloaded_and_wrong_ones_change_nothing", files_are_reloaded),
     ]
 }
 
@@ -91,7 +91,7 @@ fn certificates_are_renewed_while_it_runs() -> Result<()> {
     Ok(())
 }
 
-fn files_are_read_anew() -> Result<()> {
+fn files_are_reloaded() -> Result<()> {
     let folder = Folder::new("anew")?;
     let config = folder.write("agent.toml", "max-series = 9\n")?;
     let mut agent = Agent::start(&["--config", &config])?;

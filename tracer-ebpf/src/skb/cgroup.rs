@@ -57,7 +57,8 @@ unsafe fn of<M: Memory>(socket: *const u8) -> u64 {
             let node = M::load::<usize>(group, at!(cgroup_node)) as *const u8;
             return if is_kernel(node as u64) { M::load(node, at!(node_id)) } else { 0 };
         }
-        let group: u64 = M::load(socket, at!(sock_cgroup_value));
+        // Verifiers of that time allow no load of a whole union.
+        let group: u64 = M::chase(socket as u64, at!(sock_cgroup_value));
         if !is_kernel(group) || group & NOT_A_POINTER != 0 {
             return 0;
         }

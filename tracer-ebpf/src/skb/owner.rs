@@ -301,7 +301,8 @@ impl Socket {
         // SAFETY: the caller's.
         unsafe {
             let tcp_state: u8 = M::load(self.pointer, at!(sock_state));
-            if tcp_state != TCP_NEW_SYN_RECV {
+            // Verifiers without casts (before 6.2) take the field, a member of a union, for a number.
+            if tcp_state != TCP_NEW_SYN_RECV || !M::takes_numbers() {
                 return self;
             }
             Self::at::<M>(M::load::<usize>(self.pointer, at!(sock_listener)) as *const u8, state)

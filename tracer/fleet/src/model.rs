@@ -177,11 +177,9 @@ pub struct Burst {
 pub struct Fleet {
     /// The time span; `None` if it is unknown.
     pub time: Option<Range<Timestamp>>,
-    /// The highest rates at keys that are quiet most of the time. Only those need be here that may be storms
-    /// (`--storm-rate`).
+    /// The highest rates at keys that are quiet most of the time; only possible storms are needed (`--storm-rate`).
     pub bursts: Vec<Burst>,
-    /// Freed buffers other than packets: copies of packets that went on, messages of Unix sockets, empty buffers;
-    /// `None` if unknown.
+    /// Freed buffers other than packets (copies, messages of Unix sockets, empty buffers); `None` if unknown.
     pub not_packets: Option<Amount>,
     /// The same fleet at an earlier time, to find new drops.
     pub baseline: Option<Box<Fleet>>,

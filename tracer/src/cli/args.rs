@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
 #[cfg(feature = "agent")]
-pub use agent::{AgentArgs, DEFAULT_PORT, Knobs, OtlpKnobs};
+pub use agent::{AgentArgs, AgentOptions, DEFAULT_PORT, OtlpOptions};
 #[cfg(feature = "bench")]
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;

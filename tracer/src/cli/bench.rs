@@ -21,7 +21,7 @@ pub(super) fn prepare() {
     }
 }
 
-/// Measures, and shows what came of it.
+/// Measures, and shows the report.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {
     #[cfg(not(feature = "html"))]
     let mut output = Output::open(args.output.as_deref())?;

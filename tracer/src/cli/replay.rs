@@ -92,12 +92,12 @@ fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
     let Some(sources) = &replay.sources else {
         bail!("the recording is truncated: it ends without the ledger of its backends");
     };
-    for (source, told) in sources.iter().filter_map(|source| Some((source, told_by(&source.ledger)?))) {
+    for (source, reported) in sources.iter().filter_map(|source| Some((source, reported_of(&source.ledger)?))) {
         let (name, recorded) = (source.ledger.source(), replay.recorded_of(source.ledger.source()));
-        if recorded != told {
+        if recorded != reported {
             bail!(
-                "the recording does not agree with its ledger: it has {recorded} events from {name}, the ledger {told}; \
-                 lines were taken out or doubled"
+                "the recording does not agree with its ledger: it has {recorded} events from {name}, the ledger {reported}; \
+                 lines were removed or duplicated"
             );
         }
     }
@@ -105,7 +105,7 @@ fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
 }
 
 /// Number of drops that a backend reported one by one; `None` if its ledger does not have it.
-fn told_by(ledger: &Ledger) -> Option<u64> {
+fn reported_of(ledger: &Ledger) -> Option<u64> {
     match ledger {
         Ledger::Ebpf(ledger) => ledger.events.map(|events| events.delivered),
         Ledger::NetDm(ledger) => ledger.accounted.checked_add(ledger.overflow).filter(|_| ledger.counts_losses),

@@ -1,4 +1,4 @@
-//! Binaries that are linked with nothing, the C library in them.
+//! Static binaries, which contain the C library.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +12,7 @@ use object::{Endianness, Object};
 use crate::support::cargo::{self, Toolchain};
 use crate::support::paths;
 
-/// What is built for: GNU's C library can be linked into the binary, too.
+/// The environment of the target: GNU's C library can be linked statically, too.
 pub(super) fn target() -> Result<String> {
     let host = Toolchain::find()?.host;
     if !host.ends_with("-linux-gnu") {
@@ -25,13 +25,13 @@ pub(super) fn target() -> Result<String> {
 pub(super) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf> {
     let mut flags: Vec<OsString> = vec!["-C".into(), "target-feature=+crt-static".into()];
     flags.extend(paths::remap_flags()?);
-    // The standard library's source, where it is installed.
+    // The build needs the standard library's source, where it is installed.
     flags.push(paths::remap_flag(&Toolchain::find()?.sysroot, "/remapped/rust"));
-    // With a target named, the flags do not reach what runs while building: macros cannot be static.
+    // With an explicit target, the flags do not apply to code that runs during the build: macros cannot be static.
     cargo::build_binary_with(&flags, package, binary, &["--release", "--locked", "--target", target])
 }
 
-/// Fails if the binary needs a loader, and with it libraries, or tells of this machine.
+/// Fails if the binary needs a loader, and with it libraries, or contains paths of this machine.
 pub(super) fn check(binary: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     if let Some(loader) = loader(&bytes)? {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_with_libraries_is_told() {
+    fn program_with_libraries_is_an_error() {
         let this = fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(loader(&this).unwrap().is_some_and(|loader| loader.contains("/ld")));
         assert!(loader(b"#!/bin/sh").is_err());

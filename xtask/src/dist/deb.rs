@@ -13,28 +13,28 @@ use crate::support::process;
 
 const CONTROL: &str = include_str!("../../../packaging/deb/control");
 const COPYRIGHT: &str = include_str!("../../../packaging/deb/copyright");
-/// What dpkg runs.
+/// The scripts that dpkg runs.
 const SCRIPTS: [(&str, &str); 2] = [
     ("postinst", include_str!("../../../packaging/deb/postinst")),
     ("prerm", include_str!("../../../packaging/deb/prerm")),
 ];
 
-/// The agent's service, and its options, which belong to who administers the machine.
+/// The agent's service, and its options, which belong to the administrator of the machine.
 const SERVICE: &str = "usr/lib/systemd/system/droptrace-agent.service";
 const OPTIONS: &str = "etc/droptrace/agent.toml";
 
-/// What users copy to where their Prometheus and Grafana look for it.
+/// Files that users copy to the folders of their Prometheus and Grafana.
 const EXAMPLES: [&str; 3] = ["grafana/droptrace.json", "prometheus/alerts.rules.yml", "prometheus/recording.rules.yml"];
 
-/// Builds the package of what lies in the folder; its name there, or why it cannot be built here.
+/// Builds the package from the files in the folder; returns its name there, or the reason why it cannot be built here.
 pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, String>> {
     if process::find_program("dpkg-deb").is_none() {
         return Ok(Err("dpkg-deb is missing".to_owned()));
     }
     let Some(architecture) = architecture(target) else {
-        return Ok(Err(format!("Debian's word for {target} is not known here")));
+        return Ok(Err(format!("Debian's name for {target} is unknown")));
     };
-    // Beside what is handed out.
+    // The package's folder is next to the distributed files.
     let root = cargo::root().join("target/deb");
     empty(&root)?;
     fill(folder, &root)?;
@@ -54,7 +54,7 @@ pub(super) fn build(folder: &Path, target: &str) -> Result<Result<PathBuf, Strin
     Ok(Ok(package))
 }
 
-/// Lays out the files as they are to be installed.
+/// Lays out the files as they will be installed.
 fn fill(folder: &Path, root: &Path) -> Result<()> {
     for name in PROGRAMS {
         install(&folder.join(name), &root.join("usr/bin").join(name), EXECUTABLE)?;
@@ -85,13 +85,13 @@ fn fill(folder: &Path, root: &Path) -> Result<()> {
     write(&documents.join("copyright"), COPYRIGHT.as_bytes(), PLAIN)
 }
 
-/// The same bytes whenever it is done.
+/// Compresses the file to the same bytes each time.
 fn compressed(file: &Path, folder: &Path) -> Result<()> {
     let output = Command::new("gzip").args(["-9n", "-c"]).arg(file).output().context("cannot start gzip")?;
     if !output.status.success() {
         bail!("gzip of {} failed: {}", file.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
-    let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
+    let name = file.file_name().with_context(|| format!("{} is not a file", file.display()))?;
     write(&folder.join(name).with_added_extension("gz"), &output.stdout, PLAIN)
 }
 
@@ -111,7 +111,7 @@ fn size(folder: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// `Installed-Size` is told in KiB.
+/// `Installed-Size` is in KiB.
 fn control(architecture: &str, bytes: u64) -> String {
     let size = bytes.div_ceil(1024).to_string();
     CONTROL.replace("@VERSION@", VERSION).replace("@ARCHITECTURE@", architecture).replace("@SIZE@", &size)
@@ -125,7 +125,7 @@ fn architecture(target: &str) -> Option<&'static str> {
     }
 }
 
-/// Seconds since the epoch, so that the package of a commit is the same whenever it is built; none without git.
+/// Seconds since the epoch, so that the package of a commit is the same whenever it is built; `None` without git.
 fn time_of_commit() -> Option<String> {
     let mut git = Command::new("git");
     let output = git.current_dir(cargo::root()).args(["log", "-1", "--format=%ct"]).output().ok()?;
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_package_holds_the_service_with_its_options() {
         if process::find_program("dpkg-deb").is_none() {
-            // Past libtest, which shows nothing of a test that holds.
+            // This message bypasses libtest, which hides the output of a test that passes.
             let mut stdout = std::io::stdout().lock();
             writeln!(stdout, "\nSKIPPED the_package_holds_the_service_with_its_options: no dpkg-deb").unwrap();
             return;

@@ -1,4 +1,4 @@
-//! `dist`: what is handed to others.
+//! The subcommand `dist`: builds the files for distribution.
 
 mod binary;
 mod deb;
@@ -17,17 +17,17 @@ use crate::support::process::{self, announce};
 
 /// The version of all packages of the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What is built: that of hosts, and that of their operator.
+/// The programs that are built: one for hosts, and one for their operator.
 const PROGRAMS: [&str; 2] = ["droptrace", "droptrace-fleet"];
 /// The packages of [`PROGRAMS`].
 const PACKAGES: [&str; 2] = ["tracer", "droptrace-fleet"];
 const SUMS: &str = "SHA256SUMS";
 
-/// Builds what is handed to others, into target/dist: static binaries that run on any distribution, manual pages,
+/// Builds the files for distribution in target/dist: static binaries that run on any distribution, manual pages,
 /// completions for shells, Debian's package, and SHA-256 sums.
 ///
-/// Shows that the binary needs nothing but a kernel: it runs in an empty folder (as root), and in a machine under QEMU
-/// that holds nothing else. What cannot be done here is SKIPPED, with the reason.
+/// Shows that the binary needs only a kernel: it runs in an empty folder (as root), and in a machine under QEMU without
+/// other files. Steps that cannot run here are SKIPPED, with the reason.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Series of the kernel that the machine runs, or `none` to leave it out
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     kernel: String,
 }
 
-/// What was done, and what could not be done here.
+/// The steps that were done, and those that could not run here.
 #[derive(Debug, Default)]
 struct Steps {
     skipped: Vec<String>,
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     sum(&folder, &files)?;
     proof::in_an_empty_folder(&program, &mut steps)?;
     if args.kernel == "none" {
-        steps.skip("a machine with nothing else", "not wanted (--kernel none)");
+        steps.skip("a machine without other files", "not wanted (--kernel none)");
     } else {
         proof::in_a_bare_machine(&args.kernel, &program, &target, &mut steps)?;
     }
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 const EXECUTABLE: u32 = 0o755;
 const PLAIN: u32 = 0o644;
 
-/// A folder with nothing in it.
+/// Creates an empty folder.
 fn empty(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
@@ -91,7 +91,7 @@ fn empty(folder: &Path) -> Result<()> {
     folder_for_all(folder)
 }
 
-/// A folder, and those it is in, that all may read, whatever this user's mask.
+/// Creates a folder and its parents, which all users may read whatever this user's mask is.
 fn folder_for_all(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Manual pages and completions for shells, from the command line as the program understands it.
+//! Manual pages and completions for shells, from the program's own command line.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use anyhow::Result;
 use crate::support::cargo::cargo;
 use crate::support::process;
 
-/// Where in the folder manual pages go.
+/// The folder of manual pages.
 pub(super) const MAN: &str = "man";
-/// Where in the folder completions go.
+/// The folder of completions.
 pub(super) const COMPLETIONS: &str = "completions";
 
-/// Writes them into the folder.
+/// Writes the files into the folder.
 pub(super) fn generate(folder: &Path) -> Result<()> {
     let run = ["run", "--quiet", "--locked", "--package", "tracer", "--features", "pages", "--bin", "droptrace-pages"];
     process::run(cargo().args(run).arg("--").args([folder.join(MAN), folder.join(COMPLETIONS)]))

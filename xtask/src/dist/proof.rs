@@ -1,4 +1,4 @@
-//! Shows that the binary needs nothing but a kernel.
+//! Shows that the binary needs only a kernel.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::support::cargo;
 use crate::support::process::{self, announce};
 use crate::vm::BareMachine;
 
-/// Runs it where the file system holds it alone: not even `/proc`.
+/// Runs the binary in a file system without other files: not even `/proc` is there.
 pub(super) fn in_an_empty_folder(program: &Path, steps: &mut Steps) -> Result<()> {
     const NAME: &str = "an empty folder";
     if !geteuid().is_root() {
@@ -35,7 +35,8 @@ pub(super) fn in_an_empty_folder(program: &Path, steps: &mut Steps) -> Result<()
     Ok(())
 }
 
-/// Runs it on another kernel, where the file system holds it and the first process alone: it attaches and counts.
+/// Runs the binary on another kernel, in a file system that contains only it and the first process: it attaches and
+/// counts.
 pub(super) fn in_a_bare_machine(series: &str, program: &Path, target: &str, steps: &mut Steps) -> Result<()> {
     let (package, init) = BareMachine::INIT;
     let init = binary::build(package, init, target)?;
@@ -43,20 +44,21 @@ pub(super) fn in_a_bare_machine(series: &str, program: &Path, target: &str, step
     let machine = match BareMachine::prepare(series, &init, program) {
         Ok(machine) => machine,
         Err(error) => {
-            steps.skip("a machine with nothing else", format_args!("{error:#}"));
+            steps.skip("a machine without other files", format_args!("{error:#}"));
             return Ok(());
         }
     };
     let (status, output) = machine.run(&["droptrace", "snapshot", "--duration", "2s"])?;
     if status != Some(0) {
-        bail!("in a machine with nothing else it ended with {status:?}:\n{output}");
+        bail!("in a machine without other files it ended with {status:?}:\n{output}");
     }
-    judge(&output, machine.release()).with_context(|| format!("in a machine with nothing else it said:\n{output}"))?;
-    announce(format_args!("runs on {}, in a machine with nothing else", machine.release()));
+    judge(&output, machine.release())
+        .with_context(|| format!("in a machine without other files it said:\n{output}"))?;
+    announce(format_args!("runs on {}, in a machine without other files", machine.release()));
     Ok(())
 }
 
-/// Whether it printed the snapshot of a run with the best backend.
+/// Checks that the output is the snapshot of a run with the best backend.
 fn judge(output: &str, release: &str) -> Result<()> {
     let document = output.find("{\"schema\"").and_then(|start| output.get(start..)).context("no document")?;
     let mut documents = serde_json::Deserializer::from_str(document).into_iter::<Value>();
@@ -71,12 +73,12 @@ fn judge(output: &str, release: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// The document that the writer's own test holds.
+    /// The document in the writer's own test.
     const DOCUMENT: &str =
         include_str!("../../../tracer/src/snapshot/snapshots/tracer__snapshot__tests__the_document.snap");
 
     #[test]
-    fn a_run_that_lost_drops_or_took_another_backend_is_no_proof() {
+    fn run_with_losses_or_another_backend_fails_the_check() {
         let good = format!("droptrace: counting\n{DOCUMENT}\ndroptrace: done\n");
         judge(&good, "6.18.44").unwrap();
         assert!(judge(&good, "6.1").is_err());

@@ -1,4 +1,4 @@
-//! Cargo's part: the kernel program compiled and linked, the same to the byte wherever it is done.
+//! Compiles and links the kernel program with cargo, to the same bytes on every machine.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,19 +14,20 @@ use crate::support::process::{self, announce};
 
 const PACKAGE: &str = "tracer-ebpf";
 const BINARY: &str = "droptrace-bpf";
-/// Little-endian BPF: one object serves all little-endian machines, for the program reads no CPU registers.
+/// Little-endian BPF: one object serves all little-endian machines, because the program reads no CPU registers.
 const TARGET: &str = "bpfel-unknown-none";
-/// Of the workspace's manifest.
+/// The path from the workspace's manifest.
 const PROFILE: &str = "bpf";
 
 /// Builds the kernel program and returns the linked object, DWARF and all.
 pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
     announce("building the kernel program");
-    // A folder of its own: the other builds' flags differ, and would undo this one's work.
+    // This build has its own folder, because its flags differ from those of other builds, which would each invalidate
+    // the other.
     let folder = cargo::root().join("target/ebpf");
     let mut command = cargo(setup, "build");
     command.args(["--profile", PROFILE]).arg("--target-dir").arg(&folder).env("RUSTC", &setup.library.rustc);
-    // Instructions on 32 bits, which every kernel from 5.1 on has.
+    // Instructions on 32 bits, which every kernel from 5.1 on supports.
     let options = [paths::joined("linker=", linker), "link-arg=--btf".into(), "target-cpu=v3".into()];
     let mut flags: Vec<OsString> = options.into_iter().flat_map(|option| ["-C".into(), option]).collect();
     flags.extend(paths::remap_flags()?);
@@ -36,13 +37,13 @@ pub(super) fn build(setup: &Setup, linker: &Path) -> Result<Vec<u8>> {
     fs::read(&object).with_context(|| format!("cannot read what cargo built, {}", object.display()))
 }
 
-/// Looks at the kernel program with clippy, warnings denied. The host's clippy sees only its empty other half.
+/// Checks the kernel program with clippy, with warnings denied. The host's clippy only sees the stub for the host.
 pub(crate) fn clippy() -> Result<()> {
     let setup = Setup::new()?;
     process::run(checking(&setup, "clippy").args(["--", "-D", "warnings"]))
 }
 
-/// Makes the kernel program's documentation, all of it, warnings denied.
+/// Builds the kernel program's documentation, including private items, with warnings denied.
 pub(crate) fn document() -> Result<()> {
     let setup = Setup::new()?;
     process::run(
@@ -50,20 +51,22 @@ pub(crate) fn document() -> Result<()> {
     )
 }
 
-/// Cargo at work without building: in another folder, for its own flags.
+/// A cargo command that does not build: its flags need another folder.
 fn checking(setup: &Setup, subcommand: &str) -> Command {
     let mut command = cargo(setup, subcommand);
     command.arg("--target-dir").arg(cargo::root().join("target/ebpf-check"));
     command
 }
 
-/// Cargo at work on the kernel program with `core` built from source, which a stable compiler does only when told to.
+/// A cargo command for the kernel program with `core` built from source, which a stable compiler only does with
+/// `RUSTC_BOOTSTRAP`.
 fn cargo(setup: &Setup, subcommand: &str) -> Command {
     let mut command = cargo::cargo();
     command
         .args([subcommand, "--package", PACKAGE, "--bin", BINARY, "--target", TARGET, "-Z", "build-std=core"])
         .env("RUSTC_BOOTSTRAP", "1")
-        // aya-ebpf's bindings go by the building machine otherwise. The program reads no registers: any will do.
+        // Without this setting, aya-ebpf's bindings depend on the building machine. The program reads no registers, so
+        // that any architecture will do.
         .env("AYA_BPF_TARGET_ARCH", "x86_64")
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &setup.library.path);
     command

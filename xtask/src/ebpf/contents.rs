@@ -1,14 +1,14 @@
-//! What must be in the object, and the check that it is.
+//! The required contents of the object, and their check.
 
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
 use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol, SectionKind};
 
-/// The kernel's loader wants a licence compatible with the GPL, by one of the names of `license_is_gpl_compatible`
-/// (`include/linux/license.h`).
+/// The kernel's loader requires a licence that is compatible with the GPL, with one of the names of
+/// `license_is_gpl_compatible` (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
-/// The programs: function and section. The section tells aya the kind and what to attach to.
+/// The programs: function and section. The section tells aya the program type and the attach point.
 const PROGRAMS: [(&str, &str); 7] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
@@ -35,20 +35,20 @@ const MAPS: [&str; 14] = [
     "NAMESPACE",
     "AYA_LOGS",
 ];
-/// Variables and their sections: the log's level, which userspace sets before loading, and the only one that it changes
-/// while programs run.
+/// Variables and their sections: the log's level, which userspace sets before loading, and the only variable that it
+/// changes while programs run.
 const GLOBALS: [(&str, &str); 2] = [("AYA_LOG_LEVEL", ".rodata"), ("GENERATION", ".bss")];
-/// Bytes of GENERATION, which userspace takes for the whole section.
+/// Bytes of GENERATION, which userspace assumes to be the whole section.
 const GENERATION_SIZE: u64 = 4;
-/// Sections that maps are declared in, by the old and the new way.
+/// The sections of map declarations, in the old and the new format.
 const MAP_SECTIONS: [&str; 2] = ["maps", ".maps"];
 /// First two bytes of BTF (`BTF_MAGIC`, `include/uapi/linux/btf.h`), in the object's byte order.
 const BTF_MAGIC: [u8; 2] = 0xeb9f_u16.to_le_bytes();
 
-/// What a checked object holds.
+/// The contents of a checked object.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// Bytes of the whole.
+    /// Bytes of the whole object.
     size: usize,
     /// Bytes of instructions.
     instruction_bytes: u64,
@@ -68,9 +68,9 @@ impl fmt::Display for Contents {
     }
 }
 
-/// Checks the object against the lists above. The error names everything that is amiss.
+/// Checks the object against the lists above. The error names all problems.
 pub(crate) fn check(object: &[u8]) -> Result<Contents> {
-    let file = File::parse(object).context("the built object is no ELF file")?;
+    let file = File::parse(object).context("the built object is not an ELF file")?;
     let mut problems = Vec::new();
     check_machine(&file, &mut problems);
     check_license(&file, &mut problems);
@@ -85,7 +85,7 @@ pub(crate) fn check(object: &[u8]) -> Result<Contents> {
     }
     check_btf(&file, &mut problems);
     if !problems.is_empty() {
-        bail!("the built object is not what it should be:\n  {}", problems.join("\n  "));
+        bail!("the built object has these problems:\n  {}", problems.join("\n  "));
     }
     let text = file.sections().filter(|section| section.kind() == SectionKind::Text);
     Ok(Contents {
@@ -124,7 +124,7 @@ fn check_programs(file: &File<'_>, problems: &mut Vec<String>) {
             problems.push(format!("program {name} is missing from section {section}"));
         }
     }
-    // Functions that programs call are in .text and its like (`.text.unlikely.`), as aya knows too.
+    // Functions that programs call are in .text and similar sections (`.text.unlikely.`), as aya knows too.
     let unknown = file.sections().filter(|section| section.kind() == SectionKind::Text && section.size() > 0);
     for name in unknown.filter_map(|section| section.name().ok()) {
         if !name.starts_with(".text") && PROGRAMS.iter().all(|(_, section)| *section != name) {
@@ -146,7 +146,7 @@ fn check_symbols(file: &File<'_>, kind: &str, wanted: &[&str], sections: &[&str]
     }
 }
 
-/// The names of what is defined in any of these sections.
+/// The names of the definitions in any of these sections.
 fn symbols_in<'f>(file: &'f File<'_>, sections: &[&str]) -> impl Iterator<Item = &'f str> {
     let indexes: Vec<_> = file
         .sections()
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_parts_are_named() {
         for name in MAPS.into_iter().chain(GLOBALS.map(|(name, _)| name)).chain(PROGRAMS.map(|(name, _)| name)) {
             let problems = problems(&Sample::default().without_symbol(name));
             assert!(problems.contains(&format!(" {name} is missing from section ")), "{problems}");
@@ -207,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_amiss_is_told_at_once() {
+    fn all_problems_are_in_one_error() {
         let problems = problems(&Sample::default().without_symbol("COUNTS").without_section("license"));
         assert!(problems.contains("map COUNTS is missing") && problems.contains("section license is missing"));
     }
 
     #[test]
-    fn what_is_not_listed_is_named() {
+    fn unlisted_parts_are_named() {
         let problems = problems(&Sample::default().with_map("SECRET").with_program("kprobe/x", "x"));
         assert!(problems.contains("map SECRET is not in the list"), "{problems}");
         assert!(problems.contains("program section kprobe/x is not in the list"), "{problems}");

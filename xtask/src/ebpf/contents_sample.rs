@@ -7,7 +7,7 @@ use object::{
 
 use super::{BTF_MAGIC, GLOBALS, MAPS, PROGRAMS};
 
-/// An object to be, by default one with all that is wanted.
+/// An object under construction; by default it passes the check.
 pub(crate) struct Sample {
     machine: Architecture,
     endianness: Endianness,
@@ -50,13 +50,13 @@ impl Sample {
         self
     }
 
-    /// With DWARF, between the other sections, and symbols and relocations of its own.
+    /// Adds DWARF, between the other sections, and symbols and relocations of its own.
     pub(crate) fn with_debug(mut self) -> Self {
         self.debug = true;
         self
     }
 
-    /// With one more program of two instructions. Programs of one kind share a section.
+    /// Adds one more program of two instructions. Programs of one type share a section.
     pub(crate) fn with_program(mut self, section: &str, name: &str) -> Self {
         self.symbols.push((section.to_owned(), name.to_owned()));
         if let Some((.., code)) = self.sections.iter_mut().find(|(known, ..)| known == section) {
@@ -66,44 +66,44 @@ impl Sample {
         self.section(section, SectionKind::Text, &[0; 16])
     }
 
-    /// With one more map.
+    /// Adds one more map.
     pub(crate) fn with_map(mut self, name: &str) -> Self {
         self.symbols.push(("maps".to_owned(), name.to_owned()));
         self
     }
 
-    /// With other bytes in a section.
+    /// Replaces the bytes of a section.
     pub(crate) fn with_data(mut self, name: &str, data: &[u8]) -> Self {
         self.sections.iter_mut().filter(|(known, ..)| known == name).for_each(|section| section.2 = data.to_owned());
         self
     }
 
-    /// Without a section and all that is in it.
+    /// Removes a section and its contents.
     pub(crate) fn without_section(mut self, name: &str) -> Self {
         self.sections.retain(|(known, ..)| known != name);
         self.symbols.retain(|(section, _)| section != name);
         self
     }
 
-    /// Without one symbol.
+    /// Removes one symbol.
     pub(crate) fn without_symbol(mut self, name: &str) -> Self {
         self.symbols.retain(|(_, known)| known != name);
         self
     }
 
-    /// For another machine.
+    /// Changes the machine.
     pub(crate) fn for_machine(mut self, machine: Architecture) -> Self {
         self.machine = machine;
         self
     }
 
-    /// In the other byte order.
+    /// Uses the other byte order.
     pub(crate) fn big_endian(mut self) -> Self {
         self.endianness = Endianness::Big;
         self
     }
 
-    /// The object's bytes. Programs refer to the first map, where there is one.
+    /// The object's bytes. Programs refer to the first map, if there is one.
     pub(crate) fn write(&self) -> Vec<u8> {
         let mut object = Object::new(BinaryFormat::Elf, self.machine, self.endianness);
         let mut sections: Vec<(&str, SectionId)> = Vec::new();
@@ -127,7 +127,7 @@ impl Sample {
                 maps.push(id);
             }
         }
-        // Relocations are each machine's own: there are some for the one that counts.
+        // Relocations differ between machines: there are some only for BPF.
         if let (Some(map), Architecture::Bpf) = (maps.first(), self.machine) {
             for (_, id) in sections.iter().filter(|(name, _)| PROGRAMS.iter().any(|(_, known)| known == name)) {
                 add_relocation(&mut object, *id, *map);

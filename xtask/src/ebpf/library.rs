@@ -11,26 +11,26 @@ use crate::support::apt::{self, PrivateApt};
 use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 
-/// Debian's suites that may hold the compiler's version, likeliest first.
+/// Debian's suites that may contain the compiler's version, the most likely first.
 const SUITES: [&str; 4] = ["trixie-backports", "forky", "sid", "trixie"];
 
-/// Where a compiler's own folder has its library's source.
+/// The path of the library's source in a compiler's own folder.
 const IN_SYSROOT: &str = "lib/rustlib/src/rust/library";
 
-/// The library's source, in a folder that stands for the compiler's own.
+/// The library's source, in a folder that replaces the compiler's own.
 pub(super) struct Library {
     /// The source's folder `library`.
     pub(super) path: PathBuf,
-    /// The compiler, made to take the folder for its own.
+    /// The compiler, which uses that folder as its own.
     pub(super) rustc: PathBuf,
 }
 
 impl Library {
     /// Finds or fetches the source, and lays out the folder.
     ///
-    /// Symbols' names hold hashes that cargo makes from the sources' places. For the standard library that is the place
-    /// within the compiler's folder: so wherever the source came from, it must be in there, and always within the
-    /// checkout, for its name to be the same on every machine.
+    /// The names of symbols contain hashes that cargo makes from the paths of the sources. For the standard library
+    /// that is the path within the compiler's folder. Wherever the source came from, it must therefore be in there, and
+    /// always within the checkout, so that its name is the same on every machine.
     pub(super) fn set_up(toolchain: &Toolchain, tools: &Path) -> Result<Self> {
         let source = find_or_fetch(toolchain, tools)?;
         let sysroot = tools.join("sysroot");
@@ -45,11 +45,11 @@ impl Library {
     }
 }
 
-/// Writes a script that runs the compiler with another folder for its own. Flags for cargo would not do: it keeps them
-/// from build scripts, which are among the standard library's packages.
+/// Writes a script that runs the compiler with another folder as its own. Flags for cargo would not do: cargo does not
+/// pass them to build scripts, which are among the standard library's packages.
 fn write_rustc(compiler: &Path, sysroot: &Path, script: &Path) -> Result<()> {
     let text = format!("#!/bin/sh\nexec {} --sysroot={} \"$@\"\n", quoted(compiler)?, quoted(sysroot)?);
-    // Left alone when it is as it should be: cargo asks a compiler that is newer than its answers again.
+    // The script is only written if it differs, because cargo asks a compiler again that is newer than its answers.
     if fs::read_to_string(script).is_ok_and(|old| old == text) {
         return Ok(());
     }
@@ -67,7 +67,7 @@ fn quoted(path: &Path) -> Result<String> {
     Ok(format!("'{}'", path.replace('\'', r"'\''")))
 }
 
-/// Makes `link` lead to `target`, wherever it led before.
+/// Makes `link` point to `target`, whatever it pointed to before.
 pub(super) fn link_to(target: &Path, link: &Path) -> Result<()> {
     if let Some(folder) = link.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -115,10 +115,10 @@ fn from_debian(toolchain: &Toolchain, tools: &Path, unpacked: &Path, library: &P
     if !apt::available() {
         bail!("this machine has no apt");
     }
-    // A `+` parts the compiler's version from Debian's.
+    // A `+` separates the compiler's version from Debian's.
     let version = format!("{}+", toolchain.release);
     let package = PrivateApt::new(&tools.join("apt"))?.download("rust-src", &version, &SUITES)?;
-    // In two steps, so that half an unpacked package is never taken for a whole one.
+    // The source is unpacked and then moved, so that half an unpacked package is never used as a whole one.
     let partial = tools.join("rust-src.partial");
     for folder in [&partial, unpacked] {
         if folder.exists() {
@@ -129,7 +129,7 @@ fn from_debian(toolchain: &Toolchain, tools: &Path, unpacked: &Path, library: &P
     process::run(Command::new("dpkg").arg("-x").args([&package, &partial]))?;
     fs::rename(&partial, unpacked).with_context(|| format!("cannot move it to {}", unpacked.display()))?;
     if !is_library(library) {
-        bail!("Debian's package holds no {}", library.display());
+        bail!("Debian's package does not contain {}", library.display());
     }
     Ok(())
 }

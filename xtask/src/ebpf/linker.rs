@@ -1,4 +1,4 @@
-//! bpf-linker, built from its source on the LLVM that comes with the compiler.
+//! bpf-linker, which is built from its source on the LLVM that comes with the compiler.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use super::library::link_to;
 use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 
-/// Its way of laying out BTF is part of the object's bytes.
+/// The linker's BTF layout is part of the object's bytes.
 const VERSION: &str = "0.13.0";
 
 /// Returns the linker, built for this compiler if it is not there yet.
 pub(crate) fn find_or_build(toolchain: &Toolchain, tools: &Path) -> Result<PathBuf> {
     let folder = tools.join(format!("bpf-linker-{VERSION}-{}", toolchain.key()));
     let linker = folder.join("bin/bpf-linker");
-    // It is linked to the compiler's own LLVM: if that has moved away, it does not start.
+    // The linker uses the compiler's own LLVM: if that has moved, the linker does not start.
     if process::succeeds(Command::new(&linker).arg("--version")) {
         announce(format_args!("bpf-linker {VERSION} is there"));
         return Ok(linker);
@@ -47,11 +47,11 @@ fn build(toolchain: &Toolchain, folder: &Path) -> Result<()> {
     rpath.push(&libraries);
     cargo::set_rustflags(&mut command, &["-C".into(), rpath])?;
     process::run(&mut command)?;
-    // Only the program is needed from now on.
+    // Only the program is needed afterwards.
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }
 
-/// Lays out the folder that the linker's build looks for LLVM in.
+/// Lays out the folder in which the linker's build looks for LLVM.
 fn link_llvm(library: &Path, prefix: &Path) -> Result<()> {
     link_to(library, &prefix.join("lib/libLLVM.so"))
 }

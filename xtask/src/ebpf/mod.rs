@@ -1,4 +1,4 @@
-//! What is done to the kernel program: its tools are set up, it is built, stripped and checked.
+//! Prepares, builds, strips and checks the kernel program.
 
 pub(crate) mod compile;
 mod contents;
@@ -16,12 +16,12 @@ use crate::support::process::announce;
 
 pub(crate) use contents::Contents;
 
-/// Where the built object is kept.
+/// The path of the checked-in object.
 pub(crate) fn object_path() -> PathBuf {
     cargo::root().join("tracer-ebpf/droptrace.bpf.o")
 }
 
-/// What the build needs, set up.
+/// The tools of the build.
 pub(crate) struct Setup {
     /// The compiler.
     toolchain: Toolchain,
@@ -30,7 +30,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Finds or fetches everything but the linker, which only [`build`] needs.
+    /// Finds or fetches everything except the linker, which only [`build`] needs.
     pub(crate) fn new() -> Result<Self> {
         let toolchain = Toolchain::find()?;
         let library = library::Library::set_up(&toolchain, &tools_dir())?;
@@ -38,8 +38,8 @@ impl Setup {
     }
 }
 
-/// Where the tools are kept: within the checkout, wherever cargo's other builds go, so that one remapped prefix covers
-/// them.
+/// The folder of the tools: within the checkout, whatever target folder cargo's other builds use, so that one remapped
+/// prefix covers them.
 fn tools_dir() -> PathBuf {
     cargo::root().join("target/ebpf-tools")
 }

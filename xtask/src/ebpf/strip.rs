@@ -1,10 +1,10 @@
-//! Takes the DWARF out of a linked object. BTF, which the kernel wants, stays.
+//! Removes the DWARF from a linked object. BTF, which the kernel needs, stays.
 
 use anyhow::{Context, Result};
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
-/// Returns the object without its `.debug_*` sections and what refers to them.
+/// Returns the object without its `.debug_*` sections and their relocations and symbols.
 pub(super) fn strip(linked: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(linked).context("cannot read the linked object")?;
     for section in &mut builder.sections {
@@ -27,7 +27,7 @@ fn delete_empty_relocations(builder: &mut Builder<'_>) {
     }
 }
 
-/// Gives the names of sections a table of their own: LLVM keeps them with the symbols' names, the writer does not.
+/// Adds a separate table for the names of sections: LLVM keeps them with the symbols' names, the writer does not.
 fn add_section_names(builder: &mut Builder<'_>) {
     if builder.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
         return;
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn other_data_is_an_error() {
         assert!(strip(b"").is_err());
         assert!(strip(b"\x7fELF and then nothing").is_err());
     }
@@ -83,7 +83,7 @@ mod tests {
         object::File::parse(data).unwrap()
     }
 
-    /// Where each relocation of a section points to, by name.
+    /// The targets of a section's relocations, by name.
     fn relocations<'d>(file: &object::File<'d>, section: &object::Section<'d, '_>) -> Vec<(u64, String)> {
         let name = |target| match target {
             object::RelocationTarget::Symbol(index) => file.symbol_by_index(index).unwrap().name().unwrap().to_owned(),

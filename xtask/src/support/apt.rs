@@ -1,5 +1,5 @@
-//! Debian's package manager: installing what tests want, and fetching one package from a suite that this machine does
-//! not list, without touching its settings.
+//! Debian's package manager: installs packages for tests, and fetches single packages from a suite that this machine
+//! does not list, without a change of its settings.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +16,7 @@ pub(crate) fn available() -> bool {
     ["apt-get", "apt-cache", "dpkg"].into_iter().all(|program| process::find_program(program).is_some())
 }
 
-/// Installs packages from the suites that this machine lists. Needs root; asks nothing.
+/// Installs packages from the suites that this machine lists. Needs root, and asks no questions.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     announce(format_args!("installing {} with apt-get", packages.join(", ")));
     let install = || {
@@ -24,14 +24,14 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         command.args(["install", "--yes", "--no-install-recommends", "-qq"]).args(packages);
         process::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    // The lists may be absent or old: fetched only when it does not go without.
+    // The lists may be absent or old: they are fetched only if the installation fails without.
     install().or_else(|_| {
         process::run(Command::new("apt-get").args(["update", "-qq"]))?;
         install()
     })
 }
 
-/// An apt of our own: its lists, cache and sources are in one folder, and the machine's stay as they are.
+/// A private apt: its lists, cache and sources are in one folder, and the machine's stay unchanged.
 pub(crate) struct PrivateApt {
     folder: PathBuf,
     mirror: String,
@@ -39,7 +39,7 @@ pub(crate) struct PrivateApt {
 }
 
 impl PrivateApt {
-    /// Uses `folder`, and the mirror that this machine's own sources name for its release.
+    /// Uses `folder`, and the mirror in this machine's own sources for its release.
     pub(crate) fn new(folder: &Path) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial"] {
             let part = folder.join(part);
@@ -63,7 +63,7 @@ impl PrivateApt {
         &self.release
     }
 
-    /// Fetches the lists of these suites; from now on packages come from them alone.
+    /// Fetches the lists of these suites; later packages come only from them.
     pub(crate) fn list(&self, suites: &[&str]) -> Result<()> {
         let source = |suite: &&str| {
             format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {suite} main\n", self.mirror)
@@ -80,14 +80,15 @@ impl PrivateApt {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// A field of what the archive says about the newest version of a package: `Depends`.
+    /// A field of the archive's data about the newest version of a package, such as `Depends`.
     pub(crate) fn field(&self, package: &str, name: &str) -> Result<String> {
         let text = process::output(self.apt("apt-cache").args(["show", "--no-all-versions", package]))?;
-        let value = field(&text, name).with_context(|| format!("the archive tells no {name} of {package}"))?;
+        let value = field(&text, name).with_context(|| format!("the archive has no {name} of {package}"))?;
         Ok(value.to_owned())
     }
 
-    /// Downloads these packages (`NAME` or `NAME=VERSION`) and unpacks them into a folder, which need not be there.
+    /// Downloads these packages (`NAME` or `NAME=VERSION`) and unpacks them into a folder, which is created if it does
+    /// not exist.
     pub(crate) fn unpack(&self, packages: &[&str], folder: &Path) -> Result<()> {
         let downloads = self.fresh_downloads()?;
         announce(format_args!("downloading {}", packages.join(", ")));
@@ -95,8 +96,8 @@ impl PrivateApt {
         unpack_all(&downloads, folder)
     }
 
-    /// As [`PrivateApt::unpack`] for one package, of that suite where it is there, and what it depends on as far as
-    /// this machine has not installed it.
+    /// Does the same as [`PrivateApt::unpack`] for one package, from that suite if it is there, and for its
+    /// dependencies that this machine has not installed.
     pub(crate) fn unpack_with_dependencies(&self, package: &str, suite: &str, folder: &Path) -> Result<()> {
         announce(format_args!("downloading {package} from {suite}, and what it needs"));
         let mut command = self.apt_get();
@@ -105,7 +106,7 @@ impl PrivateApt {
         unpack_all(&self.folder.join("cache/archives"), folder)
     }
 
-    /// The first of `suites` that has `package` in a version that starts with `prefix`: the package, downloaded.
+    /// Downloads `package` from the first of `suites` that has it in a version that starts with `prefix`.
     pub(crate) fn download(&self, package: &str, prefix: &str, suites: &[&str]) -> Result<PathBuf> {
         for suite in suites {
             announce(format_args!("looking for Debian's {package} {prefix}… in {suite}"));
@@ -131,7 +132,7 @@ impl PrivateApt {
         Ok(Some(file.path()))
     }
 
-    /// A folder with nothing in it.
+    /// Creates an empty folder.
     fn fresh_downloads(&self) -> Result<PathBuf> {
         let folder = self.folder.join("downloads");
         let _ = fs::remove_dir_all(&folder);
@@ -143,7 +144,7 @@ impl PrivateApt {
         self.folder.join("sources.list")
     }
 
-    /// What it prints is progress.
+    /// The output of the command is shown as progress.
     fn apt_get(&self) -> Command {
         let mut command = self.apt("apt-get");
         command.stdout(io::stderr());
@@ -162,7 +163,7 @@ impl PrivateApt {
             option("Dir::Etc::sourceparts", Path::new("-")),
             option("Dir::State::lists", &self.folder.join("lists")),
             option("Dir::Cache", &self.folder.join("cache")),
-            // The folder may be one that apt's own user cannot write to.
+            // apt's own user may not be able to write to the folder.
             "APT::Sandbox::User=".into(),
             "Acquire::Languages=none".into(),
         ] {

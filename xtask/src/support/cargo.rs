@@ -1,4 +1,4 @@
-//! The workspace, and cargo and rustc as they run here.
+//! The workspace, and the cargo and rustc in use.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ pub(crate) fn root() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
-/// The cargo that started this program, at work in the folder of the workspace.
+/// The cargo that started this program, as a command in the folder of the workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -36,7 +36,7 @@ pub(crate) fn build_binary(package: &str, binary: &str, options: &[&str]) -> Res
     built(cargo(), package, binary, options)
 }
 
-/// As [`build_binary`], with these flags for the compiler.
+/// Does the same as [`build_binary`], with these flags for the compiler.
 pub(crate) fn build_binary_with(flags: &[OsString], package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
     set_rustflags(&mut command, flags)?;
@@ -47,12 +47,12 @@ fn built(mut command: Command, package: &str, binary: &str, options: &[&str]) ->
     command
         .args(["build", "--message-format=json-render-diagnostics", "--package", package, "--bin", binary])
         .args(options);
-    // Taken before the status is looked at: on failure cargo's own words on stderr say why.
+    // The output is read before the status is checked: on failure cargo's own messages on stderr have the cause.
     let messages = process::output(&mut command)?;
     executable(&messages, binary).with_context(|| format!("cargo built no executable of the name {binary}"))
 }
 
-/// Builds the integration tests of a package and returns their names and where they are.
+/// Builds the integration tests of a package, and returns their names and paths.
 pub(crate) fn build_tests(package: &str) -> Result<Vec<(String, PathBuf)>> {
     let mut command = cargo();
     command.args(["test", "--no-run", "--tests", "--message-format=json-render-diagnostics", "--package", package]);
@@ -103,7 +103,7 @@ impl Toolchain {
         Ok(Self { release: field("release")?, commit, host: field("host")?, sysroot: sysroot.trim_end().into() })
     }
 
-    /// A name for what is made for this compiler alone.
+    /// A name for files that are made for this compiler only.
     pub(crate) fn key(&self) -> String {
         format!("rustc-{}-{}", self.release, self.commit)
     }
@@ -119,7 +119,7 @@ fn version_field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// Sets the compiler's flags for everything that this cargo builds, whatever the user's own settings say.
+/// Sets the compiler's flags for everything that this cargo builds, whatever the user's own settings are.
 pub(crate) fn set_rustflags(command: &mut Command, flags: &[OsString]) -> Result<()> {
     let mut encoded = OsString::new();
     for flag in flags {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_executable_is_told_by_its_own_message() {
+    fn executable_is_found_by_its_own_message() {
         let messages = concat!(
             r#"{"reason":"compiler-artifact","target":{"name":"droptrace"},"executable":null}"#,
             "\nnot JSON\n",

@@ -1,8 +1,8 @@
-//! What the subcommands share.
+//! Common parts of the subcommands.
 
 pub(crate) mod apt;
 pub(crate) mod cargo;
-// The tests' own, which scale their time limits in the same way.
+// This is a file of the tests' library, which scales time limits in the same way.
 #[expect(unreachable_pub, reason = "the file is a public module of the tests' library")]
 #[path = "../../../tests/src/pace.rs"]
 pub(crate) mod pace;

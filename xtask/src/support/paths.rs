@@ -1,4 +1,4 @@
-//! No path of the building machine may stand in what is built: it would tell of the machine, and differ on the next.
+//! Keeps paths of the building machine out of the built files: they would reveal the machine, and make builds differ.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail};
 
 use super::cargo;
 
-/// Compiler flags that give each folder that differs from machine to machine one name. The source of the kernel
-/// program's library is in the checkout's.
+/// Compiler flags that give each folder that differs between machines one name. The source of the kernel program's
+/// library is in the checkout's.
 ///
-/// The names are of folders that no machine has: LLVM would copy the lines of a source that it can open into the BTF.
+/// The names are those of folders that no machine has: LLVM would copy the lines of a source that it can open into the
+/// BTF.
 pub(crate) fn remap_flags() -> Result<Vec<OsString>> {
     let mut names = vec![(cargo::root().to_owned(), "/remapped/droptrace")];
     names.extend(registry_sources()?.into_iter().map(|folder| (folder, "/remapped/registry")));
@@ -28,7 +29,7 @@ pub(crate) fn remap_flag(folder: &Path, name: &str) -> OsString {
     flag
 }
 
-/// An option with a path behind it.
+/// An option with a path after it.
 pub(crate) fn joined(option: &str, path: &Path) -> OsString {
     let mut text = OsString::from(option);
     text.push(path);
@@ -47,13 +48,13 @@ fn registry_sources() -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The folders that a build here could tell of: the checkout, the user's own, and others that the build uses.
+/// The folders that could appear in a built file: the checkout, the user's own, and others that the build uses.
 pub(crate) fn of_this_machine(others: &[&Path]) -> Vec<PathBuf> {
     let mut folders = vec![cargo::root().to_owned()];
     folders.extend(others.iter().map(|folder| folder.to_path_buf()));
     folders.extend(cargo::home());
     folders.extend(env::home_dir());
-    // A folder may be reached by another name, through a link.
+    // A folder may have another name through a link.
     let real: Vec<_> = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
     folders.extend(real);
     folders.retain(|folder| folder.is_absolute() && folder.parent().is_some());
@@ -62,16 +63,16 @@ pub(crate) fn of_this_machine(others: &[&Path]) -> Vec<PathBuf> {
     folders
 }
 
-/// Fails if any of the folders is named in what was built.
+/// Fails if the built file contains the name of any of the folders.
 pub(crate) fn check(object: &[u8], folders: &[PathBuf]) -> Result<()> {
     let found: Vec<_> = folders.iter().filter_map(|folder| find(object, folder)).collect();
     if !found.is_empty() {
-        bail!("what was built tells of this machine:\n  {}", found.join("\n  "));
+        bail!("the built file contains paths of this machine:\n  {}", found.join("\n  "));
     }
     Ok(())
 }
 
-/// The first place where a folder, or something in it, is named.
+/// Finds the first occurrence of a folder, or of a file in it.
 fn find(object: &[u8], folder: &Path) -> Option<String> {
     let name = folder.as_os_str().as_bytes();
     let offset = object.windows(name.len()).enumerate().find_map(|(offset, window)| {
@@ -84,7 +85,7 @@ fn find(object: &[u8], folder: &Path) -> Option<String> {
     Some(format!("{text} (at byte {offset})"))
 }
 
-/// Whether a byte next to a folder's name would make it another's: `/srcs` and `/a/src` are not `/src`.
+/// Returns whether a byte next to a folder's name makes it the name of another: `/srcs` and `/a/src` are not `/src`.
 fn in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_another_name_is_none() {
+    fn part_of_another_name_is_not_found() {
         for other in [&b"/registry/aya/src/lib.rs\0"[..], b"/srcs/lib.rs", b"/src-2", b"", b"/sr"] {
             check(other, &["/src".into()]).unwrap();
         }

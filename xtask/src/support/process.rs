@@ -1,4 +1,4 @@
-//! Starting other programs, and telling about it.
+//! Starts other programs, and reports it.
 
 use std::env;
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Tells on stderr what is being done.
+/// Reports on stderr the current step.
 pub(crate) fn announce(what: impl Display) {
     eprintln!("xtask: {what}");
 }
@@ -33,13 +33,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote something other than UTF-8", line(command)))
 }
 
-/// Whether a program runs and says success. Nothing that it writes is shown.
+/// Returns whether a program runs and succeeds. Its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
-/// Where an executable file of this name is, looking through `PATH`, then the system administrator's folders, which
-/// an ordinary user's `PATH` may lack.
+/// Finds an executable file by name, in `PATH` and then in the system administrator's folders, which an ordinary user's
+/// `PATH` may lack.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -48,12 +48,12 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
 }
 
-/// Whether this process has the rights of root.
+/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The command as it would be typed, without the environment set for it.
+/// The command as a user would type it, without the environment set for it.
 pub(crate) fn line(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -9,16 +9,16 @@ use super::apt::{self, PrivateApt};
 use super::cargo;
 use super::process;
 
-/// Both programs are packages of Debian's by the same names.
+/// Debian's packages have the names of both programs.
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
-/// The first that takes what is pushed by OTLP.
+/// The first version that accepts pushes by OTLP.
 const LEAST_VERSION: (u32, u32) = (2, 47);
 
-/// The first suite whose version is that new. Its programs need no more than bookworm's C library.
+/// The first suite with such a version. Its programs need no newer C library than bookworm's.
 const SUITE: &str = "trixie";
 
-/// Leaves what this machine has if it is new enough, else fetches it.
+/// Keeps the programs of this machine if they are new enough, else fetches them.
 pub(crate) fn set_up() -> Result<()> {
     let folder = cargo::root().join("target/prometheus");
     let own = PROGRAMS.map(|program| folder.join("usr/bin").join(program));

@@ -1,29 +1,29 @@
-//! Adds up what test runners report.
+//! Adds up the reports of test runners.
 
 use std::fmt;
 
-/// Tests of any number of runners.
+/// The results of any number of test runners.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Tests that held.
+    /// Tests that passed.
     pub(crate) passed: u64,
-    /// Tests that did not.
+    /// Tests that failed.
     pub(crate) failed: u64,
     /// Tests that did not run.
     pub(crate) skipped: u64,
-    /// Result lines seen: one for each test executable.
+    /// Number of result lines: one for each test executable.
     pub(crate) results: u64,
-    /// Names of tests that did not hold, where their runner told them.
+    /// Names of failed tests, if their runner reported them.
     pub(crate) failures: Vec<String>,
-    /// Why tests did not run, by name, in the order seen.
+    /// Reasons why tests did not run, by name, in the order of the reports.
     reasons: Vec<(String, String)>,
 }
 
 impl Tally {
-    /// Takes in one line of a runner's output. Lines of other kinds mean nothing.
+    /// Adds one line of a runner's output. Lines of other kinds are ignored.
     ///
-    /// Known are libtest's `test result: ok. 5 passed; 0 failed; 2 ignored; …` and `test NAME ... ignored, REASON`, and
-    /// `SKIPPED NAME: REASON`, which a test prints that finds that it cannot run here.
+    /// Known lines are libtest's `test result: ok. 5 passed; 0 failed; 2 ignored; …` and `test NAME ... ignored,
+    /// REASON`, and `SKIPPED NAME: REASON`, which a test prints if it finds that it cannot run here.
     pub(crate) fn line(&mut self, line: &str) {
         if let Some((_, counts)) = line.split_once("test result: ") {
             self.results += 1;
@@ -37,7 +37,7 @@ impl Tally {
             self.failures.push(name.trim_end().to_owned());
         } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ignored")) {
             let reason = reason.strip_prefix(", ").unwrap_or("marked as ignored");
-            // A test that says SKIPPED knows better why.
+            // The reason in a SKIPPED line is more specific.
             let name = name.trim_end();
             if self.reasons.iter().all(|(known, _)| known != name) {
                 self.note(name, reason);
@@ -45,19 +45,19 @@ impl Tally {
         }
     }
 
-    /// Counts one that did not run, and why.
+    /// Counts a test that did not run, with the reason.
     pub(crate) fn skip(&mut self, name: &str, reason: &str) {
         self.skipped += 1;
         self.note(name, reason);
     }
 
-    /// Counts one that failed.
+    /// Counts a failed test.
     pub(crate) fn fail(&mut self, what: String) {
         self.failed += 1;
         self.failures.push(what);
     }
 
-    /// Says of each test where it ran.
+    /// Adds the place where it ran to each test.
     pub(crate) fn qualify(&mut self, place: &str) {
         let names = self.failures.iter_mut().chain(self.reasons.iter_mut().map(|(name, _)| name));
         names.for_each(|name| *name = format!("{place} {name}"));
@@ -79,7 +79,8 @@ impl Tally {
         self.reasons.extend(other.reasons);
     }
 
-    /// Takes tests that said SKIPPED from those that passed: their runner knows no other way to end well.
+    /// Subtracts tests that reported SKIPPED from those that passed: their runner has no other way to end them without
+    /// a failure.
     fn settle(&mut self) {
         let silent = (self.reasons.len() as u64).saturating_sub(self.skipped).min(self.passed);
         self.passed -= silent;

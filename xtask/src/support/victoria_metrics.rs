@@ -1,4 +1,4 @@
-//! `VictoriaMetrics` for tests of what is pushed by OTLP: Debian builds Prometheus without the receiver for it.
+//! `VictoriaMetrics` for tests of pushes by OTLP, because Debian builds Prometheus without the OTLP receiver.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ use super::process;
 
 const PROGRAM: &str = "victoria-metrics";
 
-/// The first suite whose version takes OTLP. It needs no more than bookworm's C library.
+/// The first suite whose version accepts OTLP. It needs no newer C library than bookworm's.
 const SUITE: &str = "trixie";
 
-/// Leaves what this machine has, else fetches it to where Prometheus is.
+/// Keeps the program of this machine, else fetches it into Prometheus' folder.
 pub(crate) fn set_up() -> Result<()> {
     let folder = cargo::root().join("target/prometheus");
     let own = folder.join("usr/bin").join(PROGRAM);

@@ -1,4 +1,4 @@
-//! What stands in a machine's file system: droptrace, the tests, the programs that they call, and the first process.
+//! The file system of a machine: droptrace, the tests, the programs that they call, and the first process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::apt::{self, PrivateApt};
 use crate::support::cargo;
 use crate::support::process::{self, announce};
 
-/// Programs of this machine that tests and developers use; what is not here is not there.
+/// Programs of this machine that tests and developers use; those that this machine lacks are left out.
 const PROGRAMS: [&str; 12] = [
     "ip",
     "tc",
@@ -29,14 +29,14 @@ const PROGRAMS: [&str; 12] = [
     "tcpdump",
     "strace",
 ];
-/// Where executables are; `/bin`, `/sbin` and `/usr/sbin` lead there.
+/// The folder of executables, to which `/bin`, `/sbin` and `/usr/sbin` point.
 const BIN: &str = "usr/bin";
 pub(super) const INIT: &str = "vm-init";
 const DROPTRACE: &str = "droptrace";
-/// What the first process reads.
+/// The file that the first process reads.
 const PLAN: &str = "etc/droptrace-vm.json";
 
-/// Something that a machine runs.
+/// A job of a machine.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) name: String,
@@ -45,7 +45,7 @@ pub(super) struct Job {
     pub(super) environment: Vec<(&'static str, String)>,
 }
 
-/// What is the same for every kernel.
+/// The part of the file system that is the same for every kernel.
 pub(super) struct Guest(Initramfs);
 
 impl Guest {
@@ -69,7 +69,7 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Nothing but droptrace and the first process, which may need no other file.
+    /// A file system with only droptrace and the first process, which may need no other file.
     pub(super) fn bare(init: &Path, droptrace: &Path) -> Result<Self> {
         let mut guest = Self(Initramfs::default());
         guest.lay_out()?;
@@ -91,7 +91,7 @@ impl Guest {
         self.0.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
     }
 
-    /// An executable of ours, without what only a debugger reads.
+    /// A stripped executable of ours.
     fn built(&mut self, path: &str, file: &Path) -> Result<()> {
         let stripped = file.with_extension("stripped");
         let mut strip = Command::new("strip");
@@ -114,7 +114,7 @@ impl Guest {
         Ok(())
     }
 
-    /// A shell and small programs, where there are no better ones.
+    /// A shell and small programs, for those that this machine lacks.
     fn applets(&mut self, busybox: &Path) -> Result<()> {
         self.program(&in_bin("busybox"), busybox)?;
         for applet in applets(busybox)?.lines() {
@@ -167,7 +167,7 @@ fn plan(jobs: &[Job], interactive: bool) -> Value {
     json!({"interactive": interactive, "jobs": jobs.iter().map(job).collect::<Vec<_>>()})
 }
 
-/// The files that `ldd` names; none for a program that is linked with nothing.
+/// The files in the output of `ldd`; none for a static program.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd")
         .arg(program)
@@ -193,7 +193,7 @@ fn paths(ldd: &str) -> Vec<PathBuf> {
     ldd.lines().filter_map(path).collect()
 }
 
-/// Finds busybox with all that we need of it, or fetches Debian's.
+/// Finds a busybox with all applets that we need, or fetches Debian's.
 pub(super) fn busybox(folder: &Path) -> Result<PathBuf> {
     let unpacked = folder.join("busybox");
     let own = ["bin/busybox", "usr/bin/busybox"].map(|path| unpacked.join(path));
@@ -219,7 +219,7 @@ fn applets(busybox: &Path) -> Result<String> {
     process::output(Command::new(busybox).arg("--list"))
 }
 
-/// Tells of the programs that machines will lack.
+/// Reports the programs that machines will lack.
 pub(super) fn announce_missing() {
     let missing: Vec<_> = PROGRAMS[..5].iter().copied().filter(|name| process::find_program(name).is_none()).collect();
     if !missing.is_empty() {

@@ -13,7 +13,7 @@ const EXECUTABLE: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
-/// An archive in the making. Kernels take several of them, one behind the other, for one.
+/// An archive under construction. Kernels accept several archives, one after the other.
 #[derive(Clone, Default)]
 pub(super) struct Initramfs {
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Initramfs {
 }
 
 impl Initramfs {
-    /// A folder, and those it is in.
+    /// Adds a folder and its parents.
     pub(super) fn folder(&mut self, path: &str) -> Result<()> {
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]).filter(|end| *end > 0);
         for folder in ends.map(|end| &path[..end]) {
@@ -33,28 +33,28 @@ impl Initramfs {
         Ok(())
     }
 
-    /// A file, executable, in a folder that is made when it is not there.
+    /// Adds an executable file, in a folder that is added if it does not exist.
     pub(super) fn file(&mut self, path: &str, contents: &[u8]) -> Result<()> {
         self.in_folder(path, EXECUTABLE, (0, 0), contents)
     }
 
-    /// A copy of a file of this machine.
+    /// Adds a copy of a file of this machine.
     pub(super) fn copy(&mut self, path: &str, from: &Path) -> Result<()> {
         let contents = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
         self.file(path, &contents)
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     pub(super) fn link(&mut self, path: &str, target: &str) -> Result<()> {
         self.in_folder(path, LINK, (0, 0), target.as_bytes())
     }
 
-    /// A character device.
+    /// Adds a character device.
     pub(super) fn device(&mut self, path: &str, number: (u32, u32)) -> Result<()> {
         self.in_folder(path, CHARACTER_DEVICE, number, b"")
     }
 
-    /// Whether there is such a file, link or folder.
+    /// Returns whether there is such a file, link or folder.
     pub(super) fn has(&self, path: &str) -> bool {
         self.there.contains(path.trim_start_matches('/'))
     }

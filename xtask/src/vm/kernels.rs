@@ -1,4 +1,4 @@
-//! Kernels to test on: Debian's, or any other.
+//! Kernels for tests: Debian's, or any other.
 
 use std::fmt;
 use std::fs;
@@ -15,15 +15,15 @@ use crate::support::process::{self, announce};
 /// Debian's suites that hold kernels of all series from 5.10 on.
 pub(super) const SUITES: [&str; 4] = ["bullseye", "bookworm", "bookworm-backports", "trixie-backports"];
 
-/// The least set: the oldest without a drop reason, two long-term ones, the one before `qdisc_drop`, and the newest.
+/// The default set: the oldest without a drop reason, two long-term ones, the one before `qdisc_drop`, and the newest.
 /// Kernels with `PREEMPT_RT` take longer under emulation, and are tested on demand.
 pub(crate) const DEFAULT: [Series; 5] =
     [Series::cloud(5, 10), Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(6, 18), Series::cloud(7, 3)];
 
-/// How the names of Debian's packages start.
+/// The start of the names of Debian's packages.
 const PREFIX: &str = "linux-image-";
 
-/// A way in which Debian builds a kernel. All of them have type information.
+/// A flavour of Debian's kernels. All of them have BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Flavour {
     /// Small, for virtual machines.
@@ -35,7 +35,7 @@ pub(crate) enum Flavour {
 impl Flavour {
     const ALL: [Self; 2] = [Self::Cloud, Self::Realtime];
 
-    /// How its releases end.
+    /// The end of the flavour's releases.
     fn ending(self) -> &'static str {
         match self {
             Self::Cloud => "-cloud-amd64",
@@ -43,7 +43,7 @@ impl Flavour {
         }
     }
 
-    /// How a series of it is typed, after the numbers.
+    /// The end of the flavour's series on the command line.
     fn suffix(self) -> &'static str {
         match self {
             Self::Cloud => "",
@@ -52,7 +52,7 @@ impl Flavour {
     }
 }
 
-/// A series of kernels in one flavour, typed as `6.12` or `6.12-rt`.
+/// A series of kernels in one flavour, written as `6.12` or `6.12-rt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Series {
     numbers: (u32, u32),
@@ -95,16 +95,16 @@ impl fmt::Display for Series {
 /// A kernel that can be started.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
-    /// As `uname -r` tells it.
+    /// The release, as `uname -r` prints it.
     pub(crate) release: String,
     /// The file to start.
     pub(crate) image: PathBuf,
-    /// Its modules, not compressed, with their lists; none for a kernel that needs none.
+    /// The modules, not compressed, with their lists; `None` for a kernel that needs none.
     pub(crate) modules: Option<PathBuf>,
 }
 
 impl Kernel {
-    /// One that somebody else built. `modules` is its folder of modules, whose name is the kernel's release.
+    /// A kernel of another origin. `modules` is its folder of modules, whose name is the kernel's release.
     pub(crate) fn given(image: &Path, modules: Option<&Path>, folder: &Path, busybox: &Path) -> Result<Self> {
         let Some(modules) = modules else {
             let release = image.file_name().context("the kernel's image is no file")?.to_string_lossy().into_owned();
@@ -124,7 +124,7 @@ impl Kernel {
 /// The kernels that were fetched, and the archive that has more.
 pub(crate) struct Kernels {
     folder: PathBuf,
-    /// Asked once, when something is missing.
+    /// The archive, which is read once, when a kernel is missing.
     archive: Option<(PrivateApt, Vec<Version>)>,
 }
 
@@ -141,8 +141,8 @@ impl Kernels {
         Ok(series)
     }
 
-    /// The newest kernel of a series, fetched unless one is there already. Where the archive has no such series: the next
-    /// newer one of the same flavour, else the next older one.
+    /// The newest kernel of a series, which is fetched if it does not exist yet. If the archive has no such series, the
+    /// next newer one of the same flavour is used, else the next older one.
     pub(crate) fn of_series(&mut self, series: Series, busybox: &Path) -> Result<Kernel> {
         let there = versions(
             fs::read_dir(&self.folder)
@@ -203,7 +203,7 @@ impl Kernels {
         };
         arrange().with_context(|| format!("cannot lay out {}", partial.display()))?;
         modules::prepare(&own, busybox)?;
-        // Last, so that half a kernel is never taken for a whole one.
+        // The folder is moved last, so that half a kernel is never used as a whole one.
         fs::rename(&partial, &target).with_context(|| format!("cannot move it to {}", target.display()))
     }
 
@@ -218,8 +218,8 @@ impl Kernels {
     }
 }
 
-/// The packages that hold a kernel and its modules. Newer kernels are split: then the image's is empty and leans on two
-/// others, of which the archive forgets one before the other.
+/// The packages of a kernel and its modules. Newer kernels are split: then the image's package is empty and depends on
+/// two others, which the archive removes at different times.
 fn packages(release: &str, offered: &[String]) -> Result<Vec<String>> {
     let image = format!("{PREFIX}{release}");
     let [binary, modules] = ["binary", "modules"].map(|part| format!("linux-{part}-{release}"));

@@ -18,34 +18,34 @@ use crate::support::pace::Deadline;
 use crate::support::process::{self, announce};
 use crate::support::tally::Tally;
 
-/// Starts of one machine, counting those that die before our first process has said a word: emulation is not perfect.
+/// The most starts of one machine. Some die before our first process prints anything, because emulation is not perfect.
 const ATTEMPTS: u32 = 3;
 
-/// What is needed to start machines, once for all kernels.
+/// The parts of starting machines that are common to all kernels.
 pub(super) struct Workshop {
     pub(super) folder: PathBuf,
     pub(super) qemu: Qemu,
     pub(super) guest: Guest,
 }
 
-/// One kind of run.
+/// The jobs and limits of one run.
 pub(super) struct Plan<'p> {
-    /// What tells its files from those of other runs on the same kernel.
+    /// The part of file names that distinguishes this run from others on the same kernel.
     pub(super) name: &'p str,
     /// Words added to the kernel's command line.
     pub(super) append: &'p str,
     pub(super) jobs: &'p [Job],
-    /// After so long without a word the machine hangs; longer where this machine is slow, and no limit if there is none.
+    /// The machine hangs if it prints nothing for this long; longer if this machine is slow, and `None` for no limit.
     pub(super) silence_limit: Option<Duration>,
 }
 
-/// What became of a machine.
+/// The result of a machine's run.
 pub(super) struct Outcome {
     pub(super) tally: Tally,
     pub(super) duration: Duration,
-    /// Starts that died before our first process spoke.
+    /// Starts that died before our first process printed anything.
     pub(super) false_starts: u32,
-    /// What it printed.
+    /// The output of the command.
     pub(super) output: String,
 }
 
@@ -112,7 +112,7 @@ impl Workshop {
         Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
     }
 
-    /// Runs one command; its exit status, if the machine told one, and its output.
+    /// Runs one command; returns its exit status, if the machine reported one, and its output.
     pub(super) fn capture(&self, kernel: &Kernel, command: &[String]) -> Result<(Option<u8>, String)> {
         let mut output = String::new();
         let status = self.follow(kernel, "", command, |line| {
@@ -140,7 +140,7 @@ impl Workshop {
         }
         let status = session.status("command").and_then(|status| status.parse().ok());
         if status.is_none() {
-            announce(format_args!("the machine told no exit status; see {}", paths.console.display()));
+            announce(format_args!("the machine reported no exit status; see {}", paths.console.display()));
         }
         Ok(status)
     }
@@ -169,7 +169,8 @@ impl Workshop {
     }
 }
 
-/// Reads what a machine says until it ends or is silent for too long; what it said, and what was wrong with its end.
+/// Reads the output of a machine until it ends or is silent for too long; returns the session, and the fault of its end
+/// if there is one.
 fn watch(
     command: &mut Command,
     log: &Path,
@@ -186,7 +187,7 @@ fn watch(
             Ok(line) => {
                 deadline = limit.map(Deadline::after);
                 writeln!(log, "{line}").context("cannot write the log")?;
-                // Empty lines only part ours from a program's last words.
+                // Empty lines only separate our lines from a program's last output.
                 if !line.is_empty() {
                     show(&line);
                 }
@@ -205,13 +206,13 @@ fn watch(
 /// A running emulator; killed with its handle.
 struct Machine {
     child: Child,
-    /// Open as long as the machine runs: the emulator must not find the end of its input.
+    /// The pipe stays open while the machine runs: the emulator must not read the end of its input.
     _stdin: Option<ChildStdin>,
 }
 
 impl Machine {
     fn end(&mut self) {
-        // Fails when it has ended already, which is well.
+        // The kill fails if the process has already ended, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_it_ended_is_told() {
+    fn fault_of_the_end_is_reported() {
         let (session, fate) = watched("echo 'droptrace-vm: end'", Duration::from_secs(30));
         assert!(session.ended && fate.is_none());
         let (session, fate) = watched("exit 3", Duration::from_secs(30));

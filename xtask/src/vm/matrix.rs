@@ -14,22 +14,22 @@ use super::{Ground, Source, out_of_tree};
 use crate::support::process::announce;
 use crate::support::tally::Tally;
 
-/// Seconds without a word after which a machine hangs for certain: no single test takes a quarter of it where little
-/// else runs.
+/// Seconds without output after which a machine surely hangs: without much other load, no single test takes a quarter
+/// of this time.
 const SILENCE_LIMIT: u64 = 300;
-/// Machines at a time: tests wait for their kernel more than they work.
+/// The number of machines at a time: tests wait for their kernel more than they work.
 const MACHINES: usize = 2;
-/// Datagrams of one of the tests that count a great many: an emulated machine drops fewer in a second.
+/// The number of datagrams of a test that counts many drops: an emulated machine drops fewer in a second.
 const DATAGRAMS: &str = "50000";
 /// The series on which tests run once more while the kernel is locked down.
 const LOCKED_DOWN: Series = Series::cloud(6, 12);
-/// The series on which the benchmark is tested, and the test of its targets that need the drop monitor: all else of it
-/// is tested without emulation.
+/// The series of the benchmark's tests, with its targets that need the drop monitor: its other parts are tested without
+/// emulation.
 const MEASURED: Series = Series::cloud(6, 12);
 const MEASURES_NET_DM: &str = "the_drop_monitor_is_measured";
 /// The tests of options that need the drop monitor and the kernel program, on the same series.
 const OF_COMPARE: &str = "a_comparison";
-/// The series on which both sources are tested at once, in a machine of their own.
+/// The series on which both backends are tested at once, in a machine of their own.
 const BOTH_SOURCES: [Series; 3] = [Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
 const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
@@ -94,7 +94,7 @@ impl FromStr for Selection {
     }
 }
 
-/// Runs the tests on every kernel selected, adding to the tally; what cannot be had here is skipped.
+/// Runs the tests on every kernel selected, adding to the tally; kernels that are not available here are skipped.
 pub(crate) fn run(selection: &Selection, args: &MatrixArgs, tally: &mut Tally) -> Result<()> {
     let MatrixArgs { source, silence_limit, .. } = args;
     if *selection == Selection::None && source.image.is_none() {
@@ -123,7 +123,7 @@ pub(crate) fn run(selection: &Selection, args: &MatrixArgs, tally: &mut Tally) -
     Ok(())
 }
 
-/// Does all of the work, [`MACHINES`] at a time; the results in the order of the work.
+/// Runs all jobs, [`MACHINES`] at a time; the results are in the order of the jobs.
 fn side_by_side<W: Sync, R: Send>(work: &[W], run: impl Fn(&W) -> R + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -146,7 +146,7 @@ fn start(workshop: &Workshop, kernel: &Kernel, run: &Run, silence_limit: u64) ->
     let silence_limit = Some(Duration::from_secs(silence_limit));
     let plan = Plan { name: run.name, append: run.append, jobs: &run.jobs, silence_limit };
     let mut outcome = workshop.run(kernel, &plan).with_context(|| format!("tests on {title}"))?;
-    // At one go, for machines run side by side.
+    // The output is written at once, because machines run in parallel.
     print!("{}", outcome.output);
     announce(format_args!(
         "{title}: {} in {:.0} s, {} false starts",

@@ -27,7 +27,7 @@ use qemu::Qemu;
 
 /// Starts another kernel under QEMU, with droptrace and its tests in it, and runs a command or a shell there.
 ///
-/// Kernels are Debian's, fetched once; QEMU and busybox too, where this machine lacks them. Emulation needs no rights,
+/// Kernels are Debian's, fetched once; QEMU and busybox too, where this machine lacks them. Emulation needs no privileges,
 /// and takes some seconds to start.
 /// `cargo xtask vm --kernel 6.1 -- droptrace stat --duration 5s` passes the command's output and exit status on.
 #[derive(clap::Args)]

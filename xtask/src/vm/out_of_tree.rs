@@ -116,7 +116,7 @@ impl Headers {
         fs::rename(&partial, &self.root).with_context(|| format!("cannot move them to {}", self.root.display()))
     }
 
-    /// What `make -C` is told.
+    /// The arguments of `make -C`.
     fn build_folder(&self) -> PathBuf {
         self.root.join("usr/src").join(self.package())
     }

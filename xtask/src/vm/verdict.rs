@@ -20,7 +20,7 @@ const TROUBLE: [&str; 9] = [
     "Out of memory",
 ];
 
-/// What became of one job.
+/// The starts, verdicts and test results of one job.
 #[derive(Debug, Default)]
 struct Job {
     starts: u32,
@@ -33,7 +33,7 @@ struct Job {
 pub(super) struct Session {
     /// The kernel that the first process found itself on.
     pub(super) up: Option<String>,
-    /// The first process has done all that it was told.
+    /// The first process has run all its jobs.
     pub(super) ended: bool,
     jobs: BTreeMap<String, Job>,
     running: Option<String>,

@@ -154,7 +154,7 @@ impl Kind {
     }
 }
 
-/// What drops are told apart by, with names.
+/// An aggregation key of drops, with names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// What was freed.

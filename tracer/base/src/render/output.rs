@@ -151,8 +151,7 @@ impl Output {
         Target::open(path)?.into_output()
     }
 
-    /// Opens an output for results and one for a page, as [`Output::open`] does, unless both are the same file or one
-    /// of them is an input.
+    /// Opens outputs for results and for a page, unless both are the same file or one of them is an input.
     pub fn open_apart<'a>(
         path: Option<&Path>,
         page: Option<&Path>,

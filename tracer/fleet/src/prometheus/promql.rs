@@ -1,4 +1,4 @@
-//! Queries, in the part of PromQL that all engines share.
+//! Queries, in the part of `PromQL` that all engines share.
 //!
 //! `increase()` estimates: it extrapolates to the edges of its window, and leaves out what a series counted before its
 //! first sample. Here counts are differences of two states of the same process, which the engine subtracts; see

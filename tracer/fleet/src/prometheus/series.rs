@@ -22,7 +22,7 @@ pub(super) struct Point {
 }
 
 impl Series {
-    /// The value of a label; empty if there is no such label, as in PromQL.
+    /// The value of a label; empty if there is no such label, as in `PromQL`.
     pub(super) fn label(&self, name: &str) -> &str {
         self.labels().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
     }

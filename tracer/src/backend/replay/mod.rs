@@ -49,7 +49,7 @@ pub enum Error {
         kernel: String,
     },
     /// Reading failed, or the compressed data is damaged or cut.
-    #[error("the recording cannot be read beyond line {line}: it was cut, or is damaged")]
+    #[error("the recording cannot be read beyond line {line}: it is truncated or damaged")]
     Cut {
         /// Number of the last line that could be read.
         line: u64,
@@ -137,7 +137,9 @@ impl Recording {
         }
         self.start = match line::parse(&self.text) {
             Ok(Entry::Start(start)) => start,
-            Ok(_) => return Err(Error::NotARecording("its first line does not name the host; it was cut".into())),
+            Ok(_) => {
+                return Err(Error::NotARecording("its first line does not name the host, so it is truncated".into()));
+            }
             Err(refused) => return Err(Error::NotARecording(refused.to_string())),
         };
         Ok(())

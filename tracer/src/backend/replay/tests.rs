@@ -141,7 +141,7 @@ fn other_files_are_refused_with_a_hint() {
     let newer = refused(b"{\"schema\":\"droptrace.raw.v2\",\"host\":\"a\"}\n".to_vec());
     assert!(newer.ends_with("it has the schema droptrace.raw.v2; this version reads droptrace.raw.v1"), "{newer}");
     let headless = recorded(&[some_drop()]).split_inclusive(|byte| *byte == b'\n').skip(1).collect::<Vec<_>>().concat();
-    assert!(refused(headless).ends_with("it was cut"));
+    assert!(refused(headless).ends_with("it is truncated"));
 }
 
 #[test]

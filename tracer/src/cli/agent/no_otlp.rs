@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::sync::watch;
 
 use crate::backend::ebpf::EventOptions;
-use crate::cli::args::OtlpKnobs;
+use crate::cli::args::OtlpOptions;
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::metrics::figures::{Family, Figures};
 
@@ -24,13 +24,13 @@ pub(super) const fn identity(_started_at: Timestamp) -> Identity {
 }
 
 /// No records are made for pushes.
-pub(super) const fn events(_knobs: &OtlpKnobs) -> Option<EventOptions> {
+pub(super) const fn events(_args: &OtlpOptions) -> Option<EventOptions> {
     None
 }
 
 /// Nothing is pushed anywhere.
 #[expect(clippy::unnecessary_wraps, reason = "with the feature `otlp` it may fail")]
-pub(super) const fn options(_knobs: &OtlpKnobs, _identity: &Identity) -> Result<Option<Options>> {
+pub(super) const fn options(_args: &OtlpOptions, _identity: &Identity) -> Result<Option<Options>> {
     Ok(None)
 }
 

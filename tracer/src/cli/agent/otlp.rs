@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 
 use crate::backend::ebpf::EventOptions;
-use crate::cli::args::OtlpKnobs;
+use crate::cli::args::OtlpOptions;
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::files;
 use crate::metrics::figures::{Family, Figures};
@@ -33,28 +33,28 @@ pub(super) fn identity(started_at: Timestamp) -> Identity {
 }
 
 /// The limits of the kernel program's records, if drops are to be pushed.
-pub(super) fn events(knobs: &OtlpKnobs) -> Option<EventOptions> {
-    let rate = knobs.otlp_logs_rate.map_or(1, NonZeroU32::get);
-    knobs.otlp_logs.as_ref().map(|_| EventOptions { snaplen: SNAPLEN, rate, ring_size: RING_SIZE })
+pub(super) fn events(args: &OtlpOptions) -> Option<EventOptions> {
+    let rate = args.otlp_logs_rate.map_or(1, NonZeroU32::get);
+    args.otlp_logs.as_ref().map(|_| EventOptions { snaplen: SNAPLEN, rate, ring_size: RING_SIZE })
 }
 
 /// Returns what to push, and the endpoints; `None` without an endpoint. Reads the files of headers.
-pub(super) fn options(knobs: &OtlpKnobs, identity: &Identity) -> Result<Option<Options>> {
-    let metrics = endpoint("--otlp", knobs.otlp.as_deref(), knobs.otlp_headers_file.as_deref())?;
-    let logs = endpoint("--otlp-logs", knobs.otlp_logs.as_deref(), knobs.otlp_logs_headers_file.as_deref())?;
+pub(super) fn options(args: &OtlpOptions, identity: &Identity) -> Result<Option<Options>> {
+    let metrics = endpoint("--otlp", args.otlp.as_deref(), args.otlp_headers_file.as_deref())?;
+    let logs = endpoint("--otlp-logs", args.otlp_logs.as_deref(), args.otlp_logs_headers_file.as_deref())?;
     if metrics.is_none() && logs.is_none() {
         return Ok(None);
     }
     let mut identity = identity.clone();
-    if let Some(name) = &knobs.otlp_instance {
+    if let Some(name) = &args.otlp_instance {
         identity.instance.clone_from(name);
     }
     Ok(Some(Options {
         identity,
         metrics,
         logs,
-        interval: knobs.otlp_interval.unwrap_or(Duration::from_secs(15)),
-        timeout: knobs.otlp_timeout.unwrap_or(Duration::from_secs(10)),
+        interval: args.otlp_interval.unwrap_or(Duration::from_secs(15)),
+        timeout: args.otlp_timeout.unwrap_or(Duration::from_secs(10)),
     }))
 }
 
@@ -140,25 +140,26 @@ mod tests {
         Identity { host: "lab-1".into(), instance: "lab-1".into(), started_at: Timestamp(7) }
     }
 
-    fn refused(knobs: &OtlpKnobs) -> String {
-        format!("{:#}", options(knobs, &someone()).unwrap_err())
+    fn refused(args: &OtlpOptions) -> String {
+        format!("{:#}", options(args, &someone()).unwrap_err())
     }
 
     #[test]
     fn nothing_is_pushed_without_an_endpoint() {
-        let knobs = OtlpKnobs { otlp_interval: Some(Duration::from_secs(1)), ..OtlpKnobs::default() };
-        assert_eq!(options(&knobs, &someone()).unwrap(), None);
-        assert!(events(&knobs).is_none());
+        let args = OtlpOptions { otlp_interval: Some(Duration::from_secs(1)), ..OtlpOptions::default() };
+        assert_eq!(options(&args, &someone()).unwrap(), None);
+        assert!(events(&args).is_none());
     }
 
     #[test]
     fn metrics_and_drops_have_separate_endpoints() {
-        let figures = OtlpKnobs { otlp: Some(URL.into()), otlp_instance: Some("me".into()), ..OtlpKnobs::default() };
-        let options_of = |knobs: &OtlpKnobs| options(knobs, &someone()).unwrap().unwrap();
+        let figures =
+            OtlpOptions { otlp: Some(URL.into()), otlp_instance: Some("me".into()), ..OtlpOptions::default() };
+        let options_of = |args: &OtlpOptions| options(args, &someone()).unwrap().unwrap();
         let pushed = options_of(&figures);
         assert!(pushed.metrics.is_some() && pushed.logs.is_none() && events(&figures).is_none());
         assert_eq!((&*pushed.identity.instance, &*pushed.identity.host), ("me", "lab-1"));
-        let drops = OtlpKnobs { otlp_logs: Some(URL.into()), ..OtlpKnobs::default() };
+        let drops = OtlpOptions { otlp_logs: Some(URL.into()), ..OtlpOptions::default() };
         let pushed = options_of(&drops);
         assert!(pushed.metrics.is_none() && pushed.logs.is_some());
         assert_eq!(events(&drops).map(|events| events.rate), Some(1));
@@ -167,18 +168,19 @@ mod tests {
     #[test]
     fn header_files_are_read_within_a_limit() {
         let path = env::temp_dir().join(format!("droptrace-headers-{}", std::process::id()));
-        let knobs = OtlpKnobs { otlp: Some(URL.into()), otlp_headers_file: Some(path.clone()), ..OtlpKnobs::default() };
-        assert!(refused(&knobs).contains("No such file"));
+        let args =
+            OtlpOptions { otlp: Some(URL.into()), otlp_headers_file: Some(path.clone()), ..OtlpOptions::default() };
+        assert!(refused(&args).contains("No such file"));
         fs::write(&path, "Authorization: Bearer x\n").unwrap();
-        let with = options(&knobs, &someone()).unwrap().unwrap();
-        let without = OtlpKnobs { otlp_headers_file: None, ..knobs.clone() };
+        let with = options(&args, &someone()).unwrap().unwrap();
+        let without = OtlpOptions { otlp_headers_file: None, ..args.clone() };
         assert_ne!(Some(with), options(&without, &someone()).unwrap());
         fs::write(&path, "Authorization\n").unwrap();
-        assert!(refused(&knobs).ends_with("line 1 is not of the form `Name: value`"));
+        assert!(refused(&args).ends_with("line 1 is not of the form `Name: value`"));
         fs::write(&path, vec![b'#'; 70_000]).unwrap();
-        assert!(refused(&knobs).contains("it is longer than 65536 bytes"));
+        assert!(refused(&args).contains("it is longer than 65536 bytes"));
         fs::remove_file(&path).unwrap();
-        let alone = OtlpKnobs { otlp: None, ..knobs };
+        let alone = OtlpOptions { otlp: None, ..args };
         assert_eq!(refused(&alone), "--otlp-headers-file without --otlp");
     }
 }

@@ -9,7 +9,7 @@ use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
-use crate::cli::args::{AgentArgs, CommonArgs, DEFAULT_PORT, Format, Knobs, Mode, OtlpKnobs, Source};
+use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Format, Mode, OtlpOptions, Source};
 use crate::files::{self, MAX_SETTINGS};
 use crate::metrics::collect::Told;
 use crate::metrics::series::Bounds;
@@ -28,14 +28,14 @@ pub(super) struct Settings {
     source: Source,
     netns: Option<String>,
     map_entries: u32,
-    pub(super) otlp: OtlpKnobs,
+    pub(super) otlp: OtlpOptions,
     verbose: u8,
 }
 
 impl Settings {
     /// Reads the file, if one is named. Options on the command line override it.
     pub(super) fn of(args: &AgentArgs) -> Result<Self> {
-        let mut knobs = args.knobs.clone();
+        let mut options = args.options.clone();
         if let Some(path) = &args.config {
             let of_file = || format!("--config {}", path.display());
             let mut file = files::read_text(path, MAX_SETTINGS)
@@ -46,22 +46,22 @@ impl Settings {
             let folder = path.parent().unwrap_or(Path::new(""));
             file.web_config = file.web_config.map(|named| folder.join(named));
             file.otlp = file.otlp.within(folder);
-            knobs = knobs.or(file);
+            options = options.or(file);
         }
         Ok(Self {
-            listen: knobs.listen.unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
-            listen_insecure: knobs.listen_insecure,
-            web_config: knobs.web_config,
-            interval: knobs.interval.unwrap_or(Duration::from_secs(10)),
+            listen: options.listen.unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
+            listen_insecure: options.listen_insecure,
+            web_config: options.web_config,
+            interval: options.interval.unwrap_or(Duration::from_secs(10)),
             series: Bounds {
-                limit: knobs.max_series.unwrap_or(500).into(),
-                expire_after: knobs.expire_after.unwrap_or(Duration::from_hours(1)),
+                limit: options.max_series.unwrap_or(500).into(),
+                expire_after: options.expire_after.unwrap_or(Duration::from_hours(1)),
             },
-            offset_label: knobs.offset_label,
-            source: knobs.source.unwrap_or_default(),
-            netns: knobs.netns,
-            map_entries: knobs.map_entries.unwrap_or_else(default_room),
-            otlp: knobs.otlp,
+            offset_label: options.offset_label,
+            source: options.source.unwrap_or_default(),
+            netns: options.netns,
+            map_entries: options.map_entries.unwrap_or_else(default_room),
+            otlp: options.otlp,
             verbose: args.verbose,
         })
     }
@@ -140,10 +140,10 @@ impl Settings {
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct InFile {
     #[command(flatten)]
-    knobs: Knobs,
+    options: AgentOptions,
 }
 
-fn parse(text: &str) -> Result<Knobs> {
+fn parse(text: &str) -> Result<AgentOptions> {
     let table: Table = text.parse()?;
     let command = InFile::command();
     let known: Vec<&Arg> = command.get_arguments().collect();
@@ -158,7 +158,7 @@ fn parse(text: &str) -> Result<Knobs> {
         let text = error.to_string();
         anyhow!("{}", text.lines().next().unwrap_or(&text).trim_start_matches("error: "))
     })?;
-    Ok(parsed.knobs)
+    Ok(parsed.options)
 }
 
 /// The command-line form of a key and its value; empty for a switch that is off.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-pub use otlp::OtlpKnobs;
+pub use otlp::OtlpOptions;
 
 use super::{Source, units};
 
@@ -49,7 +49,7 @@ pub struct AgentArgs {
 
     /// Options that the file may contain as well.
     #[command(flatten)]
-    pub knobs: Knobs,
+    pub options: AgentOptions,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -58,7 +58,7 @@ pub struct AgentArgs {
 
 /// Options of the command line and of the file, with the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Knobs {
+pub struct AgentOptions {
     /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:23870]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = units::address)]
     pub listen: Option<SocketAddr>,
@@ -105,10 +105,10 @@ pub struct Knobs {
 
     /// Options of pushes.
     #[command(flatten, next_help_heading = "Push by OTLP over HTTP")]
-    pub otlp: OtlpKnobs,
+    pub otlp: OtlpOptions,
 }
 
-impl Knobs {
+impl AgentOptions {
     /// Returns these options, with missing ones taken from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {

@@ -1,4 +1,4 @@
-//! What was typed for `droptrace bench`.
+//! The command line of `droptrace bench`.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -73,7 +73,7 @@ pub struct BenchArgs {
 }
 
 impl BenchArgs {
-    /// What was typed, as the benchmark takes it.
+    /// The options in the form that the benchmark uses.
     pub fn options(&self) -> Options {
         let all = |typed: &[Target]| if typed.is_empty() { Target::ALL.into() } else { typed.to_vec() };
         Options {

@@ -13,7 +13,7 @@ Examples:
   droptrace netlink families             what can be asked of this kernel
   droptrace netlink family NET_DM        the drop monitor: commands, rights, attributes; or why it is not here
   droptrace netlink family nlctrl --format json | jq '.operations[].name'
-  droptrace netlink listeners            who hears multicasts, and what they missed
+  droptrace netlink listeners            sockets that receive multicasts, and their lost messages
   droptrace netlink watch nlctrl         families that come and go
   droptrace netlink watch NET_DM --format json | jq -c .attributes
   droptrace netlink crypto gcm           algorithms with gcm in their name: may IPsec use them here?

@@ -8,10 +8,10 @@ pub(super) const EXAMPLES: &str = "";
 
 /// No options.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct OtlpKnobs {}
+pub struct OtlpOptions {}
 
 #[expect(clippy::unused_self, reason = "as with the feature `otlp`")]
-impl OtlpKnobs {
+impl OtlpOptions {
     /// These, and for what they leave open, those.
     #[must_use]
     pub fn or(self, _other: Self) -> Self {

@@ -16,7 +16,7 @@ pub(super) const EXAMPLES: &str = "  droptrace agent --otlp http://prometheus:90
 
 /// Options of the command line and of the file, with the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct OtlpKnobs {
+pub struct OtlpOptions {
     /// Push the metrics as well, to this URL with /v1/metrics appended
     #[arg(long, value_name = "URL", value_parser = url)]
     pub otlp: Option<String>,
@@ -50,7 +50,7 @@ pub struct OtlpKnobs {
     pub otlp_logs_headers_file: Option<PathBuf>,
 }
 
-impl OtlpKnobs {
+impl OtlpOptions {
     /// Returns these options, with missing ones taken from `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
