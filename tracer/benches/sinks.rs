@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use droptrace_base::domain::event::{DropEvent, Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use droptrace_base::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
 use droptrace_base::domain::facts::Facts;
 use etherparse::PacketBuilder;
 use tracer::packet::decode;
