@@ -91,8 +91,8 @@ fn set_up() {
 fn host_tests(tally: &mut Tally) -> Result<()> {
     let what = "unit tests and documentation tests";
     let options = ["test", "--workspace", "--exclude", "tests", "--no-fail-fast"];
-    timed(&format!("building {what}"), || process::run(cargo::cargo().args(options).arg("--no-run")))?;
-    timed(what, || run_suite(cargo::cargo().args(options), tally, &mut stdout()))
+    timed(&format!("building {what}"), || process::run(cargo::cargo_for_tests().args(options).arg("--no-run")))?;
+    timed(what, || run_suite(cargo::cargo_for_tests().args(options), tally, &mut stdout()))
 }
 
 /// The tests on this kernel, which are built as this user and run as root.
@@ -100,12 +100,12 @@ fn kernel_tests(tally: &mut Tally) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let options = ["test", "--package", "tests", "--no-fail-fast"];
     let droptrace = timed("building tests on this kernel", || {
-        process::run(cargo::cargo().args(options).arg("--no-run"))?;
+        process::run(cargo::cargo_for_tests().args(options).arg("--no-run"))?;
         // Tests find one binary next to the other.
         cargo::build_binary("droptrace-fleet", "droptrace-fleet", &[])?;
         cargo::build_binary("tracer", "droptrace", &[])
     })?;
-    let mut command = cargo::cargo();
+    let mut command = cargo::cargo_for_tests();
     command.args(options).env("DROPTRACE_BIN", droptrace);
     if !process::is_root() {
         if let Some(sudo) = process::find_program("sudo") {

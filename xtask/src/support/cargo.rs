@@ -23,6 +23,15 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The same, with droptrace's own code optimized a little in the profile `dev`. Tests start droptrace many times, and each
+/// start searches the kernel's types and symbols, which takes seconds without optimization in an emulated machine. An
+/// edit is built faster without it, so `cargo test` on its own does not have it.
+pub(crate) fn cargo_for_tests() -> Command {
+    let mut command = cargo();
+    command.args(["--config", "profile.dev.package.tracer.opt-level=1"]);
+    command
+}
+
 /// Cargo's folder in the user's home, which holds the registry's sources.
 pub(crate) fn home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME")
@@ -33,7 +42,7 @@ pub(crate) fn home() -> Option<PathBuf> {
 
 /// Builds one binary of the workspace and returns where it is.
 pub(crate) fn build_binary(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
-    built(cargo(), package, binary, options)
+    built(cargo_for_tests(), package, binary, options)
 }
 
 /// Does the same as [`build_binary`], with these flags for the compiler.
@@ -54,7 +63,7 @@ fn built(mut command: Command, package: &str, binary: &str, options: &[&str]) ->
 
 /// Builds the integration tests of a package, and returns their names and paths.
 pub(crate) fn build_tests(package: &str) -> Result<Vec<(String, PathBuf)>> {
-    let mut command = cargo();
+    let mut command = cargo_for_tests();
     command.args(["test", "--no-run", "--tests", "--message-format=json-render-diagnostics", "--package", package]);
     Ok(executables_of_kind(&process::output(&mut command)?, "test"))
 }
