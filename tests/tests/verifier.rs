@@ -13,16 +13,17 @@ use tests::trials::{self, Unable, trial_as_root};
 const MOST: u64 = 15_000;
 
 fn main() -> ExitCode {
-    let ways =
-        ["tp_btf", "raw_tracepoint"].into_iter().flat_map(|mode| ["stat", "trace"].map(|command| (command, mode)));
-    trials::run(
-        ways.map(|(command, mode)| trial_as_root(&format!("{command}_by_{mode}"), move || few(command, mode)))
-            .collect(),
-    )
+    const COMMANDS: [(&str, &[&str]); 3] =
+        [("stat", &["stat"]), ("stat_of_owners", &["stat", "--by", "cgroup"]), ("trace", &["trace"])];
+    let ways = ["tp_btf", "raw_tracepoint"].into_iter().flat_map(|mode| COMMANDS.map(|command| (command, mode)));
+    let trials = ways.map(|((name, command), mode)| {
+        trial_as_root(&format!("{name}_by_{mode}"), move || few(&[command, &["--mode", mode]].concat()))
+    });
+    trials::run(trials.collect())
 }
 
-fn few(command: &str, mode: &str) -> Result<()> {
-    let droptrace = Droptrace::start(&[command, "--mode", mode])?;
+fn few(command: &[&str]) -> Result<()> {
+    let droptrace = Droptrace::start(command)?;
     let verified = verified(droptrace.pid())?;
     droptrace.finish()?;
     ensure!(!verified.is_empty(), Unable("this kernel does not report verified instructions (5.16)".to_owned()));

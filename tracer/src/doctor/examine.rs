@@ -180,7 +180,7 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Resu
     if let Some(obstacle) = facts.obstacles().first() {
         return Err(obstacle.into());
     }
-    let btf = btf.as_ref().map_err(|error| Unavailable::because(error))?;
+    let btf = btf.as_ref().map_err(Unavailable::because)?;
     let options = Options {
         mode,
         map_entries: 1,

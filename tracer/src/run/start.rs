@@ -164,7 +164,7 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     if let Some(obstacle) = facts.obstacles().first() {
         return Err(obstacle.into());
     }
-    let btf = btf.as_ref().map_err(|error| Unavailable::because(error))?;
+    let btf = btf.as_ref().map_err(Unavailable::because)?;
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
     let Options { map_entries, ifindex, max_rows, kernel_log, attribution: cgroups, .. } = *options;
     let (events, netns) = (options.events.clone(), options.netns.clone());

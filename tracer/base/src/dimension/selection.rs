@@ -51,7 +51,7 @@ impl Dimensions {
 
     /// Whether one of them says whose packet it was.
     pub fn has_attribution(&self) -> bool {
-        self.iter().any(|dimension| dimension.is_attribution())
+        self.iter().any(Dimension::is_attribution)
     }
 
     /// Whether these are all dimensions.

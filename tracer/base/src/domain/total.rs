@@ -54,12 +54,11 @@ pub fn group<'t, K: 't, L: Clone + Eq + Hash>(
     let mut positions: HashMap<L, usize, RandomState> = HashMap::default();
     for total in totals {
         let key = key_of(&total.key);
-        match positions.get(&key) {
-            Some(at) => groups[*at].add(total),
-            None => {
-                positions.insert(key.clone(), groups.len());
-                groups.push(total.with_key(key));
-            }
+        if let Some(at) = positions.get(&key) {
+            groups[*at].add(total);
+        } else {
+            positions.insert(key.clone(), groups.len());
+            groups.push(total.with_key(key));
         }
     }
     groups

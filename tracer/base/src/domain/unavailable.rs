@@ -23,7 +23,7 @@ impl Unavailable {
         let mut cause = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
-            cause.push_str(&format!(": {error}"));
+            cause = format!("{cause}: {error}");
             source = error.source();
         }
         Self { cause, remedy: None }
