@@ -39,6 +39,7 @@ const BOUNDS: &[&str] = &["--by", "--deviations", "--growth", "--min-packets", "
 
 #[rustfmt::skip]
 const PROOFS: &[Proof] = &[
+    proof("stat", &["--by"], LISTEN, "rows_are_grouped"),
     proof("stat", &["--sort", "--top"], LISTEN, "rows_are_sorted_and_bounded"),
     proof("stat", &["--interval"], LISTEN, "readings_come_at_an_interval"),
     proof("stat", &["--duration"], LISTEN, "a_run_has_a_time"),

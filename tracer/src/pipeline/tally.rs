@@ -6,8 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::domain::event::{DropEvent, Origin, Place};
-use crate::domain::report::OverflowTotal;
-use crate::domain::total::DropTotal;
+use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// Largest number of places that are counted separately.
 const MAX_PLACES: usize = 1 << 16;

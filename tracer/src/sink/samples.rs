@@ -9,8 +9,8 @@ use crate::domain::compare::{Counts, Evidence, SiteEvidence, compare};
 use crate::domain::dedupe::{AloneLedger, DedupeLedger, ObservationLedger};
 use crate::domain::event::{Location, Origin, Place, Reason, Symbol, Timestamp};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
-use crate::domain::report::{CompareReport, HeldBack, Host, OverflowTotal, SourceReport, StatReport};
-use crate::domain::total::DropTotal;
+use crate::domain::report::{CompareReport, HeldBack, Host, SourceReport, StatReport};
+use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);

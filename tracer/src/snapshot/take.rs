@@ -11,8 +11,8 @@ use droptrace_base::snapshot::{CaptureBackend, Interface, Overflow, Row, SCHEMA,
 use crate::dimension::{self, Elsewhere, Members};
 use crate::domain::event::Place;
 use crate::domain::event::reason_name;
-use crate::domain::report::{OverflowTotal, SourceReport, StatReport};
-use crate::domain::total::{DropTotal, Total, group};
+use crate::domain::report::{SourceReport, StatReport};
+use crate::domain::total::{DropTotal, OverflowTotal, Total, group};
 use crate::identity::devices::{self, Device};
 use crate::render::time::TimeText;
 use crate::run::{CaptureBackend as Way, UnavailableBackends};

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::event::{Kind, Location, Reason, Symbol};
-use crate::domain::identity::Identity;
+use crate::domain::facts::Role;
+use crate::domain::owner::Owner;
 
 fn key() -> Place {
     let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
@@ -16,6 +17,14 @@ fn key() -> Place {
         netns: 7,
         netns_cookie: 9,
         netns_name: Some("blue".into()),
+        socket: Some(Role::Receiver),
+        cgroup_id: 4100,
+        owner: Arc::new(Owner {
+            cgroup: Some("/kubepods/a".into()),
+            container: Some("nginx".into()),
+            pod: Some("shop/web".into()),
+            unit: Some("kubelet.service".into()),
+        }),
         ..Place::default()
     }
 }
@@ -42,7 +51,7 @@ fn clear_makes_the_own_value_unknown() {
     for dimension in ALL {
         let mut cleared = key();
         dimension.clear(&mut cleared);
-        assert_ne!(Identity::from(&cleared), Identity::from(&key()), "{}", dimension.name());
+        assert_ne!(cleared, key(), "{}", dimension.name());
         assert_eq!(dimension.text(&cleared, 80), "-", "{}", dimension.name());
         let others = ALL.iter().filter(|other| other.name() != dimension.name());
         for other in others {
@@ -52,6 +61,8 @@ fn clear_makes_the_own_value_unknown() {
     let Place { kind, protocol, interface, ifindex, netns, netns_cookie, netns_name, .. } = unknown();
     assert_eq!((kind, protocol, interface, ifindex), (Kind::Packet, 0, None, 0));
     assert_eq!((netns, netns_cookie, netns_name), (0, 0, None));
+    let Place { socket, cgroup_id, owner, .. } = unknown();
+    assert_eq!((socket, cgroup_id, owner), (None, 0, Arc::default()));
 }
 
 #[test]
@@ -89,7 +100,10 @@ fn members_are_those_of_the_chosen_dimensions() {
 #[test]
 fn an_unknown_dimension_is_refused_with_the_known_ones() {
     let error = "reason,colour".parse::<Dimensions>().unwrap_err();
-    assert_eq!(error, r#""colour" is not a dimension; the dimensions are reason, site, interface, protocol, netns"#);
+    assert_eq!(
+        error,
+        r#""colour" is not a dimension; the dimensions are reason, site, interface, protocol, netns, pod, container, unit, cgroup, socket"#
+    );
     assert!("".parse::<Dimensions>().is_err());
 }
 

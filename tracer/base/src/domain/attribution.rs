@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::report::OverflowTotal;
-use super::total::DropTotal;
+use super::total::{DropTotal, OverflowTotal};
 
 /// All counted drops, by what is known of their owners: the sum of the four numbers is the number of counted drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

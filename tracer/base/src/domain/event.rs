@@ -157,22 +157,23 @@ impl Kind {
 /// An aggregation key of drops, with names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
-    /// What was freed.
+    /// The kind of the freed buffer.
     pub kind: Kind,
-    /// Why.
+    /// The drop reason.
     pub reason: Arc<Reason>,
-    /// Where in the kernel.
+    /// The drop site.
     pub location: Arc<Location>,
-    /// `EtherType`; 0 when not set.
+    /// The `EtherType`; 0 if it is not set.
     pub protocol: u16,
-    /// The interface's name at its first drop; none when the packet had no device.
+    /// The interface's name at its first drop; `None` if the packet had no device.
     pub interface: Option<Arc<str>>,
-    /// 0 when the packet had no device.
+    /// The interface's index; 0 if the packet had no device.
     pub ifindex: u32,
-    /// Inode number of the network namespace; 0 when unknown. Numbers are used again as soon as a namespace is gone.
+    /// Inode number of the network namespace; 0 if it is unknown. The kernel reuses the number as soon as a namespace is
+    /// gone.
     pub netns: u32,
-    /// Cookie of the network namespace (`net->net_cookie`), which is never used again within a boot; 0 when unknown and on
-    /// kernels without cookies (before 5.12).
+    /// Cookie of the network namespace (`net->net_cookie`), which the kernel does not reuse within a boot; 0 if it is
+    /// unknown, and on kernels without cookies (before 5.12).
     pub netns_cookie: u64,
     /// Name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,

@@ -8,7 +8,7 @@ use crate::domain::compare::Comparison;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{Location, Place, Reason, Timestamp};
 use crate::domain::ledger::Ledger;
-use crate::domain::total::DropTotal;
+use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// The host that the drops happened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,17 +39,6 @@ pub struct HeldBack {
     pub location: Arc<Location>,
     /// Number of records.
     pub records: u64,
-}
-
-/// Drops of one reason whose aggregation key found no room in the kernel's map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OverflowTotal {
-    /// The drop reason; `None` for reasons beyond those that the overflow map has room for.
-    pub reason: Option<Arc<Reason>>,
-    /// Number of drops.
-    pub packets: u64,
-    /// Bytes of the drops; `None` if the backend does not report them.
-    pub bytes: Option<u64>,
 }
 
 /// Two backends side by side.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::event::{Origin, Place, Timestamp};
+use super::event::{Origin, Place, Reason, Timestamp};
 
 /// Drops of one key, summed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,17 @@ pub struct Total<K> {
 
 /// Drops by all dimensions.
 pub type DropTotal = Total<Arc<Place>>;
+
+/// Drops of one reason whose aggregation key found no room in the kernel's map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverflowTotal {
+    /// The drop reason; `None` for reasons beyond those that the overflow map has room for.
+    pub reason: Option<Arc<Reason>>,
+    /// Number of drops.
+    pub packets: u64,
+    /// Bytes of the drops; `None` if the backend does not report them.
+    pub bytes: Option<u64>,
+}
 
 impl<K> Total<K> {
     /// Adds other drops.

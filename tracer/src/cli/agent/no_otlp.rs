@@ -52,7 +52,7 @@ impl Pushing {
     /// Leaves a single drop.
     pub(super) fn offer(&self, _event: &DropEvent<'_>) {}
 
-    /// Nothing became of pushes.
+    /// There are no metrics of pushes.
     pub(super) fn families(&self) -> impl Iterator<Item = Family> + use<> {
         iter::empty()
     }

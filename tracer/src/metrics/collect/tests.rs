@@ -4,7 +4,7 @@ use super::*;
 use crate::backend::ebpf::Mode;
 use crate::domain::event::{Location, Place, Reason, Symbol};
 use crate::domain::ledger::{EbpfLedger, Ledger};
-use crate::domain::report::OverflowTotal;
+use crate::domain::total::OverflowTotal;
 use crate::domain::unavailable::Unavailable;
 use crate::run::UnavailableBackend;
 

@@ -9,8 +9,7 @@ use super::{MAX_PLACES, Normaliser, hardware};
 use crate::backend::net_dm::{Cause, Key, Report, Totals};
 use crate::domain::event::{DropEvent, Kind, Origin, PacketStart, Place, Reason};
 use crate::domain::facts::Facts;
-use crate::domain::report::OverflowTotal;
-use crate::domain::total::DropTotal;
+use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// Converts a report into an event. `place` comes from [`Normaliser::net_dm_place`].
 pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::dimension::{self, Dimension};
 use crate::domain::event::Place;
-use crate::domain::report::OverflowTotal;
+use crate::domain::total::OverflowTotal;
 use crate::render::fit;
 use crate::render::number::{Grouped, rate};
 use crate::render::rank::Rank;
