@@ -251,7 +251,7 @@ impl Agent<'_> {
                 }
                 say("droptrace", "reloaded the files");
             }
-            Err(error) => tracing::warn!("reload failed: {error:#}; keeping the previous configuration"),
+            Err(error) => tracing::warn!("reload failed, keeping the previous configuration: {error:#}"),
         }
     }
 }
