@@ -7,15 +7,15 @@ use std::io;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use droptrace_base::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use droptrace_base::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
 use droptrace_base::domain::facts::Facts;
 use etherparse::PacketBuilder;
 use tracer::packet::decode;
 use tracer::sink::{DropSink, TraceJson, TraceText, TraceTextOptions};
 
-fn place() -> Place {
+fn key() -> NamedKey {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: None };
-    Place {
+    NamedKey {
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
         location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
@@ -23,7 +23,7 @@ fn place() -> Place {
         ifindex: 1,
         netns: 4_026_531_833,
         netns_cookie: 1,
-        ..Place::default()
+        ..NamedKey::default()
     }
 }
 
@@ -35,13 +35,13 @@ fn packet() -> Vec<u8> {
 }
 
 fn one_drop(criterion: &mut Criterion) {
-    let (place, bytes) = (Arc::new(place()), packet());
+    let (key, bytes) = (Arc::new(key()), packet());
     let mut timestamp = 1_767_225_600_000_000_000;
     let mut event = move |sink: &mut dyn DropSink| {
         timestamp += 1_234;
         let event = DropEvent {
             timestamp: Timestamp(timestamp),
-            place: &place,
+            key: &key,
             seen_by: &[Origin::Ebpf],
             length: 106,
             start: PacketStart::Mac,

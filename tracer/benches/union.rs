@@ -1,5 +1,5 @@
 //! Measures the naming and the join of the events of two sources, as `--source both` does: the normaliser resolves the
-//! place of a kernel program's record, the drop monitor's half has its place; then the union joins and sums both.
+//! key of a kernel program's record, the drop monitor's half has its key; then the union joins and sums both.
 //!
 //! `cargo bench -p tracer --bench union`
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use droptrace_base::domain::dedupe::Moment;
-use droptrace_base::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use droptrace_base::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
 use droptrace_base::domain::facts::Facts;
 use tracer::backend::ebpf::Report;
 use tracer::identity::netns::Names;
@@ -31,7 +31,7 @@ struct Run {
     /// The clock of the drop monitor's timestamps.
     clock: Clock,
     /// The drop monitor's places, eight of them.
-    net_dm_places: Vec<Arc<Place>>,
+    net_dm_keys: Vec<Arc<NamedKey>>,
     bytes: [u8; 128],
     next: u64,
 }
@@ -45,10 +45,10 @@ fn report(index: u64) -> Report {
 impl Run {
     fn begun(kept: usize) -> Self {
         let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true, None);
-        let place = |index| normaliser.place(&report(index).header.key, report(index).names(), |_| None);
-        let net_dm_places = (0..PLACES).map(place).collect();
+        let key = |index| normaliser.named_key(&report(index).header.key, report(index).names(), |_| None);
+        let net_dm_keys = (0..PLACES).map(key).collect();
         let union = Union::new(UnionOptions::of_bytes(128, kept));
-        let mut run = Self { union, normaliser, clock: Clock::new(), net_dm_places, bytes: [0x5a; 128], next: 0 };
+        let mut run = Self { union, normaliser, clock: Clock::new(), net_dm_keys, bytes: [0x5a; 128], next: 0 };
         while run.next < 2_000_000 {
             run.batch();
         }
@@ -56,23 +56,23 @@ impl Run {
     }
 
     fn batch(&mut self) {
-        let Self { union, normaliser, clock, net_dm_places, bytes, next } = self;
+        let Self { union, normaliser, clock, net_dm_keys, bytes, next } = self;
         for index in *next..*next + BATCH {
             let now = Moment(index * SPACING_NS);
             // The position of TCP's sequence number.
             bytes[34..42].copy_from_slice(&index.to_be_bytes());
             let report = report(index);
-            let place = normaliser.place(&report.header.key, report.names(), |_| None);
-            union.take(now, Origin::Ebpf, &normaliser.event(&report, bytes, &place));
+            let key = normaliser.named_key(&report.header.key, report.names(), |_| None);
+            union.take(now, Origin::Ebpf, &normaliser.event(&report, bytes, &key));
             while union.next_settled().is_some() {}
             let Some(late) = index.checked_sub(IN_FLIGHT) else { continue };
             bytes[34..42].copy_from_slice(&late.to_be_bytes());
-            let place = &net_dm_places[usize::try_from(late % PLACES).unwrap_or(0)];
+            let key = &net_dm_keys[usize::try_from(late % PLACES).unwrap_or(0)];
             let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
             let event = DropEvent {
                 facts: Facts::default(),
                 timestamp,
-                place,
+                key,
                 seen_by: &[Origin::NetDm],
                 length: 106,
                 start,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counting::measured;
-use droptrace_base::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
+use droptrace_base::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Timestamp};
 use droptrace_base::domain::facts::Facts;
 use tracer::pipeline::account::Account;
 use tracer::pipeline::dedupe::{DedupeLimits, Deduper, UniqueDrop};
@@ -89,12 +89,12 @@ fn the_steady_state_allocates_nothing() {
 #[test]
 fn drops_with_their_bytes_are_joined_without_allocating() {
     let reason = Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() };
-    let place = Arc::new(Place {
+    let key = Arc::new(NamedKey {
         reason: reason.into(),
         location: Location { address: 7, symbol: None, trap_group: None }.into(),
         protocol: 0x800,
         ifindex: 1,
-        ..Place::default()
+        ..NamedKey::default()
     });
     let mut union = Union::new(UnionOptions { captured: 128, kept: 128, wait: Duration::from_millis(50) });
     let mut bytes = [0x5a; 128];
@@ -107,15 +107,8 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
                 bytes[34..42].copy_from_slice(&number.to_be_bytes());
                 let (timestamp, seen_by) = (Timestamp(moment(number).0), origin.alone());
                 let (length, start) = (128, PacketStart::Mac);
-                let event = DropEvent {
-                    timestamp,
-                    place: &place,
-                    seen_by,
-                    length,
-                    start,
-                    bytes: &bytes,
-                    facts: Facts::default(),
-                };
+                let event =
+                    DropEvent { timestamp, key: &key, seen_by, length, start, bytes: &bytes, facts: Facts::default() };
                 union.advance(now);
                 while union.next_settled().is_some() {
                     shown += 1;

@@ -5,14 +5,14 @@ mod counting;
 use std::io;
 
 use counting::measured;
-use droptrace_base::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use droptrace_base::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
 use droptrace_base::domain::facts::Facts;
 use tracer::sink::{DropSink as _, TraceJson};
 
 #[test]
 fn a_line_of_json_allocates_nothing() {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("udp".into()) };
-    let place = Place {
+    let key = NamedKey {
         reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
         location: Location { address: u64::MAX, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x86dd,
@@ -20,7 +20,7 @@ fn a_line_of_json_allocates_nothing() {
         ifindex: 1,
         netns: 4_026_531_833,
         netns_name: Some("blue".into()),
-        ..Place::default()
+        ..NamedKey::default()
     };
     // IPv6 with a UDP header and nothing else: the longest addresses.
     let mut bytes = [0xab; 48];
@@ -28,7 +28,7 @@ fn a_line_of_json_allocates_nothing() {
     let event = DropEvent {
         facts: Facts::default(),
         timestamp: Timestamp(1_767_225_600_000_000_000),
-        place: &place.into(),
+        key: &key.into(),
         seen_by: &[Origin::Ebpf],
         length: 48,
         start: PacketStart::Network,

@@ -13,7 +13,7 @@ use super::sinks;
 use super::trace::Shown;
 use crate::backend::replay::{Entry, Error, RawDrop, Recording, Start};
 use crate::domain::dedupe::{DedupeLedger, Moment};
-use crate::domain::event::{DropEvent, Place};
+use crate::domain::event::{DropEvent, NamedKey};
 use crate::domain::ledger::Ledger;
 use crate::domain::report::{SourceReport, StatReport};
 use crate::pipeline::tally::Tally;
@@ -126,7 +126,7 @@ impl Consumer for Table {
 /// The state of the replay.
 struct Replay {
     union: Union,
-    places: HashMap<Place, Arc<Place>, RandomState>,
+    places: HashMap<NamedKey, Arc<NamedKey>, RandomState>,
     last_ns: u64,
     /// Number of drops by backend.
     recorded: HashMap<&'static str, u64>,
@@ -163,13 +163,13 @@ impl Replay {
     }
 
     fn take(&mut self, drop: RawDrop, consumer: &mut impl Consumer) -> io::Result<()> {
-        let RawDrop { origin, timestamp, received_ns, watermark_ns, place, length, start, bytes, facts } = drop;
+        let RawDrop { origin, timestamp, received_ns, watermark_ns, key, length, start, bytes, facts } = drop;
         self.last_ns = self.last_ns.max(received_ns);
         *self.recorded.entry(origin.name()).or_default() += 1;
-        let place = self.place(place);
-        let (place, bytes) = (&place, &*bytes);
+        let key = self.key(key);
+        let (key, bytes) = (&key, &*bytes);
         let seen_by = origin.alone();
-        let event = DropEvent { timestamp, place, seen_by, length, start, bytes, facts };
+        let event = DropEvent { timestamp, key, seen_by, length, start, bytes, facts };
         self.union.advance(Moment(watermark_ns));
         self.settled(consumer)?;
         self.union.take(Moment(received_ns), origin, &event);
@@ -188,15 +188,15 @@ impl Replay {
         self.recorded.get(source).copied().unwrap_or_default()
     }
 
-    fn place(&mut self, place: Place) -> Arc<Place> {
-        if let Some(known) = self.places.get(&place) {
+    fn key(&mut self, key: NamedKey) -> Arc<NamedKey> {
+        if let Some(known) = self.places.get(&key) {
             return Arc::clone(known);
         }
         if self.places.len() >= MAX_PLACES {
             self.places.clear();
         }
-        let shared = Arc::new(place.clone());
-        self.places.insert(place, Arc::clone(&shared));
+        let shared = Arc::new(key.clone());
+        self.places.insert(key, Arc::clone(&shared));
         shared
     }
 

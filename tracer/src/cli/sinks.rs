@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::cli::args::{Cli, Command};
-    use crate::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Timestamp};
+    use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Timestamp};
     use crate::domain::report::{Host, StatReport};
     use crate::render::output::reader_gone;
 
@@ -108,15 +108,15 @@ mod tests {
             Command::Trace(args) => {
                 let mut sink = trace(args, output, 0, 128);
                 sink.start(&host(), Timestamp(0))?;
-                let place = Place {
+                let key = NamedKey {
                     reason: Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() }.into(),
                     location: Location { address: 1, symbol: None, trap_group: None }.into(),
-                    ..Place::default()
+                    ..NamedKey::default()
                 };
                 sink.event(&DropEvent {
                     facts: crate::domain::facts::Facts::default(),
                     timestamp: Timestamp(0),
-                    place: &place.into(),
+                    key: &key.into(),
                     seen_by: &[Origin::Ebpf],
                     length: 0,
                     start: PacketStart::Nothing,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::figures::{Family, Figures, Kind, Sample, Value};
+use super::labels::{CountKey, Surroundings, overflow_labels};
 use super::ledger::Accounts;
-use super::place::{CountKey, Surroundings, overflow_labels};
 use super::process;
 use super::series::{Bounds, Labels, OFFSET, Series, Sum};
 use crate::dimension::label_names;

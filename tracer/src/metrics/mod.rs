@@ -3,11 +3,11 @@
 pub mod collect;
 pub mod figures;
 pub mod http;
+mod labels;
 mod ledger;
 pub mod openmetrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
-mod place;
 mod process;
 pub mod series;
 pub mod web_config;

@@ -4,14 +4,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::dimension::Dimensions;
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::domain::identity::Identity;
 use crate::domain::total::{DropTotal, group};
 
 /// A key without its values in other dimensions. Keys with equal numbers are equal, whatever names they have.
 #[derive(Clone)]
 struct Reduced {
-    key: Arc<Place>,
+    key: Arc<NamedKey>,
     identity: Identity,
 }
 
@@ -31,7 +31,7 @@ impl Hash for Reduced {
 
 /// Sums totals by these dimensions and by the kind of what was freed. The sum of all packets stays the same.
 pub fn group_by(totals: &[DropTotal], by: &Dimensions) -> Vec<DropTotal> {
-    let reduced = |key: &Arc<Place>| {
+    let reduced = |key: &Arc<NamedKey>| {
         let key = by.reduce(key);
         Reduced { identity: Identity::from(&key), key: Arc::new(key) }
     };
@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn a_new_name_is_not_a_new_group() {
         let total = totals_of_two_namespaces().remove(0);
-        let renamed = Place { interface: Some("wan".into()), netns_name: Some("red".into()), ..(*total.key).clone() };
+        let renamed =
+            NamedKey { interface: Some("wan".into()), netns_name: Some("red".into()), ..(*total.key).clone() };
         let totals = [total.clone(), total.with_key(Arc::new(renamed))];
         assert_eq!(group_by(&totals, &"interface,netns".parse().unwrap()).len(), 1);
     }

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::domain::compare::{Comparison, Counts, Evidence, NetDmMode, SiteEvidence, Uncovered, compare, side_by_side};
 use crate::domain::dedupe::DedupeLedger;
-use crate::domain::event::{DropEvent, HARDWARE, Kind, Location, Place, Reason};
+use crate::domain::event::{DropEvent, HARDWARE, Kind, Location, NamedKey, Reason};
 use crate::domain::ledger::{EbpfLedger, NetDmLedger};
 use crate::domain::total::DropTotal;
 use crate::pipeline::union::{JoinKey, Union, join_key, net_dm_reason_name, reports_reasons};
@@ -19,8 +19,8 @@ pub struct Late(HashMap<JoinKey, u64, RandomState>);
 impl Late {
     /// Adds a drop.
     pub fn add(&mut self, event: &DropEvent<'_>) {
-        let place = event.place;
-        *self.0.entry((place.location.address, Some(net_dm_reason_name(&place.reason).into()))).or_default() += 1;
+        let named = event.key;
+        *self.0.entry((named.location.address, Some(net_dm_reason_name(&named.reason).into()))).or_default() += 1;
     }
 }
 
@@ -49,7 +49,7 @@ impl Material {
     /// Compares by drop site and drop reason, or by drop site alone where `NET_DM` reports no reasons. `union` has
     /// joined events where both sources reported them; `late` holds the drops that `NET_DM` reported after the kernel
     /// program had stopped.
-    pub fn compare(&self, union: Option<&Union>, late: &Late) -> Comparison<Arc<Place>> {
+    pub fn compare(&self, union: Option<&Union>, late: &Late) -> Comparison<Arc<NamedKey>> {
         let by_reason = reports_reasons(&self.net_dm);
         let key = |pc: u64, name: &str| (pc, by_reason.then(|| Arc::from(name)));
         let of = |total: &DropTotal| join_key(&total.key, by_reason);
@@ -72,7 +72,7 @@ impl Material {
                 evidence.sites.entry(key).or_default().no_mac_header += sum.no_mac_header;
             }
         }
-        let mut places: HashMap<JoinKey, Arc<Place>, RandomState> = HashMap::default();
+        let mut places: HashMap<JoinKey, Arc<NamedKey>, RandomState> = HashMap::default();
         for total in self.ebpf.iter().chain(&self.net_dm) {
             let key = of(total);
             let site = evidence.sites.entry(key.clone()).or_default();
@@ -111,16 +111,16 @@ impl Material {
         }
     }
 
-    fn know(&self, site: &mut SiteEvidence, place: &Place) {
-        if &*place.reason.subsystem == HARDWARE
+    fn know(&self, site: &mut SiteEvidence, named: &NamedKey) {
+        if &*named.reason.subsystem == HARDWARE
             && self.ebpf.iter().all(|total| &*total.key.reason.subsystem != HARDWARE)
         {
             site.uncovered = Some(Uncovered::ByEbpf);
         }
-        if place.kind == Kind::Xdp {
+        if named.kind == Kind::Xdp {
             site.uncovered = Some(Uncovered::ByNetDm);
         }
-        if place.is_netlink_message() {
+        if named.is_netlink_message() {
             site.own_netlink = self.own_netlink_drops.unwrap_or(0);
         }
     }
@@ -158,11 +158,11 @@ fn since(now: Vec<(JoinKey, u64)>, before: Vec<(JoinKey, u64)>) -> impl Iterator
     counts.into_iter().map(|(key, counts)| (key, counts.ebpf.saturating_sub(counts.net_dm)))
 }
 
-fn nowhere(address: u64) -> Arc<Place> {
-    Arc::new(Place {
+fn nowhere(address: u64) -> Arc<NamedKey> {
+    Arc::new(NamedKey {
         reason: Reason { value: None, subsystem: "core".into(), name: "NOT_SPECIFIED".into() }.into(),
         location: Location { address, symbol: None, trap_group: None }.into(),
-        ..Place::default()
+        ..NamedKey::default()
     })
 }
 

@@ -6,17 +6,17 @@ use crate::domain::facts::Facts;
 use crate::domain::ledger::EventLedger;
 use crate::pipeline::union::UnionOptions;
 
-fn place(pc: u64, subsystem: &str, name: &str) -> Arc<Place> {
-    Arc::new(Place {
+fn key(pc: u64, subsystem: &str, name: &str) -> Arc<NamedKey> {
+    Arc::new(NamedKey {
         reason: Reason { value: Some(3), subsystem: subsystem.into(), name: name.into() }.into(),
         location: Location { address: pc, symbol: None, trap_group: None }.into(),
-        ..Place::default()
+        ..NamedKey::default()
     })
 }
 
-fn total(place: &Arc<Place>, packets: u64) -> DropTotal {
+fn total(key: &Arc<NamedKey>, packets: u64) -> DropTotal {
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
-    DropTotal { key: Arc::clone(place), packets, bytes: None, first_seen, last_seen, seen_by: &[] }
+    DropTotal { key: Arc::clone(key), packets, bytes: None, first_seen, last_seen, seen_by: &[] }
 }
 
 fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
@@ -34,11 +34,11 @@ fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
     }
 }
 
-fn event<'a>(place: &'a Arc<Place>, start: PacketStart, bytes: &'a [u8]) -> DropEvent<'a> {
+fn event<'a>(key: &'a Arc<NamedKey>, start: PacketStart, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
         facts: Facts::default(),
         timestamp: Timestamp(5),
-        place,
+        key,
         seen_by: &[Origin::NetDm],
         length: 100,
         start,
@@ -58,15 +58,15 @@ fn union(events: &[(Origin, DropEvent<'_>)]) -> Union {
 }
 
 /// Causes and sizes of the first row: drops not seen by `NET_DM`, and drops not seen by the kernel program.
-fn causes(comparison: &Comparison<Arc<Place>>) -> [Vec<(Cause, u64)>; 2] {
+fn causes(comparison: &Comparison<Arc<NamedKey>>) -> [Vec<(Cause, u64)>; 2] {
     let [one, other] = comparison.sites[0].gaps();
     [one, other].map(|gap| gap.explained.iter().map(|part| (part.cause, part.packets)).collect())
 }
 
 #[test]
 fn rows_of_interfaces_are_summed_up_by_place_and_reason() {
-    let known = place(1, "core", "NO_SOCKET");
-    let elsewhere = Arc::new(Place { ifindex: 7, ..(*known).clone() });
+    let known = key(1, "core", "NO_SOCKET");
+    let elsewhere = Arc::new(NamedKey { ifindex: 7, ..(*known).clone() });
     let comparison = material(vec![total(&known, 3), total(&elsewhere, 4)], vec![total(&elsewhere, 7)])
         .compare(None, &Late::default());
     assert_eq!((comparison.sites.len(), comparison.total.verdict), (1, Verdict::Agree));
@@ -74,11 +74,11 @@ fn rows_of_interfaces_are_summed_up_by_place_and_reason() {
 
 #[test]
 fn single_drops_that_were_joined_show_what_equal_sums_hide() {
-    let place = place(1, "core", "NO_SOCKET");
-    let material = material(vec![total(&place, 2)], vec![total(&place, 2)]);
+    let key = key(1, "core", "NO_SOCKET");
+    let material = material(vec![total(&key, 2)], vec![total(&key, 2)]);
     let packet = |number: u8| [number; 60];
     let (one, two, three) = (packet(1), packet(2), packet(3));
-    let of = |bytes| event(&place, PacketStart::Mac, bytes);
+    let of = |bytes| event(&key, PacketStart::Mac, bytes);
     let union = union(&[
         (Origin::Ebpf, of(&one)),
         (Origin::NetDm, of(&one)),
@@ -97,16 +97,16 @@ fn single_drops_that_were_joined_show_what_equal_sums_hide() {
 
 #[test]
 fn packets_without_a_mac_header_are_known_from_their_records() {
-    let place = place(1, "core", "NETFILTER_DROP");
-    let union = union(&[(Origin::Ebpf, event(&place, PacketStart::Network, &[1; 60]))]);
-    let comparison = material(vec![total(&place, 1)], vec![]).compare(Some(&union), &Late::default());
+    let key = key(1, "core", "NETFILTER_DROP");
+    let union = union(&[(Origin::Ebpf, event(&key, PacketStart::Network, &[1; 60]))]);
+    let comparison = material(vec![total(&key, 1)], vec![]).compare(Some(&union), &Late::default());
     assert_eq!(causes(&comparison)[0], [(Cause::NoMacHeader, 1)]);
     assert_eq!(comparison.total.verdict, Verdict::Explained);
 }
 
 #[test]
 fn what_came_while_one_was_off_is_explained_by_that() {
-    let known = place(1, "core", "NO_SOCKET");
+    let known = key(1, "core", "NO_SOCKET");
     let mut started = material(vec![total(&known, 10)], vec![total(&known, 7)]);
     started.opening = vec![total(&known, 2)];
     let comparison = started.compare(None, &Late::default());
@@ -120,8 +120,8 @@ fn what_came_while_one_was_off_is_explained_by_that() {
 
 #[test]
 fn last_reading_explains_summaries_not_sent_at_the_end() {
-    let known = place(1, "core", "NO_SOCKET");
-    let no_reason = Arc::new(Place {
+    let known = key(1, "core", "NO_SOCKET");
+    let no_reason = Arc::new(NamedKey {
         reason: Reason {
             value: Some(tracer_common::REASON_ABSENT),
             subsystem: "core".into(),
@@ -144,7 +144,7 @@ fn last_reading_explains_summaries_not_sent_at_the_end() {
 
 #[test]
 fn hardware_drops_without_records_are_not_covered_by_ebpf() {
-    let trap = place(0, "hardware", "ttl_value_is_too_small");
+    let trap = key(0, "hardware", "ttl_value_is_too_small");
     let comparison = material(vec![], vec![total(&trap, 5)]).compare(None, &Late::default());
     assert_eq!(causes(&comparison)[1], [(Cause::NotCoveredByEbpf, 5)]);
     let comparison = material(vec![total(&trap, 4)], vec![total(&trap, 5)]).compare(None, &Late::default());
@@ -153,8 +153,8 @@ fn hardware_drops_without_records_are_not_covered_by_ebpf() {
 
 #[test]
 fn frames_of_xdp_are_not_covered_by_net_dm() {
-    let xdp = Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*place(0, "xdp", "XDP_ABORTED")).clone() });
-    let trap = place(0, "hardware", "ttl_value_is_too_small");
+    let xdp = Arc::new(NamedKey { kind: crate::domain::event::Kind::Xdp, ..(*key(0, "xdp", "XDP_ABORTED")).clone() });
+    let trap = key(0, "hardware", "ttl_value_is_too_small");
     for name in ["NOT_SPECIFIED", "ttl_value_is_too_small"] {
         let mut packets = (*trap).clone();
         if name == "NOT_SPECIFIED" {
@@ -179,10 +179,10 @@ fn frames_of_xdp_are_not_covered_by_net_dm() {
 #[test]
 fn messages_to_our_own_sockets_are_ours() {
     let symbol = Symbol { name: "netlink_unicast".into(), offset: 9, module: None };
-    let delivery = Arc::new(Place {
+    let delivery = Arc::new(NamedKey {
         kind: crate::domain::event::Kind::Netlink,
         location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
-        ..(*place(1, "core", "NOT_SPECIFIED")).clone()
+        ..(*key(1, "core", "NOT_SPECIFIED")).clone()
     });
     let mut own = material(vec![total(&delivery, 5)], vec![]);
     own.own_netlink_drops = Some(4);

@@ -11,7 +11,7 @@ use tracer_common::{
 
 use crate::backend::ebpf::{Count, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
-use crate::domain::event::{DropEvent, Kind, Location, Origin, Place, Reason};
+use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason};
 use crate::domain::owner::Owner;
 use crate::domain::report::HeldBack;
 use crate::domain::total::{DropTotal, OverflowTotal};
@@ -39,12 +39,12 @@ pub struct Normaliser {
     /// Absent where owners are not asked for.
     owners: Option<Owners>,
     clock: Clock,
-    /// Places by key and by the names that were known at the drop, because an interface may be renamed.
-    places: HashMap<(DropKey, PlaceNames), Arc<Place>, RandomState>,
+    /// Named keys by key and by the names that were known at the drop, because an interface may be renamed.
+    named_keys: HashMap<(DropKey, PlaceNames), Arc<NamedKey>, RandomState>,
     /// Namespaces are identified by cookies.
     has_cookies: bool,
     /// Places of the drop monitor, which has keys of its own.
-    net_dm_places: HashMap<Key, Arc<Place>, RandomState>,
+    net_dm_keys: HashMap<Key, Arc<NamedKey>, RandomState>,
 }
 
 impl Normaliser {
@@ -57,9 +57,9 @@ impl Normaliser {
             namespaces,
             owners,
             clock: Clock::new(),
-            places: HashMap::default(),
+            named_keys: HashMap::default(),
             has_cookies,
-            net_dm_places: HashMap::default(),
+            net_dm_keys: HashMap::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Normaliser {
     pub fn refresh(&mut self) {
         self.clock.refresh();
         // A name may be known later: these keys are looked up again.
-        self.places.retain(|_, key| {
+        self.named_keys.retain(|_, key| {
             let (has_netns, has_cgroup) = (key.netns_name.is_some(), key.owner.cgroup.is_some());
             (has_netns || key.netns == 0) && (has_cgroup || key.cgroup_id == 0)
         });
@@ -88,16 +88,16 @@ impl Normaliser {
         self.symbols.hidden().unwrap_or(true)
     }
 
-    /// Totals by place.
+    /// Totals by named key.
     pub fn totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
         let mut all: Vec<DropTotal> = Vec::with_capacity(totals.counts.len());
-        // A drop is a copy by its key or by its function, so two keys may belong to one place.
-        let mut copies = HashMap::<Arc<Place>, usize>::new();
+        // A drop is a copy by its key or by its function, so two keys may belong to one named key.
+        let mut copies = HashMap::<Arc<NamedKey>, usize>::new();
         for (key, count) in &totals.counts {
-            let place = self.place(key, count.names, |location| totals.traps.get(&location).copied());
-            let total = self.total(Arc::clone(&place), count);
+            let named = self.named_key(key, count.names, |location| totals.traps.get(&location).copied());
+            let total = self.total(Arc::clone(&named), count);
             let next = all.len();
-            let at = if place.kind == Kind::Copy { *copies.entry(place).or_insert(next) } else { next };
+            let at = if named.kind == Kind::Copy { *copies.entry(named).or_insert(next) } else { next };
             match all.get_mut(at) {
                 Some(known) => known.add(&total),
                 None => all.push(total),
@@ -106,11 +106,11 @@ impl Normaliser {
         all
     }
 
-    fn total(&self, place: Arc<Place>, count: &Count) -> DropTotal {
+    fn total(&self, named: Arc<NamedKey>, count: &Count) -> DropTotal {
         DropTotal {
             packets: count.packets,
-            bytes: place.kind.has_length().then_some(count.bytes),
-            key: place,
+            bytes: named.kind.has_length().then_some(count.bytes),
+            key: named,
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
             seen_by: &[Origin::Ebpf],
@@ -138,11 +138,11 @@ impl Normaliser {
         named.collect()
     }
 
-    /// Converts a report into an event. `place` comes from [`Normaliser::place`].
-    pub fn event<'e>(&self, report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {
+    /// Converts a report into an event. `named` comes from [`Normaliser::named_key`].
+    pub fn event<'e>(&self, report: &Report, bytes: &'e [u8], named: &'e Arc<NamedKey>) -> DropEvent<'e> {
         DropEvent {
             timestamp: self.clock.real(report.header.timestamp_ns),
-            place,
+            key: named,
             seen_by: &[Origin::Ebpf],
             length: report.header.length,
             start: report.start,
@@ -152,20 +152,20 @@ impl Normaliser {
     }
 
     /// Resolves the names of the kernel program's numbers. `trap` returns the names of a devlink trap by its location.
-    pub fn place(
+    pub fn named_key(
         &mut self,
         key: &DropKey,
         names: PlaceNames,
         trap: impl FnOnce(u64) -> Option<TrapNames>,
-    ) -> Arc<Place> {
-        if let Some(place) = self.places.get(&(*key, names)) {
-            return Arc::clone(place);
+    ) -> Arc<NamedKey> {
+        if let Some(named) = self.named_keys.get(&(*key, names)) {
+            return Arc::clone(named);
         }
         let (reason, location) = self.reason_and_location(key, trap);
         let cookie = if self.has_cookies { key.netns } else { 0 };
         let namespace = NetnsId { cookie: NonZeroU64::new(cookie), inum: names.netns_inum };
-        let place = Arc::new(Place {
-            kind: Place::kind_of(kind(key.kind), key.ifindex, &location),
+        let named = Arc::new(NamedKey {
+            kind: NamedKey::kind_of(kind(key.kind), key.ifindex, &location),
             reason,
             location,
             protocol: key.protocol,
@@ -178,11 +178,11 @@ impl Normaliser {
             cgroup_id: attribution::known(key.cgroup_id),
             owner: self.owner(key.cgroup_id),
         });
-        if self.places.len() >= MAX_PLACES {
-            self.places.clear();
+        if self.named_keys.len() >= MAX_PLACES {
+            self.named_keys.clear();
         }
-        self.places.insert((*key, names), Arc::clone(&place));
-        place
+        self.named_keys.insert((*key, names), Arc::clone(&named));
+        named
     }
 
     fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {

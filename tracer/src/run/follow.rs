@@ -134,8 +134,8 @@ impl Session {
         ebpf.read(limit);
         for (report, bytes) in ebpf.batch.iter() {
             let trap = |location| ebpf.source.trap(location);
-            let place = normaliser.place(&report.header.key, report.names(), trap);
-            let event = normaliser.event(report, bytes, &place);
+            let named = normaliser.named_key(&report.header.key, report.names(), trap);
+            let event = normaliser.event(report, bytes, &named);
             outlet.join(union.as_deref_mut(), now, Origin::Ebpf, &event);
         }
     }
@@ -152,8 +152,8 @@ impl Session {
         // Before an error, some may have been read.
         let read = net_dm.read(limit);
         for (report, bytes) in net_dm.batch.iter() {
-            let place = normaliser.net_dm_place(report.key, net_dm.source.totals(), report.interface());
-            let event = net_dm_event(report, bytes, &place);
+            let named = normaliser.net_dm_key(report.key, net_dm.source.totals(), report.interface());
+            let event = net_dm_event(report, bytes, &named);
             outlet.join(union.as_deref_mut(), now, Origin::NetDm, &event);
         }
         read

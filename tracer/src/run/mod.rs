@@ -107,7 +107,7 @@ impl Session {
             sources.push(source.report());
             let reported = normaliser.net_dm_totals(source.totals());
             if has_ebpf {
-                // Drops that the kernel program counted without their place would count twice.
+                // Drops that the kernel program counted without their key would count twice.
                 drops = unite(drops, if overflow.is_empty() { reported } else { vec![] });
             } else {
                 drops = reported;

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::domain::event::PacketStart;
     use crate::domain::facts::Facts;
-    use crate::sink::samples::{NEW_YEAR, place};
+    use crate::sink::samples::{NEW_YEAR, key};
 
     /// A consumer that fails at its second drop.
     #[derive(Default)]
@@ -121,7 +121,7 @@ mod tests {
         let mut outlet = Outlet::new(&mut consumer, false);
         let event = DropEvent {
             timestamp: NEW_YEAR,
-            place: &place().into(),
+            key: &key().into(),
             seen_by: Origin::Ebpf.alone(),
             length: 0,
             start: PacketStart::Nothing,

@@ -7,7 +7,7 @@ use etherparse::PacketBuilder;
 
 use crate::domain::compare::{Counts, Evidence, SiteEvidence, compare};
 use crate::domain::dedupe::{AloneLedger, DedupeLedger, ObservationLedger};
-use crate::domain::event::{Location, Origin, Place, Reason, Symbol, Timestamp};
+use crate::domain::event::{Location, NamedKey, Origin, Reason, Symbol, Timestamp};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{CompareReport, HeldBack, Host, SourceReport, StatReport};
 use crate::domain::total::{DropTotal, OverflowTotal};
@@ -31,22 +31,22 @@ pub(super) fn location(symbol: &str, offset: u64, module: Option<&str>) -> Arc<L
     Arc::new(Location { address, symbol: Some(symbol), trap_group: None })
 }
 
-pub(crate) fn place() -> Place {
-    Place {
+pub(crate) fn key() -> NamedKey {
+    NamedKey {
         reason: reason(6, "core", "SOCKET_RCVBUFF"),
         location: location("udp_queue_rcv_one_skb", 0x1a7, None),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
         netns: HOME,
-        ..Place::default()
+        ..NamedKey::default()
     }
 }
 
-fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
+fn total(key: NamedKey, packets: u64, bytes: u64, last_second: u64) -> DropTotal {
     let last_seen = Timestamp(NEW_YEAR.0 + last_second * SECOND);
     DropTotal {
-        key: Arc::new(place),
+        key: Arc::new(key),
         packets,
         bytes: Some(bytes),
         first_seen: NEW_YEAR,
@@ -57,12 +57,12 @@ fn total(place: Place, packets: u64, bytes: u64, last_second: u64) -> DropTotal 
 
 /// Seven aggregation keys, from common ones to those with the longest columns.
 pub(super) fn totals() -> Vec<DropTotal> {
-    let device = |name: Option<&str>, ifindex| Place { interface: name.map(Into::into), ifindex, ..place() };
+    let device = |name: Option<&str>, ifindex| NamedKey { interface: name.map(Into::into), ifindex, ..key() };
     let long = location("nft_do_chain_inet_ingress_with_a_name_beyond_all_reason.constprop.0", 0x5, Some("nf_tables"));
     vec![
-        total(place(), 1_000_000, 106_000_000, 9),
+        total(key(), 1_000_000, 106_000_000, 9),
         total(
-            Place {
+            NamedKey {
                 reason: reason(12, "core", "NETFILTER_DROP"),
                 location: long,
                 protocol: 0x86dd,
@@ -73,7 +73,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
             8,
         ),
         total(
-            Place {
+            NamedKey {
                 reason: reason(0x2_0003, "openvswitch", "OVS_DROP_EXPLICIT_WITH_ERROR"),
                 location: location("ovs_dp_process_packet", 0x12f, Some("openvswitch")),
                 ..device(Some("ovs-system"), 9)
@@ -83,7 +83,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
             7,
         ),
         total(
-            Place {
+            NamedKey {
                 reason: reason(3, "core", "NO_SOCKET"),
                 location: location("tcp_v4_rcv", 0x4e2, None),
                 ..device(None, 7)
@@ -93,7 +93,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
             6,
         ),
         total(
-            Place {
+            NamedKey {
                 reason: reason(2, "core", "NOT_SPECIFIED"),
                 location: Arc::new(Location { address: 0xffff_ffff_c0de_0042, symbol: None, trap_group: None }),
                 protocol: 0,
@@ -104,7 +104,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
             5,
         ),
         total(
-            Place {
+            NamedKey {
                 reason: reason(60, "core", "UNHANDLED_PROTO"),
                 location: location("__netif_receive_skb_core.constprop.0", 0xb31, None),
                 protocol: 0x88cc,
@@ -120,7 +120,7 @@ pub(super) fn totals() -> Vec<DropTotal> {
 /// The same aggregation keys and one in another namespace.
 pub(crate) fn totals_of_two_namespaces() -> Vec<DropTotal> {
     let mut totals = totals();
-    let blue = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].key).clone() };
+    let blue = NamedKey { netns: 4_026_532_201, netns_name: Some("blue".into()), ..(*totals[3].key).clone() };
     totals.push(total(blue, 40, 2_960, 3));
     totals
 }
@@ -182,7 +182,7 @@ pub(super) fn trace_sources() -> Vec<SourceReport> {
         events: Some(events),
         ..EbpfLedger::default()
     };
-    let Place { reason, location, .. } = place();
+    let NamedKey { reason, location, .. } = key();
     let held_back = vec![HeldBack { reason, location, records: 989 }];
     vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger), held_back }]
 }
@@ -235,8 +235,8 @@ pub(super) fn tcp_packet() -> Vec<u8> {
 
 /// A comparison with each kind of part.
 pub(super) fn comparison() -> CompareReport {
-    let place =
-        |number: u64| Arc::new(Place { location: location("nft_do_chain", number, Some("nf_tables")), ..place() });
+    let key =
+        |number: u64| Arc::new(NamedKey { location: location("nft_do_chain", number, Some("nf_tables")), ..key() });
     let known = SiteEvidence { no_mac_header: 40, while_net_dm_off: 3, ..SiteEvidence::default() };
     let evidence = Evidence {
         sites: [(2, known)].into_iter().collect(),
@@ -253,7 +253,7 @@ pub(super) fn comparison() -> CompareReport {
         duration: Duration::from_secs(10),
         sources: [trace_sources(), vec![net_dm_source()]].concat(),
         union: Some(union()),
-        comparison: compare(counts, &evidence).named(place),
+        comparison: compare(counts, &evidence).named(key),
     }
 }
 

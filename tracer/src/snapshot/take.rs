@@ -9,7 +9,7 @@ use serde_json::{Error, Value, from_value, to_value};
 use droptrace_base::snapshot::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
 
 use crate::dimension::{self, Elsewhere, Members};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::domain::event::reason_name;
 use crate::domain::report::{SourceReport, StatReport};
 use crate::domain::total::{DropTotal, OverflowTotal, Total, group};
@@ -97,7 +97,7 @@ struct RowKey<'k> {
     dimensions: Members<'k>,
 }
 
-fn row_key(key: &Place, facts: &Facts<'_>) -> Result<Value, Error> {
+fn row_key(key: &NamedKey, facts: &Facts<'_>) -> Result<Value, Error> {
     let is_own_netns = (key.netns != 0 && facts.own_netns != 0).then_some(key.netns == facts.own_netns);
     let is_own = is_own_netns == Some(true);
     let class = key.interface.as_ref().and_then(|name| devices::class_of(facts.devices, name, key.ifindex, is_own));

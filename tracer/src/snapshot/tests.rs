@@ -1,6 +1,6 @@
 use super::*;
 use crate::backend::ebpf::Mode;
-use crate::domain::event::{Location, Place};
+use crate::domain::event::{Location, NamedKey};
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 use crate::domain::unavailable::Unavailable;
@@ -55,16 +55,17 @@ fn taken_snapshot_can_be_read() {
 #[test]
 fn keys_that_differ_only_in_addresses_and_numbers_are_merged() {
     let mut report = report();
-    let DropTotal { key: place, .. } = report.drops[0].clone();
-    let symbol = place.location.symbol.clone();
-    let other_boot = Location { address: place.location.address + 0x1000, symbol, trap_group: None };
-    let elsewhere = Place { location: other_boot.into(), ifindex: 77, ..(*place).clone() };
+    let DropTotal { key, .. } = report.drops[0].clone();
+    let symbol = key.location.symbol.clone();
+    let other_boot = Location { address: key.location.address + 0x1000, symbol, trap_group: None };
+    let elsewhere = NamedKey { location: other_boot.into(), ifindex: 77, ..(*key).clone() };
     let other = DropTotal { key: elsewhere.into(), packets: 5, bytes: Some(50), ..report.drops[0].clone() };
     report.drops.push(other);
     // The class of the loopback follows from its number.
     let (one, two) = (taken(&report), sample());
     assert_eq!(one.drops.len(), two.drops.len() + 1);
-    report.drops.last_mut().unwrap().key = Place { ifindex: 1, ..(*report.drops.last().unwrap().key).clone() }.into();
+    report.drops.last_mut().unwrap().key =
+        NamedKey { ifindex: 1, ..(*report.drops.last().unwrap().key).clone() }.into();
     let one = taken(&report);
     assert_eq!(one.drops.len(), two.drops.len());
     let packets = |snapshot: &Snapshot| snapshot.drops.iter().map(|row| row.packets).sum::<u64>();

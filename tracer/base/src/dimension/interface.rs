@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use super::{Dimension, Elsewhere, Members, nonzero};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::outside::printable;
 use crate::render::fit;
 
 /// `eth0`, `if7` where there is no name, `-` where there is no interface, `netlink` for a message to a netlink socket
 /// whose receive buffer was full.
-pub fn interface(key: &Place) -> Cow<'_, str> {
+pub fn interface(key: &NamedKey) -> Cow<'_, str> {
     match &key.interface {
         Some(name) => printable(name),
         None if key.is_netlink_message() => "netlink".into(),
@@ -33,11 +33,11 @@ impl Dimension for InterfaceDimension {
         Some(16)
     }
 
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         fit::shorten_cow(interface(key), width)
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add("interface", key.interface.as_deref());
         members.add("ifindex", nonzero(key.ifindex));
     }
@@ -55,7 +55,7 @@ impl Dimension for InterfaceDimension {
         values.push(key.class.unwrap_or_default().into());
     }
 
-    fn clear(&self, key: &mut Place) {
+    fn clear(&self, key: &mut NamedKey) {
         (key.interface, key.ifindex) = (None, 0);
     }
 }

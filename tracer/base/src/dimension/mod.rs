@@ -20,7 +20,7 @@ pub use reason::reason;
 pub use selection::Dimensions;
 pub use site::site;
 
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 
 /// All dimensions, in the order of columns and of JSON members.
 pub static ALL: [&dyn Dimension; 10] = [
@@ -53,10 +53,10 @@ pub trait Dimension: Sync {
     }
 
     /// The value for people, in at most `width` characters; `-` for an unknown value.
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str>;
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str>;
 
     /// Adds the members of JSON objects; null for an unknown value.
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>);
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>);
 
     /// Adds the members of a snapshot's row, which other hosts must understand: no addresses and no numbers of this host.
     fn snapshot<'k>(&self, _key: &Elsewhere<'k>, _members: &mut Members<'k>) {}
@@ -70,14 +70,14 @@ pub trait Dimension: Sync {
     fn label_values<'k>(&self, _key: &Elsewhere<'k>, _values: &mut Vec<Cow<'k, str>>) {}
 
     /// Makes the value unknown, so that keys that differ in nothing else become equal.
-    fn clear(&self, key: &mut Place);
+    fn clear(&self, key: &mut NamedKey);
 }
 
 /// A key with the facts that give its numbers a meaning on other hosts.
 #[derive(Clone, Copy, Debug)]
 pub struct Elsewhere<'k> {
     /// The key.
-    pub key: &'k Place,
+    pub key: &'k NamedKey,
     /// Kind of the interface, such as `physical` or `veth`; absent where it is unknown.
     pub class: Option<&'k str>,
     /// Whether the drop was in the network namespace of droptrace itself; absent where either is unknown.

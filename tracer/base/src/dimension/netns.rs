@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::{Dimension, Elsewhere, Members, nonzero, nonzero64};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::outside::printable;
 use crate::render::fit;
 
 /// The namespace's name, its inode number where it has none, `-` where it is unknown.
-pub fn netns(key: &Place) -> Cow<'_, str> {
+pub fn netns(key: &NamedKey) -> Cow<'_, str> {
     match &key.netns_name {
         Some(name) => printable(name),
         None if key.netns == 0 => "-".into(),
@@ -31,11 +31,11 @@ impl Dimension for NetnsDimension {
         Some(16)
     }
 
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         fit::shorten_cow(netns(key), width)
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add("netns", nonzero(key.netns));
         members.add("netns_name", key.netns_name.as_deref());
         members.add("netns_cookie", nonzero64(key.netns_cookie));
@@ -60,7 +60,7 @@ impl Dimension for NetnsDimension {
         });
     }
 
-    fn clear(&self, key: &mut Place) {
+    fn clear(&self, key: &mut NamedKey) {
         (key.netns, key.netns_cookie, key.netns_name) = (0, 0, None);
     }
 }

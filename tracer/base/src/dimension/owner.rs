@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Dimension, Members, nonzero64};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::domain::owner::Owner;
 use crate::outside::printable;
 use crate::render::fit;
@@ -51,15 +51,15 @@ impl Dimension for OwnerDimension {
         true
     }
 
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         fit::shorten_cow((self.value)(&key.owner).map_or("-".into(), printable), width)
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add(self.name, (self.value)(&key.owner));
     }
 
-    fn clear(&self, key: &mut Place) {
+    fn clear(&self, key: &mut NamedKey) {
         *(self.part)(Arc::make_mut(&mut key.owner)) = None;
     }
 }
@@ -84,7 +84,7 @@ impl Dimension for CgroupDimension {
     }
 
     /// The path, or the number where the path is unknown.
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         let text = match &key.owner.cgroup {
             Some(path) => printable(path),
             None if key.cgroup_id == 0 => "-".into(),
@@ -93,12 +93,12 @@ impl Dimension for CgroupDimension {
         fit::shorten_cow(text, width)
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add("cgroup", key.owner.cgroup.as_deref());
         members.add("cgroup_id", nonzero64(key.cgroup_id));
     }
 
-    fn clear(&self, key: &mut Place) {
+    fn clear(&self, key: &mut NamedKey) {
         key.cgroup_id = 0;
         Arc::make_mut(&mut key.owner).cgroup = None;
     }
@@ -124,15 +124,15 @@ impl Dimension for SocketDimension {
         true
     }
 
-    fn text<'k>(&self, key: &'k Place, _width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, _width: usize) -> Cow<'k, str> {
         key.socket.map_or("-", crate::domain::facts::Role::name).into()
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add("socket_role", key.socket.map(crate::domain::facts::Role::name));
     }
 
-    fn clear(&self, key: &mut Place) {
+    fn clear(&self, key: &mut NamedKey) {
         key.socket = None;
     }
 }

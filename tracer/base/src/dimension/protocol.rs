@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{Dimension, Elsewhere, Members};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::render::fit;
 
 /// An `EtherType` (`include/uapi/linux/if_ether.h`), shown by name where it is well known, else as `0x88cc`.
@@ -25,7 +25,7 @@ impl fmt::Display for ProtocolName {
 }
 
 /// The name; absent where the kernel did not set the protocol.
-fn name(key: &Place) -> Option<String> {
+fn name(key: &NamedKey) -> Option<String> {
     (key.protocol != 0).then(|| ProtocolName(key.protocol).to_string())
 }
 
@@ -44,11 +44,11 @@ impl Dimension for ProtocolDimension {
         Some(8)
     }
 
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         fit::shorten_cow(name(key).map_or("-".into(), Into::into), width)
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add("protocol", name(key));
     }
 
@@ -66,7 +66,7 @@ impl Dimension for ProtocolDimension {
         values.push(if is_netlink { "netlink".into() } else { name(key.key).unwrap_or_default().into() });
     }
 
-    fn clear(&self, key: &mut Place) {
+    fn clear(&self, key: &mut NamedKey) {
         key.protocol = 0;
     }
 }

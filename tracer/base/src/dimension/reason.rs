@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Dimension, Elsewhere, Members};
-use crate::domain::event::{Place, Reason, reason_name};
+use crate::domain::event::{NamedKey, Reason, reason_name};
 use crate::outside::printable;
 use crate::render::fit;
 
@@ -19,7 +19,7 @@ pub fn reason(reason: &Reason) -> Cow<'_, str> {
 pub(super) struct ReasonDimension;
 
 /// The name and the subsystem.
-fn names(key: &Place) -> Option<(&str, &str)> {
+fn names(key: &NamedKey) -> Option<(&str, &str)> {
     Some((reason_name(&key.reason)?, &*key.reason.subsystem))
 }
 
@@ -36,11 +36,11 @@ impl Dimension for ReasonDimension {
         None
     }
 
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         fit::shorten_cow(reason(&key.reason), width)
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         let (name, subsystem) = names(key).unzip();
         members.add("reason", name);
         members.add("subsystem", subsystem);
@@ -59,7 +59,7 @@ impl Dimension for ReasonDimension {
         values.extend([name.into(), subsystem.into()]);
     }
 
-    fn clear(&self, key: &mut Place) {
-        key.reason = Place::default().reason;
+    fn clear(&self, key: &mut NamedKey) {
+        key.reason = NamedKey::default().reason;
     }
 }

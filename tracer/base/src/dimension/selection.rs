@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{ALL, Dimension, Members};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 
 /// Some dimensions, in the order of [`ALL`].
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl Dimensions {
     }
 
     /// The members of JSON objects that a key has in these dimensions.
-    pub fn members<'k>(&self, key: &'k Place) -> Members<'k> {
+    pub fn members<'k>(&self, key: &'k NamedKey) -> Members<'k> {
         let mut members = Members::default();
         for dimension in self.iter() {
             dimension.members(key, &mut members);
@@ -36,7 +36,7 @@ impl Dimensions {
     }
 
     /// The key without its values in other dimensions.
-    pub fn reduce(&self, key: &Place) -> Place {
+    pub fn reduce(&self, key: &NamedKey) -> NamedKey {
         let mut reduced = key.clone();
         for dimension in ALL.iter().filter(|dimension| !self.contains(dimension.name())) {
             dimension.clear(&mut reduced);

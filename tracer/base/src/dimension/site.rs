@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Dimension, Elsewhere, Members};
-use crate::domain::event::{Location, Place, Symbol};
+use crate::domain::event::{Location, NamedKey, Symbol};
 use crate::outside::printable;
 use crate::render::fit::shorten;
 
@@ -62,11 +62,11 @@ impl Dimension for SiteDimension {
         None
     }
 
-    fn text<'k>(&self, key: &'k Place, width: usize) -> Cow<'k, str> {
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         site(&key.location, width).into()
     }
 
-    fn members<'k>(&self, key: &'k Place, members: &mut Members<'k>) {
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         let location = &*key.location;
         let (symbol, offset, module) = names(location);
         members.add("symbol", symbol);
@@ -95,8 +95,8 @@ impl Dimension for SiteDimension {
         values.extend([symbol.unwrap_or_default().into(), offset, module.unwrap_or_default().into()]);
     }
 
-    fn clear(&self, key: &mut Place) {
-        key.location = Place::default().location;
+    fn clear(&self, key: &mut NamedKey) {
+        key.location = NamedKey::default().location;
     }
 }
 

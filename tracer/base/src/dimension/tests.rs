@@ -6,9 +6,9 @@ use crate::domain::event::{Kind, Location, Reason, Symbol};
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
 
-fn key() -> Place {
+fn key() -> NamedKey {
     let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
-    Place {
+    NamedKey {
         reason: Arc::new(Reason { value: Some(5), subsystem: "core".into(), name: "NO_SOCKET".into() }),
         location: Arc::new(Location { address: 4711, symbol: Some(symbol), trap_group: None }),
         protocol: 0x0800,
@@ -25,15 +25,15 @@ fn key() -> Place {
             pod: Some("shop/web".into()),
             unit: Some("kubelet.service".into()),
         }),
-        ..Place::default()
+        ..NamedKey::default()
     }
 }
 
-fn unknown() -> Place {
+fn unknown() -> NamedKey {
     Dimensions::named(&[]).reduce(&key())
 }
 
-fn elsewhere(key: &Place) -> Elsewhere<'_> {
+fn elsewhere(key: &NamedKey) -> Elsewhere<'_> {
     Elsewhere { key, class: None, is_own_netns: None }
 }
 
@@ -58,10 +58,10 @@ fn clear_makes_the_own_value_unknown() {
             assert_eq!(other.text(&cleared, 80), other.text(&key(), 80), "{} and {}", dimension.name(), other.name());
         }
     }
-    let Place { kind, protocol, interface, ifindex, netns, netns_cookie, netns_name, .. } = unknown();
+    let NamedKey { kind, protocol, interface, ifindex, netns, netns_cookie, netns_name, .. } = unknown();
     assert_eq!((kind, protocol, interface, ifindex), (Kind::Packet, 0, None, 0));
     assert_eq!((netns, netns_cookie, netns_name), (0, 0, None));
-    let Place { socket, cgroup_id, owner, .. } = unknown();
+    let NamedKey { socket, cgroup_id, owner, .. } = unknown();
     assert_eq!((socket, cgroup_id, owner), (None, 0, Arc::default()));
 }
 
@@ -109,7 +109,7 @@ fn an_unknown_dimension_is_refused_with_the_known_ones() {
 
 #[test]
 fn control_characters_do_not_reach_the_terminal() {
-    let key = Place { interface: Some("eth0\x1b[2J".into()), netns_name: Some("a\nb".into()), ..key() };
+    let key = NamedKey { interface: Some("eth0\x1b[2J".into()), netns_name: Some("a\nb".into()), ..key() };
     for dimension in ALL {
         assert!(!dimension.text(&key, 80).contains(char::is_control), "{}", dimension.name());
     }

@@ -39,13 +39,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::event::{Place, Timestamp};
+    use crate::domain::event::{NamedKey, Timestamp};
     use crate::domain::facts::Role;
 
     #[test]
     fn each_drop_counts_once() {
         let total = |socket, cgroup_id, packets| DropTotal {
-            key: Arc::new(Place { socket, cgroup_id, ..Place::default() }),
+            key: Arc::new(NamedKey { socket, cgroup_id, ..NamedKey::default() }),
             packets,
             bytes: None,
             first_seen: Timestamp(1),

@@ -156,7 +156,7 @@ impl Kind {
 
 /// An aggregation key of drops, with names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct NamedKey {
     /// The kind of the freed buffer.
     pub kind: Kind,
     /// The drop reason.
@@ -186,7 +186,7 @@ pub struct Place {
 }
 
 /// A key of which nothing is known.
-impl Default for Place {
+impl Default for NamedKey {
     fn default() -> Self {
         static UNKNOWN: LazyLock<(Arc<Reason>, Arc<Location>)> = LazyLock::new(|| {
             let reason = Reason { value: Some(REASON_ABSENT), subsystem: "".into(), name: "".into() };
@@ -210,13 +210,13 @@ impl Default for Place {
     }
 }
 
-impl Place {
+impl NamedKey {
     /// Returns whether the dropped buffers are messages to netlink sockets, and not packets of a network.
     pub fn is_netlink_message(&self) -> bool {
         self.kind == Kind::Netlink
     }
 
-    /// Returns [`Place::kind`]. If only the function shows that a netlink message, or the copy of a packet for a packet
+    /// Returns [`NamedKey::kind`]. If only the function shows that a netlink message, or the copy of a packet for a packet
     /// socket, was to be delivered, the kind follows from the function.
     pub fn kind_of(kind: Kind, ifindex: u32, location: &Location) -> Kind {
         match &location.symbol {
@@ -266,7 +266,7 @@ pub enum PacketStart {
     Nothing,
     /// The MAC header.
     Mac,
-    /// The network header, whose protocol is [`Place::protocol`].
+    /// The network header, whose protocol is [`NamedKey::protocol`].
     Network,
 }
 
@@ -276,7 +276,7 @@ pub struct DropEvent<'a> {
     /// The time of the drop.
     pub timestamp: Timestamp,
     /// The aggregation key of the drop.
-    pub place: &'a Arc<Place>,
+    pub key: &'a Arc<NamedKey>,
     /// The backends that reported the drop.
     pub seen_by: &'a [Origin],
     /// Length of the packet from the MAC header if that is set; 0 if the kind of the drop has no length

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::event::{Kind, Place};
+use super::event::{Kind, NamedKey};
 use super::facts::Role;
 use super::owner::Owner;
 
@@ -28,9 +28,9 @@ pub struct Identity {
     socket: Option<Role>,
 }
 
-impl From<&Place> for Identity {
-    fn from(key: &Place) -> Self {
-        let Place { kind, reason, location, protocol, interface, ifindex, netns, netns_cookie, .. } = key;
+impl From<&NamedKey> for Identity {
+    fn from(key: &NamedKey) -> Self {
+        let NamedKey { kind, reason, location, protocol, interface, ifindex, netns, netns_cookie, .. } = key;
         Self {
             address: location.address,
             reason: reason.value,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::compare::Comparison;
 use crate::domain::dedupe::DedupeLedger;
-use crate::domain::event::{Location, Place, Reason, Timestamp};
+use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
 use crate::domain::ledger::Ledger;
 use crate::domain::total::{DropTotal, OverflowTotal};
 
@@ -55,7 +55,7 @@ pub struct CompareReport {
     /// The ledger of the join of single drops; `None` in summary mode.
     pub union: Option<DedupeLedger>,
     /// The differences and their causes.
-    pub comparison: Comparison<Arc<Place>>,
+    pub comparison: Comparison<Arc<NamedKey>>,
 }
 
 /// Totals since the start.
@@ -71,7 +71,7 @@ pub struct StatReport {
     pub is_final: bool,
     /// The backends and their ledgers.
     pub sources: Vec<SourceReport>,
-    /// By place, in any order: sinks show them in the one that was asked for.
+    /// By key, in any order: sinks show them in the one that was asked for.
     pub drops: Vec<DropTotal>,
     /// What only the reason is known of.
     pub overflow: Vec<OverflowTotal>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::event::{Origin, Place, Reason, Timestamp};
+use super::event::{NamedKey, Origin, Reason, Timestamp};
 
 /// Drops of one key, summed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Total<K> {
 }
 
 /// Drops by all dimensions.
-pub type DropTotal = Total<Arc<Place>>;
+pub type DropTotal = Total<Arc<NamedKey>>;
 
 /// Drops of one reason whose aggregation key found no room in the kernel's map.
 #[derive(Clone, Debug, PartialEq, Eq)]

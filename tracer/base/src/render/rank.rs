@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::domain::identity::Identity;
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 
-/// What rows are ordered by. Ties fall to the packets, then to the place, so that the order is always the same.
+/// What rows are ordered by. Ties fall to the packets, then to the key, so that the order is always the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sort {
     /// Most packets first
@@ -96,12 +96,12 @@ fn compare(sort: Sort, a: &Rank<'_>, b: &Rank<'_>) -> Ordering {
         .then_with(|| Identity::from(&*left.key).cmp(&Identity::from(&*right.key)))
 }
 
-fn by_reason(place: &Place) -> impl Ord {
-    let reason = &place.reason;
+fn by_reason(key: &NamedKey) -> impl Ord {
+    let reason = &key.reason;
     (&*reason.subsystem != "core", &reason.subsystem, &reason.name)
 }
 
-fn by_symbol(place: &Place) -> impl Ord {
-    let symbol = place.location.symbol.as_ref();
+fn by_symbol(key: &NamedKey) -> impl Ord {
+    let symbol = key.location.symbol.as_ref();
     (Reverse(symbol.is_some()), symbol.map(|symbol| (&symbol.name, symbol.offset)))
 }

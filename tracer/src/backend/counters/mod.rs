@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::domain::event::{Location, Place, Reason, Timestamp};
+use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
 use crate::domain::ledger::{CountersLedger, Ledger};
 use crate::domain::report::SourceReport;
 use crate::domain::total::DropTotal;
@@ -29,7 +29,7 @@ pub struct Counter {
 
 /// The rise of a counter since the start.
 struct Rise {
-    place: Arc<Place>,
+    key: Arc<NamedKey>,
     packets: u64,
     first_seen: Timestamp,
     last_seen: Timestamp,
@@ -64,7 +64,7 @@ impl Counters {
                 continue;
             }
             let rise = self.rises.entry(counter.clone()).or_insert_with(|| Rise {
-                place: Arc::new(place(counter, self.netns)),
+                key: Arc::new(key(counter, self.netns)),
                 packets: 0,
                 first_seen: at,
                 last_seen: at,
@@ -78,7 +78,7 @@ impl Counters {
     /// The counters that rose since the start.
     pub fn totals(&self) -> Vec<DropTotal> {
         let totals = self.rises.values().map(|rise| DropTotal {
-            key: Arc::clone(&rise.place),
+            key: Arc::clone(&rise.key),
             packets: rise.packets,
             bytes: None,
             first_seen: rise.first_seen,
@@ -96,15 +96,15 @@ impl Counters {
     }
 }
 
-fn place(counter: &Counter, netns: u32) -> Place {
+fn key(counter: &Counter, netns: u32) -> NamedKey {
     let reason = Reason { value: None, subsystem: counter.file.into(), name: counter.name.into() };
-    Place {
+    NamedKey {
         reason: reason.into(),
         location: Location { address: 0, symbol: None, trap_group: None }.into(),
         interface: counter.interface.clone(),
         // The backlog of a CPU belongs to all namespaces.
         netns: if counter.file == files::SOFTNET { 0 } else { netns },
-        ..Place::default()
+        ..NamedKey::default()
     }
 }
 

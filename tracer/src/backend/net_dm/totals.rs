@@ -1,4 +1,4 @@
-//! Counts drops by place. The drop monitor keeps no such counts, so they are made from its alerts.
+//! Counts drops by key. The drop monitor keeps no such counts, so they are made from its alerts.
 
 use std::collections::HashMap;
 
@@ -90,7 +90,7 @@ impl Totals {
         &self.counts
     }
 
-    /// Counts by cause, of the drops whose place found no room.
+    /// Counts by cause, of the drops whose key found no room.
     pub const fn overflow(&self) -> &HashMap<Cause, Overflow> {
         &self.overflow
     }
@@ -125,7 +125,7 @@ impl Totals {
         Some(number)
     }
 
-    /// Counts drops. Returns whether their place had room.
+    /// Counts drops. Returns whether their key had room.
     pub(super) fn add(&mut self, key: Key, count: &Count) -> bool {
         if let Some(sum) = self.counts.get_mut(&key) {
             sum.add(count);

@@ -9,7 +9,7 @@ use tracer_common::REASON_ABSENT;
 
 use super::refused::Refused;
 use super::{SCHEMA, ledger};
-use crate::domain::event::{Kind, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use crate::domain::event::{Kind, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::report::{Host, SourceReport};
 
@@ -49,8 +49,8 @@ pub struct RawDrop {
     pub received_ns: u64,
     /// Time, by the same clock, up to which the recording holds all reports of the sources.
     pub watermark_ns: u64,
-    /// Place of the drop.
-    pub place: Place,
+    /// The aggregation key of the drop.
+    pub key: NamedKey,
     /// Length of the packet; see [`crate::domain::event::DropEvent`].
     pub length: u32,
     /// The header that `bytes` begin with.
@@ -162,11 +162,11 @@ impl DropLine<'_> {
             start,
             bytes: bytes(&self.bytes).ok_or(Refused::Field("`bytes` are not hexadecimal"))?,
             facts: self.facts,
-            place: self.place()?,
+            key: self.key()?,
         })
     }
 
-    fn place(self) -> Result<Place, Refused> {
+    fn key(self) -> Result<NamedKey, Refused> {
         let names = [&self.reason, &self.subsystem, &self.symbol, &self.module, &self.trap_group];
         let names = names.into_iter().chain([&self.interface, &self.netns_name]).flatten();
         if names.map(String::len).any(|length| length > LONGEST_NAME) {
@@ -191,10 +191,10 @@ impl DropLine<'_> {
         let ifindex = self.ifindex.unwrap_or(0);
         let kind = match self.kind.as_deref() {
             // The first recordings do not have this field.
-            None => Place::kind_of(Kind::Packet, ifindex, &location),
+            None => NamedKey::kind_of(Kind::Packet, ifindex, &location),
             Some(name) => Kind::of_name(name).ok_or(Refused::Field("`kind` is unknown"))?,
         };
-        Ok(Place {
+        Ok(NamedKey {
             kind,
             reason: reason.into(),
             location: location.into(),
@@ -204,7 +204,7 @@ impl DropLine<'_> {
             netns: self.netns.unwrap_or(0),
             netns_cookie: self.netns_cookie.unwrap_or(0),
             netns_name: text(self.netns_name),
-            ..Place::default()
+            ..NamedKey::default()
         })
     }
 }

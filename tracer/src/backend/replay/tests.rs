@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::dedupe::Moment;
-use crate::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Reason, Symbol, Timestamp};
+use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{Host, SourceReport};
@@ -16,16 +16,16 @@ fn host() -> Host {
     Host { name: "lab-1".into(), kernel: "6.18.44".into() }
 }
 
-fn place(name: &str) -> Place {
+fn key(name: &str) -> NamedKey {
     let symbol = Symbol { name: "udp_queue_rcv_one_skb".into(), offset: 423, module: Some("ip\"v4".into()) };
-    Place {
+    NamedKey {
         reason: Reason { value: Some(6), subsystem: "core".into(), name: name.into() }.into(),
         location: Location { address: 0xffff_ffff_8204_5927, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
         netns: 4_026_531_833,
-        ..Place::default()
+        ..NamedKey::default()
     }
 }
 
@@ -57,7 +57,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
         let event = DropEvent {
             facts: Facts::default(),
             timestamp: drop.timestamp,
-            place: &drop.place.clone().into(),
+            key: &drop.key.clone().into(),
             seen_by: drop.origin.alone(),
             length: drop.length,
             start: drop.start,
@@ -77,7 +77,7 @@ fn some_drop() -> RawDrop {
         timestamp: Timestamp(STARTED.0 + 5),
         received_ns: 9,
         watermark_ns: 3,
-        place: place("SOCKET_RCVBUFF"),
+        key: key("SOCKET_RCVBUFF"),
         length: 90,
         start: PacketStart::Mac,
         bytes: vec![0, 1, 0xfe, 0xff],
@@ -179,18 +179,18 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let [reason, subsystem, symbol] = names;
-        let place = Place {
+        let key = NamedKey {
             reason: Reason { value: number, subsystem: subsystem.into(), name: reason.into() }.into(),
             location: Location {
                 address,
                 symbol: Some(Symbol { name: symbol.into(), offset: timestamp, module: None }),
                 trap_group: (number == Some(1)).then(|| "l2_drops".into()),
             }.into(),
-            protocol: ethertype, interface: interface.map(Into::into), ifindex, netns, ..Place::default() };
+            protocol: ethertype, interface: interface.map(Into::into), ifindex, netns, ..NamedKey::default() };
         let origin = if is_ebpf { Origin::Ebpf } else { Origin::NetDm };
         let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Network };
         let drop =
-            RawDrop { facts: Facts::default(), origin, timestamp: Timestamp(timestamp), received_ns: 1, watermark_ns: 0, place, length, start, bytes };
+            RawDrop { facts: Facts::default(), origin, timestamp: Timestamp(timestamp), received_ns: 1, watermark_ns: 0, key, length, start, bytes };
         let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
         prop_assert_eq!(malformed.first, None);
         let Some(Entry::Drop(again)) = entries.into_iter().next() else { return Err(TestCaseError::fail("no drop")) };

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::backend::ebpf::Mode;
-use crate::domain::event::{Location, Place, Reason, Symbol};
+use crate::domain::event::{Location, NamedKey, Reason, Symbol};
 use crate::domain::ledger::{EbpfLedger, Ledger};
 use crate::domain::total::OverflowTotal;
 use crate::domain::unavailable::Unavailable;
@@ -33,17 +33,17 @@ fn reason(name: &str) -> Arc<Reason> {
 
 fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
     let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 16, module: None };
-    let place = Place {
+    let key = NamedKey {
         reason: reason(name),
         location: Location { address: 1, symbol: Some(symbol), trap_group: None }.into(),
         protocol: 0x0800,
         interface: Some("lo".into()),
         ifindex: 1,
         netns,
-        ..Place::default()
+        ..NamedKey::default()
     };
     DropTotal {
-        key: place.into(),
+        key: key.into(),
         packets,
         bytes: Some(packets * 100),
         first_seen: Timestamp(1),
@@ -124,7 +124,7 @@ fn key_with_most_drops_has_its_own_series() {
 fn elsewhere(total: &DropTotal) -> DropTotal {
     let symbol = Symbol { name: "tcp_v4_rcv".into(), offset: 99, module: None };
     let location = Location { address: 2, symbol: Some(symbol), trap_group: None };
-    DropTotal { key: Place { location: location.into(), ..(*total.key).clone() }.into(), ..total.clone() }
+    DropTotal { key: NamedKey { location: location.into(), ..(*total.key).clone() }.into(), ..total.clone() }
 }
 
 #[test]

@@ -7,15 +7,15 @@ use tracer_common::REASON_ABSENT;
 
 use super::{MAX_PLACES, Normaliser, hardware};
 use crate::backend::net_dm::{Cause, Key, Report, Totals};
-use crate::domain::event::{DropEvent, Kind, Origin, PacketStart, Place, Reason};
+use crate::domain::event::{DropEvent, Kind, NamedKey, Origin, PacketStart, Reason};
 use crate::domain::facts::Facts;
 use crate::domain::total::{DropTotal, OverflowTotal};
 
-/// Converts a report into an event. `place` comes from [`Normaliser::net_dm_place`].
-pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], place: &'e Arc<Place>) -> DropEvent<'e> {
+/// Converts a report into an event. `named` comes from [`Normaliser::net_dm_key`].
+pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], named: &'e Arc<NamedKey>) -> DropEvent<'e> {
     DropEvent {
         timestamp: report.timestamp,
-        place,
+        key: named,
         seen_by: &[Origin::NetDm],
         length: report.length,
         start: PacketStart::Mac,
@@ -25,10 +25,10 @@ pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], place: &'e Arc<Place>)
 }
 
 impl Normaliser {
-    /// Totals by place.
+    /// Totals by named key.
     pub fn net_dm_totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
         let named = totals.counts().iter().map(|(key, count)| DropTotal {
-            key: self.net_dm_place(*key, totals, None),
+            key: self.net_dm_key(*key, totals, None),
             packets: count.packets,
             bytes: count.bytes,
             first_seen: count.first_seen,
@@ -50,28 +50,28 @@ impl Normaliser {
 
     /// Resolves the names of the drop monitor's numbers. `totals` has the names of its causes. An interface index
     /// belongs to a namespace that the drop monitor does not report, so without a name there is no interface.
-    pub fn net_dm_place(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<Place> {
-        if let Some(place) = self.net_dm_places.get(&key) {
-            return Arc::clone(place);
+    pub fn net_dm_key(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<NamedKey> {
+        if let Some(named) = self.net_dm_keys.get(&key) {
+            return Arc::clone(named);
         }
         let (kind, location) = match key.cause {
             Cause::Trap { group, .. } => (Kind::Hardware, hardware::location(group.map(|number| totals.name(number)))),
             _ => (Kind::Packet, self.symbols.resolve(key.pc)),
         };
-        let place = Arc::new(Place {
-            kind: Place::kind_of(kind, key.ifindex, &location),
+        let named = Arc::new(NamedKey {
+            kind: NamedKey::kind_of(kind, key.ifindex, &location),
             reason: self.cause(key.cause, totals),
             location,
             protocol: key.protocol,
             interface: interface.map(Arc::from),
             ifindex: key.ifindex,
-            ..Place::default()
+            ..NamedKey::default()
         });
-        if self.net_dm_places.len() >= MAX_PLACES {
-            self.net_dm_places.clear();
+        if self.net_dm_keys.len() >= MAX_PLACES {
+            self.net_dm_keys.clear();
         }
-        self.net_dm_places.insert(key, Arc::clone(&place));
-        place
+        self.net_dm_keys.insert(key, Arc::clone(&named));
+        named
     }
 
     fn cause(&mut self, cause: Cause, totals: &Totals) -> Arc<Reason> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::event::{DropEvent, PacketStart, Place};
+use crate::domain::event::{DropEvent, NamedKey, PacketStart};
 use crate::domain::facts::Facts;
 use crate::pipeline::dedupe::UniqueDrop;
 
@@ -12,7 +12,7 @@ pub(super) struct Slot(u32);
 
 /// One event that waits.
 struct Entry {
-    place: Arc<Place>,
+    key: Arc<NamedKey>,
     start: PacketStart,
     captured: usize,
     facts: Facts,
@@ -35,7 +35,7 @@ impl Kept {
     pub(super) fn keep(&mut self, event: &DropEvent<'_>) -> Slot {
         let captured = event.bytes.len().min(self.room);
         let DropEvent { start, facts, .. } = *event;
-        let entry = Entry { place: Arc::clone(event.place), start, captured, facts };
+        let entry = Entry { key: Arc::clone(event.key), start, captured, facts };
         let slot = self.free.pop().unwrap_or_else(|| self.grow());
         let index = slot.0 as usize;
         self.entries[index] = Some(entry);
@@ -54,7 +54,7 @@ impl Kept {
         }
         Some(DropEvent {
             timestamp: drop.drop.timestamp,
-            place: &entry.place,
+            key: &entry.key,
             seen_by: drop.seen_by.origins(),
             length: drop.drop.length,
             start,

@@ -72,14 +72,14 @@ impl Union {
 
     /// Takes an event that `origin` reported at `now`.
     pub fn take(&mut self, now: Moment, origin: Origin, event: &DropEvent<'_>) {
-        let place = event.place;
+        let key = event.key;
         let drop = SharedFacts {
             timestamp: event.timestamp,
-            pc: place.location.address,
-            reason: self.reasons.number(&place.reason),
+            pc: key.location.address,
+            reason: self.reasons.number(&key.reason),
             length: event.length,
-            netns: place.netns,
-            ifindex: place.ifindex,
+            netns: key.netns,
+            ifindex: key.ifindex,
         };
         let print = self.prints.of(event.start, event.bytes, event.length);
         let detail = self.kept.keep(event);

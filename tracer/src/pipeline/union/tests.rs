@@ -4,7 +4,7 @@ use tracer_common::REASON_ABSENT;
 
 use super::*;
 use crate::domain::dedupe::AloneLedger;
-use crate::domain::event::{Location, PacketStart, Place, Reason, Timestamp};
+use crate::domain::event::{Location, NamedKey, PacketStart, Reason, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::total::DropTotal;
 
@@ -14,27 +14,27 @@ fn reason(subsystem: &str, name: &str) -> Reason {
     Reason { value: Some(6), subsystem: subsystem.into(), name: name.into() }
 }
 
-fn place(pc: u64, reason: Reason, netns: u32) -> Arc<Place> {
-    Arc::new(Place {
+fn key(pc: u64, reason: Reason, netns: u32) -> Arc<NamedKey> {
+    Arc::new(NamedKey {
         reason: reason.into(),
         location: Location { address: pc, symbol: None, trap_group: None }.into(),
         protocol: 0x0800,
         ifindex: 1,
         netns,
-        ..Place::default()
+        ..NamedKey::default()
     })
 }
 
-fn event<'a>(place: &'a Arc<Place>, timestamp: u64, bytes: &'a [u8]) -> DropEvent<'a> {
+fn event<'a>(key: &'a Arc<NamedKey>, timestamp: u64, bytes: &'a [u8]) -> DropEvent<'a> {
     let (timestamp, start) = (Timestamp(timestamp), PacketStart::Mac);
-    DropEvent { facts: Facts::default(), timestamp, place, seen_by: &[], length: 100, start, bytes }
+    DropEvent { facts: Facts::default(), timestamp, key, seen_by: &[], length: 100, start, bytes }
 }
 
 /// The sources that saw a drop, its time, its namespace, and the number of bytes that are shown.
 type Shown = (Vec<Origin>, u64, u32, usize);
 
 fn shown(event: &DropEvent<'_>) -> Shown {
-    (event.seen_by.to_vec(), event.timestamp.0, event.place.netns, event.bytes.len())
+    (event.seen_by.to_vec(), event.timestamp.0, event.key.netns, event.bytes.len())
 }
 
 fn settled(union: &mut Union) -> Vec<Shown> {
@@ -61,7 +61,7 @@ fn played(options: UnionOptions, steps: &[(u64, Origin, DropEvent<'_>)]) -> (Vec
 
 #[test]
 fn drops_seen_by_both_are_shown_once_with_facts_of_both() {
-    let (ebpf, net_dm) = (place(7, reason("core", "NO_SOCKET"), 9), place(7, reason("core", "NO_SOCKET"), 0));
+    let (ebpf, net_dm) = (key(7, reason("core", "NO_SOCKET"), 9), key(7, reason("core", "NO_SOCKET"), 0));
     let (few, many) = ([1; 50], [1; 80]);
     let steps = [(0, Origin::NetDm, event(&net_dm, 1000, &many)), (MILLISECOND, Origin::Ebpf, event(&ebpf, 900, &few))];
     let (drops, ledger) = played(UnionOptions::of_bytes(128, 128), &steps);
@@ -71,7 +71,7 @@ fn drops_seen_by_both_are_shown_once_with_facts_of_both() {
 
 #[test]
 fn reasons_unknown_to_net_dm_are_joined_with_its_name() {
-    let by_net_dm = place(7, reason("core", "NOT_SPECIFIED"), 0);
+    let by_net_dm = key(7, reason("core", "NOT_SPECIFIED"), 0);
     let cases = [
         ("openvswitch", "OVS_DROP_LAST_ACTION".to_owned(), 1),
         ("core", "X".repeat(51), 1),
@@ -80,7 +80,7 @@ fn reasons_unknown_to_net_dm_are_joined_with_its_name() {
         ("core", "NO_SOCKET".to_owned(), 2),
     ];
     for (subsystem, name, drops) in cases {
-        let ebpf = place(7, reason(subsystem, &name), 9);
+        let ebpf = key(7, reason(subsystem, &name), 9);
         let steps = [(0, Origin::Ebpf, event(&ebpf, 0, &[1; 60])), (0, Origin::NetDm, event(&by_net_dm, 0, &[1; 60]))];
         assert_eq!(played(UnionOptions::of_bytes(128, 0), &steps).0.len(), drops, "{name}");
     }
@@ -93,12 +93,10 @@ fn reasons_unknown_to_net_dm_are_joined_with_its_name() {
 
 #[test]
 fn drops_seen_by_one_source_are_shown_after_the_wait() {
-    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let key = key(7, reason("core", "NO_SOCKET"), 0);
     let second = 1000 * MILLISECOND;
-    let steps = [
-        (0, Origin::Ebpf, event(&place, 1, &[1; 60])),
-        (2 * second, Origin::NetDm, event(&place, 2 * second, &[2; 60])),
-    ];
+    let steps =
+        [(0, Origin::Ebpf, event(&key, 1, &[1; 60])), (2 * second, Origin::NetDm, event(&key, 2 * second, &[2; 60]))];
     let (drops, ledger) = played(UnionOptions::of_bytes(128, 16), &steps);
     assert_eq!(drops, [(vec![Origin::Ebpf], 1, 0, 16), (vec![Origin::NetDm], 2 * second, 0, 16)]);
     assert_eq!(ledger.ebpf.alone, AloneLedger { expired: 1, ..AloneLedger::default() });
@@ -106,12 +104,12 @@ fn drops_seen_by_one_source_are_shown_after_the_wait() {
 
 #[test]
 fn nothing_expires_before_the_other_source_was_read() {
-    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let key = key(7, reason("core", "NO_SOCKET"), 0);
     let mut union = Union::new(UnionOptions::of_bytes(128, 0));
     let late = Moment(9_000 * MILLISECOND);
-    union.take(Moment(0), Origin::Ebpf, &event(&place, 1, &[1; 60]));
+    union.take(Moment(0), Origin::Ebpf, &event(&key, 1, &[1; 60]));
     assert_eq!(settled(&mut union), []);
-    union.take(late, Origin::NetDm, &event(&place, 1, &[1; 60]));
+    union.take(late, Origin::NetDm, &event(&key, 1, &[1; 60]));
     assert_eq!(settled(&mut union).len(), 1);
     union.advance(late);
     assert_eq!(settled(&mut union), []);
@@ -120,8 +118,8 @@ fn nothing_expires_before_the_other_source_was_read() {
 
 #[test]
 fn without_captured_bytes_drops_are_joined_by_site_reason_and_length() {
-    let place = place(7, reason("core", "NO_SOCKET"), 0);
-    let steps = [(0, Origin::Ebpf, event(&place, 1, &[])), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
+    let key = key(7, reason("core", "NO_SOCKET"), 0);
+    let steps = [(0, Origin::Ebpf, event(&key, 1, &[])), (0, Origin::NetDm, event(&key, 1, &[2; 60]))];
     assert_eq!(played(UnionOptions::of_bytes(0, 64), &steps).0.len(), 1);
     let (drops, ledger) = played(UnionOptions::of_bytes(128, 64), &steps);
     assert_eq!((drops.len(), ledger.ebpf.alone.too_few_bytes), (2, 1));
@@ -129,30 +127,30 @@ fn without_captured_bytes_drops_are_joined_by_site_reason_and_length() {
 
 #[test]
 fn packets_without_a_mac_header_are_seen_by_ebpf_alone() {
-    let place = place(7, reason("core", "NO_SOCKET"), 0);
-    let bare = DropEvent { start: PacketStart::Nothing, length: 0, ..event(&place, 1, &[]) };
-    let steps = [(0, Origin::Ebpf, bare), (0, Origin::NetDm, event(&place, 1, &[2; 60]))];
+    let key = key(7, reason("core", "NO_SOCKET"), 0);
+    let bare = DropEvent { start: PacketStart::Nothing, length: 0, ..event(&key, 1, &[]) };
+    let steps = [(0, Origin::Ebpf, bare), (0, Origin::NetDm, event(&key, 1, &[2; 60]))];
     let (drops, ledger) = played(UnionOptions::of_bytes(128, 64), &steps);
     assert_eq!((drops.len(), ledger.ebpf.alone.no_mac_header), (2, 1));
 }
 
 #[test]
 fn kept_bytes_bound_the_memory_of_waiting_packets() {
-    let place = place(7, reason("core", "NO_SOCKET"), 0);
+    let key = key(7, reason("core", "NO_SOCKET"), 0);
     let room = KEPT_BYTES / 100;
     let mut union = Union::new(UnionOptions::of_bytes(128, room));
     for number in 0..250_u8 {
         let bytes = [number; 60];
-        union.take(Moment(0), Origin::Ebpf, &event(&place, 1, &bytes));
+        union.take(Moment(0), Origin::Ebpf, &event(&key, 1, &bytes));
         settled(&mut union);
     }
     assert_eq!((union.ledger().pending, union.ledger().ebpf.alone.evicted), (100, 150));
 }
 
 fn total(pc: u64, reason: Reason, packets: u64, origin: Origin) -> DropTotal {
-    let place = place(pc, reason, 0);
+    let key = key(pc, reason, 0);
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
-    DropTotal { key: place, packets, bytes: Some(packets), first_seen, last_seen, seen_by: origin.alone() }
+    DropTotal { key, packets, bytes: Some(packets), first_seen, last_seen, seen_by: origin.alone() }
 }
 
 #[test]
@@ -195,8 +193,10 @@ fn summaries_are_joined_by_drop_site_alone() {
 #[test]
 fn xdp_drops_are_not_joined_with_net_dm() {
     let frames = total(0, reason("xdp", "XDP_ABORTED"), 5, Origin::Ebpf);
-    let frames =
-        DropTotal { key: Arc::new(Place { kind: crate::domain::event::Kind::Xdp, ..(*frames.key).clone() }), ..frames };
+    let frames = DropTotal {
+        key: Arc::new(NamedKey { kind: crate::domain::event::Kind::Xdp, ..(*frames.key).clone() }),
+        ..frames
+    };
     let no_reason = Reason { value: Some(REASON_ABSENT), ..reason("core", "NOT_SPECIFIED") };
     let rows = unite(vec![frames], vec![total(0, no_reason, 3, Origin::NetDm)]);
     let shown: Vec<_> = rows.iter().map(|row| (row.packets, row.seen_by)).collect();

@@ -7,17 +7,17 @@ use foldhash::fast::RandomState;
 use tracer_common::REASON_ABSENT;
 
 use super::reasons::net_dm_reason_name;
-use crate::domain::event::{Kind, Origin, Place, Reason};
+use crate::domain::event::{Kind, NamedKey, Origin, Reason};
 use crate::domain::total::DropTotal;
 
 /// Address of the drop site and name of the drop reason, as both sources report them; the name is absent where one
 /// source reports no reasons.
 pub(in crate::pipeline) type JoinKey = (u64, Option<Arc<str>>);
 
-/// The key of a place. No drop of XDP joins a row of `NET_DM`, which has other drops without an address.
-pub(in crate::pipeline) fn join_key(place: &Place, by_reason: bool) -> JoinKey {
-    let name = by_reason || place.kind == Kind::Xdp;
-    (place.location.address, name.then(|| net_dm_reason_name(&place.reason).into()))
+/// The key by which totals are joined. No drop of XDP joins a row of `NET_DM`, which has other drops without an address.
+pub(in crate::pipeline) fn join_key(named: &NamedKey, by_reason: bool) -> JoinKey {
+    let name = by_reason || named.kind == Kind::Xdp;
+    (named.location.address, name.then(|| net_dm_reason_name(&named.reason).into()))
 }
 
 /// Packets that both sources counted with one key.

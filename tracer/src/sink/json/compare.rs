@@ -9,7 +9,7 @@ use super::ledger::Account;
 use crate::dimension::{Dimensions, Members};
 use crate::domain::compare::{Gap, Row, SCHEMA, Sums};
 use crate::domain::dedupe::DedupeLedger;
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::domain::report::CompareReport;
 use crate::outside::to_json;
 use crate::render::time::TimeText;
@@ -72,7 +72,7 @@ struct PlaceRow<'r> {
 }
 
 impl<'r> PlaceRow<'r> {
-    fn new(row: &'r Row<Arc<Place>>, by: &Dimensions) -> Self {
+    fn new(row: &'r Row<Arc<NamedKey>>, by: &Dimensions) -> Self {
         Self {
             key: by.members(&row.site),
             ebpf: row.ebpf,

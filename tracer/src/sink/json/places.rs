@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use crate::dimension::{Dimensions, Members};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::outside::to_json;
 
 /// Largest number of keys whose text is kept; beyond it, the cache is emptied.
@@ -18,7 +18,7 @@ const MAX_PLACES: usize = 1 << 13;
 pub(super) struct Places {
     dimensions: Dimensions,
     /// Texts by the address of the key in memory. The key is kept with its text, so that no other key gets its address.
-    texts: HashMap<usize, (Arc<Place>, Vec<u8>), RandomState>,
+    texts: HashMap<usize, (Arc<NamedKey>, Vec<u8>), RandomState>,
 }
 
 impl Default for Places {
@@ -29,7 +29,7 @@ impl Default for Places {
 
 impl Places {
     /// The members of a key, without the braces around them.
-    pub(super) fn members(&mut self, key: &Arc<Place>) -> io::Result<&[u8]> {
+    pub(super) fn members(&mut self, key: &Arc<NamedKey>) -> io::Result<&[u8]> {
         let at = Arc::as_ptr(key).addr();
         if !self.texts.contains_key(&at) {
             if self.texts.len() >= MAX_PLACES {
@@ -54,7 +54,7 @@ pub(super) struct Keyed<'k> {
 
 impl<'k> Keyed<'k> {
     /// The members in these dimensions.
-    pub(super) fn new(key: &'k Place, dimensions: &Dimensions) -> Self {
+    pub(super) fn new(key: &'k NamedKey, dimensions: &Dimensions) -> Self {
         Self { kind: key.kind.name(), key: dimensions.members(key) }
     }
 }
@@ -62,15 +62,15 @@ impl<'k> Keyed<'k> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples::place;
+    use crate::sink::samples::key;
 
     #[test]
     fn key_cache_is_bounded_and_exact() {
         let mut places = Places::default();
         for ifindex in 1..=u32::try_from(MAX_PLACES).unwrap() + 5 {
-            let place = Arc::new(Place { ifindex, ..place() });
+            let key = Arc::new(NamedKey { ifindex, ..key() });
             for _ in 0..2 {
-                let text = String::from_utf8(places.members(&place).unwrap().to_vec()).unwrap();
+                let text = String::from_utf8(places.members(&key).unwrap().to_vec()).unwrap();
                 assert!(text.contains(&format!("\"ifindex\":{ifindex},")), "{text}");
             }
         }

@@ -126,9 +126,9 @@ struct Line<'r> {
 
 impl<'r> Line<'r> {
     fn new(origin: Origin, [received, settled]: [Moment; 2], event: &DropEvent<'r>) -> Self {
-        let place = event.place;
-        let (symbol, offset, module) = symbol_of(&place.location);
-        let reason = reason_name(&place.reason);
+        let key = event.key;
+        let (symbol, offset, module) = symbol_of(&key.location);
+        let reason = reason_name(&key.reason);
         Self {
             schema: SCHEMA,
             source: origin.name(),
@@ -136,18 +136,18 @@ impl<'r> Line<'r> {
             received_ns: received.0,
             watermark_ns: settled.0,
             reason,
-            reason_number: reason.and(place.reason.value),
-            subsystem: reason.map(|_| &*place.reason.subsystem),
+            reason_number: reason.and(key.reason.value),
+            subsystem: reason.map(|_| &*key.reason.subsystem),
             symbol,
             offset,
             module,
-            address: Shown(Address(place.location.address)),
-            trap_group: place.location.trap_group.as_deref(),
-            ethertype: place.protocol,
-            interface: place.interface.as_deref(),
-            ifindex: nonzero(place.ifindex),
-            netns: nonzero(place.netns),
-            netns_name: place.netns_name.as_deref(),
+            address: Shown(Address(key.location.address)),
+            trap_group: key.location.trap_group.as_deref(),
+            ethertype: key.protocol,
+            interface: key.interface.as_deref(),
+            ifindex: nonzero(key.ifindex),
+            netns: nonzero(key.netns),
+            netns_name: key.netns_name.as_deref(),
             length: event.length,
             start: match event.start {
                 PacketStart::Nothing => None,
@@ -155,8 +155,8 @@ impl<'r> Line<'r> {
                 PacketStart::Network => Some("network"),
             },
             bytes: Shown(Hex(event.bytes)),
-            kind: place.kind.name(),
-            netns_cookie: Some(place.netns_cookie).filter(|cookie| *cookie != 0),
+            kind: key.kind.name(),
+            netns_cookie: Some(key.netns_cookie).filter(|cookie| *cookie != 0),
             facts: event.facts,
         }
     }

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::*;
 use crate::domain::dedupe::Moment;
-use crate::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::report::StatReport;
 use crate::render::rank::Sort;
 use crate::sink::samples::{
-    NEW_YEAR, comparison, host, location, net_dm_source, overflow, place, reason, report, tcp_packet, totals,
+    NEW_YEAR, comparison, host, key, location, net_dm_source, overflow, reason, report, tcp_packet, totals,
     trace_sources, udp_packet,
 };
 use crate::sink::{CompareSink, DropSink, StatSink};
@@ -20,11 +20,11 @@ fn stat(report: &StatReport) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn event<'a>(place: &'a Arc<Place>, bytes: &'a [u8]) -> DropEvent<'a> {
+fn event<'a>(key: &'a Arc<NamedKey>, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
         facts: Facts::default(),
         timestamp: Timestamp(NEW_YEAR.0 + 7),
-        place,
+        key,
         seen_by: &[Origin::Ebpf],
         length: 90,
         start: PacketStart::Mac,
@@ -54,26 +54,26 @@ fn unknown_values_are_null() {
     for field in ["symbol", "offset", "module", "protocol", "interface", "ifindex"] {
         assert_eq!(parsed["drops"][4][field], Value::Null, "{field}");
     }
-    let no_reason = Arc::new(Place { reason: reason(tracer_common::REASON_ABSENT, "", "?"), ..place() });
+    let no_reason = Arc::new(NamedKey { reason: reason(tracer_common::REASON_ABSENT, "", "?"), ..key() });
     let parsed: Value = serde_json::from_str(&drop_line(&event(&no_reason, &[]))).unwrap();
     assert_eq!((&parsed["reason"], &parsed["subsystem"]), (&Value::Null, &Value::Null));
 }
 
 #[test]
 fn a_drop_is_one_line_in_the_order_of_the_schema() {
-    insta::assert_snapshot!(drop_line(&event(&place().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"address":"0xffffffff82045927","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv4","netns":4026531833,"netns_name":null,"netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","vlans":[],"to_device":null,"tcp_flags":null,"icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null}"#);
-    let tagged = Arc::new(Place {
+    insta::assert_snapshot!(drop_line(&event(&key().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"address":"0xffffffff82045927","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv4","netns":4026531833,"netns_name":null,"netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","vlans":[],"to_device":null,"tcp_flags":null,"icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null}"#);
+    let tagged = Arc::new(NamedKey {
         protocol: 0x86dd,
         location: location("nf_hook_slow", 0xc5, Some("nf_tables")),
         netns_name: Some("blue".into()),
-        ..place()
+        ..key()
     });
     insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","address":"0xffffffff82045845","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv6","netns":4026531833,"netns_name":"blue","netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","vlans":[100],"to_device":null,"tcp_flags":"S.","icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null}"#);
 }
 
 #[test]
 fn hostile_names_stay_within_their_strings() {
-    let evil = Arc::new(Place { interface: Some("\"},\n\x1b[2J".into()), ..place() });
+    let evil = Arc::new(NamedKey { interface: Some("\"},\n\x1b[2J".into()), ..key() });
     let line = drop_line(&event(&evil, &udp_packet()));
     assert_eq!(line.matches('\n').count(), 1);
     let parsed: Value = serde_json::from_str(&line).unwrap();
@@ -85,7 +85,7 @@ fn a_trace_ends_with_its_ledger() {
     let mut out = Vec::new();
     let mut sink = TraceJson::new(&mut out);
     sink.start(&host(), NEW_YEAR).unwrap();
-    sink.event(&event(&place().into(), &[])).unwrap();
+    sink.event(&event(&key().into(), &[])).unwrap();
     sink.finish(&trace_sources(), None).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count(), 2);
@@ -117,6 +117,6 @@ fn a_recording_has_the_bytes_of_packets() {
     let mut sink = RawJson::new(&mut out, RawOptions { captured: 128, home_netns: 7 });
     sink.start(&host(), NEW_YEAR).unwrap();
     sink.reading(Moment(9), Moment(3));
-    sink.event(&event(&place().into(), &[0, 1, 0xfe])).unwrap();
+    sink.event(&event(&key().into(), &[0, 1, 0xfe])).unwrap();
     insta::assert_snapshot!("raw", String::from_utf8(out).unwrap());
 }

@@ -36,14 +36,13 @@ impl<W: Write> TraceJson<W> {
 impl<W: Write> DropSink for TraceJson<W> {
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         let Self { out, line, places } = self;
-        let decoded =
-            decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
+        let decoded = decode(event.start, event.key.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
         line.clear();
         to_json(&mut *line, &Head::from(event))?;
         // Three objects become one: the brackets between them become a comma.
         line.pop();
         line.push(b',');
-        line.extend_from_slice(places.members(event.place)?);
+        line.extend_from_slice(places.members(event.key)?);
         let rest = line.len();
         to_json(&mut *line, &Packet::new(event, &decoded))?;
         line[rest] = b',';
@@ -64,11 +63,11 @@ impl<W: Write> DropSink for TraceJson<W> {
 
 /// A drop's fields as its line has them, null where a fact is not known.
 pub fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
-    let decoded = decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
+    let decoded = decode(event.start, event.key.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
-    let place = serde_json::to_value(Keyed::new(event.place, &Dimensions::all()));
+    let key = serde_json::to_value(Keyed::new(event.key, &Dimensions::all()));
     let packet = serde_json::to_value(Packet::new(event, &decoded));
-    let parts = [head, place, packet].into_iter().map(|part| match part {
+    let parts = [head, key, packet].into_iter().map(|part| match part {
         Ok(Value::Object(fields)) => fields,
         // Each value is an object.
         _ => Map::new(),
@@ -124,7 +123,7 @@ impl<'a> Packet<'a> {
         };
         let Facts { cpu, mark, queue, device_mtu, route_mtu, gso, socket, vlan: _, device_mac: _ } = event.facts;
         Self {
-            length: event.place.kind.has_length().then_some(event.length),
+            length: event.key.kind.has_length().then_some(event.length),
             source: packet.source().map(Shown),
             destination: packet.destination().map(Shown),
             transport: packet.transport().map(Shown),

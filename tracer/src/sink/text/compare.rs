@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ledger;
 use crate::dimension;
 use crate::domain::compare::{Cause, Gap, Row, Verdict};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::domain::report::CompareReport;
 use crate::outside::printable;
 use crate::render::number::{Grouped, seconds};
@@ -63,7 +63,7 @@ impl<W: Write> CompareSink for CompareText<W> {
 }
 
 impl<W: Write> CompareText<W> {
-    fn table(&mut self, rows: &[Row<Arc<Place>>]) -> io::Result<()> {
+    fn table(&mut self, rows: &[Row<Arc<NamedKey>>]) -> io::Result<()> {
         let headings = ["EBPF", "NET_DM", "DIFF", "REASON", "WHERE", "EXPLANATION"].map(str::to_owned);
         let cells: Vec<[String; 6]> = rows.iter().map(cells).collect();
         let width = |column: usize| {
@@ -88,7 +88,7 @@ impl<W: Write> CompareText<W> {
     }
 }
 
-fn cells(row: &Row<Arc<Place>>) -> [String; 6] {
+fn cells(row: &Row<Arc<NamedKey>>) -> [String; 6] {
     let difference = match row.difference {
         0 => "0".into(),
         _ => format!("{}{}", if row.difference > 0 { '+' } else { '-' }, Grouped(magnitude(row.difference))),
@@ -108,7 +108,7 @@ fn magnitude(difference: i128) -> u64 {
 }
 
 /// Each part with its cause. The two directions are separate, because they do not cancel out.
-fn explanation(row: &Row<Arc<Place>>) -> String {
+fn explanation(row: &Row<Arc<NamedKey>>) -> String {
     let mut text = String::new();
     for (gap, whom) in [(&row.not_by_net_dm, "net_dm"), (&row.not_by_ebpf, "ebpf")] {
         if gap.packets > 0 {

@@ -23,10 +23,9 @@ pub(super) struct Described {
 
 impl Described {
     pub(super) fn new(event: &DropEvent<'_>) -> Self {
-        let decoded =
-            decode(event.start, event.place.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
-        let kind = event.place.kind;
-        let has_unknown_vlan = &*event.place.reason.name == OTHERHOST && event.is_to_device() == Some(true);
+        let decoded = decode(event.start, event.key.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
+        let kind = event.key.kind;
+        let has_unknown_vlan = &*event.key.reason.name == OTHERHOST && event.is_to_device() == Some(true);
         Self { decoded, length: event.length, kind, has_unknown_vlan }
     }
 }

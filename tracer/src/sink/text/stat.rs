@@ -20,7 +20,7 @@ use crate::sink::StatSink;
 
 /// Number of rows where neither `top` nor a terminal bounds them.
 const DEFAULT_TOP: usize = 20;
-/// Number of reasons without a place that a redrawn table shows.
+/// Number of reasons without a key that a redrawn table shows.
 const LIVE_OVERFLOW: usize = 3;
 
 /// How the table is shown.
@@ -242,7 +242,7 @@ impl View<'_> {
         let packets = drops.clone().map(|total| total.packets).chain(overflow.iter().map(|total| total.packets)).sum();
         let with_length = drops.filter(|total| total.key.kind.has_length());
         let bytes = with_length.map(|total| total.bytes).chain(overflow.iter().map(|total| total.bytes)).sum();
-        // Drops without a place have no rate of an interval either: over the whole run the sum has all.
+        // Drops without a key have no rate of an interval either: over the whole run the sum has all.
         let rate = if self.span == self.report.duration {
             per_second(packets, self.span)
         } else {
@@ -303,7 +303,7 @@ impl View<'_> {
     }
 }
 
-/// `1 place`, `2 places`, `2 reasons without a place`.
+/// `1 row`, `2 rows`, `2 reasons without a drop site`.
 fn counted(count: usize, what: &str) -> String {
     let (noun, rest) = what.find(" without").map_or((what, ""), |at| what.split_at(at));
     format!("{count} {noun}{}{rest}", if count == 1 { "" } else { "s" })

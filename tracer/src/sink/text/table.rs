@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::dimension::{self, Dimension};
-use crate::domain::event::Place;
+use crate::domain::event::NamedKey;
 use crate::domain::total::OverflowTotal;
 use crate::render::fit;
 use crate::render::number::{Grouped, rate};
@@ -38,7 +38,7 @@ pub(super) struct Row<'r> {
 /// What a row is about.
 enum Names<'r> {
     Key {
-        key: &'r Place,
+        key: &'r NamedKey,
         /// The widths that the dimensions need.
         widths: Vec<usize>,
         seen_by: &'static str,

@@ -5,7 +5,7 @@ use etherparse::PacketBuilder;
 
 use super::*;
 use crate::dimension::Dimensions;
-use crate::domain::event::{DropEvent, Location, Origin, PacketStart, Place, Symbol, Timestamp};
+use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Symbol, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::report::StatReport;
 use crate::pipeline::group::group_by;
@@ -13,8 +13,8 @@ use crate::render::Size;
 use crate::render::number::Grouped;
 use crate::render::rank::Sort;
 use crate::sink::samples::{
-    HOME, NEW_YEAR, comparison, ebpf, host, location, net_dm_source, overflow, place, reason, report, tcp_packet,
-    totals, totals_of_two_namespaces, trace_sources, udp_packet, union,
+    HOME, NEW_YEAR, comparison, ebpf, host, key, location, net_dm_source, overflow, reason, report, tcp_packet, totals,
+    totals_of_two_namespaces, trace_sources, udp_packet, union,
 };
 use crate::sink::{CompareSink, DropSink, StatSink};
 
@@ -206,7 +206,7 @@ fn grouped_tables_have_the_columns_of_their_dimensions() {
 
 #[test]
 fn a_name_cannot_steer_the_terminal() {
-    let evil = Place { interface: Some("\x1b[2Jevil".into()), netns_name: Some("\x1b]0;x\x07".into()), ..place() };
+    let evil = NamedKey { interface: Some("\x1b[2Jevil".into()), netns_name: Some("\x1b]0;x\x07".into()), ..key() };
     let mut totals = totals_of_two_namespaces();
     totals[0].key = Arc::new(evil);
     let text = shown(PLAIN(140), &[report(totals, vec![])]);
@@ -219,7 +219,7 @@ fn netlink_messages_are_not_shown_as_packets() {
     let location = Location { address: 1, symbol: Some(symbol), trap_group: None }.into();
     let mut totals = totals();
     totals[0].key =
-        Place { kind: crate::domain::event::Kind::Netlink, interface: None, ifindex: 0, location, ..place() }.into();
+        NamedKey { kind: crate::domain::event::Kind::Netlink, interface: None, ifindex: 0, location, ..key() }.into();
     let packets = Grouped(totals[0].packets).to_string();
     let own = StatReport { own_netlink_drops: Some(12), ..report(totals, vec![]) };
     let rows: u64 = own.drops[1..].iter().map(|total| total.packets).sum();
@@ -237,15 +237,15 @@ fn netlink_messages_are_not_shown_as_packets() {
 }
 
 struct Case {
-    place: Place,
+    key: NamedKey,
     start: PacketStart,
     bytes: Vec<u8>,
     length: u32,
 }
 
 impl Case {
-    fn new(place: Place, bytes: Vec<u8>) -> Self {
-        Self { place, start: PacketStart::Mac, length: u32::try_from(bytes.len()).unwrap(), bytes }
+    fn new(key: NamedKey, bytes: Vec<u8>) -> Self {
+        Self { key, start: PacketStart::Mac, length: u32::try_from(bytes.len()).unwrap(), bytes }
     }
 }
 
@@ -253,32 +253,32 @@ fn trace_cases() -> Vec<Case> {
     let mut icmp = Vec::new();
     let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 168, 100, 200], [192, 168, 100, 201], 64);
     builder.icmpv4_echo_request(7, 1).write(&mut icmp, &[]).unwrap();
-    let ipv6 = Place {
+    let ipv6 = NamedKey {
         reason: reason(12, "core", "NETFILTER_DROP"),
         location: location("nf_hook_slow", 0xc5, None),
         protocol: 0x86dd,
         interface: Some("enp0s31f6".into()),
         ifindex: 2,
-        ..place()
+        ..key()
     };
-    let foreign = Place { netns: 4_026_532_201, netns_name: Some("blue".into()), ..place() };
-    let nowhere = Place { protocol: 0, interface: None, ifindex: 0, netns: 0, ..place() };
-    let lldp = Place { protocol: 0x88cc, ..place() };
-    let long = Place { location: location(&"long_".repeat(14), 5, Some("nf_tables")), ..place() };
+    let foreign = NamedKey { netns: 4_026_532_201, netns_name: Some("blue".into()), ..key() };
+    let nowhere = NamedKey { protocol: 0, interface: None, ifindex: 0, netns: 0, ..key() };
+    let lldp = NamedKey { protocol: 0x88cc, ..key() };
+    let long = NamedKey { location: location(&"long_".repeat(14), 5, Some("nf_tables")), ..key() };
     let cut = udp_packet()[..26].to_vec();
     let extended = [&[0x60, 0, 0, 0, 0, 80, 60, 64][..], &[0xfd; 16], &[0xfe; 16], &[17, 3, 0]].concat();
-    let by_bare_ip = Place { protocol: 0x86dd, ..place() };
+    let by_bare_ip = NamedKey { protocol: 0x86dd, ..key() };
     vec![
-        Case::new(place(), udp_packet()),
+        Case::new(key(), udp_packet()),
         Case::new(ipv6, tcp_packet()),
         Case::new(foreign, icmp),
-        Case { length: 90, ..Case::new(place(), cut) },
+        Case { length: 90, ..Case::new(key(), cut) },
         Case { start: PacketStart::Nothing, length: 77, ..Case::new(nowhere, vec![]) },
         Case::new(lldp, [&[4; 6][..], &[2; 6], &[0x88, 0xcc, 1]].concat()),
         Case::new(long, udp_packet()),
-        Case::new(place(), udp_packet()),
+        Case::new(key(), udp_packet()),
         Case { length: 120, ..Case::new(by_bare_ip, extended) },
-        Case { length: 90, ..Case::new(place(), udp_packet()[..38].to_vec()) },
+        Case { length: 90, ..Case::new(key(), udp_packet()[..38].to_vec()) },
     ]
 }
 
@@ -291,7 +291,7 @@ fn trace_lines() {
         let event = DropEvent {
             facts: Facts::default(),
             timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
-            place: &Arc::new(case.place.clone()),
+            key: &Arc::new(case.key.clone()),
             seen_by: &[Origin::Ebpf],
             length: case.length,
             start: case.start,
@@ -326,13 +326,13 @@ fn seen_by_is_shown_where_both_sources_run() {
     let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, seen_by: true, ..Default::default() });
     sink.start(&host(), NEW_YEAR).unwrap();
     for seen_by in [&Origin::ALL[..], &[Origin::Ebpf], &[Origin::NetDm]] {
-        let case = Case::new(place(), udp_packet());
-        let place = Arc::new(case.place);
+        let case = Case::new(key(), udp_packet());
+        let key = Arc::new(case.key);
         let (length, start, bytes) = (case.length, case.start, &case.bytes[..]);
         sink.event(&DropEvent {
             facts: Facts::default(),
             timestamp: NEW_YEAR,
-            place: &place,
+            key: &key,
             seen_by,
             length,
             start,

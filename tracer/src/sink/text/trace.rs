@@ -8,7 +8,7 @@ use super::ledger;
 use super::packet::Described;
 use crate::dimension;
 use crate::domain::dedupe::DedupeLedger;
-use crate::domain::event::{DropEvent, Place, Timestamp};
+use crate::domain::event::{DropEvent, NamedKey, Timestamp};
 use crate::domain::report::{Host, SourceReport};
 use crate::outside::printable;
 use crate::render::fit::seen_by;
@@ -72,12 +72,12 @@ impl<W: Write> TraceText<W> {
         }
     }
 
-    fn interface<'p>(&self, place: &'p Place) -> Cow<'p, str> {
-        let name = dimension::interface(place);
-        if place.netns == 0 || place.netns == self.options.home_netns {
+    fn interface<'p>(&self, key: &'p NamedKey) -> Cow<'p, str> {
+        let name = dimension::interface(key);
+        if key.netns == 0 || key.netns == self.options.home_netns {
             return name;
         }
-        format!("{name}@{}", dimension::netns(place)).into()
+        format!("{name}@{}", dimension::netns(key)).into()
     }
 
     fn write_line(&mut self, style: Style) -> io::Result<()> {
@@ -103,10 +103,10 @@ impl<W: Write> DropSink for TraceText<W> {
     }
 
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
-        let place = event.place;
+        let key = event.key;
         let time = TimeText::new(event.timestamp);
-        let (reason, location) = (dimension::reason(&place.reason), dimension::site(&place.location, usize::MAX));
-        let interface = self.interface(place);
+        let (reason, location) = (dimension::reason(&key.reason), dimension::site(&key.location, usize::MAX));
+        let interface = self.interface(key);
         let reason_width = self.reason.width_for(&reason);
         let location_width = self.location.width_for(&location);
         let interface_width = self.interface.width_for(&interface);

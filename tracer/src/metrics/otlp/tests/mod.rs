@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use super::counts::Outcome;
 use super::{Counts, Endpoint, Identity, Options, Push, Signal};
-use crate::domain::event::{DropEvent, Origin, PacketStart, Place, Timestamp};
+use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
 use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
-use crate::sink::samples::{NEW_YEAR, place, udp_packet};
+use crate::sink::samples::{NEW_YEAR, key, udp_packet};
 
 /// Only a test that hangs reaches this limit.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,17 +92,17 @@ impl Run {
 
     /// Queues drops with these lengths.
     fn offer(&self, lengths: impl IntoIterator<Item = u32>) {
-        let (place, bytes) = (Arc::new(place()), udp_packet());
-        lengths.into_iter().for_each(|length| self.push.offer(&event(&place, &bytes, length)));
+        let (key, bytes) = (Arc::new(key()), udp_packet());
+        lengths.into_iter().for_each(|length| self.push.offer(&event(&key, &bytes, length)));
     }
 }
 
-fn event<'e>(place: &'e Arc<Place>, bytes: &'e [u8], length: u32) -> DropEvent<'e> {
+fn event<'e>(key: &'e Arc<NamedKey>, bytes: &'e [u8], length: u32) -> DropEvent<'e> {
     let timestamp = Timestamp(NEW_YEAR.0 + u64::from(length));
     DropEvent {
         facts: Facts::default(),
         timestamp,
-        place,
+        key,
         seen_by: Origin::Ebpf.alone(),
         length,
         start: PacketStart::Mac,

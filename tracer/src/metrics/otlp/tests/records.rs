@@ -17,7 +17,7 @@ use super::{Outcome, PATIENCE, Run, Signal, event};
 use crate::domain::event::Timestamp;
 use crate::metrics::otlp::queue::ROOM;
 use crate::metrics::otlp::record;
-use crate::sink::samples::{NEW_YEAR, place, udp_packet};
+use crate::sink::samples::{NEW_YEAR, key, udp_packet};
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
 const WRONG: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -47,8 +47,8 @@ fn lengths(records: &[LogRecord]) -> Vec<i64> {
 
 #[test]
 fn a_record_has_the_fields_of_a_line_but_the_address() {
-    let (place, bytes) = (Arc::new(place()), udp_packet());
-    let record = record::record(&event(&place, &bytes, 90), Timestamp(NEW_YEAR.0 + 100));
+    let (key, bytes) = (Arc::new(key()), udp_packet());
+    let record = record::record(&event(&key, &bytes, 90), Timestamp(NEW_YEAR.0 + 100));
     assert_eq!((record.time_unix_nano, record.observed_time_unix_nano), (NEW_YEAR.0 + 90, NEW_YEAR.0 + 100));
     assert_eq!((record.severity_number(), &*record.event_name), (SeverityNumber::Info, "droptrace.drop.v1"));
     let body = "SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90";

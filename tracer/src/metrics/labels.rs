@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::series::{Labels, OFFSET};
 use crate::dimension::{self, Elsewhere};
-use crate::domain::event::{Place, Reason, reason_name};
+use crate::domain::event::{NamedKey, Reason, reason_name};
 use crate::domain::identity::Identity;
 use crate::identity::devices::{self, Device};
 
@@ -22,7 +22,7 @@ pub(super) enum CountKey {
 pub(super) struct Surroundings {
     /// Inode number; 0 when not known.
     pub(super) netns: u32,
-    /// Whether labels tell how far from the function's start a place is.
+    /// Whether labels have the offset of the drop site from the start of its function.
     pub(super) has_offsets: bool,
     devices: Vec<Device>,
 }
@@ -33,7 +33,7 @@ impl Surroundings {
     }
 
     /// Values for the labels of a key. The devices are read again where one is unknown.
-    pub(super) fn labels(&mut self, key: &Place) -> Labels {
+    pub(super) fn labels(&mut self, key: &NamedKey) -> Labels {
         let class = self.class(key);
         let is_own_netns = (key.netns != 0 && self.netns != 0).then_some(key.netns == self.netns);
         let elsewhere = Elsewhere { key, class: class.as_deref(), is_own_netns };
@@ -46,15 +46,15 @@ impl Surroundings {
         values.map(|(name, value)| if is_shown(name) { value.into() } else { Arc::from("") }).collect()
     }
 
-    fn class(&mut self, place: &Place) -> Option<String> {
-        let name = place.interface.as_deref()?;
-        let is_own = place.netns != 0 && place.netns == self.netns;
-        let known = devices::class_of(&self.devices, name, place.ifindex, is_own);
+    fn class(&mut self, key: &NamedKey) -> Option<String> {
+        let name = key.interface.as_deref()?;
+        let is_own = key.netns != 0 && key.netns == self.netns;
+        let known = devices::class_of(&self.devices, name, key.ifindex, is_own);
         if known.is_some() || !is_own {
             return known;
         }
         self.devices = devices::of_this_namespace();
-        devices::class_of(&self.devices, name, place.ifindex, is_own)
+        devices::class_of(&self.devices, name, key.ifindex, is_own)
     }
 }
 
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
     use crate::domain::event::{Location, Symbol};
 
-    fn place() -> Place {
+    fn key() -> NamedKey {
         let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
-        Place {
+        NamedKey {
             reason: Reason { value: Some(5), subsystem: "core".into(), name: "NO_SOCKET".into() }.into(),
             location: Location { address: 4711, symbol: Some(symbol), trap_group: None }.into(),
             protocol: 0x0800,
@@ -86,7 +86,7 @@ mod tests {
             ifindex: 1,
             netns: 7,
             netns_name: Some("blue".into()),
-            ..Place::default()
+            ..NamedKey::default()
         }
     }
 
@@ -94,19 +94,19 @@ mod tests {
         labels.iter().map(ToString::to_string).collect()
     }
 
-    fn labels(place: &Place) -> Vec<String> {
-        texts(&Surroundings::new(8, true).labels(place))
+    fn labels(key: &NamedKey) -> Vec<String> {
+        texts(&Surroundings::new(8, true).labels(key))
     }
 
     #[test]
     fn a_place_is_told_without_addresses_and_numbers() {
         let expected = ["NO_SOCKET", "core", "udp_rcv", "0x1a7", "ipv4", "loopback", "ipv4", "blue"];
-        assert_eq!(labels(&place()), expected);
+        assert_eq!(labels(&key()), expected);
     }
 
     #[test]
     fn offsets_are_told_if_asked_for() {
-        let told = texts(&Surroundings::new(8, false).labels(&place()));
+        let told = texts(&Surroundings::new(8, false).labels(&key()));
         assert_eq!(told, ["NO_SOCKET", "core", "udp_rcv", "", "ipv4", "loopback", "ipv4", "blue"]);
     }
 
@@ -114,15 +114,16 @@ mod tests {
     fn what_is_not_known_is_empty() {
         let reason = Reason { value: Some(REASON_ABSENT), subsystem: "?".into(), name: "?".into() };
         let location = Location { address: 4711, symbol: None, trap_group: None };
-        let unknown = Place { reason: reason.into(), location: location.into(), ..Place::default() };
+        let unknown = NamedKey { reason: reason.into(), location: location.into(), ..NamedKey::default() };
         assert_eq!(labels(&unknown), [""; 8]);
         assert_eq!(texts(&overflow_labels(None)), [""; 8]);
     }
 
     #[test]
     fn namespaces_are_told_as_own_by_name_or_as_one_without() {
-        let of =
-            |netns, name: Option<&str>| labels(&Place { netns, netns_name: name.map(Arc::from), ..place() })[7].clone();
+        let of = |netns, name: Option<&str>| {
+            labels(&NamedKey { netns, netns_name: name.map(Arc::from), ..key() })[7].clone()
+        };
         assert_eq!(
             [of(8, None), of(8, Some("red")), of(7, None), of(7, Some("red"))],
             ["own", "own", "unnamed", "red"]
@@ -131,9 +132,10 @@ mod tests {
 
     #[test]
     fn a_new_name_is_no_new_place() {
-        let renamed = Place { interface: Some("wan".into()), netns_name: None, ..place() };
-        assert_eq!(Identity::from(&place()), Identity::from(&renamed));
-        let without_index = |name: &str| Identity::from(&Place { interface: Some(name.into()), ifindex: 0, ..place() });
+        let renamed = NamedKey { interface: Some("wan".into()), netns_name: None, ..key() };
+        assert_eq!(Identity::from(&key()), Identity::from(&renamed));
+        let without_index =
+            |name: &str| Identity::from(&NamedKey { interface: Some(name.into()), ifindex: 0, ..key() });
         assert_ne!(without_index("eth0"), without_index("eth1"));
     }
 
@@ -142,7 +144,7 @@ mod tests {
         let symbol = Symbol { name: "netlink_broadcast_filtered".into(), offset: 1, module: None };
         let location = Location { address: 1, symbol: Some(symbol), trap_group: None };
         let kind = crate::domain::event::Kind::Netlink;
-        let told = labels(&Place { kind, location: location.into(), interface: None, ifindex: 0, ..place() });
+        let told = labels(&NamedKey { kind, location: location.into(), interface: None, ifindex: 0, ..key() });
         assert_eq!((&*told[5], &*told[6]), ("", "netlink"));
     }
 }
