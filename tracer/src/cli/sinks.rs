@@ -13,7 +13,7 @@ use crate::sink::{
 /// each interval. `home_netns` is the inode number of the reader's own network namespace, 0 if it is unknown.
 pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.common.format {
-        Format::Json => Box::new(StatJson::new(output, args.sort, args.by.clone().unwrap_or_else(Dimensions::all))),
+        Format::Json => Box::new(StatJson::new(output, args.sort, args.by.clone().unwrap_or_else(Dimensions::usual))),
         Format::Text => {
             let options = StatTextOptions {
                 by: args.by.clone(),
@@ -59,7 +59,7 @@ pub fn replayed_trace(args: &ReplayArgs, output: Output, home_netns: u32) -> Box
 /// The table of a recording.
 pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.format {
-        Format::Json => Box::new(StatJson::new(output, Sort::default(), Dimensions::all())),
+        Format::Json => Box::new(StatJson::new(output, Sort::default(), Dimensions::usual())),
         Format::Text => {
             let (color, size) = (output.wants_color(args.color), output.size());
             let (by, sort, top) = (None, Sort::default(), Some(0));

@@ -12,10 +12,14 @@ const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
 /// and `CAP_SYSLOG` for the same reason as in [`EBPF`].
 const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
 
-/// The capabilities that these backends need until the end.
-pub fn needed(ebpf: bool, net_dm: bool) -> CapabilitySet {
+/// The capability with which the path of a control group is found by its number, also below folders that only their
+/// owner may read (`open_by_handle_at`).
+const OWNERS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
+
+/// The capabilities that these backends, and names of owners, need until the end.
+pub fn needed(ebpf: bool, net_dm: bool, owners: bool) -> CapabilitySet {
     let of = |takes, needed| if takes { needed } else { CapabilitySet::empty() };
-    of(ebpf, EBPF) | of(net_dm, NET_DM)
+    of(ebpf, EBPF) | of(net_dm, NET_DM) | of(owners, OWNERS)
 }
 
 /// Gives up all capabilities except `needed`, for the calling thread and the threads that it starts.

@@ -9,6 +9,8 @@ use tracer_common::{
     DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
+use attribution::KnownOwners;
+
 use crate::backend::ebpf::{Count, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason};
@@ -37,7 +39,7 @@ pub struct Normaliser {
     symbols: Symbols,
     namespaces: Arc<Names>,
     /// Absent where owners are not asked for.
-    owners: Option<Owners>,
+    owners: Option<KnownOwners>,
     clock: Clock,
     /// Named keys by key and by the names that were known at the drop, because an interface may be renamed.
     named_keys: HashMap<(DropKey, PlaceNames), Arc<NamedKey>, RandomState>,
@@ -55,7 +57,7 @@ impl Normaliser {
             reasons,
             symbols: Symbols::new(),
             namespaces,
-            owners,
+            owners: owners.map(KnownOwners::new),
             clock: Clock::new(),
             named_keys: HashMap::default(),
             has_cookies,
@@ -73,6 +75,14 @@ impl Normaliser {
         });
     }
 
+    /// Looks up the names of owners that are new in these totals, while they exist. The caller calls this function once a
+    /// second.
+    pub fn learn_owners(&mut self, totals: &Totals) {
+        if self.owners.is_some() {
+            totals.counts.keys().for_each(|key| drop(self.owner(key.cgroup_id)));
+        }
+    }
+
     /// Whether keys have the names of owners.
     pub const fn names_owners(&self) -> bool {
         self.owners.is_some()
@@ -80,7 +90,7 @@ impl Normaliser {
 
     /// Why some owners are unknown, in words.
     pub fn limits_of_owners(&self) -> Vec<String> {
-        self.owners.as_ref().map(Owners::limits).unwrap_or_default()
+        self.owners.as_ref().map(KnownOwners::limits).unwrap_or_default()
     }
 
     /// Whether the kernel hides its addresses from this process, so that drop sites have no symbols.
@@ -187,7 +197,7 @@ impl Normaliser {
 
     fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {
         match &mut self.owners {
-            Some(owners) if cgroup_id != 0 => attribution::owner(owners, cgroup_id),
+            Some(owners) if attribution::known(cgroup_id) != 0 => owners.of_cgroup(cgroup_id),
             _ => Arc::default(),
         }
     }

@@ -116,7 +116,11 @@ impl fmt::Display for NoneAvailable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.0.as_slice() {
             both if both.iter().all(|each| matches!(each.backend, CaptureBackend::Both(..))) => {
-                write!(formatter, "both backends cannot run at once here; `--source auto` takes one\n{}", self.0)
+                write!(
+                    formatter,
+                    "both backends cannot run at once here; `stat` and `trace` with `--source auto` use one\n{}",
+                    self.0
+                )
             }
             // Only one backend was wanted, so no other is named.
             [only] => only.why.fmt(formatter),

@@ -94,10 +94,11 @@ impl Session {
             }
             Wake::Clock => {
                 self.normaliser.refresh();
-                let Parts { ebpf, counters, .. } = self.running.parts();
+                let Self { running, normaliser, .. } = self;
+                let Parts { ebpf, counters, .. } = running.parts();
                 if let Some(Ebpf { source, .. }) = ebpf {
                     // Frees the kernel program's room for keys, even where no consumer reads the totals before the end.
-                    source.totals()?;
+                    normaliser.learn_owners(source.totals()?);
                 }
                 if let Some(counters) = counters {
                     counters.read()?;

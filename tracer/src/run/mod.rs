@@ -118,7 +118,7 @@ impl Session {
             sources.push(counters.report());
             drops.extend(counters.totals());
         }
-        let attribution = normaliser.names_owners().then(|| AttributionLedger::of(&drops, &overflow));
+        let attribution = (has_ebpf && normaliser.names_owners()).then(|| AttributionLedger::of(&drops, &overflow));
         Ok(StatReport {
             host: self.host.clone(),
             started_at: self.started_at,

@@ -78,9 +78,11 @@ impl Session {
     fn of(backend: CaptureBackend, running: Running, ground: &Ground, owners: Option<Owners>) -> Self {
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
-        if let Err(error) =
-            privileges::drop_unneeded(privileges::needed(running.ebpf().is_some(), running.net_dm().is_some()))
-        {
+        if let Err(error) = privileges::drop_unneeded(privileges::needed(
+            running.ebpf().is_some(),
+            running.net_dm().is_some(),
+            owners.is_some(),
+        )) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);

@@ -16,6 +16,11 @@ impl Dimensions {
         Self(ALL.to_vec())
     }
 
+    /// The dimensions that need not be asked for: all except those that say whose packets were dropped.
+    pub fn usual() -> Self {
+        Self(ALL.into_iter().filter(|dimension| !dimension.is_attribution()).collect())
+    }
+
     /// The dimensions.
     pub fn iter(&self) -> impl Iterator<Item = &'static dyn Dimension> + Clone {
         self.0.iter().copied()
@@ -52,11 +57,6 @@ impl Dimensions {
     /// Whether one of them says whose packet it was.
     pub fn has_attribution(&self) -> bool {
         self.iter().any(Dimension::is_attribution)
-    }
-
-    /// Whether these are all dimensions.
-    pub fn is_all(&self) -> bool {
-        self.0.len() == ALL.len()
     }
 }
 

@@ -7,9 +7,10 @@ use super::total::{DropTotal, OverflowTotal};
 /// All counted drops, by what is known of their owners: the sum of the four numbers is the number of counted drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AttributionLedger {
-    /// Drops with a control group of their socket.
+    /// Drops with the control group of their socket, by its path.
     pub attributed: u64,
-    /// Drops with a socket whose control group is unknown or the root group.
+    /// Drops with a socket whose control group is the root group, or unknown: it ended before it was looked up, for
+    /// example.
     pub unknown: u64,
     /// Drops without a socket, such as forwarded packets and packets that no socket was found for.
     pub no_socket: u64,
@@ -22,10 +23,10 @@ impl AttributionLedger {
     pub fn of(drops: &[DropTotal], overflow: &[OverflowTotal]) -> Self {
         let mut ledger = Self::default();
         for total in drops {
-            let part = match (total.key.socket, total.key.cgroup_id) {
+            let part = match (total.key.socket, &total.key.owner.cgroup) {
                 (None, _) => &mut ledger.no_socket,
-                (Some(_), 0) => &mut ledger.unknown,
-                (Some(_), _) => &mut ledger.attributed,
+                (Some(_), None) => &mut ledger.unknown,
+                (Some(_), Some(_)) => &mut ledger.attributed,
             };
             *part += total.packets;
         }
@@ -41,18 +42,25 @@ mod tests {
     use super::*;
     use crate::domain::event::{NamedKey, Timestamp};
     use crate::domain::facts::Role;
+    use crate::domain::owner::Owner;
 
     #[test]
     fn each_drop_counts_once() {
-        let total = |socket, cgroup_id, packets| DropTotal {
-            key: Arc::new(NamedKey { socket, cgroup_id, ..NamedKey::default() }),
+        let total = |socket, cgroup: Option<&str>, packets| DropTotal {
+            key: Arc::new(NamedKey {
+                socket,
+                cgroup_id: 7,
+                owner: Owner { cgroup: cgroup.map(Arc::from), ..Owner::default() }.into(),
+                ..NamedKey::default()
+            }),
             packets,
             bytes: None,
             first_seen: Timestamp(1),
             last_seen: Timestamp(2),
             seen_by: &[],
         };
-        let drops = [total(Some(Role::Receiver), 7, 1), total(Some(Role::Owner), 0, 2), total(None, 0, 4)];
+        let drops =
+            [total(Some(Role::Receiver), Some("/a"), 1), total(Some(Role::Owner), None, 2), total(None, None, 4)];
         let overflow = [OverflowTotal { reason: None, packets: 8, bytes: None }];
         let expected = AttributionLedger { attributed: 1, unknown: 2, no_socket: 4, no_room: 8 };
         assert_eq!(AttributionLedger::of(&drops, &overflow), expected);

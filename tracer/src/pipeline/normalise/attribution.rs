@@ -1,6 +1,9 @@
 //! Names of whose packets were dropped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use tracer_common::{SOCKET_OWNER, SOCKET_RECEIVER};
 
@@ -11,10 +14,38 @@ use crate::identity::owners::{NamedOwner, Owners};
 /// The number of the root group's node.
 const ROOT: u64 = 1;
 
-/// The owner of a control group; nothing is known of the root group, which is nobody's, and of a group that ended before
-/// it was looked up.
-pub(super) fn owner(owners: &mut Owners, cgroup_id: u64) -> Arc<Owner> {
-    owners.of_cgroup(cgroup_id).map(names).unwrap_or_default().into()
+/// Largest number of owners in the cache. Beyond it, the cache is emptied.
+const MOST_OWNERS: usize = 16_384;
+
+/// The owners of control groups, each looked up until it is found. A group that ended keeps its names.
+pub(super) struct KnownOwners {
+    owners: Owners,
+    known: HashMap<u64, Arc<Owner>, RandomState>,
+}
+
+impl KnownOwners {
+    pub(super) fn new(owners: Owners) -> Self {
+        Self { owners, known: HashMap::default() }
+    }
+
+    /// The owner of a control group; nothing is known of a group that ended before it was looked up.
+    pub(super) fn of_cgroup(&mut self, cgroup_id: u64) -> Arc<Owner> {
+        if let Some(owner) = self.known.get(&cgroup_id) {
+            return Arc::clone(owner);
+        }
+        let Some(found) = self.owners.of_cgroup(cgroup_id) else { return Arc::default() };
+        if self.known.len() >= MOST_OWNERS {
+            self.known.clear();
+        }
+        let owner = Arc::new(names(found));
+        self.known.insert(cgroup_id, Arc::clone(&owner));
+        owner
+    }
+
+    /// Why some owners are unknown, in words.
+    pub(super) fn limits(&self) -> Vec<String> {
+        self.owners.limits()
+    }
 }
 
 /// The number of a control group that is somebody's; 0 for the root group, whose node is the first of its hierarchy

@@ -253,13 +253,8 @@ impl View<'_> {
 
     fn columns(&self) -> Shown {
         let has_netns = self.by.is_some() || self.has_other_namespaces();
-        let by = self.by.cloned().unwrap_or_else(Dimensions::all);
-        let has_value =
-            |dimension: &dyn Dimension| self.ranks.iter().any(|rank| dimension.text(&rank.total.key, 1) != "-");
-        let is_shown = |dimension: &&dyn Dimension| match dimension.name() {
-            "netns" => has_netns,
-            _ => self.by.is_some() || !dimension.is_attribution() || has_value(*dimension),
-        };
+        let by = self.by.cloned().unwrap_or_else(Dimensions::usual);
+        let is_shown = |dimension: &&dyn Dimension| has_netns || dimension.name() != "netns";
         let dimensions = by.iter().filter(is_shown).collect();
         Shown { dimensions, seen_by: self.is_of_both() }
     }

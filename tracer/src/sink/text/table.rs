@@ -130,8 +130,10 @@ impl Columns {
             dimensions: dimensions.collect(),
             seen_by: if shown.seen_by { widest(SEEN_BY, &|row| row.seen_by().len()) } else { 0 },
         };
+        columns.squeeze(width);
         let wanted: usize = columns.shared().iter().map(|at| columns.dimensions[*at].1).sum();
-        if columns.room(width) < wanted.min(MIN_NAMES) {
+        let has_no_room = wanted == 0 && columns.needed() > width;
+        if has_no_room || columns.room(width) < wanted.min(MIN_NAMES) {
             columns.bytes = 0;
         }
         columns.share(rows, columns.room(width));
@@ -150,6 +152,28 @@ impl Columns {
         let others = numbers.chain(own.map(|(_, width)| *width)).filter(|column| *column > 0);
         let gaps = GAP * self.shared().len().saturating_sub(1);
         width.saturating_sub(others.map(|column| column + GAP).sum::<usize>() + gaps)
+    }
+
+    /// Narrows the columns of owners, the widest first, until the others have the least room that they need.
+    fn squeeze(&mut self, width: usize) {
+        let bytes = std::mem::take(&mut self.bytes);
+        while self.needed() > width {
+            let owners = self.dimensions.iter_mut().filter(|column| column.0.is_attribution() && column.1 > MIN_NAME);
+            let Some((_, widest)) = owners.max_by_key(|(_, width)| *width) else { break };
+            *widest -= 1;
+        }
+        self.bytes = bytes;
+    }
+
+    /// The least width of the whole table.
+    fn needed(&self) -> usize {
+        let least = |(dimension, width): &(&dyn Dimension, usize)| match dimension.max_width() {
+            Some(_) => *width,
+            None => MIN_NAME.min(*width),
+        };
+        let numbers = [self.packets, self.rate, self.bytes, self.seen_by].into_iter();
+        let columns = numbers.chain(self.dimensions.iter().map(least)).filter(|column| *column > 0);
+        columns.map(|column| column + GAP).sum::<usize>().saturating_sub(GAP)
     }
 
     /// Gives the columns without a width of their own the room.

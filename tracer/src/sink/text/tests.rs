@@ -6,7 +6,8 @@ use etherparse::PacketBuilder;
 use super::*;
 use crate::dimension::Dimensions;
 use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Symbol, Timestamp};
-use crate::domain::facts::Facts;
+use crate::domain::facts::{Facts, Role};
+use crate::domain::owner::Owner;
 use crate::domain::report::StatReport;
 use crate::pipeline::group::group_by;
 use crate::render::Size;
@@ -201,6 +202,30 @@ fn grouped_tables_have_the_columns_of_their_dimensions() {
         let text = shown(StatTextOptions { by: Some(dimensions), ..PLAIN(80) }, &[grouped]);
         assert!(widest(&without_ledger(&text)) <= 80, "{text}");
         insta::assert_snapshot!(format!("table_by_{}", by.replace(',', "_")), text);
+    }
+}
+
+/// Names of owners are long: they give way to the reason and the drop site.
+#[test]
+fn owners_leave_room_for_the_other_columns() {
+    let owner = Owner {
+        cgroup: Some(
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod5d0e3c1a.slice/cri-containerd-3f.scope"
+                .into(),
+        ),
+        container: Some("a-container-with-a-name-that-is-longer-than-usual".into()),
+        pod: Some("shop/web-5d0e3c1a-0f7e-4b7c-9d5a-1f2e3d4c5b6a".into()),
+        unit: Some("kubelet-with-a-long-name.service".into()),
+    };
+    let key = NamedKey { owner: owner.into(), cgroup_id: 7, socket: Some(Role::Receiver), ..key() };
+    let mut totals = totals();
+    totals[0].key = Arc::new(key);
+    for by in ["reason,site,pod,cgroup", "pod,container,unit,cgroup,socket", "reason,pod,container,cgroup"] {
+        let dimensions: Dimensions = by.parse().unwrap();
+        let grouped = report(group_by(&totals, &dimensions), vec![]);
+        let text = shown(StatTextOptions { by: Some(dimensions.clone()), ..PLAIN(80) }, &[grouped]);
+        assert!(widest(&without_ledger(&text)) <= 80, "{by}: {text}");
+        assert!(dimensions.iter().all(|dimension| text.contains(dimension.heading())), "{by}: {text}");
     }
 }
 
