@@ -174,7 +174,7 @@ impl Normaliser {
         let (reason, location) = self.reason_and_location(key, trap);
         let cookie = if self.has_cookies { key.netns } else { 0 };
         let namespace = NetnsId { cookie: NonZeroU64::new(cookie), inum: names.netns_inum };
-        let named = Arc::new(NamedKey {
+        let resolved = Arc::new(NamedKey {
             kind: NamedKey::kind_of(kind(key.kind), key.ifindex, &location),
             reason,
             location,
@@ -191,8 +191,8 @@ impl Normaliser {
         if self.named_keys.len() >= MAX_PLACES {
             self.named_keys.clear();
         }
-        self.named_keys.insert((*key, names), Arc::clone(&named));
-        named
+        self.named_keys.insert((*key, names), Arc::clone(&resolved));
+        resolved
     }
 
     fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {
