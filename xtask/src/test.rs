@@ -102,8 +102,8 @@ fn kernel_tests(tally: &mut Tally) -> Result<()> {
     let droptrace = timed("building tests on this kernel", || {
         process::run(cargo::cargo_for_tests().args(options).arg("--no-run"))?;
         // Tests find one binary next to the other.
-        cargo::build_binary("droptrace-fleet", "droptrace-fleet", &[])?;
-        cargo::build_binary("tracer", "droptrace", &[])
+        cargo::build_for_tests("droptrace-fleet", "droptrace-fleet")?;
+        cargo::build_for_tests("tracer", "droptrace")
     })?;
     let mut command = cargo::cargo_for_tests();
     command.args(options).env("DROPTRACE_BIN", droptrace);

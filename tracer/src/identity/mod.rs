@@ -10,7 +10,7 @@ pub mod interfaces;
 pub mod netns;
 pub mod owners;
 pub mod pods;
-mod proc_folder;
+pub(crate) mod proc_folder;
 pub mod process;
 mod recent;
 pub mod residents;

@@ -9,8 +9,12 @@ use super::container::{self, Owner};
 use super::netns::{Identify, NetnsId};
 use super::pods::{Pod, Pods};
 use super::process::{self, Bounds, Holders};
+use super::recent::Recent;
 use super::residents::{Resident, Residents};
 use super::stores::Stores;
+
+/// The greatest number of known owners.
+const CAPACITY: usize = 16_384;
 
 /// An owner with the names that this host has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,26 +48,44 @@ impl fmt::Display for NamedOwner {
 
 /// Finds owners. All lookups may read files, so they belong to reports and not to the path of each drop. All that is
 /// kept has a bound.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Owners {
     cgroups: Cgroups,
     residents: Residents,
     pods: Pods,
     stores: Stores,
+    /// By the ids of cgroups. A cgroup that ended keeps its names.
+    known: Recent<u64, NamedOwner>,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Owners {
     /// Finds the cgroup hierarchy. Call it before capabilities are given up; the capabilities `CAP_DAC_READ_SEARCH` and
     /// `CAP_SYS_PTRACE` of the calling thread help in all later lookups.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            cgroups: Cgroups::new(),
+            residents: Residents::default(),
+            pods: Pods::new(),
+            stores: Stores::new(),
+            known: Recent::new(CAPACITY),
+        }
     }
 
-    /// The owner of the cgroup with this id, as [`Cgroups::path`] finds it.
-    pub fn of_cgroup(&mut self, id: u64) -> Option<NamedOwner> {
-        let path = self.cgroups.path(id)?;
-        let owner = container::owner(&path);
-        Some(self.named(path, owner))
+    /// The owner of the cgroup with this id, as [`Cgroups::path`] finds it. It is looked up until it is found.
+    pub fn of_cgroup(&mut self, id: u64) -> Option<&NamedOwner> {
+        if self.known.get(&id).is_none() {
+            let path = self.cgroups.path(id)?;
+            let owner = container::owner(&path);
+            let named = self.named(path, owner);
+            self.known.insert(id, named);
+        }
+        self.known.get(&id)
     }
 
     /// The owner of a network namespace and its processes, as [`Residents::owner`] finds them. The named owner is absent
@@ -199,7 +221,7 @@ mod tests {
             Err(reason) => return crate::skipped(NAME, &reason),
         };
         let moved = cgroup.add(child.id());
-        let by_id = owners.of_cgroup(cgroup.id());
+        let by_id = owners.of_cgroup(cgroup.id()).cloned();
         let holders = owners.of_sockets([inode], Bounds::default());
         let of_namespace = owners.of_namespace(NetnsId { cookie: None, inum }, &ByInode);
         child.kill().unwrap();

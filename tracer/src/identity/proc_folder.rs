@@ -32,14 +32,14 @@ pub struct Process {
 /// The open folder of a process. It stands for this process even if another one has the same process id later: after the
 /// end of the process all calls fail (`get_proc_task`, `fs/proc/internal.h`).
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     pid: u32,
     folder: OwnedFd,
 }
 
 /// The reason why the files of a process could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     /// This process may not read them (`CAP_SYS_PTRACE`, `ptrace(2)`).
     Forbidden,
     /// The process ended.
@@ -54,7 +54,7 @@ impl From<Errno> for Unreadable {
 
 impl Folder {
     /// Opens the folder of a process. `None` if the process ended.
-    pub(super) fn open(proc: &Path, pid: u32) -> Option<Self> {
+    pub(crate) fn open(proc: &Path, pid: u32) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, proc.join(pid.to_string()), flags, Mode::empty()).ok()?;
         Some(Self { pid, folder })
@@ -68,13 +68,18 @@ impl Folder {
         Some(Process { pid: self.pid, comm, cgroup, owner })
     }
 
+    /// The name; `None` if it is empty, or the process ended.
+    pub(crate) fn comm(&self) -> Option<String> {
+        text::name(&self.text(c"comm").ok()?)
+    }
+
     /// Whether this is a process of the kernel, which has no command line, or one that has ended (a zombie).
     pub(super) fn is_kernel_thread(&self) -> bool {
         self.text(c"cmdline").is_ok_and(|text| text.is_empty())
     }
 
     /// The inode number of the process's network namespace.
-    pub(super) fn netns(&self) -> Result<u32, Unreadable> {
+    pub(crate) fn netns(&self) -> Result<u32, Unreadable> {
         let link = readlinkat(&self.folder, c"ns/net", Vec::new())?;
         number_of(&link, "net:[").and_then(|inode| u32::try_from(inode).ok()).ok_or(Unreadable::Gone)
     }
@@ -86,7 +91,7 @@ impl Folder {
 
     /// Passes the inode numbers of the open sockets to `visit`, until it returns false. Returns how many files were
     /// examined. The files of a thread that shares none with its process are left out.
-    pub(super) fn sockets(&self, mut visit: impl FnMut(u64) -> bool) -> Result<usize, Unreadable> {
+    pub(crate) fn sockets(&self, mut visit: impl FnMut(u64) -> bool) -> Result<usize, Unreadable> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fds = openat(&self.folder, c"fd", flags, Mode::empty())?;
         let mut examined = 0;
@@ -119,7 +124,7 @@ impl Folder {
 }
 
 /// The processes of `/proc`, in the order of their ids.
-pub(super) fn pids(proc: &Path) -> Vec<u32> {
+pub(crate) fn pids(proc: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
     let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();

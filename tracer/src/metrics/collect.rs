@@ -102,7 +102,7 @@ impl Collector {
         }
         for total in &report.overflow {
             let sum = Sum { packets: total.packets, bytes: total.bytes };
-            reading.add(CountKey::Overflow(total.reason.clone()), sum, || overflow_labels(total.reason.as_deref()));
+            reading.add(CountKey::Overflow(total.reason.clone()), sum, || overflow_labels(total.reason.as_ref()));
         }
         reading.finish();
         self.accounts.take(&report.sources);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::series::{Labels, OFFSET};
 use crate::dimension::{self, Elsewhere};
-use crate::domain::event::{NamedKey, Reason, reason_name};
+use crate::domain::event::{NamedKey, Reason};
 use crate::domain::identity::Identity;
 use crate::identity::devices::{self, Device};
 
@@ -36,14 +36,7 @@ impl Surroundings {
     pub(super) fn labels(&mut self, key: &NamedKey) -> Labels {
         let class = self.class(key);
         let is_own_netns = (key.netns != 0 && self.netns != 0).then_some(key.netns == self.netns);
-        let elsewhere = Elsewhere { key, class: class.as_deref(), is_own_netns };
-        let mut values = Vec::new();
-        for dimension in dimension::ALL {
-            dimension.label_values(&elsewhere, &mut values);
-        }
-        let is_shown = |name: &str| name != OFFSET || self.has_offsets;
-        let values = dimension::label_names().zip(values);
-        values.map(|(name, value)| if is_shown(name) { value.into() } else { Arc::from("") }).collect()
+        labels(&Elsewhere { key, class: class.as_deref(), is_own_netns }, self.has_offsets)
     }
 
     fn class(&mut self, key: &NamedKey) -> Option<String> {
@@ -59,14 +52,22 @@ impl Surroundings {
 }
 
 /// Values for the labels of drops that are counted by reason only.
-pub(super) fn overflow_labels(reason: Option<&Reason>) -> Labels {
-    let reason = reason.filter(|reason| reason_name(reason).is_some());
-    let value = |label: &str| match (label, reason) {
-        ("reason", Some(reason)) => Arc::clone(&reason.name),
-        ("subsystem", Some(reason)) => Arc::clone(&reason.subsystem),
-        _ => Arc::from(""),
-    };
-    dimension::label_names().map(value).collect()
+pub(super) fn overflow_labels(reason: Option<&Arc<Reason>>) -> Labels {
+    let mut key = NamedKey::default();
+    if let Some(reason) = reason {
+        key.reason = Arc::clone(reason);
+    }
+    labels(&Elsewhere { key: &key, class: None, is_own_netns: None }, true)
+}
+
+fn labels(key: &Elsewhere<'_>, has_offsets: bool) -> Labels {
+    let mut values = Vec::new();
+    for dimension in dimension::ALL {
+        dimension.label_values(key, &mut values);
+    }
+    let is_shown = |name: &str| name != OFFSET || has_offsets;
+    let values = dimension::label_names().zip(values);
+    values.map(|(name, value)| if is_shown(name) { value.into() } else { Arc::from("") }).collect()
 }
 
 #[cfg(test)]

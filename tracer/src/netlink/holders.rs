@@ -1,9 +1,9 @@
 //! Finds the processes that have a socket open, in `/proc`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use crate::identity::proc_folder::{Folder, pids};
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,33 +26,28 @@ pub(super) struct Holders {
 impl Holders {
     /// Examines all processes. Processes that end meanwhile, or that this process may not see, are left out.
     pub(super) fn look() -> Self {
-        let mut holders = Self::default();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for process in processes {
-            if let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) {
-                holders.look_at(id, &process.path());
+        let (mut holders, proc) = (Self::default(), Path::new("/proc"));
+        for id in pids(proc) {
+            if let Some(folder) = Folder::open(proc, id) {
+                holders.look_at(id, &folder);
             }
         }
         holders
     }
 
-    fn look_at(&mut self, id: u32, process: &Path) {
-        let netns = fs::metadata(process.join("ns/net")).ok().and_then(|metadata| u32::try_from(metadata.ino()).ok());
-        if let Some(netns) = netns {
+    fn look_at(&mut self, id: u32, folder: &Folder) {
+        if let Ok(netns) = folder.netns() {
             self.namespaces.entry(netns).or_insert(id);
         }
-        let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        for target in files.filter_map(|file| fs::read_link(file.path()).ok()) {
-            let Some(inode) = target.to_str().and_then(inode_of) else { continue };
+        // Processes that this process may not read are left out.
+        _ = folder.sockets(|inode| {
             let holders = self.by_inode.entry(inode).or_default();
             if holders.last() != Some(&id) {
                 holders.push(id);
             }
-            self.names.entry(id).or_insert_with(|| {
-                let name = fs::read(process.join("comm")).unwrap_or_default();
-                String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned()
-            });
-        }
+            self.names.entry(id).or_insert_with(|| folder.comm().unwrap_or_default());
+            true
+        });
     }
 
     /// The network namespaces, each with the id of a process in it.
@@ -67,19 +62,9 @@ impl Holders {
     }
 }
 
-fn inode_of(target: &str) -> Option<u64> {
-    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sockets_are_distinguished_from_other_files() {
-        assert_eq!(inode_of("socket:[487]"), Some(487));
-        assert_eq!((inode_of("pipe:[487]"), inode_of("socket:[x]"), inode_of("/dev/null")), (None, None, None));
-    }
 
     #[test]
     fn this_process_has_its_namespace() {

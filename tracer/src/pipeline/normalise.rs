@@ -9,8 +9,6 @@ use tracer_common::{
     DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
-use attribution::KnownOwners;
-
 use crate::backend::ebpf::{Count, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason};
@@ -39,7 +37,7 @@ pub struct Normaliser {
     symbols: Symbols,
     namespaces: Arc<Names>,
     /// Absent where owners are not asked for.
-    owners: Option<KnownOwners>,
+    owners: Option<Owners>,
     clock: Clock,
     /// Named keys by key and by the names that were known at the drop, because an interface may be renamed.
     named_keys: HashMap<(DropKey, PlaceNames), Arc<NamedKey>, RandomState>,
@@ -57,7 +55,7 @@ impl Normaliser {
             reasons,
             symbols: Symbols::new(),
             namespaces,
-            owners: owners.map(KnownOwners::new),
+            owners,
             clock: Clock::new(),
             named_keys: HashMap::default(),
             has_cookies,
@@ -78,8 +76,9 @@ impl Normaliser {
     /// Looks up the names of owners that are new in these totals, while they exist. The caller calls this function once a
     /// second.
     pub fn learn_owners(&mut self, totals: &Totals) {
-        if self.owners.is_some() {
-            totals.counts.keys().for_each(|key| drop(self.owner(key.cgroup_id)));
+        let Some(owners) = &mut self.owners else { return };
+        for key in totals.counts.keys().filter(|key| attribution::known(key.cgroup_id) != 0) {
+            _ = owners.of_cgroup(key.cgroup_id);
         }
     }
 
@@ -90,7 +89,7 @@ impl Normaliser {
 
     /// Why some owners are unknown, in words.
     pub fn limits_of_owners(&self) -> Vec<String> {
-        self.owners.as_ref().map(KnownOwners::limits).unwrap_or_default()
+        self.owners.as_ref().map(Owners::limits).unwrap_or_default()
     }
 
     /// Whether the kernel hides its addresses from this process, so that drop sites have no symbols.
@@ -195,11 +194,10 @@ impl Normaliser {
         resolved
     }
 
+    /// The owner of a control group; nothing is known of the root group, and of one that ended before it was looked up.
     fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {
-        match &mut self.owners {
-            Some(owners) if attribution::known(cgroup_id) != 0 => owners.of_cgroup(cgroup_id),
-            _ => Arc::default(),
-        }
+        let owners = self.owners.as_mut().filter(|_| attribution::known(cgroup_id) != 0);
+        owners.and_then(|owners| owners.of_cgroup(cgroup_id)).map(attribution::names).unwrap_or_default().into()
     }
 
     fn reason_and_location(

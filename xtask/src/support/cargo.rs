@@ -42,7 +42,12 @@ pub(crate) fn home() -> Option<PathBuf> {
 
 /// Builds one binary of the workspace and returns where it is.
 pub(crate) fn build_binary(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
-    built(cargo_for_tests(), package, binary, options)
+    built(cargo(), package, binary, options)
+}
+
+/// Does the same as [`build_binary`] in the profile `dev`, for tests to start.
+pub(crate) fn build_for_tests(package: &str, binary: &str) -> Result<PathBuf> {
+    built(cargo_for_tests(), package, binary, &[])
 }
 
 /// Does the same as [`build_binary`], with these flags for the compiler.

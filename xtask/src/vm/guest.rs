@@ -51,8 +51,8 @@ pub(super) struct Guest(Initramfs);
 impl Guest {
     /// Builds droptrace, the first process and all tests, and packs them with the programs.
     pub(super) fn build(busybox: &Path) -> Result<Self> {
-        let droptrace = cargo::build_binary("tracer", DROPTRACE, &[])?;
-        let init = cargo::build_binary("tests", INIT, &[])?;
+        let droptrace = cargo::build_for_tests("tracer", DROPTRACE)?;
+        let init = cargo::build_for_tests("tests", INIT)?;
         let mut guest = Self(Initramfs::default());
         guest.lay_out()?;
         guest.built("init", &init)?;

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Dimension, Elsewhere, Members, nonzero};
+use super::{Column, Dimension, Elsewhere, Members, nonzero};
 use crate::domain::event::NamedKey;
 use crate::outside::printable;
-use crate::render::fit;
 
 /// `eth0`, `if7` where there is no name, `-` where there is no interface, `netlink` for a message to a netlink socket
 /// whose receive buffer was full.
@@ -21,20 +20,12 @@ pub fn interface(key: &NamedKey) -> Cow<'_, str> {
 pub(super) struct InterfaceDimension;
 
 impl Dimension for InterfaceDimension {
-    fn name(&self) -> &'static str {
-        "interface"
+    fn column(&self) -> &Column {
+        &Column { name: "interface", heading: "IFACE", max_width: Some(16), is_attribution: false }
     }
 
-    fn heading(&self) -> &'static str {
-        "IFACE"
-    }
-
-    fn max_width(&self) -> Option<usize> {
-        Some(16)
-    }
-
-    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
-        fit::shorten_cow(interface(key), width)
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        interface(key)
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {

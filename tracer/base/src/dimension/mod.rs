@@ -21,6 +21,7 @@ pub use selection::Dimensions;
 pub use site::site;
 
 use crate::domain::event::NamedKey;
+use crate::render::fit::shorten;
 
 /// All dimensions, in the order of columns and of JSON members.
 pub static ALL: [&dyn Dimension; 10] = [
@@ -36,24 +37,36 @@ pub static ALL: [&dyn Dimension; 10] = [
     &owner::SocketDimension,
 ];
 
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// The word for `--by`.
+    pub name: &'static str,
+    /// The heading.
+    pub heading: &'static str,
+    /// Largest width; absent where the column shares the room that the others leave.
+    pub max_width: Option<usize>,
+    /// Whether the value says whose packet it was, which the kernel program finds out only if it is asked for.
+    pub is_attribution: bool,
+}
+
 /// A part of an aggregation key, and how outputs show it.
 pub trait Dimension: Sync {
+    /// Its column.
+    fn column(&self) -> &Column;
+
     /// The word for `--by`.
-    fn name(&self) -> &'static str;
-
-    /// The heading of its column.
-    fn heading(&self) -> &'static str;
-
-    /// Largest width of its column; absent where the column shares the room that the others leave.
-    fn max_width(&self) -> Option<usize>;
-
-    /// Whether the value says whose packet it was, which the kernel program finds out only if it is asked for.
-    fn is_attribution(&self) -> bool {
-        false
+    fn name(&self) -> &'static str {
+        self.column().name
     }
 
-    /// The value for people, in at most `width` characters; `-` for an unknown value.
-    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str>;
+    /// The value for people; `-` for an unknown value.
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str>;
+
+    /// The value for people, in at most `width` characters.
+    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
+        shorten(self.value(key), width)
+    }
 
     /// Adds the members of JSON objects; null for an unknown value.
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>);

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Dimension, Elsewhere, Members, nonzero, nonzero64};
+use super::{Column, Dimension, Elsewhere, Members, nonzero, nonzero64};
 use crate::domain::event::NamedKey;
 use crate::outside::printable;
-use crate::render::fit;
 
 /// The namespace's name, its inode number where it has none, `-` where it is unknown.
 pub fn netns(key: &NamedKey) -> Cow<'_, str> {
@@ -19,20 +18,12 @@ pub fn netns(key: &NamedKey) -> Cow<'_, str> {
 pub(super) struct NetnsDimension;
 
 impl Dimension for NetnsDimension {
-    fn name(&self) -> &'static str {
-        "netns"
+    fn column(&self) -> &Column {
+        &Column { name: "netns", heading: "NETNS", max_width: Some(16), is_attribution: false }
     }
 
-    fn heading(&self) -> &'static str {
-        "NETNS"
-    }
-
-    fn max_width(&self) -> Option<usize> {
-        Some(16)
-    }
-
-    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
-        fit::shorten_cow(netns(key), width)
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        netns(key)
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {

@@ -3,60 +3,49 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Dimension, Members, nonzero64};
+use super::{Column, Dimension, Members, nonzero64};
 use crate::domain::event::NamedKey;
+use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
 use crate::outside::printable;
-use crate::render::fit;
 
 /// A name of the owner.
 pub(super) struct OwnerDimension {
-    name: &'static str,
-    heading: &'static str,
-    part: fn(&mut Owner) -> &mut Option<Arc<str>>,
+    column: Column,
     value: fn(&Owner) -> Option<&str>,
+    part: fn(&mut Owner) -> &mut Option<Arc<str>>,
+}
+
+const fn column(name: &'static str, heading: &'static str) -> Column {
+    Column { name, heading, max_width: Some(40), is_attribution: true }
 }
 
 pub(super) static CONTAINER: OwnerDimension = OwnerDimension {
-    name: "container",
-    heading: "CONTAINER",
-    part: |owner| &mut owner.container,
+    column: column("container", "CONTAINER"),
     value: |owner| owner.container.as_deref(),
+    part: |owner| &mut owner.container,
 };
 
 pub(super) static POD: OwnerDimension =
-    OwnerDimension { name: "pod", heading: "POD", part: |owner| &mut owner.pod, value: |owner| owner.pod.as_deref() };
+    OwnerDimension { column: column("pod", "POD"), value: |owner| owner.pod.as_deref(), part: |owner| &mut owner.pod };
 
 pub(super) static UNIT: OwnerDimension = OwnerDimension {
-    name: "unit",
-    heading: "UNIT",
-    part: |owner| &mut owner.unit,
+    column: column("unit", "UNIT"),
     value: |owner| owner.unit.as_deref(),
+    part: |owner| &mut owner.unit,
 };
 
 impl Dimension for OwnerDimension {
-    fn name(&self) -> &'static str {
-        self.name
+    fn column(&self) -> &Column {
+        &self.column
     }
 
-    fn heading(&self) -> &'static str {
-        self.heading
-    }
-
-    fn max_width(&self) -> Option<usize> {
-        Some(40)
-    }
-
-    fn is_attribution(&self) -> bool {
-        true
-    }
-
-    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
-        fit::shorten_cow((self.value)(&key.owner).map_or("-".into(), printable), width)
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        (self.value)(&key.owner).map_or("-".into(), printable)
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
-        members.add(self.name, (self.value)(&key.owner));
+        members.add(self.name(), (self.value)(&key.owner));
     }
 
     fn clear(&self, key: &mut NamedKey) {
@@ -67,30 +56,17 @@ impl Dimension for OwnerDimension {
 pub(super) struct CgroupDimension;
 
 impl Dimension for CgroupDimension {
-    fn name(&self) -> &'static str {
-        "cgroup"
-    }
-
-    fn heading(&self) -> &'static str {
-        "CGROUP"
-    }
-
-    fn max_width(&self) -> Option<usize> {
-        Some(48)
-    }
-
-    fn is_attribution(&self) -> bool {
-        true
+    fn column(&self) -> &Column {
+        &Column { name: "cgroup", heading: "CGROUP", max_width: Some(48), is_attribution: true }
     }
 
     /// The path, or the number where the path is unknown.
-    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
-        let text = match &key.owner.cgroup {
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        match &key.owner.cgroup {
             Some(path) => printable(path),
             None if key.cgroup_id == 0 => "-".into(),
             None => key.cgroup_id.to_string().into(),
-        };
-        fit::shorten_cow(text, width)
+        }
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
@@ -108,28 +84,16 @@ impl Dimension for CgroupDimension {
 pub(super) struct SocketDimension;
 
 impl Dimension for SocketDimension {
-    fn name(&self) -> &'static str {
-        "socket"
+    fn column(&self) -> &Column {
+        &Column { name: "socket", heading: "SOCKET", max_width: Some(8), is_attribution: true }
     }
 
-    fn heading(&self) -> &'static str {
-        "SOCKET"
-    }
-
-    fn max_width(&self) -> Option<usize> {
-        Some(8)
-    }
-
-    fn is_attribution(&self) -> bool {
-        true
-    }
-
-    fn text<'k>(&self, key: &'k NamedKey, _width: usize) -> Cow<'k, str> {
-        key.socket.map_or("-", crate::domain::facts::Role::name).into()
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        key.socket.map_or("-", Role::name).into()
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
-        members.add("socket_role", key.socket.map(crate::domain::facts::Role::name));
+        members.add("socket_role", key.socket.map(Role::name));
     }
 
     fn clear(&self, key: &mut NamedKey) {

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{Dimension, Elsewhere, Members};
+use super::{Column, Dimension, Elsewhere, Members};
 use crate::domain::event::NamedKey;
-use crate::render::fit;
 
 /// An `EtherType` (`include/uapi/linux/if_ether.h`), shown by name where it is well known, else as `0x88cc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +31,12 @@ fn name(key: &NamedKey) -> Option<String> {
 pub(super) struct ProtocolDimension;
 
 impl Dimension for ProtocolDimension {
-    fn name(&self) -> &'static str {
-        "protocol"
+    fn column(&self) -> &Column {
+        &Column { name: "protocol", heading: "PROTO", max_width: Some(8), is_attribution: false }
     }
 
-    fn heading(&self) -> &'static str {
-        "PROTO"
-    }
-
-    fn max_width(&self) -> Option<usize> {
-        Some(8)
-    }
-
-    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
-        fit::shorten_cow(name(key).map_or("-".into(), Into::into), width)
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        name(key).map_or("-".into(), Into::into)
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Dimension, Elsewhere, Members};
+use super::{Column, Dimension, Elsewhere, Members};
 use crate::domain::event::{NamedKey, Reason, reason_name};
 use crate::outside::printable;
-use crate::render::fit;
 
 /// `SOCKET_RCVBUFF`, `openvswitch:LAST_ACTION`; `-` where the kernel gives no reason.
 pub fn reason(reason: &Reason) -> Cow<'_, str> {
@@ -24,20 +23,12 @@ fn names(key: &NamedKey) -> Option<(&str, &str)> {
 }
 
 impl Dimension for ReasonDimension {
-    fn name(&self) -> &'static str {
-        "reason"
+    fn column(&self) -> &Column {
+        &Column { name: "reason", heading: "REASON", max_width: None, is_attribution: false }
     }
 
-    fn heading(&self) -> &'static str {
-        "REASON"
-    }
-
-    fn max_width(&self) -> Option<usize> {
-        None
-    }
-
-    fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
-        fit::shorten_cow(reason(&key.reason), width)
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        reason(&key.reason)
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {

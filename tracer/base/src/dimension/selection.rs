@@ -18,7 +18,7 @@ impl Dimensions {
 
     /// The dimensions that need not be asked for: all except those that say whose packets were dropped.
     pub fn usual() -> Self {
-        Self(ALL.into_iter().filter(|dimension| !dimension.is_attribution()).collect())
+        Self(ALL.into_iter().filter(|dimension| !dimension.column().is_attribution).collect())
     }
 
     /// The dimensions.
@@ -56,7 +56,7 @@ impl Dimensions {
 
     /// Whether one of them says whose packet it was.
     pub fn has_attribution(&self) -> bool {
-        self.iter().any(Dimension::is_attribution)
+        self.iter().any(|dimension| dimension.column().is_attribution)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Dimension, Elsewhere, Members};
+use super::{Column, Dimension, Elsewhere, Members};
 use crate::domain::event::{Location, NamedKey, Symbol};
 use crate::outside::printable;
 use crate::render::fit::shorten;
@@ -16,12 +16,12 @@ const MIN_SYMBOL: usize = 8;
 pub fn site(location: &Location, width: usize) -> String {
     let Some(symbol) = &location.symbol else {
         if let Some(group) = &location.trap_group {
-            return shorten(&format!("group {}", printable(group)), width).into_owned();
+            return shorten(format!("group {}", printable(group)), width).into_owned();
         }
         if location.address == 0 {
             return "-".into();
         }
-        return shorten(&format!("{:#x}", location.address), width).into_owned();
+        return shorten(format!("{:#x}", location.address), width).into_owned();
     };
     let name = printable(&symbol.name);
     let length = name.chars().count();
@@ -33,10 +33,10 @@ pub fn site(location: &Location, width: usize) -> String {
     for tail in &tails {
         let room = width.saturating_sub(tail.chars().count());
         if room >= length.min(MIN_SYMBOL) {
-            return format!("{}{tail}", shorten(&name, room));
+            return format!("{}{tail}", shorten(&*name, room));
         }
     }
-    shorten(&format!("{name}{}", tails[1]), width).into_owned()
+    shorten(format!("{name}{}", tails[1]), width).into_owned()
 }
 
 pub(super) struct SiteDimension;
@@ -50,18 +50,15 @@ fn names(location: &Location) -> (Option<&str>, Option<u64>, Option<&str>) {
 }
 
 impl Dimension for SiteDimension {
-    fn name(&self) -> &'static str {
-        "site"
+    fn column(&self) -> &Column {
+        &Column { name: "site", heading: "WHERE", max_width: None, is_attribution: false }
     }
 
-    fn heading(&self) -> &'static str {
-        "WHERE"
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        self.text(key, usize::MAX)
     }
 
-    fn max_width(&self) -> Option<usize> {
-        None
-    }
-
+    /// A site that is cut keeps its offset.
     fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         site(&key.location, width).into()
     }

@@ -5,22 +5,15 @@ use std::borrow::Cow;
 use crate::domain::event::Origin;
 
 /// The text in at most `width` characters, with `…` for the part that was cut out of its middle.
-pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
+pub fn shorten<'t>(text: impl Into<Cow<'t, str>>, width: usize) -> Cow<'t, str> {
+    let text = text.into();
     let length = text.chars().count();
     if length <= width {
-        return text.into();
+        return text;
     }
     let kept = width.saturating_sub(1);
     let head = kept.div_ceil(2);
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - (kept - head))).take(width).collect()
-}
-
-/// The text in at most `width` characters, as [`shorten`] cuts it.
-pub fn shorten_cow(text: Cow<'_, str>, width: usize) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => shorten(text, width),
-        Cow::Owned(text) => shorten(&text, width).into_owned().into(),
-    }
 }
 
 /// The backends that reported a drop: `ebpf`, `net_dm`, `ebpf+net_dm`, `-` for none.

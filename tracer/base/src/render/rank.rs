@@ -57,19 +57,18 @@ impl Ranking {
     pub fn rank<'r>(&mut self, report: &'r StatReport) -> (Vec<Rank<'r>>, Duration) {
         let since = if report.is_final { Duration::ZERO } else { self.duration };
         let span = report.duration.saturating_sub(since);
-        let mut ranks: Vec<_> = report
-            .drops
-            .iter()
-            .filter(|total| total.key.kind.is_packet())
-            .map(|total| {
-                let before = self.packets.get(&Identity::from(&*total.key)).filter(|_| !since.is_zero());
+        let (mut ranks, mut now) = (Vec::with_capacity(report.drops.len()), HashMap::default());
+        for total in &report.drops {
+            let identity = Identity::from(&*total.key);
+            if total.key.kind.is_packet() {
+                let before = self.packets.get(&identity).filter(|_| !since.is_zero());
                 let grown = total.packets.saturating_sub(before.copied().unwrap_or_default());
-                Rank { total, rate: per_second(grown, span) }
-            })
-            .collect();
+                ranks.push(Rank { total, rate: per_second(grown, span) });
+            }
+            now.insert(identity, total.packets);
+        }
         ranks.sort_unstable_by(|a, b| compare(self.sort, a, b));
-        self.packets.clear();
-        self.packets.extend(report.drops.iter().map(|total| (Identity::from(&*total.key), total.packets)));
+        self.packets = now;
         self.duration = report.duration;
         (ranks, span)
     }

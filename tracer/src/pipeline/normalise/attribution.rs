@@ -1,52 +1,15 @@
 //! Names of whose packets were dropped.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
 
 use tracer_common::{SOCKET_OWNER, SOCKET_RECEIVER};
 
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
-use crate::identity::owners::{NamedOwner, Owners};
+use crate::identity::owners::NamedOwner;
 
 /// The number of the root group's node.
 const ROOT: u64 = 1;
-
-/// Largest number of owners in the cache. Beyond it, the cache is emptied.
-const MOST_OWNERS: usize = 16_384;
-
-/// The owners of control groups, each looked up until it is found. A group that ended keeps its names.
-pub(super) struct KnownOwners {
-    owners: Owners,
-    known: HashMap<u64, Arc<Owner>, RandomState>,
-}
-
-impl KnownOwners {
-    pub(super) fn new(owners: Owners) -> Self {
-        Self { owners, known: HashMap::default() }
-    }
-
-    /// The owner of a control group; nothing is known of a group that ended before it was looked up.
-    pub(super) fn of_cgroup(&mut self, cgroup_id: u64) -> Arc<Owner> {
-        if let Some(owner) = self.known.get(&cgroup_id) {
-            return Arc::clone(owner);
-        }
-        let Some(found) = self.owners.of_cgroup(cgroup_id) else { return Arc::default() };
-        if self.known.len() >= MOST_OWNERS {
-            self.known.clear();
-        }
-        let owner = Arc::new(names(found));
-        self.known.insert(cgroup_id, Arc::clone(&owner));
-        owner
-    }
-
-    /// Why some owners are unknown, in words.
-    pub(super) fn limits(&self) -> Vec<String> {
-        self.owners.limits()
-    }
-}
 
 /// The number of a control group that is somebody's; 0 for the root group, whose node is the first of its hierarchy
 /// (`kernfs_create_root`, `fs/kernfs/dir.c`).
@@ -55,15 +18,15 @@ pub(super) const fn known(cgroup_id: u64) -> u64 {
 }
 
 /// The names of the parts: the ids of containers and pods stand in for names that this host does not have.
-fn names(found: NamedOwner) -> Owner {
+pub(super) fn names(found: &NamedOwner) -> Owner {
     let NamedOwner { cgroup, owner, pod, container } = found;
-    let pod = pod.map(|pod| format!("{}/{}", pod.namespace, pod.name).into());
-    let id = owner.container.as_ref().map(|container| container.short().into());
+    let pod = pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name).into());
+    let id = || owner.container.as_ref().map(|container| container.short().into());
     Owner {
-        cgroup: Some(cgroup),
-        container: container.or(id),
-        pod: pod.or(owner.pod.map(Arc::from)),
-        unit: owner.unit.map(Arc::from),
+        cgroup: Some(Arc::clone(cgroup)),
+        container: container.clone().or_else(id),
+        pod: pod.or_else(|| owner.pod.as_deref().map(Arc::from)),
+        unit: owner.unit.as_deref().map(Arc::from),
     }
 }
 
@@ -87,7 +50,7 @@ mod tests {
 
     fn named(path: &str, pod: Option<Pod>, container: Option<&str>) -> Owner {
         let (pod, container) = (pod.map(Arc::new), container.map(Arc::from));
-        names(NamedOwner { cgroup: path.into(), owner: container::owner(path), pod, container })
+        names(&NamedOwner { cgroup: path.into(), owner: container::owner(path), pod, container })
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl<'r> Row<'r> {
     pub(super) fn of_key(rank: &Rank<'r>, shown: &Shown) -> Self {
         let key = &*rank.total.key;
         let width = |dimension: &&dyn Dimension| {
-            dimension.text(key, dimension.max_width().unwrap_or(usize::MAX)).chars().count()
+            dimension.text(key, dimension.column().max_width.unwrap_or(usize::MAX)).chars().count()
         };
         Self {
             packets: Grouped(rank.total.packets).to_string(),
@@ -121,8 +121,8 @@ impl Columns {
             rows.iter().map(of).chain([heading.len()]).max().unwrap_or_default()
         };
         let dimensions = shown.dimensions.into_iter().enumerate();
-        let dimensions =
-            dimensions.map(|(at, dimension)| (dimension, widest(dimension.heading(), &|row| row.width(at, dimension))));
+        let dimensions = dimensions
+            .map(|(at, dimension)| (dimension, widest(dimension.column().heading, &|row| row.width(at, dimension))));
         let mut columns = Self {
             packets: widest("PACKETS", &|row| row.packets.len()),
             rate: widest("PKT/S", &|row| row.rate.len()),
@@ -142,12 +142,12 @@ impl Columns {
 
     /// The columns without a width of their own.
     fn shared(&self) -> Vec<usize> {
-        (0..self.dimensions.len()).filter(|at| self.dimensions[*at].0.max_width().is_none()).collect()
+        (0..self.dimensions.len()).filter(|at| self.dimensions[*at].0.column().max_width.is_none()).collect()
     }
 
     /// What the other columns leave to them.
     fn room(&self, width: usize) -> usize {
-        let own = self.dimensions.iter().filter(|(dimension, _)| dimension.max_width().is_some());
+        let own = self.dimensions.iter().filter(|(dimension, _)| dimension.column().max_width.is_some());
         let numbers = [self.packets, self.rate, self.bytes, self.seen_by].into_iter();
         let others = numbers.chain(own.map(|(_, width)| *width)).filter(|column| *column > 0);
         let gaps = GAP * self.shared().len().saturating_sub(1);
@@ -158,7 +158,8 @@ impl Columns {
     fn squeeze(&mut self, width: usize) {
         let bytes = std::mem::take(&mut self.bytes);
         while self.needed() > width {
-            let owners = self.dimensions.iter_mut().filter(|column| column.0.is_attribution() && column.1 > MIN_NAME);
+            let owners =
+                self.dimensions.iter_mut().filter(|column| column.0.column().is_attribution && column.1 > MIN_NAME);
             let Some((_, widest)) = owners.max_by_key(|(_, width)| *width) else { break };
             *widest -= 1;
         }
@@ -167,7 +168,7 @@ impl Columns {
 
     /// The least width of the whole table.
     fn needed(&self) -> usize {
-        let least = |(dimension, width): &(&dyn Dimension, usize)| match dimension.max_width() {
+        let least = |(dimension, width): &(&dyn Dimension, usize)| match dimension.column().max_width {
             Some(_) => *width,
             None => MIN_NAME.min(*width),
         };
@@ -194,7 +195,7 @@ impl Columns {
         let mut line = Line::default();
         line.numbers(self, "PACKETS", "PKT/S", "BYTES");
         for (dimension, width) in &self.dimensions {
-            line.left(dimension.heading(), *width);
+            line.left(dimension.column().heading, *width);
         }
         line.left(SEEN_BY, self.seen_by);
         line.finish()

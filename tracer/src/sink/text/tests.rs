@@ -225,7 +225,7 @@ fn owners_leave_room_for_the_other_columns() {
         let grouped = report(group_by(&totals, &dimensions), vec![]);
         let text = shown(StatTextOptions { by: Some(dimensions.clone()), ..PLAIN(80) }, &[grouped]);
         assert!(widest(&without_ledger(&text)) <= 80, "{by}: {text}");
-        assert!(dimensions.iter().all(|dimension| text.contains(dimension.heading())), "{by}: {text}");
+        assert!(dimensions.iter().all(|dimension| text.contains(dimension.column().heading)), "{by}: {text}");
     }
 }
 
