@@ -7,7 +7,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tracer_common::{
     CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, PlaceNames,
-    WAYS, XdpNote, overflow_slot, slot_of, table_of,
+    XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
@@ -77,11 +77,11 @@ unsafe fn slot_for(held: Held, key: &KeyWords) -> *mut CacheSlot {
         if tables == 0 {
             return null_mut();
         }
-        let (table, set) = table_of(key, tables);
+        let (table, indices) = table_of(key, tables);
         let Some(slots) = TABLES.get_ptr_mut(held.generation() * tables + table) else { return null_mut() };
         (*held.counts).counters.tables |= 1 << table;
-        let set = (&raw mut (*slots).slots).cast::<CacheSlot>().add(set);
-        (0..WAYS).map(|way| set.add(way)).find(|slot| fits(*slot, key)).unwrap_or(null_mut())
+        let slots = (&raw mut (*slots).slots).cast::<CacheSlot>();
+        indices.into_iter().map(|at| slots.add(at)).find(|slot| fits(*slot, key)).unwrap_or(null_mut())
     }
 }
 
