@@ -61,6 +61,7 @@ impl Recorder {
             netns: None,
             ifindex: 0,
             cgroups: false,
+            flows: 0,
             kernel_log: false,
             max_rows: 1 << 16,
             may_probe: true,

@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::PlaceNames;
+use crate::{FlowRow, PlaceNames};
 
 /// Generations of the counts: the kernel program counts into one while userspace reads and clears the other.
 pub const GENERATIONS: u32 = 2;
@@ -212,7 +212,7 @@ pub const PROGRAMS: usize = 4;
 pub const SCRATCH_LEN: usize = 64;
 
 /// The fields of a drop that the kernel program has read. Addresses are 0 if there is no object. The position of the
-/// headers (`start`, `linear`, `network`, `start_kind`) is kept only if records are wanted.
+/// headers (`start`, `linear`, `network`, `start_kind`) is kept only if records or flows are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -291,6 +291,8 @@ pub struct CpuState {
     pub net: ProvedNet,
     /// The current drop.
     pub dropped: DropFacts,
+    /// The flow of the current drop, if flows are counted.
+    pub flow: FlowRow,
 }
 
 /// The words of a key.
@@ -304,7 +306,7 @@ pub const fn slot_of(key: &KeyWords, mask: u32) -> usize {
 }
 
 /// Where a key may be stored in the tables, of this number of tables, a power of two: the table, and the index of each
-/// slot there, in the order in which the kernel program looks. The first [`WAYS`] slots are one set, the others another
+/// slot there, in the order in which the kernel program looks. The first four slots are one set, the others another
 /// set: with one set for each key, a fifth of as many keys as slots would find no room, and would be counted in the
 /// hash, which takes several times as long. The first slot of a set differs between keys, so that most keys are found
 /// at once.
@@ -316,7 +318,7 @@ pub const fn table_of(key: &KeyWords, tables: u32) -> (u32, [usize; SETS_OF_KEY 
     let table = (mixed >> 46) as u32 & (tables - 1);
     let first = (mixed >> 40) as usize % SETS;
     // Odd, so that the sets differ.
-    let sets = [first, first ^ ((mixed >> 30) as usize % SETS | 1)];
+    let sets = [first, first ^ (((mixed >> 30) as usize % SETS) | 1)];
     let start = (mixed >> 36) as usize;
     let mut slots = [0; SETS_OF_KEY * WAYS];
     let mut at = 0;
@@ -384,7 +386,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 240 + SCRATCH_LEN + 104);
+    assert!(size_of::<CpuState>() == 240 + SCRATCH_LEN + 104 + 88);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

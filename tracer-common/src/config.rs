@@ -242,8 +242,12 @@ pub struct Config {
     pub pkt_type_outgoing: u32,
     /// Not 0: drops are also counted by the control group of their socket.
     pub cgroups: u32,
+    /// Not 0: drops are also counted by flow, with these facts: the `FLOW_*` bits.
+    pub flows: u32,
     /// Tables of a generation in use: 0, or one of the powers of two up to [`crate::MOST_TABLES`].
     pub tables: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 const _: () = {
@@ -251,5 +255,5 @@ const _: () = {
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 368);
+    assert!(size_of::<Config>() == 376);
 };

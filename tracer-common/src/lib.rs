@@ -12,6 +12,7 @@
 mod account;
 mod config;
 mod event;
+mod flow;
 mod identity;
 
 pub use account::{
@@ -28,5 +29,10 @@ pub use config::{
 pub use event::{
     FlowBucket, FlowKey, MAX_SNAPLEN, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN,
     SITE_FACTOR, SOCKET_OWNER, SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SiteBucket, SiteKey, SocketFacts,
+};
+pub use flow::{
+    FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_SETS, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TABLES,
+    FLOW_TRANSPORT, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowTable, FlowWords, KNOWN_ADDRESSES,
+    KNOWN_MARK, KNOWN_PORTS, flow_hash, flow_set,
 };
 pub use identity::{IFNAMSIZ, InterfaceName, NamespaceAnswer, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};

@@ -1,8 +1,8 @@
 //! droptrace's kernel program.
 //!
 //! Each file in [`probe`] is one tracepoint. A drop goes through [`probe`]: enter under the guard of this CPU
-//! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`]), and, if records are
-//! wanted, send a record ([`record`]) that the sampler lets pass ([`sampler`]). The way in which memory is read depends
+//! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`], and [`flow`] if flows are
+//! wanted), and, if records are wanted, send a record ([`record`]) that the sampler lets pass ([`sampler`]). The way in which memory is read depends
 //! on the kernel and on the attach mode ([`memory`]); [`config`] has the constants that userspace writes before
 //! loading.
 //! [`namespace`] is not attached: userspace runs it to find the namespace of an open file.
@@ -15,7 +15,11 @@ mod config;
 #[cfg(target_arch = "bpf")]
 mod filter;
 #[cfg(target_arch = "bpf")]
+mod flow;
+#[cfg(target_arch = "bpf")]
 mod guard;
+#[cfg(target_arch = "bpf")]
+mod headers;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use tracer_common::{
-    Counts, CpuState, DropCount, DropKey, FlowBucket, FlowKey, GENERATIONS, NamespaceAnswer, OVERFLOW_SLOTS,
+    Counts, CpuState, DropCount, DropKey, FlowBucket, FlowKey, FlowTable, GENERATIONS, NamespaceAnswer, OVERFLOW_SLOTS,
     OverflowCount, PlaceNames, SiteBucket, SiteKey, Table, TrapNames,
 };
 
@@ -66,6 +66,10 @@ pub(crate) static OVERFLOW: PerCpuArray<OverflowCount> = PerCpuArray::with_max_e
 /// Names of devlink traps, by the address of the trap's name.
 #[map]
 pub(crate) static TRAP_NAMES: HashMap<u64, TrapNames> = HashMap::with_max_entries(1024, 0);
+
+/// Slots of each CPU for flows: the tables of one generation, then those of the other.
+#[map]
+pub(crate) static FLOW_SLOTS: PerCpuArray<FlowTable> = PerCpuArray::with_max_entries(1, 0);
 
 /// Token buckets of the drop sites; the least used ones are evicted.
 #[map]

@@ -5,20 +5,14 @@
 //! last second passes first: a further share of the rate is kept only for such flows.
 
 use aya_ebpf::bindings::BPF_ANY;
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use tracer_common::{
-    BYTES_CAST, BYTES_NONE, BYTES_PROBE, CpuState, DropFacts, FlowBucket, FlowKey, SCRATCH_LEN, SITE_FACTOR,
-    SiteBucket, SiteKey,
-};
+use tracer_common::{CpuState, DropFacts, FlowBucket, FlowKey, SITE_FACTOR, SiteBucket, SiteKey};
 
 use crate::account::ticks;
-use crate::config::{Bytes, config};
+use crate::config::config;
+use crate::headers::{self, ETH_P_IP};
 use crate::maps::{FLOWS, SITES};
-use crate::memory::{Memory, Typed};
 
 const SECOND: u64 = 1_000_000_000;
-const ETH_P_IP: u16 = 0x0800;
-const ETH_P_IPV6: u16 = 0x86dd;
 
 /// Returns whether a record of this drop may be sent, which is also true without a limit.
 ///
@@ -147,30 +141,15 @@ fn elapsed_ns(now: u64, since: u64) -> u64 {
 /// `state` must be the element of `CPU_STATE`.
 #[inline(always)]
 unsafe fn flow_of(state: *mut CpuState, dropped: &DropFacts) -> u64 {
-    let protocol = dropped.key.protocol;
-    if config!(bytes) == BYTES_NONE || dropped.network == 0 || (protocol != ETH_P_IP && protocol != ETH_P_IPV6) {
-        return 0;
-    }
-    // SAFETY: the scratch is this CPU's own.
+    // SAFETY: the caller's; the headers have `SCRATCH_LEN` bytes.
     unsafe {
-        let header = &raw mut (*state).scratch;
-        if config!(bytes) == BYTES_PROBE {
-            let read = bpf_probe_read_kernel(header.cast(), SCRATCH_LEN as u32, dropped.network as *const _);
-            if read != 0 {
-                return 0;
-            }
-        } else if config!(bytes) == BYTES_CAST {
-            for word in 0..SCRATCH_LEN / 8 {
-                let address = dropped.network.wrapping_add(word as u64 * 8);
-                header.cast::<u64>().add(word).write(Typed::chase(address, Bytes::<0>));
-            }
-        }
-        if protocol == ETH_P_IP { ipv4_flow(header.cast()) } else { ipv6_flow(header.cast()) }
+        let Some(header) = headers::read(state, dropped) else { return 0 };
+        if dropped.key.protocol == ETH_P_IP { ipv4_flow(header) } else { ipv6_flow(header) }
     }
 }
 
 /// # Safety
-/// `header` must have [`SCRATCH_LEN`] bytes.
+/// `header` must be that of [`headers::read`].
 #[inline(always)]
 unsafe fn ipv4_flow(header: *const u8) -> u64 {
     // SAFETY: the header's length is at most 60 bytes, so that the ports end at byte 64.
@@ -186,7 +165,7 @@ unsafe fn ipv4_flow(header: *const u8) -> u64 {
 /// The ports are those after a header without extensions; with extensions, two flows of the same addresses are one.
 ///
 /// # Safety
-/// `header` must have [`SCRATCH_LEN`] bytes.
+/// `header` must be that of [`headers::read`].
 #[inline(always)]
 unsafe fn ipv6_flow(header: *const u8) -> u64 {
     // SAFETY: all within 44 bytes.

@@ -3,6 +3,7 @@
 //!
 //! The tests run one at a time: where the kernel does not report the namespace of a packet, every trace shows it.
 
+mod flows;
 mod owners;
 mod records;
 mod rows;
@@ -12,5 +13,7 @@ use std::process::ExitCode;
 use tests::trials;
 
 fn main() -> ExitCode {
-    trials::run_one_by_one([owners::trials(), records::trials(), rows::trials()].into_iter().flatten().collect())
+    trials::run_one_by_one(
+        [flows::trials(), owners::trials(), records::trials(), rows::trials()].into_iter().flatten().collect(),
+    )
 }

@@ -28,7 +28,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// A namespace in which only its loopback is up.
-fn host() -> Result<Netns> {
+pub(super) fn host() -> Result<Netns> {
     let host = Netns::new()?;
     host.command("ip link set lo up")?;
     Ok(host)
@@ -74,7 +74,7 @@ impl Owners {
 const MODES: [&str; 2] = ["tp_btf", "raw_tracepoint"];
 
 /// Runs a test in each mode that this kernel allows.
-fn in_each_mode(run: impl Fn(&str) -> Result<()>) -> Result<()> {
+pub(super) fn in_each_mode(run: impl Fn(&str) -> Result<()>) -> Result<()> {
     let allowed = if kernel::is_confidential() { &MODES[..1] } else { &MODES[..] };
     allowed.iter().try_for_each(|mode| run(mode).with_context(|| (*mode).to_owned()))
 }

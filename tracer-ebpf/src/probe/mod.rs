@@ -14,7 +14,7 @@ use crate::config::config;
 use crate::filter::{self, Verdict};
 use crate::guard::Held;
 use crate::memory::Memory;
-use crate::{account, record};
+use crate::{account, flow, record};
 
 /// Counts the current drop and, if records are wanted, sends a record of it. `skb` is the packet, or NULL without one.
 #[inline(always)]
@@ -43,6 +43,10 @@ fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
         let is_overflow = account::count::<M>(held, skb) == account::Counted::Overflow;
         if is_overflow && (*counters).overflow == 1 {
             log_overflow();
+        }
+        // Flows are a breakdown of the counts by key.
+        if config!(flows) != 0 && !is_overflow {
+            flow::count::<M>(held, skb);
         }
         verdict
     }

@@ -49,7 +49,7 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
         }
         barrier();
         measure::<M>(to, skb);
-        if config!(events) != 0 {
+        if config!(events) != 0 || config!(flows) != 0 {
             locate::<M>(to, skb);
         }
         barrier();

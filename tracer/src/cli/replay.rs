@@ -222,6 +222,7 @@ impl Replay {
             overflow,
             own_netlink_drops: None,
             attribution: None,
+            flows: None,
         }
     }
 }

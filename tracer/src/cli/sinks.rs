@@ -104,6 +104,7 @@ mod tests {
                 overflow: vec![],
                 own_netlink_drops: Some(0),
                 attribution: None,
+                flows: None,
             }),
             Command::Trace(args) => {
                 let mut sink = trace(args, output, 0, 128);

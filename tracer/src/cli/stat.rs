@@ -25,8 +25,12 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let mut table = Table { sink, interval, by: args.by.clone() };
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let attribution = args.by.as_ref().is_some_and(Dimensions::has_attribution);
-    let options = Options { attribution, ..listen::options(&args.common, None)? };
+    let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
+    let options = Options { attribution, flows, ..listen::options(&args.common, None)? };
     let mut session = Session::start(&options).await?;
+    if flows != 0 && !session.counts_flows() {
+        tracing::warn!("--by: only the BPF program reports flows; addresses, ports and marks are unknown here");
+    }
     stop.start_clock();
     say("droptrace", format_args!("counting drops ({}); Ctrl-C ends", listen::title(session.backend())));
     let ended = follow(&mut session, &mut stop, &mut table).await;

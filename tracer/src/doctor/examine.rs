@@ -188,6 +188,7 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Resu
         netns: None,
         ifindex: 0,
         cgroups: false,
+        flows: 0,
         kernel_log: false,
         max_rows: 1,
         may_probe: facts.lockdown != Lockdown::Confidentiality,

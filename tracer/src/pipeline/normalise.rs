@@ -22,6 +22,7 @@ use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
 
 mod attribution;
+mod flows;
 mod hardware;
 mod net_dm;
 mod xdp;
@@ -186,6 +187,7 @@ impl Normaliser {
             socket: attribution::role(key.socket),
             cgroup_id: attribution::known(key.cgroup_id),
             owner: self.owner(key.cgroup_id),
+            flow: None,
         });
         if self.named_keys.len() >= MAX_PLACES {
             self.named_keys.clear();

@@ -24,6 +24,7 @@ pub use stop::Stop;
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::Timestamp;
+use crate::domain::flow::FlowLedger;
 use crate::domain::report::{Host, SourceReport, StatReport};
 use crate::identity::netns::Watcher;
 use crate::kernel::own_netlink;
@@ -90,6 +91,11 @@ impl Session {
         &self.unavailable
     }
 
+    /// Whether drops are counted by flow.
+    pub fn counts_flows(&self) -> bool {
+        self.running.ebpf().is_some_and(|ebpf| ebpf.source.flow_facts() != 0)
+    }
+
     /// The totals so far.
     pub fn stat_report(&mut self) -> Result<StatReport> {
         let (mut sources, mut drops, mut overflow) = (vec![], vec![], vec![]);
@@ -98,8 +104,9 @@ impl Session {
         let Parts { ebpf, net_dm, counters, .. } = running.parts();
         let has_ebpf = ebpf.is_some();
         if let Some(Ebpf { source, drained, .. }) = ebpf {
+            let flows = source.flow_facts();
             let totals = source.totals()?;
-            drops.extend(normaliser.totals(totals));
+            drops.extend(if flows == 0 { normaliser.totals(totals) } else { normaliser.flows(totals, flows) });
             overflow.extend(normaliser.overflow(totals));
             sources.push(source.report(*drained));
         }
@@ -119,6 +126,7 @@ impl Session {
             drops.extend(counters.totals());
         }
         let attribution = (has_ebpf && normaliser.names_owners()).then(|| AttributionLedger::of(&drops, &overflow));
+        let flows = self.counts_flows().then(|| FlowLedger::of(&drops, &overflow));
         Ok(StatReport {
             host: self.host.clone(),
             started_at: self.started_at,
@@ -129,6 +137,7 @@ impl Session {
             overflow,
             own_netlink_drops: own_netlink::drops().ok(),
             attribution,
+            flows,
         })
     }
 

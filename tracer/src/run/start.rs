@@ -41,6 +41,8 @@ pub struct Options {
     pub max_rows: usize,
     /// Count by whose packets they were, too.
     pub attribution: bool,
+    /// Count by these facts of packets' flows, too: bits of [`tracer_common::Config::flows`].
+    pub flows: u32,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
@@ -168,10 +170,11 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     }
     let btf = btf.as_ref().map_err(Unavailable::because)?;
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
-    let Options { map_entries, ifindex, max_rows, kernel_log, attribution: cgroups, .. } = *options;
+    let Options { map_entries, ifindex, max_rows, kernel_log, attribution: cgroups, flows, .. } = *options;
     let (events, netns) = (options.events.clone(), options.netns.clone());
     let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
-    let options = ebpf::Options { mode, map_entries, events, netns, ifindex, max_rows, cgroups, kernel_log, may_probe };
+    let options =
+        ebpf::Options { mode, map_entries, events, netns, ifindex, max_rows, cgroups, flows, kernel_log, may_probe };
     let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
     let ebpf = Ebpf::new(source, ring);
     if wants_bytes && ebpf.captured == 0 {

@@ -159,6 +159,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         overflow,
         own_netlink_drops: Some(0),
         attribution: None,
+        flows: None,
     }
 }
 

@@ -19,7 +19,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("namespace_of_file", "raw_tp/kfree_skb"),
 ];
 /// The maps.
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 15] = [
     "CPU_STATE",
     "COUNTS",
     "TABLES",
@@ -31,6 +31,7 @@ const MAPS: [&str; 14] = [
     "TRAP_NAMES",
     "SITES",
     "FLOWS",
+    "FLOW_SLOTS",
     "RECORDS",
     "NAMESPACE",
     "AYA_LOGS",

@@ -1,6 +1,7 @@
 //! Dimensions: the parts of an aggregation key by which drops can be grouped. Each is one file here and one entry of
 //! [`ALL`]; tables, JSON, metrics, snapshots and `--by` take all of them from there.
 
+mod flow;
 mod interface;
 mod members;
 mod netns;
@@ -24,7 +25,7 @@ use crate::domain::event::NamedKey;
 use crate::render::fit::shorten;
 
 /// All dimensions, in the order of columns and of JSON members.
-pub static ALL: [&dyn Dimension; 10] = [
+pub static ALL: [&dyn Dimension; 16] = [
     &reason::ReasonDimension,
     &site::SiteDimension,
     &interface::InterfaceDimension,
@@ -35,6 +36,12 @@ pub static ALL: [&dyn Dimension; 10] = [
     &owner::UNIT,
     &owner::CgroupDimension,
     &owner::SocketDimension,
+    &flow::SOURCE,
+    &flow::SOURCE_PORT,
+    &flow::DESTINATION,
+    &flow::DESTINATION_PORT,
+    &flow::TRANSPORT,
+    &flow::MARK,
 ];
 
 /// A column of a table.
@@ -81,6 +88,11 @@ pub trait Dimension: Sync {
 
     /// Adds the values of [`Dimension::labels`], in their order; empty for an unknown value.
     fn label_values<'k>(&self, _key: &Elsewhere<'k>, _values: &mut Vec<Cow<'k, str>>) {}
+
+    /// The fact of a packet's flow that it shows: one of the bits of `tracer_common::Config::flows`; 0 if it shows none.
+    fn flow_fact(&self) -> u32 {
+        0
+    }
 
     /// Makes the value unknown, so that keys that differ in nothing else become equal.
     fn clear(&self, key: &mut NamedKey);

@@ -16,9 +16,11 @@ impl Dimensions {
         Self(ALL.to_vec())
     }
 
-    /// The dimensions that need not be asked for: all except those that say whose packets were dropped.
+    /// The dimensions that need not be asked for: all except those that say whose packets were dropped, and of which
+    /// connections.
     pub fn usual() -> Self {
-        Self(ALL.into_iter().filter(|dimension| !dimension.column().is_attribution).collect())
+        let is_usual = |dimension: &&dyn Dimension| !dimension.column().is_attribution && dimension.flow_fact() == 0;
+        Self(ALL.into_iter().filter(is_usual).collect())
     }
 
     /// The dimensions.
@@ -37,6 +39,9 @@ impl Dimensions {
         for dimension in self.iter() {
             dimension.members(key, &mut members);
         }
+        if self.flow_facts() != 0 {
+            members.add("is_other_flows", key.flow.as_ref().map(|flow| flow.is_others));
+        }
         members
     }
 
@@ -45,6 +50,9 @@ impl Dimensions {
         let mut reduced = key.clone();
         for dimension in ALL.iter().filter(|dimension| !self.contains(dimension.name())) {
             dimension.clear(&mut reduced);
+        }
+        if self.flow_facts() == 0 {
+            reduced.flow = None;
         }
         reduced
     }
@@ -57,6 +65,11 @@ impl Dimensions {
     /// Whether one of them says whose packet it was.
     pub fn has_attribution(&self) -> bool {
         self.iter().any(|dimension| dimension.column().is_attribution)
+    }
+
+    /// The facts of flows that they show: bits of `tracer_common::Config::flows`.
+    pub fn flow_facts(&self) -> u32 {
+        self.iter().fold(0, |facts, dimension| facts | dimension.flow_fact())
     }
 }
 
@@ -71,11 +84,16 @@ impl FromStr for Dimensions {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        let names: Vec<&str> = text.split(',').map(str::trim).flat_map(members_of).collect();
         if let Some(unknown) = names.iter().find(|name| ALL.iter().all(|dimension| dimension.name() != **name)) {
             let known: Vec<_> = ALL.iter().map(|dimension| dimension.name()).collect();
-            return Err(format!("{unknown:?} is not a dimension; the dimensions are {}", known.join(", ")));
+            return Err(format!("{unknown:?} is not a dimension; the dimensions are {}, flow", known.join(", ")));
         }
         Ok(Self::named(&names))
     }
+}
+
+/// The dimensions that a word stands for: `flow` for those of a connection, all other words for themselves.
+fn members_of(word: &str) -> Vec<&str> {
+    if word == "flow" { vec!["src", "sport", "dst", "dport", "transport"] } else { vec![word] }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::event::{Kind, Location, Reason, Symbol};
 use crate::domain::facts::Role;
+use crate::domain::flow::Flow;
+use crate::domain::identity::Identity;
 use crate::domain::owner::Owner;
 
 fn key() -> NamedKey {
@@ -25,6 +27,15 @@ fn key() -> NamedKey {
             pod: Some("shop/web".into()),
             unit: Some("kubelet.service".into()),
         }),
+        flow: Some(Arc::new(Flow {
+            source: Some([10, 0, 0, 1].into()),
+            destination: Some([0xfd00, 0, 0, 0, 0, 0, 0, 2].into()),
+            transport: Some(6),
+            source_port: Some(40_000),
+            destination_port: Some(443),
+            mark: Some(0x10),
+            is_others: false,
+        })),
         ..NamedKey::default()
     }
 }
@@ -61,8 +72,8 @@ fn clear_makes_the_own_value_unknown() {
     let NamedKey { kind, protocol, interface, ifindex, netns, netns_cookie, netns_name, .. } = unknown();
     assert_eq!((kind, protocol, interface, ifindex), (Kind::Packet, 0, None, 0));
     assert_eq!((netns, netns_cookie, netns_name), (0, 0, None));
-    let NamedKey { socket, cgroup_id, owner, .. } = unknown();
-    assert_eq!((socket, cgroup_id, owner), (None, 0, Arc::default()));
+    let NamedKey { socket, cgroup_id, owner, flow, .. } = unknown();
+    assert_eq!((socket, cgroup_id, owner, flow), (None, 0, Arc::default(), None));
 }
 
 #[test]
@@ -98,11 +109,33 @@ fn members_are_those_of_the_chosen_dimensions() {
 }
 
 #[test]
+fn flow_stands_for_the_parts_of_a_connection() {
+    let by: Dimensions = "flow,mark".parse().unwrap();
+    let text = serde_json::to_string(&by.members(&key())).unwrap();
+    assert_eq!(
+        text,
+        r#"{"src":"10.0.0.1","sport":40000,"dst":"fd00::2","dport":443,"transport":"tcp","mark":16,"is_other_flows":false}"#
+    );
+    let shown: Vec<_> = by.iter().map(|dimension| dimension.text(&key(), 80).into_owned()).collect();
+    assert_eq!(shown, ["10.0.0.1", "40000", "fd00::2", "443", "tcp", "0x10"]);
+}
+
+/// The row of other flows stays apart from packets whose addresses are unknown.
+#[test]
+fn other_flows_are_no_unknown_flow() {
+    let by: Dimensions = "dport".parse().unwrap();
+    let of = |is_others| NamedKey { flow: Some(Flow { is_others, ..Flow::default() }.into()), ..key() };
+    let shown = |is_others| by.iter().map(|one| one.text(&of(is_others), 80).into_owned()).collect::<Vec<_>>();
+    assert_eq!((shown(false), shown(true)), (vec!["-".to_owned()], vec!["(others)".to_owned()]));
+    assert_ne!(Identity::from(&by.reduce(&of(false))), Identity::from(&by.reduce(&of(true))));
+}
+
+#[test]
 fn an_unknown_dimension_is_refused_with_the_known_ones() {
     let error = "reason,colour".parse::<Dimensions>().unwrap_err();
     assert_eq!(
         error,
-        r#""colour" is not a dimension; the dimensions are reason, site, interface, protocol, netns, pod, container, unit, cgroup, socket"#
+        r#""colour" is not a dimension; the dimensions are reason, site, interface, protocol, netns, pod, container, unit, cgroup, socket, src, sport, dst, dport, transport, mark, flow"#
     );
     assert!("".parse::<Dimensions>().is_err());
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tracer_common::REASON_ABSENT;
 
 use crate::domain::facts::{Facts, Role};
+use crate::domain::flow::Flow;
 use crate::domain::owner::Owner;
 
 /// A point in real time: nanoseconds since the Unix epoch.
@@ -183,6 +184,8 @@ pub struct NamedKey {
     pub cgroup_id: u64,
     /// The names of that control group, and of what runs in it.
     pub owner: Arc<Owner>,
+    /// The flow; absent where flows are not asked for.
+    pub flow: Option<Arc<Flow>>,
 }
 
 /// A key of which nothing is known.
@@ -206,6 +209,7 @@ impl Default for NamedKey {
             socket: None,
             cgroup_id: 0,
             owner: Arc::default(),
+            flow: None,
         }
     }
 }

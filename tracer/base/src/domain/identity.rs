@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::event::{Kind, NamedKey};
 use super::facts::Role;
+use super::flow::Flow;
 use super::owner::Owner;
 
 /// The numbers of a key, and its names where there are no numbers. Names get better with time, and interfaces may be
@@ -26,6 +27,7 @@ pub struct Identity {
     /// Present only where the control group has no number.
     owner: Option<Arc<Owner>>,
     socket: Option<Role>,
+    flow: Option<Arc<Flow>>,
 }
 
 impl From<&NamedKey> for Identity {
@@ -44,6 +46,7 @@ impl From<&NamedKey> for Identity {
             cgroup_id: key.cgroup_id,
             owner: if key.cgroup_id == 0 { Some(Arc::clone(&key.owner)) } else { None },
             socket: key.socket,
+            flow: key.flow.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod compare;
 pub mod dedupe;
 pub mod event;
 pub mod facts;
+pub mod flow;
 pub mod identity;
 pub mod ledger;
 pub mod owner;

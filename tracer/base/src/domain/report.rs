@@ -7,6 +7,7 @@ use crate::domain::attribution::AttributionLedger;
 use crate::domain::compare::Comparison;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
+use crate::domain::flow::FlowLedger;
 use crate::domain::ledger::Ledger;
 use crate::domain::total::{DropTotal, OverflowTotal};
 
@@ -80,4 +81,6 @@ pub struct StatReport {
     pub own_netlink_drops: Option<u64>,
     /// Whose packets were dropped; absent where owners are not asked for.
     pub attribution: Option<AttributionLedger>,
+    /// The flows of dropped packets; absent where flows are not asked for.
+    pub flows: Option<FlowLedger>,
 }

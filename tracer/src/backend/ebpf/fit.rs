@@ -3,7 +3,8 @@
 use std::io;
 
 use tracer_common::{
-    BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, GENERATIONS, MAX_SNAPLEN, MOST_TABLES, READ_PLAIN, REASON_ABSENT,
+    BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, FLOW_TABLES, GENERATIONS, MAX_SNAPLEN, MOST_TABLES, READ_PLAIN,
+    REASON_ABSENT,
 };
 
 use super::feature::Features;
@@ -64,7 +65,9 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         ifindex: options.ifindex,
         cache_mask: cache_slots(options.map_entries) - 1,
         cgroups: options.cgroups.into(),
+        flows: options.flows,
         tables: tables(options.map_entries),
+        padding: 0,
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
         xdp_reason: reason("SKB_DROP_REASON_XDP"),
@@ -117,6 +120,7 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     let places = options.map_entries.saturating_add(config.cache_mask + 1);
     let mut max_entries = vec![
         ("TABLES", (GENERATIONS * config.tables).max(1)),
+        ("FLOW_SLOTS", if options.flows == 0 { 1 } else { GENERATIONS * FLOW_TABLES }),
         ("DROPS_0", options.map_entries),
         ("DROPS_1", options.map_entries),
         ("PLACES_0", places),

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    CacheSlot, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS, OverflowCount,
+    CacheSlot, Config, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS, OverflowCount,
     PlaceNames, SiteBucket, SiteKey, Table, TrapNames, XdpNote, overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::Error;
+use super::flows::Flows;
 use super::sys::{GracePeriod, RawMap};
 use super::totals::{Ticks, Totals};
 use crate::kernel::clock::thread_time;
@@ -33,6 +34,8 @@ pub(super) struct Generations {
     tables: RawMap,
     overflow: RawMap,
     each: [Generation; GENERATIONS as usize],
+    /// Absent if flows are not counted.
+    flows: Option<Flows>,
     traps: RawMap,
     sites: RawMap,
     grace: GracePeriod,
@@ -59,7 +62,7 @@ impl Generations {
     pub(super) fn open(
         map: impl Fn(&'static str) -> Result<OwnedFd, Error>,
         cpus: usize,
-        table_count: u32,
+        config: &Config,
         clock: Ticks,
         max_rows: usize,
     ) -> Result<Self, Error> {
@@ -79,6 +82,7 @@ impl Generations {
             tables: each_cpu("TABLES", size_of::<u32>(), size_of::<Table>())?,
             overflow: each_cpu("OVERFLOW", size_of::<u32>(), size_of::<OverflowCount>())?,
             each: [generation("DROPS_0", "PLACES_0")?, generation("DROPS_1", "PLACES_1")?],
+            flows: (config.flows != 0).then(|| map("FLOW_SLOTS")).transpose()?.map(|map| Flows::open(map, cpus)),
             traps: RawMap::new(map("TRAP_NAMES")?, size_of::<u64>(), size_of::<TrapNames>()),
             sites: each_cpu("SITES", size_of::<SiteKey>(), size_of::<SiteBucket>())?,
             grace: GracePeriod::new().map_err(|source| Error::Read { what: "a map of maps", source })?,
@@ -88,7 +92,7 @@ impl Generations {
             hits: [0; GENERATIONS as usize],
             used_tables: [0; GENERATIONS as usize],
             has_overflow: [false; GENERATIONS as usize],
-            table_count,
+            table_count: config.tables,
             notes: vec![Noted::default(); cpus],
             buffer: vec![0; size_of::<Counts>() * cpus],
             zeros: vec![0; size_of::<Counts>() * cpus],
@@ -148,6 +152,9 @@ impl Generations {
         self.drain_counts(index, states, &mut sums)?;
         self.drain_overflow(index, sums.totals)?;
         self.drain_tables(index, states, &mut sums)?;
+        if let Some(flows) = &mut self.flows {
+            flows.drain(index, states, self.clock, self.max_rows, sums.totals)?;
+        }
         self.generation(index).drops.drain(|key, values| {
             let Ok(key) = DropKey::read_from_bytes(key) else { return };
             per_cpu(values).zip(states).for_each(|(count, state)| sums.add(key, &count, state));

@@ -4,6 +4,7 @@ mod constants;
 mod error;
 mod feature;
 mod fit;
+mod flows;
 mod generations;
 mod identify;
 mod loader;
@@ -85,6 +86,8 @@ pub struct Options {
     pub max_rows: usize,
     /// Count by the control group of the packet's socket, too.
     pub cgroups: bool,
+    /// Count by these facts of the packet's flow, too: bits of [`tracer_common::Config::flows`].
+    pub flows: u32,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// The kernel lets programs call `bpf_probe_read_kernel`; false under `lockdown=confidentiality`.
@@ -112,6 +115,7 @@ pub struct EbpfSource {
     rate: u32,
     has_cookies: bool,
     captured: u32,
+    flow_facts: u32,
     question: Arc<NamespaceQuestion>,
 }
 
@@ -130,7 +134,7 @@ impl EbpfSource {
         let own = ask_own(&question)?;
         let clock = Ticks { jiffies: own.ticks, ns: own.now_ns, tick_ns };
         let cpus = aya::util::nr_cpus().map_err(|(what, source)| Error::Read { what, source })?;
-        let generations = Generations::open(|name| loader.map_fd(name), cpus, config.tables, clock, options.max_rows)?;
+        let generations = Generations::open(|name| loader.map_fd(name), cpus, &config, clock, options.max_rows)?;
         let has_cookies = config.offsets.net_cookie != ABSENT;
         let wanted = options.netns.as_ref().map_or(Ok(0), |wanted| cookie_of(wanted, &question, has_cookies))?;
         generations
@@ -150,6 +154,7 @@ impl EbpfSource {
             rate: config.rate,
             has_cookies,
             captured: config.snaplen,
+            flow_facts: config.flows,
             question: Arc::new(question),
         };
         Ok((source, ring))
@@ -178,6 +183,11 @@ impl EbpfSource {
     /// Number of leading bytes of packets in records.
     pub const fn captured(&self) -> u32 {
         self.captured
+    }
+
+    /// The facts of flows that are counted: bits of [`Config::flows`].
+    pub const fn flow_facts(&self) -> u32 {
+        self.flow_facts
     }
 
     /// All drops that were counted up to now. Each reading is exact: no drop is counted twice or left out while drops

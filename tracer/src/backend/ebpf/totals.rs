@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    Counters, DropCount, DropKey, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, TrapNames, XdpNote,
+    Counters, DropCount, DropKey, FlowRow, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, TrapNames,
+    XdpNote,
 };
 
 /// Counts of one key over all CPUs.
@@ -45,6 +46,9 @@ impl Count {
 pub struct Totals {
     /// Counts by key.
     pub counts: HashMap<DropKey, Count, RandomState>,
+    /// Counts by flow, if flows are counted: a breakdown of [`Totals::counts`]. The drops of a key that no flow here has
+    /// belong to flows that found no room.
+    pub flows: HashMap<FlowRow, Count, RandomState>,
     /// Names of devlink traps, by [`DropKey::location`].
     pub traps: HashMap<u64, TrapNames>,
     /// Drops by drop reason, of the keys that found no room in the kernel's map or here; the reason is absent where the
@@ -75,6 +79,15 @@ impl Totals {
             self.counts.insert(key, Count { names: names(), ..count });
         } else {
             self.add_beyond(&key, &count);
+        }
+    }
+
+    /// Adds the counts of one flow on one CPU in one generation. Beyond `max_rows` flows, new ones find no room.
+    pub(super) fn add_flow(&mut self, row: FlowRow, count: Count, max_rows: usize) {
+        if let Some(sum) = self.flows.get_mut(&row) {
+            sum.merge(&count, PlaceNames::default);
+        } else if self.flows.len() < max_rows {
+            self.flows.insert(row, count);
         }
     }
 

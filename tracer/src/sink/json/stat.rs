@@ -11,6 +11,7 @@ use super::trace::Origins;
 use crate::dimension::{Dimension, Dimensions};
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::event::reason_name;
+use crate::domain::flow::FlowLedger;
 use crate::domain::report::StatReport;
 use crate::domain::total::{DropTotal, OverflowTotal};
 use crate::outside::to_json;
@@ -49,6 +50,7 @@ impl<W: Write> StatSink for StatJson<W> {
             r#final: report.is_final,
             own_netlink_drops: report.own_netlink_drops,
             attribution: report.attribution,
+            flows: report.flows,
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -74,6 +76,8 @@ struct Document<'r> {
     own_netlink_drops: Option<u64>,
     /// Whose packets were dropped; absent where owners are not asked for.
     attribution: Option<AttributionLedger>,
+    /// The flows of dropped packets; absent where flows are not asked for.
+    flows: Option<FlowLedger>,
 }
 
 /// The kinds with the most drops first.

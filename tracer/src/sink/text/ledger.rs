@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::dimension;
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::DedupeLedger;
+use crate::domain::flow::FlowLedger;
 use crate::domain::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{HeldBack, SourceReport};
 use crate::render::number::Grouped;
@@ -42,6 +43,17 @@ pub(super) fn attribution(ledger: &AttributionLedger) -> LedgerLine {
     let mut text = format!("owners: {} attributed", Grouped(attributed));
     _ = write!(text, " + {} unknown + {} without a socket", Grouped(unknown), Grouped(no_socket));
     _ = write!(text, " + {} without room", Grouped(no_room));
+    LedgerLine { text, healthy: no_room == 0 }
+}
+
+/// `flows: 990 by flow + 7 of other flows + 3 without a flow + 0 without room`.
+pub(super) fn flows(ledger: &FlowLedger) -> LedgerLine {
+    let FlowLedger { by_flow, others, no_flow, no_room } = *ledger;
+    let mut text = format!("flows: {} by flow + {} of other flows", Grouped(by_flow), Grouped(others));
+    _ = write!(text, " + {} without a flow + {} without room", Grouped(no_flow), Grouped(no_room));
+    if others > 0 {
+        _ = write!(text, "; a row may have up to {} more", Grouped(others));
+    }
     LedgerLine { text, healthy: no_room == 0 }
 }
 

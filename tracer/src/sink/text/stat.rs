@@ -125,6 +125,7 @@ impl View<'_> {
         let tail: Vec<_> = ledger::accounting(&self.report.sources)
             .into_iter()
             .chain(self.report.attribution.as_ref().map(ledger::attribution))
+            .chain(self.report.flows.as_ref().map(ledger::flows))
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
             .chain(self.not_packets())
             .chain(self.own())

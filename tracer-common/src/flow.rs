@@ -1,0 +1,145 @@
+//! Flows: drops by addresses, ports and mark, counted in bounded memory.
+//!
+//! A flow has one set of [`FLOW_WAYS`] slots. A flow that finds its set full takes the slot with the fewest drops and
+//! inherits their number as [`FlowCount::displaced`] (the space-saving algorithm of Metwally, Agrawal and El Abbadi). So the
+//! sum over all slots is the exact number of drops, and each flow has at least `packets - displaced` of them.
+
+#[cfg(not(target_arch = "bpf"))]
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::DropKey;
+
+/// [`crate::Config::flows`]: keep the source address.
+pub const FLOW_SOURCE: u32 = 1;
+/// [`crate::Config::flows`]: keep the destination address.
+pub const FLOW_DESTINATION: u32 = 1 << 1;
+/// [`crate::Config::flows`]: keep the source port.
+pub const FLOW_SOURCE_PORT: u32 = 1 << 2;
+/// [`crate::Config::flows`]: keep the destination port.
+pub const FLOW_DESTINATION_PORT: u32 = 1 << 3;
+/// [`crate::Config::flows`]: keep the protocol above IP.
+pub const FLOW_TRANSPORT: u32 = 1 << 4;
+/// [`crate::Config::flows`]: keep the mark.
+pub const FLOW_MARK: u32 = 1 << 5;
+
+/// [`FlowFacts::known`]: the addresses and the protocol above IP.
+pub const KNOWN_ADDRESSES: u8 = 1;
+/// [`FlowFacts::known`]: the ports.
+pub const KNOWN_PORTS: u8 = 1 << 1;
+/// [`FlowFacts::known`]: the mark.
+pub const KNOWN_MARK: u8 = 1 << 2;
+
+/// The facts of a flow that are asked for; all others are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct FlowFacts {
+    /// Source address in network byte order; IPv4 addresses have 12 zeros behind them.
+    pub source: [u64; 2],
+    /// Destination address, likewise.
+    pub destination: [u64; 2],
+    /// `skb->mark`.
+    pub mark: u32,
+    /// Source port in network byte order.
+    pub source_port: u16,
+    /// Destination port in network byte order.
+    pub destination_port: u16,
+    /// 4 or 6; 0 without known addresses.
+    pub version: u8,
+    /// The protocol above IP: `IPPROTO_*`. For IPv6, the first header behind the fixed one.
+    pub transport: u8,
+    /// Bits of the facts that are known: the `KNOWN_*` values.
+    pub known: u8,
+    /// Always 0. No array, which the kernel program would copy byte by byte.
+    pub padding: u8,
+    /// Always 0.
+    pub padding_to_word: u32,
+}
+
+/// A row of flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct FlowRow {
+    /// The aggregation key of the drops.
+    pub drop: DropKey,
+    /// The flow.
+    pub facts: FlowFacts,
+}
+
+/// The words of a [`FlowRow`].
+pub type FlowWords = [u64; size_of::<FlowRow>() / size_of::<u64>()];
+
+/// Counts of a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct FlowCount {
+    /// Drops, together with `displaced`; 0 while the slot is free.
+    pub packets: u64,
+    /// Drops that the slot had counted for other flows when its flow took it.
+    pub displaced: u64,
+    /// Bytes of the flow's own drops.
+    pub bytes: u64,
+    /// First drop since the flow has the slot, the low 32 bits of `jiffies64`.
+    pub first_ticks: u32,
+    /// Last drop, likewise.
+    pub last_ticks: u32,
+}
+
+/// A slot: two cache lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct FlowSlot {
+    /// Its counts. First, because a look-up compares the hash before the row.
+    pub count: FlowCount,
+    /// The hash of the row ([`flow_hash`]).
+    pub hash: u64,
+    /// The row that has the slot.
+    pub row: FlowRow,
+}
+
+/// Slots of a set.
+pub const FLOW_WAYS: usize = 4;
+/// Sets of a table. A power of two.
+pub const FLOW_SETS: usize = 32;
+/// Tables of a generation while flows are counted. A power of two.
+pub const FLOW_TABLES: u32 = 32;
+
+/// Slots of one CPU in one generation.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct FlowTable {
+    /// In sets, filled one slot after the other.
+    pub slots: [FlowSlot; FLOW_SETS * FLOW_WAYS],
+}
+
+/// The hash of a row.
+#[inline(always)]
+#[must_use]
+pub const fn flow_hash(row: &FlowWords) -> u64 {
+    let mut hash = 0_u64;
+    let mut at = 0;
+    while at < row.len() {
+        hash = (hash.rotate_left(23) ^ row[at]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        at += 1;
+    }
+    hash ^ (hash >> 32)
+}
+
+/// The table of a hash, and the index of the first slot of its set there.
+#[inline(always)]
+#[must_use]
+pub const fn flow_set(hash: u64) -> (u32, usize) {
+    ((hash >> 40) as u32 & (FLOW_TABLES - 1), (hash >> 16) as usize % FLOW_SETS * FLOW_WAYS)
+}
+
+const _: () = {
+    assert!(size_of::<FlowFacts>() == 48);
+    assert!(size_of::<FlowRow>() == 88);
+    assert!(size_of::<FlowSlot>() == 128);
+    // The kernel limits the size of a value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
+    assert!(size_of::<FlowTable>() <= 32 * 1024);
+};

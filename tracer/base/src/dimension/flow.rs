@@ -1,0 +1,118 @@
+//! Which connection it was: addresses, ports, mark. The kernel program counts by these only if it is asked to.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tracer_common::{
+    FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT,
+};
+
+use super::{Column, Dimension, Members, Value};
+use crate::domain::event::NamedKey;
+use crate::domain::flow::Flow;
+
+/// A fact of a flow.
+pub(super) struct FlowDimension {
+    column: Column,
+    fact: u32,
+    value: fn(&Flow) -> Option<Value<'static>>,
+    clear: fn(&mut Flow),
+}
+
+const fn column(name: &'static str, heading: &'static str, width: usize) -> Column {
+    Column { name, heading, max_width: Some(width), is_attribution: false }
+}
+
+/// Digits of the longest IPv6 address.
+const ADDRESS_WIDTH: usize = 39;
+
+pub(super) static SOURCE: FlowDimension = FlowDimension {
+    column: column("src", "SRC", ADDRESS_WIDTH),
+    fact: FLOW_SOURCE,
+    value: |flow| flow.source.map(|address| address.to_string().into()),
+    clear: |flow| flow.source = None,
+};
+
+pub(super) static SOURCE_PORT: FlowDimension = FlowDimension {
+    column: column("sport", "SPORT", 8),
+    fact: FLOW_SOURCE_PORT,
+    value: |flow| flow.source_port.map(|port| u32::from(port).into()),
+    clear: |flow| flow.source_port = None,
+};
+
+pub(super) static DESTINATION: FlowDimension = FlowDimension {
+    column: column("dst", "DST", ADDRESS_WIDTH),
+    fact: FLOW_DESTINATION,
+    value: |flow| flow.destination.map(|address| address.to_string().into()),
+    clear: |flow| flow.destination = None,
+};
+
+pub(super) static DESTINATION_PORT: FlowDimension = FlowDimension {
+    column: column("dport", "DPORT", 8),
+    fact: FLOW_DESTINATION_PORT,
+    value: |flow| flow.destination_port.map(|port| u32::from(port).into()),
+    clear: |flow| flow.destination_port = None,
+};
+
+pub(super) static TRANSPORT: FlowDimension = FlowDimension {
+    column: column("transport", "TRANSPORT", 9),
+    fact: FLOW_TRANSPORT,
+    value: |flow| flow.transport.map(|number| transport(number).into()),
+    clear: |flow| flow.transport = None,
+};
+
+pub(super) static MARK: FlowDimension = FlowDimension {
+    column: column("mark", "MARK", 10),
+    fact: FLOW_MARK,
+    value: |flow| flow.mark.map(Value::from),
+    clear: |flow| flow.mark = None,
+};
+
+/// The name of a protocol above IP (`include/uapi/linux/in.h`), else its number.
+fn transport(number: u8) -> String {
+    match number {
+        1 => "icmp".into(),
+        2 => "igmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        33 => "dccp".into(),
+        47 => "gre".into(),
+        50 => "esp".into(),
+        51 => "ah".into(),
+        58 => "icmpv6".into(),
+        132 => "sctp".into(),
+        136 => "udplite".into(),
+        _ => number.to_string(),
+    }
+}
+
+impl Dimension for FlowDimension {
+    fn column(&self) -> &Column {
+        &self.column
+    }
+
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        let Some(flow) = &key.flow else { return "-".into() };
+        match (self.value)(flow) {
+            _ if flow.is_others => "(others)".into(),
+            Some(Value::Text(text)) => text,
+            Some(Value::Number(mark)) if self.fact == FLOW_MARK => format!("{mark:#x}").into(),
+            Some(Value::Number(number)) => number.to_string().into(),
+            Some(Value::Truth(_)) | None => "-".into(),
+        }
+    }
+
+    fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
+        members.add(self.name(), key.flow.as_deref().and_then(self.value));
+    }
+
+    fn flow_fact(&self) -> u32 {
+        self.fact
+    }
+
+    fn clear(&self, key: &mut NamedKey) {
+        if let Some(flow) = &mut key.flow {
+            (self.clear)(Arc::make_mut(flow));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Totals by flow.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use tracer_common::{
+    DropKey, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT, FlowFacts,
+    KIND_XDP, KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS,
+};
+
+use super::Normaliser;
+use crate::backend::ebpf::{Count, Totals};
+use crate::domain::event::NamedKey;
+use crate::domain::flow::Flow;
+use crate::domain::total::DropTotal;
+
+impl Normaliser {
+    /// Totals by key and flow; `wanted` are the facts of flows that were asked for. Drops of a key whose flow is not known
+    /// separately are one row ([`Flow::is_others`]), so that the sum is exact.
+    pub fn flows(&mut self, totals: &Totals, wanted: u32) -> Vec<DropTotal> {
+        let mut rests: HashMap<DropKey, Count, RandomState> = totals.counts.clone();
+        let mut rows = Vec::with_capacity(totals.flows.len());
+        for (row, count) in &totals.flows {
+            // A key that found no room is counted by reason, and so are its flows.
+            let Some(rest) = rests.get_mut(&row.drop).filter(|rest| rest.packets >= count.packets) else { continue };
+            rest.packets -= count.packets;
+            rest.bytes = rest.bytes.saturating_sub(count.bytes);
+            let names = rest.names;
+            let named = self.named_key(&row.drop, names, |location| totals.traps.get(&location).copied());
+            rows.push(self.total(with_flow(&named, Some(flow(&row.facts, wanted))), count));
+        }
+        for (key, rest) in rests.iter().filter(|(_, rest)| rest.packets > 0) {
+            let named = self.named_key(key, rest.names, |location| totals.traps.get(&location).copied());
+            // A frame that XDP drops has no flow here.
+            let others = Flow { is_others: true, ..Flow::default() };
+            rows.push(self.total(with_flow(&named, (key.kind != KIND_XDP).then_some(others)), rest));
+        }
+        rows
+    }
+}
+
+fn with_flow(named: &NamedKey, flow: Option<Flow>) -> Arc<NamedKey> {
+    Arc::new(NamedKey { flow: flow.map(Arc::new), ..named.clone() })
+}
+
+/// The facts of a flow that are known and wanted.
+fn flow(facts: &FlowFacts, wanted: u32) -> Flow {
+    let has = |known: u8, fact: u32| facts.known & known != 0 && wanted & fact != 0;
+    let port = |port: u16, fact| has(KNOWN_PORTS, fact).then_some(u16::from_be(port));
+    Flow {
+        source: has(KNOWN_ADDRESSES, FLOW_SOURCE).then(|| address(&facts.source, facts.version)),
+        destination: has(KNOWN_ADDRESSES, FLOW_DESTINATION).then(|| address(&facts.destination, facts.version)),
+        transport: has(KNOWN_ADDRESSES, FLOW_TRANSPORT).then_some(facts.transport),
+        source_port: port(facts.source_port, FLOW_SOURCE_PORT),
+        destination_port: port(facts.destination_port, FLOW_DESTINATION_PORT),
+        mark: (facts.known & KNOWN_MARK != 0).then_some(facts.mark),
+        is_others: false,
+    }
+}
+
+fn address(words: &[u64; 2], version: u8) -> IpAddr {
+    let bytes: [u8; 16] = zerocopy::transmute!(*words);
+    match (version, bytes.first_chunk::<4>()) {
+        (4, Some(bytes)) => Ipv4Addr::from(*bytes).into(),
+        _ => Ipv6Addr::from(bytes).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::{FLOW_MARK, FlowRow, PlaceNames};
+
+    use super::*;
+    use crate::identity::netns::Names;
+    use crate::kernel::reasons::ReasonNames;
+
+    fn count(packets: u64) -> Count {
+        Count { packets, bytes: packets * 100, first_ns: 1, last_ns: 2, names: PlaceNames::default() }
+    }
+
+    /// A flow of IPv4 from `10.0.0.LAST:7`.
+    fn row(drop: DropKey, last: u8) -> FlowRow {
+        let source = [u64::from(u32::from_ne_bytes([10, 0, 0, last])), 0];
+        let known = KNOWN_ADDRESSES | KNOWN_PORTS;
+        FlowRow {
+            drop,
+            facts: FlowFacts { source, source_port: 7_u16.to_be(), version: 4, known, ..FlowFacts::default() },
+        }
+    }
+
+    /// The source address, whether the row is that of other flows, the packets and the bytes of each row.
+    fn rows(totals: &Totals) -> Vec<(Option<String>, Option<bool>, u64, Option<u64>)> {
+        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true, None);
+        let rows = normaliser.flows(totals, FLOW_SOURCE | FLOW_MARK);
+        let mut rows: Vec<_> = rows
+            .iter()
+            .map(|total| {
+                let flow = total.key.flow.as_deref();
+                let source = flow.and_then(|flow| flow.source).map(|address| address.to_string());
+                (source, flow.map(|flow| flow.is_others), total.packets, total.bytes)
+            })
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn the_rest_of_a_key_is_of_other_flows() {
+        let key = DropKey { location: 1, ..DropKey::default() };
+        let mut totals = Totals::default();
+        totals.counts.insert(key, count(10));
+        totals.flows.insert(row(key, 1), count(6));
+        totals.flows.insert(row(key, 2), count(1));
+        let expected = [
+            (None, Some(true), 3, Some(300)),
+            (Some("10.0.0.1".into()), Some(false), 6, Some(600)),
+            (Some("10.0.0.2".into()), Some(false), 1, Some(100)),
+        ];
+        assert_eq!(rows(&totals), expected);
+    }
+
+    #[test]
+    fn flows_of_a_key_without_room_are_counted_by_reason() {
+        let (known, beyond) =
+            (DropKey { location: 1, ..DropKey::default() }, DropKey { location: 2, ..DropKey::default() });
+        let xdp = DropKey { kind: KIND_XDP, ..DropKey::default() };
+        let mut totals = Totals::default();
+        totals.counts.extend([(known, count(2)), (xdp, count(4))]);
+        totals.flows.insert(row(beyond, 1), count(5));
+        totals.flows.insert(row(known, 1), count(3));
+        let sum: u64 = rows(&totals).iter().map(|(_, _, packets, _)| packets).sum();
+        assert_eq!(sum, 6, "no more than was counted by key");
+        assert!(rows(&totals).contains(&(None, None, 4, None)), "XDP's frames have no flow: {:?}", rows(&totals));
+    }
+
+    #[test]
+    fn facts_that_were_not_asked_for_are_absent() {
+        let facts = row(DropKey::default(), 1).facts;
+        let expected = Flow { source: Some([10, 0, 0, 1].into()), ..Flow::default() };
+        assert_eq!(flow(&facts, FLOW_SOURCE), expected);
+        assert_eq!(flow(&facts, FLOW_SOURCE_PORT), Flow { source_port: Some(7), ..Flow::default() });
+        let ipv6 = [u64::from_ne_bytes([0xfd, 0, 0, 0, 0, 0, 0, 0]), u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 9])];
+        assert_eq!(address(&ipv6, 6).to_string(), "fd00::9");
+    }
+}
