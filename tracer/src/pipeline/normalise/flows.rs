@@ -27,8 +27,8 @@ impl Normaliser {
             let Some(rest) = rests.get_mut(&row.drop).filter(|rest| rest.packets >= count.packets) else { continue };
             rest.packets -= count.packets;
             rest.bytes = rest.bytes.saturating_sub(count.bytes);
-            let names = rest.names;
-            let named = self.named_key(&row.drop, names, |location| totals.traps.get(&location).copied());
+            let known = rest.names;
+            let named = self.named_key(&row.drop, known, |location| totals.traps.get(&location).copied());
             rows.push(self.total(with_flow(&named, Some(flow(&row.facts, wanted))), count));
         }
         for (key, rest) in rests.iter().filter(|(_, rest)| rest.packets > 0) {
@@ -90,8 +90,10 @@ mod tests {
         }
     }
 
-    /// The source address, whether the row is that of other flows, the packets and the bytes of each row.
-    fn rows(totals: &Totals) -> Vec<(Option<String>, Option<bool>, u64, Option<u64>)> {
+    /// The source address, whether the row is that of other flows, the packets and the bytes.
+    type Row = (Option<String>, Option<bool>, u64, Option<u64>);
+
+    fn rows(totals: &Totals) -> Vec<Row> {
         let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true, None);
         let rows = normaliser.flows(totals, FLOW_SOURCE | FLOW_MARK);
         let mut rows: Vec<_> = rows
