@@ -1,6 +1,7 @@
 //! Owners in the metrics of the agent.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -14,6 +15,9 @@ use tests::owned::{DATAGRAMS, overrun, udp_of};
 use tests::trials::trial_as_root;
 use tests::wire::udp;
 use tests::witness::Witness;
+
+/// Containers so far: tests run side by side.
+static CONTAINERS: AtomicU16 = AtomicU16::new(0);
 
 const PACKETS: &str = "droptrace_dropped_packets_total";
 
@@ -40,7 +44,10 @@ impl Scene {
         let netns = format!("droptrace-owners-{name}-{}", std::process::id());
         let host = Netns::named(&netns)?;
         host.command("ip link set lo up")?;
-        let ids = [1, 2].map(|number| format!("{:08x}{number:04x}", std::process::id()));
+        let ids = [(); 2].map(|()| {
+            let number = CONTAINERS.fetch_add(1, Ordering::Relaxed);
+            format!("{:08x}{number:04x}", std::process::id())
+        });
         Ok(Self { host, netns, ids })
     }
 }
@@ -115,7 +122,6 @@ fn series_of_owners_expire() -> Result<()> {
     let agent = Agent::start(&["--owners", "container", "--expire-after", "1s"])?;
     let group = ControlGroup::container(&scene.ids[0])?;
     let receiver = udp_of(&group, &scene.host)?;
-    drop(group);
     let dropped = overrun(&scene.host, &receiver)?;
     let mut before = 0;
     eventually("that the series expire", || {
