@@ -80,8 +80,8 @@ pub struct AgentOptions {
     #[arg(long, value_name = "N", value_parser = units::number::<u16>(1..=10_000))]
     pub max_series: Option<u16>,
 
-    /// A series of another network namespace or of an owner ends if it does not rise for this long; its count moves to one series for
-    /// all that expired [default: 1h]
+    /// A series of another network namespace or of an owner ends if it does not rise for this long; its count moves to one
+    /// series for all that expired [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub expire_after: Option<Duration>,
 
