@@ -16,8 +16,17 @@ pub struct ControlGroup(PathBuf);
 impl ControlGroup {
     /// A new one.
     pub fn new() -> Result<Self> {
+        Self::named(&format!("droptrace-tests-{}", process::id()))
+    }
+
+    /// A new one that droptrace takes for a container with an id that begins with these digits.
+    pub fn container(id: &str) -> Result<Self> {
+        Self::named(&format!("docker-{id:0<64}.scope"))
+    }
+
+    fn named(name: &str) -> Result<Self> {
         let parent = own()?.ok_or_else(|| Unable("no control groups of version 2 are mounted".to_owned()))?;
-        let path = parent.join(format!("droptrace-tests-{}", process::id()));
+        let path = parent.join(name);
         fs::create_dir(&path).map_err(|error| Unable(format!("creating a control group: {error}")))?;
         let group = Self(path);
         let result = fs::write(group.0.join("cgroup.type"), "threaded");

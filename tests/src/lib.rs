@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod monitor;
 pub mod netdevsim;
 pub mod netns;
+pub mod owned;
 pub mod pace;
 pub mod packet;
 pub mod prometheus;

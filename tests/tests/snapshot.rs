@@ -6,18 +6,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use droptrace_base::snapshot::{ReadError, Row, Snapshot, read_file};
+use droptrace_base::snapshot::{ReadError, Row, RowOwner, Snapshot, read_file};
 use droptrace_fleet::merge::Merge;
 use rustix::process::Signal;
+use tests::cgroup::ControlGroup;
 use tests::droptrace::Droptrace;
 use tests::kernel;
 use tests::netns::Netns;
+use tests::owned::{overrun, udp_of};
 use tests::storm::{REASON, Storm};
 use tests::trials::{self, trial_as_root};
 
 fn main() -> ExitCode {
     trials::run(vec![
         trial_as_root("counts_as_the_kernel_does", counts_as_the_kernel_does),
+        trial_as_root("rows_have_owners", rows_have_owners),
         trial_as_root("runs_of_a_host_add_up", runs_of_a_host_add_up),
         trial_as_root("snapshot_of_a_killed_run_is_reported_as_cut", snapshot_of_a_killed_run_is_reported_as_cut),
     ])
@@ -38,8 +41,12 @@ impl Scene {
     }
 
     fn start(&self) -> Result<Droptrace> {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, options: &[&str]) -> Result<Droptrace> {
         let file = self.file.to_str().context("the folder for temporary files is not UTF-8")?;
-        Droptrace::start(&["snapshot", "--duration", "10m", "--output", file])
+        Droptrace::start(&[&["snapshot", "--duration", "10m", "--output", file], options].concat())
     }
 
     /// A snapshot of so many datagrams.
@@ -80,6 +87,41 @@ fn counts_as_the_kernel_does() -> Result<()> {
     ensure!(snapshot.build_id.is_some() && snapshot.backend.source == "ebpf", "{snapshot:?}");
     let own = |name: &str| snapshot.interfaces.iter().find(|interface| interface.name == name);
     ensure!(own("lo").is_some_and(|lo| lo.class == "loopback"), "{:?}", snapshot.interfaces);
+    Ok(())
+}
+
+/// `--owners` of `snapshot`.
+fn rows_have_owners() -> Result<()> {
+    let scene = Scene::new("owned", "")?;
+    let id = format!("{:012x}", std::process::id());
+    let group = ControlGroup::container(&id)?;
+    let droptrace = scene.start_with(&["--owners", "container,socket"])?;
+    let dropped = overrun(&scene.storm.host, &udp_of(&group, &scene.storm.host)?)?;
+    droptrace.finish()?;
+    let snapshot = read_file(&scene.file)?;
+    let owned = scene.rows(&snapshot)?;
+    let is_reported = kernel::reports_socket()?;
+    let is_expected = |owner: &RowOwner| {
+        let known = (owner.container.as_deref(), owner.socket_role.as_deref(), owner.attribution.as_str());
+        known == if is_reported { (Some(&*id), Some("receiver"), "attributed") } else { (None, None, "no_socket") }
+    };
+    let ours = owned.iter().filter(|row| row.owner.as_ref().is_some_and(is_expected));
+    let counted: u64 = ours.map(|row| row.packets).sum();
+    ensure!(dropped > 0 && counted == dropped, "{counted} of {dropped}: {owned:?}");
+    ensure!(snapshot.drops.iter().all(|row| row.owner.is_some()), "a row has no owner");
+    ensure!(snapshot.unaccounted() == Some(0), "off by {:?}", snapshot.unaccounted());
+
+    // A fleet sums the same rows, with owners and without.
+    let without = Snapshot { drops: snapshot.rows_without_owners().into_owned(), ..snapshot.clone() };
+    let sums = [&snapshot, &without].map(|snapshot| {
+        let mut merge = Merge::default();
+        merge.add(snapshot, None).map(|()| merge.into_fleet())
+    });
+    let [Ok(with), Ok(without)] = sums else { anyhow::bail!("a snapshot was refused") };
+    ensure!(with.counts() == without.counts() && !with.counts().is_empty(), "{with:?} {without:?}");
+
+    scene.start()?.finish()?;
+    ensure!(!fs::read_to_string(&scene.file)?.contains("\"owner\""), "owners that nobody asked for");
     Ok(())
 }
 

@@ -210,6 +210,7 @@ fn blank(reason: &str, symbol: &str) -> Row {
         own_netns: Some(true),
         netlink: false,
         kind: "packet".into(),
+        owner: None,
         packets: 0,
         bytes: None,
         first_seen: Timestamp(0),

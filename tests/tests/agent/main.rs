@@ -3,6 +3,7 @@
 mod counts;
 mod ends;
 mod hostile;
+mod owners;
 mod web;
 
 use std::process::ExitCode;
@@ -10,5 +11,10 @@ use std::process::ExitCode;
 use tests::trials;
 
 fn main() -> ExitCode {
-    trials::run([counts::trials(), ends::trials(), hostile::trials(), web::trials()].into_iter().flatten().collect())
+    trials::run(
+        [counts::trials(), ends::trials(), hostile::trials(), owners::trials(), web::trials()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    )
 }

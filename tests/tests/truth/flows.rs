@@ -9,11 +9,12 @@ use serde_json::Value;
 use tests::case::drained;
 use tests::droptrace::{Droptrace, Stat};
 use tests::netns::Netns;
+use tests::owned::host;
 use tests::trials::trial_as_root;
 use tests::wire::udp;
 use tests::witness::Witness;
 
-use super::owners::{host, in_each_mode};
+use super::owners::in_each_mode;
 
 const NO_PORTS: [Witness; 2] = [Witness::Snmp("Udp", "NoPorts"), Witness::Snmp6("Udp6NoPorts")];
 

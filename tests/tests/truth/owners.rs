@@ -4,19 +4,16 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::Value;
 use tests::case::drained;
 use tests::cgroup::ControlGroup;
 use tests::droptrace::{Droptrace, Stat};
 use tests::kernel;
 use tests::netns::Netns;
+use tests::owned::{DATAGRAMS, host, overrun, udp_of};
 use tests::trials::trial_as_root;
 use tests::wire::udp;
 use tests::witness::Witness;
-
-/// Datagrams of each test.
-const DATAGRAMS: u64 = 300;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -25,21 +22,6 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("packets_without_a_socket_have_no_owner", packets_without_a_socket_have_no_owner),
         trial_as_root("a_group_that_ended_keeps_its_name", a_group_that_ended_keeps_its_name),
     ]
-}
-
-/// A namespace in which only its loopback is up.
-pub(super) fn host() -> Result<Netns> {
-    let host = Netns::new()?;
-    host.command("ip link set lo up")?;
-    Ok(host)
-}
-
-/// A socket that a thread in this control group made.
-fn udp_of(group: &ControlGroup, host: &Netns) -> Result<UdpSocket> {
-    host.run(|| {
-        group.enter()?;
-        Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
-    })
 }
 
 /// The report of `stat` about the owners of drops in a namespace.
@@ -77,19 +59,6 @@ const MODES: [&str; 2] = ["tp_btf", "raw_tracepoint"];
 pub(super) fn in_each_mode(run: impl Fn(&str) -> Result<()>) -> Result<()> {
     let allowed = if kernel::is_confidential() { &MODES[..1] } else { &MODES[..] };
     allowed.iter().try_for_each(|mode| run(mode).with_context(|| (*mode).to_owned()))
-}
-
-/// Datagrams for a full receive buffer; returns the kernel's own count of them.
-fn overrun(host: &Netns, receiver: &UdpSocket) -> Result<u64> {
-    const ERRORS: Witness = Witness::Snmp("Udp", "RcvbufErrors");
-    set_socket_recv_buffer_size(receiver, 1)?;
-    let before = ERRORS.read(host)?;
-    let sender = udp(host, (Ipv4Addr::LOCALHOST, 0).into())?;
-    for _ in 0..DATAGRAMS {
-        sender.send_to(&[0; 1000], receiver.local_addr()?)?;
-    }
-    drained()?;
-    Ok(ERRORS.read(host)? - before)
 }
 
 /// The kernel reports the receiver from 6.11 on; before, nothing leads to it, and no owner is made up.

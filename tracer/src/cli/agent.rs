@@ -25,7 +25,7 @@ use crate::metrics::figures::Figures;
 use crate::metrics::http::{Exposition, Limits, Server, Tally};
 use crate::metrics::web_config::WebConfig;
 use crate::outside::say;
-use crate::run::{Consumer, Session, Stop, follow};
+use crate::run::{self, Consumer, Session, Stop, follow};
 use crate::snapshot;
 use otlp::{Identity, Options, Pushing, identity};
 use settings::Settings;
@@ -81,6 +81,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
         format_args!("serving the drops of this host at {scheme}://{address}/metrics ({title}); Ctrl-C ends"),
     );
     session.warn_of_hidden_addresses();
+    session.warn_of_unknown_owners();
     let followed = follow(&mut session, &mut stop, &mut agent).await;
     drop(end);
     let stopped = session.stop(&mut agent).await;
@@ -93,14 +94,14 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
 /// Starts the session, with events if they are to be pushed. If the session cannot start with events, it starts without
 /// them.
 async fn start(settings: &Settings) -> Result<Session> {
-    let common = settings.common();
+    let (common, attribution) = (settings.common(), settings.has_owners());
     if let Some(events) = otlp::events(&settings.otlp) {
-        match Session::start(&listen::options(&common, Some(events))?).await {
+        match Session::start(&run::Options { attribution, ..listen::options(&common, Some(events))? }).await {
             Ok(session) => return Ok(session),
             Err(error) => tracing::warn!("--otlp-logs: no drops are pushed as logs: {error:#}"),
         }
     }
-    Session::start(&listen::options(&common, None)?).await
+    Session::start(&run::Options { attribution, ..listen::options(&common, None)? }).await
 }
 
 /// The message for a listener that cannot start, with what to do.

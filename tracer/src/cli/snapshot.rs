@@ -8,14 +8,15 @@ use crate::identity::{devices, netns};
 use crate::kernel::build_id;
 use crate::outside::say;
 use crate::render::output::Output;
-use crate::run::{Session, Stop, TotalsOnly, follow};
+use crate::run::{Options, Session, Stop, TotalsOnly, follow};
 use crate::snapshot::{self, Facts};
 
 /// Counts for the given time, then writes the document.
 pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
     let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
-    let mut session = Session::start(&listen::options(&args.common(), None)?).await?;
+    let options = Options { attribution: args.owners.is_some(), ..listen::options(&args.common(), None)? };
+    let mut session = Session::start(&options).await?;
     stop.start_clock();
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.backend()));
     say("droptrace", format_args!("counting drops for {duration} ({title}); Ctrl-C ends"));
@@ -30,6 +31,7 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
         own_netns: netns::own().unwrap_or(0),
         backend: session.backend(),
         unavailable: session.unavailable(),
+        owners: args.owners.as_ref(),
     };
     let mut snapshot =
         snapshot::take(&report, &facts).context("a number of the ledger is too large for the document")?;
@@ -39,5 +41,6 @@ pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     snapshot::write(&mut output, &snapshot)?;
     output.finish()?;
     session.warn_of_hidden_addresses();
+    session.warn_of_unknown_owners();
     ended.and(stopped)
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::figures::{Family, Figures, Kind, Sample, Value};
-use super::labels::{CountKey, Surroundings, overflow_labels};
+use super::label_set::{LabelSet, Labels};
+use super::labels::{CountKey, Surroundings};
 use super::ledger::Accounts;
+use super::owners::OwnerAccounts;
 use super::process;
-use super::series::{Bounds, Labels, OFFSET, Series, Sum};
-use crate::dimension::label_names;
+use super::series::{Bounds, Series, Sum};
+use crate::domain::attribution::Attribution;
 use crate::domain::event::Timestamp;
 use crate::domain::identity::Identity;
 use crate::domain::report::{Host, SourceReport, StatReport};
@@ -49,12 +51,12 @@ pub struct Work {
 }
 
 /// Settings of the series of drops.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Told {
     /// The limits of the number and the age of series.
     pub series: Bounds,
-    /// Whether series have the label `offset`.
-    pub has_offsets: bool,
+    /// The labels of series.
+    pub label_set: LabelSet,
 }
 
 /// Accumulates counts over readings.
@@ -64,6 +66,7 @@ pub struct Collector {
     surroundings: Surroundings,
     series: Series<CountKey>,
     accounts: Accounts,
+    owners: OwnerAccounts,
     /// The capture backend, and the name and mode of each of its parts.
     backend: Option<CaptureBackend>,
     sources: Vec<(&'static str, &'static str)>,
@@ -74,10 +77,11 @@ impl Collector {
     /// A collector without any counts.
     pub fn new(facts: Facts, told: Told) -> Self {
         Self {
-            surroundings: Surroundings::new(facts.own_netns, told.has_offsets),
+            surroundings: Surroundings::new(facts.own_netns, told.label_set.clone()),
             facts,
-            series: Series::new(told.series),
+            series: Series::new(told.series, told.label_set),
             accounts: Accounts::default(),
+            owners: OwnerAccounts::default(),
             backend: None,
             sources: vec![],
             not_packets: NotPackets::default(),
@@ -94,18 +98,23 @@ impl Collector {
     /// Adds the counts of a run from its start until `now`, and the capture backend.
     fn take(&mut self, report: &StatReport, backend: CaptureBackend, now: Instant) {
         let Self { surroundings, series, .. } = self;
+        surroundings.knows_owners = report.attribution.is_some();
         let mut reading = series.reading(now);
         self.not_packets.take(&report.drops);
         for total in most_first(&report.drops) {
             let sum = Sum { packets: total.packets, bytes: total.bytes };
-            reading.add(CountKey::Known(Identity::from(&*total.key)), sum, || surroundings.labels(&total.key));
+            let key = CountKey::Known(Identity::from(&*total.key));
+            let has_all_names = Attribution::of(&total.key) != Attribution::Unknown;
+            reading.add(key, sum, has_all_names, || surroundings.labels(&total.key));
         }
         for total in &report.overflow {
             let sum = Sum { packets: total.packets, bytes: total.bytes };
-            reading.add(CountKey::Overflow(total.reason.clone()), sum, || overflow_labels(total.reason.as_ref()));
+            let key = CountKey::Overflow(total.reason.clone());
+            reading.add(key, sum, true, || surroundings.overflow_labels(total.reason.as_ref()));
         }
         reading.finish();
         self.accounts.take(&report.sources);
+        self.owners.take(report.attribution);
         self.backend = Some(backend);
         self.sources =
             report.sources.iter().map(|SourceReport { mode, ledger, .. }| (ledger.source(), *mode)).collect();
@@ -113,7 +122,7 @@ impl Collector {
 
     /// All metrics.
     pub fn figures(&self, work: &Work) -> Figures {
-        let families = self.drops().into_iter().chain(self.accounts.families());
+        let families = self.drops().into_iter().chain(self.accounts.families()).chain(self.owners.family());
         let families =
             families.chain(self.not_packets.family()).chain(self.backends()).chain(self.facts()).chain(self.bound());
         let families = families.chain(of_work(work)).chain(process::families(self.facts.started_at));
@@ -121,9 +130,8 @@ impl Collector {
     }
 
     fn drops(&self) -> [Family; 2] {
-        let is_told = |name: &str| name != OFFSET || self.surroundings.has_offsets;
         let sample = |labels: &Labels, count| Sample {
-            labels: label_names().zip(labels.iter().cloned()).filter(|(name, _)| is_told(name)).collect(),
+            labels: self.surroundings.label_set.names().zip(labels.iter().cloned()).collect(),
             value: Value::Count(count),
         };
         let bytes = self.series.iter().filter_map(|(labels, sum)| Some(sample(labels, sum.bytes?)));

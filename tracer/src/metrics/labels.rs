@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::series::{Labels, OFFSET};
-use crate::dimension::{self, Elsewhere};
+use super::label_set::{LabelSet, Labels};
+use crate::dimension::Elsewhere;
+use crate::domain::attribution::Attribution;
 use crate::domain::event::{NamedKey, Reason};
 use crate::domain::identity::Identity;
 use crate::identity::devices::{self, Device};
@@ -22,21 +23,38 @@ pub(super) enum CountKey {
 pub(super) struct Surroundings {
     /// Inode number; 0 when not known.
     pub(super) netns: u32,
-    /// Whether labels have the offset of the drop site from the start of its function.
-    pub(super) has_offsets: bool,
+    /// The names of the labels.
+    pub(super) label_set: LabelSet,
+    /// Whether the capture backend reports owners.
+    pub(super) knows_owners: bool,
     devices: Vec<Device>,
 }
 
 impl Surroundings {
-    pub(super) const fn new(netns: u32, has_offsets: bool) -> Self {
-        Self { netns, has_offsets, devices: vec![] }
+    pub(super) const fn new(netns: u32, label_set: LabelSet) -> Self {
+        Self { netns, label_set, knows_owners: false, devices: vec![] }
     }
 
     /// Values for the labels of a key. The devices are read again where one is unknown.
     pub(super) fn labels(&mut self, key: &NamedKey) -> Labels {
         let class = self.class(key);
         let is_own_netns = (key.netns != 0 && self.netns != 0).then_some(key.netns == self.netns);
-        labels(&Elsewhere { key, class: class.as_deref(), is_own_netns }, self.has_offsets)
+        let elsewhere = Elsewhere { key, class: class.as_deref(), is_own_netns };
+        self.label_set.values(&elsewhere, self.owner(Attribution::of(key)))
+    }
+
+    /// Values for the labels of drops that are counted by reason only.
+    pub(super) fn overflow_labels(&self, reason: Option<&Arc<Reason>>) -> Labels {
+        let mut key = NamedKey::default();
+        if let Some(reason) = reason {
+            key.reason = Arc::clone(reason);
+        }
+        let elsewhere = Elsewhere { key: &key, class: None, is_own_netns: None };
+        self.label_set.values(&elsewhere, self.owner(Attribution::NoRoom))
+    }
+
+    const fn owner(&self, attribution: Attribution) -> &'static str {
+        if self.knows_owners { attribution.name() } else { "" }
     }
 
     fn class(&mut self, key: &NamedKey) -> Option<String> {
@@ -51,31 +69,15 @@ impl Surroundings {
     }
 }
 
-/// Values for the labels of drops that are counted by reason only.
-pub(super) fn overflow_labels(reason: Option<&Arc<Reason>>) -> Labels {
-    let mut key = NamedKey::default();
-    if let Some(reason) = reason {
-        key.reason = Arc::clone(reason);
-    }
-    labels(&Elsewhere { key: &key, class: None, is_own_netns: None }, true)
-}
-
-fn labels(key: &Elsewhere<'_>, has_offsets: bool) -> Labels {
-    let mut values = Vec::new();
-    for dimension in dimension::ALL {
-        dimension.label_values(key, &mut values);
-    }
-    let is_shown = |name: &str| name != OFFSET || has_offsets;
-    let values = dimension::label_names().zip(values);
-    values.map(|(name, value)| if is_shown(name) { value.into() } else { Arc::from("") }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use tracer_common::REASON_ABSENT;
 
     use super::*;
+    use crate::dimension::Dimensions;
     use crate::domain::event::{Location, Symbol};
+    use crate::domain::facts::Role;
+    use crate::domain::owner::Owner;
 
     fn key() -> NamedKey {
         let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
@@ -95,8 +97,12 @@ mod tests {
         labels.iter().map(ToString::to_string).collect()
     }
 
+    fn surroundings(has_offsets: bool) -> Surroundings {
+        Surroundings::new(8, LabelSet::new(has_offsets, None))
+    }
+
     fn labels(key: &NamedKey) -> Vec<String> {
-        texts(&Surroundings::new(8, true).labels(key))
+        texts(&surroundings(true).labels(key))
     }
 
     #[test]
@@ -107,8 +113,34 @@ mod tests {
 
     #[test]
     fn offsets_are_told_if_asked_for() {
-        let told = texts(&Surroundings::new(8, false).labels(&key()));
-        assert_eq!(told, ["NO_SOCKET", "core", "udp_rcv", "", "ipv4", "loopback", "ipv4", "blue"]);
+        let told = texts(&surroundings(false).labels(&key()));
+        assert_eq!(told, ["NO_SOCKET", "core", "udp_rcv", "ipv4", "loopback", "ipv4", "blue"]);
+    }
+
+    /// The labels of owners.
+    fn owners(key: &NamedKey, knows_owners: bool) -> Vec<String> {
+        let chosen = Dimensions::owners("pod,container").unwrap();
+        let mut surroundings = Surroundings::new(8, LabelSet::new(false, Some(&chosen)));
+        surroundings.knows_owners = knows_owners;
+        let names: Vec<_> = surroundings.label_set.names().skip(7).collect();
+        assert_eq!(names, ["namespace", "pod", "container", "owner"]);
+        texts(&surroundings.labels(key))[7..].to_vec()
+    }
+
+    #[test]
+    fn no_socket_and_an_unknown_owner_are_told_apart() {
+        let owner = Owner { cgroup: Some("/a".into()), pod: Some("shop/web".into()), ..Owner::default() };
+        let of = |socket, owner: Owner| owners(&NamedKey { socket, owner: owner.into(), ..key() }, true);
+        let receiver = Some(Role::Receiver);
+        assert_eq!(of(receiver, owner.clone()), ["shop", "web", "", "attributed"]);
+        assert_eq!(of(receiver, Owner { pod: None, ..owner }), ["", "", "", "attributed"]);
+        assert_eq!(of(receiver, Owner::default()), ["", "", "", "unknown"]);
+        assert_eq!(of(None, Owner::default()), ["", "", "", "no_socket"]);
+    }
+
+    #[test]
+    fn backend_without_owners_invents_none() {
+        assert_eq!(owners(&key(), false), [""; 4]);
     }
 
     #[test]
@@ -117,7 +149,7 @@ mod tests {
         let location = Location { address: 4711, symbol: None, trap_group: None };
         let unknown = NamedKey { reason: reason.into(), location: location.into(), ..NamedKey::default() };
         assert_eq!(labels(&unknown), [""; 8]);
-        assert_eq!(texts(&overflow_labels(None)), [""; 8]);
+        assert_eq!(texts(&surroundings(true).overflow_labels(None)), [""; 8]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Counters of drops by labels, with a limit of their number. Drops without a series of their own are counted in one
-//! series for all others. The counts of series of other network namespaces that have not risen for long move to one
-//! series for all expired ones. The sum of all series is therefore exact.
+//! series for all others. The counts of series of other network namespaces and of owners that have not risen for long move
+//! to one series for all expired ones. The sum of all series is therefore exact.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-use crate::dimension::label_names;
-
-/// The optional label: it multiplies the series, and changes with each build of the kernel.
-pub const OFFSET: &str = "offset";
+use super::label_set::{LabelSet, Labels, OWNER};
+use crate::domain::attribution::Attribution;
 
 /// The value of `netns` for the agent's own namespace.
 pub const OWN: &str = "own";
@@ -23,9 +21,6 @@ pub const OTHER: &str = "other";
 /// Value of each label of the series for all expired series. It differs from the series for all others, because its
 /// increase stands for drops of long ago, which a rate must not show as new drops.
 pub const EXPIRED: &str = "expired";
-
-/// Values of the labels of all dimensions ([`label_names`]); empty where they are unknown.
-pub type Labels = Box<[Arc<str>]>;
 
 /// A sum of drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +55,7 @@ impl Sum {
 pub struct Bounds {
     /// The most series, at least the one for all others.
     pub limit: usize,
-    /// A series of another network namespace expires if it has not risen for this time.
+    /// A series of another network namespace, or of an owner, expires if it has not risen for this time.
     pub expire_after: Duration,
 }
 
@@ -68,6 +63,7 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Series<K> {
     bounds: Bounds,
+    label_set: LabelSet,
     other: (Labels, Sum),
     /// `None` until the first series expires.
     expired: Option<(Labels, Sum)>,
@@ -87,14 +83,16 @@ struct Told {
     /// The series that counts the key; `None` stands for the series for all others.
     labels: Option<Arc<Labels>>,
     sum: Sum,
+    has_all_names: bool,
 }
 
 impl<K: Eq + Hash> Series<K> {
     /// A value without any counts.
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: Bounds, label_set: LabelSet) -> Self {
         Self {
             bounds,
-            other: (all(OTHER), Sum::NOTHING),
+            other: (label_set.all(OTHER), Sum::NOTHING),
+            label_set,
             expired: None,
             own: BTreeMap::new(),
             told: HashMap::default(),
@@ -153,26 +151,19 @@ impl<K: Eq + Hash> Series<K> {
     fn expire(&mut self, now: Instant) {
         let long = self.bounds.expire_after;
         let is_old = |own: &Counter| now.saturating_duration_since(own.rose_at) >= long;
-        for (_, own) in self.own.extract_if(.., |labels, own| may_expire(labels) && is_old(own)) {
-            let (_, expired) = self.expired.get_or_insert_with(|| (all(EXPIRED), Sum::NOTHING));
+        let Self { own, label_set, .. } = self;
+        for (_, own) in own.extract_if(.., |labels, own| may_expire(label_set, labels) && is_old(own)) {
+            let (_, expired) = self.expired.get_or_insert_with(|| (label_set.all(EXPIRED), Sum::NOTHING));
             expired.add(own.sum);
         }
     }
 }
 
-/// The agent's own namespace lasts as long as the agent, and has as many series as the kernel has drop sites.
-fn may_expire(labels: &Labels) -> bool {
-    !["", OWN].contains(&netns(labels))
-}
-
-/// The value of the label `netns`.
-fn netns(labels: &Labels) -> &str {
-    let (_, value) = label_names().zip(labels).find(|(name, _)| *name == "netns").unzip();
-    value.map_or("", |value| &**value)
-}
-
-fn all(value: &str) -> Labels {
-    label_names().map(|_| Arc::from(value)).collect()
+/// The agent's own namespace lasts as long as the agent, and has as many series as the kernel has drop sites, apart from
+/// those of owners, which come and go.
+fn may_expire(label_set: &LabelSet, labels: &Labels) -> bool {
+    let is_owned = label_set.value(labels, OWNER) == Attribution::Attributed.name();
+    is_owned || !["", OWN].contains(&label_set.value(labels, "netns"))
 }
 
 /// A reading in progress; it takes effect in [`Reading::finish`].
@@ -185,12 +176,15 @@ pub struct Reading<'s, K> {
 
 impl<K: Eq + Hash> Reading<'_, K> {
     /// Adds the count of `key`. The labels are determined when the count rises and the key has no series, and stay as
-    /// long as the series: the backend's names may change in the meantime.
-    pub fn add(&mut self, key: K, sum: Sum, labels: impl FnOnce() -> Labels) {
+    /// long as the series: the backend's names may change in the meantime. Only a key that lacked a name and now has all
+    /// names (`has_all_names`) leaves its series: what it adds from then on counts under the new labels.
+    pub fn add(&mut self, key: K, sum: Sum, has_all_names: bool, labels: impl FnOnce() -> Labels) {
         let Self { series, now, told } = self;
         let last = series.told.get(&key);
-        let (before, known) = last.map_or((0, None), |last| (last.sum.packets, last.labels.clone()));
-        let told = told.entry(key).or_insert(Told { labels: known, sum: Sum::NOTHING });
+        let before = last.map_or(0, |last| last.sum.packets);
+        let keeps_labels = |last: &&Told| last.has_all_names || !has_all_names;
+        let known = last.filter(keeps_labels).and_then(|last| last.labels.clone());
+        let told = told.entry(key).or_insert(Told { labels: known, sum: Sum::NOTHING, has_all_names });
         told.sum.add(sum);
         let has_series = told.labels.as_ref().is_some_and(|labels| series.own.contains_key(labels));
         if !has_series {
@@ -202,7 +196,7 @@ impl<K: Eq + Hash> Reading<'_, K> {
     /// Adds the increase since the last reading, and lets series expire that have not risen for long.
     pub fn finish(self) {
         let Self { series, now, told } = self;
-        for (key, Told { labels, sum }) in &told {
+        for (key, Told { labels, sum, .. }) in &told {
             let before = series.told.get(key).map_or(Sum::NOTHING, |told| told.sum);
             series.rise(labels.as_deref(), sum.since(before), now);
         }

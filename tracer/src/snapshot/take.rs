@@ -8,11 +8,12 @@ use serde_json::{Error, Value, from_value, to_value};
 
 use droptrace_base::snapshot::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
 
-use crate::dimension::{self, Elsewhere, Members};
+use crate::dimension::{Dimensions, Elsewhere, Members};
+use crate::domain::attribution::Attribution;
 use crate::domain::event::NamedKey;
 use crate::domain::event::reason_name;
 use crate::domain::report::{SourceReport, StatReport};
-use crate::domain::total::{DropTotal, OverflowTotal, Total, group};
+use crate::domain::total::{OverflowTotal, Total, group};
 use crate::identity::devices::{self, Device};
 use crate::render::time::TimeText;
 use crate::run::{CaptureBackend as Way, UnavailableBackends};
@@ -33,6 +34,8 @@ pub struct Facts<'f> {
     pub backend: Way,
     /// Backends of a better rank that are not available.
     pub unavailable: &'f UnavailableBackends,
+    /// The dimensions of owners that rows have; absent for rows without owners.
+    pub owners: Option<&'f Dimensions>,
 }
 
 /// Makes the document.
@@ -53,7 +56,7 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, Error> {
         backend: CaptureBackend { source: facts.backend.source().to_owned(), mode: facts.backend.mode().to_owned() },
         unavailable: facts.unavailable.0.iter().map(unavailable).collect(),
         sources: report.sources.iter().map(source).collect::<Result<_, _>>()?,
-        drops: rows(&report.drops, facts)?,
+        drops: rows(report, facts)?,
         overflow: report.overflow.iter().map(overflow).collect(),
     })
 }
@@ -80,9 +83,11 @@ fn source(report: &SourceReport) -> Result<Source, Error> {
 }
 
 /// Most packets first. Keys that differ only in facts of this host, such as addresses, become one row.
-fn rows(totals: &[DropTotal], facts: &Facts<'_>) -> Result<Vec<Row>, Error> {
+fn rows(report: &StatReport, facts: &Facts<'_>) -> Result<Vec<Row>, Error> {
+    // The owners are unknown where the backend does not report them.
+    let owners = facts.owners.filter(|_| report.attribution.is_some());
     // A key that cannot be written fails in `row`.
-    let groups = group(totals, |key| row_key(key, facts).unwrap_or_default());
+    let groups = group(&report.drops, |key| row_key(key, facts, owners).unwrap_or_default());
     let mut rows = groups.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
     rows.sort_by_key(|row| Reverse(row.packets));
     Ok(rows)
@@ -95,18 +100,31 @@ struct RowKey<'k> {
     netlink: bool,
     #[serde(flatten)]
     dimensions: Members<'k>,
+    owner: Option<OwnerKey<'k>>,
 }
 
-fn row_key(key: &NamedKey, facts: &Facts<'_>) -> Result<Value, Error> {
+/// The members of [`droptrace_base::snapshot::RowOwner`] that were asked for.
+#[derive(Serialize)]
+struct OwnerKey<'k> {
+    attribution: &'static str,
+    #[serde(flatten)]
+    dimensions: Members<'k>,
+}
+
+fn row_key(key: &NamedKey, facts: &Facts<'_>, owners: Option<&Dimensions>) -> Result<Value, Error> {
     let is_own_netns = (key.netns != 0 && facts.own_netns != 0).then_some(key.netns == facts.own_netns);
     let is_own = is_own_netns == Some(true);
     let class = key.interface.as_ref().and_then(|name| devices::class_of(facts.devices, name, key.ifindex, is_own));
     let elsewhere = Elsewhere { key, class: class.as_deref(), is_own_netns };
-    let mut dimensions = Members::default();
-    for dimension in dimension::ALL {
-        dimension.snapshot(&elsewhere, &mut dimensions);
-    }
-    to_value(RowKey { kind: key.kind.name(), netlink: key.is_netlink_message(), dimensions })
+    let members = |by: &Dimensions| {
+        let mut members = Members::default();
+        by.iter().for_each(|dimension| dimension.snapshot(&elsewhere, &mut members));
+        members
+    };
+    let attribution = Attribution::of(key).name();
+    let owner = owners.map(|owners| OwnerKey { attribution, dimensions: members(owners) });
+    let dimensions = members(&Dimensions::usual());
+    to_value(RowKey { kind: key.kind.name(), netlink: key.is_netlink_message(), dimensions, owner })
 }
 
 fn row(total: Total<Value>) -> Result<Row, Error> {

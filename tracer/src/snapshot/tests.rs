@@ -1,6 +1,12 @@
+use droptrace_base::snapshot::{Row, RowOwner};
+
 use super::*;
 use crate::backend::ebpf::Mode;
+use crate::dimension::Dimensions;
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::event::{Location, NamedKey};
+use crate::domain::facts::Role;
+use crate::domain::owner::Owner;
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 use crate::domain::unavailable::Unavailable;
@@ -17,6 +23,10 @@ fn device(name: &str, ifindex: u32, class: &str, driver: Option<&str>) -> Device
 }
 
 fn taken(report: &StatReport) -> Snapshot {
+    taken_with(report, None)
+}
+
+fn taken_with(report: &StatReport, owners: Option<&Dimensions>) -> Snapshot {
     let backend = Way::Ebpf(Mode::TpBtf);
     let refused = crate::run::UnavailableBackend { backend, why: Unavailable::because("no BTF") };
     let facts = Facts {
@@ -26,6 +36,7 @@ fn taken(report: &StatReport) -> Snapshot {
         own_netns: samples::HOME,
         backend: Way::Ebpf(Mode::RawTracepoint),
         unavailable: &UnavailableBackends(vec![refused]),
+        owners,
     };
     take(report, &facts).unwrap()
 }
@@ -88,4 +99,57 @@ fn known_devices_have_a_class() {
     assert_eq!(class("lo"), [Some("loopback".to_owned())]);
     assert_eq!(class("enp0s31f6"), vec![Some("physical".to_owned()); 2]);
     assert_eq!(class("ovs-system"), [None]);
+}
+
+/// The first drops of the sample, of two containers of a pod, and of a receiver whose group ended.
+fn report_with_owners() -> StatReport {
+    let mut report = report();
+    let first = report.drops[0].clone();
+    report.drops = (0..)
+        .zip([Some("nginx"), Some("redis"), None])
+        .map(|(at, container)| {
+            let pod = container.map(|_| "shop/web".into());
+            let cgroup = container.map(|name| format!("/kubepods/{name}").into());
+            let owner = Owner { cgroup, container: container.map(Into::into), pod, unit: None };
+            let key = NamedKey {
+                socket: Some(Role::Receiver),
+                cgroup_id: 4100 + at,
+                owner: owner.into(),
+                ..(*first.key).clone()
+            };
+            DropTotal { key: key.into(), packets: 10 + at, ..first.clone() }
+        })
+        .collect();
+    report.attribution = Some(AttributionLedger::of(&report.drops, &report.overflow));
+    report
+}
+
+#[test]
+fn rows_have_the_owners_that_are_asked_for() {
+    let owners = |by: &str| {
+        let snapshot = taken_with(&report_with_owners(), Some(&Dimensions::owners(by).unwrap()));
+        let owner = |row: &Row| {
+            let RowOwner { attribution, pod, container, cgroup, .. } = row.owner.clone().unwrap();
+            (row.packets, attribution, pod, container, cgroup)
+        };
+        snapshot.drops.iter().map(owner).collect::<Vec<_>>()
+    };
+    let known = |packets, pod: Option<&str>, cgroup: Option<&str>| {
+        (packets, "attributed".to_owned(), pod.map(Into::into), None, cgroup.map(Into::into))
+    };
+    let unknown = (12, "unknown".to_owned(), None, None, None);
+    assert_eq!(owners("pod"), [known(21, Some("shop/web"), None), unknown.clone()]);
+    let cgroups = [known(11, None, Some("/kubepods/redis")), known(10, None, Some("/kubepods/nginx"))];
+    assert_eq!(owners("cgroup"), [&[unknown][..], &cgroups].concat());
+}
+
+#[test]
+fn rows_without_owners_are_as_ever() {
+    let (plain, owned) = (taken(&report_with_owners()), report_with_owners());
+    assert_eq!(plain.drops.len(), 1);
+    let by = Dimensions::owners("pod,container,unit,cgroup,socket").unwrap();
+    assert_eq!(*taken_with(&owned, Some(&by)).rows_without_owners(), plain.drops);
+    // A backend that does not report owners says nothing of them.
+    let silent = StatReport { attribution: None, ..owned };
+    assert_eq!(taken_with(&silent, Some(&by)), plain);
 }

@@ -109,10 +109,5 @@ pub struct Elsewhere<'k> {
     pub is_own_netns: Option<bool>,
 }
 
-/// Names of the labels of all dimensions.
-pub fn label_names() -> impl Iterator<Item = &'static str> {
-    ALL.iter().flat_map(|dimension| dimension.labels().iter().copied())
-}
-
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Column, Dimension, Members, nonzero64};
+use super::{Column, Dimension, Elsewhere, Members, nonzero64};
 use crate::domain::event::NamedKey;
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
@@ -12,6 +12,7 @@ use crate::outside::printable;
 /// A name of the owner.
 pub(super) struct OwnerDimension {
     column: Column,
+    labels: &'static [&'static str],
     value: fn(&Owner) -> Option<&str>,
     part: fn(&mut Owner) -> &mut Option<Arc<str>>,
 }
@@ -22,15 +23,21 @@ const fn column(name: &'static str, heading: &'static str) -> Column {
 
 pub(super) static CONTAINER: OwnerDimension = OwnerDimension {
     column: column("container", "CONTAINER"),
+    labels: &["container"],
     value: |owner| owner.container.as_deref(),
     part: |owner| &mut owner.container,
 };
 
-pub(super) static POD: OwnerDimension =
-    OwnerDimension { column: column("pod", "POD"), value: |owner| owner.pod.as_deref(), part: |owner| &mut owner.pod };
+pub(super) static POD: OwnerDimension = OwnerDimension {
+    column: column("pod", "POD"),
+    labels: &["namespace", "pod"],
+    value: |owner| owner.pod.as_deref(),
+    part: |owner| &mut owner.pod,
+};
 
 pub(super) static UNIT: OwnerDimension = OwnerDimension {
     column: column("unit", "UNIT"),
+    labels: &["unit"],
     value: |owner| owner.unit.as_deref(),
     part: |owner| &mut owner.unit,
 };
@@ -46,6 +53,25 @@ impl Dimension for OwnerDimension {
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add(self.name(), (self.value)(&key.owner));
+    }
+
+    fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>) {
+        self.members(key.key, members);
+    }
+
+    fn labels(&self) -> &'static [&'static str] {
+        self.labels
+    }
+
+    /// A pod's name without its Kubernetes namespace. The UID that stands in for an unknown name has no namespace.
+    fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>) {
+        let value = (self.value)(&key.key.owner).unwrap_or_default();
+        if let [_namespace, _name] = self.labels {
+            let (namespace, name) = value.split_once('/').unwrap_or(("", value));
+            values.extend([printable(namespace), printable(name)]);
+        } else {
+            values.push(printable(value));
+        }
     }
 
     fn clear(&self, key: &mut NamedKey) {
@@ -74,6 +100,18 @@ impl Dimension for CgroupDimension {
         members.add("cgroup_id", nonzero64(key.cgroup_id));
     }
 
+    fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>) {
+        members.add("cgroup", key.key.owner.cgroup.as_deref());
+    }
+
+    fn labels(&self) -> &'static [&'static str] {
+        &["cgroup"]
+    }
+
+    fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>) {
+        values.push(printable(key.key.owner.cgroup.as_deref().unwrap_or_default()));
+    }
+
     fn clear(&self, key: &mut NamedKey) {
         key.cgroup_id = 0;
         Arc::make_mut(&mut key.owner).cgroup = None;
@@ -94,6 +132,18 @@ impl Dimension for SocketDimension {
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
         members.add("socket_role", key.socket.map(Role::name));
+    }
+
+    fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>) {
+        self.members(key.key, members);
+    }
+
+    fn labels(&self) -> &'static [&'static str] {
+        &["socket_role"]
+    }
+
+    fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>) {
+        values.push(key.key.socket.map_or("", Role::name).into());
     }
 
     fn clear(&self, key: &mut NamedKey) {

@@ -23,6 +23,33 @@ impl Dimensions {
         Self(ALL.into_iter().filter(is_usual).collect())
     }
 
+    /// Reads `pod,container`: dimensions that say whose packets were dropped.
+    ///
+    /// # Errors
+    /// Fails if a word is not such a dimension.
+    pub fn owners(text: &str) -> Result<Self, String> {
+        let is_owner = |dimension: &&dyn Dimension| dimension.column().is_attribution;
+        let owners = Self(ALL.into_iter().filter(is_owner).collect());
+        owners.choose(text, "does not say whose packets were dropped; these do:")
+    }
+
+    /// Those of the dimensions that a text names. `complaint` stands between a wrong word and the right ones.
+    fn choose(&self, text: &str, complaint: &str) -> Result<Self, String> {
+        let names: Vec<&str> = text.split(',').map(str::trim).flat_map(members_of).collect();
+        if let Some(unknown) = names.iter().find(|name| !self.contains(name)) {
+            let known: Vec<_> = self.iter().map(Dimension::name).collect();
+            return Err(format!("{unknown:?} {complaint} {}", known.join(", ")));
+        }
+        Ok(Self::named(&names))
+    }
+
+    /// These dimensions and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        let is_one = |dimension: &&dyn Dimension| self.contains(dimension.name()) || others.contains(dimension.name());
+        Self(ALL.into_iter().filter(is_one).collect())
+    }
+
     /// The dimensions.
     pub fn iter(&self) -> impl Iterator<Item = &'static dyn Dimension> + Clone {
         self.0.iter().copied()
@@ -73,6 +100,14 @@ impl Dimensions {
     }
 }
 
+impl PartialEq for Dimensions {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().map(Dimension::name).eq(other.iter().map(Dimension::name))
+    }
+}
+
+impl Eq for Dimensions {}
+
 impl fmt::Debug for Dimensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(Dimension::name)).finish()
@@ -84,12 +119,7 @@ impl FromStr for Dimensions {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names: Vec<&str> = text.split(',').map(str::trim).flat_map(members_of).collect();
-        if let Some(unknown) = names.iter().find(|name| ALL.iter().all(|dimension| dimension.name() != **name)) {
-            let known: Vec<_> = ALL.iter().map(|dimension| dimension.name()).collect();
-            return Err(format!("{unknown:?} is not a dimension; the dimensions are {}, flow", known.join(", ")));
-        }
-        Ok(Self::named(&names))
+        Self::all().choose(text, "is not a dimension; the dimensions are flow,")
     }
 }
 

@@ -52,8 +52,8 @@ fn elsewhere(key: &NamedKey) -> Elsewhere<'_> {
 fn names_are_different() {
     let names: BTreeSet<_> = ALL.iter().map(|dimension| dimension.name()).collect();
     assert_eq!(names.len(), ALL.len());
-    let labels: BTreeSet<_> = label_names().collect();
-    assert_eq!(labels.len(), label_names().count());
+    let labels = || ALL.iter().flat_map(|dimension| dimension.labels());
+    assert_eq!(labels().collect::<BTreeSet<_>>().len(), labels().count());
 }
 
 /// Each dimension clears its own part of a key, and all of them clear the whole key except its kind.
@@ -101,6 +101,34 @@ fn each_dimension_has_as_many_values_as_labels() {
     }
 }
 
+fn label_values(dimension: &dyn Dimension, key: &NamedKey) -> Vec<String> {
+    let mut values = Vec::new();
+    dimension.label_values(&elsewhere(key), &mut values);
+    values.into_iter().map(Cow::into_owned).collect()
+}
+
+#[test]
+fn owners_have_labels_without_numbers_of_this_host() {
+    let values = |key: &NamedKey| ALL[5..].iter().flat_map(|owner| label_values(*owner, key)).collect::<Vec<_>>();
+    assert_eq!(values(&key()), ["shop", "web", "nginx", "kubelet.service", "/kubepods/a", "receiver"]);
+    let ended = NamedKey { owner: Arc::default(), ..key() };
+    assert_eq!(values(&ended), ["", "", "", "", "", "receiver"]);
+    let nameless = Owner { pod: Some("5d0e3c1a-0f7e".into()), ..Owner::default() };
+    assert_eq!(values(&NamedKey { owner: nameless.into(), ..key() })[..2], ["", "5d0e3c1a-0f7e"]);
+}
+
+#[test]
+fn only_owners_are_owners() {
+    let names = |by: Dimensions| by.iter().map(Dimension::name).collect::<Vec<_>>();
+    assert_eq!(Dimensions::owners("container, pod").map(names), Ok(vec!["pod", "container"]));
+    let error = Dimensions::owners("pod,netns").unwrap_err();
+    assert_eq!(
+        error,
+        r#""netns" does not say whose packets were dropped; these do: pod, container, unit, cgroup, socket"#
+    );
+    assert!(Dimensions::owners("").is_err());
+}
+
 #[test]
 fn members_are_those_of_the_chosen_dimensions() {
     let by: Dimensions = "protocol, reason".parse().unwrap();
@@ -135,7 +163,7 @@ fn an_unknown_dimension_is_refused_with_the_known_ones() {
     let error = "reason,colour".parse::<Dimensions>().unwrap_err();
     assert_eq!(
         error,
-        r#""colour" is not a dimension; the dimensions are reason, site, interface, protocol, netns, pod, container, unit, cgroup, socket, src, sport, dst, dport, transport, mark, flow"#
+        r#""colour" is not a dimension; the dimensions are flow, reason, site, interface, protocol, netns, pod, container, unit, cgroup, socket, src, sport, dst, dport, transport, mark"#
     );
     assert!("".parse::<Dimensions>().is_err());
 }

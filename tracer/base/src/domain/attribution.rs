@@ -2,7 +2,42 @@
 
 use serde::Serialize;
 
+use super::event::NamedKey;
 use super::total::{DropTotal, OverflowTotal};
+
+/// What is known of the owner of a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribution {
+    /// The control group of the socket is known by its path.
+    Attributed,
+    /// There is a socket, and its control group is the root group, or unknown.
+    Unknown,
+    /// There is no socket.
+    NoSocket,
+    /// The drop is counted by reason only.
+    NoRoom,
+}
+
+impl Attribution {
+    /// What is known of the drops of a key.
+    pub fn of(key: &NamedKey) -> Self {
+        match (key.socket, &key.owner.cgroup) {
+            (None, _) => Self::NoSocket,
+            (Some(_), None) => Self::Unknown,
+            (Some(_), Some(_)) => Self::Attributed,
+        }
+    }
+
+    /// The name in JSON and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attributed => "attributed",
+            Self::Unknown => "unknown",
+            Self::NoSocket => "no_socket",
+            Self::NoRoom => "no_room",
+        }
+    }
+}
 
 /// All counted drops, by what is known of their owners: the sum of the four numbers is the number of counted drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,15 +58,29 @@ impl AttributionLedger {
     pub fn of(drops: &[DropTotal], overflow: &[OverflowTotal]) -> Self {
         let mut ledger = Self::default();
         for total in drops {
-            let part = match (total.key.socket, &total.key.owner.cgroup) {
-                (None, _) => &mut ledger.no_socket,
-                (Some(_), None) => &mut ledger.unknown,
-                (Some(_), Some(_)) => &mut ledger.attributed,
-            };
-            *part += total.packets;
+            *ledger.part(Attribution::of(&total.key)) += total.packets;
         }
         ledger.no_room = overflow.iter().map(|total| total.packets).sum();
         ledger
+    }
+
+    fn part(&mut self, of: Attribution) -> &mut u64 {
+        match of {
+            Attribution::Attributed => &mut self.attributed,
+            Attribution::Unknown => &mut self.unknown,
+            Attribution::NoSocket => &mut self.no_socket,
+            Attribution::NoRoom => &mut self.no_room,
+        }
+    }
+
+    /// The four numbers, by what they count.
+    pub const fn parts(&self) -> [(Attribution, u64); 4] {
+        [
+            (Attribution::Attributed, self.attributed),
+            (Attribution::Unknown, self.unknown),
+            (Attribution::NoSocket, self.no_socket),
+            (Attribution::NoRoom, self.no_room),
+        ]
     }
 }
 
@@ -63,6 +112,10 @@ mod tests {
             [total(Some(Role::Receiver), Some("/a"), 1), total(Some(Role::Owner), None, 2), total(None, None, 4)];
         let overflow = [OverflowTotal { reason: None, packets: 8, bytes: None }];
         let expected = AttributionLedger { attributed: 1, unknown: 2, no_socket: 4, no_room: 8 };
-        assert_eq!(AttributionLedger::of(&drops, &overflow), expected);
+        let ledger = AttributionLedger::of(&drops, &overflow);
+        assert_eq!(ledger, expected);
+        // The names are those of the members in JSON.
+        let json = serde_json::to_value(ledger).unwrap();
+        assert!(ledger.parts().iter().all(|(part, count)| json[part.name()] == *count), "{json}");
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::flow::Flow;
 use crate::domain::owner::Owner;
 
 /// A point in real time: nanoseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl From<Timestamp> for SystemTime {

@@ -135,12 +135,7 @@ fn count_by_reason(overflow: &mut Vec<Overflow>, row: Row) {
 fn count_by_kind(rows: &mut Vec<Row>, first: usize, row: Row) {
     let same = |known: &&mut Row| known.kind == row.kind && known.netlink == row.netlink;
     match rows[first..].iter_mut().find(same) {
-        Some(known) => {
-            known.packets = known.packets.saturating_add(row.packets);
-            known.bytes = known.bytes.zip(row.bytes).map(|(one, other)| one.saturating_add(other));
-            known.first_seen = known.first_seen.min(row.first_seen);
-            known.last_seen = known.last_seen.max(row.last_seen);
-        }
+        Some(known) => known.add(&row),
         None => rows.push(Row {
             reason: None,
             subsystem: None,
@@ -153,6 +148,7 @@ fn count_by_kind(rows: &mut Vec<Row>, first: usize, row: Row) {
             class: None,
             netns_name: None,
             own_netns: None,
+            owner: None,
             ..row
         }),
     }

@@ -7,6 +7,7 @@ mod ledger;
 mod list;
 mod machine;
 mod moment;
+mod owner;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 
 pub use fit::{LeftOut, fit};
 pub use machine::machine;
+pub use owner::RowOwner;
 pub use read::{ReadError, read, read_file};
 
 use crate::domain::event::{Kind, Timestamp};
@@ -156,7 +158,7 @@ pub struct Ledger {
 }
 
 /// Drops with one aggregation key. A field that is `None` is unknown, or the drops have no such property.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// Name of the reason.
     #[serde(default, deserialize_with = "text::option::<NAME, _>")]
@@ -194,6 +196,9 @@ pub struct Row {
     /// The kind of the freed buffers: a name of [`crate::domain::event::Kind`]. The first snapshots do not have it.
     #[serde(default = "packet", deserialize_with = "text::bounded::<NAME, _>")]
     pub kind: String,
+    /// Whose packets were dropped; `None` unless the snapshot was taken with owners, and the backend reports them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<RowOwner>,
     /// Drops.
     pub packets: u64,
     /// Bytes of the drops; `None` if the backend does not report them.
@@ -214,6 +219,14 @@ impl Row {
     /// Returns whether packets of a network were lost. Unknown kinds count as packets.
     pub fn is_packet(&self) -> bool {
         !self.netlink && Kind::of_name(&self.kind).is_none_or(Kind::is_packet)
+    }
+
+    /// Adds the drops of another row.
+    fn add(&mut self, other: &Self) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.zip(other.bytes).map(|(one, other)| one.saturating_add(other));
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
     }
 }
 

@@ -185,3 +185,34 @@ proptest! {
         prop_assert!(read(&compressed(&bytes)[..]).is_err());
     }
 }
+
+/// The sample with each row split between these owners, whose drops differ in number and time.
+fn with_owners(names: &[&str]) -> Snapshot {
+    let owned = |row: &Row, (at, name): (u64, &&str)| Row {
+        owner: Some(RowOwner { attribution: "attributed".into(), pod: Some((*name).into()), ..RowOwner::default() }),
+        packets: if at == 0 { row.packets - (names.len() as u64 - 1) } else { 1 },
+        bytes: if at == 0 { row.bytes } else { Some(0) },
+        first_seen: if at == 0 { row.last_seen } else { row.first_seen },
+        ..row.clone()
+    };
+    let whole = sample();
+    let drops = whole.drops.iter().flat_map(|row| (0..).zip(names).map(|owner| owned(row, owner)));
+    Snapshot { drops: drops.collect(), ..whole }
+}
+
+#[test]
+fn rows_that_differ_in_owners_alone_are_one_row_without_owners() {
+    let owned = with_owners(&["shop/web", "shop/db"]);
+    assert_eq!(owned.drops.len(), 2 * sample().drops.len());
+    assert_eq!(*owned.rows_without_owners(), sample().drops);
+    assert!(matches!(sample().rows_without_owners(), std::borrow::Cow::Borrowed(_)));
+    assert_eq!((owned.unaccounted(), read(&written(&owned)[..]).unwrap()), (Some(0), owned));
+}
+
+#[test]
+fn owners_stand_only_in_documents_that_have_them() {
+    let text = |snapshot: &Snapshot| String::from_utf8(written(snapshot)).unwrap();
+    assert!(!text(&sample()).contains("owner"));
+    let owner = r#""owner":{"attribution":"attributed","pod":"shop/web","container":null,"unit":null,"cgroup":null,"socket_role":null}"#;
+    assert!(text(&with_owners(&["shop/web"])).contains(owner));
+}

@@ -127,7 +127,7 @@ impl Merge {
         if is_latest {
             self.fleet.tell(host, |told| tell_of(told, snapshot, folder));
         }
-        for row in &snapshot.drops {
+        for row in &*snapshot.rows_without_owners() {
             if row.is_packet() || row.netlink {
                 self.add_row(host, row, snapshot.duration_ns);
             } else {

@@ -1,6 +1,6 @@
 #![expect(clippy::float_cmp, reason = "whole numbers")]
 
-use droptrace_base::snapshot::{CaptureBackend, Interface, Ledger, Overflow, SCHEMA};
+use droptrace_base::snapshot::{CaptureBackend, Interface, Ledger, Overflow, RowOwner, SCHEMA};
 use serde_json::Map;
 
 use super::*;
@@ -25,6 +25,7 @@ fn row(symbol: &str, packets: u64) -> Row {
         own_netns: Some(true),
         netlink: false,
         kind: "packet".into(),
+        owner: None,
         packets,
         bytes: Some(packets * 60),
         first_seen: Timestamp(0),
@@ -288,4 +289,26 @@ fn labels_are_properties_that_hosts_share() {
     let labels: Vec<_> = fleet.hosts()[0].labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(labels, ["driver=e1000e+mlx5_core", "folder=rack-7", "version=1.2.3"]);
     assert_eq!(fleet.hosts()[0].backend.as_deref(), Some("ebpf/tp_btf"));
+}
+
+/// A row with its drops divided between two pods and a receiver whose owner is unknown.
+fn divided(row: &Row) -> [Row; 3] {
+    let of = |pod: Option<&str>, packets| {
+        let attribution = if pod.is_some() { "attributed" } else { "unknown" };
+        let owner = RowOwner { attribution: attribution.into(), pod: pod.map(Into::into), ..RowOwner::default() };
+        Row { owner: Some(owner), packets, bytes: Some(packets * 60), ..row.clone() }
+    };
+    [of(Some("shop/web"), row.packets - 3), of(Some("shop/db"), 2), of(None, 1)]
+}
+
+#[test]
+fn snapshots_with_and_without_owners_add_up() {
+    let storm = Row { first_seen: Timestamp(SECOND), last_seen: Timestamp(3 * SECOND), ..row("g", 900_000) };
+    let rows = vec![row("f", 10), storm];
+    let owned = rows.iter().flat_map(divided).collect();
+    let plain = merged(&[snapshot("a", 0, rows.clone()), snapshot("a", 10, rows.clone())]);
+    let mixed = merged(&[snapshot("a", 0, owned), snapshot("a", 10, rows)]);
+    assert_eq!(packets(&mixed, "a", Some("f")), 20.0);
+    assert_eq!(mixed.counts(), plain.counts());
+    assert_eq!((mixed.bursts.len(), &mixed.bursts), (2, &plain.bursts));
 }

@@ -10,8 +10,10 @@ use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
 use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Format, Mode, OtlpOptions, Source};
+use crate::dimension::Dimensions;
 use crate::files::{self, MAX_SETTINGS};
 use crate::metrics::collect::Told;
+use crate::metrics::label_set::LabelSet;
 use crate::metrics::series::Bounds;
 use crate::metrics::web_config::WebConfig;
 use crate::render::output::ColorChoice;
@@ -25,6 +27,7 @@ pub(super) struct Settings {
     pub(super) interval: Duration,
     series: Bounds,
     offset_label: bool,
+    owners: Option<Dimensions>,
     source: Source,
     netns: Option<String>,
     map_entries: u32,
@@ -58,6 +61,7 @@ impl Settings {
                 expire_after: options.expire_after.unwrap_or(Duration::from_hours(1)),
             },
             offset_label: options.offset_label,
+            owners: options.owners,
             source: options.source.unwrap_or_default(),
             netns: options.netns,
             map_entries: options.map_entries.unwrap_or_else(default_room),
@@ -67,8 +71,13 @@ impl Settings {
     }
 
     /// The limits and labels of the series of drops.
-    pub(super) const fn told(&self) -> Told {
-        Told { series: self.series, has_offsets: self.offset_label }
+    pub(super) fn told(&self) -> Told {
+        Told { series: self.series, label_set: LabelSet::new(self.offset_label, self.owners.as_ref()) }
+    }
+
+    /// Whether drops are counted by whose packets they were, too.
+    pub(super) const fn has_owners(&self) -> bool {
+        self.owners.is_some()
     }
 
     /// Encryption and access control of scrapes.
@@ -97,6 +106,7 @@ impl Settings {
             ("max-series", self.series.limit != before.series.limit),
             ("expire-after", self.series.expire_after != before.series.expire_after),
             ("offset-label", self.offset_label != before.offset_label),
+            ("owners", self.owners != before.owners),
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
             ("map-entries", self.map_entries != before.map_entries),
@@ -113,7 +123,8 @@ impl Settings {
     pub(super) fn reloaded(&self, new: Self) -> Self {
         let Self { listen, series, offset_label, source, map_entries, .. } = *self;
         let otlp = self.otlp.reloaded(new.otlp);
-        Self { listen, series, offset_label, source, netns: self.netns.clone(), map_entries, otlp, ..new }
+        let (owners, netns) = (self.owners.clone(), self.netns.clone());
+        Self { listen, series, offset_label, owners, source, netns, map_entries, otlp, ..new }
     }
 
     /// The same options as options of another command.

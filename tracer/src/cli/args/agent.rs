@@ -12,6 +12,7 @@ use clap::Args;
 pub use otlp::OtlpOptions;
 
 use super::{Source, units};
+use crate::dimension::Dimensions;
 
 /// The default port of the agent (docs/agent.md has the reason for this one).
 pub const DEFAULT_PORT: u16 = 23_870;
@@ -79,14 +80,19 @@ pub struct AgentOptions {
     #[arg(long, value_name = "N", value_parser = units::number::<u16>(1..=10_000))]
     pub max_series: Option<u16>,
 
-    /// A series of another network namespace ends if it does not rise for this long; its count moves to one series for
-    /// all that expired [default: 1h]
+    /// A series of another network namespace or of an owner ends if it does not rise for this long; its count moves to one
+    /// series for all that expired [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub expire_after: Option<Duration>,
 
     /// Distinguish drop sites within a function by the label `offset`: bytes from the function's start
     #[arg(long)]
     pub offset_label: bool,
+
+    /// Add labels that say whose packets were dropped, by these words, separated by commas: pod, container, unit (of
+    /// systemd), cgroup, socket; series of owners end as those of namespaces do
+    #[arg(long, value_name = "DIMENSION,…", value_parser = Dimensions::owners)]
+    pub owners: Option<Dimensions>,
 
     /// Capture backend; auto selects the first that works, and reports what it loses [default: auto]
     #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
@@ -120,6 +126,7 @@ impl AgentOptions {
             max_series,
             expire_after,
             offset_label,
+            owners,
             source,
             netns,
             map_entries,
@@ -133,6 +140,7 @@ impl AgentOptions {
             max_series: max_series.or(other.max_series),
             expire_after: expire_after.or(other.expire_after),
             offset_label: offset_label || other.offset_label,
+            owners: owners.or(other.owners),
             source: source.or(other.source),
             netns: netns.or(other.netns),
             map_entries: map_entries.or(other.map_entries),

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, Source};
 use crate::backend::ebpf::default_room;
+use crate::dimension::Dimensions;
 use crate::render::output::ColorChoice;
 use crate::render::units;
 
@@ -29,6 +30,11 @@ pub struct SnapshotArgs {
     /// compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+
+    /// Record whose packets were dropped, by these words, separated by commas: pod, container, unit (of systemd), cgroup,
+    /// socket
+    #[arg(long, value_name = "DIMENSION,…", value_parser = Dimensions::owners)]
+    pub owners: Option<Dimensions>,
 
     /// Capture backend; auto selects the first that works, and reports what it loses
     #[arg(long, value_enum, default_value_t)]

@@ -6,6 +6,7 @@ use crate::domain::event::{Location, NamedKey, Reason, Symbol};
 use crate::domain::ledger::{EbpfLedger, Ledger};
 use crate::domain::total::OverflowTotal;
 use crate::domain::unavailable::Unavailable;
+use crate::metrics::label_set::OFFSET;
 use crate::run::UnavailableBackend;
 
 fn facts() -> Facts {
@@ -23,8 +24,9 @@ fn facts() -> Facts {
     }
 }
 
-const fn told(max_series: usize) -> Told {
-    Told { series: Bounds { limit: max_series, expire_after: Duration::from_hours(1) }, has_offsets: false }
+fn told(max_series: usize) -> Told {
+    let series = Bounds { limit: max_series, expire_after: Duration::from_hours(1) };
+    Told { series, label_set: LabelSet::new(false, None) }
 }
 
 fn reason(name: &str) -> Arc<Reason> {
@@ -132,7 +134,7 @@ fn elsewhere(total: &DropTotal) -> DropTotal {
 fn series_that_differ_only_by_offset_are_merged_by_default() {
     let drops = |factor| vec![total("A", 7, 10 * factor), elsewhere(&total("A", 7, factor))];
     for (has_offsets, expected) in [(false, vec![(None, 22)]), (true, vec![(Some("0x10"), 20), (Some("0x63"), 2)])] {
-        let mut collector = Collector::new(facts(), Told { has_offsets, ..told(9) });
+        let mut collector = Collector::new(facts(), Told { label_set: LabelSet::new(has_offsets, None), ..told(9) });
         for factor in [1, 2] {
             collector.take(&report(drops(factor), 0), CaptureBackend::Ebpf(Mode::TpBtf), Instant::now());
             assert_eq!(sums(&collector), (11 * factor, 11 * factor));

@@ -1,6 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dimension::Dimensions;
+
+fn label_set() -> LabelSet {
+    LabelSet::new(true, Some(&Dimensions::owners("container").unwrap()))
+}
 
 fn labels(name: &str) -> Labels {
     labelled("reason", name)
@@ -8,7 +13,7 @@ fn labels(name: &str) -> Labels {
 
 /// Labels of which one has a value.
 fn labelled(label: &str, value: &str) -> Labels {
-    label_names().map(|name| Arc::from(if name == label { value } else { "" })).collect()
+    label_set().names().map(|name| Arc::from(if name == label { value } else { "" })).collect()
 }
 
 fn packets(packets: u64) -> Sum {
@@ -17,14 +22,18 @@ fn packets(packets: u64) -> Sum {
 
 const HOUR: Duration = Duration::from_hours(1);
 
+fn bounded<K: Eq + Hash>(limit: usize) -> Series<K> {
+    Series::new(Bounds { limit, expire_after: HOUR }, label_set())
+}
+
 fn series(limit: usize) -> Series<u8> {
-    Series::new(Bounds { limit, expire_after: HOUR })
+    bounded(limit)
 }
 
 fn read(series: &mut Series<u8>, told: &[(u8, &str, u64)]) {
     let mut reading = series.reading(Instant::now());
     for (key, name, count) in told {
-        reading.add(*key, packets(*count), || labels(name));
+        reading.add(*key, packets(*count), true, || labels(name));
     }
     reading.finish();
 }
@@ -76,7 +85,7 @@ fn unknown_bytes_make_the_sum_unknown() {
     let mut series = series(9);
     for told in [Some(40), None, Some(90)] {
         let mut reading = series.reading(Instant::now());
-        reading.add(1, Sum { packets: 1, bytes: told }, || labels("a"));
+        reading.add(1, Sum { packets: 1, bytes: told }, true, || labels("a"));
         reading.finish();
     }
     let sums: Vec<_> = series.iter().map(|(_, sum)| sum.bytes).collect();
@@ -92,20 +101,20 @@ fn labels_in(netns: &str) -> Labels {
 fn read_in(series: &mut Series<usize>, now: Instant, told: &[(usize, &str, u64)]) {
     let mut reading = series.reading(now);
     for (key, netns, count) in told {
-        reading.add(*key, packets(*count), || labels_in(netns));
+        reading.add(*key, packets(*count), true, || labels_in(netns));
     }
     reading.finish();
 }
 
 fn shown_in(series: &Series<usize>) -> Vec<(&str, u64)> {
-    series.iter().map(|(labels, sum)| (netns(labels), sum.packets)).collect()
+    series.iter().map(|(labels, sum)| (series.label_set.value(labels, "netns"), sum.packets)).collect()
 }
 
 #[test]
 fn idle_series_expires_and_starts_again() {
     let start = Instant::now();
     let at = |minutes| start + Duration::from_mins(minutes);
-    let mut series = Series::new(Bounds { limit: 9, expire_after: HOUR });
+    let mut series = bounded(9);
     read_in(&mut series, at(0), &[(1, "blue", 5), (2, "red", 7), (3, OWN, 1), (4, "", 2)]);
     read_in(&mut series, at(59), &[(1, "blue", 5), (2, "red", 8), (3, OWN, 1), (4, "", 2)]);
     assert_eq!(shown_in(&series), [("other", 0), ("", 2), ("blue", 5), (OWN, 1), ("red", 8)]);
@@ -119,7 +128,7 @@ fn idle_series_expires_and_starts_again() {
 #[test]
 fn expired_series_that_rises_again_is_not_counted_twice() {
     let start = Instant::now();
-    let mut series = Series::new(Bounds { limit: 9, expire_after: HOUR });
+    let mut series = bounded(9);
     read_in(&mut series, start, &[(1, "blue", 5)]);
     read_in(&mut series, start + HOUR, &[(1, "blue", 5)]);
     assert_eq!(shown_in(&series), [("other", 0), ("expired", 5)]);
@@ -132,17 +141,73 @@ fn expired_series_that_rises_again_is_not_counted_twice() {
 #[test]
 fn key_without_series_gets_one_when_there_is_room() {
     let start = Instant::now();
-    let mut series = Series::new(Bounds { limit: 3, expire_after: HOUR });
+    let mut series = bounded(3);
     read_in(&mut series, start, &[(1, "blue", 5), (2, OWN, 1), (3, "red", 7)]);
     assert_eq!(shown_in(&series), [("other", 7), ("blue", 5), (OWN, 1)]);
     // The series for expired ones takes the room of the first series.
     read_in(&mut series, start + HOUR, &[(1, "blue", 5), (2, OWN, 1), (3, "red", 8)]);
     assert_eq!(shown_in(&series), [("other", 8), ("expired", 5), (OWN, 1)]);
-    let mut series = Series::new(Bounds { limit: 4, expire_after: HOUR });
+    let mut series = bounded(4);
     read_in(&mut series, start, &[(1, "blue", 5), (2, "green", 1), (4, OWN, 1), (3, "red", 7)]);
     read_in(&mut series, start + HOUR, &[(1, "blue", 5), (2, "green", 1), (4, OWN, 1), (3, "red", 7)]);
     read_in(&mut series, start + HOUR, &[(1, "blue", 5), (2, "green", 1), (4, OWN, 1), (3, "red", 9)]);
     assert_eq!(shown_in(&series), [("other", 7), ("expired", 6), (OWN, 1), ("red", 2)]);
+}
+
+/// The labels of a container in the agent's own namespace; without a name, its owner is unknown.
+fn labels_of(container: &str) -> Labels {
+    let owner = if container.is_empty() { Attribution::Unknown } else { Attribution::Attributed };
+    let value = |name| match name {
+        "netns" => OWN,
+        "container" => container,
+        OWNER => owner.name(),
+        _ => "",
+    };
+    label_set().names().map(|name| Arc::from(value(name))).collect()
+}
+
+/// Reads counts by container.
+fn read_of(series: &mut Series<u8>, now: Instant, told: &[(u8, &str, u64)]) {
+    let mut reading = series.reading(now);
+    for (key, container, count) in told {
+        reading.add(*key, packets(*count), !container.is_empty(), || labels_of(container));
+    }
+    reading.finish();
+}
+
+fn shown_of(series: &Series<u8>) -> Vec<(&str, u64)> {
+    series.iter().map(|(labels, sum)| (series.label_set.value(labels, "container"), sum.packets)).collect()
+}
+
+#[test]
+fn owner_that_becomes_known_counts_from_then_on() {
+    let (now, mut series) = (Instant::now(), series(9));
+    read_of(&mut series, now, &[(1, "", 5), (2, "", 1)]);
+    read_of(&mut series, now, &[(1, "web", 5), (2, "", 2)]);
+    assert_eq!(shown_of(&series), [("other", 0), ("", 7)]);
+    read_of(&mut series, now, &[(1, "web", 8), (2, "", 3)]);
+    assert_eq!(shown_of(&series), [("other", 0), ("", 8), ("web", 3)]);
+    // A name that is forgotten stays the series' name.
+    read_of(&mut series, now, &[(1, "", 9), (2, "", 3)]);
+    assert_eq!(shown_of(&series), [("other", 0), ("", 8), ("web", 4)]);
+}
+
+#[test]
+fn owner_without_room_is_counted_with_the_others() {
+    let (now, mut series) = (Instant::now(), series(2));
+    read_of(&mut series, now, &[(1, "", 5)]);
+    read_of(&mut series, now, &[(1, "web", 8)]);
+    assert_eq!(shown_of(&series), [("other", 3), ("", 5)]);
+}
+
+#[test]
+fn series_of_owners_expire_in_the_own_namespace_too() {
+    let (start, mut series) = (Instant::now(), series(9));
+    read_of(&mut series, start, &[(1, "web", 5), (2, "", 7), (3, "db", 1)]);
+    read_of(&mut series, start + HOUR, &[(1, "web", 5), (2, "", 7), (3, "db", 2)]);
+    assert_eq!(shown_of(&series), [("other", 0), ("expired", 5), ("", 7), ("db", 2)]);
+    read_of(&mut series, start + HOUR, &[(1, "web", 6), (2, "", 7), (3, "db", 2)]);
+    assert_eq!(shown_of(&series), [("other", 0), ("expired", 5), ("", 7), ("db", 2), ("web", 1)]);
 }
 
 /// Simulates a container host: each minute a namespace appears, counts for a while, and disappears; the backend still
@@ -151,7 +216,7 @@ fn key_without_series_gets_one_when_there_is_room() {
 fn namespaces_that_come_and_go_need_bounded_room() {
     const LIFE: usize = 10;
     let start = Instant::now();
-    let mut series = Series::new(Bounds { limit: 500, expire_after: HOUR });
+    let mut series = bounded(500);
     let names: Vec<_> = (0..3000).map(|number| format!("pod-{number}")).collect();
     let (mut counts, mut expired) = (vec![0_u64; names.len()], 0);
     for minute in 0..names.len() {
@@ -224,7 +289,7 @@ proptest! {
         rises in prop::collection::vec((prop::array::uniform6(0..3_u64), 0..90_u64), 0..40),
     ) {
         const NAMES: [&str; 6] = ["a", "b", "c", "a", OWN, ""];
-        let mut series = Series::new(Bounds { limit, expire_after: HOUR });
+        let mut series = bounded(limit);
         let (mut counts, mut now, mut least) = ([0; 6], Instant::now(), [0, 0]);
         for (rise, minutes) in rises {
             now += Duration::from_mins(minutes);

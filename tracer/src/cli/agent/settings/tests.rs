@@ -65,12 +65,16 @@ fn the_default_port_is_the_same_everywhere() {
 #[test]
 fn command_line_overrides_the_file() {
     let text = "listen = \"[::1]:1\"\ninterval = \"1m\"\nmax-series = 7\nsource = \"net-dm\"\nlisten-insecure = true\n\
-                offset-label = true\n";
+                offset-label = true\nowners = \"pod,unit\"\n";
     let file = File::new("counts", text);
     let read = settings(&file.line(" --interval 5s --source ebpf"));
     assert_eq!((read.listen.to_string().as_str(), read.series.limit), ("[::1]:1", 7));
     assert_eq!((read.interval, read.source, read.listen_insecure), (Duration::from_secs(5), Source::Ebpf, true));
-    assert!(read.told().has_offsets && !settings("droptrace agent").told().has_offsets);
+    let has = |settings: &Settings, label| settings.told().label_set.names().any(|name| name == label);
+    for label in ["offset", "namespace", "unit", "owner"] {
+        assert!(has(&read, label) && !has(&settings("droptrace agent"), label), "{label}");
+    }
+    assert!(read.has_owners() && !has(&settings(&file.line(" --owners pod")), "unit"));
 }
 
 #[test]
