@@ -5,6 +5,7 @@
 
 mod owners;
 mod records;
+mod residents;
 mod rows;
 
 use std::process::ExitCode;
@@ -12,5 +13,6 @@ use std::process::ExitCode;
 use tests::trials;
 
 fn main() -> ExitCode {
-    trials::run_one_by_one([owners::trials(), records::trials(), rows::trials()].into_iter().flatten().collect())
+    let all = [owners::trials(), records::trials(), residents::trials(), rows::trials()];
+    trials::run_one_by_one(all.into_iter().flatten().collect())
 }

@@ -19,8 +19,8 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    let (backends, attribution) = (backends(args), false);
-    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, attribution, kernel_log, join })
+    let (backends, attribution, residents) = (backends(args), false, false);
+    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, attribution, residents, kernel_log, join })
 }
 
 /// The name of the backend for messages.

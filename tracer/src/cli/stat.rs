@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::args::{StatArgs, Updates};
+use super::args::{Format, StatArgs, Updates};
 use super::{listen, sinks};
 use crate::dimension::Dimensions;
 use crate::identity::netns;
@@ -25,7 +25,8 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let mut table = Table { sink, interval, by: args.by.clone() };
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let attribution = args.by.as_ref().is_some_and(Dimensions::has_attribution);
-    let options = Options { attribution, ..listen::options(&args.common, None)? };
+    let residents = args.by.is_none() && args.common.format == Format::Text;
+    let options = Options { attribution, residents, ..listen::options(&args.common, None)? };
     let mut session = Session::start(&options).await?;
     stop.start_clock();
     say("droptrace", format_args!("counting drops ({}); Ctrl-C ends", listen::title(session.backend())));

@@ -10,7 +10,7 @@ use super::netns::{Identify, NetnsId};
 use super::pods::{Pod, Pods};
 use super::process::{self, Bounds, Holders};
 use super::recent::Recent;
-use super::residents::{Resident, Residents};
+use super::residents::Residents;
 use super::stores::Stores;
 
 /// The greatest number of known owners.
@@ -88,16 +88,13 @@ impl Owners {
         self.known.get(&id)
     }
 
-    /// The owner of a network namespace and its processes, as [`Residents::owner`] finds them. The named owner is absent
-    /// if the processes are in the root cgroup.
-    pub fn of_namespace(
-        &mut self,
-        namespace: NetnsId,
-        identify: &impl Identify,
-    ) -> Option<(Arc<Resident>, Option<NamedOwner>)> {
+    /// The container or pod that lives in a network namespace, as [`Residents::owner`] finds it. It is absent if several
+    /// containers, or none, have lived there so far. The path of its cgroup is the part that those of its processes have
+    /// in common.
+    pub fn of_namespace(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<NamedOwner> {
         let resident = self.residents.owner(namespace, identify)?;
-        let named = resident.cgroup.as_deref().map(|path| self.named(path.into(), resident.owner.clone()));
-        Some((resident, named))
+        let path = resident.cgroup.as_deref().filter(|_| resident.is_single_container())?;
+        Some(self.named(path.into(), resident.owner.clone()))
     }
 
     /// The processes that have sockets open, by the sockets' inode numbers ([`process::find`]). Ask for many at once.
@@ -235,7 +232,6 @@ mod tests {
         let process = &holders.by_inode[&inode].process;
         assert_eq!((process.pid, process.comm.as_deref()), (child.id(), Some("sleep")));
         assert_eq!(owners.of_process(process), Some(named.clone()));
-        let (resident, of_namespace) = of_namespace.unwrap();
-        assert_eq!((resident.process.pid, of_namespace), (child.id(), Some(named)));
+        assert_eq!(of_namespace, Some(named));
     }
 }

@@ -183,6 +183,8 @@ pub struct NamedKey {
     pub cgroup_id: u64,
     /// The names of that control group, and of what runs in it.
     pub owner: Arc<Owner>,
+    /// Whether `owner` is instead the only container, or pod, that lives in the network namespace. There is no socket then.
+    pub is_resident: bool,
 }
 
 /// A key of which nothing is known.
@@ -206,6 +208,7 @@ impl Default for NamedKey {
             socket: None,
             cgroup_id: 0,
             owner: Arc::default(),
+            is_resident: false,
         }
     }
 }
