@@ -118,8 +118,7 @@ fn packets(row: &Value) -> Option<u64> {
 /// Counts the refused datagrams of a namespace, and those in rows with this resident, or with none.
 fn refused(host: &Netns, resident: Option<&Container>) -> Result<()> {
     let inum = host.inum().to_string();
-    let residents =
-        Residents::during(&["--netns", &inum], || send(host, (Ipv4Addr::LOCALHOST, 9).into()))?;
+    let residents = Residents::during(&["--netns", &inum], || send(host, (Ipv4Addr::LOCALHOST, 9).into()))?;
     let (counted, found) = (REFUSED.read(host)?, residents.packets(host.inum(), resident)?);
     ensure!(counted > 0 && found == counted, "{found} of {counted}: {}", residents.0);
     Ok(())
@@ -188,7 +187,8 @@ fn forwarded_packets_have_residents() -> Result<()> {
             Ok(link.contains("state UP") && !link.contains("qdisc noop "))
         })?;
     }
-    let containers = [(5, &client), (6, &router), (7, &server)].map(|(number, host)| Container::new(number, Some(host)));
+    let containers =
+        [(5, &client), (6, &router), (7, &server)].map(|(number, host)| Container::new(number, Some(host)));
     let [_client, at_router, at_server] = containers;
     let residents = Residents::during(&[], || {
         send(&client, (Ipv4Addr::new(10, 0, 2, 2), 9).into())?;

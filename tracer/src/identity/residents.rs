@@ -130,7 +130,8 @@ impl Residents {
     /// What the last search found, and what is known of the namespace from the searches before.
     fn answer(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<Arc<Resident>> {
         let group = self.found.get(&namespace.inum);
-        let found = group.filter(|group| is_same(&self.proc, group.first.pid, namespace, identify)).map(Group::resident);
+        let found =
+            group.filter(|group| is_same(&self.proc, group.first.pid, namespace, identify)).map(Group::resident);
         if namespace.cookie.is_none() {
             return found.map(Arc::new);
         }
