@@ -100,7 +100,7 @@ impl Residents {
 
     /// The owner of a network namespace. It is absent for the host's own namespace, which is nobody's; for a namespace
     /// without a process; for one whose processes may not be read without `CAP_SYS_PTRACE`; and for all namespaces where
-    /// the host's own one is unknown, because the first process may not be read.
+    /// the host's own one is unknown.
     ///
     /// If the namespace has a cookie and `identify` can tell that of a process's namespace, then both are compared,
     /// because another namespace may have the inode number by now. Otherwise the owner is that of the namespace which
@@ -137,7 +137,7 @@ impl Residents {
         }
         let before = self.known.get(&namespace);
         let Some(found) = found else { return before.cloned() };
-        let resident = Arc::new(before.map_or_else(|| found.clone(), |before| found.clone().after(before)));
+        let resident = Arc::new(if let Some(before) = before { found.after(before) } else { found });
         self.known.insert(namespace, Arc::clone(&resident));
         Some(resident)
     }
