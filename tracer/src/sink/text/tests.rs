@@ -243,7 +243,7 @@ fn totals_with_resident(pod: &str) -> Vec<DropTotal> {
 fn residents_have_a_column_where_there_is_room() {
     let pod = "shop/web-5d0e3c1a-0f7e-4b7c";
     let shown = |width| shown(PLAIN(width), &[report(totals_with_resident(pod), overflow())]);
-    insta::assert_snapshot!("table_with_resident", shown(140));
+    insta::assert_snapshot!("table_with_resident", shown(150));
     for width in 60..160 {
         let text = shown(width);
         let unknown = report(totals_of_two_namespaces(), overflow());
@@ -251,7 +251,7 @@ fn residents_have_a_column_where_there_is_room() {
         assert!(widest(&without_ledger(&text)) <= width.max(76), "{width}: {text}");
         assert_eq!(rows(&text), rows(&super::tests::shown(PLAIN(width), &[unknown])), "{width}");
     }
-    assert!(!shown(80).contains("WHO") && shown(140).contains(pod));
+    assert!(!shown(80).contains("WHO") && shown(150).contains(pod));
 }
 
 #[test]
