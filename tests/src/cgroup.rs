@@ -9,12 +9,12 @@ use rustix::thread::gettid;
 
 use crate::trials::Unable;
 
-/// A control group for single threads, beneath this process's own; gone with its handle.
+/// A control group; gone with its handle.
 #[derive(Debug)]
 pub struct ControlGroup(PathBuf);
 
 impl ControlGroup {
-    /// A new one.
+    /// A new one for single threads, beneath this process's own.
     pub fn new() -> Result<Self> {
         Self::named(&format!("droptrace-tests-{}", process::id()))
     }
@@ -32,6 +32,19 @@ impl ControlGroup {
         let result = fs::write(group.0.join("cgroup.type"), "threaded");
         result.map_err(|error| Unable(format!("making a control group for threads: {error}")))?;
         Ok(group)
+    }
+
+    /// A new one for processes, with the name that systemd gives to that of a Docker container with this id.
+    pub fn of_container(id: &str) -> Result<Self> {
+        let parent = mount()?.ok_or_else(|| Unable("no control groups of version 2 are mounted".to_owned()))?;
+        let path = parent.join(format!("docker-{id}.scope"));
+        fs::create_dir(&path).map_err(|error| Unable(format!("creating a control group: {error}")))?;
+        Ok(Self(path))
+    }
+
+    /// Moves a process into it.
+    pub fn add(&self, pid: u32) -> Result<()> {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).context("moving a process into a control group")
     }
 
     /// Its folder.
@@ -55,13 +68,17 @@ impl Drop for ControlGroup {
 
 /// The folder of the control group that this process is in.
 fn own() -> Result<Option<PathBuf>> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mount = mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (_, folder, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        (kind == "cgroup2").then_some(folder)
-    });
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    Ok(mount.zip(group).map(|(mount, group)| Path::new(mount).join(group)))
+    Ok(mount()?.zip(group).map(|(mount, group)| mount.join(group)))
+}
+
+/// The folder on which the hierarchy is mounted.
+fn mount() -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    Ok(mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, folder, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| folder.into())
+    }))
 }

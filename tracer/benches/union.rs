@@ -44,7 +44,7 @@ fn report(index: u64) -> Report {
 
 impl Run {
     fn begun(kept: usize) -> Self {
-        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true, None);
+        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), None, None);
         let key = |index| normaliser.named_key(&report(index).header.key, report(index).names(), |_| None);
         let net_dm_keys = (0..PLACES).map(key).collect();
         let union = Union::new(UnionOptions::of_bytes(128, kept));

@@ -6,6 +6,7 @@
 mod flows;
 mod owners;
 mod records;
+mod residents;
 mod rows;
 
 use std::process::ExitCode;
@@ -13,7 +14,6 @@ use std::process::ExitCode;
 use tests::trials;
 
 fn main() -> ExitCode {
-    trials::run_one_by_one(
-        [flows::trials(), owners::trials(), records::trials(), rows::trials()].into_iter().flatten().collect(),
-    )
+    let all = [flows::trials(), owners::trials(), records::trials(), residents::trials(), rows::trials()];
+    trials::run_one_by_one(all.into_iter().flatten().collect())
 }

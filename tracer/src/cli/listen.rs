@@ -19,8 +19,20 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    let (backends, attribution, flows) = (backends(args), false, 0);
-    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, attribution, flows, kernel_log, join })
+    let (backends, attribution, residents, flows) = (backends(args), false, false, 0);
+    Ok(Options {
+        backends,
+        events,
+        netns,
+        ifindex,
+        map_entries,
+        max_rows,
+        attribution,
+        residents,
+        flows,
+        kernel_log,
+        join,
+    })
 }
 
 /// The name of the backend for messages.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::args::{StatArgs, Updates};
+use super::args::{Format, StatArgs, Updates};
 use super::{listen, sinks};
 use crate::dimension::Dimensions;
 use crate::identity::netns;
@@ -26,7 +26,8 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let attribution = args.by.as_ref().is_some_and(Dimensions::has_attribution);
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
-    let options = Options { attribution, flows, ..listen::options(&args.common, None)? };
+    let residents = attribution || (args.by.is_none() && args.common.format == Format::Text);
+    let options = Options { attribution, residents, flows, ..listen::options(&args.common, None)? };
     let mut session = Session::start(&options).await?;
     if flows != 0 && !session.counts_flows() {
         tracing::warn!("--by: only the BPF program reports flows; addresses, ports and marks are unknown here");

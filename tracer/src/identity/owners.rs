@@ -10,7 +10,7 @@ use super::netns::{Identify, NetnsId};
 use super::pods::{Pod, Pods};
 use super::process::{self, Bounds, Holders};
 use super::recent::Recent;
-use super::residents::{Resident, Residents};
+use super::residents::Residents;
 use super::stores::Stores;
 
 /// The greatest number of known owners.
@@ -51,7 +51,8 @@ impl fmt::Display for NamedOwner {
 #[derive(Debug)]
 pub struct Owners {
     cgroups: Cgroups,
-    residents: Residents,
+    /// Absent where namespaces have no owners.
+    residents: Option<Residents>,
     pods: Pods,
     stores: Stores,
     /// By the ids of cgroups. A cgroup that ended keeps its names.
@@ -70,11 +71,22 @@ impl Owners {
     pub fn new() -> Self {
         Self {
             cgroups: Cgroups::new(),
-            residents: Residents::default(),
+            residents: None,
             pods: Pods::new(),
             stores: Stores::new(),
             known: Recent::new(CAPACITY),
         }
+    }
+
+    /// Finds the owners of namespaces, too.
+    #[must_use]
+    pub fn with_residents(self) -> Self {
+        Self { residents: Some(Residents::default()), ..self }
+    }
+
+    /// Whether namespaces have owners.
+    pub const fn names_residents(&self) -> bool {
+        self.residents.is_some()
     }
 
     /// The owner of the cgroup with this id, as [`Cgroups::path`] finds it. It is looked up until it is found.
@@ -88,16 +100,13 @@ impl Owners {
         self.known.get(&id)
     }
 
-    /// The owner of a network namespace and its processes, as [`Residents::owner`] finds them. The named owner is absent
-    /// if the processes are in the root cgroup.
-    pub fn of_namespace(
-        &mut self,
-        namespace: NetnsId,
-        identify: &impl Identify,
-    ) -> Option<(Arc<Resident>, Option<NamedOwner>)> {
-        let resident = self.residents.owner(namespace, identify)?;
-        let named = resident.cgroup.as_deref().map(|path| self.named(path.into(), resident.owner.clone()));
-        Some((resident, named))
+    /// The container or pod that lives in a network namespace, as [`Residents::owner`] finds it. It is absent if several
+    /// containers, or none, have lived there so far. The path of its cgroup is the part that those of its processes have
+    /// in common.
+    pub fn of_namespace(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<NamedOwner> {
+        let resident = self.residents.as_mut()?.owner(namespace, identify)?;
+        let path = resident.cgroup.as_deref().filter(|_| resident.is_single_container())?;
+        Some(self.named(path.into(), resident.owner.clone()))
     }
 
     /// The processes that have sockets open, by the sockets' inode numbers ([`process::find`]). Ask for many at once.
@@ -114,7 +123,7 @@ impl Owners {
 
     /// Why some owners are unknown, in words; empty if nothing hinders the lookups so far.
     pub fn limits(&self) -> Vec<String> {
-        self.cgroups.limits().into_iter().chain(self.residents.limits()).collect()
+        self.cgroups.limits().into_iter().chain(self.residents.iter().flat_map(Residents::limits)).collect()
     }
 
     fn named(&mut self, cgroup: Arc<str>, owner: Owner) -> NamedOwner {
@@ -207,7 +216,7 @@ mod tests {
     #[test]
     fn running_kernel_names_the_owner_of_a_socket() {
         const NAME: &str = "running_kernel_names_the_owner_of_a_socket";
-        let mut owners = Owners::new();
+        let mut owners = Owners::new().with_residents();
         let made = owners.cgroups.mount().map_err(ToString::to_string);
         let made = made.and_then(|mount| RealCgroup::new(mount, &format!("docker-{ID}.scope")));
         let cgroup = match made {
@@ -235,7 +244,6 @@ mod tests {
         let process = &holders.by_inode[&inode].process;
         assert_eq!((process.pid, process.comm.as_deref()), (child.id(), Some("sleep")));
         assert_eq!(owners.of_process(process), Some(named.clone()));
-        let (resident, of_namespace) = of_namespace.unwrap();
-        assert_eq!((resident.process.pid, of_namespace), (child.id(), Some(named)));
+        assert_eq!(of_namespace, Some(named));
     }
 }

@@ -37,14 +37,37 @@ pub struct Resident {
     pub others: u32,
 }
 
-/// Finds the owners of network namespaces. A search through `/proc` answers for all namespaces; it takes place when a
-/// namespace is unknown, at most once a second. The owner of a namespace with a cookie stays known after its end.
+impl Resident {
+    /// Whether the owner is a container or a pod, and no other lives in the namespace.
+    pub fn is_single_container(&self) -> bool {
+        self.owner.is_contained() && self.others == 0
+    }
+
+    /// This later resident of the same namespace: containers of before count, also if they ended.
+    fn after(self, before: &Self) -> Self {
+        if !before.owner.is_contained() {
+            return self;
+        }
+        if !self.owner.is_contained() {
+            return before.clone();
+        }
+        let joined = u32::from(without_unit(&before.owner) != without_unit(&self.owner));
+        Self { others: self.others.max(before.others).max(joined), ..self }
+    }
+}
+
+/// Finds the owners of network namespaces. A search through `/proc` answers for all namespaces; it takes place when an
+/// owner is asked for, at most once a second. The owner of a namespace with a cookie stays known after its end.
 #[derive(Debug)]
 pub struct Residents {
     proc: PathBuf,
     known: Recent<NetnsId, Arc<Resident>>,
+    /// The host's own namespace.
+    host: Option<u32>,
     /// What the last search found, by inode number.
     found: HashMap<u32, Group>,
+    /// The answers since the last search.
+    answers: Recent<NetnsId, Option<Arc<Resident>>>,
     next_search: Option<Instant>,
     unreadable: u32,
     has_hidden: bool,
@@ -63,11 +86,12 @@ impl Residents {
     }
 
     fn of(proc: &Path) -> Self {
-        let known = Recent::new(CAPACITY);
         Self {
             proc: proc.to_owned(),
-            known,
+            known: Recent::new(CAPACITY),
+            host: None,
             found: HashMap::new(),
+            answers: Recent::new(CAPACITY),
             next_search: None,
             unreadable: 0,
             has_hidden: false,
@@ -75,7 +99,8 @@ impl Residents {
     }
 
     /// The owner of a network namespace. It is absent for the host's own namespace, which is nobody's; for a namespace
-    /// without a process; and for one whose processes may not be read without `CAP_SYS_PTRACE`.
+    /// without a process; for one whose processes may not be read without `CAP_SYS_PTRACE`; and for all namespaces where
+    /// the host's own one is unknown.
     ///
     /// If the namespace has a cookie and `identify` can tell that of a process's namespace, then both are compared,
     /// because another namespace may have the inode number by now. Otherwise the owner is that of the namespace which
@@ -85,10 +110,8 @@ impl Residents {
     }
 
     fn owner_at(&mut self, namespace: NetnsId, identify: &impl Identify, now: Instant) -> Option<Arc<Resident>> {
-        if namespace.cookie.is_some()
-            && let Some(resident) = self.known.get(&namespace)
-        {
-            return Some(Arc::clone(resident));
+        if self.host == Some(namespace.inum) {
+            return None;
         }
         if self.next_search.is_none_or(|next| now >= next) {
             let before = thread_time();
@@ -96,14 +119,26 @@ impl Residents {
             let taken = thread_time().saturating_sub(before);
             self.next_search = Some(now + SEARCH_INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR)));
         }
-        let group = self.found.get(&namespace.inum)?;
-        if !is_same(&self.proc, group.first.pid, namespace, identify) {
-            return None;
+        if let Some(answer) = self.answers.get(&namespace) {
+            return answer.clone();
         }
-        let resident = Arc::new(group.resident());
-        if namespace.cookie.is_some() {
-            self.known.insert(namespace, Arc::clone(&resident));
+        let answer = self.answer(namespace, identify);
+        self.answers.insert(namespace, answer.clone());
+        answer
+    }
+
+    /// What the last search found, and what is known of the namespace from the searches before.
+    fn answer(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<Arc<Resident>> {
+        let group = self.found.get(&namespace.inum);
+        let found =
+            group.filter(|group| is_same(&self.proc, group.first.pid, namespace, identify)).map(Group::resident);
+        if namespace.cookie.is_none() {
+            return found.map(Arc::new);
         }
+        let before = self.known.get(&namespace);
+        let Some(found) = found else { return before.cloned() };
+        let resident = Arc::new(if let Some(before) = before { found.after(before) } else { found });
+        self.known.insert(namespace, Arc::clone(&resident));
         Some(resident)
     }
 
@@ -121,14 +156,19 @@ impl Residents {
 
     fn search(&mut self) {
         self.found.clear();
+        self.answers = Recent::new(CAPACITY);
         self.unreadable = 0;
-        let host = Folder::open(&self.proc, 1).and_then(|init| init.netns().ok());
         let pids = pids(&self.proc);
         self.has_hidden = hides_processes(&pids);
+        self.host = host(&self.proc);
+        let Some(host) = self.host else {
+            self.unreadable = 1;
+            return;
+        };
         for pid in pids.into_iter().take(MOST_PROCESSES) {
             let Some(folder) = Folder::open(&self.proc, pid) else { continue };
             match folder.netns() {
-                Ok(inum) if Some(inum) != host => self.add(inum, &folder),
+                Ok(inum) if inum != host => self.add(inum, &folder),
                 Err(Unreadable::Forbidden) if !folder.is_kernel_thread() => self.unreadable += 1,
                 _ => {}
             }
@@ -142,6 +182,13 @@ impl Residents {
             None => _ = self.found.insert(inum, Group::new(process)),
         }
     }
+}
+
+/// The host's own namespace: that of the first process, or where it may not be read, that of the kernel's threads, whose
+/// parent is the second process (`rest_init`, `init/main.c`).
+fn host(proc: &Path) -> Option<u32> {
+    let of = |pid, is_host: fn(&Folder) -> bool| Folder::open(proc, pid).filter(is_host)?.netns().ok();
+    of(1, |_| true).or_else(|| of(2, Folder::is_kernel_thread))
 }
 
 /// Returns whether the process is in this namespace now, as far as `identify` can tell.
@@ -317,6 +364,30 @@ mod tests {
         );
         let found = owner_in(&tree, 6).unwrap();
         assert!(found.cgroup.is_none() && found.owner.is_unknown() && found.process.pid == 12);
+    }
+
+    #[test]
+    fn kernel_threads_show_the_host_where_the_first_process_may_not_be_read() {
+        let scope = format!("/docker/{ID}");
+        let tree = tree(&[(2, HOST, "/"), (10, HOST, &scope), (11, 5, &scope)]);
+        tree.remove("1");
+        assert_eq!(owner_in(&tree, 5), None, "the second process may be any");
+        tree.write("2/cmdline", "");
+        assert_eq!((owner_in(&tree, HOST), owner_in(&tree, 5).unwrap().process.pid), (None, 11));
+    }
+
+    #[test]
+    fn containers_of_the_whole_run_count() {
+        let alone = |path: &str| Resident::clone(&owner_in(&tree(&[(10, 5, path)]), 5).unwrap());
+        let (one, other) = (alone(&format!("/docker/{ID}")), alone(&format!("/docker/{OTHER}")));
+        let shell = alone("/user.slice/user-0.slice/session-3.scope");
+        assert!(one.is_single_container() && !shell.is_single_container());
+        assert_eq!((one.clone().after(&one), one.clone().after(&shell)), (one.clone(), one.clone()));
+        assert_eq!(shell.after(&one), one, "an ended container keeps its namespace");
+        let both = other.after(&one);
+        assert!(!both.is_single_container() && !one.after(&both).is_single_container());
+        let (first, second) = (alone(&format!("{POD}/{ID}")), alone(&format!("{POD}/{OTHER}")));
+        assert!(second.after(&first).is_single_container(), "the pod is the same");
     }
 
     #[test]

@@ -12,9 +12,9 @@ const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
 /// and `CAP_SYSLOG` for the same reason as in [`EBPF`].
 const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
 
-/// The capability with which the path of a control group is found by its number, also below folders that only their
-/// owner may read (`open_by_handle_at`).
-const OWNERS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
+/// `CAP_DAC_READ_SEARCH` finds the path of a control group by its number, also below folders that only their owner may
+/// read (`open_by_handle_at`). `CAP_SYS_PTRACE` reads which network namespace a process is in.
+const OWNERS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_PTRACE);
 
 /// The capabilities that these backends, and names of owners, need until the end.
 pub fn needed(ebpf: bool, net_dm: bool, owners: bool) -> CapabilitySet {

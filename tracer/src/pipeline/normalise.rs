@@ -9,14 +9,13 @@ use tracer_common::{
     DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
-use crate::backend::ebpf::{Count, Report, Totals, interface_name};
+use crate::backend::ebpf::{Count, NamespaceQuestion, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason};
-use crate::domain::owner::Owner;
 use crate::domain::report::HeldBack;
 use crate::domain::total::{DropTotal, OverflowTotal};
-use crate::identity::netns::{Names, NetnsId};
-use crate::identity::owners::Owners;
+use crate::identity::netns::{ByInode, Names, NetnsId};
+use crate::identity::owners::{NamedOwner, Owners};
 use crate::kernel::clock::Clock;
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols::Symbols;
@@ -42,16 +41,21 @@ pub struct Normaliser {
     clock: Clock,
     /// Named keys by key and by the names that were known at the drop, because an interface may be renamed.
     named_keys: HashMap<(DropKey, PlaceNames), Arc<NamedKey>, RandomState>,
-    /// Namespaces are identified by cookies.
-    has_cookies: bool,
+    /// Identifies namespaces by cookies; absent where the kernel has none.
+    question: Option<Arc<NamespaceQuestion>>,
     /// Places of the drop monitor, which has keys of its own.
     net_dm_keys: HashMap<Key, Arc<NamedKey>, RandomState>,
 }
 
 impl Normaliser {
     /// Takes the kernel's names of drop reasons, and the names of namespaces that are known now and later. Namespaces
-    /// in the kernel program's keys are cookies where the kernel has them, else inode numbers.
-    pub fn new(reasons: ReasonNames, namespaces: Arc<Names>, has_cookies: bool, owners: Option<Owners>) -> Self {
+    /// in the kernel program's keys are cookies where there is a question for them, else inode numbers.
+    pub fn new(
+        reasons: ReasonNames,
+        namespaces: Arc<Names>,
+        question: Option<Arc<NamespaceQuestion>>,
+        owners: Option<Owners>,
+    ) -> Self {
         Self {
             reasons,
             symbols: Symbols::new(),
@@ -59,7 +63,7 @@ impl Normaliser {
             owners,
             clock: Clock::new(),
             named_keys: HashMap::default(),
-            has_cookies,
+            question,
             net_dm_keys: HashMap::default(),
         }
     }
@@ -67,25 +71,23 @@ impl Normaliser {
     /// Updates the offset to real time and the names of namespaces. The caller calls this function once an interval.
     pub fn refresh(&mut self) {
         self.clock.refresh();
-        // A name may be known later: these keys are looked up again.
+        let names_residents = self.owners.as_ref().is_some_and(Owners::names_residents);
+        // A name may be known later, and a second container may move in: these keys are looked up again.
         self.named_keys.retain(|_, key| {
             let (has_netns, has_cgroup) = (key.netns_name.is_some(), key.owner.cgroup.is_some());
-            (has_netns || key.netns == 0) && (has_cgroup || key.cgroup_id == 0)
+            let may_have_resident = names_residents && key.socket.is_none() && key.netns != 0;
+            (has_netns || key.netns == 0) && (has_cgroup || key.cgroup_id == 0) && !may_have_resident
         });
     }
 
     /// Looks up the names of owners that are new in these totals, while they exist. The caller calls this function once a
     /// second.
     pub fn learn_owners(&mut self, totals: &Totals) {
-        let Some(owners) = &mut self.owners else { return };
-        for key in totals.counts.keys().filter(|key| attribution::known(key.cgroup_id) != 0) {
-            _ = owners.of_cgroup(key.cgroup_id);
+        if self.owners.is_some() {
+            for (key, count) in &totals.counts {
+                _ = self.owner(key, self.namespace(key, count.names));
+            }
         }
-    }
-
-    /// Whether keys have the names of owners.
-    pub const fn names_owners(&self) -> bool {
-        self.owners.is_some()
     }
 
     /// Why some owners are unknown, in words.
@@ -172,8 +174,8 @@ impl Normaliser {
             return Arc::clone(named);
         }
         let (reason, location) = self.reason_and_location(key, trap);
-        let cookie = if self.has_cookies { key.netns } else { 0 };
-        let namespace = NetnsId { cookie: NonZeroU64::new(cookie), inum: names.netns_inum };
+        let namespace = self.namespace(key, names);
+        let owner = self.owner(key, namespace);
         let resolved = Arc::new(NamedKey {
             kind: NamedKey::kind_of(kind(key.kind), key.ifindex, &location),
             reason,
@@ -182,11 +184,12 @@ impl Normaliser {
             interface: interface_name(&names.interface).filter(|_| key.ifindex != 0).map(Arc::from),
             ifindex: key.ifindex,
             netns: names.netns_inum,
-            netns_cookie: cookie,
+            netns_cookie: namespace.cookie.map_or(0, NonZeroU64::get),
             netns_name: if names.netns_inum == 0 { None } else { self.namespaces.name(namespace) },
             socket: attribution::role(key.socket),
             cgroup_id: attribution::known(key.cgroup_id),
-            owner: self.owner(key.cgroup_id),
+            is_resident: owner.is_some() && attribution::role(key.socket).is_none(),
+            owner: owner.as_ref().map(attribution::names).unwrap_or_default().into(),
             flow: None,
         });
         if self.named_keys.len() >= MAX_PLACES {
@@ -196,10 +199,22 @@ impl Normaliser {
         resolved
     }
 
-    /// The owner of a control group; nothing is known of the root group, and of one that ended before it was looked up.
-    fn owner(&mut self, cgroup_id: u64) -> Arc<Owner> {
-        let owners = self.owners.as_mut().filter(|_| attribution::known(cgroup_id) != 0);
-        owners.and_then(|owners| owners.of_cgroup(cgroup_id)).map(attribution::names).unwrap_or_default().into()
+    fn namespace(&self, key: &DropKey, names: PlaceNames) -> NetnsId {
+        let cookie = self.question.as_ref().and_then(|_| NonZeroU64::new(key.netns));
+        NetnsId { cookie, inum: names.netns_inum }
+    }
+
+    /// The owner of the socket's control group; nothing is known of the root group, and of one that ended before it was
+    /// looked up. Without a socket, the container or pod that lives in the namespace.
+    fn owner(&mut self, key: &DropKey, namespace: NetnsId) -> Option<NamedOwner> {
+        let owners = self.owners.as_mut()?;
+        match (attribution::role(key.socket), attribution::known(key.cgroup_id), &self.question) {
+            (Some(_), 0, _) => None,
+            (Some(_), cgroup_id, _) => owners.of_cgroup(cgroup_id).cloned(),
+            (None, ..) if namespace.inum == 0 => None,
+            (None, _, Some(question)) => owners.of_namespace(namespace, question),
+            (None, _, None) => owners.of_namespace(namespace, &ByInode),
+        }
     }
 
     fn reason_and_location(

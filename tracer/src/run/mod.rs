@@ -41,6 +41,8 @@ pub struct Session {
     /// The backends that were tried before.
     unavailable: UnavailableBackends,
     running: Running,
+    /// Whose packets were dropped is asked for.
+    attribution: bool,
     /// Times at which the kernel program's records and the drop monitor's alerts were last read to their end.
     read_at: [Moment; 2],
     /// The consumer failed, and gets no more drops.
@@ -125,7 +127,7 @@ impl Session {
             sources.push(counters.report());
             drops.extend(counters.totals());
         }
-        let attribution = (has_ebpf && normaliser.names_owners()).then(|| AttributionLedger::of(&drops, &overflow));
+        let attribution = (has_ebpf && self.attribution).then(|| AttributionLedger::of(&drops, &overflow));
         let flows = self.counts_flows().then(|| FlowLedger::of(&drops, &overflow));
         Ok(StatReport {
             host: self.host.clone(),
@@ -158,7 +160,7 @@ impl Session {
 
     /// Warns, where owners are asked for, that this backend does not report them, or why some have no names.
     pub fn warn_of_unknown_owners(&self) {
-        if !self.normaliser.names_owners() {
+        if !self.attribution {
             return;
         }
         if self.running.ebpf().is_none() {

@@ -9,7 +9,7 @@ use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, Unavail
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
 use crate::backend::counters::Counters;
-use crate::backend::ebpf::{self, EbpfSource, EventOptions};
+use crate::backend::ebpf::{self, EbpfSource, EventOptions, NamespaceQuestion};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
 use crate::identity::netns::{self, Names, Watcher};
@@ -43,6 +43,8 @@ pub struct Options {
     pub attribution: bool,
     /// Count by these facts of packets' flows, too: bits of [`tracer_common::Config::flows`].
     pub flows: u32,
+    /// Name the container or pod that lives in the namespace of drops without a socket.
+    pub residents: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
@@ -61,12 +63,11 @@ impl Session {
     /// above it with their causes. The caller must be within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self> {
         let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
-        let mut owners = options.attribution.then(Owners::new);
         let mut unavailable = UnavailableBackends::default();
         for backend in options.backends.iter().copied() {
             match run(backend, options, &ground).await {
                 Ok(running) => {
-                    let mut session = Self::of(backend, running, &ground, owners.take());
+                    let mut session = Self::of(backend, running, &ground, options);
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;
                     return Ok(session);
@@ -77,7 +78,10 @@ impl Session {
         Err(NoneAvailable(unavailable).into())
     }
 
-    fn of(backend: CaptureBackend, running: Running, ground: &Ground, owners: Option<Owners>) -> Self {
+    fn of(backend: CaptureBackend, running: Running, ground: &Ground, options: &Options) -> Self {
+        let residents = options.residents && running.ebpf().is_some();
+        let owners = (options.attribution || residents).then(Owners::new);
+        let owners = owners.map(|owners| if residents { owners.with_residents() } else { owners });
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
         if let Err(error) = privileges::drop_unneeded(privileges::needed(
@@ -89,17 +93,17 @@ impl Session {
         }
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
         let names = Arc::new(Names::new());
-        let (has_cookies, namespaces) = match running.ebpf() {
-            Some(ebpf) if ebpf.source.has_cookies() => (true, watch(&names, &ebpf.source)),
-            _ => (false, None),
-        };
+        let question =
+            running.ebpf().filter(|ebpf| ebpf.source.has_cookies()).map(|ebpf| ebpf.source.namespace_question());
+        let namespaces = question.as_ref().and_then(|question| watch(&names, Arc::clone(question)));
         Self {
             backend,
             unavailable: UnavailableBackends::default(),
             running,
+            attribution: options.attribution,
             read_at: <[_; 2]>::default(),
             has_failed: false,
-            normaliser: Normaliser::new(reasons, names, has_cookies, owners),
+            normaliser: Normaliser::new(reasons, names, question, owners),
             _namespaces: namespaces,
             host: host(),
             started_at,
@@ -112,8 +116,8 @@ impl Session {
 
 /// Learns the names of namespaces while they exist. Called when capabilities are given up: the thread has those of its
 /// maker.
-fn watch(names: &Arc<Names>, source: &EbpfSource) -> Option<Watcher> {
-    let watcher = Watcher::start(Arc::clone(names), source.namespace_question());
+fn watch(names: &Arc<Names>, question: Arc<NamespaceQuestion>) -> Option<Watcher> {
+    let watcher = Watcher::start(Arc::clone(names), question);
     watcher.inspect_err(|error| tracing::warn!("network namespaces are shown without names: {error}")).ok()
 }
 

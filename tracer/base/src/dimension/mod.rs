@@ -44,6 +44,9 @@ pub static ALL: [&dyn Dimension; 16] = [
     &flow::MARK,
 ];
 
+/// The column that names the residents of namespaces. `--by` does not take it.
+pub static WHO: &dyn Dimension = &owner::WhoDimension;
+
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {

@@ -1,4 +1,5 @@
-//! Whose packet it was: the control group of the process that made its socket, and what runs in that group.
+//! Whose packet it was: the control group of the process that made its socket, and what runs in that group. Of a packet
+//! without a socket: the container or pod that lives in the network namespace.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl Dimension for CgroupDimension {
     }
 }
 
-/// Which socket the owner's is.
+/// Which socket the owner's is, or that the owner lives in the namespace.
 pub(super) struct SocketDimension;
 
 impl Dimension for SocketDimension {
@@ -127,11 +128,17 @@ impl Dimension for SocketDimension {
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
-        key.socket.map_or("-", Role::name).into()
+        match key.socket {
+            Some(role) => role.name().into(),
+            None if key.is_resident => "resident".into(),
+            None => "-".into(),
+        }
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
+        let basis = key.socket.map(|_| "socket").or_else(|| key.is_resident.then_some("namespace"));
         members.add("socket_role", key.socket.map(Role::name));
+        members.add("owner_basis", basis);
     }
 
     fn snapshot<'k>(&self, key: &Elsewhere<'k>, members: &mut Members<'k>) {
@@ -147,6 +154,29 @@ impl Dimension for SocketDimension {
     }
 
     fn clear(&self, key: &mut NamedKey) {
-        key.socket = None;
+        (key.socket, key.is_resident) = (None, false);
     }
+}
+
+/// The container, or pod, that lives in the network namespace: a column of the table that groups by all dimensions. It
+/// divides no rows, because the namespace determines its value.
+pub(super) struct WhoDimension;
+
+impl Dimension for WhoDimension {
+    fn column(&self) -> &Column {
+        &Column { name: "who", heading: "WHO", max_width: Some(40), is_attribution: true }
+    }
+
+    fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        match (&key.owner.pod, &key.owner.container) {
+            _ if !key.is_resident => "-".into(),
+            (Some(pod), Some(container)) => printable(&format!("{pod}/{container}")).into_owned().into(),
+            (Some(name), None) | (None, Some(name)) => printable(name),
+            (None, None) => "-".into(),
+        }
+    }
+
+    fn members<'k>(&self, _key: &'k NamedKey, _members: &mut Members<'k>) {}
+
+    fn clear(&self, _key: &mut NamedKey) {}
 }

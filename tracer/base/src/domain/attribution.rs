@@ -39,7 +39,7 @@ impl Attribution {
     }
 }
 
-/// All counted drops, by what is known of their owners: the sum of the four numbers is the number of counted drops.
+/// All counted drops, by what is known of their owners: the sum of the first four numbers is the number of counted drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AttributionLedger {
     /// Drops with the control group of their socket, by its path.
@@ -51,6 +51,9 @@ pub struct AttributionLedger {
     pub no_socket: u64,
     /// Drops that are counted by reason only, because their key found no room.
     pub no_room: u64,
+    /// Those of `no_socket` in a network namespace in which a single container, or pod, lives. They are not a further
+    /// part of the sum.
+    pub resident: u64,
 }
 
 impl AttributionLedger {
@@ -59,6 +62,9 @@ impl AttributionLedger {
         let mut ledger = Self::default();
         for total in drops {
             *ledger.part(Attribution::of(&total.key)) += total.packets;
+            if total.key.is_resident {
+                ledger.resident += total.packets;
+            }
         }
         ledger.no_room = overflow.iter().map(|total| total.packets).sum();
         ledger
@@ -95,9 +101,10 @@ mod tests {
 
     #[test]
     fn each_drop_counts_once() {
-        let total = |socket, cgroup: Option<&str>, packets| DropTotal {
+        let total = |socket, cgroup: Option<&str>, is_resident, packets| DropTotal {
             key: Arc::new(NamedKey {
                 socket,
+                is_resident,
                 cgroup_id: 7,
                 owner: Owner { cgroup: cgroup.map(Arc::from), ..Owner::default() }.into(),
                 ..NamedKey::default()
@@ -108,10 +115,14 @@ mod tests {
             last_seen: Timestamp(2),
             seen_by: &[],
         };
-        let drops =
-            [total(Some(Role::Receiver), Some("/a"), 1), total(Some(Role::Owner), None, 2), total(None, None, 4)];
+        let drops = [
+            total(Some(Role::Receiver), Some("/a"), false, 1),
+            total(Some(Role::Owner), None, false, 2),
+            total(None, None, false, 4),
+            total(None, Some("/b"), true, 16),
+        ];
         let overflow = [OverflowTotal { reason: None, packets: 8, bytes: None }];
-        let expected = AttributionLedger { attributed: 1, unknown: 2, no_socket: 4, no_room: 8 };
+        let expected = AttributionLedger { attributed: 1, unknown: 2, no_socket: 20, no_room: 8, resident: 16 };
         let ledger = AttributionLedger::of(&drops, &overflow);
         assert_eq!(ledger, expected);
         // The names are those of the members in JSON.

@@ -186,6 +186,8 @@ pub struct NamedKey {
     pub owner: Arc<Owner>,
     /// The flow; absent where flows are not asked for.
     pub flow: Option<Arc<Flow>>,
+    /// Whether `owner` is instead the only container, or pod, that lives in the network namespace. There is no socket then.
+    pub is_resident: bool,
 }
 
 /// A key of which nothing is known.
@@ -210,6 +212,7 @@ impl Default for NamedKey {
             cgroup_id: 0,
             owner: Arc::default(),
             flow: None,
+            is_resident: false,
         }
     }
 }

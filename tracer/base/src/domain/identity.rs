@@ -24,15 +24,18 @@ pub struct Identity {
     protocol: u16,
     kind: Kind,
     cgroup_id: u64,
-    /// Present only where the control group has no number.
+    /// Present only where neither the control group nor the namespace of a resident has a number.
     owner: Option<Arc<Owner>>,
     socket: Option<Role>,
     flow: Option<Arc<Flow>>,
+    /// False where the namespace has a number: its resident may become known later.
+    is_resident: bool,
 }
 
 impl From<&NamedKey> for Identity {
     fn from(key: &NamedKey) -> Self {
         let NamedKey { kind, reason, location, protocol, interface, ifindex, netns, netns_cookie, .. } = key;
+        let has_number = key.cgroup_id != 0 || (key.is_resident && *netns != 0);
         Self {
             address: location.address,
             reason: reason.value,
@@ -44,9 +47,10 @@ impl From<&NamedKey> for Identity {
             protocol: *protocol,
             kind: *kind,
             cgroup_id: key.cgroup_id,
-            owner: if key.cgroup_id == 0 { Some(Arc::clone(&key.owner)) } else { None },
+            owner: (!has_number && *key.owner != Owner::default()).then(|| Arc::clone(&key.owner)),
             socket: key.socket,
             flow: key.flow.clone(),
+            is_resident: key.is_resident && *netns == 0,
         }
     }
 }

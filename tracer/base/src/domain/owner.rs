@@ -1,4 +1,4 @@
-//! Whose packet it was: the container, pod or service that made the packet's socket.
+//! Whose packet it was: the container, pod or service that made the packet's socket, or that lives in its namespace.
 
 use std::sync::Arc;
 

@@ -94,7 +94,7 @@ mod tests {
     type Row = (Option<String>, Option<bool>, u64, Option<u64>);
 
     fn rows(totals: &Totals) -> Vec<Row> {
-        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), true, None);
+        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), None, None);
         let rows = normaliser.flows(totals, FLOW_SOURCE | FLOW_MARK);
         let mut rows: Vec<_> = rows
             .iter()

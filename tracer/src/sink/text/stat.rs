@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ledger;
 use super::table::{Columns, Row, Shown};
-use crate::dimension::{Dimension, Dimensions};
+use crate::dimension::{Dimension, Dimensions, WHO};
 use crate::domain::event::{Kind, Origin};
 use crate::domain::ledger::Ledger;
 use crate::domain::report::{SourceReport, StatReport};
@@ -25,7 +25,8 @@ const LIVE_OVERFLOW: usize = 3;
 
 /// How the table is shown.
 pub struct StatTextOptions {
-    /// The dimensions with columns; absent for all of them, where the namespaces have a column only if there are several.
+    /// The dimensions with columns; absent for all of them, where the namespaces have a column only if there are several,
+    /// and their residents only if one is known and has room.
     pub by: Option<Dimensions>,
     /// The order of rows.
     pub sort: Sort,
@@ -256,7 +257,9 @@ impl View<'_> {
         let has_netns = self.by.is_some() || self.has_other_namespaces();
         let by = self.by.cloned().unwrap_or_else(Dimensions::usual);
         let is_shown = |dimension: &&dyn Dimension| has_netns || dimension.name() != "netns";
-        let dimensions = by.iter().filter(is_shown).collect();
+        let has_resident = self.ranks.iter().any(|rank| rank.total.key.is_resident);
+        let who = (self.by.is_none() && has_resident).then_some(WHO);
+        let dimensions = by.iter().filter(is_shown).chain(who).collect();
         Shown { dimensions, seen_by: self.is_of_both() }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::dimension::{self, Dimension};
+use crate::dimension::{self, Dimension, WHO};
 use crate::domain::event::NamedKey;
 use crate::domain::total::OverflowTotal;
 use crate::render::fit;
@@ -11,6 +11,8 @@ use crate::render::number::{Grouped, rate};
 use crate::render::rank::Rank;
 
 const GAP: usize = 2;
+/// Room for the columns without a width of their own that the column of residents leaves them.
+const NAMES: usize = 48;
 /// Smallest room for the columns without a width of their own; with less, the table leaves out the column of bytes.
 const MIN_NAMES: usize = 34;
 /// Smallest width of a column without a width of its own, where there is room at all.
@@ -109,6 +111,7 @@ pub(super) struct Columns {
     rate: usize,
     /// 0 where the column is left out.
     bytes: usize,
+    /// With a width of 0 where the column is left out.
     dimensions: Vec<(&'static dyn Dimension, usize)>,
     /// 0 where the column is left out.
     seen_by: usize,
@@ -132,6 +135,7 @@ impl Columns {
         };
         columns.squeeze(width);
         let wanted: usize = columns.shared().iter().map(|at| columns.dimensions[*at].1).sum();
+        columns.narrow_residents(wanted.min(NAMES).saturating_sub(columns.room(width)));
         let has_no_room = wanted == 0 && columns.needed() > width;
         if has_no_room || columns.room(width) < wanted.min(MIN_NAMES) {
             columns.bytes = 0;
@@ -164,6 +168,13 @@ impl Columns {
             *widest -= 1;
         }
         self.bytes = bytes;
+    }
+
+    /// Narrows the column of residents by the characters that others lack, or leaves it out.
+    fn narrow_residents(&mut self, lacking: usize) {
+        if let Some((_, who)) = self.dimensions.iter_mut().find(|column| column.0.name() == WHO.name() && lacking > 0) {
+            *who = who.checked_sub(lacking).filter(|left| *left >= MIN_NAME).unwrap_or(0);
+        }
     }
 
     /// The least width of the whole table.
@@ -224,7 +235,7 @@ impl Columns {
         if let Some((_, width)) = column {
             line.left(&fit::shorten(reason, *width), *width);
         }
-        let others = self.dimensions.iter().filter(|column| !is_reason(column));
+        let others = self.dimensions.iter().filter(|column| !is_reason(column) && column.1 > 0);
         let room = others.map(|(_, width)| width + GAP).sum::<usize>().saturating_sub(GAP);
         let shortest = if column.is_some() { "" } else { NO_KEY[2] };
         line.left(NO_KEY.into_iter().find(|text| text.len() <= room).unwrap_or(shortest), room);

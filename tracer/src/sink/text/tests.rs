@@ -9,6 +9,7 @@ use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, S
 use crate::domain::facts::{Facts, Role};
 use crate::domain::owner::Owner;
 use crate::domain::report::StatReport;
+use crate::domain::total::DropTotal;
 use crate::pipeline::group::group_by;
 use crate::render::Size;
 use crate::render::number::Grouped;
@@ -227,6 +228,37 @@ fn owners_leave_room_for_the_other_columns() {
         assert!(widest(&without_ledger(&text)) <= 80, "{by}: {text}");
         assert!(dimensions.iter().all(|dimension| text.contains(dimension.column().heading)), "{by}: {text}");
     }
+}
+
+/// The namespace with a name of [`totals_of_two_namespaces`] has this resident.
+fn totals_with_resident(pod: &str) -> Vec<DropTotal> {
+    let mut totals = totals_of_two_namespaces();
+    let last = totals.last_mut().unwrap();
+    let owner = Arc::new(Owner { pod: Some(pod.into()), ..Owner::default() });
+    last.key = Arc::new(NamedKey { owner, is_resident: true, ..(*last.key).clone() });
+    totals
+}
+
+#[test]
+fn residents_have_a_column_where_there_is_room() {
+    let pod = "shop/web-5d0e3c1a-0f7e-4b7c";
+    let shown = |width| shown(PLAIN(width), &[report(totals_with_resident(pod), overflow())]);
+    insta::assert_snapshot!("table_with_resident", shown(150));
+    for width in 60..160 {
+        let text = shown(width);
+        let unknown = report(totals_of_two_namespaces(), overflow());
+        let rows = |text: &str| text.lines().filter(|line| line.contains("ipv4")).count();
+        assert!(widest(&without_ledger(&text)) <= width.max(76), "{width}: {text}");
+        assert_eq!(rows(&text), rows(&super::tests::shown(PLAIN(width), &[unknown])), "{width}");
+    }
+    assert!(!shown(80).contains("WHO") && shown(150).contains(pod));
+}
+
+#[test]
+fn table_without_room_for_residents_is_the_usual_one() {
+    let tables = [totals_with_resident("shop/web"), totals_of_two_namespaces()];
+    let [with, without] = tables.map(|totals| shown(PLAIN(80), &[report(totals, overflow())]));
+    assert_eq!(with, without);
 }
 
 #[test]
