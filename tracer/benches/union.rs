@@ -70,6 +70,7 @@ impl Run {
             let key = &net_dm_keys[usize::try_from(late % PLACES).unwrap_or(0)];
             let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
             let event = DropEvent {
+                process: None,
                 facts: Facts::default(),
                 timestamp,
                 key,

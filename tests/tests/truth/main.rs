@@ -4,6 +4,7 @@
 //! The tests run one at a time: where the kernel does not report the namespace of a packet, every trace shows it.
 
 mod owners;
+mod processes;
 mod records;
 mod rows;
 
@@ -12,5 +13,6 @@ use std::process::ExitCode;
 use tests::trials;
 
 fn main() -> ExitCode {
-    trials::run_one_by_one([owners::trials(), records::trials(), rows::trials()].into_iter().flatten().collect())
+    let all = [owners::trials(), processes::trials(), records::trials(), rows::trials()];
+    trials::run_one_by_one(all.into_iter().flatten().collect())
 }

@@ -16,7 +16,7 @@ use tests::wire::udp;
 use tests::witness::Witness;
 
 /// Datagrams of each test.
-const DATAGRAMS: u64 = 300;
+pub(super) const DATAGRAMS: u64 = 300;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -28,14 +28,14 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// A namespace in which only its loopback is up.
-fn host() -> Result<Netns> {
+pub(super) fn host() -> Result<Netns> {
     let host = Netns::new()?;
     host.command("ip link set lo up")?;
     Ok(host)
 }
 
 /// A socket that a thread in this control group made.
-fn udp_of(group: &ControlGroup, host: &Netns) -> Result<UdpSocket> {
+pub(super) fn udp_of(group: &ControlGroup, host: &Netns) -> Result<UdpSocket> {
     host.run(|| {
         group.enter()?;
         Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
@@ -74,13 +74,13 @@ impl Owners {
 const MODES: [&str; 2] = ["tp_btf", "raw_tracepoint"];
 
 /// Runs a test in each mode that this kernel allows.
-fn in_each_mode(run: impl Fn(&str) -> Result<()>) -> Result<()> {
+pub(super) fn in_each_mode(run: impl Fn(&str) -> Result<()>) -> Result<()> {
     let allowed = if kernel::is_confidential() { &MODES[..1] } else { &MODES[..] };
     allowed.iter().try_for_each(|mode| run(mode).with_context(|| (*mode).to_owned()))
 }
 
 /// Datagrams for a full receive buffer; returns the kernel's own count of them.
-fn overrun(host: &Netns, receiver: &UdpSocket) -> Result<u64> {
+pub(super) fn overrun(host: &Netns, receiver: &UdpSocket) -> Result<u64> {
     const ERRORS: Witness = Witness::Snmp("Udp", "RcvbufErrors");
     set_socket_recv_buffer_size(receiver, 1)?;
     let before = ERRORS.read(host)?;
@@ -114,7 +114,7 @@ fn a_receiver_has_an_owner() -> Result<()> {
 }
 
 /// A namespace whose firewall drops, and counts, datagrams for port 9 on their way out.
-fn behind_a_firewall() -> Result<Netns> {
+pub(super) fn behind_a_firewall() -> Result<Netns> {
     let host = host()?;
     host.commands(
         "nft add table inet cases
@@ -126,7 +126,7 @@ fn behind_a_firewall() -> Result<Netns> {
 }
 
 /// Sends datagrams that the firewall drops.
-fn refused(sender: &UdpSocket) -> Result<()> {
+pub(super) fn refused(sender: &UdpSocket) -> Result<()> {
     for _ in 0..DATAGRAMS {
         // The firewall's refusal is an error of the call.
         _ = sender.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));

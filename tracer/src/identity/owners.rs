@@ -1,17 +1,19 @@
 //! Names the owners of packets: the one place to ask for a report.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cgroup::Cgroups;
 use super::container::{self, Owner};
 use super::netns::{Identify, NetnsId};
 use super::pods::{Pod, Pods};
-use super::process::{self, Bounds, Holders};
+use super::process;
 use super::recent::Recent;
 use super::residents::{Resident, Residents};
+use super::sockets::Sockets;
 use super::stores::Stores;
+use crate::domain::owner::Process;
 
 /// The greatest number of known owners.
 const CAPACITY: usize = 16_384;
@@ -54,6 +56,7 @@ pub struct Owners {
     residents: Residents,
     pods: Pods,
     stores: Stores,
+    sockets: Sockets,
     /// By the ids of cgroups. A cgroup that ended keeps its names.
     known: Recent<u64, NamedOwner>,
 }
@@ -73,6 +76,7 @@ impl Owners {
             residents: Residents::default(),
             pods: Pods::new(),
             stores: Stores::new(),
+            sockets: Sockets::new("/proc".into()),
             known: Recent::new(CAPACITY),
         }
     }
@@ -100,9 +104,22 @@ impl Owners {
         Some((resident, named))
     }
 
-    /// The processes that have sockets open, by the sockets' inode numbers ([`process::find`]). Ask for many at once.
-    pub fn of_sockets(&self, inodes: impl IntoIterator<Item = u64>, bounds: Bounds) -> Holders {
-        process::find(Path::new("/proc"), inodes, bounds)
+    /// Takes note of the sockets of drops, by their inode numbers. The processes of known sockets are confirmed.
+    pub fn want_processes(&mut self, inodes: impl IntoIterator<Item = u64>) {
+        let now = Instant::now();
+        inodes.into_iter().for_each(|inode| self.sockets.want(inode, now));
+    }
+
+    /// Searches the processes of the sockets of which note was taken, if the last search was not too recent: for at most
+    /// 50 ms, and at most a twentieth of all time.
+    pub fn search_processes(&mut self) {
+        self.sockets.search(Instant::now());
+    }
+
+    /// The process that has this socket open: of several the one with the lowest id, which is mostly the one that opened
+    /// it. Absent where none is known for certain. The caller takes note of the socket first.
+    pub fn process_of_socket(&mut self, inode: u64) -> Option<Arc<Process>> {
+        self.sockets.process(inode)
     }
 
     /// The owner of a process. It can be more exact than that of the process's cgroup id on a hybrid host, where a
@@ -114,7 +131,8 @@ impl Owners {
 
     /// Why some owners are unknown, in words; empty if nothing hinders the lookups so far.
     pub fn limits(&self) -> Vec<String> {
-        self.cgroups.limits().into_iter().chain(self.residents.limits()).collect()
+        let sockets = self.sockets.limit().map(str::to_owned);
+        self.cgroups.limits().into_iter().chain(self.residents.limits()).chain(sockets).collect()
     }
 
     fn named(&mut self, cgroup: Arc<str>, owner: Owner) -> NamedOwner {
@@ -131,6 +149,7 @@ impl Owners {
 mod tests {
     use std::fs;
     use std::net::UdpSocket;
+    use std::path::Path;
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};
 
@@ -140,6 +159,7 @@ mod tests {
     use crate::identity::container::Container;
     use crate::identity::fixture::{RealCgroup, Tree};
     use crate::identity::netns::{self, ByInode};
+    use crate::identity::process::Bounds;
     use crate::identity::text;
 
     const ID: &str = "3f4e8a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7";
@@ -222,7 +242,7 @@ mod tests {
         };
         let moved = cgroup.add(child.id());
         let by_id = owners.of_cgroup(cgroup.id()).cloned();
-        let holders = owners.of_sockets([inode], Bounds::default());
+        let holders = process::find(Path::new("/proc"), [inode], Bounds::default());
         let of_namespace = owners.of_namespace(NetnsId { cookie: None, inum }, &ByInode);
         child.kill().unwrap();
         child.wait().unwrap();

@@ -39,7 +39,7 @@ pub struct Options {
     pub map_entries: u32,
     /// Rows that are kept in this process's memory.
     pub max_rows: usize,
-    /// Count by whose packets they were, too.
+    /// Find out whose packets they were: totals by control group; single drops with their processes, too.
     pub attribution: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
@@ -78,11 +78,14 @@ impl Session {
     fn of(backend: CaptureBackend, running: Running, ground: &Ground, owners: Option<Owners>) -> Self {
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
-        if let Err(error) = privileges::drop_unneeded(privileges::needed(
-            running.ebpf().is_some(),
-            running.net_dm().is_some(),
-            owners.is_some(),
-        )) {
+        let (ebpf, has_owners) = (running.ebpf(), owners.is_some());
+        let needed = privileges::needed([
+            (ebpf.is_some(), privileges::EBPF),
+            (running.net_dm().is_some(), privileges::NET_DM),
+            (ebpf.is_some() && has_owners, privileges::OWNERS),
+            (ebpf.is_some_and(|ebpf| ebpf.ring.is_some()) && has_owners, privileges::PROCESSES),
+        ]);
+        if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
