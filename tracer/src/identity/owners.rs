@@ -107,7 +107,9 @@ impl Owners {
     /// Takes note of the sockets of drops, by their inode numbers. The processes of known sockets are confirmed.
     pub fn want_processes(&mut self, inodes: impl IntoIterator<Item = u64>) {
         let now = Instant::now();
-        inodes.into_iter().for_each(|inode| self.sockets.want(inode, now));
+        for inode in inodes {
+            self.sockets.want(inode, now);
+        }
     }
 
     /// Searches the processes of the sockets of which note was taken, if the last search was not too recent: for at most

@@ -99,12 +99,6 @@ pub fn find(proc: &Path, wanted: impl IntoIterator<Item = u64>, bounds: Bounds) 
     search.holders
 }
 
-/// The name of a process, if it has this socket open as the file descriptor `fd`. The name is absent if it is empty.
-pub(super) fn holder_name(proc: &Path, pid: u32, fd: u32, inode: u64) -> Option<Option<String>> {
-    let folder = Folder::open(proc, pid)?;
-    folder.holds(fd, inode).then(|| folder.comm())
-}
-
 struct Search {
     wanted: HashSet<u64>,
     holders: Holders,

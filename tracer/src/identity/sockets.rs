@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::proc_folder::Folder;
 use super::process::{self, Bounds, Holder};
 use super::recent::Recent;
 use crate::domain::owner::Process;
@@ -125,11 +126,17 @@ impl From<Holder> for Found {
 /// Looks whether the process still has the socket open, and reads its name again: a process can execute another program.
 fn confirm(proc: &Path, inode: u64, found: Found) -> Option<Found> {
     let pid = found.process.pid;
-    let comm = process::holder_name(proc, pid, found.fd, inode)?;
+    let folder = Folder::open(proc, pid)?;
+    if !folder.holds(found.fd, inode) {
+        return None;
+    }
+    let comm = folder.comm();
     if comm == found.process.comm {
         return Some(found);
     }
-    Some(Found { process: Arc::new(Process { pid, comm }), ..found })
+    // Without a name, the process ended just now.
+    let process = Process { pid, comm: Some(comm?) };
+    Some(Found { process: Arc::new(process), ..found })
 }
 
 #[cfg(test)]
@@ -169,7 +176,9 @@ mod tests {
         process(&tree, 1, "systemd", 7);
         process(&tree, 20, "nginx", 8);
         let mut sockets = of(&tree);
-        [7, 8, 9].into_iter().for_each(|inode| sockets.want(inode, now));
+        for inode in [7, 8, 9] {
+            sockets.want(inode, now);
+        }
         assert_eq!([7, 8, 9].map(|inode| shown(&mut sockets, inode)), [None, None, None]);
         sockets.search(now);
         let found = [7, 8, 9].map(|inode| shown(&mut sockets, inode));
@@ -223,7 +232,9 @@ mod tests {
         let (tree, now) = (Tree::new(), Instant::now());
         process(&tree, 1, "sh", 7);
         let mut sockets = of(&tree);
-        (0..2 * CAPACITY as u64).for_each(|inode| sockets.want(inode, now));
+        for inode in 0..2 * CAPACITY as u64 {
+            sockets.want(inode, now);
+        }
         assert_eq!((sockets.known.len(), sockets.wanted.len()), (CAPACITY, MAX_WANTED));
         sockets.search(now);
         assert_eq!((sockets.known.len(), sockets.wanted.len()), (CAPACITY, 0));
