@@ -114,7 +114,7 @@ fn owners_are_left_out() -> Result<()> {
         flood(&host, 5)?;
         Ok(droptrace.finish()?.stdout.lines().filter(|line| line.contains(end)).count())
     };
-    let (named, without) = (lines(&[], " len 51, owner ")?, lines(&["--no-owners"], ", owner ")?);
+    let (named, without) = (lines(&[], " len 37, owner ")?, lines(&["--no-owners"], ", owner ")?);
     ensure!((named, without) == (5, 0), "{named} named, {without} without owners");
     Ok(())
 }

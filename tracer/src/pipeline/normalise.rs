@@ -89,8 +89,7 @@ impl Normaliser {
         }
     }
 
-    /// Searches processes. Records are read and named after the search, so it must not come while records wait in the ring
-    /// buffer.
+    /// Searches the processes of which note was taken. No records are read meanwhile, for up to 50 ms.
     pub fn search_processes(&mut self) {
         if let Some(owners) = &mut self.owners {
             owners.search_processes();
