@@ -1,6 +1,7 @@
 //! Single drops as `droptrace trace` shows them.
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::droptrace::Droptrace;
@@ -22,7 +23,20 @@ impl Trace {
     pub fn during(arguments: &[&str], provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
         let droptrace = Droptrace::start(&[&["trace", "--format", "json"], arguments].concat())?;
         provocation()?;
-        let stdout = droptrace.finish()?.stdout;
+        Self::parse(&droptrace.finish()?.stdout)
+    }
+
+    /// The same, but `trace` reads no record before `provocation` has done its work.
+    pub fn while_it_sleeps(arguments: &[&str], provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let droptrace = Droptrace::start(&[&["trace", "--format", "json"], arguments].concat())?;
+        droptrace.signal(Signal::STOP)?;
+        let provoked = provocation();
+        droptrace.signal(Signal::CONT)?;
+        provoked?;
+        Self::parse(&droptrace.finish()?.stdout)
+    }
+
+    fn parse(stdout: &str) -> Result<Self> {
         let mut lines = stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
         let ledger = lines.pop().context("trace printed nothing")?;
         ensure!(ledger["schema"] == "droptrace.ledger.v1", "the last line is no ledger: {ledger}");

@@ -107,8 +107,16 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
                 bytes[34..42].copy_from_slice(&number.to_be_bytes());
                 let (timestamp, seen_by) = (Timestamp(moment(number).0), origin.alone());
                 let (length, start) = (128, PacketStart::Mac);
-                let event =
-                    DropEvent { timestamp, key: &key, seen_by, length, start, bytes: &bytes, facts: Facts::default() };
+                let event = DropEvent {
+                    process: None,
+                    timestamp,
+                    key: &key,
+                    seen_by,
+                    length,
+                    start,
+                    bytes: &bytes,
+                    facts: Facts::default(),
+                };
                 union.advance(now);
                 while union.next_settled().is_some() {
                     shown += 1;

@@ -59,6 +59,7 @@ const PROOFS: &[Proof] = &[
     proof("trace", &["--raw"], TRACE, "a_recording_is_another_form"),
     proof("trace", &["--snaplen"], TRACE, "bytes_of_packets_are_cut"),
     proof("trace", &["--ring-size"], TRACE, "the_ring_has_a_size"),
+    proof("trace", &["--no-owners"], TRACE, "owners_are_left_out"),
     proof("trace", &["--duration"], LISTEN, "a_run_has_a_time"),
     proof("trace", &["--format"], EVERYWHERE, "a_form_is_chosen_as_root"),
     proof("trace", &["--output"], EVERYWHERE, "results_go_to_a_file_as_root"),

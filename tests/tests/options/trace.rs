@@ -21,6 +21,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("a_recording_is_another_form", a_recording_is_another_form),
         trial_as_root("bytes_of_packets_are_cut", bytes_of_packets_are_cut),
         trial_as_root("the_ring_has_a_size", the_ring_has_a_size),
+        trial_as_root("owners_are_left_out", owners_are_left_out),
     ]
 }
 
@@ -97,5 +98,23 @@ fn the_ring_has_a_size() -> Result<()> {
     };
     let (small, large) = (full("4096")?, full("8M")?);
     ensure!(small > 0 && large == 0, "{small} in a small one, {large} in a large one");
+    Ok(())
+}
+
+/// `--no-owners` of `trace`. A packet that a firewall drops on its way out belongs to its sender on each kernel.
+fn owners_are_left_out() -> Result<()> {
+    let host = Host::new()?;
+    host.netns.commands(
+        "nft add table inet cases
+         nft add chain inet cases output { type filter hook output priority 0 ; }
+         nft add rule inet cases output drop",
+    )?;
+    let lines = |arguments: &[&str], end| -> Result<usize> {
+        let droptrace = Droptrace::start(&[&["trace", "--all", "--netns", &host.inum], arguments].concat())?;
+        flood(&host, 5)?;
+        Ok(droptrace.finish()?.stdout.lines().filter(|line| line.contains(end)).count())
+    };
+    let (named, without) = (lines(&[], " len 37, owner ")?, lines(&["--no-owners"], ", owner ")?);
+    ensure!((named, without) == (5, 0), "{named} named, {without} without owners");
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod flows;
 mod owners;
+mod processes;
 mod records;
 mod residents;
 mod rows;
@@ -14,6 +15,13 @@ use std::process::ExitCode;
 use tests::trials;
 
 fn main() -> ExitCode {
-    let all = [flows::trials(), owners::trials(), records::trials(), residents::trials(), rows::trials()];
+    let all = [
+        flows::trials(),
+        owners::trials(),
+        processes::trials(),
+        records::trials(),
+        residents::trials(),
+        rows::trials(),
+    ];
     trials::run_one_by_one(all.into_iter().flatten().collect())
 }

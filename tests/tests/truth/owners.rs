@@ -83,7 +83,7 @@ fn a_receiver_has_an_owner() -> Result<()> {
 }
 
 /// A namespace whose firewall drops, and counts, datagrams for port 9 on their way out.
-fn behind_a_firewall() -> Result<Netns> {
+pub(super) fn behind_a_firewall() -> Result<Netns> {
     let host = host()?;
     host.commands(
         "nft add table inet cases
@@ -95,7 +95,7 @@ fn behind_a_firewall() -> Result<Netns> {
 }
 
 /// Sends datagrams that the firewall drops.
-fn refused(sender: &UdpSocket) -> Result<()> {
+pub(super) fn refused(sender: &UdpSocket) -> Result<()> {
     for _ in 0..DATAGRAMS {
         // The firewall's refusal is an error of the call.
         _ = sender.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));

@@ -290,6 +290,10 @@ pub struct TraceArgs {
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = units::ring_size)]
     pub ring_size: u32,
 
+    /// Do not find out whose packets they were: process, container, pod, unit and control group
+    #[arg(long)]
+    pub no_owners: bool,
+
     /// Common options of all commands.
     #[command(flatten)]
     pub common: CommonArgs,

@@ -19,7 +19,8 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    let (backends, attribution, residents, flows) = (backends(args), false, false, 0);
+    let (backends, flows) = (backends(args), 0);
+    let (attribution, processes, residents) = (false, false, false);
     Ok(Options {
         backends,
         events,
@@ -28,6 +29,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
         map_entries,
         max_rows,
         attribution,
+        processes,
         residents,
         flows,
         kernel_log,

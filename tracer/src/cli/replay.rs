@@ -12,10 +12,12 @@ use super::args::ReplayArgs;
 use super::sinks;
 use super::trace::Shown;
 use crate::backend::replay::{Entry, Error, RawDrop, Recording, Start};
+use crate::dimension::Dimensions;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, NamedKey};
 use crate::domain::ledger::Ledger;
 use crate::domain::report::{SourceReport, StatReport};
+use crate::pipeline::group::group_by;
 use crate::pipeline::tally::Tally;
 use crate::pipeline::union::{Union, UnionOptions};
 use crate::render::output::Output;
@@ -163,13 +165,14 @@ impl Replay {
     }
 
     fn take(&mut self, drop: RawDrop, consumer: &mut impl Consumer) -> io::Result<()> {
-        let RawDrop { origin, timestamp, received_ns, watermark_ns, key, length, start, bytes, facts } = drop;
+        let RawDrop { origin, timestamp, received_ns, watermark_ns, key, length, start, bytes, facts, process } = drop;
         self.last_ns = self.last_ns.max(received_ns);
         *self.recorded.entry(origin.name()).or_default() += 1;
         let key = self.key(key);
         let (key, bytes) = (&key, &*bytes);
         let seen_by = origin.alone();
-        let event = DropEvent { timestamp, key, seen_by, length, start, bytes, facts };
+        let process = process.as_ref();
+        let event = DropEvent { timestamp, key, seen_by, length, start, bytes, facts, process };
         self.union.advance(Moment(watermark_ns));
         self.settled(consumer)?;
         self.union.take(Moment(received_ns), origin, &event);
@@ -212,6 +215,8 @@ impl Replay {
 
     fn stat(&self, start: &Start, tally: Tally) -> StatReport {
         let (drops, overflow) = tally.into_totals();
+        // A recording has the owners of drops as well, by which the totals are not grouped.
+        let drops = group_by(&drops, &Dimensions::usual());
         StatReport {
             host: start.host.clone(),
             started_at: start.started_at,

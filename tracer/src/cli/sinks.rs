@@ -115,6 +115,7 @@ mod tests {
                     ..NamedKey::default()
                 };
                 sink.event(&DropEvent {
+                    process: None,
                     facts: crate::domain::facts::Facts::default(),
                     timestamp: Timestamp(0),
                     key: &key.into(),

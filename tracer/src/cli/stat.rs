@@ -40,6 +40,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     table.tick(&mut session)?;
     output.finish()?;
     session.warn_of_hidden_addresses();
+    session.warn_of_missing_owners();
     session.warn_of_unknown_owners();
     ended.and(stopped)
 }

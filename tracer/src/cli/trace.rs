@@ -13,7 +13,7 @@ use crate::domain::event::DropEvent;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::render::output::Output;
-use crate::run::{Consumer, Session, Stop, follow};
+use crate::run::{Consumer, Options, Session, Stop, follow};
 use crate::sink::DropSink;
 
 /// Shows drops until the end, then the ledger.
@@ -25,7 +25,9 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         rate: args.bound().map_or(0, NonZeroU32::get),
         ring_size: args.ring_size,
     };
-    let mut options = listen::options(&args.common, Some(events))?;
+    let has_owners = !args.no_owners;
+    let mut options =
+        Options { attribution: has_owners, processes: has_owners, ..listen::options(&args.common, Some(events))? };
     if args.raw {
         options.join = None;
     }
@@ -43,6 +45,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         output.finish()?;
     }
     session.warn_of_hidden_addresses();
+    session.warn_of_unknown_owners();
     ended.and(stopped)
 }
 

@@ -14,5 +14,6 @@ pub(crate) mod proc_folder;
 pub mod process;
 mod recent;
 pub mod residents;
+mod sockets;
 pub mod stores;
 mod text;

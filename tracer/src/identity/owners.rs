@@ -1,17 +1,19 @@
 //! Names the owners of packets: the one place to ask for a report.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cgroup::Cgroups;
 use super::container::{self, Owner};
 use super::netns::{Identify, NetnsId};
 use super::pods::{Pod, Pods};
-use super::process::{self, Bounds, Holders};
+use super::process;
 use super::recent::Recent;
 use super::residents::Residents;
+use super::sockets::Sockets;
 use super::stores::Stores;
+use crate::domain::owner::Process;
 
 /// The greatest number of known owners.
 const CAPACITY: usize = 16_384;
@@ -55,6 +57,8 @@ pub struct Owners {
     residents: Option<Residents>,
     pods: Pods,
     stores: Stores,
+    /// Absent where processes are not asked for.
+    sockets: Option<Sockets>,
     /// By the ids of cgroups. A cgroup that ended keeps its names.
     known: Recent<u64, NamedOwner>,
 }
@@ -74,14 +78,16 @@ impl Owners {
             residents: None,
             pods: Pods::new(),
             stores: Stores::new(),
+            sockets: None,
             known: Recent::new(CAPACITY),
         }
     }
 
-    /// Finds the owners of namespaces, too.
+    /// Finds the owners of namespaces, and the processes of sockets, too.
     #[must_use]
-    pub fn with_residents(self) -> Self {
-        Self { residents: Some(Residents::default()), ..self }
+    pub fn naming(self, residents: bool, processes: bool) -> Self {
+        let sockets = processes.then(|| Sockets::new("/proc".into()));
+        Self { residents: residents.then(Residents::default), sockets, ..self }
     }
 
     /// Whether namespaces have owners.
@@ -109,9 +115,25 @@ impl Owners {
         Some(self.named(path.into(), resident.owner.clone()))
     }
 
-    /// The processes that have sockets open, by the sockets' inode numbers ([`process::find`]). Ask for many at once.
-    pub fn of_sockets(&self, inodes: impl IntoIterator<Item = u64>, bounds: Bounds) -> Holders {
-        process::find(Path::new("/proc"), inodes, bounds)
+    /// Takes note of the sockets of drops, by their inode numbers. The processes of known sockets are confirmed.
+    pub fn want_processes(&mut self, inodes: impl IntoIterator<Item = u64>) {
+        let Some(sockets) = &mut self.sockets else { return };
+        let now = Instant::now();
+        inodes.into_iter().for_each(|inode| sockets.want(inode, now));
+    }
+
+    /// Searches the processes of the sockets of which note was taken, if the last search was not too recent: for at most
+    /// 50 ms, and at most a twentieth of all time.
+    pub fn search_processes(&mut self) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.search(Instant::now());
+        }
+    }
+
+    /// The process that has this socket open: of several the one with the lowest id, which is mostly the one that opened
+    /// it. Absent where none is known for certain. The caller takes note of the socket first.
+    pub fn process_of_socket(&mut self, inode: u64) -> Option<Arc<Process>> {
+        self.sockets.as_mut()?.process(inode)
     }
 
     /// The owner of a process. It can be more exact than that of the process's cgroup id on a hybrid host, where a
@@ -123,7 +145,9 @@ impl Owners {
 
     /// Why some owners are unknown, in words; empty if nothing hinders the lookups so far.
     pub fn limits(&self) -> Vec<String> {
-        self.cgroups.limits().into_iter().chain(self.residents.iter().flat_map(Residents::limits)).collect()
+        let of_sockets = self.sockets.as_ref().and_then(Sockets::limit).map(str::to_owned);
+        let of_namespaces = self.residents.iter().flat_map(Residents::limits);
+        self.cgroups.limits().into_iter().chain(of_namespaces).chain(of_sockets).collect()
     }
 
     fn named(&mut self, cgroup: Arc<str>, owner: Owner) -> NamedOwner {
@@ -140,6 +164,7 @@ impl Owners {
 mod tests {
     use std::fs;
     use std::net::UdpSocket;
+    use std::path::Path;
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};
 
@@ -149,6 +174,7 @@ mod tests {
     use crate::identity::container::Container;
     use crate::identity::fixture::{RealCgroup, Tree};
     use crate::identity::netns::{self, ByInode};
+    use crate::identity::process::Bounds;
     use crate::identity::text;
 
     const ID: &str = "3f4e8a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7";
@@ -216,7 +242,7 @@ mod tests {
     #[test]
     fn running_kernel_names_the_owner_of_a_socket() {
         const NAME: &str = "running_kernel_names_the_owner_of_a_socket";
-        let mut owners = Owners::new().with_residents();
+        let mut owners = Owners::new().naming(true, false);
         let made = owners.cgroups.mount().map_err(ToString::to_string);
         let made = made.and_then(|mount| RealCgroup::new(mount, &format!("docker-{ID}.scope")));
         let cgroup = match made {
@@ -231,7 +257,7 @@ mod tests {
         };
         let moved = cgroup.add(child.id());
         let by_id = owners.of_cgroup(cgroup.id()).cloned();
-        let holders = owners.of_sockets([inode], Bounds::default());
+        let holders = process::find(Path::new("/proc"), [inode], Bounds::default());
         let of_namespace = owners.of_namespace(NetnsId { cookie: None, inum }, &ByInode);
         child.kill().unwrap();
         child.wait().unwrap();

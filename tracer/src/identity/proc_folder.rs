@@ -89,9 +89,9 @@ impl Folder {
         openat(&self.folder, c"ns/net", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()
     }
 
-    /// Passes the inode numbers of the open sockets to `visit`, until it returns false. Returns how many files were
-    /// examined. The files of a thread that shares none with its process are left out.
-    pub(crate) fn sockets(&self, mut visit: impl FnMut(u64) -> bool) -> Result<usize, Unreadable> {
+    /// Passes the inode numbers of the open sockets and their file descriptors to `visit`, until it returns false. Returns
+    /// how many files were examined. The files of a thread that shares none with its process are left out.
+    pub(crate) fn sockets(&self, mut visit: impl FnMut(u64, &CStr) -> bool) -> Result<usize, Unreadable> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fds = openat(&self.folder, c"fd", flags, Mode::empty())?;
         let mut examined = 0;
@@ -102,7 +102,7 @@ impl Folder {
             examined += 1;
             match readlinkat(&fds, entry.file_name(), link) {
                 Ok(target) => {
-                    if number_of(&target, "socket:[").is_some_and(|inode| !visit(inode)) {
+                    if number_of(&target, "socket:[").is_some_and(|inode| !visit(inode, entry.file_name())) {
                         break;
                     }
                     link = target.into_bytes();
@@ -113,6 +113,12 @@ impl Folder {
             }
         }
         Ok(examined)
+    }
+
+    /// Whether this file descriptor of the process is the socket with this inode number.
+    pub(super) fn holds(&self, fd: u32, inode: u64) -> bool {
+        let link = readlinkat(&self.folder, format!("fd/{fd}"), Vec::new());
+        link.is_ok_and(|link| number_of(&link, "socket:[") == Some(inode))
     }
 
     fn text(&self, name: &CStr) -> io::Result<String> {
@@ -172,6 +178,6 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(folder.process(), None);
-        assert_eq!(folder.sockets(|_| true), Err(Unreadable::Gone));
+        assert_eq!(folder.sockets(|_, _| true), Err(Unreadable::Gone));
     }
 }

@@ -11,6 +11,8 @@ pub use super::proc_folder::Process;
 /// How long a search may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// The process id at which the search starts; processes with lower ids come last.
+    pub first: u32,
     /// The greatest number of processes that are examined.
     pub processes: usize,
     /// The greatest number of open files that are examined. It is checked after each process.
@@ -23,7 +25,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { processes: 65_536, files: 4 << 20, time: Duration::from_secs(1), counts_others: false }
+        Self { first: 0, processes: 65_536, files: 4 << 20, time: Duration::from_secs(1), counts_others: false }
     }
 }
 
@@ -32,6 +34,8 @@ impl Default for Bounds {
 pub struct Holder {
     /// The process with the lowest id, which is mostly the one that opened the socket.
     pub process: Process,
+    /// The file descriptor of the socket in this process.
+    pub fd: u32,
     /// The number of further processes that have the socket open, as the workers of a server do. The number may be too
     /// low unless [`Bounds::counts_others`] is set.
     pub others: u32,
@@ -51,6 +55,8 @@ pub struct Holders {
     pub has_hidden: bool,
     /// The search ended at one of its bounds.
     pub is_cut: bool,
+    /// The process id at which a search that ended at a bound would go on; 0 for any other search.
+    pub next: u32,
 }
 
 impl Holders {
@@ -73,15 +79,17 @@ pub fn find(proc: &Path, wanted: impl IntoIterator<Item = u64>, bounds: Bounds) 
     if search.wanted.is_empty() {
         return search.holders;
     }
-    let (start, pids) = (Instant::now(), pids(proc));
+    let (start, mut pids) = (Instant::now(), pids(proc));
     search.holders.has_hidden = hides_processes(&pids);
+    let first = pids.partition_point(|pid| *pid < bounds.first);
+    pids.rotate_left(first);
     let mut files = 0;
     for (examined, pid) in pids.into_iter().enumerate() {
         if !bounds.counts_others && search.holders.by_inode.len() == search.wanted.len() {
             break;
         }
         if examined >= bounds.processes || files >= bounds.files || start.elapsed() >= bounds.time {
-            search.holders.is_cut = true;
+            (search.holders.is_cut, search.holders.next) = (true, pid);
             break;
         }
         if let Some(folder) = Folder::open(proc, pid) {
@@ -100,10 +108,12 @@ impl Search {
     /// Returns the number of files of the process.
     fn examine(&mut self, folder: &Folder) -> usize {
         self.holders.examined += 1;
-        let mut found = HashSet::new();
-        let result = folder.sockets(|inode| {
-            if self.wanted.contains(&inode) {
-                found.insert(inode);
+        let mut found = HashMap::new();
+        let result = folder.sockets(|inode, fd| {
+            if self.wanted.contains(&inode)
+                && let Some(fd) = fd.to_str().ok().and_then(|fd| fd.parse().ok())
+            {
+                found.insert(inode, fd);
             }
             true
         });
@@ -111,14 +121,14 @@ impl Search {
             self.holders.unreadable += 1;
         }
         let mut process = None;
-        for inode in found {
+        for (inode, fd) in found {
             if let Some(holder) = self.holders.by_inode.get_mut(&inode) {
                 holder.others += 1;
                 continue;
             }
             process = process.or_else(|| folder.process());
             if let Some(process) = process.clone() {
-                self.holders.by_inode.insert(inode, Holder { process, others: 0 });
+                self.holders.by_inode.insert(inode, Holder { process, fd, others: 0 });
             }
         }
         result.unwrap_or_default()
@@ -136,7 +146,8 @@ mod tests {
     use super::*;
     use crate::identity::fixture::Tree;
 
-    const ALL: Bounds = Bounds { processes: 1000, files: 1000, time: Duration::from_mins(1), counts_others: true };
+    const ALL: Bounds =
+        Bounds { first: 0, processes: 1000, files: 1000, time: Duration::from_mins(1), counts_others: true };
 
     fn process(tree: &Tree, pid: u32, comm: &str, cgroup: &str, files: &[&str]) {
         tree.write(&format!("{pid}/comm"), &format!("{comm}\n"));
@@ -180,8 +191,12 @@ mod tests {
         for bounds in [Bounds { processes: 1, ..ALL }, Bounds { files: 2, ..ALL }] {
             let found = find(tree.root(), [8], bounds);
             assert!(found.by_inode.is_empty() && found.is_cut);
+            let rest = find(tree.root(), [8], Bounds { first: found.next, ..bounds });
+            assert_eq!((found.next, rest.by_inode[&8].process.pid), (20, 20));
             assert_eq!(found.limits().as_deref(), Some("the search ended after 1 processes"));
         }
+        let found = find(tree.root(), [7], Bounds { first: 20, ..ALL });
+        assert_eq!((found.by_inode[&7].fd, found.examined, found.next), (1, 4, 0));
         let found = find(tree.root(), [8], Bounds { time: Duration::ZERO, ..ALL });
         assert!(found.is_cut && found.examined == 0);
         assert_eq!(find(tree.root(), [], ALL).examined, 0);

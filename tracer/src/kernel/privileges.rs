@@ -6,20 +6,25 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 /// The capabilities that reading needs: `CAP_BPF` for maps (kernels before 5.19 require it for every use of `bpf`), and
 /// `CAP_SYSLOG` to see the addresses of symbols, which are read at the first drop.
-const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
+pub const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYSLOG);
 
 /// The capabilities that the drop monitor needs until the end: `CAP_NET_ADMIN` to stop it and to restore its settings,
 /// and `CAP_SYSLOG` for the same reason as in [`EBPF`].
-const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
+pub const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::SYSLOG);
 
-/// `CAP_DAC_READ_SEARCH` finds the path of a control group by its number, also below folders that only their owner may
-/// read (`open_by_handle_at`). `CAP_SYS_PTRACE` reads which network namespace a process is in.
-const OWNERS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_PTRACE);
+/// The capability with which the path of a control group is found by its number, also below folders that only their
+/// owner may read (`open_by_handle_at`).
+pub const OWNERS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 
-/// The capabilities that these backends, and names of owners, need until the end.
-pub fn needed(ebpf: bool, net_dm: bool, owners: bool) -> CapabilitySet {
-    let of = |takes, needed| if takes { needed } else { CapabilitySet::empty() };
-    of(ebpf, EBPF) | of(net_dm, NET_DM) | of(owners, OWNERS)
+/// The capabilities with which the open files and the network namespaces of all processes are read (`/proc/PID/fd`,
+/// `/proc/PID/ns/net`): the folder belongs to the user of the process, and its links may be read by who may trace the process (`proc_fd_access_allowed`,
+/// `fs/proc/base.c`).
+pub const PROCESSES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_PTRACE);
+
+/// The capabilities of those uses that there are.
+pub fn needed<const N: usize>(uses: [(bool, CapabilitySet); N]) -> CapabilitySet {
+    let taken = uses.into_iter().filter(|(is_taken, _)| *is_taken);
+    taken.fold(CapabilitySet::empty(), |all, (_, needed)| all | needed)
 }
 
 /// Gives up all capabilities except `needed`, for the calling thread and the threads that it starts.

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn ledger(attributed: u64, unknown: u64, no_socket: u64, no_room: u64) -> AttributionLedger {
-        AttributionLedger { attributed, unknown, no_socket, no_room }
+        AttributionLedger { attributed, unknown, no_socket, no_room, resident: 0 }
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Holders {
             self.namespaces.entry(netns).or_insert(id);
         }
         // Processes that this process may not read are left out.
-        _ = folder.sockets(|inode| {
+        _ = folder.sockets(|inode, _| {
             let holders = self.by_inode.entry(inode).or_default();
             if holders.last() != Some(&id) {
                 holders.push(id);

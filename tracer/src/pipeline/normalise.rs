@@ -12,6 +12,7 @@ use tracer_common::{
 use crate::backend::ebpf::{Count, NamespaceQuestion, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason};
+use crate::domain::owner::Process;
 use crate::domain::report::HeldBack;
 use crate::domain::total::{DropTotal, OverflowTotal};
 use crate::identity::netns::{ByInode, Names, NetnsId};
@@ -90,6 +91,25 @@ impl Normaliser {
         }
     }
 
+    /// Takes note of the sockets of these records, so that their processes are found.
+    pub fn want_processes<'r>(&mut self, reports: impl Iterator<Item = &'r Report>) {
+        if let Some(owners) = &mut self.owners {
+            owners.want_processes(reports.filter_map(attribution::socket));
+        }
+    }
+
+    /// Searches the processes of which note was taken. No records are read meanwhile, for up to 50 ms.
+    pub fn search_processes(&mut self) {
+        if let Some(owners) = &mut self.owners {
+            owners.search_processes();
+        }
+    }
+
+    /// The process that has the record's socket open.
+    pub fn process(&mut self, report: &Report) -> Option<Arc<Process>> {
+        self.owners.as_mut()?.process_of_socket(attribution::socket(report)?)
+    }
+
     /// Why some owners are unknown, in words.
     pub fn limits_of_owners(&self) -> Vec<String> {
         self.owners.as_ref().map(Owners::limits).unwrap_or_default()
@@ -150,8 +170,15 @@ impl Normaliser {
         named.collect()
     }
 
-    /// Converts a report into an event. `named` comes from [`Normaliser::named_key`].
-    pub fn event<'e>(&self, report: &Report, bytes: &'e [u8], named: &'e Arc<NamedKey>) -> DropEvent<'e> {
+    /// Converts a report into an event. `named` comes from [`Normaliser::named_key`], `process` from
+    /// [`Normaliser::process`].
+    pub fn event<'e>(
+        &self,
+        report: &Report,
+        bytes: &'e [u8],
+        named: &'e Arc<NamedKey>,
+        process: Option<&'e Arc<Process>>,
+    ) -> DropEvent<'e> {
         DropEvent {
             timestamp: self.clock.real(report.header.timestamp_ns),
             key: named,
@@ -160,6 +187,7 @@ impl Normaliser {
             start: report.start,
             bytes,
             facts: report.facts(),
+            process,
         }
     }
 

@@ -94,6 +94,8 @@ impl Session {
             }
             Wake::Clock => {
                 self.normaliser.refresh();
+                // Where records wait at all times, no other search takes place.
+                self.normaliser.search_processes();
                 let Self { running, normaliser, .. } = self;
                 let Parts { ebpf, counters, .. } = running.parts();
                 if let Some(Ebpf { source, .. }) = ebpf {
@@ -133,10 +135,15 @@ impl Session {
         let Self { running, normaliser, .. } = self;
         let Parts { ebpf: Some(ebpf), mut union, .. } = running.parts() else { return };
         ebpf.read(limit);
+        normaliser.want_processes(ebpf.batch.iter().map(|(report, _)| report));
+        if !ebpf.has_more {
+            normaliser.search_processes();
+        }
         for (report, bytes) in ebpf.batch.iter() {
             let trap = |location| ebpf.source.trap(location);
             let named = normaliser.named_key(&report.header.key, report.names(), trap);
-            let event = normaliser.event(report, bytes, &named);
+            let process = normaliser.process(report);
+            let event = normaliser.event(report, bytes, &named, process.as_ref());
             outlet.join(union.as_deref_mut(), now, Origin::Ebpf, &event);
         }
     }

@@ -158,13 +158,17 @@ impl Session {
         Ok(reports)
     }
 
-    /// Warns, where owners are asked for, that this backend does not report them, or why some have no names.
-    pub fn warn_of_unknown_owners(&self) {
-        if !self.attribution {
-            return;
-        }
-        if self.running.ebpf().is_none() {
+    /// Warns, where owners are asked for, that this backend does not report them.
+    pub fn warn_of_missing_owners(&self) {
+        if self.attribution && self.running.ebpf().is_none() {
             tracing::warn!("{}: whose packets were dropped is unknown; the BPF program reports it", self.backend());
+        }
+    }
+
+    /// Warns why some owners have no names.
+    pub fn warn_of_unknown_owners(&self) {
+        if !self.attribution || self.running.ebpf().is_none() {
+            return;
         }
         for limit in self.normaliser.limits_of_owners() {
             tracing::warn!("some owners may have no name: {limit}");

@@ -39,10 +39,12 @@ pub struct Options {
     pub map_entries: u32,
     /// Rows that are kept in this process's memory.
     pub max_rows: usize,
-    /// Count by whose packets they were, too.
+    /// Find out whose packets they were, by the control groups of sockets.
     pub attribution: bool,
     /// Count by these facts of packets' flows, too: bits of [`tracer_common::Config::flows`].
     pub flows: u32,
+    /// Find the processes of single drops' sockets.
+    pub processes: bool,
     /// Name the container or pod that lives in the namespace of drops without a socket.
     pub residents: bool,
     /// Let the kernel program log.
@@ -81,14 +83,17 @@ impl Session {
     fn of(backend: CaptureBackend, running: Running, ground: &Ground, options: &Options) -> Self {
         let residents = options.residents && running.ebpf().is_some();
         let owners = (options.attribution || residents).then(Owners::new);
-        let owners = owners.map(|owners| if residents { owners.with_residents() } else { owners });
+        let owners = owners.map(|owners| owners.naming(residents, options.processes));
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
-        if let Err(error) = privileges::drop_unneeded(privileges::needed(
-            running.ebpf().is_some(),
-            running.net_dm().is_some(),
-            owners.is_some(),
-        )) {
+        let (has_ebpf, has_owners) = (running.ebpf().is_some(), owners.is_some());
+        let needed = privileges::needed([
+            (has_ebpf, privileges::EBPF),
+            (running.net_dm().is_some(), privileges::NET_DM),
+            (has_ebpf && has_owners, privileges::OWNERS),
+            (has_ebpf && (residents || options.processes), privileges::PROCESSES),
+        ]);
+        if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
         let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);

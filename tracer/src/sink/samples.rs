@@ -8,7 +8,9 @@ use etherparse::PacketBuilder;
 use crate::domain::compare::{Counts, Evidence, SiteEvidence, compare};
 use crate::domain::dedupe::{AloneLedger, DedupeLedger, ObservationLedger};
 use crate::domain::event::{Location, NamedKey, Origin, Reason, Symbol, Timestamp};
+use crate::domain::facts::Role;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::domain::owner::Owner;
 use crate::domain::report::{CompareReport, HeldBack, Host, SourceReport, StatReport};
 use crate::domain::total::{DropTotal, OverflowTotal};
 
@@ -41,6 +43,17 @@ pub(crate) fn key() -> NamedKey {
         netns: HOME,
         ..NamedKey::default()
     }
+}
+
+/// The key of a packet for a container of a pod.
+pub(super) fn owned_key() -> NamedKey {
+    let owner = Owner {
+        cgroup: Some("/kubepods/pod1/2".into()),
+        container: Some("nginx".into()),
+        pod: Some("shop/web-7d9f".into()),
+        unit: None,
+    };
+    NamedKey { socket: Some(Role::Receiver), cgroup_id: 77, owner: owner.into(), ..key() }
 }
 
 fn total(key: NamedKey, packets: u64, bytes: u64, last_second: u64) -> DropTotal {

@@ -7,7 +7,7 @@ use tracer_common::REASON_ABSENT;
 
 use crate::domain::facts::{Facts, Role};
 use crate::domain::flow::Flow;
-use crate::domain::owner::Owner;
+use crate::domain::owner::{Owner, Process};
 
 /// A point in real time: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -295,6 +295,9 @@ pub struct DropEvent<'a> {
     pub bytes: &'a [u8],
     /// Further facts about the packet.
     pub facts: Facts,
+    /// A process that had the packet's socket open when it was looked up, shortly after the drop; absent where none is known
+    /// for certain.
+    pub process: Option<&'a Arc<Process>>,
 }
 
 impl DropEvent<'_> {

@@ -7,10 +7,12 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use tracer_common::REASON_ABSENT;
 
+use super::owner::OwnerLine;
 use super::refused::Refused;
 use super::{SCHEMA, ledger};
 use crate::domain::event::{Kind, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
 use crate::domain::facts::Facts;
+use crate::domain::owner::Process;
 use crate::domain::report::{Host, SourceReport};
 
 /// Bytes of a name at most: symbols have up to 511 (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`), all others are shorter.
@@ -59,6 +61,8 @@ pub struct RawDrop {
     pub bytes: Vec<u8>,
     /// Facts about the packet; see [`crate::domain::event::DropEvent`].
     pub facts: Facts,
+    /// The process that had the packet's socket open; see [`crate::domain::event::DropEvent`].
+    pub process: Option<Arc<Process>>,
 }
 
 /// The content of a line.
@@ -142,10 +146,12 @@ struct DropLine<'l> {
     netns_cookie: Option<u64>,
     #[serde(default)]
     facts: Facts,
+    owner: Option<OwnerLine<'l>>,
 }
 
 impl DropLine<'_> {
-    fn into_drop(self) -> Result<RawDrop, Refused> {
+    fn into_drop(mut self) -> Result<RawDrop, Refused> {
+        let owner = self.owner.take();
         let origin = Origin::ALL.into_iter().find(|origin| origin.name() == self.source);
         let start = match self.start.as_deref() {
             None => PacketStart::Nothing,
@@ -153,7 +159,7 @@ impl DropLine<'_> {
             Some("network") => PacketStart::Network,
             Some(_) => return Err(Refused::Field("`start` is neither mac nor network")),
         };
-        Ok(RawDrop {
+        let mut drop = RawDrop {
             origin: origin.ok_or(Refused::Field("`source` is neither ebpf nor net_dm"))?,
             timestamp: time(&self.timestamp)?,
             received_ns: self.received_ns,
@@ -162,8 +168,13 @@ impl DropLine<'_> {
             start,
             bytes: bytes(&self.bytes).ok_or(Refused::Field("`bytes` are not hexadecimal"))?,
             facts: self.facts,
+            process: None,
             key: self.key()?,
-        })
+        };
+        if let Some(owner) = owner {
+            drop.process = owner.add_to(&mut drop.key)?.map(Arc::new);
+        }
+        Ok(drop)
     }
 
     fn key(self) -> Result<NamedKey, Refused> {

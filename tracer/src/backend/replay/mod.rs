@@ -2,6 +2,7 @@
 
 mod ledger;
 mod line;
+mod owner;
 mod refused;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use line::{Entry, RawDrop, Start};
+pub use owner::OwnerLine;
 pub use refused::Refused;
 
 /// The schema of recordings that this version writes and reads.

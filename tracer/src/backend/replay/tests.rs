@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
-use crate::domain::facts::Facts;
+use crate::domain::facts::{Facts, Role};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
+use crate::domain::owner::{Owner, Process};
 use crate::domain::report::{Host, SourceReport};
 use crate::sink::{DropSink as _, RawJson, RawOptions};
 
@@ -62,6 +63,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
             length: drop.length,
             start: drop.start,
             bytes: &drop.bytes,
+            process: drop.process.as_ref(),
         };
         sink.reading(Moment(drop.received_ns), Moment(drop.watermark_ns));
         sink.event(&event).unwrap();
@@ -81,6 +83,7 @@ fn some_drop() -> RawDrop {
         length: 90,
         start: PacketStart::Mac,
         bytes: vec![0, 1, 0xfe, 0xff],
+        process: None,
     }
 }
 
@@ -116,6 +119,21 @@ fn a_recording_is_read_as_it_was_written() {
     assert_eq!(entries.pop(), Some(Entry::Ledger(sources())));
     let Some(Entry::Drop(drop)) = entries.pop() else { panic!("no drop") };
     assert_eq!(*drop, some_drop());
+}
+
+#[test]
+fn owner_of_a_recorded_drop_comes_back() {
+    let owner = Owner {
+        cgroup: Some("/kubepods/pod1/\"web\"".into()),
+        container: Some("nginx".into()),
+        pod: Some("shop/web-7d9f".into()),
+        unit: None,
+    };
+    let key = NamedKey { socket: Some(Role::Receiver), cgroup_id: 77, owner: owner.into(), ..key("SOCKET_RCVBUFF") };
+    let process = Process { pid: 1234, comm: Some("nginx".into()) };
+    let drop = RawDrop { origin: Origin::Ebpf, key, process: Some(process.into()), ..some_drop() };
+    let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
+    assert_eq!((malformed, &entries[0]), (Malformed::default(), &Entry::Drop(Box::new(drop))));
 }
 
 #[test]
@@ -190,7 +208,7 @@ proptest! {
         let origin = if is_ebpf { Origin::Ebpf } else { Origin::NetDm };
         let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Network };
         let drop =
-            RawDrop { facts: Facts::default(), origin, timestamp: Timestamp(timestamp), received_ns: 1, watermark_ns: 0, key, length, start, bytes };
+            RawDrop { process: None, facts: Facts::default(), origin, timestamp: Timestamp(timestamp), received_ns: 1, watermark_ns: 0, key, length, start, bytes };
         let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
         prop_assert_eq!(malformed.first, None);
         let Some(Entry::Drop(again)) = entries.into_iter().next() else { return Err(TestCaseError::fail("no drop")) };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::event::{DropEvent, NamedKey, PacketStart};
 use crate::domain::facts::Facts;
+use crate::domain::owner::Process;
 use crate::pipeline::dedupe::UniqueDrop;
 
 /// Index of an event that waits.
@@ -16,6 +17,7 @@ struct Entry {
     start: PacketStart,
     captured: usize,
     facts: Facts,
+    process: Option<Arc<Process>>,
 }
 
 /// All events that wait, each with room for the same number of bytes.
@@ -35,7 +37,8 @@ impl Kept {
     pub(super) fn keep(&mut self, event: &DropEvent<'_>) -> Slot {
         let captured = event.bytes.len().min(self.room);
         let DropEvent { start, facts, .. } = *event;
-        let entry = Entry { key: Arc::clone(event.key), start, captured, facts };
+        let (key, process) = (Arc::clone(event.key), event.process.cloned());
+        let entry = Entry { key, start, captured, facts, process };
         let slot = self.free.pop().unwrap_or_else(|| self.grow());
         let index = slot.0 as usize;
         self.entries[index] = Some(entry);
@@ -60,6 +63,7 @@ impl Kept {
             start,
             bytes,
             facts: entry.facts,
+            process: entry.process.as_ref(),
         })
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ledger::LedgerLine;
 use super::{Address, Shown, symbol_of};
-use crate::backend::replay::SCHEMA;
+use crate::backend::replay::{OwnerLine, SCHEMA};
 use crate::dimension::nonzero;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::reason_name;
@@ -122,6 +122,7 @@ struct Line<'r> {
     kind: &'static str,
     netns_cookie: Option<u64>,
     facts: Facts,
+    owner: Option<OwnerLine<'r>>,
 }
 
 impl<'r> Line<'r> {
@@ -158,6 +159,7 @@ impl<'r> Line<'r> {
             kind: key.kind.name(),
             netns_cookie: Some(key.netns_cookie).filter(|cookie| *cookie != 0),
             facts: event.facts,
+            owner: OwnerLine::of(event),
         }
     }
 }

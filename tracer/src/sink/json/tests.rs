@@ -1,15 +1,16 @@
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
+use crate::domain::owner::Process;
 use crate::domain::report::StatReport;
 use crate::render::rank::Sort;
 use crate::sink::samples::{
-    NEW_YEAR, comparison, host, key, location, net_dm_source, overflow, reason, report, tcp_packet, totals,
+    NEW_YEAR, comparison, host, key, location, net_dm_source, overflow, owned_key, reason, report, tcp_packet, totals,
     trace_sources, udp_packet,
 };
 use crate::sink::{CompareSink, DropSink, StatSink};
@@ -22,6 +23,7 @@ fn stat(report: &StatReport) -> String {
 
 fn event<'a>(key: &'a Arc<NamedKey>, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
+        process: None,
         facts: Facts::default(),
         timestamp: Timestamp(NEW_YEAR.0 + 7),
         key,
@@ -61,14 +63,26 @@ fn unknown_values_are_null() {
 
 #[test]
 fn a_drop_is_one_line_in_the_order_of_the_schema() {
-    insta::assert_snapshot!(drop_line(&event(&key().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"address":"0xffffffff82045927","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv4","netns":4026531833,"netns_name":null,"netns_cookie":null,"length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","vlans":[],"to_device":null,"tcp_flags":null,"icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null}"#);
+    insta::assert_snapshot!(drop_line(&event(&key().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"address":"0xffffffff82045927","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv4","netns":4026531833,"netns_name":null,"netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","vlans":[],"to_device":null,"tcp_flags":null,"icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null,"process":null}"#);
     let tagged = Arc::new(NamedKey {
         protocol: 0x86dd,
         location: location("nf_hook_slow", 0xc5, Some("nf_tables")),
         netns_name: Some("blue".into()),
         ..key()
     });
-    insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","address":"0xffffffff82045845","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv6","netns":4026531833,"netns_name":"blue","netns_cookie":null,"length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","vlans":[100],"to_device":null,"tcp_flags":"S.","icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null}"#);
+    insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","address":"0xffffffff82045845","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv6","netns":4026531833,"netns_name":"blue","netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","vlans":[100],"to_device":null,"tcp_flags":"S.","icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null,"process":null}"#);
+}
+
+#[test]
+fn drop_has_its_owner_and_process() {
+    let owned = Arc::new(owned_key());
+    let process = Arc::new(Process { pid: 1234, comm: Some("nginx".into()) });
+    let line = drop_line(&DropEvent { process: Some(&process), ..event(&owned, &udp_packet()) });
+    let parsed: Value = serde_json::from_str(&line).unwrap();
+    let names = ["socket_role", "pod", "container", "unit", "cgroup", "cgroup_id", "process"].map(|name| &parsed[name]);
+    let process = json!({"pid": 1234, "comm": "nginx"});
+    let expected = json!(["receiver", "shop/web-7d9f", "nginx", null, "/kubepods/pod1/2", 77, process]);
+    assert_eq!(json!(names), expected, "{line}");
 }
 
 #[test]

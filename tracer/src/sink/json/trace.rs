@@ -1,6 +1,7 @@
 //! `droptrace.drop.v1` and `droptrace.ledger.v1`.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -12,6 +13,7 @@ use crate::dimension::Dimensions;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{DropEvent, Origin};
 use crate::domain::facts::{Facts, Gso, Socket, VlanTag};
+use crate::domain::owner::Process;
 use crate::domain::report::SourceReport;
 use crate::outside::to_json;
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
@@ -65,7 +67,7 @@ impl<W: Write> DropSink for TraceJson<W> {
 pub fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.key.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
-    let key = serde_json::to_value(Keyed::new(event.key, &Dimensions::usual()));
+    let key = serde_json::to_value(Keyed::new(event.key, &Dimensions::all()));
     let packet = serde_json::to_value(Packet::new(event, &decoded));
     let parts = [head, key, packet].into_iter().map(|part| match part {
         Ok(Value::Object(fields)) => fields,
@@ -109,10 +111,11 @@ struct Packet<'a> {
     route_mtu: Option<u32>,
     gso: Option<Gso>,
     socket: Option<Socket>,
+    process: Option<&'a Process>,
 }
 
 impl<'a> Packet<'a> {
-    fn new(event: &DropEvent<'_>, packet: &'a Decoded) -> Self {
+    fn new(event: &DropEvent<'a>, packet: &'a Decoded) -> Self {
         let (tcp_flags, icmp) = match &packet.content {
             Content::Ip(ip) => match ip.transport {
                 Transport::Tcp(_, header) => (header.map(|header| header.flags), None),
@@ -139,6 +142,7 @@ impl<'a> Packet<'a> {
             route_mtu,
             gso,
             socket,
+            process: event.process.map(Arc::as_ref),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::dimension::Dimensions;
 use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Symbol, Timestamp};
 use crate::domain::facts::{Facts, Role};
-use crate::domain::owner::Owner;
+use crate::domain::owner::{Owner, Process};
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 use crate::pipeline::group::group_by;
@@ -15,8 +15,8 @@ use crate::render::Size;
 use crate::render::number::Grouped;
 use crate::render::rank::Sort;
 use crate::sink::samples::{
-    HOME, NEW_YEAR, comparison, ebpf, host, key, location, net_dm_source, overflow, reason, report, tcp_packet, totals,
-    totals_of_two_namespaces, trace_sources, udp_packet, union,
+    HOME, NEW_YEAR, comparison, ebpf, host, key, location, net_dm_source, overflow, owned_key, reason, report,
+    tcp_packet, totals, totals_of_two_namespaces, trace_sources, udp_packet, union,
 };
 use crate::sink::{CompareSink, DropSink, StatSink};
 
@@ -346,6 +346,7 @@ fn trace_lines() {
     sink.start(&host(), NEW_YEAR).unwrap();
     for (number, case) in trace_cases().iter().enumerate() {
         let event = DropEvent {
+            process: None,
             facts: Facts::default(),
             timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
             key: &Arc::new(case.key.clone()),
@@ -360,6 +361,47 @@ fn trace_lines() {
     let text = String::from_utf8(out).unwrap();
     println!("{text}");
     insta::assert_snapshot!("trace", text);
+}
+
+#[test]
+fn trace_lines_say_whose_packet_it_was() {
+    let mut out = Vec::new();
+    let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, ..TraceTextOptions::default() });
+    let process = Arc::new(Process { pid: 1234, comm: Some("nginx".into()) });
+    let hostile = Arc::new(Process { pid: 9, comm: Some("\u{1b}[2J\n".into()) });
+    let root = NamedKey { socket: Some(Role::Owner), ..key() };
+    let cases = [
+        (owned_key(), Some(&process)),
+        (owned_key(), None),
+        (root.clone(), Some(&hostile)),
+        (root, None),
+        (key(), None),
+    ];
+    for (key, process) in cases {
+        let (key, packet) = (Arc::new(key), udp_packet());
+        sink.event(&DropEvent {
+            process,
+            facts: Facts::default(),
+            timestamp: NEW_YEAR,
+            key: &key,
+            seen_by: &[Origin::Ebpf],
+            length: 90,
+            start: PacketStart::Mac,
+            bytes: &packet,
+        })
+        .unwrap();
+    }
+    let text = String::from_utf8(out).unwrap();
+    let ends: Vec<_> = text.lines().map(|line| line.split_once("> ").unwrap().1).collect();
+    let packet = "10.0.0.2:4444 len 90";
+    let expected = [
+        format!("{packet}, receiver nginx[1234] in shop/web-7d9f/nginx"),
+        format!("{packet}, receiver unknown in shop/web-7d9f/nginx"),
+        format!("{packet}, owner \u{fffd}[2J\u{fffd}[9]"),
+        format!("{packet}, owner unknown"),
+        packet.to_owned(),
+    ];
+    assert_eq!(ends, expected);
 }
 
 #[test]
@@ -387,6 +429,7 @@ fn seen_by_is_shown_where_both_sources_run() {
         let key = Arc::new(case.key);
         let (length, start, bytes) = (case.length, case.start, &case.bytes[..]);
         sink.event(&DropEvent {
+            process: None,
             facts: Facts::default(),
             timestamp: NEW_YEAR,
             key: &key,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::ledger;
+use super::owner::OwnedBy;
 use super::packet::Described;
 use crate::dimension;
 use crate::domain::dedupe::DedupeLedger;
@@ -120,7 +121,7 @@ impl<W: Write> DropSink for TraceText<W> {
         if self.options.seen_by {
             _ = write!(self.line, "{:SEEN_BY$}  ", seen_by(event.seen_by));
         }
-        _ = writeln!(self.line, "{interface:interface_width$}  {}", Described::new(event));
+        _ = writeln!(self.line, "{interface:interface_width$}  {}{}", Described::new(event), OwnedBy(event));
         self.out.write_all(self.line.as_bytes())
     }
 

@@ -1,0 +1,165 @@
+//! Whose each packet was: the process and the control group in the lines of `trace`.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::{self, Child, Command};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use tests::case::drained;
+use tests::cgroup::ControlGroup;
+use tests::droptrace::{Droptrace, command};
+use tests::folder::Folder;
+use tests::netns::Netns;
+use tests::owned::{DATAGRAMS, host, overrun, udp_of};
+use tests::trace::Trace;
+use tests::trials::trial_as_root;
+use tests::wire::udp;
+use tests::{eventually, kernel};
+
+use super::owners::{behind_a_firewall, in_each_mode, refused};
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial_as_root("a_record_names_its_receiver", a_record_names_its_receiver),
+        trial_as_root("a_record_names_its_sender", a_record_names_its_sender),
+        trial_as_root("a_record_without_a_socket_names_nobody", a_record_without_a_socket_names_nobody),
+        trial_as_root("a_record_names_the_process_that_has_the_socket", a_record_names_the_process_that_has_the_socket),
+        trial_as_root("a_process_that_ended_is_unknown", a_process_that_ended_is_unknown),
+        trial_as_root("a_recording_has_the_owners", a_recording_has_the_owners),
+    ]
+}
+
+/// Runs `trace` about a namespace.
+fn traced(host: &Netns, mode: &str, provocation: impl FnOnce() -> Result<()>) -> Result<Trace> {
+    Trace::during(&["--all", "--mode", mode, "--netns", &host.inum().to_string()], provocation)
+}
+
+/// What a line says of the packet's owner: role, process, and the last part of the control group's path.
+fn whose(drop: &Value) -> Value {
+    let group = drop["cgroup"].as_str().and_then(|path| path.rsplit('/').next());
+    json!([drop["socket_role"], drop["process"], group])
+}
+
+fn all_are(trace: &Trace, count: u64, expected: &Value) -> Result<()> {
+    let other = trace.drops.iter().find(|drop| whose(drop) != *expected);
+    ensure!(other.is_none(), "{:?} instead of {expected}", other.map(whose));
+    ensure!(trace.drops.len() as u64 == count && count > 0, "{} of {count} drops", trace.drops.len());
+    Ok(())
+}
+
+/// The process of this test.
+fn own_process() -> Result<Value> {
+    Ok(json!({"pid": process::id(), "comm": fs::read_to_string("/proc/self/comm")?.trim()}))
+}
+
+fn name(group: &ControlGroup) -> Result<&str> {
+    group.path().file_name().and_then(|name| name.to_str()).context("a control group without a name")
+}
+
+/// As for totals, the kernel reports the receiver from 6.11 on.
+fn a_record_names_its_receiver() -> Result<()> {
+    let group = ControlGroup::new()?;
+    in_each_mode(|mode| {
+        let host = host()?;
+        let receiver = udp_of(&group, &host)?;
+        let mut counted = 0;
+        let trace = traced(&host, mode, || {
+            counted = overrun(&host, &receiver)?;
+            Ok(())
+        })?;
+        let known = json!(["receiver", own_process()?, name(&group)?]);
+        all_are(&trace, counted, &if kernel::reports_socket()? { known } else { json!([null, null, null]) })
+    })
+}
+
+fn a_record_names_its_sender() -> Result<()> {
+    let group = ControlGroup::new()?;
+    in_each_mode(|mode| {
+        let host = behind_a_firewall()?;
+        let sender = udp_of(&group, &host)?;
+        let trace = traced(&host, mode, || refused(&sender))?;
+        all_are(&trace, DATAGRAMS, &json!(["owner", own_process()?, name(&group)?]))
+    })
+}
+
+fn a_record_without_a_socket_names_nobody() -> Result<()> {
+    in_each_mode(|mode| {
+        let host = host()?;
+        let trace = traced(&host, mode, || {
+            let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+            // The kernel reports the refusal by the next call.
+            _ = sender.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));
+            drained()
+        })?;
+        let drops = trace.drops_of("NO_SOCKET")?;
+        let all = drops.iter().all(|drop| whose(drop) == json!([null, null, null]) && drop["socket"].is_null());
+        ensure!(!drops.is_empty() && all, "{:#?}", trace.drops);
+        Ok(())
+    })
+}
+
+/// A process whose standard input is this socket, which nobody else has open any more.
+fn holder_of(socket: UdpSocket) -> Result<Child> {
+    let child = Command::new("sleep").arg("600").stdin(OwnedFd::from(socket)).spawn()?;
+    eventually("another process", || Ok(fs::read_to_string(format!("/proc/{}/comm", child.id()))? == "sleep\n"))?;
+    Ok(child)
+}
+
+/// Sends packets that a firewall drops, passes the socket on to another process, and has `while_unread` done before
+/// droptrace reads the records.
+fn passed_on(mode: &str, while_unread: impl FnOnce(&mut Child) -> Result<()>) -> Result<(Trace, u32)> {
+    let host = behind_a_firewall()?;
+    let sender = host.run(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))?;
+    let mut holder = None;
+    let trace = Trace::while_it_sleeps(&["--all", "--mode", mode, "--netns", &host.inum().to_string()], || {
+        refused(&sender)?;
+        while_unread(holder.insert(holder_of(sender)?))
+    });
+    let mut holder = holder.context("no process")?;
+    holder.kill()?;
+    holder.wait()?;
+    Ok((trace?, holder.id()))
+}
+
+/// Not that which made the socket, and sent the packets.
+fn a_record_names_the_process_that_has_the_socket() -> Result<()> {
+    in_each_mode(|mode| {
+        let (trace, pid) = passed_on(mode, |_| Ok(()))?;
+        let found: Vec<_> = trace.drops.iter().map(|drop| &drop["process"]).collect();
+        let expected = json!({"pid": pid, "comm": "sleep"});
+        ensure!(found.len() as u64 == DATAGRAMS && found.iter().all(|process| **process == expected), "{found:?}");
+        Ok(())
+    })
+}
+
+fn a_process_that_ended_is_unknown() -> Result<()> {
+    in_each_mode(|mode| {
+        let (trace, _) = passed_on(mode, |holder| {
+            holder.kill()?;
+            holder.wait()?;
+            Ok(())
+        })?;
+        let known = trace.drops.iter().find(|drop| !drop["process"].is_null() || drop["socket"]["inode"].is_null());
+        ensure!(trace.drops.len() as u64 == DATAGRAMS && known.is_none(), "{known:?}");
+        Ok(())
+    })
+}
+
+/// A recording shows the same owners later, when the processes are gone.
+fn a_recording_has_the_owners() -> Result<()> {
+    let (group, host, folder) = (ControlGroup::new()?, behind_a_firewall()?, Folder::new("recorded-owners")?);
+    let sender = udp_of(&group, &host)?;
+    let file = folder.path("drops.jsonl");
+    let recorder = Droptrace::start(&["trace", "--raw", "--netns", &host.inum().to_string(), "-o", &file])?;
+    refused(&sender)?;
+    recorder.finish()?;
+    let replayed = Droptrace::spawn(&mut command(&["replay", "--format", "json", &file])?)?.wait()?.stdout;
+    let lines = replayed.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let expected = json!(["owner", own_process()?, name(&group)?]);
+    let known = lines.iter().filter(|line| line["schema"] == "droptrace.drop.v1" && whose(line) == expected);
+    ensure!(known.count() as u64 == DATAGRAMS, "{replayed}");
+    Ok(())
+}
