@@ -25,7 +25,7 @@ use crate::metrics::figures::Figures;
 use crate::metrics::http::{Exposition, Limits, Server, Tally};
 use crate::metrics::web_config::WebConfig;
 use crate::outside::say;
-use crate::run::{self, Consumer, Session, Stop, follow};
+use crate::run::{self, Consumer, Session, Stop, WantedOwners, follow};
 use crate::snapshot;
 use otlp::{Identity, Options, Pushing, identity};
 use settings::Settings;
@@ -94,14 +94,15 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
 /// Starts the session, with events if they are to be pushed. If the session cannot start with events, it starts without
 /// them.
 async fn start(settings: &Settings) -> Result<Session> {
-    let (common, attribution) = (settings.common(), settings.has_owners());
+    let common = settings.common();
+    let owners = WantedOwners { cgroups: settings.has_owners(), ..WantedOwners::default() };
     if let Some(events) = otlp::events(&settings.otlp) {
-        match Session::start(&run::Options { attribution, ..listen::options(&common, Some(events))? }).await {
+        match Session::start(&run::Options { owners, ..listen::options(&common, Some(events))? }).await {
             Ok(session) => return Ok(session),
             Err(error) => tracing::warn!("--otlp-logs: no drops are pushed as logs: {error:#}"),
         }
     }
-    Session::start(&run::Options { attribution, ..listen::options(&common, None)? }).await
+    Session::start(&run::Options { owners, ..listen::options(&common, None)? }).await
 }
 
 /// The message for a listener that cannot start, with what to do.

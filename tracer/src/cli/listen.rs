@@ -11,7 +11,7 @@ use crate::backend::ebpf::{EventOptions, Mode};
 use crate::backend::net_dm::AlertMode;
 use crate::identity::{interfaces, netns};
 use crate::pipeline::dedupe::DedupeLimits;
-use crate::run::{CaptureBackend, Options};
+use crate::run::{CaptureBackend, Options, WantedOwners};
 
 /// The options in the form of sessions. Namespaces and interfaces are looked up.
 pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result<Options> {
@@ -19,22 +19,8 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    let (backends, flows) = (backends(args), 0);
-    let (attribution, processes, residents) = (false, false, false);
-    Ok(Options {
-        backends,
-        events,
-        netns,
-        ifindex,
-        map_entries,
-        max_rows,
-        attribution,
-        processes,
-        residents,
-        flows,
-        kernel_log,
-        join,
-    })
+    let (backends, owners, flows) = (backends(args), WantedOwners::default(), 0);
+    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, owners, flows, kernel_log, join })
 }
 
 /// The name of the backend for messages.

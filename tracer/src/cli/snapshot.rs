@@ -8,14 +8,15 @@ use crate::identity::{devices, netns};
 use crate::kernel::build_id;
 use crate::outside::say;
 use crate::render::output::Output;
-use crate::run::{Options, Session, Stop, TotalsOnly, follow};
+use crate::run::{Options, Session, Stop, TotalsOnly, WantedOwners, follow};
 use crate::snapshot::{self, Facts};
 
 /// Counts for the given time, then writes the document.
 pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
     let mut output = Output::open(args.output.as_deref())?;
     let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
-    let options = Options { attribution: args.owners.is_some(), ..listen::options(&args.common(), None)? };
+    let owners = WantedOwners { cgroups: args.owners.is_some(), ..WantedOwners::default() };
+    let options = Options { owners, ..listen::options(&args.common(), None)? };
     let mut session = Session::start(&options).await?;
     stop.start_clock();
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.backend()));

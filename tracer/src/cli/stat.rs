@@ -11,7 +11,7 @@ use crate::identity::netns;
 use crate::outside::say;
 use crate::pipeline::group::group_by;
 use crate::render::output::Output;
-use crate::run::{Consumer, Options, Session, Stop, follow};
+use crate::run::{Consumer, Options, Session, Stop, WantedOwners, follow};
 use crate::sink::StatSink;
 
 /// Counts until the end, and shows the totals at each interval.
@@ -24,10 +24,11 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let sink = sinks::stat(args, output.clone(), netns::own().unwrap_or(0));
     let mut table = Table { sink, interval, by: args.by.clone() };
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
-    let attribution = args.by.as_ref().is_some_and(Dimensions::has_attribution);
+    let cgroups = args.by.as_ref().is_some_and(Dimensions::has_attribution);
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
-    let residents = attribution || (args.by.is_none() && args.common.format == Format::Text);
-    let options = Options { attribution, residents, flows, ..listen::options(&args.common, None)? };
+    let residents = cgroups || (args.by.is_none() && args.common.format == Format::Text);
+    let owners = WantedOwners { cgroups, processes: false, residents };
+    let options = Options { owners, flows, ..listen::options(&args.common, None)? };
     let mut session = Session::start(&options).await?;
     if flows != 0 && !session.counts_flows() {
         tracing::warn!("--by: only the BPF program reports flows; addresses, ports and marks are unknown here");

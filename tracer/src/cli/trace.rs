@@ -13,7 +13,7 @@ use crate::domain::event::DropEvent;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::render::output::Output;
-use crate::run::{Consumer, Options, Session, Stop, follow};
+use crate::run::{Consumer, Options, Session, Stop, WantedOwners, follow};
 use crate::sink::DropSink;
 
 /// Shows drops until the end, then the ledger.
@@ -26,8 +26,8 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         ring_size: args.ring_size,
     };
     let has_owners = !args.no_owners;
-    let mut options =
-        Options { attribution: has_owners, processes: has_owners, ..listen::options(&args.common, Some(events))? };
+    let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: false };
+    let mut options = Options { owners, ..listen::options(&args.common, Some(events))? };
     if args.raw {
         options.join = None;
     }

@@ -146,7 +146,7 @@ impl Owners {
     /// Why some owners are unknown, in words; empty if nothing hinders the lookups so far.
     pub fn limits(&self) -> Vec<String> {
         let of_sockets = self.sockets.as_ref().and_then(Sockets::limit).map(str::to_owned);
-        let of_namespaces = self.residents.iter().flat_map(Residents::limits);
+        let of_namespaces = self.residents.iter().filter_map(Residents::limits);
         self.cgroups.limits().into_iter().chain(of_namespaces).chain(of_sockets).collect()
     }
 

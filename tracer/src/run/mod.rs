@@ -17,8 +17,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 pub use fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 pub use follow::follow;
 pub use outlet::{Consumer, TotalsOnly};
-pub use start::Options;
 pub(crate) use start::explained;
+pub use start::{Options, WantedOwners};
 pub use stop::Stop;
 
 use crate::domain::attribution::AttributionLedger;

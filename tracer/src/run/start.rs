@@ -39,19 +39,26 @@ pub struct Options {
     pub map_entries: u32,
     /// Rows that are kept in this process's memory.
     pub max_rows: usize,
-    /// Find out whose packets they were, by the control groups of sockets.
-    pub attribution: bool,
+    /// What to find out about whose packets they were.
+    pub owners: WantedOwners,
     /// Count by these facts of packets' flows, too: bits of [`tracer_common::Config::flows`].
     pub flows: u32,
-    /// Find the processes of single drops' sockets.
-    pub processes: bool,
-    /// Name the container or pod that lives in the namespace of drops without a socket.
-    pub residents: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
     /// show each source's reports by themselves.
     pub join: Option<Duration>,
+}
+
+/// What to find out about whose packets were dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WantedOwners {
+    /// The control groups of sockets.
+    pub cgroups: bool,
+    /// The processes of single drops' sockets.
+    pub processes: bool,
+    /// The container or pod that lives in the namespace of drops without a socket.
+    pub residents: bool,
 }
 
 /// Facts about the kernel that are known before any backend is tried.
@@ -81,9 +88,9 @@ impl Session {
     }
 
     fn of(backend: CaptureBackend, running: Running, ground: &Ground, options: &Options) -> Self {
-        let residents = options.residents && running.ebpf().is_some();
-        let owners = (options.attribution || residents).then(Owners::new);
-        let owners = owners.map(|owners| owners.naming(residents, options.processes));
+        let residents = options.owners.residents && running.ebpf().is_some();
+        let owners = (options.owners.cgroups || residents).then(Owners::new);
+        let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
         let (has_ebpf, has_owners) = (running.ebpf().is_some(), owners.is_some());
@@ -91,7 +98,7 @@ impl Session {
             (has_ebpf, privileges::EBPF),
             (running.net_dm().is_some(), privileges::NET_DM),
             (has_ebpf && has_owners, privileges::OWNERS),
-            (has_ebpf && (residents || options.processes), privileges::PROCESSES),
+            (has_ebpf && (residents || options.owners.processes), privileges::PROCESSES),
         ]);
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
@@ -105,7 +112,7 @@ impl Session {
             backend,
             unavailable: UnavailableBackends::default(),
             running,
-            attribution: options.attribution,
+            attribution: options.owners.cgroups,
             read_at: <[_; 2]>::default(),
             has_failed: false,
             normaliser: Normaliser::new(reasons, names, question, owners),
@@ -179,7 +186,8 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     }
     let btf = btf.as_ref().map_err(Unavailable::because)?;
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
-    let Options { map_entries, ifindex, max_rows, kernel_log, attribution: cgroups, flows, .. } = *options;
+    let Options { map_entries, ifindex, max_rows, kernel_log, flows, owners: WantedOwners { cgroups, .. }, .. } =
+        *options;
     let (events, netns) = (options.events.clone(), options.netns.clone());
     let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
     let options =
