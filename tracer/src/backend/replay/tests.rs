@@ -135,7 +135,7 @@ fn lines_that_make_no_sense_are_left_out_and_counted() {
 #[test]
 fn other_files_are_refused_with_a_hint() {
     assert!(refused(vec![]).ends_with("it is empty"));
-    assert!(refused(b"PK\x03\x04".to_vec()).starts_with("this is no recording"));
+    assert!(refused(b"PK\x03\x04".to_vec()).starts_with("this is not a recording"));
     let drop = refused(b"{\"schema\":\"droptrace.drop.v1\",\"timestamp\":\"2026-01-01T00:00:00Z\"}\n".to_vec());
     assert!(drop.ends_with("this version reads droptrace.raw.v1 (record with `droptrace trace --raw`)"), "{drop}");
     let newer = refused(b"{\"schema\":\"droptrace.raw.v2\",\"host\":\"a\"}\n".to_vec());
