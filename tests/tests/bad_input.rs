@@ -44,6 +44,20 @@ fn wrong_usage() -> Vec<Trial> {
         trial("duration_that_is_none", || refused(&run(&["--duration", "abc"])?, 2, &["--duration", "abc"])),
         trial("unknown_command", || refused(&run(&["dance"])?, 2, &["dance"])),
         trial("no_such_namespace", || refused(&run(&["--netns", "no-such"])?, 1, &["no-such"])),
+        trial("no_such_namespace_by_number", || {
+            refused(&run(&["--netns", "12345"])?, 1, &["inode number 12345", "lsns -t net", "pid:12345"])
+        }),
+        trial("option_of_another_command", || refused(&run(&["stat", "--all"])?, 2, &["--all", "droptrace trace"])),
+        trial("negative_number", || refused(&run(&["--top", "-1"])?, 2, &["'-1' for '--top <N>'", "0 for all"])),
+        trial("not_a_recording", || {
+            refused(&run(&["replay", "/proc/version"])?, 1, &["not a recording", "trace --raw"])
+        }),
+        trial("function_is_not_a_reason", || {
+            refused(&run(&["explain", "tcp_v4_rcv+0x91"])?, 1, &["tcp_v4_rcv is a function", "--by site,reason"])
+        }),
+        trial("number_of_no_reason", || {
+            refused(&run(&["explain", "65535"])?, 1, &["no drop reason with the number 65535"])
+        }),
         trial("no_such_interface", || {
             refused(&run(&["--interface", "no-such"])?, 1, &["no-such", "no such interface"])
         }),

@@ -175,7 +175,7 @@ fn state_of_a_killed_run_is_repaired() -> Result<()> {
         ["that was killed left it changed", "doctor --repair"].iter().all(|words| examined.stdout.contains(words));
     ensure!(is_known, "doctor does not know whose it is: {examined:?}");
     let finished = run(&["stat", "--source", "net-dm", "--format", "json", "--duration", "300ms"])?;
-    said(&finished, &["had left the kernel's drop monitor changed: put right"])?;
+    said(&finished, &["had left the kernel's drop monitor changed: restored"])?;
     ensure!(counted(&finished)?["sources"][0]["mode"] == "packet", "{}", finished.stdout);
     ensure!(monitor::state()? == Found::Unused && !fs::exists(NOTE)?, "it is not put right");
     Ok(())
@@ -211,9 +211,11 @@ fn state_of_a_killed_agent_is_repaired_on_request() -> Result<()> {
     agent.droptrace.signal(Signal::KILL)?;
     agent.droptrace.wait()?;
     ensure!(monitor::state()? == (Found::Left { is_running: true }), "the monitor went off by itself");
-    said(&run(&REPAIR)?, &["had left the kernel's drop monitor changed: put right"])?;
+    let repaired = run(&REPAIR)?;
+    ensure!(repaired.status.success() && repaired.stdout.starts_with("repaired: "), "{repaired:?}");
     ensure!(monitor::state()? == Found::Unused && !fs::exists(NOTE)?, "it is not put right");
-    ensure!(run(&REPAIR)?.status.success(), "nothing to be put right is no failure");
+    let unchanged = run(&REPAIR)?;
+    ensure!(unchanged.status.success() && unchanged.stdout.starts_with("nothing to repair: "), "{unchanged:?}");
     Ok(())
 }
 

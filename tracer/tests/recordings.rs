@@ -114,7 +114,10 @@ fn truncated_recording_is_shown_as_far_as_it_can_be_read() {
 fn other_files_are_an_error() {
     let output = replayed(&["/dev/null"], &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(text(&output.stderr), "droptrace: this is no recording of `droptrace trace --raw`: it is empty\n");
+    assert_eq!(
+        text(&output.stderr),
+        "droptrace: this is not a recording: it is empty; `droptrace trace --raw -o FILE` makes one\n"
+    );
     let output = replayed(&["/nowhere/at/all"], &[]);
     assert_eq!(
         text(&output.stderr),

@@ -133,6 +133,9 @@ fn dropped_there(now: u64) -> u64 {
     live.unwrap_or(0) + expired.unwrap_or(0)
 }
 
+/// Freed buffers of one kind that are not packets.
+const OTHERS: u64 = 9;
+
 /// Storm rate in drops a second: the rate of the least place of the first process.
 const STORM: f64 = 0.1;
 
@@ -195,6 +198,9 @@ fn facts(text: &mut String) -> Result<()> {
         writeln!(text, "{metric}{{job=\"d\",instance=\"{host}\"{labels}}} {value} {}", at + EPOCH)
     };
     let all: u64 = (0..PLACES).map(|place| state(0, place, END)).sum();
+    // The ledger counts freed buffers that are not packets as well.
+    write_sample("droptrace_not_packets_total", "steady", ",kind=\"unix\"", END, OTHERS)?;
+    write_sample("droptrace_not_packets_total", "steady", ",kind=\"copy\"", END, OTHERS)?;
     for (at, lost) in [(RANGE, 5), (END, 12)] {
         write_sample("droptrace_ledger_drops_total", "steady", ",backend=\"ebpf\",account=\"lost\"", at, lost)?;
     }
@@ -203,7 +209,7 @@ fn facts(text: &mut String) -> Result<()> {
         "steady",
         ",backend=\"ebpf\",account=\"accounted\"",
         END,
-        all + dropped_there(END),
+        all + dropped_there(END) + 2 * OTHERS,
     )?;
     write_sample(
         "droptrace_ledger_drops_total",

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use droptrace_base::command::exit_code;
-use droptrace_fleet::cli::{NAME, args::Cli, run};
+use droptrace_base::command::{exit_code, parse};
+use droptrace_fleet::cli::{NAME, run};
 
 fn main() -> ExitCode {
-    exit_code(NAME, run(&Cli::parse()))
+    exit_code(NAME, run(&parse()))
 }

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use droptrace_base::command::exit_code;
 use tracer::cli;
 
 fn main() -> ExitCode {
-    exit_code("droptrace", cli::run(cli::args::Cli::parse()))
+    exit_code("droptrace", cli::run(cli::args::Cli::read()))
 }

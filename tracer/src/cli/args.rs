@@ -5,6 +5,7 @@ mod agent;
 #[cfg(feature = "bench")]
 mod bench;
 mod compare;
+mod contradiction;
 mod doctor;
 mod netlink;
 mod replay;
@@ -14,7 +15,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tracer_common::MAX_SNAPLEN;
 
 #[cfg(feature = "agent")]
@@ -31,6 +33,7 @@ pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
 
+use crate::command;
 pub use crate::command::{ExplainArgs, Format};
 use crate::dimension::Dimensions;
 
@@ -60,6 +63,16 @@ With fewer, droptrace uses the next capture backend, and reports what it loses (
 Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
 Ctrl-C ends a run in order and still prints the result.";
 
+const STAT_EXAMPLES: &str = "\
+Examples:
+  droptrace stat --duration 10s          count for ten seconds, then print one table
+  droptrace stat --interval 1s --top 5   show the five largest rows each second
+  droptrace stat --by reason,netns --format json | jq .drops
+
+Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
+
+Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
+
 const TRACE_EXAMPLES: &str = "\
 Examples:
   droptrace trace --duration 5s          show drops for five seconds
@@ -67,17 +80,19 @@ Examples:
   droptrace trace --all --format json -o drops.jsonl
 
 Without --all, a flood does not hide rare drops: on each CPU, each flow at a function and with a reason \
-has a limit of records per second (--rate), all flows there together have ten times that limit, and flows without a record \
-in the last second have a share of their own. Drops whose records are held back are still counted, and reported at the end.
+has a limit of records per second (--rate). All flows at that function with that reason have ten times that limit together. \
+Flows without a record in the last second have a share of their own. Drops without a record are still counted: the ledger \
+at the end has their number.
 
 Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   droptrace explain                      list all reasons
-  droptrace explain SOCKET_RCVBUFF       one reason; lower case and SKB_DROP_REASON_ do as well
+  droptrace explain SOCKET_RCVBUFF       one reason; also in lower case, or with SKB_DROP_REASON_ before it
+  droptrace explain 6                    the reason with this number in the running kernel
 
-The command needs no capabilities, and knows the reasons of other kernels too.";
+The command needs no capabilities, and also knows the reasons of other kernels.";
 
 /// Counts every packet that this kernel drops: where, why and how many.
 ///
@@ -94,6 +109,17 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// The command line of this process. Wrong usage ends the process with status 2, and a request for help with 0.
+    pub fn read() -> Self {
+        command::parse::<Self>().checked().unwrap_or_else(|error| error.exit())
+    }
+
+    /// Refuses options that have no effect with another option.
+    pub fn checked(self) -> Result<Self, clap::Error> {
+        let Some(text) = contradiction::of(self.command.as_ref(), &self.stat.common) else { return Ok(self) };
+        Err(Self::command().error(ErrorKind::ArgumentConflict, text))
+    }
+
     /// The command; `stat` is the default.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Stat(self.stat))
@@ -104,7 +130,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Count drops by reason and drop site (the default command)
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = STAT_EXAMPLES)]
     Stat(StatArgs),
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
@@ -170,11 +196,11 @@ pub struct CommonArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Count only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
+    /// Report only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
     #[arg(long, value_name = "TARGET")]
     pub netns: Option<String>,
 
-    /// Count only drops of this interface, by index, or by its name in droptrace's own network namespace or that of --netns
+    /// Report only drops of this interface: its index, or its name in droptrace's own network namespace or that of --netns
     #[arg(long, value_name = "NAME|INDEX")]
     pub interface: Option<String>,
 
@@ -191,7 +217,7 @@ pub struct CommonArgs {
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
-    /// What the drop monitor should report [default: packet, or else summary]
+    /// Alert mode of the drop monitor [default: packet, else summary; trace needs packet]
     #[arg(long, value_enum, hide_short_help = true, value_name = "MODE")]
     pub net_dm_mode: Option<NetDmMode>,
 
@@ -205,7 +231,7 @@ pub struct CommonArgs {
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
 
-    /// Rows that are kept in memory; drops of further keys are counted by reason only
+    /// Aggregation keys that droptrace keeps in memory; drops of further keys are counted by reason only
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ROWS, value_parser = units::number::<u32>(1..=16_777_216))]
     #[arg(hide_short_help = true)]
     pub max_rows: u32,
@@ -219,7 +245,7 @@ pub struct StatArgs {
     pub interval: Option<Duration>,
 
     /// Rows of the table, 0 for all [default: what fits on the terminal, else 20]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::count)]
     pub top: Option<usize>,
 
     /// Group drops by these dimensions, separated by commas: reason, site, interface, protocol, netns; whose packets they were:
@@ -264,7 +290,7 @@ impl StatArgs {
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
     /// End after this many drops were shown
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = units::positive::<NonZeroU64>)]
     pub count: Option<NonZeroU64>,
 
     /// Show every drop: no limit of records
@@ -273,13 +299,13 @@ pub struct TraceArgs {
 
     /// Record the reports of each backend separately, with the bytes of packets, for `droptrace replay`: every drop, as
     /// lines of JSON
-    #[arg(long, conflicts_with = "count")]
+    #[arg(long, conflicts_with_all = ["count", "rate", "color"])]
     pub raw: bool,
 
     /// Limit of records per second for each flow at a function and reason, on each CPU; ten times that for all flows
-    /// there together. No limit with --source both
-    #[arg(long, value_name = "N", default_value = "100")]
-    pub rate: NonZeroU32,
+    /// there together. Only for the BPF program [default: 100]
+    #[arg(long, value_name = "N", value_parser = units::number(NonZeroU32::MIN..=NonZeroU32::MAX))]
+    pub rate: Option<NonZeroU32>,
 
     /// Captured leading bytes of each packet, at most 4096
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
@@ -300,25 +326,30 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
+    const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
     /// The limit of records per second for each flow, function, reason and CPU; `None` without a limit. The drop
     /// monitor has no limit, so that with both backends both report all drops.
     pub fn bound(&self) -> Option<NonZeroU32> {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
-        is_bound.then_some(self.rate)
+        is_bound.then(|| self.rate.unwrap_or(Self::DEFAULT_RATE))
     }
 }
 
 /// The capture backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Source {
-    /// The BPF program, else the drop monitor, else the kernel's own counters
+    /// The BPF program, else the drop monitor, else (not for trace) the kernel's own counters
     #[default]
     Auto,
     /// The BPF program on `kfree_skb`
     Ebpf,
     /// The kernel's drop monitor, over generic netlink; a host has only one
+    #[value(alias = "net_dm")]
     NetDm,
-    /// Both at once: each drop is reported once, with the backends that saw it
+    /// The kernel's own counters, such as those of /proc/net/snmp: totals without drop sites and single drops
+    Counters,
+    /// The BPF program and the drop monitor at once: each drop is reported once, with the backends that saw it
     Both,
 }
 

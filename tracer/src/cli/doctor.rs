@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use super::args::{DoctorArgs, Format};
-use crate::backend::net_dm;
+use crate::backend::net_dm::{self, Repair};
 use crate::render::output::Output;
 use crate::{doctor, run};
 
@@ -27,11 +27,23 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
     Ok(())
 }
 
+/// Restores the drop monitor, and says what was done.
 async fn repair() -> Result<()> {
-    ensure!(
-        net_dm::repair().await?,
-        "the drop monitor is unchanged: the run of droptrace that changed it still runs, or its note of the change is not \
-         to be trusted"
-    );
-    Ok(())
+    let repaired = net_dm::repair().await.map_err(|error| run::explained(&error))?;
+    let done = match repaired {
+        Repair::Nothing => "nothing to repair: no run of droptrace left the drop monitor changed",
+        Repair::Stale => {
+            "nothing to repair: the machine was restarted, or another process has changed the drop monitor since"
+        }
+        Repair::Restored => {
+            "repaired: stopped the drop monitor and restored its settings, which a killed run of droptrace had changed"
+        }
+        Repair::InUse => bail!(
+            "the run of droptrace that changed the drop monitor still runs; end it with Ctrl-C or SIGTERM, and it restores the drop monitor"
+        ),
+        Repair::Untrusted => bail!("the drop monitor is unchanged: the note of the change cannot be trusted"),
+    };
+    let mut output = Output::open(None)?;
+    writeln!(output, "{done}")?;
+    Ok(output.flush()?)
 }

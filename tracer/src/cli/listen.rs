@@ -48,10 +48,11 @@ fn backends(args: &CommonArgs) -> Vec<CaptureBackend> {
     if source == Source::Both {
         return both(mode, alerts);
     }
+    let allows = |each| source == Source::Auto || source == each;
     let is_wanted = |backend: &CaptureBackend| match *backend {
-        CaptureBackend::Ebpf(each) => source != Source::NetDm && mode.is_none_or(|mode| mode == each),
-        CaptureBackend::NetDm(each) => source != Source::Ebpf && alerts.is_none_or(|alerts| alerts == each),
-        CaptureBackend::Counters => source == Source::Auto,
+        CaptureBackend::Ebpf(each) => allows(Source::Ebpf) && mode.is_none_or(|mode| mode == each),
+        CaptureBackend::NetDm(each) => allows(Source::NetDm) && alerts.is_none_or(|alerts| alerts == each),
+        CaptureBackend::Counters => allows(Source::Counters),
         CaptureBackend::Both(..) => false,
     };
     CaptureBackend::FALLBACK_ORDER.into_iter().filter(is_wanted).collect()
@@ -125,6 +126,7 @@ mod tests {
         assert_eq!(typed("droptrace"), CaptureBackend::FALLBACK_ORDER);
         assert_eq!(typed("droptrace --source ebpf"), CaptureBackend::FALLBACK_ORDER[..2]);
         assert_eq!(typed("droptrace --source net-dm"), CaptureBackend::FALLBACK_ORDER[2..4]);
+        assert_eq!(typed("droptrace --source counters"), [CaptureBackend::Counters]);
         let both = |alerts| [Mode::TpBtf, Mode::RawTracepoint].map(|mode| CaptureBackend::Both(mode, alerts));
         assert_eq!(typed("droptrace --source both"), both(AlertMode::Packet));
         assert_eq!(typed("droptrace --source both --net-dm-mode summary"), both(AlertMode::Summary));

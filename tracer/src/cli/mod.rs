@@ -7,6 +7,7 @@ pub mod args;
 mod bench;
 mod compare;
 mod doctor;
+mod explain;
 mod listen;
 mod netlink;
 
@@ -50,7 +51,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Stat(args) => stat::run(args).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
-            Command::Explain(args) => command::explain(args, "droptrace"),
+            Command::Explain(args) => explain::run(args),
             #[cfg(feature = "bench")]
             Command::Bench(args) => bench::run(args).await,
             Command::Netlink(args) => netlink::run(&args.command).await,

@@ -21,6 +21,7 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
                 top: args.top,
                 home_netns,
                 color: output.wants_color(args.common.color),
+                recorded: false,
                 live: output.is_terminal() && args.updates(true) != Updates::AtEnd,
                 size: output.size(),
             };
@@ -63,7 +64,7 @@ pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<
         Format::Text => {
             let (color, size) = (output.wants_color(args.color), output.size());
             let (by, sort, top) = (None, Sort::default(), Some(0));
-            let options = StatTextOptions { by, sort, top, home_netns, color, live: false, size };
+            let options = StatTextOptions { by, sort, top, home_netns, color, recorded: true, live: false, size };
             Box::new(StatText::new(output, options))
         }
     }

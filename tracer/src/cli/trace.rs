@@ -13,7 +13,7 @@ use crate::domain::event::DropEvent;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::render::output::Output;
-use crate::run::{Consumer, Options, Session, Stop, WantedOwners, follow};
+use crate::run::{CaptureBackend, Consumer, Options, Session, Stop, WantedOwners, follow};
 use crate::sink::DropSink;
 
 /// Shows drops until the end, then the ledger.
@@ -33,7 +33,11 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     }
     let mut session = Session::start(&options).await?;
     stop.start_clock();
-    say("droptrace", format_args!("tracing drops ({}); Ctrl-C ends", listen::title(session.backend())));
+    if args.rate.is_some() && matches!(session.backend(), CaptureBackend::NetDm(_)) {
+        tracing::warn!("--rate has no effect here: the drop monitor reports every drop");
+    }
+    let doing = if args.raw { "recording drops as lines of JSON" } else { "tracing drops" };
+    say("droptrace", format_args!("{doing} ({}); Ctrl-C ends", listen::title(session.backend())));
     let sink = sinks::trace(args, output.clone(), netns::own().unwrap_or(0), session.captured());
     let mut shown = Shown { sink, left: args.count.map_or(u64::MAX, Into::into) };
     shown.sink.start(session.host(), session.started_at())?;

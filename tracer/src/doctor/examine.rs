@@ -2,6 +2,7 @@
 
 use rustix::thread::CapabilitySet;
 
+use super::owners::owners;
 use super::{CaptureBackend, Check, Diagnosis, State};
 use crate::backend::counters::Counters;
 use crate::backend::ebpf::{EbpfSource, Mode, Options};
@@ -25,6 +26,7 @@ pub async fn examine(host: Host) -> Diagnosis {
         checks.extend(reasons(btf));
     }
     checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
+    checks.push(owners(&facts, btf.as_ref().ok()));
     let monitor_unavailable = monitor.err().map(|error| run::explained(&error));
     let backends = run::CaptureBackend::FALLBACK_ORDER.map(|backend| CaptureBackend {
         source: backend.source(),

@@ -3,6 +3,7 @@
 
 mod examine;
 mod json;
+mod owners;
 mod text;
 
 pub use examine::examine;

@@ -18,18 +18,24 @@ pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
     }
     writeln!(out)?;
     writeln!(out, "{:<22}  {:<8}  LOSES", "BACKEND", "WORKS")?;
-    let mut shown: Option<&Unavailable> = None;
-    for backend in &diagnosis.backends {
+    for (index, backend) in diagnosis.backends.iter().enumerate() {
         let way = format!("{} {}", backend.source, backend.mode);
         let works = if backend.unavailable.is_none() { "yes" } else { "no" };
         let selected = if diagnosis.selected() == Some(backend) { "   (used unless another is selected)" } else { "" };
         writeln!(out, "{way:<22}  {works:<8}  {}{selected}", backend.loses)?;
-        if backend.unavailable.as_ref() != shown {
-            indented(out, backend.unavailable.as_ref().map(ToString::to_string).as_deref())?;
-        }
-        shown = backend.unavailable.as_ref();
+        let same = diagnosis.backends[..index].iter().find(|before| before.unavailable == backend.unavailable);
+        let unavailable = backend.unavailable.as_ref();
+        let text = unavailable.map(|unavailable| match same {
+            Some(before) => format!("as for {} {}: {}", before.source, before.mode, first_line(unavailable)),
+            None => unavailable.to_string(),
+        });
+        indented(out, text.as_deref())?;
     }
     Ok(())
+}
+
+fn first_line(unavailable: &Unavailable) -> &str {
+    unavailable.cause.lines().next().unwrap_or_default()
 }
 
 fn indented(out: &mut impl Write, text: Option<&str>) -> io::Result<()> {
@@ -53,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_cause_is_shown_once() {
+    fn remedy_of_a_shared_cause_is_shown_once() {
         insta::assert_snapshot!(text(&unavailable()));
     }
 }

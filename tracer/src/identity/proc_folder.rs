@@ -139,7 +139,7 @@ pub(crate) fn pids(proc: &Path) -> Vec<u32> {
 
 /// Whether `/proc` hides the processes of others (`hidepid`): then the first process is missing, which has the number 1
 /// in each namespace of processes.
-pub(super) fn hides_processes(pids: &[u32]) -> bool {
+pub(crate) fn hides_processes(pids: &[u32]) -> bool {
     pids.first() != Some(&1)
 }
 

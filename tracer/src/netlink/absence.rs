@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::domain::unavailable::Unavailable;
+use crate::kernel::modules::{self, Built, Loadable};
 
 /// The conditions that decide whether a family is present.
 #[derive(Debug)]
@@ -12,8 +13,14 @@ pub struct Surroundings {
     aliases: PathBuf,
     /// The module that provides the family, according to its alias. It is `None` if no module does.
     module: io::Result<Option<String>>,
+    loadable: Loadable,
+    /// How the kernel was built with [`OPTION`]; `None` if that is unknown, or if the family is another one.
+    built: Option<Built>,
     namespace: Namespace,
 }
+
+/// The option with which a kernel has the drop monitor (`net/Kconfig`).
+const OPTION: &str = "CONFIG_NET_DROP_MONITOR";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Namespace {
@@ -27,7 +34,9 @@ impl Surroundings {
     pub fn look(family: &str, release: &str) -> Self {
         let aliases = Path::new("/lib/modules").join(release).join("modules.alias");
         let module = File::open(&aliases).and_then(|file| module_of(family, BufReader::new(file)));
-        Self { aliases, module, namespace: namespace(Path::new("/proc/sys/net/core")) }
+        let loadable = Loadable::look();
+        let built = usual_module(family).and_then(|_| modules::built(OPTION, release));
+        Self { aliases, module, loadable, built, namespace: namespace(Path::new("/proc/sys/net/core")) }
     }
 }
 
@@ -62,19 +71,8 @@ pub fn explain(family: &str, surroundings: &Surroundings) -> Unavailable {
     if family.eq_ignore_ascii_case("irda") {
         return Unavailable::because(format_args!("family {family}: not registered; removed from Linux in 4.17"));
     }
-    let path = surroundings.aliases.display();
-    let mut remedies = Vec::new();
-    let module = match &surroundings.module {
-        Ok(Some(module)) => {
-            remedies.push(modprobe(module));
-            format!("{path} names the module {module} for it, which the kernel did not load by itself")
-        }
-        Ok(None) => format!("{path} names no module that provides it"),
-        Err(error) => {
-            remedies.extend(usual_module(family).map(modprobe));
-            format!("whether a module provides it is unknown: {path}: {error}")
-        }
-    };
+    let (module, remedy) = module(family, surroundings);
+    let mut remedies: Vec<_> = remedy.into_iter().collect();
     let namespace = match surroundings.namespace {
         Namespace::First => "this is the first network namespace, so that is not the cause",
         Namespace::Other => {
@@ -85,6 +83,30 @@ pub fn explain(family: &str, surroundings: &Surroundings) -> Unavailable {
     };
     let cause = format!("family {family}: not registered here\n  module: {module}\n  namespace: {namespace}");
     Unavailable { cause, remedy: (!remedies.is_empty()).then(|| remedies.join(", and ")) }
+}
+
+/// Whether a module provides the family, and what would help.
+fn module(family: &str, surroundings: &Surroundings) -> (String, Option<String>) {
+    let Surroundings { aliases, module, loadable, built, .. } = surroundings;
+    let path = aliases.display();
+    let usual = usual_module(family);
+    let other_kernel = usual.map(|_| format!("use a kernel built with {OPTION}"));
+    match (module, built) {
+        (_, Some(Built::No)) => (format!("this kernel was built without {OPTION}"), other_kernel),
+        _ if *loadable == Loadable::No => {
+            ("this kernel cannot load modules: /proc/modules does not exist".into(), other_kernel)
+        }
+        (Ok(Some(module)), _) => {
+            let cause = format!("{path} names the module {module} for it, which the kernel did not load by itself");
+            (cause, Some(modprobe(module)))
+        }
+        (Ok(None), Some(Built::Module)) => (
+            format!("{path} names no module that provides it, though this kernel was built with {OPTION}=m"),
+            Some("install the package with the rest of this kernel's modules".into()),
+        ),
+        (Ok(None), _) => (format!("{path} names no module that provides it"), other_kernel),
+        (Err(error), _) => (format!("whether a module provides it is unknown: {path}: {error}"), usual.map(modprobe)),
+    }
 }
 
 fn modprobe(module: &str) -> String {
@@ -114,9 +136,31 @@ alias cut
         assert_eq!((module("NET"), module("cut")), (None, None));
     }
 
-    fn explained(module: io::Result<Option<String>>, namespace: Namespace) -> String {
+    fn absent(module: io::Result<Option<String>>) -> Surroundings {
         let aliases = "/lib/modules/6.1/modules.alias".into();
-        explain("NET_DM", &Surroundings { aliases, module, namespace }).to_string()
+        Surroundings { aliases, module, loadable: Loadable::Yes, built: None, namespace: Namespace::First }
+    }
+
+    fn explained(module: io::Result<Option<String>>, namespace: Namespace) -> String {
+        explain("NET_DM", &Surroundings { namespace, ..absent(module) }).to_string()
+    }
+
+    #[test]
+    fn modprobe_is_the_remedy_only_where_it_can_help() {
+        let told = |surroundings| explain("NET_DM", &surroundings).remedy;
+        let other_kernel = Some("use a kernel built with CONFIG_NET_DROP_MONITOR".to_owned());
+        let unknown = || absent(Err(io::ErrorKind::NotFound.into()));
+        assert_eq!(told(Surroundings { loadable: Loadable::No, ..unknown() }), other_kernel);
+        assert_eq!(told(Surroundings { built: Some(Built::No), ..unknown() }), other_kernel);
+        assert_eq!(told(absent(Ok(None))), other_kernel);
+        let with_module = Surroundings { built: Some(Built::Module), ..absent(Ok(None)) };
+        assert!(told(with_module).unwrap().starts_with("install the package"));
+        let modprobe = Some("run `modprobe drop_monitor` as root on the host".to_owned());
+        assert_eq!(told(unknown()), modprobe);
+        assert_eq!(told(Surroundings { built: Some(Built::Module), ..unknown() }), modprobe);
+        let other = Surroundings { loadable: Loadable::No, ..unknown() };
+        let other = explain("team", &other);
+        assert!(other.cause.contains("cannot load modules") && other.remedy.is_none(), "{other}");
     }
 
     #[test]

@@ -142,7 +142,8 @@ fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
 
 async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Running, Unavailable> {
     if options.events.is_some() && !backend.reports_single_drops() {
-        return Err(Unavailable::because("this backend reports counts only, and no single drops"));
+        let cause = "this backend reports counts only, and no single drops";
+        return Err(Unavailable::new(cause, "use `droptrace stat`, which shows counts"));
     }
     Ok(match backend {
         CaptureBackend::Ebpf(mode) => Running::Ebpf(Box::new(start_ebpf(mode, options, ground)?)),

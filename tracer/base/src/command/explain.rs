@@ -14,7 +14,7 @@ use crate::render::output::Output;
 /// Options of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// Name of the drop reason, as `stat` and `trace` show it [default: list all]
+    /// Name of the drop reason, as droptrace shows it, or its number in the running kernel [default: list all]
     #[arg(value_name = "REASON")]
     pub reason: Option<String>,
 
@@ -56,6 +56,12 @@ fn unknown(explanations: &Explanations, asked: &str, program: &str) -> anyhow::E
             moving.join(", ")
         );
     }
+    if asked.bytes().all(|byte| byte.is_ascii_digit()) && !asked.is_empty() {
+        return anyhow!(
+            "{asked} is a number, and the numbers of drop reasons differ from kernel to kernel; `droptrace explain \
+             {asked}` on the host looks the name up"
+        );
+    }
     match explanations.nearest(asked).as_slice() {
         [] => anyhow!("unknown drop reason {asked:?}; `{program} explain` lists all reasons"),
         near => anyhow!("unknown drop reason {asked:?}; similar names: {}", near.join(", ")),
@@ -71,6 +77,8 @@ mod tests {
         let explanations = Explanations::built_in().unwrap();
         let near = unknown(&explanations, "socket_rcvbuf", "droptrace").to_string();
         assert!(near.contains("\"socket_rcvbuf\"") && near.contains("similar names: SOCKET_RCVBUFF"), "{near}");
+        let number = unknown(&explanations, "6", "droptrace-fleet").to_string();
+        assert!(number.starts_with("6 is a number") && number.contains("`droptrace explain 6`"), "{number}");
         let far = unknown(&explanations, "xyzzy", "droptrace").to_string();
         assert!(far.ends_with("`droptrace explain` lists all reasons"), "{far}");
         for counter in ["snmp:UdpRcvbufErrors", "udprcvbuferrors"] {

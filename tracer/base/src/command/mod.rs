@@ -1,6 +1,7 @@
 //! The common parts of both programs' command lines: the log, the form of results, `explain`, and the exit status.
 
 mod explain;
+mod usage;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
 pub use explain::{ExplainArgs, explain};
+pub use usage::{parse, parse_from};
 
 use crate::outside::{LogWriter, say};
 use crate::render::output::reader_gone;

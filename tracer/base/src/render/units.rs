@@ -29,6 +29,16 @@ where
     }
 }
 
+/// Parses a whole number greater than zero, as the `NonZero` type `T`.
+pub fn positive<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "write a whole number greater than zero".to_owned())
+}
+
+/// Parses a number of things to show.
+pub fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write a whole number, or 0 for all".to_owned())
+}
+
 /// Parses the address of a server.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:23870, 0.0.0.0:23870 or [::1]:23870".into())
@@ -89,6 +99,8 @@ impl std::fmt::Display for Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU8;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -103,6 +115,17 @@ mod tests {
         }
         assert_eq!(duration("0s").unwrap_err(), "a time span must be greater than zero, such as 10s");
         assert_eq!(interval("1ms").unwrap_err(), "the shortest interval is 10ms");
+    }
+
+    #[test]
+    fn numbers_without_a_limit() {
+        assert_eq!((positive("7"), count("0")), (Ok(NonZeroU8::new(7).unwrap()), Ok(0)));
+        for text in ["0", "-1", "x", "", "256"] {
+            assert_eq!(positive::<NonZeroU8>(text).unwrap_err(), "write a whole number greater than zero", "{text}");
+        }
+        for text in ["-1", "x", "", "1.5"] {
+            assert_eq!(count(text).unwrap_err(), "write a whole number, or 0 for all", "{text}");
+        }
     }
 
     #[test]

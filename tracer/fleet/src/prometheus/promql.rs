@@ -218,11 +218,13 @@ impl Scope {
         format!("max by ({}) (max_over_time({unknown}[{}])) > 0", self.by(), Span(length))
     }
 
-    /// Agents whose drops by aggregation key do not agree with their ledger.
+    /// Agents whose drops by aggregation key do not agree with their ledger. The ledger also counts the freed buffers
+    /// that are not packets.
     pub(super) fn unbalanced(&self) -> String {
         let (by, drops) = (self.by(), self.select("droptrace_dropped_packets_total", ""));
+        let others = self.select("droptrace_not_packets_total", "");
         let ledger = self.select("droptrace_ledger_drops_total", "account=~\"accounted|overflow\"");
-        format!("sum by ({by}) ({drops}) != on ({by}) sum by ({by}) ({ledger})")
+        format!("sum by ({by}) ({drops} or {others}) != on ({by}) sum by ({by}) ({ledger})")
     }
 
     /// The seconds since agents last read their totals, if that is longer than the limit.

@@ -21,7 +21,7 @@ pub use attribute::Attribute;
 pub use error::Error;
 pub use message::{Message, PLACES_LIMIT, PacketAlert, Skipped, Stats, SummaryAlert};
 pub use request::{AlertMode, Config, Drops, FAMILY, GROUP, Request};
-pub use session::{Change, Owner};
+pub use session::{Change, Owner, Repair};
 pub use stream::Report;
 pub use totals::{Cause, Count, Key, Overflow, Totals};
 
@@ -82,9 +82,8 @@ pub async fn devlink_devices() -> Result<usize, Error> {
     control::devlink_devices(&mut Connection::open()?).await
 }
 
-/// Restores the monitor after a run of droptrace was killed. Returns whether nothing is left to restore. False where
-/// the run still goes on, or where its note cannot be trusted.
-pub async fn repair() -> Result<bool, Error> {
+/// Restores the monitor after a run of droptrace was killed.
+pub async fn repair() -> Result<Repair, Error> {
     session::repair_left(&NoteFile::default()).await
 }
 

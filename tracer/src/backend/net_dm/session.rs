@@ -52,7 +52,9 @@ impl Session {
         wanted_drops: Drops,
         notes: NoteFile,
     ) -> Result<Self, Error> {
-        repair(&mut control, &notes).await?;
+        if repair(&mut control, &notes).await? == Repair::Restored {
+            tracing::warn!("a run of droptrace that was killed had left the kernel's drop monitor changed: restored");
+        }
         let running = control.config().await?;
         let mut session = Self {
             control,
@@ -230,44 +232,58 @@ fn refused(result: &Result<(), crate::netlink::Error>, errno: i32) -> bool {
     result.as_ref().is_err_and(|error| error.errno() == Some(errno))
 }
 
-/// Restores the state that a killed run left, if there is a note of one. Returns whether no note is left.
-pub(super) async fn repair_left(notes: &NoteFile) -> Result<bool, Error> {
+/// The result of a repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// No run of droptrace left the monitor changed.
+    Nothing,
+    /// The run that left the monitor changed is of an earlier boot, or another process has changed the monitor since.
+    Stale,
+    /// The monitor is stopped, and has its settings from before the run that was killed.
+    Restored,
+    /// The run that changed the monitor goes on.
+    InUse,
+    /// The note of the change cannot be read, or others may have written it.
+    Untrusted,
+}
+
+/// Restores the state that a killed run left, if there is a note of one.
+pub(super) async fn repair_left(notes: &NoteFile) -> Result<Repair, Error> {
     // Without a note, no request loads the family's module.
     if notes.read().is_ok_and(|note| note.is_none()) {
-        return Ok(true);
+        return Ok(Repair::Nothing);
     }
-    repair(&mut Control::open().await?, notes).await?;
-    Ok(notes.read().is_ok_and(|note| note.is_none()))
+    repair(&mut Control::open().await?, notes).await
 }
 
 /// Restores the state that a run of droptrace left that was killed in this boot, only if the settings are still those
 /// that it made; otherwise another process runs the monitor by now.
-async fn repair(control: &mut Control, notes: &NoteFile) -> Result<(), Error> {
+async fn repair(control: &mut Control, notes: &NoteFile) -> Result<Repair, Error> {
     let note = match notes.read() {
-        Ok(note) => note,
+        Ok(Some(note)) => note,
+        Ok(None) => return Ok(Repair::Nothing),
         Err(error) => {
             tracing::warn!("{} is left alone: {error}", notes.path().display());
-            None
+            return Ok(Repair::Untrusted);
         }
     };
-    let Some(note) = note else { return Ok(()) };
     let is_running = control.is_running().await?;
     let config = control.config().await?;
-    match verdict(&note, &Process::current(), config, is_running) {
-        Verdict::InUse => return Ok(()),
-        Verdict::Stale => {}
+    let repaired = match verdict(&note, &Process::current(), config, is_running) {
+        Verdict::InUse => return Ok(Repair::InUse),
+        Verdict::Stale => Repair::Stale,
         Verdict::Left => {
             if is_running {
                 control.ask(Request::Stop(note.started)).await.map_err(Error::of_control)?;
             }
             control.ask(Request::Config(note.found)).await.map_err(Error::of_control)?;
-            tracing::warn!("a run of droptrace that was killed had left the kernel's drop monitor changed: put right");
+            Repair::Restored
         }
-    }
+    };
     if let Err(error) = notes.remove() {
         tracing::warn!("cannot remove {}: {error}", notes.path().display());
     }
-    Ok(())
+    Ok(repaired)
 }
 
 /// Whether a killed run of droptrace left the monitor in this state.

@@ -38,7 +38,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is no recording, or one of another version.
-    #[error("this is no recording of `droptrace trace --raw`: {0}")]
+    #[error("this is not a recording: {0}; `droptrace trace --raw -o FILE` makes one")]
     NotARecording(String),
     /// Another recording stands behind it.
     #[error("line {line}: another recording begins here, of {host} (Linux {kernel}); replay takes one at a time")]
@@ -141,6 +141,9 @@ impl Recording {
             Ok(Entry::Start(start)) => start,
             Ok(_) => {
                 return Err(Error::NotARecording("its first line does not name the host, so it is truncated".into()));
+            }
+            Err(Refused::Json(_)) => {
+                return Err(Error::NotARecording("its first line is not the JSON of a recording".into()));
             }
             Err(refused) => return Err(Error::NotARecording(refused.to_string())),
         };

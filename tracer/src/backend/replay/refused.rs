@@ -11,13 +11,9 @@ pub enum Refused {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// The line has another schema.
-    #[error("it has the schema {0}; this version reads {SCHEMA}{hint}", hint = hint(.0))]
+    #[error("it has the schema {0}; this version reads {SCHEMA}")]
     Schema(String),
     /// The value of a field has no meaning.
     #[error("{0}")]
     Field(&'static str),
-}
-
-fn hint(schema: &str) -> &'static str {
-    if schema == "droptrace.drop.v1" { " (record with `droptrace trace --raw`)" } else { "" }
 }

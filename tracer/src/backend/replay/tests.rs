@@ -152,14 +152,15 @@ fn lines_that_make_no_sense_are_left_out_and_counted() {
 
 #[test]
 fn other_files_are_refused_with_a_hint() {
-    assert!(refused(vec![]).ends_with("it is empty"));
-    assert!(refused(b"PK\x03\x04".to_vec()).starts_with("this is no recording"));
+    let way_out = "; `droptrace trace --raw -o FILE` makes one";
+    assert!(refused(vec![]).ends_with(&format!("it is empty{way_out}")));
+    assert!(refused(b"PK\x03\x04".to_vec()).starts_with("this is not a recording"));
     let drop = refused(b"{\"schema\":\"droptrace.drop.v1\",\"timestamp\":\"2026-01-01T00:00:00Z\"}\n".to_vec());
-    assert!(drop.ends_with("this version reads droptrace.raw.v1 (record with `droptrace trace --raw`)"), "{drop}");
+    assert!(drop.ends_with(&format!("this version reads droptrace.raw.v1{way_out}")), "{drop}");
     let newer = refused(b"{\"schema\":\"droptrace.raw.v2\",\"host\":\"a\"}\n".to_vec());
-    assert!(newer.ends_with("it has the schema droptrace.raw.v2; this version reads droptrace.raw.v1"), "{newer}");
+    assert!(newer.contains("it has the schema droptrace.raw.v2; this version reads droptrace.raw.v1;"), "{newer}");
     let headless = recorded(&[some_drop()]).split_inclusive(|byte| *byte == b'\n').skip(1).collect::<Vec<_>>().concat();
-    assert!(refused(headless).ends_with("it is truncated"));
+    assert!(refused(headless).contains("it is truncated"));
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub struct AgentOptions {
 
     /// Capture backend; auto selects the first that works, and reports what it loses [default: auto]
     #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
-    #[arg(value_name = "auto|ebpf|net-dm")]
+    #[arg(value_name = "auto|ebpf|net-dm|counters")]
     pub source: Option<Source>,
 
     /// Count only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path

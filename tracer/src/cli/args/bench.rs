@@ -6,29 +6,28 @@ use std::path::PathBuf;
 use clap::Args;
 use droptrace_bench::{Options, SeriesName, Target};
 
-use super::Format;
+use super::{Format, units};
 
 const EXAMPLES: &str = "\
 Examples:
-  droptrace bench --quick                what it costs to listen, within a minute
+  droptrace bench --quick                measure the cost of tracing, within a minute
 ";
 
 const HTML_EXAMPLE: &str = if cfg!(feature = "html") {
-    "  droptrace bench --html bench.html      all of it, within ten minutes, with plots\n"
+    "  droptrace bench --html bench.html      measure all series, within ten minutes, with plots\n"
 } else {
-    "  droptrace bench                        all of it, within ten minutes\n"
+    "  droptrace bench                        measure all series, within ten minutes\n"
 };
 
-const NOTES: &str = "\
-  droptrace bench --series cost --only nothing,stat,bpftrace --rounds 20
+const NOTES: &str = "  droptrace bench --series cost --only nothing,stat,bpftrace --rounds 20
 
-The load is dropped in a network namespace that is made for it and ends with the run: nothing of the host's network is \
-touched. Other programs (bpftrace, perf, dropwatch, retis) are measured if they are on PATH; who does not start is \
-listed with its own error. The machine should do nothing else meanwhile.
+The benchmark provokes drops in a network namespace of its own, which ends with the run; it does not change the network \
+of the host. Other programs (bpftrace, perf, dropwatch, retis) are measured if they are on PATH; the report lists a program \
+that does not start, with the error of that program. The machine should do nothing else meanwhile.
 
 Capabilities: root, or CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW for the load, and those of each tool. Without them
-the load runs in a user namespace, if there may be one: then only what drops take by themselves is measured.
-Ctrl-C ends it, and shows what was measured by then.";
+the load runs in a user namespace, if the kernel allows one, and the benchmark measures only drops without a tracer.
+Ctrl-C ends the benchmark; the report then contains the completed measurements.";
 
 /// The end of the help.
 pub(super) fn examples() -> String {
@@ -42,23 +41,23 @@ pub struct BenchArgs {
     #[arg(long)]
     pub quick: bool,
 
-    /// Measure only these
+    /// Measure only these series
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
     pub series: Vec<SeriesName>,
 
-    /// Measure only with these listening
+    /// Measure only these targets: droptrace with its capture backends, and other tools
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
     pub only: Vec<Target>,
 
     /// Rounds of each series [default: what the time allows, at most 9, or 3 with --quick]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::positive::<NonZeroUsize>)]
     pub rounds: Option<NonZeroUsize>,
 
-    /// Drops of one run [default: about 0.3 s of them, or 0.1 s with --quick]
-    #[arg(long, value_name = "N")]
+    /// Number of drops in one run [default: as many as take about 0.3 s, or 0.1 s with --quick]
+    #[arg(long, value_name = "N", value_parser = units::positive::<NonZeroU64>)]
     pub drops: Option<NonZeroU64>,
 
-    /// Write a page with plots to this file as well
+    /// Also write the results to this file as a page with plots
     #[cfg(feature = "html")]
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

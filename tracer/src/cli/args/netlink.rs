@@ -94,11 +94,11 @@ pub struct WatchArgs {
     pub duration: Option<Duration>,
 
     /// End after this number of messages
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = units::positive::<NonZeroU64>)]
     pub count: Option<NonZeroU64>,
 
     /// Size of the receive buffer in bytes; messages that do not fit are lost
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = units::number::<u32>(1..=1 << 30))]
     pub buffer: u32,
 
     /// Form of the results

@@ -2,9 +2,10 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::command::parse_from;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
-    Cli::try_parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).map(Cli::into_command)
+    parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).and_then(Cli::checked).map(Cli::into_command)
 }
 
 fn stat(line: &str) -> StatArgs {
@@ -92,6 +93,13 @@ fn snapshots_have_a_default_duration() {
 }
 
 #[test]
+fn sources_have_the_names_of_the_options_and_of_the_results() {
+    for (name, source) in [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Counters)] {
+        assert_eq!(stat(&format!("--source {name}")).common.source, source);
+    }
+}
+
+#[test]
 fn netlink_commands() {
     let Ok(Command::Netlink(args)) = parse("netlink family NET_DM --format json -vv") else { panic!("not understood") };
     assert_eq!(args.command.verbose(), 2);
@@ -121,9 +129,23 @@ fn error_of_wrong_usage_names_valid_values() {
         ("--format yaml", "[possible values: text, json]"),
         ("trace --ring-size 5M", "the next ones are 4M and 8M"),
         ("trace --snaplen 4097", "from 0 to 4096"),
-        ("trace --rate 0", "zero"),
-        ("trace --count 0", "zero"),
+        ("trace --rate 0", "from 1 to 4294967295"),
+        ("trace --count 0", "'0' for '--count <N>': write a whole number greater than zero"),
+        ("trace --count -2", "'-2' for '--count <N>': write a whole number greater than zero"),
+        ("stat --top -1", "'-1' for '--top <N>': write a whole number, or 0 for all"),
+        ("netlink watch x --buffer y", "from 1 to 1073741824"),
         ("trace --all --rate 5", "cannot be used with"),
+        ("trace --raw --rate 5", "cannot be used with"),
+        ("trace --raw --color never", "cannot be used with"),
+        ("trace --source net_dm --rate 5", "the drop monitor reports every drop"),
+        ("trace --source both --rate 5", "the drop monitor reports every drop"),
+        ("--source net-dm --mode tp_btf", "'--mode' has no effect with '--source net-dm'"),
+        ("stat --source ebpf --net-dm-mode packet", "'--net-dm-mode' has no effect with '--source ebpf'"),
+        ("trace --source counters --mode tp_btf", "'--mode' has no effect with '--source counters'"),
+        ("--mode tp_btf --net-dm-mode packet", "add '--source both'"),
+        ("stat --all", "'--all' is an option of 'droptrace trace'"),
+        ("--all", "'--all' is an option of 'droptrace trace'"),
+        ("trace --by reason", "'--by' is an option of 'droptrace stat'"),
         ("nonsense", "nonsense"),
     ] {
         let text = refused(line);

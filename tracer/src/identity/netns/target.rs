@@ -45,7 +45,7 @@ pub enum NetnsError {
         path: PathBuf,
     },
     /// The text has `pid:` without a number.
-    #[error("no network namespace `{given}`: after `pid:` stands the number of a process")]
+    #[error("no network namespace `{given}`: write the number of a process after `pid:`")]
     Pid {
         /// The text that the user gave.
         given: String,
@@ -129,7 +129,11 @@ impl Target {
     /// `NotFound` if the user gave an inode number and no file leads to the namespace.
     pub fn namespace(&self) -> io::Result<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd).ok_or_else(|| {
-            let why = format!("no name, process or open file leads to network namespace {}", self.inum);
+            let why = format!(
+                "no network namespace has the inode number {0}, or only open files that this process may not see lead to \
+                 it; `ip netns` and `lsns -t net` list namespaces, and `--netns pid:{0}` is the namespace of a process",
+                self.inum
+            );
             io::Error::new(io::ErrorKind::NotFound, why)
         })
     }

@@ -128,6 +128,18 @@ fn first_function(kallsyms: impl BufRead) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
+/// Returns whether the running kernel has a function with this name. The kernel shows names also where it hides
+/// addresses.
+pub fn has_function(name: &str) -> io::Result<bool> {
+    for line in BufReader::new(File::open("/proc/kallsyms")?).split(b'\n') {
+        let line = line?;
+        if Line::parse(&line).is_some_and(|line| line.is_function() && line.name() == name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Looks up an address in recorded texts of `/proc/kallsyms` and `/proc/modules`. Malformed text is not an error.
 pub fn look_up_in(kallsyms: &[u8], modules: &[u8], address: u64) -> Option<Symbol> {
     Table::read(kallsyms, modules).ok()?.find(address)

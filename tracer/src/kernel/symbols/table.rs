@@ -51,7 +51,6 @@ impl<'a> Line<'a> {
         Some(Self { address, kind, name, module })
     }
 
-    #[cfg(test)]
     pub(super) fn name(&self) -> &str {
         self.name
     }

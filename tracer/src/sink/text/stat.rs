@@ -37,6 +37,8 @@ pub struct StatTextOptions {
     pub home_netns: u32,
     /// Use colours.
     pub color: bool,
+    /// The report is that of a recording, which ends with its last drop: the end of its run is not known.
+    pub recorded: bool,
     /// Draw each table over the last one. For terminals.
     pub live: bool,
     /// Returns the size of the terminal; called for each table.
@@ -65,9 +67,9 @@ impl<W: Write> StatSink for StatText<W> {
         // The last table stays, so it is shown whole, even where it makes the terminal scroll.
         let height = size.height.filter(|_| self.options.live && !report.is_final);
         let (ranks, span) = self.ranking.rank(report);
-        let home_netns = self.options.home_netns;
+        let StatTextOptions { home_netns, recorded, .. } = self.options;
         let (by, top) = (self.options.by.as_ref(), self.options.top);
-        let view = View { report, ranks, span, by, width: size.width, height, top, home_netns };
+        let view = View { report, ranks, span, by, width: size.width, height, top, home_netns, recorded };
         let frame = self.frame(&view.lines(), size);
         self.tables += 1;
         self.out.write_all(frame.as_bytes())?;
@@ -118,6 +120,7 @@ struct View<'r> {
     height: Option<usize>,
     top: Option<usize>,
     home_netns: u32,
+    recorded: bool,
 }
 
 impl View<'_> {
@@ -179,6 +182,9 @@ impl View<'_> {
         let StatReport { host, duration, .. } = self.report;
         let (name, kernel) = (printable(&host.name), printable(&host.kernel));
         let mut head = format!("Packets dropped on {name} (Linux {kernel}) in {}", seconds(*duration));
+        if self.recorded {
+            head.push_str(", from the start of the recording to its last drop");
+        }
         if self.span != *duration {
             _ = write!(head, "; PKT/S of the last {}", seconds(self.span));
         }
@@ -280,6 +286,9 @@ impl View<'_> {
         let has_counters_only = |source: &SourceReport| matches!(source.ledger, Ledger::Counters(_));
         if self.report.sources.iter().any(has_counters_only) {
             return "No counter of drops rose.".into();
+        }
+        if self.recorded {
+            return "The recording has no drops.".into();
         }
         let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);
         let filter = if filtered { " within the filter" } else { "" };

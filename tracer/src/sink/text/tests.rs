@@ -26,6 +26,7 @@ const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
     top: None,
     home_netns: HOME,
     color: false,
+    recorded: false,
     live: false,
     size: Box::new(move || Size { width, height: None }),
 };
@@ -86,6 +87,14 @@ fn nothing_dropped_is_said_plainly() {
     No packet was dropped within the filter so far.
     ledger: 12 hits = 0 accounted + 0 overflow + 12 filtered; nothing lost
     ");
+}
+
+#[test]
+fn a_recording_is_shown_as_one() {
+    let recorded = |totals| shown(StatTextOptions { recorded: true, ..PLAIN(100) }, &[report(totals, vec![])]);
+    let head = "Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s, from the start of the recording to its last drop\n";
+    assert!(recorded(totals()).starts_with(head), "{}", recorded(totals()));
+    assert!(recorded(vec![]).contains("\nThe recording has no drops.\n"), "{}", recorded(vec![]));
 }
 
 #[test]

@@ -15,18 +15,18 @@ Examples:
   droptrace-fleet diagnose --prometheus http://thanos:9090 --match 'cluster=\"a\"' --by rack --html fleet.html
   droptrace-fleet diagnose --prometheus http://prometheus:9090 --at 2026-11-24T03:00:00Z
 
-The engine must scrape `droptrace agent` on the hosts, or have it push; any that answers Prometheus' \
-/api/v1/query will do. It adds up; what comes over is by host and place. Counts are exact, across restarts of \
-agents too, as far as the engine knows them. Hosts are called as the label instance calls them; any label of \
-droptrace_host_info may stand for --by.
+The engine must scrape `droptrace agent` on the hosts, or receive its pushes. Each engine with the query API of Prometheus \
+(/api/v1/query) works. The engine adds up the series by host and drop site, so its answers are small. Counts are exact, also \
+across restarts of agents, as far as the engine has the samples. A host has the name in its label instance. --by accepts each \
+label of droptrace_host_info.
 
---http-config names a file (TOML), with what is needed of:
+--http-config names a file (TOML) with the settings that the engine needs:
   basic_auth = { username = \"me\", password_file = \"secret\" }     or password = \"…\"
   authorization = { credentials_file = \"token\" }                 or credentials = \"…\"; type = \"Bearer\"
   tls_config = { ca_file = \"ca.pem\" }                            instead of the system's certificates
   headers = { X-Scope-OrgID = \"net\" }
 
-Exit status: 0 nothing found, 1 failed, 2 wrong usage, 3 something was found.";
+Exit status: 0 no findings, 1 failed, 2 wrong usage, 3 findings.";
 
 /// Options of `diagnose`.
 #[derive(Args, Clone, Debug)]

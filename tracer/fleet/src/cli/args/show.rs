@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use droptrace_base::command::Format;
 use droptrace_base::render::output::ColorChoice;
+use droptrace_base::render::units;
 
 use crate::analyse::{By, Options};
 
@@ -33,7 +34,7 @@ pub struct ShowArgs {
     pub color: ColorChoice,
 
     /// Number of reasons in text output, 0 for all
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = units::count)]
     pub top: usize,
 
     /// Compare hosts with those that have the same: kernel, class (of interface), backend (capture backend), a label such as
@@ -63,6 +64,7 @@ pub struct ShowArgs {
 
     /// Name at most this many hosts in each finding; the others are counted
     #[arg(long, value_name = "N", default_value_t = Options::default().named)]
+    #[arg(value_parser = units::number::<usize>(0..=1_000_000))]
     pub named: usize,
 }
 
@@ -93,10 +95,10 @@ fn group(text: &str) -> Result<String, String> {
 
 fn above_zero(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| "not a number above 0".into())
+    number.ok_or_else(|| "write a number greater than zero".into())
 }
 
 /// Among fewer than three hosts none can stand out.
 fn hosts(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&number| number >= 3).ok_or_else(|| "not a number from 3 on".into())
+    text.parse().ok().filter(|&number| number >= 3).ok_or_else(|| "write a whole number, 3 or more".into())
 }

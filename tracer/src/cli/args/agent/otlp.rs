@@ -42,7 +42,7 @@ pub struct OtlpOptions {
     pub otlp_logs: Option<String>,
 
     /// Limit of pushed drops per second, for each drop site, reason and CPU [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::number(NonZeroU32::MIN..=NonZeroU32::MAX))]
     pub otlp_logs_rate: Option<NonZeroU32>,
 
     /// Headers for each push of logs: a file with lines `Name: value`

@@ -1,0 +1,46 @@
+//! Options that have no effect with another option.
+
+use super::{Command, CommonArgs, Mode, Source, TraceArgs};
+
+/// Why the options of the command contradict each other; `None` if they do not. `stat` has the options of the default
+/// command.
+pub(super) fn of(command: Option<&Command>, stat: &CommonArgs) -> Option<String> {
+    match command {
+        None => of_modes(stat),
+        Some(Command::Stat(args)) => of_modes(&args.common),
+        Some(Command::Trace(args)) => of_modes(&args.common).or_else(|| of_rate(args)),
+        Some(_) => None,
+    }
+}
+
+/// A mode belongs to one backend.
+fn of_modes(args: &CommonArgs) -> Option<String> {
+    let (has_mode, has_alert_mode) = (args.mode != Mode::Auto, args.net_dm_mode.is_some());
+    let no_effect =
+        |option, source, way_out| Some(format!("'{option}' has no effect with '--source {source}'; {way_out}"));
+    match args.source {
+        Source::NetDm if has_mode => no_effect("--mode", "net-dm", "use --net-dm-mode for the mode of the drop monitor"),
+        Source::Counters if has_mode => no_effect("--mode", "counters", "the counters have no modes"),
+        Source::Counters if has_alert_mode => no_effect("--net-dm-mode", "counters", "the counters have no modes"),
+        Source::Ebpf if has_alert_mode => no_effect("--net-dm-mode", "ebpf", "use --mode for the mode of the BPF program"),
+        Source::Auto if has_mode && has_alert_mode => Some(
+            "'--mode' selects the BPF program and '--net-dm-mode' selects the drop monitor; for both, add '--source both'"
+                .into(),
+        ),
+        _ => None,
+    }
+}
+
+/// The drop monitor has no limit of records.
+fn of_rate(args: &TraceArgs) -> Option<String> {
+    let source = match args.common.source {
+        Source::NetDm => "net-dm",
+        Source::Both => "both",
+        _ => return None,
+    };
+    args.rate.map(|_| {
+        format!(
+            "'--rate' has no effect with '--source {source}': the drop monitor reports every drop; use '--source ebpf'"
+        )
+    })
+}
