@@ -24,10 +24,7 @@ pub fn parse_from<C: Parser>(words: impl IntoIterator<Item = impl Into<OsString>
 
 fn with_negative_numbers(command: Command) -> Command {
     let is_option = |argument: &Arg| !argument.is_positional() && argument.get_action().takes_values();
-    let allowed = |argument: Arg| match is_option(&argument) {
-        true => argument.allow_negative_numbers(true),
-        false => argument,
-    };
+    let allowed = |argument: Arg| if is_option(&argument) { argument.allow_negative_numbers(true) } else { argument };
     command.mut_args(allowed).mut_subcommands(with_negative_numbers)
 }
 
