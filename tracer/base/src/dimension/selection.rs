@@ -16,6 +16,11 @@ impl Dimensions {
         Self(ALL.to_vec())
     }
 
+    /// The dimensions of a single drop's key: all except those of flows, because the drop has its packet.
+    pub fn of_drops() -> Self {
+        Self(ALL.into_iter().filter(|dimension| dimension.flow_fact() == 0).collect())
+    }
+
     /// The dimensions that need not be asked for: all except those that say whose packets were dropped, and of which
     /// connections.
     pub fn usual() -> Self {

@@ -23,7 +23,7 @@ pub(super) struct Places {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { dimensions: Dimensions::all(), texts: HashMap::default() }
+        Self { dimensions: Dimensions::of_drops(), texts: HashMap::default() }
     }
 }
 

@@ -67,7 +67,7 @@ impl<W: Write> DropSink for TraceJson<W> {
 pub fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.key.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
-    let key = serde_json::to_value(Keyed::new(event.key, &Dimensions::all()));
+    let key = serde_json::to_value(Keyed::new(event.key, &Dimensions::of_drops()));
     let packet = serde_json::to_value(Packet::new(event, &decoded));
     let parts = [head, key, packet].into_iter().map(|part| match part {
         Ok(Value::Object(fields)) => fields,
