@@ -92,9 +92,7 @@ pub const CACHE_SLOTS: usize = 256;
 /// The most tables of one generation. A power of two.
 pub const MOST_TABLES: u32 = 32;
 /// Slots of a set of a table. A power of two.
-const WAYS: usize = 4;
-/// Number of sets of slots of a table in which a key may be stored.
-const SETS_OF_KEY: usize = 2;
+pub const WAYS: usize = 4;
 
 /// One slot, one cache line: owned by the first key that hashed to it in this generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -305,28 +303,17 @@ pub const fn slot_of(key: &KeyWords, mask: u32) -> usize {
     ((mixed(key) >> 56) & mask as u64) as usize
 }
 
-/// Where a key may be stored in the tables, of this number of tables, a power of two: the table, and the index of each
-/// slot there, in the order in which the kernel program looks. The first four slots are one set, the others another
-/// set: with one set for each key, a fifth of as many keys as slots would find no room, and would be counted in the
-/// hash, which takes several times as long. The first slot of a set differs between keys, so that most keys are found
-/// at once.
+/// Where a key may be stored in the tables, of this number of tables, a power of two: the table, and the index of the
+/// first slot of each of its sets there, in the order in which the kernel program looks. With one set for each key, a
+/// fifth of as many keys as slots would find no room, and would be counted in the hash, which takes several times as
+/// long.
 #[inline(always)]
 #[must_use]
-pub const fn table_of(key: &KeyWords, tables: u32) -> (u32, [usize; SETS_OF_KEY * WAYS]) {
+pub const fn table_of(key: &KeyWords, tables: u32) -> (u32, [usize; 2]) {
     const SETS: usize = CACHE_SLOTS / WAYS;
     let mixed = mixed(key);
     let table = (mixed >> 46) as u32 & (tables - 1);
-    let first = (mixed >> 40) as usize % SETS;
-    // Odd, so that the sets differ.
-    let sets = [first, first ^ (((mixed >> 30) as usize % SETS) | 1)];
-    let start = (mixed >> 36) as usize;
-    let mut slots = [0; SETS_OF_KEY * WAYS];
-    let mut at = 0;
-    while at < slots.len() {
-        slots[at] = sets[at / WAYS] * WAYS + (start + at) % WAYS;
-        at += 1;
-    }
-    (table, slots)
+    (table, [(mixed >> 40) as usize % SETS * WAYS, (mixed >> 30) as usize % SETS * WAYS])
 }
 
 /// Fibonacci hashing: the upper bits of the product are well mixed.
@@ -421,8 +408,9 @@ mod tests {
         for protocol in 0..8192 {
             let key =
                 DropKey { location: 0xffff_ffff_8123_4567, netns: 77, ifindex: 3, protocol, ..DropKey::default() };
-            let (table, slots) = table_of(&zerocopy::transmute!(key), MOST_TABLES);
-            let free = slots.into_iter().find(|slot| !used[table as usize][*slot]);
+            let (table, sets) = table_of(&zerocopy::transmute!(key), MOST_TABLES);
+            let mut slots = sets.into_iter().flat_map(|set| set..set + WAYS);
+            let free = slots.find(|slot| !used[table as usize][*slot]);
             free.map_or_else(|| beyond += 1, |slot| used[table as usize][slot] = true);
         }
         assert!(beyond < 8192 / 12, "{beyond} of as many keys as slots find none");

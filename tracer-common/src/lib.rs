@@ -19,8 +19,8 @@ pub use account::{
     CACHE_SLOTS, CacheSlot, Counters, Counts, CpuState, DropCount, DropFacts, DropKey, GENERATIONS, KIND_COPY,
     KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, KeyWords, MOST_NOTED_NS, MOST_TABLES,
     NOTED_COUNTED, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_REASONS, OVERFLOW_SLOTS, OVERFLOW_SUBSYSTEMS,
-    OverflowCount, PROGRAMS, ProvedNet, QdiscNote, REASON_ABSENT, SCRATCH_LEN, Table, XDP_REDIRECT_FAILED, XdpNote,
-    overflow_reason, overflow_slot, slot_of, table_of,
+    OverflowCount, PROGRAMS, ProvedNet, QdiscNote, REASON_ABSENT, SCRATCH_LEN, Table, WAYS, XDP_REDIRECT_FAILED,
+    XdpNote, overflow_reason, overflow_slot, slot_of, table_of,
 };
 pub use config::{
     ABSENT, BYTES_CAST, BYTES_NONE, BYTES_PROBE, CALL_RDONLY_CAST, CONSTANT, Config, FIELD, Offsets, READ_CAST,

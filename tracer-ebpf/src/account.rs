@@ -1,13 +1,14 @@
 //! Counting: every drop is counted in the first of four places that has room: the slot of the cache, a slot of a table,
 //! the hash, the overflow by reason.
 
+use core::arch::asm;
 use core::ptr::null_mut;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tracer_common::{
     CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, PlaceNames,
-    XdpNote, overflow_slot, slot_of, table_of,
+    WAYS, XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
@@ -77,12 +78,24 @@ unsafe fn slot_for(held: Held, key: &KeyWords) -> *mut CacheSlot {
         if tables == 0 {
             return null_mut();
         }
-        let (table, indices) = table_of(key, tables);
+        let (table, [first, second]) = table_of(key, tables);
         let Some(slots) = TABLES.get_ptr_mut(held.generation() * tables + table) else { return null_mut() };
         (*held.counts).counters.tables |= 1 << table;
         let slots = (&raw mut (*slots).slots).cast::<CacheSlot>();
-        indices.into_iter().map(|at| slots.add(at)).find(|slot| fits(*slot, key)).unwrap_or(null_mut())
+        let (first, second) = (settled(slots.add(first)), settled(slots.add(second)));
+        let mut ways = (0..WAYS).map(|way| first.add(way)).chain((0..WAYS).map(|way| second.add(way)));
+        ways.find(|slot| fits(*slot, key)).unwrap_or(null_mut())
     }
+}
+
+/// Returns the same pointer, computed here: the compiler could keep its parts and add them later, but the verifier of 5.10
+/// forgets the limits of a number that is put on the stack.
+#[inline(always)]
+fn settled(slot: *mut CacheSlot) -> *mut CacheSlot {
+    let mut slot = slot;
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(reg) slot, options(nomem, nostack, preserves_flags)) };
+    slot
 }
 
 /// Returns whether a slot is free, or belongs to the key.
