@@ -92,10 +92,10 @@ unsafe fn slot_for(held: Held, key: &KeyWords) -> *mut CacheSlot {
 /// forgets the limits of a number that is put on the stack.
 #[inline(always)]
 fn settled(slot: *mut CacheSlot) -> *mut CacheSlot {
-    let mut slot = slot;
+    let mut address = slot as u64;
     // SAFETY: no instruction.
-    unsafe { asm!("/* {} */", inout(reg) slot, options(nomem, nostack, preserves_flags)) };
-    slot
+    unsafe { asm!("/* {} */", inout(reg) address, options(nomem, nostack, preserves_flags)) };
+    address as *mut CacheSlot
 }
 
 /// Returns whether a slot is free, or belongs to the key.

@@ -12,8 +12,12 @@ use crate::headers::{self, ETH_P_IP};
 use crate::maps::FLOW_SLOTS;
 use crate::memory::{Memory, distance};
 
-/// Protocols whose header begins with the ports (`include/uapi/linux/in.h`): TCP, UDP, DCCP, SCTP, UDP-Lite.
-const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
+// `IPPROTO_*` (`include/uapi/linux/in.h`).
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const DCCP: u8 = 33;
+const SCTP: u8 = 132;
+const UDP_LITE: u8 = 136;
 const IPV6_HEADER: u64 = 40;
 
 /// Counts the current drop by its flow. `skb` is the packet, or NULL without one.
@@ -121,8 +125,7 @@ fn wants(facts: u32) -> bool {
 /// Bytes of the packet from the network header on that are contiguous.
 #[inline(always)]
 fn linear(dropped: &DropFacts) -> u64 {
-    let before = distance(dropped.network, dropped.start);
-    if before < dropped.linear { dropped.linear - before } else { 0 }
+    dropped.linear.saturating_sub(distance(dropped.network, dropped.start))
 }
 
 /// # Safety
@@ -167,9 +170,10 @@ unsafe fn ipv6(facts: *mut FlowFacts, header: *const u8, available: u64) {
     }
 }
 
+/// Whether the header begins with the ports.
 #[inline(always)]
 fn has_ports(transport: u8) -> bool {
-    WITH_PORTS.into_iter().fold(false, |found, one| found | (one == transport))
+    matches!(transport, TCP | UDP | DCCP | SCTP | UDP_LITE)
 }
 
 /// # Safety
