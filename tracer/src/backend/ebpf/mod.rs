@@ -185,7 +185,7 @@ impl EbpfSource {
         self.captured
     }
 
-    /// The facts of flows that are counted: bits of [`Config::flows`].
+    /// The facts of flows that are counted: bits of [`tracer_common::Config::flows`].
     pub const fn flow_facts(&self) -> u32 {
         self.flow_facts
     }
