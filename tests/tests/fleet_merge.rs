@@ -240,7 +240,7 @@ fn wrong_usage_is_reported() -> Result<()> {
     let folder = Folder::new("usage")?;
     fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     failed(&merge(&[])?, 2, &["SNAPSHOT"])?;
-    failed(&merge(&[&folder, &"--deviations", &"0"])?, 2, &["not a number above 0"])?;
+    failed(&merge(&[&folder, &"--deviations", &"0"])?, 2, &["write a number greater than zero"])?;
     let labels = "no host has the label rack; there are: kernel, class, backend, build, driver, folder, version";
     failed(&merge(&[&folder, &"--by", &"rack"])?, 1, &[labels])
 }

@@ -10,7 +10,7 @@ use tests::trials::{self, Unable, trial_as_root};
 
 /// Largest number of instructions that the verifier processes for one program. The limit is twice the usual number; one
 /// loop too many, or one set of values that the verifier tracks along all paths, is ten times that.
-const MOST: u64 = 15_000;
+const MOST: u64 = 20_000;
 
 fn main() -> ExitCode {
     const COMMANDS: [(&str, &[&str]); 3] =

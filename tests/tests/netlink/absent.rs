@@ -7,7 +7,7 @@ use tests::trials::Unable;
 use crate::{json, list, refused, run};
 
 pub(crate) fn families_that_are_not_there() -> Result<()> {
-    refused(&run(&["netlink", "family", "no-such"])?, &["no-such: not registered", "modules.alias", "namespace:"])?;
+    refused(&run(&["netlink", "family", "no-such"])?, &["no-such: not registered", "module:", "namespace:"])?;
     // Longer than a name can be.
     refused(&run(&["netlink", "family", &"x".repeat(400)])?, &["refused"])
 }

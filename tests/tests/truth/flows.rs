@@ -87,8 +87,10 @@ fn each_flow_has_its_packets() -> Result<()> {
         let sent: u64 = expected.values().sum();
         let counted = no_ports(&host)? - before;
         ensure!(counted == sent, "the kernel counted {counted} of {sent}");
-        ensure!(flows.part("others") == 0 && flows.part("by_flow") == sent, "{}", flows.0["flows"]);
-        for row in flows.rows()? {
+        ensure!(flows.part("others") == 0, "{}", flows.0["flows"]);
+        // Older kernels also free their own answers as drops.
+        let is_answer = |row: &&Value| row["transport"] == "icmp" || row["transport"] == "icmpv6";
+        for row in flows.rows()?.iter().filter(|row| !is_answer(row)) {
             let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
             let number = |name: &str| row[name].as_u64().unwrap_or_default();
             ensure!(text("src") == text("dst") && text("transport") == "udp", "{row}");
@@ -150,7 +152,8 @@ fn flows_of_fragments_have_no_ports() -> Result<()> {
             }
             drained()
         })?;
-        let refused = flows.rows()?.iter().filter(|row| row["reason"] == "NETFILTER_DROP");
+        // Before 5.17 there are no reasons.
+        let refused = flows.rows()?.iter().filter(|row| row["reason"] == "NETFILTER_DROP" || row["reason"].is_null());
         let rows: Vec<_> = refused.collect();
         ensure!(!rows.is_empty(), "no fragment was dropped: {}", flows.0);
         let are_right =

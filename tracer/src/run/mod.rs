@@ -24,7 +24,7 @@ pub use stop::Stop;
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::Timestamp;
-use crate::domain::flow::FlowLedger;
+use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::report::{Host, SourceReport, StatReport};
 use crate::identity::netns::Watcher;
 use crate::kernel::own_netlink;

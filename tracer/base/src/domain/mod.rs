@@ -7,6 +7,7 @@ pub mod dedupe;
 pub mod event;
 pub mod facts;
 pub mod flow;
+pub mod flow_ledger;
 pub mod identity;
 pub mod ledger;
 pub mod owner;

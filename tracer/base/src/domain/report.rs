@@ -7,7 +7,7 @@ use crate::domain::attribution::AttributionLedger;
 use crate::domain::compare::Comparison;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
-use crate::domain::flow::FlowLedger;
+use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::ledger::Ledger;
 use crate::domain::total::{DropTotal, OverflowTotal};
 

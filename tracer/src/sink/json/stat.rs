@@ -11,7 +11,7 @@ use super::trace::Origins;
 use crate::dimension::{Dimension, Dimensions};
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::event::reason_name;
-use crate::domain::flow::FlowLedger;
+use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::report::StatReport;
 use crate::domain::total::{DropTotal, OverflowTotal};
 use crate::outside::to_json;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::dimension;
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::DedupeLedger;
-use crate::domain::flow::FlowLedger;
+use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::ledger::{CountersLedger, EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::report::{HeldBack, SourceReport};
 use crate::render::number::Grouped;
