@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{FlowRow, PlaceNames};
+use crate::{CACHE_SLOTS, CacheSlot, FlowRow, Place, PlaceNames};
 
 /// Generations of the counts: the kernel program counts into one while userspace reads and clears the other.
 pub const GENERATIONS: u32 = 2;
@@ -62,6 +62,13 @@ pub struct DropKey {
 }
 
 impl DropKey {
+    /// Where the drop was.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { netns: self.netns, ifindex: self.ifindex, padding: 0 }
+    }
+
     /// The reason by which the drop is counted if its key finds no room: reasons of other kinds are not numbers of
     /// `enum skb_drop_reason`.
     #[inline(always)]
@@ -85,24 +92,6 @@ pub struct DropCount {
     pub first_ticks: u32,
     /// Last drop, likewise.
     pub last_ticks: u32,
-}
-
-/// Slots of the cache, and of each table. A power of two.
-pub const CACHE_SLOTS: usize = 256;
-/// The most tables of one generation. A power of two.
-pub const MOST_TABLES: u32 = 32;
-/// Slots of a set of a table. A power of two.
-pub const WAYS: usize = 4;
-
-/// One slot, one cache line: owned by the first key that hashed to it in this generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, align(64))]
-#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
-pub struct CacheSlot {
-    /// Counts of `key` on this CPU; `packets` is 0 while the slot is free.
-    pub count: DropCount,
-    /// The owner.
-    pub key: DropKey,
 }
 
 /// The counts of the kernel program on one CPU in one generation. [`CpuState::hits`]` = Σ packets of all keys +
@@ -142,15 +131,6 @@ pub struct Counts {
     pub counters: Counters,
     /// Always 0.
     pub padding: [u64; 7],
-}
-
-/// Slots of one CPU in one generation for keys whose cache slot belongs to another key, by [`table_of`].
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
-pub struct Table {
-    /// In sets of [`WAYS`], filled one after the other.
-    pub slots: [CacheSlot; CACHE_SLOTS],
 }
 
 /// The exact reason of the current drop on one CPU, from `qdisc_drop` until `kfree_skb` uses it.
@@ -293,37 +273,6 @@ pub struct CpuState {
     pub flow: FlowRow,
 }
 
-/// The words of a key.
-pub type KeyWords = [u64; size_of::<DropKey>() / size_of::<u64>()];
-
-/// The slot of a key, of the `mask + 1` in use.
-#[inline(always)]
-#[must_use]
-pub const fn slot_of(key: &KeyWords, mask: u32) -> usize {
-    ((mixed(key) >> 56) & mask as u64) as usize
-}
-
-/// Where a key may be stored in the tables, of this number of tables, a power of two: the table, and the index of the
-/// first slot of each of its sets there, in the order in which the kernel program looks. With one set for each key, a
-/// fifth of as many keys as slots would find no room, and would be counted in the hash, which takes several times as
-/// long.
-#[inline(always)]
-#[must_use]
-pub const fn table_of(key: &KeyWords, tables: u32) -> (u32, [usize; 2]) {
-    const SETS: usize = CACHE_SLOTS / WAYS;
-    let mixed = mixed(key);
-    let table = (mixed >> 46) as u32 & (tables - 1);
-    (table, [(mixed >> 40) as usize % SETS * WAYS, (mixed >> 30) as usize % SETS * WAYS])
-}
-
-/// Fibonacci hashing: the upper bits of the product are well mixed.
-#[inline(always)]
-const fn mixed(key: &KeyWords) -> u64 {
-    let [location, netns, cgroup, interface_and_reason, rest] = *key;
-    let mixed = location ^ (netns << 16) ^ cgroup ^ (interface_and_reason << 8) ^ (rest << 24);
-    mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 /// Number of subsystems with counters of their own in the overflow map.
 pub const OVERFLOW_SUBSYSTEMS: u32 = 8;
 /// Number of reasons of each subsystem with counters of their own.
@@ -363,11 +312,8 @@ pub struct OverflowCount {
 const _: () = {
     assert!(size_of::<DropKey>() == 40);
     assert!(size_of::<DropCount>() == 24);
-    assert!(size_of::<CacheSlot>() == 64);
     assert!(size_of::<Counters>() == 72);
     assert!(size_of::<Counts>() == CACHE_SLOTS * 64 + 128);
-    assert!(size_of::<Table>() == CACHE_SLOTS * 64);
-    assert!(MOST_TABLES <= u64::BITS);
     // The kernel limits the size of a value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<Counts>() <= 32 * 1024);
     assert!(size_of::<QdiscNote>() == 24);
@@ -390,29 +336,5 @@ mod tests {
             assert_eq!(overflow_slot(reason), OVERFLOW_SLOTS - 1);
             assert_eq!(overflow_reason(overflow_slot(reason)), None);
         }
-    }
-
-    #[test]
-    fn every_key_has_a_slot() {
-        let key = DropKey { location: u64::MAX, netns: u64::MAX, ifindex: 1, reason: u32::MAX, ..DropKey::default() };
-        let slot = |key: DropKey, mask| slot_of(&zerocopy::transmute!(key), mask);
-        assert!(slot(key, 255) < CACHE_SLOTS);
-        assert!(slot(key, 15) < 16);
-        assert_ne!(slot(DropKey { ifindex: 2, ..key }, 255), slot(key, 255));
-    }
-
-    #[test]
-    fn keys_spread_over_the_tables() {
-        let mut used = [[false; CACHE_SLOTS]; MOST_TABLES as usize];
-        let mut beyond = 0;
-        for protocol in 0..8192 {
-            let key =
-                DropKey { location: 0xffff_ffff_8123_4567, netns: 77, ifindex: 3, protocol, ..DropKey::default() };
-            let (table, sets) = table_of(&zerocopy::transmute!(key), MOST_TABLES);
-            let mut slots = sets.into_iter().flat_map(|set| set..set + WAYS);
-            let free = slots.find(|slot| !used[table as usize][*slot]);
-            free.map_or_else(|| beyond += 1, |slot| used[table as usize][slot] = true);
-        }
-        assert!(beyond < 8192 / 12, "{beyond} of as many keys as slots find none");
     }
 }

@@ -14,13 +14,13 @@ mod config;
 mod event;
 mod flow;
 mod identity;
+mod slots;
 
 pub use account::{
-    CACHE_SLOTS, CacheSlot, Counters, Counts, CpuState, DropCount, DropFacts, DropKey, GENERATIONS, KIND_COPY,
-    KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, KeyWords, MOST_NOTED_NS, MOST_TABLES,
-    NOTED_COUNTED, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_REASONS, OVERFLOW_SLOTS, OVERFLOW_SUBSYSTEMS,
-    OverflowCount, PROGRAMS, ProvedNet, QdiscNote, REASON_ABSENT, SCRATCH_LEN, Table, WAYS, XDP_REDIRECT_FAILED,
-    XdpNote, overflow_reason, overflow_slot, slot_of, table_of,
+    Counters, Counts, CpuState, DropCount, DropFacts, DropKey, GENERATIONS, KIND_COPY, KIND_EMPTY, KIND_NETLINK,
+    KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, MOST_NOTED_NS, NOTED_COUNTED, NOTED_FILTERED, NOTED_UNDECIDED,
+    OVERFLOW_REASONS, OVERFLOW_SLOTS, OVERFLOW_SUBSYSTEMS, OverflowCount, PROGRAMS, ProvedNet, QdiscNote,
+    REASON_ABSENT, SCRATCH_LEN, XDP_REDIRECT_FAILED, XdpNote, overflow_reason, overflow_slot,
 };
 pub use config::{
     ABSENT, BYTES_CAST, BYTES_NONE, BYTES_PROBE, CALL_RDONLY_CAST, CONSTANT, Config, FIELD, Offsets, READ_CAST,
@@ -35,4 +35,7 @@ pub use flow::{
     FLOW_TRANSPORT, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowTable, FlowWords, KNOWN_ADDRESSES,
     KNOWN_MARK, KNOWN_PORTS, flow_hash, flow_set,
 };
-pub use identity::{IFNAMSIZ, InterfaceName, NamespaceAnswer, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
+pub use identity::{
+    IFNAMSIZ, InterfaceName, NamespaceAnswer, Place, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames,
+};
+pub use slots::{CACHE_SLOTS, CacheSlot, KeyWords, MOST_TABLES, Table, WAYS, slot_of, table_of};

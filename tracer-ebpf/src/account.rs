@@ -4,11 +4,12 @@
 use core::arch::asm;
 use core::ptr::null_mut;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::maps::HashMap;
 use tracer_common::{
-    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, PlaceNames,
-    WAYS, XdpNote, overflow_slot, slot_of, table_of,
+    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, Place,
+    PlaceNames, WAYS, XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
@@ -35,7 +36,7 @@ pub(crate) enum Counted {
     Overflow,
 }
 
-/// Counts the current drop, and keeps the names that belong to a new key. `skb` is the packet, or NULL without one.
+/// Counts the current drop, and keeps the names of the place of a new key. `skb` is the packet, or NULL without one.
 #[inline(always)]
 pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) -> Counted {
     let (now, dropped) = (ticks(), held.dropped());
@@ -139,7 +140,7 @@ pub(crate) unsafe fn count_noted(held: Held, note: &XdpNote) {
         (*held.state).ticks = ticks();
     }
     if count_in_slot_or_hash(held, &note.key, 0, note.ticks) == Counted::First {
-        keep_names(held, &note.key, &note.names);
+        keep_names(held, &note.key.place(), &note.names);
     }
 }
 
@@ -250,15 +251,27 @@ fn count_overflow(held: Held, key: &DropKey, length: u32) {
     }
 }
 
-/// Keeps the names that belong to a new key.
+/// Keeps the names of the place of a new key, unless they are known already.
 #[inline(always)]
 fn remember<M: Memory>(held: Held, skb: *const u8, dropped: &DropFacts) {
+    let place = dropped.key.place();
+    let is_known = |names: &PlaceNames| place.ifindex == 0 || names.interface[0] != 0;
+    // SAFETY: another CPU may be writing the names, but only in place of unknown ones.
+    if place.netns == 0 || unsafe { places(held).get(place) }.is_some_and(is_known) {
+        return;
+    }
     // SAFETY: the packet is the one of `dropped`.
     let names = unsafe { names::<M>(skb, dropped) };
-    keep_names(held, &dropped.key, &names);
+    keep_names(held, &place, &names);
 }
 
-/// The names that belong to the key of a drop.
+/// The names of the current generation.
+#[inline(always)]
+fn places(held: Held) -> &'static HashMap<Place, PlaceNames> {
+    if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 }
+}
+
+/// The names of the place of a drop.
 ///
 /// # Safety
 /// `skb` must be the packet of `dropped`, or NULL without one.
@@ -271,8 +284,6 @@ pub(crate) unsafe fn names<M: Memory>(skb: *const u8, dropped: &DropFacts) -> Pl
 
 /// Without room the names are unknown; the count is not affected.
 #[inline(always)]
-fn keep_names(held: Held, key: &DropKey, names: &PlaceNames) {
-    let places = if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 };
-    // The names of the first CPU's drop with this key are kept.
-    let _ = places.insert(key, names, BPF_NOEXIST.into());
+fn keep_names(held: Held, place: &Place, names: &PlaceNames) {
+    let _ = places(held).insert(place, names, BPF_ANY.into());
 }

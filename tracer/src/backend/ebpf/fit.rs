@@ -116,7 +116,7 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     if !options.kernel_log {
         unused_rings.push(LOG);
     }
-    // Keys that found their slot of a CPU's cache free are in no hash, but have names.
+    // Each key may be of a place of its own, those in the cache too.
     let places = options.map_entries.saturating_add(config.cache_mask + 1);
     let mut max_entries = vec![
         ("TABLES", (GENERATIONS * config.tables).max(1)),
