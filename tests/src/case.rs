@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::thread::{MembarrierCommand, membarrier};
 
+use crate::cgroup::{self, ControlGroup};
 use crate::droptrace::{Drops, Stat};
 use crate::eventually;
 use crate::kernel::{self, Known};
@@ -69,6 +70,29 @@ pub struct Allowance {
     pub because: &'static str,
 }
 
+/// Whose the dropped packets are. Their sockets are made by the thread that provokes the drops, which has a control group
+/// of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// No socket leads to an owner.
+    Nobody,
+    /// The socket that was to receive them.
+    Receiver,
+    /// The socket that they belong to, which sent them.
+    Sender,
+}
+
+impl Owner {
+    /// The role of the socket that this kernel shows.
+    fn role(self) -> Result<Option<&'static str>> {
+        Ok(match self {
+            Self::Nobody => None,
+            Self::Receiver => kernel::reports_socket()?.then_some("receiver"),
+            Self::Sender => Some("owner"),
+        })
+    }
+}
+
 /// A number of drops.
 #[derive(Clone, Copy, Debug)]
 pub enum Count {
@@ -104,6 +128,8 @@ pub struct Case {
     pub count: u64,
     /// Further drops that the namespace may have.
     pub allowed: &'static [Allowance],
+    /// Whose they are.
+    pub owner: Owner,
     /// The kernel's own counter, which must rise by `count`; absent where the kernel has none.
     pub witness: Option<Witness>,
     /// Sets the stage and provokes the drops within [`Case::watch`].
@@ -122,9 +148,10 @@ impl Case {
         // Drops without a namespace could belong to another case, so only one such case runs at a time.
         let _alone = (netns == 0).then(|| ALONE.lock());
         let inum = netns.to_string();
-        let filter = if netns == 0 { vec![] } else { vec!["--netns", &inum] };
+        let mut arguments = vec!["--by", "reason,site,interface,protocol,netns,cgroup,socket"];
+        arguments.extend(if netns == 0 { vec![] } else { vec!["--netns", &inum] });
         let mut settled = Ok(());
-        let stat = Stat::during(&filter, || {
+        let stat = Stat::during(&arguments, || {
             provocation()?;
             settled = self.settle(host, before);
             Ok(())
@@ -172,6 +199,14 @@ impl Case {
         let ifindex = self.interface.index(host)?;
         let stray = drops.iter().find(|drop| !self.fits(ifindex, drop));
         ensure!(stray.is_none(), "not as the case expects: {stray:#?}");
+        self.compare_owners(&drops)
+    }
+
+    fn compare_owners(&self, drops: &[Drops]) -> Result<()> {
+        let role = self.owner.role()?;
+        let group = if role.is_some() { cgroup::of_this_thread()? } else { None };
+        let stray = drops.iter().find(|drop| drop.socket_role.as_deref() != role || drop.cgroup != group);
+        ensure!(stray.is_none(), "not of {:?} in {group:?}: {stray:#?}", self.owner);
         Ok(())
     }
 
@@ -212,7 +247,8 @@ impl Case {
 pub fn trials(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
     let run = |case: Case| {
         kernel::reason(case.reason)?;
-        (case.provoke)(&case)
+        let group = ControlGroup::new()?;
+        group.run(|| (case.provoke)(&case))
     };
     cases.into_iter().map(|case| trial_as_root(case.name, move || run(case))).collect()
 }

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::thread::gettid;
 
 use crate::trials::Unable;
@@ -16,7 +18,8 @@ pub struct ControlGroup(PathBuf);
 impl ControlGroup {
     /// A new one for single threads, beneath this process's own.
     pub fn new() -> Result<Self> {
-        Self::named(&format!("droptrace-tests-{}", process::id()))
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        Self::named(&format!("droptrace-tests-{}-{}", process::id(), MADE.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A new one that droptrace takes for a container with an id that begins with these digits.
@@ -52,6 +55,15 @@ impl ControlGroup {
         &self.0
     }
 
+    /// Runs `work` in a thread of its own, in this group, which can be removed once the thread has ended.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let thread = || {
+            self.enter()?;
+            work()
+        };
+        thread::scope(|scope| scope.spawn(thread).join()).map_err(|_| anyhow!("a thread panicked"))?
+    }
+
     /// Moves the calling thread into it.
     pub fn enter(&self) -> Result<()> {
         let thread = gettid().as_raw_nonzero().to_string();
@@ -64,6 +76,14 @@ impl Drop for ControlGroup {
         // Sockets do not keep it; a thread that has not quite ended might, and then an empty folder stays.
         let _ = fs::remove_dir(&self.0);
     }
+}
+
+/// The path of the control group that the calling thread is in, as droptrace shows it; none where no control groups of
+/// version 2 are mounted.
+pub fn of_this_thread() -> Result<Option<String>> {
+    let groups = fs::read_to_string("/proc/thread-self/cgroup")?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    Ok(mount()?.and(group).map(str::to_owned))
 }
 
 /// The folder of the control group that this process is in.

@@ -332,6 +332,10 @@ pub struct Drops {
     pub netns: u64,
     /// The protocol of the packets.
     pub protocol: Option<String>,
+    /// The control group of the packets' socket; absent without one, and where owners are not asked for.
+    pub cgroup: Option<String>,
+    /// The role of that socket, likewise.
+    pub socket_role: Option<String>,
     /// The number of packets.
     pub packets: u64,
 }
@@ -346,6 +350,8 @@ impl Drops {
             ifindex: row["ifindex"].as_u64().unwrap_or(0),
             netns: row["netns"].as_u64().unwrap_or(0),
             protocol: text("protocol"),
+            cgroup: text("cgroup"),
+            socket_role: text("socket_role"),
             packets: row["packets"].as_u64().with_context(|| format!("no packets in {row}"))?,
         })
     }

@@ -191,7 +191,7 @@ fn namespaces_and_interfaces_come_and_go() -> Result<()> {
     const KINDS: u16 = 8;
     // For the places of more than two seconds, whatever their slots of the cache take.
     const ROOM: &str = "1024";
-    let rounds = if pace::slowness() > 4.0 { 5 } else { 50 };
+    let rounds = if pace::slowness() > 2.0 { 5 } else { 50 };
     let droptrace = Droptrace::start(&["stat", "--format", "json", "--top", "0", "--map-entries", ROOM])?;
     for _ in 0..rounds {
         for _ in 0..NAMESPACES {

@@ -299,7 +299,7 @@ pub struct TraceArgs {
 
     /// Record the reports of each backend separately, with the bytes of packets, for `droptrace replay`: every drop, as
     /// lines of JSON
-    #[arg(long, conflicts_with_all = ["count", "rate", "color"])]
+    #[arg(long, conflicts_with_all = ["count", "rate", "color", "format"])]
     pub raw: bool,
 
     /// Limit of records per second for each flow at a function and reason, on each CPU; ten times that for all flows
@@ -312,9 +312,10 @@ pub struct TraceArgs {
     #[arg(value_parser = units::number::<u32>(0..=MAX_SNAPLEN))]
     pub snaplen: u32,
 
-    /// Size of the ring buffer between kernel and droptrace: a power of two, at least a page
-    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = units::ring_size)]
-    pub ring_size: u32,
+    /// Size of the ring buffer between kernel and droptrace: a power of two, at least a page. Only for the BPF program
+    /// [default: 8M]
+    #[arg(long, value_name = "BYTES", value_parser = units::ring_size)]
+    pub ring_size: Option<u32>,
 
     /// Do not find out whose packets they were: process, container, pod, unit and control group
     #[arg(long)]
@@ -327,6 +328,8 @@ pub struct TraceArgs {
 
 impl TraceArgs {
     const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+    /// In bytes.
+    pub const DEFAULT_RING_SIZE: u32 = 8 << 20;
 
     /// The limit of records per second for each flow, function, reason and CPU; `None` without a limit. The drop
     /// monitor has no limit, so that with both backends both report all drops.

@@ -23,7 +23,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let events = EventOptions {
         snaplen: args.snaplen,
         rate: args.bound().map_or(0, NonZeroU32::get),
-        ring_size: args.ring_size,
+        ring_size: args.ring_size.unwrap_or(TraceArgs::DEFAULT_RING_SIZE),
     };
     let has_owners = !args.no_owners;
     let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: false };
@@ -33,8 +33,13 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     }
     let mut session = Session::start(&options).await?;
     stop.start_clock();
-    if args.rate.is_some() && matches!(session.backend(), CaptureBackend::NetDm(_)) {
-        tracing::warn!("--rate has no effect here: the drop monitor reports every drop");
+    if matches!(session.backend(), CaptureBackend::NetDm(_)) {
+        if args.rate.is_some() {
+            tracing::warn!("--rate has no effect here: the drop monitor reports every drop");
+        }
+        if args.ring_size.is_some() {
+            tracing::warn!("--ring-size has no effect here: the drop monitor reports over a netlink socket");
+        }
     }
     let doing = if args.raw { "recording drops as lines of JSON" } else { "tracing drops" };
     say("droptrace", format_args!("{doing} ({}); Ctrl-C ends", listen::title(session.backend())));

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 
 use anyhow::ensure;
 use tests::bpf::{self, Hook, Verdict};
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::cgroup::ControlGroup;
 use tests::frame::udp4;
 use tests::trials::Unable;
@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Nft),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -43,6 +44,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Xfrm("XfrmInPolBlock")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -59,6 +61,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Qdisc("host0", "clsact")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -77,6 +80,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Qdisc("host0", "clsact")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -99,6 +103,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -116,6 +121,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -133,22 +139,24 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
-            let wire = Wire::new()?;
-            let group = ControlGroup::new()?;
+            let (wire, group) = (Wire::new()?, ControlGroup::new()?);
             let folder = File::open(group.path())?;
             let program = bpf::cgroup_refuse_egress(&folder);
             let _program = program.map_err(|error| Unable(format!("attaching to a control group: {error}")))?;
-            let socket = wire.host.run(|| {
-                group.enter()?;
-                Ok(UdpSocket::bind("0.0.0.0:0")?)
-            })?;
-            case.watch(&wire.host, || {
-                for _ in 0..case.count {
-                    ensure!(socket.send_to(b"droptrace", (SENDER, PORT)).is_err(), "the control group lets it pass");
-                }
-                Ok(())
+            group.run(|| {
+                let socket = wire.host.run(|| Ok(UdpSocket::bind("0.0.0.0:0")?))?;
+                case.watch(&wire.host, || {
+                    for _ in 0..case.count {
+                        ensure!(
+                            socket.send_to(b"droptrace", (SENDER, PORT)).is_err(),
+                            "the control group lets it pass"
+                        );
+                    }
+                    Ok(())
+                })
             })
         },
     },

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::frame::{self, NETWORK, TRANSPORT4, ip4, patched, resealed, udp, udp4};
 use tests::kernel;
 use tests::tcp::{self, Peer};
@@ -24,6 +24,7 @@ pub(crate) const INPUT: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Netstat("IpExt", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -39,6 +40,7 @@ pub(crate) const INPUT: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Snmp("Ip", "InHdrErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -54,6 +56,7 @@ pub(crate) const INPUT: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Netstat("IpExt", "InTruncatedPkts")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -69,6 +72,7 @@ pub(crate) const INPUT: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("host0", "rx", "otherhost")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -86,6 +90,7 @@ pub(crate) const INPUT: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Ip", "InUnknownProtos")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -101,6 +106,7 @@ pub(crate) const INPUT: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -120,6 +126,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Netstat("TcpExt", "IPReversePathFilter")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -136,6 +143,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -151,6 +159,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -166,6 +175,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -181,6 +191,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -196,6 +207,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Ip", "InAddrErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -211,6 +223,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Ip", "InHdrErrors")),
         provoke: |case| {
             let wire = router()?;
@@ -226,6 +239,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Ip", "FragFails")),
         provoke: |case| {
             let wire = router()?;
@@ -242,6 +256,7 @@ pub(crate) const ROUTING: &[Case] = &[
         protocol: None,
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Snmp("Ip", "OutNoRoutes")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -273,6 +288,7 @@ pub(crate) const FRAGMENTS: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -289,6 +305,7 @@ pub(crate) const FRAGMENTS: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Ip", "ReasmTimeout")),
         provoke: |case| {
             let wire = Wire::new()?;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::frame::{icmp6, ip6, udp, udp6};
 use tests::wire::{HOST6, SENDER6, Wire};
 use tests::witness::Witness;
@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Snmp6("Ip6InDiscards")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -36,6 +37,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp6("Ip6InNoRoutes")),
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -52,6 +54,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp6("Ip6InTooBigErrors")),
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -69,6 +72,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -88,6 +92,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -103,6 +108,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -118,6 +124,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = Wire::with_ipv6()?;

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use anyhow::{Result, ensure};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tests::bpf;
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::frame::{ethernet, udp4};
 use tests::kernel;
 use tests::netns::Netns;
@@ -33,6 +33,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("host0", "rx", "dropped")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -47,6 +48,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             // The bridge gives its reasons since it has this one.
@@ -65,6 +67,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let wire = bridge("")?;
@@ -81,6 +84,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             // With the spanning tree protocol a new port only listens, for 15 seconds.
@@ -96,6 +100,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Qdisc("host0", "bfifo")),
         provoke: |case| {
             let reason = kernel::first_reason(&["QDISC_DROP_GENERIC", "QDISC_DROP"])?;
@@ -110,6 +115,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Qdisc("host0", "fq")),
         provoke: |case| {
             let reason = kernel::first_reason(&["QDISC_DROP_BAND_LIMIT", "FQ_BAND_LIMIT", "QDISC_DROP"])?;
@@ -124,6 +130,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, tap, socket) = tap()?;
@@ -139,6 +146,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, tap, socket) = tap()?;
@@ -154,6 +162,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, tap, socket) = tap()?;
@@ -169,6 +178,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Link("tap0", "tx", "dropped")),
         provoke: |case| {
             let (host, _tap, socket) = tap()?;
@@ -185,6 +195,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("tap0", "rx", "dropped")),
         provoke: |case| {
             let host = Netns::new()?;
@@ -202,6 +213,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: None,
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("tun0", "rx", "dropped")),
         provoke: |case| {
             let host = Netns::new()?;
@@ -218,6 +230,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;

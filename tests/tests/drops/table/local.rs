@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::frame::ethernet;
 use tests::netns::Netns;
 use tests::packet::PacketSocket;
@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: None,
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let host = Netns::new()?;
@@ -45,6 +46,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -65,6 +67,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: None,
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let host = Netns::new()?;

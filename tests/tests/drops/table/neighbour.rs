@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use anyhow::Result;
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::eventually;
 use tests::wire::Wire;
 
@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
@@ -40,6 +41,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use etherparse::TcpOptionElement::Timestamp;
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::frame::{TRANSPORT4, patched};
 use tests::kernel;
 use tests::sys;
@@ -22,6 +22,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Tcp", "OutRsts")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -36,6 +37,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Tcp", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -51,6 +53,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: None,
         provoke: |case| {
             kernel::reports_tcp_drops()?;
@@ -68,6 +71,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "TCPMinTTLDrop")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -85,6 +89,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "ListenOverflows")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -110,6 +115,7 @@ pub(crate) const HANDSHAKE: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "TCPMD5Unexpected")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -133,6 +139,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "DelayedACKLost")),
         provoke: |case| {
             with_connection(case, |wire, peer| {
@@ -150,6 +157,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "DelayedACKLost")),
         provoke: |case| {
             with_connection(case, |wire, peer| {
@@ -168,6 +176,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: None,
         provoke: |case| {
             with_connection(case, |_, peer| {
@@ -184,6 +193,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: None,
         provoke: |case| with_connection(case, |_, peer| peer.segment(b"x", |tcp| tcp.ack = false)),
     },
@@ -195,6 +205,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "TCPSYNChallenge")),
         provoke: |case| with_connection(case, |_, peer| peer.segment(b"", |tcp| tcp.syn = true)),
     },
@@ -206,6 +217,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: None,
         provoke: |case| with_connection(case, |_, peer| peer.segment(b"x", |tcp| tcp.acknowledgment_number += 1000)),
     },
@@ -217,6 +229,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: None,
         provoke: |case| {
             with_connection(case, |_, peer| {
@@ -233,6 +246,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "TCPOFOMerge")),
         provoke: |case| {
             with_connection(case, |wire, peer| {
@@ -250,6 +264,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "PAWSEstab")),
         provoke: |case| {
             kernel::reports_tcp_drops()?;
@@ -270,6 +285,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: None,
         provoke: |case| {
             // Only the very next sequence number would be believed, and a reset that is believed is no drop.
@@ -289,6 +305,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Netstat("TcpExt", "TCPAbortOnData")),
         provoke: |case| {
             let wire = Wire::new()?;

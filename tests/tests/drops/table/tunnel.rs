@@ -1,7 +1,7 @@
 //! VXLAN.
 
 use anyhow::Result;
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::frame::{NETWORK, ethernet, ip4, resealed, udp, udp4};
 use tests::packet::{ALL_PROTOCOLS, PacketSocket};
 use tests::wire::{HOST, SENDER, Wire};
@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -38,6 +39,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -53,6 +55,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: None,
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -69,6 +72,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Link("vxlan0", "rx", "frame_errors")),
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -85,6 +89,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: Some(Witness::Link("vxlan0", "tx", "dropped")),
         provoke: |case| {
             let wire = vxlan("id 7")?;
@@ -101,6 +106,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
+        owner: Owner::Sender,
         witness: None,
         provoke: |case| {
             let wire = vxlan("external")?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use tests::case::{Case, Interface};
+use tests::case::{Case, Interface, Owner};
 use tests::frame::{self, TRANSPORT4};
 use tests::sys;
 use tests::wire::Wire;
@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Udp", "NoPorts")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -33,6 +34,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv6"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp6("Udp6NoPorts")),
         provoke: |case| {
             let wire = Wire::with_ipv6()?;
@@ -47,6 +49,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 500,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(RECEIVE_BUFFER_ERRORS),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -65,6 +68,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Receiver,
         witness: Some(Witness::Snmp("Udp", "InErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -81,6 +85,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Udp", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;
@@ -96,6 +101,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 20,
         allowed: &[],
+        owner: Owner::Nobody,
         witness: Some(Witness::Snmp("Icmp", "InCsumErrors")),
         provoke: |case| {
             let wire = Wire::new()?;

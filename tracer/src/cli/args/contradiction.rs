@@ -8,7 +8,7 @@ pub(super) fn of(command: Option<&Command>, stat: &CommonArgs) -> Option<String>
     match command {
         None => of_modes(stat),
         Some(Command::Stat(args)) => of_modes(&args.common),
-        Some(Command::Trace(args)) => of_modes(&args.common).or_else(|| of_rate(args)),
+        Some(Command::Trace(args)) => of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args)),
         Some(_) => None,
     }
 }
@@ -42,5 +42,13 @@ fn of_rate(args: &TraceArgs) -> Option<String> {
         format!(
             "'--rate' has no effect with '--source {source}': the drop monitor reports every drop; use '--source ebpf'"
         )
+    })
+}
+
+/// The drop monitor has no ring buffer.
+fn of_ring(args: &TraceArgs) -> Option<String> {
+    (args.common.source == Source::NetDm && args.ring_size.is_some()).then(|| {
+        "'--ring-size' has no effect with '--source net-dm': its reports come over a netlink socket; use '--source ebpf'"
+            .into()
     })
 }

@@ -70,11 +70,11 @@ fn updates_depend_on_the_interval_and_the_output() {
 #[test]
 fn trace_options() {
     let defaults = trace("trace");
-    assert_eq!((defaults.snaplen, defaults.ring_size, defaults.count), (128, 8 << 20, None));
+    assert_eq!((defaults.snaplen, defaults.ring_size, defaults.count), (128, None, None));
     assert_eq!(defaults.bound().map(NonZeroU32::get), Some(100));
     let args = trace("trace --all -c 7 --snaplen 4096 --ring-size 64K -vv -o drops --mode tp_btf");
     assert_eq!((args.bound(), args.count.map(NonZeroU64::get)), (None, Some(7)));
-    assert_eq!((args.snaplen, args.ring_size), (4096, 64 << 10));
+    assert_eq!((args.snaplen, args.ring_size), (4096, Some(64 << 10)));
     assert_eq!((args.common.verbose, args.common.mode), (2, Mode::TpBtf));
     assert_eq!(args.common.output, Some("drops".into()));
 }
@@ -137,6 +137,8 @@ fn error_of_wrong_usage_names_valid_values() {
         ("trace --all --rate 5", "cannot be used with"),
         ("trace --raw --rate 5", "cannot be used with"),
         ("trace --raw --color never", "cannot be used with"),
+        ("trace --raw --format text", "cannot be used with"),
+        ("trace --source net-dm --ring-size 4M", "'--ring-size' has no effect with '--source net-dm'"),
         ("trace --source net_dm --rate 5", "the drop monitor reports every drop"),
         ("trace --source both --rate 5", "the drop monitor reports every drop"),
         ("--source net-dm --mode tp_btf", "'--mode' has no effect with '--source net-dm'"),
