@@ -4,6 +4,7 @@
 //! The tests run one at a time: where the kernel does not report the namespace of a packet, every trace shows it.
 
 mod flows;
+mod hidden;
 mod owners;
 mod processes;
 mod records;
@@ -17,6 +18,7 @@ use tests::trials;
 fn main() -> ExitCode {
     let all = [
         flows::trials(),
+        hidden::trials(),
         owners::trials(),
         processes::trials(),
         records::trials(),
