@@ -38,6 +38,24 @@ pub(super) unsafe fn keep<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk
     }
 }
 
+/// The control group of a UDP socket in the namespace of the current drop, 0 if the group is unknown; `None` if it is no such
+/// socket.
+///
+/// # Safety
+/// `socket` is any number; `state` must be this CPU's own.
+#[inline(always)]
+pub(crate) unsafe fn of_receiver<M: Memory>(socket: *const u8, state: *mut CpuState) -> Option<u64> {
+    // SAFETY: sockets are proved before they are believed.
+    unsafe {
+        let socket = Socket::at::<M>(socket, state);
+        let netns = (*state).dropped.key.netns;
+        if socket.net.id == 0 || (netns != 0 && netns != socket.net.id) {
+            return None;
+        }
+        Some(if socket.is_full::<M>() { of::<M>(socket.pointer) } else { 0 })
+    }
+}
+
 /// The number of the control group of a full socket; 0 when it is unknown.
 ///
 /// # Safety
