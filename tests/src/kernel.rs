@@ -101,6 +101,11 @@ pub fn reports_socket() -> Result<bool> {
     reports.clone().map_err(anyhow::Error::msg)
 }
 
+/// Whether the kernel reports the socket that has no room for a packet of UDP.
+pub fn reports_udp_receiver() -> Result<bool> {
+    Ok(reports_socket()? || KernelBtf::load()?.udp_failure().is_some())
+}
+
 /// Whether root may not read the kernel's memory.
 pub fn is_confidential() -> bool {
     fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|state| state.contains("[confidentiality]"))

@@ -1,8 +1,8 @@
 //! Sockets that a control group owns, and drops of their packets.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::case::drained;
@@ -23,10 +23,25 @@ pub fn host() -> Result<Netns> {
 
 /// A socket that a thread in this control group made.
 pub fn udp_of(group: &ControlGroup, host: &Netns) -> Result<UdpSocket> {
+    udp_at(group, host, Ipv4Addr::LOCALHOST.into())
+}
+
+/// As [`udp_of`], with this address.
+pub fn udp_at(group: &ControlGroup, host: &Netns, address: IpAddr) -> Result<UdpSocket> {
     host.run(|| {
         group.enter()?;
-        Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
+        Ok(UdpSocket::bind((address, 0))?)
     })
+}
+
+/// The kernel's own count of the datagrams that this socket had no room for.
+pub fn drops_of(host: &Netns, receiver: &UdpSocket) -> Result<u64> {
+    let address = receiver.local_addr()?;
+    let table = host.proc_net(if address.is_ipv4() { "udp" } else { "udp6" })?;
+    let port = format!(":{:04X}", address.port());
+    let line = table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)));
+    let drops = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+    drops.with_context(|| format!("port {port} is not in {table}"))
 }
 
 /// Sends datagrams for a full receive buffer; returns the kernel's own count of those that it dropped.

@@ -148,6 +148,32 @@ pub struct QdiscNote {
     pub unmatched: u64,
 }
 
+/// The socket that has no room for the packet that one CPU is about to drop, from `udp_fail_queue_rcv_skb` until `kfree_skb`
+/// uses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct UdpNote {
+    /// Address of the packet's `struct sk_buff`; 0 without a note.
+    pub skb: u64,
+    /// Address of the `struct sock`.
+    pub socket: u64,
+}
+
+/// The addresses of a part of the kernel's code. Both are 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
+pub struct CodeRange {
+    /// The first instruction.
+    pub start: u64,
+    /// The first byte behind.
+    pub end: u64,
+}
+
+/// The most parts of the functions in which UDP drops a packet that it cannot queue.
+pub const UDP_QUEUES: usize = 8;
+
 /// A frame that an XDP program dropped on one CPU, and that `kfree_skb` may report as well, as the next drop on that
 /// CPU: then only that drop is counted, else the next program that runs on that CPU counts the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,8 +209,8 @@ pub const NOTED_FILTERED: u32 = 2;
 /// the note, between which a virtual machine may have to wait for its processor.
 pub const MOST_NOTED_NS: u64 = 100_000_000;
 
-/// Kernel programs that count drops.
-pub const PROGRAMS: usize = 4;
+/// Kernel programs that use the counts of a CPU, each of them alone.
+pub const PROGRAMS: usize = 5;
 
 /// Bytes of a packet's network and transport header that the sampler reads.
 pub const SCRATCH_LEN: usize = 64;
@@ -211,8 +237,11 @@ pub struct DropFacts {
     pub family: u16,
     /// The header at `start`: one of the `START_*` values.
     pub start_kind: u8,
+    /// The generation in which the drop was counted under `key`, plus 1; 0 before, and without room for the key. Kept only
+    /// with [`crate::UDP_RECEIVERS_LATER`].
+    pub counted_in: u8,
     /// Always 0.
-    pub padding: [u8; 5],
+    pub padding: [u8; 4],
     /// Address of the first header that is set.
     pub start: u64,
     /// Bytes from `start` on that are contiguous.
@@ -271,6 +300,10 @@ pub struct CpuState {
     pub dropped: DropFacts,
     /// The flow of the current drop, if flows are counted.
     pub flow: FlowRow,
+    /// The receiver of the packet that this CPU is about to drop.
+    pub udp: UdpNote,
+    /// The functions in which UDP drops a packet that it cannot queue.
+    pub udp_queues: [CodeRange; UDP_QUEUES],
 }
 
 /// Number of subsystems with counters of their own in the overflow map.
@@ -319,7 +352,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 240 + SCRATCH_LEN + 104 + 88);
+    assert!(size_of::<CpuState>() == 248 + SCRATCH_LEN + 104 + 88 + 16 + UDP_QUEUES * 16);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

@@ -21,6 +21,14 @@ pub const BYTES_PROBE: u32 = 1;
 /// (`lockdown=confidentiality`).
 pub const BYTES_CAST: u32 = 2;
 
+/// [`Config::udp_receivers`]: nothing leads from a packet that UDP cannot queue to the socket; or `kfree_skb` reports the
+/// socket itself, or nobody asks for it.
+pub const UDP_RECEIVERS_UNKNOWN: u32 = 0;
+/// [`Config::udp_receivers`]: `udp_fail_queue_rcv_skb` reports packet and socket before the packet is freed (6.10).
+pub const UDP_RECEIVERS_NOTED: u32 = 1;
+/// [`Config::udp_receivers`]: `udp_fail_queue_rcv_skb` reports the socket after the packet was freed (before 6.10).
+pub const UDP_RECEIVERS_LATER: u32 = 2;
+
 /// The number of the call that stands for the kernel function `bpf_rdonly_cast` in the object. No helper has this
 /// number. Userspace replaces each such call before loading: with a call of the function, or with a move if the kernel
 /// lacks it.
@@ -246,8 +254,8 @@ pub struct Config {
     pub flows: u32,
     /// Tables of a generation in use: 0, or one of the powers of two up to [`crate::MOST_TABLES`].
     pub tables: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// How the socket of a packet that UDP cannot queue is known: one of the `UDP_RECEIVERS_*` values.
+    pub udp_receivers: u32,
 }
 
 const _: () = {

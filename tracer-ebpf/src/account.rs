@@ -6,10 +6,10 @@ use core::ptr::null_mut;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::{HashMap, PerCpuHashMap};
 use tracer_common::{
     CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, Place,
-    PlaceNames, WAYS, XdpNote, overflow_slot, slot_of, table_of,
+    PlaceNames, SOCKET_RECEIVER, WAYS, XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
@@ -114,7 +114,7 @@ unsafe fn fits(slot: *mut CacheSlot, key: &KeyWords) -> bool {
 #[inline(never)]
 fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
     let dropped = held.dropped();
-    let counted = count_in_slot_or_hash(held, &dropped.key, dropped.length, now);
+    let counted = count_by_key(held, &dropped.key, dropped.length, now);
     // The names are looked up in a single place, so that the verifier walks the kernel's lists once.
     if counted == Counted::First {
         remember::<M>(held, skb, dropped);
@@ -139,12 +139,62 @@ pub(crate) unsafe fn count_noted(held: Held, note: &XdpNote) {
         }
         (*held.state).ticks = ticks();
     }
-    if count_in_slot_or_hash(held, &note.key, 0, note.ticks) == Counted::First {
+    if count_by_key(held, &note.key, 0, note.ticks) == Counted::First {
         keep_names(held, &note.key.place(), &note.names);
     }
 }
 
-/// Counts one drop by its key in the first place that has room; the last place always has.
+/// Moves the current drop, the last one that was counted, from its key to that of the receiving socket, whose control group
+/// is `cgroup_id`. Nothing changes where either key has no room. The names of the place are known already.
+///
+/// # Safety
+/// The current drop must have been counted by its key, in the generation of `held`, and no drop since.
+#[inline(never)]
+pub(crate) unsafe fn attribute(held: Held, cgroup_id: u64) {
+    let dropped = held.dropped();
+    // SAFETY: all elements are this CPU's own. While no drop is counted, a key is where it was.
+    unsafe {
+        let from = count_of(held, &dropped.key);
+        let bytes = u64::from(dropped.length);
+        if from.is_null() || (*from).packets == 0 || (*from).bytes < bytes {
+            return;
+        }
+        let key = DropKey { cgroup_id, socket: SOCKET_RECEIVER, ..dropped.key };
+        if count_in_slot_or_hash(held, &key, dropped.length, (*held.state).ticks) != Counted::Overflow {
+            (*from).packets -= 1;
+            (*from).bytes -= bytes;
+        }
+    }
+}
+
+/// The counts of a key that was the last to be counted; NULL if they are not there.
+///
+/// # Safety
+/// As [`slot_for`].
+#[inline(always)]
+unsafe fn count_of(held: Held, key: &DropKey) -> *mut DropCount {
+    // SAFETY: the caller's.
+    unsafe {
+        let key_words = words(key);
+        let slot = slot_for(held, &key_words);
+        if slot.is_null() {
+            return drops(held).get_ptr_mut(*key).unwrap_or(null_mut());
+        }
+        if is(&raw const (*slot).key, &key_words) { &raw mut (*slot).count } else { null_mut() }
+    }
+}
+
+/// Counts one drop by its key, or without room for the key, by its reason.
+#[inline(always)]
+fn count_by_key(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
+    let counted = count_in_slot_or_hash(held, key, length, now);
+    if counted == Counted::Overflow {
+        count_overflow(held, key, length);
+    }
+    counted
+}
+
+/// Counts one drop by its key in the first place that has room, if there is one.
 #[inline(never)]
 fn count_in_slot_or_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
     // SAFETY: all elements are this CPU's own.
@@ -213,13 +263,13 @@ unsafe fn is(key: *const DropKey, wanted: &KeyWords) -> bool {
     (0..key.len()).fold(0, |differ, at| differ | (key[at] ^ wanted[at])) == 0
 }
 
-/// Does the same as [`count`], if no slot has room.
+/// Counts one drop by its key, if no slot has room.
 ///
 /// # Safety
 /// Only that of the map's pointer, which is this CPU's own.
 #[inline(always)]
 unsafe fn count_in_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
-    let drops = if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 };
+    let drops = drops(held);
     if let Some(count) = drops.get_ptr_mut(*key) {
         // SAFETY: the element is this CPU's own.
         unsafe { add_or_start(count, length, now) };
@@ -234,8 +284,13 @@ unsafe fn count_in_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Cou
         unsafe { add_or_start(count, length, now) };
         return Counted::Added;
     }
-    count_overflow(held, key, length);
     Counted::Overflow
+}
+
+/// The hash of the current generation.
+#[inline(always)]
+fn drops(held: Held) -> &'static PerCpuHashMap<DropKey, DropCount> {
+    if held.generation() == 0 { &DROPS_0 } else { &DROPS_1 }
 }
 
 #[inline(always)]

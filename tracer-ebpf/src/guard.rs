@@ -42,33 +42,57 @@ pub(crate) enum Holder {
     XdpException,
     XdpRedirectErr,
     DevlinkTrapReport,
+    UdpFailQueueRcvSkb,
 }
 
-const _: () = assert!(Holder::DevlinkTrapReport as usize + 1 == PROGRAMS);
+const _: () = assert!(Holder::UdpFailQueueRcvSkb as usize + 1 == PROGRAMS);
 
-/// Runs `body` for `holder` unless another program runs on this CPU already.
+/// Runs `body` for `holder`, which sees a drop, unless another program runs on this CPU already: then the drop is counted
+/// as nested.
+#[inline(always)]
+pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
+    let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
+    // SAFETY: the element is this CPU's own.
+    unsafe {
+        if !hold(state, holder, body) {
+            add_atomically(&raw mut (*state).nested);
+        }
+    }
+}
+
+/// Does the same as [`exclusively`], for a program that sees no drop of its own.
+#[inline(always)]
+pub(crate) fn if_free(holder: Holder, body: impl FnOnce(Held)) {
+    let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
+    // SAFETY: the element is this CPU's own.
+    unsafe { hold(state, holder, body) };
+}
+
+/// Runs `body` for `holder` unless another program runs on this CPU already; returns false then.
 ///
 /// An interrupt ends before the interrupted program goes on, so that a check and a mark would suffice. From Linux 7.0
 /// on another task may interrupt as well, and be interrupted itself. Each program therefore marks itself first and then
 /// checks the marks of the others: of two that do so at once at least one sees the other, because both run on one CPU,
 /// whose memory has one order. The kernel itself then keeps a program from running twice (`prog->active`). Atomic
 /// instructions would suffice as well, and would cost more than everything else here.
+///
+/// # Safety
+/// `state` must be this CPU's own.
 #[inline(always)]
-pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
-    let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
-    // SAFETY: the element is this CPU's own.
+unsafe fn hold(state: *mut CpuState, holder: Holder, body: impl FnOnce(Held)) -> bool {
+    // SAFETY: the caller's.
     unsafe {
         let marks = &raw mut (*state).busy;
         let mine = &raw mut (*marks)[holder as usize];
         if read_volatile(mine) != 0 {
-            return add_atomically(&raw mut (*state).nested);
+            return false;
         }
         write_volatile(mine, 1);
         barrier();
         let others = (0..PROGRAMS).filter(|other| *other != holder as usize);
         if others.fold(0, |busy, other| busy | read_volatile(&raw const (*marks)[other])) != 0 {
             write_volatile(mine, 0);
-            return add_atomically(&raw mut (*state).nested);
+            return false;
         }
         let generation = GENERATION.read() & 1;
         if let Some(counts) = COUNTS.get_ptr_mut(generation) {
@@ -78,6 +102,7 @@ pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
         barrier();
         write_volatile(mine, 0);
     }
+    true
 }
 
 /// Returns whether a program holds the guard of this CPU.

@@ -1,16 +1,17 @@
 //! Whose packets were dropped: by the control group of the process that made the socket.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::Value;
 use tests::case::drained;
 use tests::cgroup::ControlGroup;
 use tests::droptrace::{Droptrace, Stat};
 use tests::kernel;
 use tests::netns::Netns;
-use tests::owned::{DATAGRAMS, host, overrun, udp_of};
+use tests::owned::{DATAGRAMS, drops_of, host, overrun, udp_at, udp_of};
 use tests::trials::trial_as_root;
 use tests::wire::udp;
 use tests::witness::Witness;
@@ -18,6 +19,8 @@ use tests::witness::Witness;
 pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("a_receiver_has_an_owner", a_receiver_has_an_owner),
+        trial_as_root("owners_of_ipv4_receivers_that_are_full_in_turns", || in_turns(Ipv4Addr::LOCALHOST.into())),
+        trial_as_root("owners_of_ipv6_receivers_that_are_full_in_turns", || in_turns(Ipv6Addr::LOCALHOST.into())),
         trial_as_root("a_sender_has_an_owner", a_sender_has_an_owner),
         trial_as_root("packets_without_a_socket_have_no_owner", packets_without_a_socket_have_no_owner),
         trial_as_root("a_group_that_ended_keeps_its_name", a_group_that_ended_keeps_its_name),
@@ -61,7 +64,7 @@ pub(super) fn in_each_mode(run: impl Fn(&str) -> Result<()>) -> Result<()> {
     allowed.iter().try_for_each(|mode| run(mode).with_context(|| (*mode).to_owned()))
 }
 
-/// The kernel reports the receiver from 6.11 on; before, nothing leads to it, and no owner is made up.
+/// `kfree_skb` reports the receiver from 6.11 on; before, `udp_fail_queue_rcv_skb` does, except under lockdown.
 fn a_receiver_has_an_owner() -> Result<()> {
     let group = ControlGroup::new()?;
     in_each_mode(|mode| {
@@ -73,11 +76,45 @@ fn a_receiver_has_an_owner() -> Result<()> {
             Ok(())
         })?;
         ensure!(counted > 0, "the buffer was never full");
-        let is_reported = kernel::reports_socket()?;
+        let is_reported = reports_receiver()?;
         let (named, without) =
             (owners.packets(&host, Some(&group), Some("receiver"))?, owners.packets(&host, None, None)?);
         let expected = if is_reported { (counted, 0) } else { (0, counted) };
         ensure!((named, without) == expected, "{named} with the owner, {without} without a socket: {}", owners.0);
+        Ok(())
+    })
+}
+
+fn reports_receiver() -> Result<bool> {
+    Ok(kernel::reports_socket()? || (kernel::reports_udp_receiver()? && !kernel::is_confidential()))
+}
+
+/// Two sockets of different groups have no room for the packets that reach them in turns.
+fn in_turns(address: IpAddr) -> Result<()> {
+    let groups = [ControlGroup::new()?, ControlGroup::container("a11")?];
+    in_each_mode(|mode| {
+        let host = host()?;
+        let receivers = [udp_at(&groups[0], &host, address)?, udp_at(&groups[1], &host, address)?];
+        receivers.iter().try_for_each(|receiver| set_socket_recv_buffer_size(receiver, 1))?;
+        let owners = Owners::during(&host, mode, || {
+            let sender = udp(&host, (address, 0).into())?;
+            for _ in 0..DATAGRAMS {
+                for receiver in &receivers {
+                    sender.send_to(&[0; 1000], receiver.local_addr()?)?;
+                }
+            }
+            drained()
+        })?;
+        let mut unowned = 0;
+        for (group, receiver) in groups.iter().zip(&receivers) {
+            let counted = drops_of(&host, receiver)?;
+            let named = owners.packets(&host, Some(group), Some("receiver"))?;
+            ensure!(counted > 0, "the buffer was never full");
+            ensure!(named == counted, "{named} of {counted}: {}", owners.0);
+            unowned += counted - named;
+        }
+        let without = owners.packets(&host, None, None)?;
+        ensure!(without == unowned, "{without} without a socket: {}", owners.0);
         Ok(())
     })
 }

@@ -3,12 +3,14 @@
 mod devlink_trap_report;
 mod kfree_skb;
 mod qdisc_drop;
+mod udp_fail_queue_rcv_skb;
 mod xdp;
 
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
+use tracer_common::UDP_RECEIVERS_LATER;
 
 use crate::config::config;
 use crate::filter::{self, Verdict};
@@ -43,6 +45,9 @@ fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
         let is_overflow = account::count::<M>(held, skb) == account::Counted::Overflow;
         if is_overflow && (*counters).overflow == 1 {
             log_overflow();
+        }
+        if config!(udp_receivers) == UDP_RECEIVERS_LATER && !is_overflow {
+            (*held.state).dropped.counted_in = held.generation() as u8 + 1;
         }
         // Flows are a breakdown of the counts by key.
         if config!(flows) != 0 && !is_overflow {

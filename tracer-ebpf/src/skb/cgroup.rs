@@ -1,6 +1,6 @@
 //! The control group of the packet's socket: that of the process that made the socket.
 
-use tracer_common::{ABSENT, CpuState, SOCKET_OWNER, SOCKET_RECEIVER};
+use tracer_common::{ABSENT, CpuState, SOCKET_OWNER, SOCKET_RECEIVER, UDP_RECEIVERS_NOTED, UdpNote};
 
 use super::is_kernel;
 use super::owner::Socket;
@@ -20,7 +20,7 @@ pub(super) unsafe fn keep<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk
     // SAFETY: sockets are proved before they are believed.
     unsafe {
         let mut role = SOCKET_RECEIVER;
-        let mut socket = Socket::at::<M>(rx_sk, state);
+        let mut socket = Socket::at::<M>(receiver::<M>(state, skb, rx_sk), state);
         if socket.net.id == 0 {
             role = SOCKET_OWNER;
             socket = Socket::at::<M>(M::pointer(skb, at!(skb_sk)), state);
@@ -35,6 +35,43 @@ pub(super) unsafe fn keep<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk
             (*to).key.cgroup_id = of::<M>(socket.pointer);
         }
         role
+    }
+}
+
+/// The receiving socket: the tracepoint's argument, or, where the kernel reports it so, the socket that was noted for this
+/// packet. A note is for the next drop of this CPU alone.
+///
+/// # Safety
+/// `state` must be this CPU's own.
+#[inline(always)]
+unsafe fn receiver<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk: *const u8) -> *const u8 {
+    if config!(udp_receivers) != UDP_RECEIVERS_NOTED || !M::takes_numbers() {
+        return rx_sk;
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        let note = &raw mut (*state).udp;
+        let UdpNote { skb: noted, socket } = *note;
+        (*note).skb = 0;
+        if noted == skb as u64 { socket as *const u8 } else { core::ptr::null() }
+    }
+}
+
+/// The control group of a UDP socket in the namespace of the current drop, 0 if the group is unknown; `None` if it is no such
+/// socket.
+///
+/// # Safety
+/// `socket` is any number; `state` must be this CPU's own.
+#[inline(always)]
+pub(crate) unsafe fn of_receiver<M: Memory>(socket: *const u8, state: *mut CpuState) -> Option<u64> {
+    // SAFETY: sockets are proved before they are believed.
+    unsafe {
+        let socket = Socket::at::<M>(socket, state);
+        let netns = (*state).dropped.key.netns;
+        if socket.net.id == 0 || (netns != 0 && netns != socket.net.id) {
+            return None;
+        }
+        Some(if socket.is_full::<M>() { of::<M>(socket.pointer) } else { 0 })
     }
 }
 

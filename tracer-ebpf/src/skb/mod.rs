@@ -3,14 +3,14 @@
 //! Fields that share their storage with others are used only if another fact confirms them; `docs/fields.md` has the
 //! rule for each.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod measure;
 mod name;
 mod owner;
 
 use tracer_common::{
     DropFacts, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT,
-    START_MAC, START_NONE,
+    START_MAC, START_NONE, UDP_RECEIVERS_LATER,
 };
 
 use crate::config::{at, config, kernel_space};
@@ -113,7 +113,7 @@ pub(crate) unsafe fn read_frame(held: Held, device: *const u8, reason: u32) {
     }
 }
 
-/// Stores the kind of the drop, as one word.
+/// Stores the kind of the drop, as one word. The drop is not counted yet.
 ///
 /// # Safety
 /// `to` must be this CPU's own.
@@ -121,7 +121,12 @@ pub(crate) unsafe fn read_frame(held: Held, device: *const u8, reason: u32) {
 unsafe fn keep_kind(to: *mut DropFacts, protocol: u16, kind: u8, socket: u8) {
     let word = u64::from(protocol) | u64::from(kind) << 16 | u64::from(socket) << 24;
     // SAFETY: the caller's; the key's last word holds nothing else.
-    unsafe { (&raw mut (*to).key.protocol).cast::<u64>().write(word) };
+    unsafe {
+        (&raw mut (*to).key.protocol).cast::<u64>().write(word);
+        if config!(udp_receivers) == UDP_RECEIVERS_LATER {
+            (*to).counted_in = 0;
+        }
+    }
     barrier();
 }
 

@@ -8,8 +8,35 @@ use rustix::thread::CapabilitySet;
 use super::{Check, State};
 use crate::identity::cgroup::Cgroups;
 use crate::identity::proc_folder::{hides_processes, pids};
-use crate::kernel::btf::KernelBtf;
-use crate::kernel::support::Facts;
+use crate::kernel::btf::{KernelBtf, UdpFailure};
+use crate::kernel::support::{Facts, Lockdown};
+use crate::kernel::symbols::Symbols;
+
+/// The receiving sockets that the kernel reports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receivers {
+    /// Of all drops that have one (`kfree_skb`, 6.11 and later).
+    All,
+    /// Of packets that a UDP socket has no room for (`udp_fail_queue_rcv_skb`).
+    FullUdp,
+    /// Of no drops.
+    None,
+}
+
+impl Receivers {
+    fn ask(facts: &Facts, btf: Option<&KernelBtf>) -> Self {
+        let Some(btf) = btf else { return Self::None };
+        if btf.tracepoint().is_ok_and(|tracepoint| tracepoint.has_rx_sk) {
+            return Self::All;
+        }
+        let is_readable = || facts.lockdown != Lockdown::Confidentiality && Symbols::new().hidden().is_ok_and(|is| !is);
+        match btf.udp_failure() {
+            Some(UdpFailure::BeforeFree) => Self::FullUdp,
+            Some(UdpFailure::AfterFree) if is_readable() => Self::FullUdp,
+            _ => Self::None,
+        }
+    }
+}
 
 /// The conditions of attribution.
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on one another")]
@@ -22,8 +49,8 @@ struct Conditions {
     has_v1: bool,
     /// The BPF program, which alone reports owners, can be loaded as far as is known.
     has_bpf: bool,
-    /// The tracepoint reports the receiving socket.
-    knows_receivers: bool,
+    /// The receiving sockets that the kernel reports.
+    receivers: Receivers,
     /// The process has `CAP_DAC_READ_SEARCH`.
     opens_by_id: bool,
     /// `/proc` hides the processes of other users.
@@ -39,7 +66,7 @@ pub(super) fn owners(facts: &Facts, btf: Option<&KernelBtf>) -> Check {
         limits: cgroups.limits(),
         has_v1: mounts.lines().any(|mount| mount.contains(" - cgroup ")),
         has_bpf: facts.obstacles().is_empty(),
-        knows_receivers: btf.is_some_and(|btf| btf.tracepoint().is_ok_and(|tracepoint| tracepoint.has_rx_sk)),
+        receivers: Receivers::ask(facts, btf),
         opens_by_id: facts.capabilities.contains(CapabilitySet::DAC_READ_SEARCH),
         hides_processes: hides_processes(&pids(Path::new("/proc"))),
     }
@@ -56,7 +83,11 @@ impl Conditions {
 
     fn found(&self) -> String {
         let hybrid = if self.has_v1 { ", beside cgroup v1" } else { "" };
-        let who = if self.knows_receivers { "senders and receivers" } else { "senders only" };
+        let who = match self.receivers {
+            Receivers::All => "senders and receivers",
+            Receivers::FullUdp => "senders, and receivers whose UDP buffer is full",
+            Receivers::None => "senders only",
+        };
         match &self.mount {
             _ if !self.has_bpf => "unknown without the BPF program".into(),
             Some(mount) => format!("{who}, by cgroup2 at {mount}{hybrid}"),
@@ -76,7 +107,11 @@ impl Conditions {
                 "a container that is only in cgroup v1 has no name here; boot with systemd.unified_cgroup_hierarchy=1",
             ),
             known(
-                self.has_bpf && !self.knows_receivers,
+                self.has_bpf && self.receivers == Receivers::FullUdp,
+                "this kernel does not report the receiving socket of other drops (6.11 and later do), so most of those packets have no owner",
+            ),
+            known(
+                self.has_bpf && self.receivers == Receivers::None,
                 "this kernel does not report the receiving socket (6.11 and later do), so most received packets have no owner",
             ),
             known(
@@ -104,7 +139,7 @@ mod tests {
             limits: None,
             has_v1: false,
             has_bpf: true,
-            knows_receivers: true,
+            receivers: Receivers::All,
             opens_by_id: true,
             hides_processes: false,
         }
@@ -124,13 +159,18 @@ mod tests {
             assert_eq!(check.state, State::Degraded);
             (check.found, check.advice.unwrap())
         };
-        let (found, text) = advice(Conditions { knows_receivers: false, ..all_known() });
+        let (found, text) = advice(Conditions { receivers: Receivers::FullUdp, ..all_known() });
+        assert!(
+            found.starts_with("senders, and receivers whose") && text.contains("of other drops (6.11"),
+            "{found} {text}"
+        );
+        let (found, text) = advice(Conditions { receivers: Receivers::None, ..all_known() });
         assert!(found.starts_with("senders only") && text.contains("6.11"), "{found} {text}");
         let (found, text) = advice(Conditions { has_v1: true, ..all_known() });
         assert!(found.ends_with("beside cgroup v1") && text.contains("unified_cgroup_hierarchy=1"), "{found} {text}");
         let (found, text) = advice(Conditions { mount: None, limits: Some("mount it".into()), ..all_known() });
         assert_eq!((&*found, &*text), ("unknown without cgroup2", "mount it"));
-        let (found, text) = advice(Conditions { has_bpf: false, knows_receivers: false, ..all_known() });
+        let (found, text) = advice(Conditions { has_bpf: false, receivers: Receivers::None, ..all_known() });
         assert!(found == "unknown without the BPF program" && text.lines().count() == 1, "{found} {text}");
         let (_, text) = advice(Conditions { opens_by_id: false, hides_processes: true, ..all_known() });
         assert!(text.contains("CAP_DAC_READ_SEARCH") && text.contains("CAP_SYS_PTRACE"), "{text}");

@@ -4,7 +4,7 @@ use std::io;
 
 use tracer_common::{
     BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, FLOW_TABLES, GENERATIONS, MAX_SNAPLEN, MOST_TABLES, READ_PLAIN,
-    REASON_ABSENT,
+    REASON_ABSENT, UDP_RECEIVERS_UNKNOWN,
 };
 
 use super::feature::Features;
@@ -30,7 +30,7 @@ const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 /// `skb->pkt_type` of copies of sent packets (`include/uapi/linux/if_packet.h`).
 const PACKET_OUTGOING: u32 = 4;
 
-/// The configuration that userspace writes into the program.
+/// The configuration that userspace writes into the program, but for [`Config::udp_receivers`].
 pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, tick_ns: u32) -> Result<Config, Error> {
     let tracepoint = btf.tracepoint()?;
     let events = options.events.as_ref();
@@ -67,7 +67,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         cgroups: options.cgroups.into(),
         flows: options.flows,
         tables: tables(options.map_entries),
-        padding: 0,
+        udp_receivers: UDP_RECEIVERS_UNKNOWN,
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
         xdp_reason: reason("SKB_DROP_REASON_XDP"),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    CacheSlot, Config, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS, OverflowCount,
-    Place, PlaceNames, SiteBucket, SiteKey, Table, TrapNames, XdpNote, overflow_reason,
+    CacheSlot, CodeRange, Config, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS,
+    OverflowCount, Place, PlaceNames, SiteBucket, SiteKey, Table, TrapNames, UDP_QUEUES, XdpNote, overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -285,12 +285,17 @@ impl Generations {
         Ok(per_cpu(&states).collect())
     }
 
-    /// Writes, before the programs are attached, the address by which they recognise namespaces, and the wanted
-    /// namespace.
-    pub(super) fn set_namespaces(&self, netns_ops: u64, wanted_netns: u64) -> io::Result<()> {
+    /// Writes, before the programs are attached, the address by which they recognise namespaces, the wanted namespace,
+    /// and where UDP drops packets that it cannot queue.
+    pub(super) fn set_state(
+        &self,
+        netns_ops: u64,
+        wanted_netns: u64,
+        udp_queues: &[CodeRange; UDP_QUEUES],
+    ) -> io::Result<()> {
         let mut states = self.states()?;
         for state in &mut states {
-            (state.netns_ops, state.wanted_netns) = (netns_ops, wanted_netns);
+            (state.netns_ops, state.wanted_netns, state.udp_queues) = (netns_ops, wanted_netns, *udp_queues);
         }
         self.state.update(&0_u32.to_ne_bytes(), states.as_bytes())
     }

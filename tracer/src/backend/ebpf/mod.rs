@@ -9,6 +9,7 @@ mod generations;
 mod identify;
 mod loader;
 mod probe;
+mod receivers;
 mod record;
 mod ring;
 mod stats;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aya_log::EbpfLogger;
-use tracer_common::{ABSENT, SiteKey, TrapNames};
+use tracer_common::{ABSENT, Config, READ_CAST, SiteKey, TrapNames};
 
 pub use error::Error;
 pub use fit::{default_room, page_size};
@@ -41,6 +42,7 @@ use generations::Generations;
 pub use identify::NamespaceQuestion;
 use loader::{Attachment, Loader};
 use probe::{Programs, QDISC_DROP};
+use receivers::Receivers;
 use totals::Ticks;
 
 /// The type of the attached program.
@@ -127,7 +129,9 @@ impl EbpfSource {
     pub fn start(options: &Options, btf: &KernelBtf) -> Result<(Self, Option<RingReader>), Error> {
         let features = Features::ask(btf, options.may_probe);
         let tick_ns = fit::tick_ns()?;
-        let config = fit::config(options, btf, &features, tick_ns)?;
+        let takes_numbers = options.mode == Mode::RawTracepoint || features.reads() == Some(READ_CAST);
+        let receivers = Receivers::ask(options, btf, takes_numbers);
+        let config = Config { udp_receivers: receivers.form, ..fit::config(options, btf, &features, tick_ns)? };
         let mut loader = fit::loader(options, &config, &features)?;
         let ring = options.events.as_ref().map(|_| reader(&mut loader)).transpose()?;
         let question = namespace_question(&loader)?;
@@ -138,7 +142,7 @@ impl EbpfSource {
         let has_cookies = config.offsets.net_cookie != ABSENT;
         let wanted = options.netns.as_ref().map_or(Ok(0), |wanted| cookie_of(wanted, &question, has_cookies))?;
         generations
-            .set_namespaces(own.ops, wanted)
+            .set_state(own.ops, wanted, &receivers.queues)
             .map_err(|source| Error::Read { what: "the kernel program's state", source })?;
         let mut programs = Programs::attach(&loader, options.mode, btf)?;
         if options.kernel_log {

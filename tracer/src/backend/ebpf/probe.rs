@@ -4,7 +4,7 @@ use std::iter;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use tracer_common::{ABSENT, Config, Offsets};
+use tracer_common::{ABSENT, Config, Offsets, UDP_RECEIVERS_UNKNOWN};
 
 use super::loader::{Attachment, Loader, Program};
 use super::{Error, Mode};
@@ -55,8 +55,16 @@ const XDP_REDIRECT_ERR: Probe = Probe {
     },
 };
 
+/// Reports the sockets that have no room for a packet of UDP.
+const UDP_FAIL_QUEUE_RCV_SKB: Probe = Probe {
+    name: "udp_fail_queue_rcv_skb",
+    reports: "receivers of packets",
+    counts: false,
+    is_useful: |_, config| config.udp_receivers != UDP_RECEIVERS_UNKNOWN,
+};
+
 /// All programs, in the order in which they are attached and detached.
-const PROBES: [&Probe; 4] = [&QDISC_DROP, &TRAP_REPORT, &XDP_EXCEPTION, &XDP_REDIRECT_ERR];
+const PROBES: [&Probe; 5] = [&QDISC_DROP, &TRAP_REPORT, &XDP_EXCEPTION, &XDP_REDIRECT_ERR, &UDP_FAIL_QUEUE_RCV_SKB];
 
 /// Whether XDP's drops can be distinguished from those that `kfree_skb` reports again: the helper reads devices and
 /// programs.

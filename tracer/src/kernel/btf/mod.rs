@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use btf_rs::{Btf, BtfType, Type};
 
-pub use signature::KfreeSkb;
+pub use signature::{KfreeSkb, UdpFailure};
 
 use names::Names;
 

@@ -16,6 +16,16 @@ pub struct KfreeSkb {
     pub has_rx_sk: bool,
 }
 
+/// When the tracepoint `udp_fail_queue_rcv_skb` (`include/trace/events/udp.h`) reports a packet that UDP cannot queue, and
+/// the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UdpFailure {
+    /// Before the kernel frees the packet, with the arguments `rc`, `sk` and `skb` (6.10 and later).
+    BeforeFree,
+    /// After the kernel freed the packet, with the arguments `rc` and `sk`.
+    AfterFree,
+}
+
 impl KernelBtf {
     /// The arguments of `kfree_skb`, found from the parameter types of the typedef `btf_trace_kfree_skb`, whose
     /// parameters have no names. An argument of another type than expected counts as missing.
@@ -39,6 +49,19 @@ impl KernelBtf {
         let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
         self.points_to(parameter(4), "sk_buff")
             && parameter(5).is_some_and(|found| self.is_enum(found, "qdisc_drop_reason"))
+    }
+
+    /// When the kernel reports the socket of a packet that UDP cannot queue; absent if it has no such tracepoint.
+    pub fn udp_failure(&self) -> Option<UdpFailure> {
+        let parameters = self.tracepoint_parameters("udp_fail_queue_rcv_skb").ok()?;
+        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
+        if !matches!(parameter(1), Some(Type::Int(_))) || !self.points_to(parameter(2), "sock") {
+            return None;
+        }
+        match parameter(3) {
+            None => Some(UdpFailure::AfterFree),
+            skb => self.points_to(skb, "sk_buff").then_some(UdpFailure::BeforeFree),
+        }
     }
 
     /// Returns whether the kernel has the tracepoint `devlink_trap_report` with the arguments `devlink`, `skb` and

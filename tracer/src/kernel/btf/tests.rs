@@ -271,6 +271,24 @@ fn qdisc_drop_tracepoint_needs_a_qdisc_reason() {
 }
 
 #[test]
+fn udp_failures_with_a_packet_are_reported_before_the_free() {
+    let failure = |pointers: &[&str]| {
+        let btf = with_tracepoint("btf_trace_udp_fail_queue_rcv_skb", |w| {
+            let mut types = vec![w.int("int", 4)];
+            types.extend(pointers.iter().map(|name| pointer_to(w, name)));
+            types
+        });
+        btf.udp_failure()
+    };
+    assert_eq!(failure(&["sock"]), Some(UdpFailure::AfterFree));
+    assert_eq!(failure(&["sock", "sk_buff"]), Some(UdpFailure::BeforeFree));
+    for other in [&[][..], &["sk_buff"], &["sock", "sock"]] {
+        assert_eq!(failure(other), None, "{other:?}");
+    }
+    assert_eq!(KernelBtf::from_bytes(&kernel(MODERN)).unwrap().udp_failure(), None);
+}
+
+#[test]
 fn hardware_drop_tracepoint_needs_trap_metadata() {
     let reports = |last: &str| {
         let btf = with_tracepoint("btf_trace_devlink_trap_report", |w| {
@@ -373,7 +391,7 @@ fn index_of_names_finds_the_same_types_as_a_search() {
 /// Calls every query. The queries must return; their results do not matter.
 fn call_every_query(bytes: &[u8]) {
     if let Ok(btf) = KernelBtf::from_bytes(bytes) {
-        let _ = (btf.reports_qdisc_drops(), btf.reports_hardware_drops());
+        let _ = (btf.reports_qdisc_drops(), btf.reports_hardware_drops(), btf.udp_failure());
         let _ = (btf.reports_xdp_exceptions(), btf.reports_xdp_redirect_errors());
         let _ = (btf.offsets(), btf.tracepoint(), btf.enumerators_by_suffix("_drop_reason"));
         let _ = btf.module_from_bytes(bytes).map(|module| module.enumerators_by_suffix("_drop_reason"));

@@ -10,6 +10,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -138,6 +139,14 @@ pub fn has_function(name: &str) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The addresses of the running kernel's functions with these names, and of the parts that the compiler split off from
+/// them. There are none where the kernel hides its addresses.
+pub fn code_of(names: &[&str]) -> io::Result<Vec<Range<u64>>> {
+    let modules = std::fs::read("/proc/modules").unwrap_or_default();
+    let kallsyms = BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?);
+    Ok(Table::read(kallsyms, &modules)?.code_of(names))
 }
 
 /// Looks up an address in recorded texts of `/proc/kallsyms` and `/proc/modules`. Malformed text is not an error.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::domain::event::Symbol;
@@ -149,15 +150,34 @@ impl Table {
     pub(super) fn find(&self, address: u64) -> Option<Symbol> {
         let call = address.checked_sub(1)?;
         let entry = self.entries[..self.entries.partition_point(|entry| entry.address <= call)].last()?;
-        let (start, end, module) = match self.modules.get(usize::from(entry.module)) {
-            Some(module) => (module.start, module.end, Some(Arc::clone(&module.name))),
-            None => (self.text.0, self.text.1, None),
-        };
-        if !(start..end).contains(&call) {
+        if !self.text_around(*entry).contains(&call) {
             return None;
         }
-        let name = self.names[entry.name as usize..].split('\0').next()?;
-        Some(Symbol { name: name.into(), offset: address - entry.address, module })
+        let module = self.modules.get(usize::from(entry.module)).map(|module| Arc::clone(&module.name));
+        Some(Symbol { name: self.name(*entry).into(), offset: address - entry.address, module })
+    }
+
+    /// The addresses of the functions with these names, and of their parts (`name.cold`): each up to the next function.
+    pub(super) fn code_of(&self, names: &[&str]) -> Vec<Range<u64>> {
+        let mut found = Vec::new();
+        for (at, entry) in self.entries.iter().enumerate() {
+            let is_wanted = self.name(*entry).split('.').next().is_some_and(|name| names.contains(&name));
+            let text = self.text_around(*entry);
+            if is_wanted && text.contains(&entry.address) {
+                let next = self.entries.get(at + 1).map_or(text.end, |next| next.address);
+                found.push(entry.address..next.min(text.end));
+            }
+        }
+        found
+    }
+
+    /// The code of the image or module that a function is part of.
+    fn text_around(&self, entry: Entry) -> Range<u64> {
+        self.modules.get(usize::from(entry.module)).map_or(self.text.0..self.text.1, |module| module.start..module.end)
+    }
+
+    fn name(&self, entry: Entry) -> &str {
+        self.names[entry.name as usize..].split('\0').next().unwrap_or_default()
     }
 
     /// Returns whether the kernel shows zeros in place of addresses.
