@@ -78,6 +78,8 @@ pub enum Owner {
     Nobody,
     /// The socket that was to receive them.
     Receiver,
+    /// The UDP socket that has no room for them.
+    FullReceiver,
     /// The socket that they belong to, which sent them.
     Sender,
 }
@@ -88,6 +90,7 @@ impl Owner {
         Ok(match self {
             Self::Nobody => None,
             Self::Receiver => kernel::reports_socket()?.then_some("receiver"),
+            Self::FullReceiver => kernel::reports_udp_receiver()?.then_some("receiver"),
             Self::Sender => Some("owner"),
         })
     }

@@ -49,7 +49,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("ipv4"),
         count: 500,
         allowed: &[],
-        owner: Owner::Receiver,
+        owner: Owner::FullReceiver,
         witness: Some(RECEIVE_BUFFER_ERRORS),
         provoke: |case| {
             let wire = Wire::new()?;
