@@ -319,7 +319,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 240 + SCRATCH_LEN + 104 + 88);
+    assert!(size_of::<CpuState>() == 240 + SCRATCH_LEN + 104 + 96);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

@@ -3,6 +3,7 @@
 //!
 //! The tests run one at a time: where the kernel does not report the namespace of a packet, every trace shows it.
 
+mod flow_processes;
 mod flows;
 mod owners;
 mod processes;
@@ -16,6 +17,7 @@ use tests::trials;
 
 fn main() -> ExitCode {
     let all = [
+        flow_processes::trials(),
         flows::trials(),
         owners::trials(),
         processes::trials(),
