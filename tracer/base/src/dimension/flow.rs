@@ -1,4 +1,5 @@
-//! Which connection it was: addresses, ports, mark; and whose socket: process, user. The kernel program counts by these only if it is asked to.
+//! Which connection it was: addresses, ports, mark; and whose socket: process, user. The kernel program counts by these
+//! only if it is asked to.
 
 use std::borrow::Cow;
 use std::sync::Arc;
