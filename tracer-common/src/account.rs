@@ -352,7 +352,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 248 + SCRATCH_LEN + 104 + 88 + 16 + UDP_QUEUES * 16);
+    assert!(size_of::<CpuState>() == 248 + SCRATCH_LEN + 104 + 96 + 16 + UDP_QUEUES * 16);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

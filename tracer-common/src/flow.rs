@@ -1,4 +1,4 @@
-//! Flows: drops by addresses, ports and mark, counted in bounded memory.
+//! Flows: drops by addresses, ports, mark and socket, counted in bounded memory.
 //!
 //! A flow has one set of [`FLOW_WAYS`] slots. A flow that finds its set full takes the slot with the fewest drops and
 //! inherits their number as [`FlowCount::displaced`] (the space-saving algorithm of Metwally, Agrawal and El Abbadi). So the
@@ -21,6 +21,10 @@ pub const FLOW_DESTINATION_PORT: u32 = 1 << 3;
 pub const FLOW_TRANSPORT: u32 = 1 << 4;
 /// [`crate::Config::flows`]: keep the mark.
 pub const FLOW_MARK: u32 = 1 << 5;
+/// [`crate::Config::flows`]: keep the inode number of the socket, by which userspace finds the process.
+pub const FLOW_PROCESS: u32 = 1 << 6;
+/// [`crate::Config::flows`]: keep the user who made the socket.
+pub const FLOW_USER: u32 = 1 << 7;
 
 /// [`FlowFacts::known`]: the addresses and the protocol above IP.
 pub const KNOWN_ADDRESSES: u8 = 1;
@@ -28,6 +32,8 @@ pub const KNOWN_ADDRESSES: u8 = 1;
 pub const KNOWN_PORTS: u8 = 1 << 1;
 /// [`FlowFacts::known`]: the mark.
 pub const KNOWN_MARK: u8 = 1 << 2;
+/// [`FlowFacts::known`]: [`FlowRow::uid`].
+pub const KNOWN_USER: u8 = 1 << 3;
 
 /// The facts of a flow that are asked for; all others are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,8 +58,9 @@ pub struct FlowFacts {
     pub known: u8,
     /// Always 0. No array, which the kernel program would copy byte by byte.
     pub padding: u8,
-    /// Always 0.
-    pub padding_to_word: u32,
+    /// Inode number of the packet's socket, as `/proc/PID/fd` shows it; 0 if it is unknown. It has 32 bits on all kernels
+    /// (`sock_alloc`, `net/socket.c`; `get_next_ino`, `fs/inode.c`), and is never 0.
+    pub inode: u32,
 }
 
 /// A row of flows.
@@ -61,6 +68,10 @@ pub struct FlowFacts {
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct FlowRow {
+    /// The low half of [`flow_hash`] of the row with a zero here. First, because a look-up compares it before the rest.
+    pub hash: u32,
+    /// `sk_uid` of the packet's socket: the user who made it; 0 unless [`KNOWN_USER`] is set. Here it fills the word.
+    pub uid: u32,
     /// The aggregation key of the drops.
     pub drop: DropKey,
     /// The flow.
@@ -92,10 +103,8 @@ pub struct FlowCount {
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct FlowSlot {
-    /// Its counts. First, because a look-up compares the hash before the row.
+    /// Its counts.
     pub count: FlowCount,
-    /// The hash of the row ([`flow_hash`]).
-    pub hash: u64,
     /// The row that has the slot.
     pub row: FlowRow,
 }
@@ -116,7 +125,7 @@ pub struct FlowTable {
     pub slots: [FlowSlot; FLOW_SETS * FLOW_WAYS],
 }
 
-/// The hash of a row.
+/// The hash of a row, whose own [`FlowRow::hash`] is 0.
 #[inline(always)]
 #[must_use]
 pub const fn flow_hash(row: &FlowWords) -> u64 {
@@ -138,7 +147,7 @@ pub const fn flow_set(hash: u64) -> (u32, usize) {
 
 const _: () = {
     assert!(size_of::<FlowFacts>() == 48);
-    assert!(size_of::<FlowRow>() == 88);
+    assert!(size_of::<FlowRow>() == 96);
     assert!(size_of::<FlowSlot>() == 128);
     // The kernel limits the size of a value of a per-CPU map (PCPU_MIN_UNIT_SIZE, include/linux/percpu.h).
     assert!(size_of::<FlowTable>() <= 32 * 1024);

@@ -32,9 +32,9 @@ pub use event::{
     SITE_FACTOR, SOCKET_OWNER, SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SiteBucket, SiteKey, SocketFacts,
 };
 pub use flow::{
-    FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_SETS, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TABLES,
-    FLOW_TRANSPORT, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowTable, FlowWords, KNOWN_ADDRESSES,
-    KNOWN_MARK, KNOWN_PORTS, flow_hash, flow_set,
+    FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_PROCESS, FLOW_SETS, FLOW_SOURCE, FLOW_SOURCE_PORT,
+    FLOW_TABLES, FLOW_TRANSPORT, FLOW_USER, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowTable, FlowWords,
+    KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER, flow_hash, flow_set,
 };
 pub use identity::{
     IFNAMSIZ, InterfaceName, NamespaceAnswer, Place, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames,

@@ -1,9 +1,9 @@
 //! Counts drops by flow, beside the counts by aggregation key.
 
 use tracer_common::{
-    ABSENT, DropFacts, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TABLES,
-    FLOW_TRANSPORT, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowWords, KNOWN_ADDRESSES, KNOWN_MARK,
-    KNOWN_PORTS, flow_hash, flow_set,
+    ABSENT, DropFacts, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_PROCESS, FLOW_SOURCE, FLOW_SOURCE_PORT,
+    FLOW_TABLES, FLOW_TRANSPORT, FLOW_USER, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowWords,
+    KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER, SOCKET_RECEIVER, flow_hash, flow_set,
 };
 
 use crate::config::{at, config};
@@ -11,6 +11,8 @@ use crate::guard::{Held, barrier};
 use crate::headers::{self, ETH_P_IP};
 use crate::maps::FLOW_SLOTS;
 use crate::memory::{Memory, distance};
+use crate::section;
+use crate::skb::is_kernel;
 
 // `IPPROTO_*` (`include/uapi/linux/in.h`).
 const TCP: u8 = 6;
@@ -26,19 +28,21 @@ pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) {
     // SAFETY: the elements are this CPU's own; `flow_set` is less than the number of slots.
     unsafe {
         let row = &raw mut (*held.state).flow;
+        // The hash and the user.
+        row.cast::<u64>().write(0);
         (*row).drop = held.dropped().key;
         keep_facts::<M>(held, skb);
         barrier();
         let hash = flow_hash(&words(row));
+        (*row).hash = hash as u32;
         let (table, set) = flow_set(hash);
         let Some(table) = FLOW_SLOTS.get_ptr_mut(held.generation() * FLOW_TABLES + table) else { return };
-        let slot = slot_for((&raw mut (*table).slots).cast::<FlowSlot>().add(set), hash, row);
+        let slot = slot_for((&raw mut (*table).slots).cast::<FlowSlot>().add(set), row);
         let count = &raw mut (*slot).count;
         let now = (*held.state).ticks as u32;
-        if (*count).packets == 0 || (*slot).hash != hash || !is(&raw const (*slot).row, row) {
+        if (*count).packets == 0 || !is(&raw const (*slot).row, row) {
             let displaced = (*count).packets;
             count.write(FlowCount { packets: displaced, displaced, bytes: 0, first_ticks: now, last_ticks: now });
-            (*slot).hash = hash;
             (*slot).row = *row;
         }
         (*count).packets += 1;
@@ -52,14 +56,14 @@ pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) {
 /// # Safety
 /// `set` must be the first slot of a set of this CPU.
 #[inline(always)]
-unsafe fn slot_for(set: *mut FlowSlot, hash: u64, row: *const FlowRow) -> *mut FlowSlot {
+unsafe fn slot_for(set: *mut FlowSlot, row: *const FlowRow) -> *mut FlowSlot {
     // SAFETY: the caller's.
     unsafe {
         let mut least = set;
         for way in 0..FLOW_WAYS {
             let slot = set.add(way);
             // The slots are filled one after the other, so that the row is in none behind a free one.
-            if (*slot).count.packets == 0 || ((*slot).hash == hash && is(&raw const (*slot).row, row)) {
+            if (*slot).count.packets == 0 || is(&raw const (*slot).row, row) {
                 return slot;
             }
             if (*slot).count.packets < (*least).count.packets {
@@ -75,7 +79,12 @@ unsafe fn slot_for(set: *mut FlowSlot, hash: u64, row: *const FlowRow) -> *mut F
 #[inline(always)]
 unsafe fn is(row: *const FlowRow, wanted: *const FlowRow) -> bool {
     // SAFETY: the caller's.
-    let (row, wanted) = unsafe { (words(row), words(wanted)) };
+    let (row, wanted) = unsafe {
+        if (*row).hash != (*wanted).hash {
+            return false;
+        }
+        (words(row), words(wanted))
+    };
     (0..row.len()).fold(0, |differ, at| differ | (row[at] ^ wanted[at])) == 0
 }
 
@@ -102,6 +111,9 @@ unsafe fn keep_facts<M: Memory>(held: Held, skb: *const u8) {
             (*facts).mark = M::field(skb, at!(skb_mark));
             (*facts).known = KNOWN_MARK;
         }
+        if wants(FLOW_PROCESS | FLOW_USER) && !skb.is_null() {
+            keep_socket::<M>(held, skb);
+        }
         if !wants(FLOW_SOURCE | FLOW_DESTINATION | FLOW_SOURCE_PORT | FLOW_DESTINATION_PORT | FLOW_TRANSPORT) {
             return;
         }
@@ -112,6 +124,38 @@ unsafe fn keep_facts<M: Memory>(held: Held, skb: *const u8) {
             ipv4(facts, header, available);
         } else {
             ipv6(facts, header, available);
+        }
+    }
+}
+
+/// Keeps the facts of the socket: of the receiver, if the kernel reports it, else of the socket to which the packet
+/// belongs. A connection that is being opened has those of its listener, as in [`crate::skb`].
+///
+/// # Safety
+/// As [`keep_facts`], with a packet.
+#[inline(never)]
+unsafe fn keep_socket<M: Memory>(held: Held, skb: *const u8) {
+    // SAFETY: the socket is verified; the state is this CPU's own.
+    unsafe {
+        let dropped = held.dropped();
+        let (socket, role) = section::socket_of::<M>(skb, dropped, held.state);
+        // A receiver that cannot be read is not the socket that the packet came from.
+        if socket.net.id == 0 || (role != SOCKET_RECEIVER && is_kernel(dropped.receiver)) {
+            return;
+        }
+        let socket = socket.or_listener::<M>(held.state);
+        if socket.net.id == 0 || !socket.is_full::<M>() {
+            return;
+        }
+        let row = &raw mut (*held.state).flow;
+        if wants(FLOW_PROCESS) {
+            (*row).facts.inode = section::inode::<M>(socket.pointer) as u32;
+        }
+        if wants(FLOW_USER)
+            && let Some(uid) = section::uid::<M>(socket.pointer)
+        {
+            (*row).uid = uid;
+            (*row).facts.known |= KNOWN_USER;
         }
     }
 }

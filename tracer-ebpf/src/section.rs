@@ -129,23 +129,32 @@ unsafe fn gso<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
     }
 }
 
-/// The socket: the receiver, if the tracepoint reports it, else the socket to which the packet belongs.
+/// The packet's socket and its role: the receiver, if the tracepoint reports it, else the socket to which the packet
+/// belongs.
 ///
+/// # Safety
+/// As [`write()`].
+#[inline(always)]
+pub(crate) unsafe fn socket_of<M: Memory>(skb: *const u8, dropped: &DropFacts, state: *mut CpuState) -> (Socket, u8) {
+    // SAFETY: the socket is verified.
+    unsafe {
+        // Without the argument no path leads to the receiver. If a mere number cannot become a pointer again, only a
+        // patched kernel reports the receiver.
+        if config!(offsets.arg_rx_sk) != ABSENT && M::takes_numbers() && is_kernel(dropped.receiver) {
+            (Socket::at::<M>(dropped.receiver as *const u8, state), SOCKET_RECEIVER)
+        } else {
+            (Socket::at::<M>(M::pointer(skb, at!(skb_sk)), state), SOCKET_OWNER)
+        }
+    }
+}
+
 /// # Safety
 /// As [`write()`].
 #[inline(always)]
 unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: &DropFacts, state: *mut CpuState) {
     // SAFETY: the socket is verified.
     unsafe {
-        // Without the argument no path leads to the receiver. If a mere number cannot become a pointer again, only a
-        // patched kernel reports the receiver.
-        let (pointer, role) =
-            if config!(offsets.arg_rx_sk) != ABSENT && M::takes_numbers() && is_kernel(dropped.receiver) {
-                (dropped.receiver as *const u8, SOCKET_RECEIVER)
-            } else {
-                (M::pointer(skb, at!(skb_sk)), SOCKET_OWNER)
-            };
-        let socket = Socket::at::<M>(pointer, state);
+        let (socket, role) = socket_of::<M>(skb, dropped, state);
         if socket.net.id == 0 {
             return;
         }
@@ -168,14 +177,34 @@ unsafe fn socket<M: Memory>(header: *mut RecordHeader, skb: *const u8, dropped: 
 unsafe fn full_socket<M: Memory>(facts: *mut SocketFacts, socket: *const u8) {
     // SAFETY: the caller's; only numbers are read.
     unsafe {
-        if config!(offsets.sock_uid) != ABSENT {
-            (*facts).uid = M::load(socket, at!(sock_uid));
+        if let Some(uid) = uid::<M>(socket) {
+            (*facts).uid = uid;
         }
         (*facts).receive_buffer = M::load(socket, at!(sock_receive_buffer));
         (*facts).receive_queued = M::load(socket, at!(sock_receive_queued));
+        (*facts).inode = inode::<M>(socket);
+    }
+}
+
+/// `sk_uid` of a full socket: the user who made it.
+///
+/// # Safety
+/// `socket` must be a root.
+#[inline(always)]
+pub(crate) unsafe fn uid<M: Memory>(socket: *const u8) -> Option<u32> {
+    // SAFETY: the caller's.
+    if config!(offsets.sock_uid) == ABSENT { None } else { Some(unsafe { M::load(socket, at!(sock_uid)) }) }
+}
+
+/// The inode number of a full socket; 0 if no process has it open any more, or it is unknown.
+///
+/// # Safety
+/// `socket` must be a root.
+#[inline(always)]
+pub(crate) unsafe fn inode<M: Memory>(socket: *const u8) -> u64 {
+    // SAFETY: the caller's; only numbers are read.
+    unsafe {
         let file = M::load::<usize>(socket, at!(sock_socket)) as u64;
-        if is_kernel(file) {
-            (*facts).inode = M::chase(file, at!(socket_inode));
-        }
+        if is_kernel(file) { M::chase(file, at!(socket_inode)) } else { 0 }
     }
 }

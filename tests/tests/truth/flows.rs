@@ -27,10 +27,10 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// The report of `stat` by flow.
-struct Flows(Value);
+pub(super) struct Flows(Value);
 
 impl Flows {
-    fn during(host: &Netns, mode: &str, by: &str, provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
+    pub(super) fn during(host: &Netns, mode: &str, by: &str, provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
         let inum = host.inum().to_string();
         let arguments = ["stat", "--mode", mode, "--by", by, "--netns", &inum, "--format", "json"];
         let droptrace = Droptrace::start(&arguments)?;
@@ -49,7 +49,7 @@ impl Flows {
         self.0["flows"][name].as_u64().unwrap_or(u64::MAX)
     }
 
-    fn rows(&self) -> Result<&Vec<Value>> {
+    pub(super) fn rows(&self) -> Result<&Vec<Value>> {
         self.0["drops"].as_array().context("no drops")
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The tests run one at a time: where the kernel does not report the namespace of a packet, every trace shows it.
 
+mod flow_processes;
 mod flows;
 mod hidden;
 mod owners;
@@ -17,6 +18,7 @@ use tests::trials;
 
 fn main() -> ExitCode {
     let all = [
+        flow_processes::trials(),
         flows::trials(),
         hidden::trials(),
         owners::trials(),

@@ -56,12 +56,12 @@ fn all_are(drops: &[Value], count: u64, expected: &Value) -> Result<()> {
     Ok(())
 }
 
-fn is_emulated() -> bool {
+pub(super) fn is_emulated() -> bool {
     fs::read_to_string("/sys/class/dmi/id/sys_vendor").is_ok_and(|vendor| vendor.trim() == "QEMU")
 }
 
 /// The process of this test.
-fn own_process() -> Result<Value> {
+pub(super) fn own_process() -> Result<Value> {
     Ok(json!({"pid": process::id(), "comm": fs::read_to_string("/proc/self/comm")?.trim()}))
 }
 
@@ -114,8 +114,13 @@ fn a_record_without_a_socket_names_nobody() -> Result<()> {
 /// A process whose standard input is this socket, which nobody else has open any more.
 fn holder_of(socket: UdpSocket) -> Result<Child> {
     let child = Command::new("sleep").arg("600").stdin(OwnedFd::from(socket)).spawn()?;
-    eventually("another process", || Ok(fs::read_to_string(format!("/proc/{}/comm", child.id()))? == "sleep\n"))?;
+    await_comm(&child, "sleep")?;
     Ok(child)
+}
+
+/// Waits until the child executes its program.
+pub(super) fn await_comm(child: &Child, comm: &str) -> Result<()> {
+    eventually("another process", || Ok(fs::read_to_string(format!("/proc/{}/comm", child.id()))?.trim() == comm))
 }
 
 /// Sends packets that a firewall drops, passes the socket on to another process, and has `while_unread` done before

@@ -249,8 +249,8 @@ pub struct StatArgs {
     pub top: Option<usize>,
 
     /// Group drops by these dimensions, separated by commas: reason, site, interface, protocol, netns; whose packets they were:
-    /// pod, container, unit (of systemd), cgroup, socket; which connections: flow (src, sport, dst, dport, transport), or one
-    /// of its parts; mark [default: the first five]
+    /// pod, container, unit (of systemd), cgroup, socket, process, user; which connections: flow (src, sport, dst, dport,
+    /// transport), or one of its parts; mark [default: the first five]
     #[arg(long, value_name = "DIMENSION,…")]
     pub by: Option<Dimensions>,
 

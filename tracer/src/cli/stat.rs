@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use tracer_common::FLOW_PROCESS;
 
 use super::args::{Format, StatArgs, Updates};
 use super::{listen, sinks};
@@ -27,11 +28,13 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let cgroups = args.by.as_ref().is_some_and(Dimensions::has_attribution);
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
     let residents = cgroups || (args.by.is_none() && args.common.format == Format::Text);
-    let owners = WantedOwners { cgroups, processes: false, residents };
+    let owners = WantedOwners { cgroups, processes: flows & FLOW_PROCESS != 0, residents };
     let options = Options { owners, flows, ..listen::options(&args.common, None)? };
     let mut session = Session::start(&options).await?;
     if flows != 0 && !session.counts_flows() {
-        tracing::warn!("--by: only the BPF program reports flows; addresses, ports and marks are unknown here");
+        tracing::warn!(
+            "--by: only the BPF program reports flows; addresses, ports, marks, processes and users are unknown here"
+        );
     }
     stop.start_clock();
     say("droptrace", format_args!("counting drops ({}); Ctrl-C ends", listen::title(session.backend())));

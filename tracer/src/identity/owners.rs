@@ -130,6 +130,13 @@ impl Owners {
         }
     }
 
+    /// Does the same, however recent the last search was.
+    pub fn search_last_processes(&mut self) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.search_at_once(Instant::now());
+        }
+    }
+
     /// The process that has this socket open: of several the one with the lowest id, which is mostly the one that opened
     /// it. Absent where none is known for certain. The caller takes note of the socket first.
     pub fn process_of_socket(&mut self, inode: u64) -> Option<Arc<Process>> {

@@ -83,7 +83,14 @@ impl Sockets {
 
     /// Searches the processes of the sockets of which note was taken, unless the last search was too recent.
     pub(super) fn search(&mut self, now: Instant) {
-        if self.wanted.is_empty() || self.not_before.is_some_and(|time| now < time) {
+        if self.not_before.is_none_or(|time| now >= time) {
+            self.search_at_once(now);
+        }
+    }
+
+    /// Does the same, however recent the last search was.
+    pub(super) fn search_at_once(&mut self, now: Instant) {
+        if self.wanted.is_empty() {
             return;
         }
         let (wanted, start) = (mem::take(&mut self.wanted), Instant::now());
@@ -213,6 +220,10 @@ mod tests {
         let mut sockets = of(&tree);
         assert_eq!(looked_up(&mut sockets, 7, now).as_deref(), Some("sh[1]"));
         assert_eq!(looked_up(&mut sockets, 8, now + PAUSE / 2), None);
+        process(&tree, 3, "cat", 9);
+        sockets.want(9, now + PAUSE / 2);
+        sockets.search_at_once(now + PAUSE / 2);
+        assert_eq!(shown(&mut sockets, 9).as_deref(), Some("cat[3]"));
         assert_eq!(looked_up(&mut sockets, 8, now + LATER).as_deref(), Some("nc[2]"));
     }
 

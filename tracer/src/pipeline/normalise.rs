@@ -46,6 +46,8 @@ pub struct Normaliser {
     question: Option<Arc<NamespaceQuestion>>,
     /// Places of the drop monitor, which has keys of its own.
     net_dm_keys: HashMap<Key, Arc<NamedKey>, RandomState>,
+    /// Processes by the inode numbers of sockets in the totals by flow, whose number is bounded.
+    processes: HashMap<u32, Arc<Process>, RandomState>,
 }
 
 impl Normaliser {
@@ -66,6 +68,7 @@ impl Normaliser {
             named_keys: HashMap::default(),
             question,
             net_dm_keys: HashMap::default(),
+            processes: HashMap::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracer_common::FLOW_PROCESS;
 
 pub use fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 pub use follow::follow;
@@ -43,6 +44,8 @@ pub struct Session {
     running: Running,
     /// Whose packets were dropped is asked for.
     attribution: bool,
+    /// Processes of sockets are asked for.
+    names_processes: bool,
     /// Times at which the kernel program's records and the drop monitor's alerts were last read to their end.
     read_at: [Moment; 2],
     /// The consumer failed, and gets no more drops.
@@ -108,6 +111,9 @@ impl Session {
         if let Some(Ebpf { source, drained, .. }) = ebpf {
             let flows = source.flow_facts();
             let totals = source.totals()?;
+            if flows & FLOW_PROCESS != 0 {
+                normaliser.learn_processes(totals, self.duration.is_some());
+            }
             drops.extend(if flows == 0 { normaliser.totals(totals) } else { normaliser.flows(totals, flows) });
             overflow.extend(normaliser.overflow(totals));
             sources.push(source.report(*drained));
@@ -167,7 +173,7 @@ impl Session {
 
     /// Warns why some owners have no names.
     pub fn warn_of_unknown_owners(&self) {
-        if !self.attribution || self.running.ebpf().is_none() {
+        if !(self.attribution || self.names_processes) || self.running.ebpf().is_none() {
             return;
         }
         for limit in self.normaliser.limits_of_owners() {

@@ -55,7 +55,7 @@ pub struct Options {
 pub struct WantedOwners {
     /// The control groups of sockets.
     pub cgroups: bool,
-    /// The processes of single drops' sockets.
+    /// The processes of sockets: of single drops', and of flows'.
     pub processes: bool,
     /// The container or pod that lives in the namespace of drops without a socket.
     pub residents: bool,
@@ -89,7 +89,7 @@ impl Session {
 
     fn of(backend: CaptureBackend, running: Running, ground: &Ground, options: &Options) -> Self {
         let residents = options.owners.residents && running.ebpf().is_some();
-        let owners = (options.owners.cgroups || residents).then(Owners::new);
+        let owners = (options.owners.cgroups || options.owners.processes || residents).then(Owners::new);
         let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
@@ -113,6 +113,7 @@ impl Session {
             unavailable: UnavailableBackends::default(),
             running,
             attribution: options.owners.cgroups,
+            names_processes: options.owners.processes,
             read_at: <[_; 2]>::default(),
             has_failed: false,
             normaliser: Normaliser::new(reasons, names, question, owners),

@@ -1,19 +1,25 @@
-//! Which connection it was: addresses, ports, mark. The kernel program counts by these only if it is asked to.
+//! Which connection it was: addresses, ports, mark; and whose socket: process, user. The kernel program counts by these
+//! only if it is asked to.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use tracer_common::{
-    FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT,
+    FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_PROCESS, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT,
+    FLOW_USER,
 };
 
 use super::{Column, Dimension, Members, Value};
 use crate::domain::event::NamedKey;
 use crate::domain::flow::Flow;
+use crate::domain::owner::Process;
+use crate::outside::printable;
 
 /// A fact of a flow.
 pub(super) struct FlowDimension {
     column: Column,
+    /// The name of the JSON member.
+    member: &'static str,
     fact: u32,
     value: fn(&Flow) -> Option<Value<'static>>,
     clear: fn(&mut Flow),
@@ -26,8 +32,25 @@ const fn column(name: &'static str, heading: &'static str, width: usize) -> Colu
 /// Digits of the longest IPv6 address.
 const ADDRESS_WIDTH: usize = 39;
 
+pub(super) static PROCESS: FlowDimension = FlowDimension {
+    column: column("process", "PROCESS", 27),
+    member: "process",
+    fact: FLOW_PROCESS,
+    value: |flow| flow.process.as_deref().map(|process| Process::clone(process).into()),
+    clear: |flow| flow.process = None,
+};
+
+pub(super) static USER: FlowDimension = FlowDimension {
+    column: column("user", "USER", 10),
+    member: "uid",
+    fact: FLOW_USER,
+    value: |flow| flow.uid.map(Value::from),
+    clear: |flow| flow.uid = None,
+};
+
 pub(super) static SOURCE: FlowDimension = FlowDimension {
     column: column("src", "SRC", ADDRESS_WIDTH),
+    member: "src",
     fact: FLOW_SOURCE,
     value: |flow| flow.source.map(|address| address.to_string().into()),
     clear: |flow| flow.source = None,
@@ -35,6 +58,7 @@ pub(super) static SOURCE: FlowDimension = FlowDimension {
 
 pub(super) static SOURCE_PORT: FlowDimension = FlowDimension {
     column: column("sport", "SPORT", 8),
+    member: "sport",
     fact: FLOW_SOURCE_PORT,
     value: |flow| flow.source_port.map(|port| u32::from(port).into()),
     clear: |flow| flow.source_port = None,
@@ -42,6 +66,7 @@ pub(super) static SOURCE_PORT: FlowDimension = FlowDimension {
 
 pub(super) static DESTINATION: FlowDimension = FlowDimension {
     column: column("dst", "DST", ADDRESS_WIDTH),
+    member: "dst",
     fact: FLOW_DESTINATION,
     value: |flow| flow.destination.map(|address| address.to_string().into()),
     clear: |flow| flow.destination = None,
@@ -49,6 +74,7 @@ pub(super) static DESTINATION: FlowDimension = FlowDimension {
 
 pub(super) static DESTINATION_PORT: FlowDimension = FlowDimension {
     column: column("dport", "DPORT", 8),
+    member: "dport",
     fact: FLOW_DESTINATION_PORT,
     value: |flow| flow.destination_port.map(|port| u32::from(port).into()),
     clear: |flow| flow.destination_port = None,
@@ -56,6 +82,7 @@ pub(super) static DESTINATION_PORT: FlowDimension = FlowDimension {
 
 pub(super) static TRANSPORT: FlowDimension = FlowDimension {
     column: column("transport", "TRANSPORT", 9),
+    member: "transport",
     fact: FLOW_TRANSPORT,
     value: |flow| flow.transport.map(|number| transport(number).into()),
     clear: |flow| flow.transport = None,
@@ -63,6 +90,7 @@ pub(super) static TRANSPORT: FlowDimension = FlowDimension {
 
 pub(super) static MARK: FlowDimension = FlowDimension {
     column: column("mark", "MARK", 10),
+    member: "mark",
     fact: FLOW_MARK,
     value: |flow| flow.mark.map(Value::from),
     clear: |flow| flow.mark = None,
@@ -98,12 +126,13 @@ impl Dimension for FlowDimension {
             Some(Value::Text(text)) => text,
             Some(Value::Number(mark)) if self.fact == FLOW_MARK => format!("{mark:#x}").into(),
             Some(Value::Number(number)) => number.to_string().into(),
+            Some(Value::Process(process)) => printable(&process.to_string()).into_owned().into(),
             Some(Value::Truth(_)) | None => "-".into(),
         }
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
-        members.add(self.name(), key.flow.as_deref().and_then(self.value));
+        members.add(self.member, key.flow.as_deref().and_then(self.value));
     }
 
     fn flow_fact(&self) -> u32 {

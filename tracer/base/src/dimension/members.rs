@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
+use crate::domain::owner::Process;
+
 /// The value of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -14,6 +16,8 @@ pub enum Value<'k> {
     Number(u64),
     /// A truth.
     Truth(bool),
+    /// A process.
+    Process(Process),
 }
 
 impl<'k> From<&'k str> for Value<'k> {
@@ -37,6 +41,12 @@ impl From<u64> for Value<'_> {
 impl From<u32> for Value<'_> {
     fn from(number: u32) -> Self {
         Self::Number(number.into())
+    }
+}
+
+impl From<Process> for Value<'_> {
+    fn from(process: Process) -> Self {
+        Self::Process(process)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::domain::event::NamedKey;
 use crate::render::fit::shorten;
 
 /// All dimensions, in the order of columns and of JSON members.
-pub static ALL: [&dyn Dimension; 16] = [
+pub static ALL: [&dyn Dimension; 18] = [
     &reason::ReasonDimension,
     &site::SiteDimension,
     &interface::InterfaceDimension,
@@ -36,6 +36,8 @@ pub static ALL: [&dyn Dimension; 16] = [
     &owner::UNIT,
     &owner::CgroupDimension,
     &owner::SocketDimension,
+    &flow::PROCESS,
+    &flow::USER,
     &flow::SOURCE,
     &flow::SOURCE_PORT,
     &flow::DESTINATION,

@@ -35,7 +35,7 @@ impl Dimensions {
     pub fn owners(text: &str) -> Result<Self, String> {
         let is_owner = |dimension: &&dyn Dimension| dimension.column().is_attribution;
         let owners = Self(ALL.into_iter().filter(is_owner).collect());
-        owners.choose(text, "does not say whose packets were dropped; these do:")
+        owners.choose(text, "is not one of these owners:")
     }
 
     /// Those of the dimensions that a text names. `complaint` stands between a wrong word and the right ones.

@@ -6,7 +6,7 @@ use crate::domain::event::{Kind, Location, Reason, Symbol};
 use crate::domain::facts::Role;
 use crate::domain::flow::Flow;
 use crate::domain::identity::Identity;
-use crate::domain::owner::Owner;
+use crate::domain::owner::{Owner, Process};
 
 fn key() -> NamedKey {
     let symbol = Symbol { name: "udp_rcv".into(), offset: 0x1a7, module: Some("ipv4".into()) };
@@ -34,6 +34,8 @@ fn key() -> NamedKey {
             source_port: Some(40_000),
             destination_port: Some(443),
             mark: Some(0x10),
+            process: Some(Process { pid: 4711, comm: Some("nginx\x1b[2J".into()) }.into()),
+            uid: Some(33),
             is_others: false,
         })),
         ..NamedKey::default()
@@ -122,10 +124,7 @@ fn only_owners_are_owners() {
     let names = |by: Dimensions| by.iter().map(Dimension::name).collect::<Vec<_>>();
     assert_eq!(Dimensions::owners("container, pod").map(names), Ok(vec!["pod", "container"]));
     let error = Dimensions::owners("pod,netns").unwrap_err();
-    assert_eq!(
-        error,
-        r#""netns" does not say whose packets were dropped; these do: pod, container, unit, cgroup, socket"#
-    );
+    assert_eq!(error, r#""netns" is not one of these owners: pod, container, unit, cgroup, socket"#);
     assert!(Dimensions::owners("").is_err());
 }
 
@@ -148,6 +147,20 @@ fn flow_stands_for_the_parts_of_a_connection() {
     assert_eq!(shown, ["10.0.0.1", "40000", "fd00::2", "443", "tcp", "0x10"]);
 }
 
+#[test]
+fn processes_and_users_have_the_members_of_single_drops() {
+    let by: Dimensions = "user,process".parse().unwrap();
+    let text = serde_json::to_string(&by.members(&key())).unwrap();
+    assert_eq!(text, r#"{"process":{"pid":4711,"comm":"nginx\u001b[2J"},"uid":33,"is_other_flows":false}"#);
+    let shown: Vec<_> = by.iter().map(|dimension| dimension.text(&key(), 80).into_owned()).collect();
+    assert_eq!(shown, ["nginx\u{fffd}[2J[4711]", "33"]);
+    let socketless = NamedKey { flow: Some(Arc::default()), ..key() };
+    assert!(by.iter().all(|dimension| dimension.text(&socketless, 80) == "-"));
+    for other in ["process", "user", "src"] {
+        assert!(Dimensions::owners(other).is_err(), "{other}");
+    }
+}
+
 /// The row of other flows stays apart from packets whose addresses are unknown.
 #[test]
 fn other_flows_are_no_unknown_flow() {
@@ -163,7 +176,7 @@ fn an_unknown_dimension_is_refused_with_the_known_ones() {
     let error = "reason,colour".parse::<Dimensions>().unwrap_err();
     assert_eq!(
         error,
-        r#""colour" is not a dimension; the dimensions are flow, reason, site, interface, protocol, netns, pod, container, unit, cgroup, socket, src, sport, dst, dport, transport, mark"#
+        r#""colour" is not a dimension; the dimensions are flow, reason, site, interface, protocol, netns, pod, container, unit, cgroup, socket, process, user, src, sport, dst, dport, transport, mark"#
     );
     assert!("".parse::<Dimensions>().is_err());
 }

@@ -8,12 +8,12 @@ use super::total::{DropTotal, OverflowTotal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FlowLedger {
     /// Drops that are in the row of their flow. A packet whose addresses or ports are unknown, because it is not IP, is a
-    /// fragment or is cut, is in a row without them.
+    /// fragment or is cut, is in a row without them; a packet without a socket is in a row without process and user.
     pub by_flow: u64,
     /// Drops of flows that gave way to others in the kernel's table ([`super::flow::Flow::is_others`]). Each row may have had some of
     /// them: it has at least the packets that it shows, and at most as many more as this number.
     pub others: u64,
-    /// Drops of which no flow is read: XDP's.
+    /// Drops of which neither a flow nor a socket is read: XDP's.
     pub no_flow: u64,
     /// Drops that are counted by reason only, because their key found no room.
     pub no_room: u64,

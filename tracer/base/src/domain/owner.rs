@@ -32,7 +32,7 @@ impl Owner {
 }
 
 /// A process that has the packet's socket open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// The process id, in the namespace of processes that droptrace sees.
     pub pid: u32,

@@ -1,13 +1,13 @@
-//! Totals by flow.
+//! Totals by flow, and the processes of their sockets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    DropKey, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT, FlowFacts,
-    KIND_XDP, KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS,
+    DropKey, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT, FlowRow, KIND_XDP,
+    KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER,
 };
 
 use super::Normaliser;
@@ -16,7 +16,31 @@ use crate::domain::event::NamedKey;
 use crate::domain::flow::Flow;
 use crate::domain::total::DropTotal;
 
+/// A socket without a known process is searched until this number of nanoseconds after its last drop, because sockets
+/// that were closed are never found.
+const SEARCHED_NS: u64 = 10_000_000_000;
+
 impl Normaliser {
+    /// Searches the processes of sockets that are new in these totals, while they have them open. A process that was found
+    /// once stays the socket's, so that it keeps its name when it ends. Sockets are told apart by their inode numbers,
+    /// which the kernel gives out in a circle of 2³². The caller calls this function once a second, and at the end of the
+    /// run with `is_last`, when it searches however recent the last search was.
+    pub fn learn_processes(&mut self, totals: &Totals, is_last: bool) {
+        let Some(owners) = &mut self.owners else { return };
+        let newest = totals.flows.values().map(|count| count.last_ns).max().unwrap_or_default();
+        let is_recent = |count: &Count| count.last_ns.saturating_add(SEARCHED_NS) >= newest;
+        let recent = totals.flows.iter().filter(|(_, count)| is_recent(count)).map(|(row, _)| row.facts.inode);
+        let unknown: HashSet<u32> = recent.filter(|inode| *inode != 0 && !self.processes.contains_key(inode)).collect();
+        owners.want_processes(unknown.iter().map(|inode| u64::from(*inode)));
+        if is_last {
+            owners.search_last_processes();
+        } else {
+            owners.search_processes();
+        }
+        let found = unknown.into_iter().filter_map(|inode| Some((inode, owners.process_of_socket(inode.into())?)));
+        self.processes.extend(found);
+    }
+
     /// Totals by key and flow; `wanted` are the facts of flows that were asked for. Drops of a key whose flow is not known
     /// separately are one row ([`Flow::is_others`]), so that the sum is exact.
     pub fn flows(&mut self, totals: &Totals, wanted: u32) -> Vec<DropTotal> {
@@ -29,7 +53,7 @@ impl Normaliser {
             rest.bytes = rest.bytes.saturating_sub(count.bytes);
             let known = rest.names;
             let named = self.named_key(&row.drop, known, |location| totals.traps.get(&location).copied());
-            rows.push(self.total(with_flow(&named, Some(flow(&row.facts, wanted))), count));
+            rows.push(self.total(with_flow(&named, Some(self.flow(row, wanted))), count));
         }
         for (key, rest) in rests.iter().filter(|(_, rest)| rest.packets > 0) {
             let named = self.named_key(key, rest.names, |location| totals.traps.get(&location).copied());
@@ -39,14 +63,19 @@ impl Normaliser {
         }
         rows
     }
+
+    fn flow(&self, row: &FlowRow, wanted: u32) -> Flow {
+        Flow { process: self.processes.get(&row.facts.inode).cloned(), ..flow(row, wanted) }
+    }
 }
 
 fn with_flow(named: &NamedKey, flow: Option<Flow>) -> Arc<NamedKey> {
     Arc::new(NamedKey { flow: flow.map(Arc::new), ..named.clone() })
 }
 
-/// The facts of a flow that are known and wanted.
-fn flow(facts: &FlowFacts, wanted: u32) -> Flow {
+/// The facts of a flow that are known and wanted, except its process.
+fn flow(row: &FlowRow, wanted: u32) -> Flow {
+    let facts = &row.facts;
     let has = |known: u8, fact: u32| facts.known & known != 0 && wanted & fact != 0;
     let port = |port: u16, fact| has(KNOWN_PORTS, fact).then_some(u16::from_be(port));
     Flow {
@@ -56,6 +85,8 @@ fn flow(facts: &FlowFacts, wanted: u32) -> Flow {
         source_port: port(facts.source_port, FLOW_SOURCE_PORT),
         destination_port: port(facts.destination_port, FLOW_DESTINATION_PORT),
         mark: (facts.known & KNOWN_MARK != 0).then_some(facts.mark),
+        process: None,
+        uid: (facts.known & KNOWN_USER != 0).then_some(row.uid),
         is_others: false,
     }
 }
@@ -70,10 +101,13 @@ fn address(words: &[u64; 2], version: u8) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::{FLOW_MARK, FlowRow, PlaceNames};
+    use std::net::UdpSocket;
+
+    use tracer_common::{FLOW_MARK, FLOW_PROCESS, FLOW_USER, FlowFacts, PlaceNames};
 
     use super::*;
     use crate::identity::netns::Names;
+    use crate::identity::owners::Owners;
     use crate::kernel::reasons::ReasonNames;
 
     fn count(packets: u64) -> Count {
@@ -87,6 +121,7 @@ mod tests {
         FlowRow {
             drop,
             facts: FlowFacts { source, source_port: 7_u16.to_be(), version: 4, known, ..FlowFacts::default() },
+            ..FlowRow::default()
         }
     }
 
@@ -139,11 +174,47 @@ mod tests {
 
     #[test]
     fn facts_that_were_not_asked_for_are_absent() {
-        let facts = row(DropKey::default(), 1).facts;
+        let row = row(DropKey::default(), 1);
         let expected = Flow { source: Some([10, 0, 0, 1].into()), ..Flow::default() };
-        assert_eq!(flow(&facts, FLOW_SOURCE), expected);
-        assert_eq!(flow(&facts, FLOW_SOURCE_PORT), Flow { source_port: Some(7), ..Flow::default() });
+        assert_eq!(flow(&row, FLOW_SOURCE), expected);
+        assert_eq!(flow(&row, FLOW_SOURCE_PORT), Flow { source_port: Some(7), ..Flow::default() });
         let ipv6 = [u64::from_ne_bytes([0xfd, 0, 0, 0, 0, 0, 0, 0]), u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 9])];
         assert_eq!(address(&ipv6, 6).to_string(), "fd00::9");
+    }
+    /// A row of this socket, whose last drop was at `last_ns`.
+    fn socket_row(totals: &mut Totals, inode: u64, last_ns: u64) -> FlowRow {
+        let facts = FlowFacts { inode: inode.try_into().unwrap(), known: KNOWN_USER, ..FlowFacts::default() };
+        let row = FlowRow { facts, uid: 33, ..FlowRow::default() };
+        totals.flows.insert(row, Count { last_ns, ..count(1) });
+        row
+    }
+
+    #[test]
+    fn a_process_that_was_found_keeps_its_socket() {
+        let owners = Owners::new().naming(false, true);
+        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), None, Some(owners));
+        let inode = |socket: &UdpSocket| rustix::fs::fstat(socket).unwrap().st_ino;
+        let [known, old, closed] = std::array::from_fn(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let mut totals = Totals::default();
+        let without = socket_row(&mut totals, 0, 2 * SEARCHED_NS);
+        let rows = [(&known, SEARCHED_NS), (&old, SEARCHED_NS - 1), (&closed, 2 * SEARCHED_NS)];
+        let [known_row, old_row, closed_row] = rows.map(|(socket, last)| socket_row(&mut totals, inode(socket), last));
+        drop(closed);
+        // A search on a busy machine may end at its bound, and goes on there.
+        for _ in 0..1000 {
+            normaliser.learn_processes(&totals, true);
+            if normaliser.flow(&known_row, FLOW_PROCESS).process.is_some() {
+                break;
+            }
+        }
+        drop(known);
+        normaliser.learn_processes(&totals, true);
+        let wanted = FLOW_PROCESS | FLOW_USER;
+        let pid = |row: &FlowRow| normaliser.flow(row, wanted).process.map(|process| process.pid);
+        assert_eq!(
+            [known_row, old_row, closed_row, without].each_ref().map(pid),
+            [Some(std::process::id()), None, None, None]
+        );
+        assert_eq!(normaliser.flow(&without, wanted), Flow { uid: Some(33), ..Flow::default() });
     }
 }

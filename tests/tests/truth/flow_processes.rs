@@ -1,0 +1,144 @@
+//! Drops by the process that has the socket open, and by the user who made the socket.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::process::Uid;
+use rustix::thread::set_thread_uid;
+use serde_json::{Value, json};
+use tests::case::drained;
+use tests::kernel;
+use tests::netns::Netns;
+use tests::owned::{DATAGRAMS, host};
+use tests::trials::trial_as_root;
+use tests::wire::udp;
+use tests::witness::Witness;
+
+use super::flows::Flows;
+use super::owners::{behind_a_firewall, in_each_mode, refused};
+use super::processes::{await_comm, is_emulated, own_process};
+
+const USER: u32 = 4711;
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial_as_root("flow_of_a_receiver_has_process_and_user", flow_of_a_receiver_has_process_and_user),
+        trial_as_root("flow_of_a_sender_has_process_and_user", flow_of_a_sender_has_process_and_user),
+        trial_as_root("flow_of_a_closed_socket_has_no_other_process", flow_of_a_closed_socket_has_no_other_process),
+    ]
+}
+
+/// A process that alone has a socket open, and reads nothing from it.
+struct Receiver {
+    process: Child,
+    comm: &'static str,
+    uid: u32,
+    address: SocketAddr,
+}
+
+impl Receiver {
+    fn start(host: &Netns, command: &[&'static str], uid: u32) -> Result<Self> {
+        let socket = socket_of(host, uid)?;
+        set_socket_recv_buffer_size(&socket, 1)?;
+        let address = socket.local_addr()?;
+        let process = Command::new(command[0]).args(&command[1..]).stdin(OwnedFd::from(socket)).spawn()?;
+        let receiver = Self { process, comm: command[0], uid, address };
+        await_comm(&receiver.process, receiver.comm)?;
+        Ok(receiver)
+    }
+
+    /// Sends this number of datagrams; returns the kernel's own count of those that found the buffer full.
+    fn overrun(&self, host: &Netns, datagrams: u64) -> Result<u64> {
+        const ERRORS: Witness = Witness::Snmp("Udp", "RcvbufErrors");
+        let (before, sender) = (ERRORS.read(host)?, udp(host, (Ipv4Addr::LOCALHOST, 0).into())?);
+        for _ in 0..datagrams {
+            sender.send_to(&[0; 1000], self.address)?;
+        }
+        drained()?;
+        Ok(ERRORS.read(host)? - before)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// A socket that a thread of this user made.
+fn socket_of(host: &Netns, uid: u32) -> Result<UdpSocket> {
+    host.run(|| {
+        set_thread_uid(Uid::from_raw(uid))?;
+        Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
+    })
+}
+
+/// The drops for this port have this process and user, and are as many. On an emulated machine, where searches are slow,
+/// the process may be unknown.
+fn has(flows: &Flows, port: u16, (process, uid): (Value, Value), packets: u64) -> Result<()> {
+    let rows: Vec<_> = flows.rows()?.iter().filter(|row| row["dport"] == port).collect();
+    let is_right = |row: &&Value| row["process"] == process || (is_emulated() && row["process"].is_null());
+    let are_right = rows.iter().all(|row| is_right(row) && row["uid"] == uid);
+    let sum: u64 = rows.iter().filter_map(|row| row["packets"].as_u64()).sum();
+    ensure!(are_right && rows.len() == 1 && sum == packets && sum > 0, "{packets} of {process}, {uid}: {rows:#?}");
+    Ok(())
+}
+
+/// The kernel reports receivers from 6.11 on. A packet without a socket is in a row without a process.
+fn flow_of_a_receiver_has_process_and_user() -> Result<()> {
+    in_each_mode(|mode| {
+        let host = host()?;
+        let receivers = [
+            Receiver::start(&host, &["sleep", "600"], 0)?,
+            Receiver::start(&host, &["tail", "-f", "/dev/null"], USER)?,
+        ];
+        let mut counted = [0; 2];
+        let flows = Flows::during(&host, mode, "process,user,dport", || {
+            counted = [receivers[0].overrun(&host, DATAGRAMS)?, receivers[1].overrun(&host, 2 * DATAGRAMS)?];
+            _ = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));
+            drained()
+        })?;
+        for (Receiver { process, comm, uid, address }, counted) in receivers.iter().zip(counted) {
+            let known = (json!({"pid": process.id(), "comm": comm}), json!(uid));
+            let expected = if kernel::reports_socket()? { known } else { (Value::Null, Value::Null) };
+            has(&flows, address.port(), expected, counted)?;
+        }
+        has(&flows, 9, (Value::Null, Value::Null), 1)
+    })
+}
+
+fn flow_of_a_sender_has_process_and_user() -> Result<()> {
+    in_each_mode(|mode| {
+        let host = behind_a_firewall()?;
+        let sender = socket_of(&host, USER)?;
+        let flows = Flows::during(&host, mode, "user,process,dport,reason", || refused(&sender))?;
+        has(&flows, 9, (own_process()?, json!(USER)), Witness::Nft.read(&host)?)
+    })
+}
+
+/// Sockets that lived for one datagram, beside another process: their drops are of nobody, or of this process, and all of
+/// nobody are one row.
+fn flow_of_a_closed_socket_has_no_other_process() -> Result<()> {
+    in_each_mode(|mode| {
+        let host = behind_a_firewall()?;
+        let _other = Receiver::start(&host, &["sleep", "600"], 0)?;
+        let flows = Flows::during(&host, mode, "process", || {
+            for _ in 0..DATAGRAMS {
+                let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+                _ = sender.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));
+            }
+            drained()
+        })?;
+        let (rows, own) = (flows.rows()?, own_process()?);
+        let other = rows.iter().find(|row| !row["process"].is_null() && row["process"] != own);
+        let packets: u64 = rows.iter().filter_map(|row| row["packets"].as_u64()).sum();
+        let sent = Witness::Nft.read(&host)?;
+        ensure!(other.is_none() && rows.len() <= 2 && packets == sent, "{packets} of {sent}: {rows:#?}");
+        Ok(())
+    })
+}
