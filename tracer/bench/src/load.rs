@@ -112,21 +112,23 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    fn new(socket: impl Into<OwnedFd>, messages: Vec<Message>, counter: Counter) -> Self {
+        Self { socket: socket.into(), messages, counter, _receiver: None }
+    }
+
     fn full_buffer(netns: &Netns) -> Result<Self> {
         let (sender, receiver) = full_receiver(netns, Ipv4Addr::LOCALHOST)?;
         sender.connect(receiver.local_addr()?)?;
-        let messages = vec![Message::datagram(None)];
-        let (socket, counter) = (sender.into(), Counter::RcvbufErrors);
-        Ok(Self { socket, messages, counter, _receiver: Some(receiver) })
+        let lane = Self::new(sender, vec![Message::datagram(None)], Counter::RcvbufErrors);
+        Ok(Self { _receiver: Some(receiver), ..lane })
     }
 
     /// The receiver has all addresses of `lo`, so that one socket drops the datagrams to each of them.
     fn flows(netns: &Netns, flows: u16) -> Result<Self> {
         let (sender, receiver) = full_receiver(netns, Ipv4Addr::UNSPECIFIED)?;
         let port = receiver.local_addr()?.port();
-        let messages = (0..flows.max(1)).map(|flow| Message::datagram(Some((destination(flow), port)))).collect();
-        let (socket, counter) = (sender.into(), Counter::RcvbufErrors);
-        Ok(Self { socket, messages, counter, _receiver: Some(receiver) })
+        let messages = (0..flows).map(|flow| Message::datagram(Some((destination(flow), port)))).collect();
+        Ok(Self { _receiver: Some(receiver), ..Self::new(sender, messages, Counter::RcvbufErrors) })
     }
 
     fn closed_port(netns: &Netns) -> Result<Self> {
@@ -134,7 +136,7 @@ impl Lane {
         // the next send.
         let sender = netns.run(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))?;
         let messages = vec![Message::datagram(Some((Ipv4Addr::LOCALHOST, CLOSED_PORT)))];
-        Ok(Self { socket: sender.into(), messages, counter: Counter::NoPorts, _receiver: None })
+        Ok(Self::new(sender, messages, Counter::NoPorts))
     }
 
     fn filtered(netns: &Netns) -> Result<Self> {
@@ -144,8 +146,7 @@ impl Lane {
             sender.connect((Ipv4Addr::LOCALHOST, FILTERED_PORT))?;
             Ok(sender)
         })?;
-        let messages = vec![Message::datagram(None)];
-        Ok(Self { socket: sender.into(), messages, counter: Counter::Nftables, _receiver: None })
+        Ok(Self::new(sender, vec![Message::datagram(None)], Counter::Nftables))
     }
 
     fn frames(netns: &Netns, keys: u16) -> Result<Self> {
@@ -156,7 +157,7 @@ impl Lane {
         })?;
         let types = FIRST_TYPE..FIRST_TYPE + keys.clamp(1, MAX_KEYS);
         let messages = types.map(|it| Message { bytes: frame(it), to: None }).collect();
-        Ok(Self { socket, messages, counter: Counter::Unhandled, _receiver: None })
+        Ok(Self::new(socket, messages, Counter::Unhandled))
     }
 }
 

@@ -84,8 +84,7 @@ impl SeriesName {
             Self::Loss => 25,
             Self::Keys => 15,
             Self::Flows => 22,
-            Self::Owners => 8,
-            Self::Snaplen => 8,
+            Self::Owners | Self::Snaplen => 8,
             Self::Cpus => 12,
             Self::Loads => 20,
         }
