@@ -23,6 +23,7 @@ const WARM_UP: u64 = 256;
 fn main() -> ExitCode {
     trials::run(vec![
         trial_as_root("figures_add_up", figures_add_up),
+        trial_as_root("owners_and_flows_are_measured", owners_and_flows_are_measured),
         trial_as_root("the_drop_monitor_is_measured", the_drop_monitor_is_measured),
         trial_as_root("missing_programs_are_reported", missing_programs_are_reported),
         trial_as_root("ctrl_c_shows_what_was_measured_and_leaves_nothing", ctrl_c_leaves_nothing),
@@ -92,6 +93,18 @@ fn measured(command: &mut std::process::Command) -> Result<Value> {
     Ok(report)
 }
 
+fn owners_and_flows_are_measured() -> Result<()> {
+    let targets = "stat,stat-owners,stat-flows,bpftrace-owners,bpftrace-flows";
+    let report = measured(&mut bench(&format!("--series owners,flows --only {targets} --rounds 2"))?)?;
+    let rows = rows(&report)?;
+    let found: Vec<_> = rows.iter().map(|row| (row["configuration"].as_str(), row["flows"].as_u64())).collect();
+    let owners = ["stat", "stat-owners", "bpftrace-owners"].map(|name| (Some(name), None));
+    let flows =
+        ["stat", "stat-flows", "bpftrace-flows"].map(|name| [64, 16_000].map(|flows| (Some(name), Some(flows))));
+    ensure!(found == [&owners[..], flows.as_flattened()].concat(), "{found:?}");
+    rows.into_iter().try_for_each(|row| figures_of_row_add_up(row).with_context(|| row.to_string()))
+}
+
 fn the_drop_monitor_is_measured() -> Result<()> {
     let _alone = monitor::exclusively()?;
     let report = measured(&mut bench("--series cost --only net-dm-summary,net-dm-packet,both --rounds 2")?)?;
@@ -102,11 +115,12 @@ fn the_drop_monitor_is_measured() -> Result<()> {
 
 /// The row's drops equal the kernel's own counters, or the row has an error instead of figures.
 fn figures_of_row_add_up(row: &Value) -> Result<()> {
-    let figures = &row["figures"];
+    let (figures, target) = (&row["figures"], row["configuration"].as_str().context("no target")?);
+    let is_bpftrace = target.starts_with("bpftrace");
     ensure!(figures.is_null() != row["error"].is_null(), "figures or an error");
     if figures.is_null() {
-        // `nft` or a kernel's part of it may be missing; all other loads must be measured.
-        ensure!(row["load"] == "nftables", "not measured");
+        // `nft`, a kernel's part of it, or bpftrace may be missing; all other loads and targets must be measured.
+        ensure!(row["load"] == "nftables" || is_bpftrace, "not measured");
         return Ok(());
     }
     let number = |field: &str| figures[field].as_u64().with_context(|| format!("no {field}"));
@@ -117,10 +131,9 @@ fn figures_of_row_add_up(row: &Value) -> Result<()> {
     // A program receives some drops to warm up, and a quarter more where the kernel reports the run time of BPF
     // programs.
     let warm = whole(DROPS) + whole(WARM_UP);
-    let of_round =
-        if row["configuration"] == "nothing" { vec![whole(DROPS)] } else { vec![warm, warm + whole(DROPS / 4)] };
+    let of_round = if target == "nothing" { vec![whole(DROPS)] } else { vec![warm, warm + whole(DROPS / 4)] };
     ensure!(of_round.iter().any(|drops| sent == ROUNDS * drops), "{sent} sent in {ROUNDS} rounds of {of_round:?}");
-    if row["configuration"] == "nothing" {
+    if target == "nothing" {
         ensure!(
             ["account", "program_ns", "cpu_ns"].iter().all(|field| figures[field].is_null()),
             "no program reports them"
@@ -133,10 +146,10 @@ fn figures_of_row_add_up(row: &Value) -> Result<()> {
     let lost = account["lost"].as_array().context("no losses")?.iter();
     let lost: u64 = lost.map(|lost| lost["drops"].as_u64().context("no drops")).sum::<Result<_>>()?;
     ensure!(sent == accounted + lost, "{sent} sent != {accounted} accounted + {lost} lost");
-    // The drop monitor reports no namespaces, and other tests cause drops at the same drop sites.
-    let uses_net_dm = ["net-dm-summary", "net-dm-packet", "both"].iter().any(|name| row["configuration"] == *name);
-    ensure!(account["foreign"] == 0 || uses_net_dm, "others' drops");
-    if row["configuration"] == "stat" {
+    // The drop monitor and bpftrace report no namespaces, and other tests cause drops at the same drop sites.
+    let knows_no_netns = ["net-dm-summary", "net-dm-packet", "both"].contains(&target) || is_bpftrace;
+    ensure!(account["foreign"] == 0 || knows_no_netns, "others' drops");
+    if target.starts_with("stat") {
         ensure!(lost == 0, "counts are never lost");
     }
     Ok(())

@@ -175,7 +175,7 @@ fn wait_until(started: Instant, due: Duration) {
 fn slices(lane: &Lane) -> Vec<[IoSlice<'_>; 1]> {
     let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
     let count = lane.messages.len().next_multiple_of(batch);
-    lane.messages.iter().cycle().take(count).map(|message| [IoSlice::new(message)]).collect()
+    lane.messages.iter().cycle().take(count).map(|message| [IoSlice::new(&message.bytes)]).collect()
 }
 
 /// The messages of a lane in the form of the system call.
@@ -190,12 +190,12 @@ type Control<'a> = &'a mut Vec<SendAncillaryBuffer<'a, 'a, 'a>>;
 
 impl<'a> Sender<'a> {
     fn new(((lane, slices), control): ((&'a Lane, Slices<'a>), Control<'a>)) -> Self {
-        let header = |(slices, control): (&'a [IoSlice<'a>; 1], &'a mut SendAncillaryBuffer<'a, 'a, 'a>)| match &lane.to
-        {
+        let messages = lane.messages.iter().cycle().zip(slices).zip(control);
+        let headers = messages.map(|((message, slices), control)| match &message.to {
             Some(to) => MMsgHdr::new_with_addr(to, slices, control),
             None => MMsgHdr::new(slices, control),
-        };
-        Self { lane, headers: slices.iter().zip(control).map(header).collect(), next: 0 }
+        });
+        Self { lane, headers: headers.collect(), next: 0 }
     }
 
     /// Sends at most `most` messages, and returns their number.

@@ -73,7 +73,7 @@ fn plots(series: &SeriesReport) -> io::Result<Vec<String>> {
     let added = |it: &Figures| it.added_ns.map(|added| added.median);
     let program = |it: &Figures| it.program_ns.map(|program| program.median);
     Ok(match series.name {
-        SeriesName::Cost => {
+        SeriesName::Cost | SeriesName::Owners => {
             let row = |of: fn(&Figures) -> Option<Spread>| {
                 let rows = series.rows.iter();
                 let bars = rows.filter_map(|row| Some(bar(row.configuration, of(row.figures.as_ref()?)?)));
@@ -92,6 +92,9 @@ fn plots(series: &SeriesReport) -> io::Result<Vec<String>> {
         )?],
         SeriesName::Keys => {
             vec![lines("distinct keys", "program ns", |row, _| row.keys.map(f64::from), program)?]
+        }
+        SeriesName::Flows => {
+            vec![lines("distinct flows", "program ns", |row, _| row.flows.map(f64::from), program)?]
         }
         SeriesName::Snaplen => {
             vec![lines("bytes of a record", "program ns", |row, _| row.snaplen.map(f64::from), program)?]
@@ -151,7 +154,7 @@ mod tests {
     #[test]
     fn page_needs_no_other_files() {
         let page = page(&sample());
-        assert_eq!(page.matches("<svg").count(), 4);
+        assert_eq!(page.matches("<svg").count(), 7);
         for foreign in ["<script", "src=", "href=", "@import", "url("] {
             assert!(!page.contains(foreign), "{foreign}");
         }

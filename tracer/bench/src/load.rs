@@ -39,7 +39,10 @@ pub(super) enum Load {
     Nftables,
     /// Frames of this number of protocols without a handler. They have as many aggregation keys, at one drop site.
     Keys(u16),
-    /// All of the above except nftables, in turn, with 1,000 keys and two more.
+    /// UDP from one socket to this number of addresses, all into one full receive buffer: as many flows, at one drop
+    /// site.
+    Flows(u16),
+    /// A full receive buffer, a closed port and frames, in turn, with 1,000 keys and two more.
     Mix,
 }
 
@@ -51,6 +54,7 @@ impl Load {
             Self::ClosedPort => "closed-port",
             Self::Nftables => "nftables",
             Self::Keys(_) => "keys",
+            Self::Flows(_) => "flows",
             Self::Mix => "mix",
         }
     }
@@ -63,6 +67,7 @@ impl Load {
             Self::Nftables => "UDP dropped by a rule of nftables".into(),
             Self::Keys(1) => "frames of a protocol that nobody handles".into(),
             Self::Keys(keys) => format!("frames of {keys} protocols that nobody handles"),
+            Self::Flows(flows) => format!("UDP to {flows} addresses, into a full receive buffer"),
             Self::Mix => "full buffers, closed ports and 1,000 protocols in turn".into(),
         }
     }
@@ -74,8 +79,23 @@ impl Load {
             Self::ClosedPort => vec![Lane::closed_port(netns)?],
             Self::Nftables => vec![Lane::filtered(netns)?],
             Self::Keys(keys) => vec![Lane::frames(netns, keys)?],
+            Self::Flows(flows) => vec![Lane::flows(netns, flows)?],
             Self::Mix => vec![Lane::full_buffer(netns)?, Lane::closed_port(netns)?, Lane::frames(netns, 1000)?],
         })
+    }
+}
+
+/// A datagram or a frame.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) bytes: Vec<u8>,
+    /// The destination; `None` for sockets that know it.
+    pub(super) to: Option<SocketAddrAny>,
+}
+
+impl Message {
+    fn datagram(to: Option<(Ipv4Addr, u16)>) -> Self {
+        Self { bytes: vec![0; PAYLOAD], to: to.map(|to| SocketAddr::from(to).into()) }
     }
 }
 
@@ -84,9 +104,7 @@ impl Load {
 pub(super) struct Lane {
     pub(super) socket: OwnedFd,
     /// The messages, which are sent in turn repeatedly.
-    pub(super) messages: Vec<Vec<u8>>,
-    /// The destination; `None` for sockets that know it.
-    pub(super) to: Option<SocketAddrAny>,
+    pub(super) messages: Vec<Message>,
     /// The kernel's counter of these drops.
     pub(super) counter: Counter,
     /// Kept open because its buffer must stay full.
@@ -94,29 +112,31 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    fn new(socket: impl Into<OwnedFd>, messages: Vec<Message>, counter: Counter) -> Self {
+        Self { socket: socket.into(), messages, counter, _receiver: None }
+    }
+
     fn full_buffer(netns: &Netns) -> Result<Self> {
-        let (sender, receiver) = netns.run(|| {
-            let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-            // The kernel raises the size to its minimum.
-            set_socket_recv_buffer_size(&receiver, 1)?;
-            let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-            sender.connect(receiver.local_addr()?)?;
-            Ok((sender, receiver))
-        })?;
-        let before = Counter::RcvbufErrors.read(netns)?;
-        while Counter::RcvbufErrors.read(netns)? == before {
-            sender.send(&[0; PAYLOAD]).context("cannot fill a receive buffer")?;
-        }
-        // Each message is counted before the next one is sent, so none is on its way now.
-        Ok(Self::datagrams(sender, Some(receiver), None, Counter::RcvbufErrors))
+        let (sender, receiver) = full_receiver(netns, Ipv4Addr::LOCALHOST)?;
+        sender.connect(receiver.local_addr()?)?;
+        let lane = Self::new(sender, vec![Message::datagram(None)], Counter::RcvbufErrors);
+        Ok(Self { _receiver: Some(receiver), ..lane })
+    }
+
+    /// The receiver has all addresses of `lo`, so that one socket drops the datagrams to each of them.
+    fn flows(netns: &Netns, flows: u16) -> Result<Self> {
+        let (sender, receiver) = full_receiver(netns, Ipv4Addr::UNSPECIFIED)?;
+        let port = receiver.local_addr()?.port();
+        let messages = (0..flows).map(|flow| Message::datagram(Some((destination(flow), port)))).collect();
+        Ok(Self { _receiver: Some(receiver), ..Self::new(sender, messages, Counter::RcvbufErrors) })
     }
 
     fn closed_port(netns: &Netns) -> Result<Self> {
         // The socket is not connected, because otherwise the answer that the port is closed would become an error of
         // the next send.
         let sender = netns.run(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))?;
-        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, CLOSED_PORT));
-        Ok(Self::datagrams(sender, None, Some(to.into()), Counter::NoPorts))
+        let messages = vec![Message::datagram(Some((Ipv4Addr::LOCALHOST, CLOSED_PORT)))];
+        Ok(Self::new(sender, messages, Counter::NoPorts))
     }
 
     fn filtered(netns: &Netns) -> Result<Self> {
@@ -126,11 +146,7 @@ impl Lane {
             sender.connect((Ipv4Addr::LOCALHOST, FILTERED_PORT))?;
             Ok(sender)
         })?;
-        Ok(Self::datagrams(sender, None, None, Counter::Nftables))
-    }
-
-    fn datagrams(sender: UdpSocket, receiver: Option<UdpSocket>, to: Option<SocketAddrAny>, counter: Counter) -> Self {
-        Self { socket: sender.into(), messages: vec![vec![0; PAYLOAD]], to, counter, _receiver: receiver }
+        Ok(Self::new(sender, vec![Message::datagram(None)], Counter::Nftables))
     }
 
     fn frames(netns: &Netns, keys: u16) -> Result<Self> {
@@ -140,9 +156,32 @@ impl Lane {
             sys::frame_socket(ifindex).context("cannot open a packet socket, which takes CAP_NET_RAW")
         })?;
         let types = FIRST_TYPE..FIRST_TYPE + keys.clamp(1, MAX_KEYS);
-        let messages = types.map(frame).collect();
-        Ok(Self { socket, messages, to: None, counter: Counter::Unhandled, _receiver: None })
+        let messages = types.map(|it| Message { bytes: frame(it), to: None }).collect();
+        Ok(Self::new(socket, messages, Counter::Unhandled))
     }
+}
+
+/// A sender, and a receiver at `address` whose buffer is full.
+fn full_receiver(netns: &Netns, address: Ipv4Addr) -> Result<(UdpSocket, UdpSocket)> {
+    let (sender, receiver) = netns.run(|| {
+        let receiver = UdpSocket::bind((address, 0))?;
+        // The kernel raises the size to its minimum.
+        set_socket_recv_buffer_size(&receiver, 1)?;
+        Ok((UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?, receiver))
+    })?;
+    let to = (Ipv4Addr::LOCALHOST, receiver.local_addr()?.port());
+    let before = Counter::RcvbufErrors.read(netns)?;
+    while Counter::RcvbufErrors.read(netns)? == before {
+        sender.send_to(&[0; PAYLOAD], to).context("cannot fill a receive buffer")?;
+    }
+    // Each message is counted before the next one is sent, so none is on its way now.
+    Ok((sender, receiver))
+}
+
+/// The destination of a flow: all of 127.0.0.0/8 is local, and 127.1.0.0/16 has no broadcast address.
+fn destination(flow: u16) -> Ipv4Addr {
+    let [high, low] = flow.to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low)
 }
 
 /// An Ethernet frame from `lo` to itself.

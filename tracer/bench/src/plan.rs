@@ -32,6 +32,10 @@ pub enum SeriesName {
     Loss,
     /// Some targets with many distinct keys.
     Keys,
+    /// Counts by flow, and `stat` beside them, with many distinct flows.
+    Flows,
+    /// Counts by owner, and `stat` beside them.
+    Owners,
     /// Records of several lengths.
     Snaplen,
     /// Some targets with more processors that drop packets.
@@ -42,7 +46,8 @@ pub enum SeriesName {
 
 impl SeriesName {
     /// All series, in the order in which they are measured.
-    pub const ALL: [Self; 6] = [Self::Cost, Self::Loss, Self::Keys, Self::Snaplen, Self::Cpus, Self::Loads];
+    pub const ALL: [Self; 8] =
+        [Self::Cost, Self::Loss, Self::Keys, Self::Flows, Self::Owners, Self::Snaplen, Self::Cpus, Self::Loads];
 
     /// The name in reports and on the command line.
     pub const fn name(self) -> &'static str {
@@ -50,6 +55,8 @@ impl SeriesName {
             Self::Cost => "cost",
             Self::Loss => "loss",
             Self::Keys => "keys",
+            Self::Flows => "flows",
+            Self::Owners => "owners",
             Self::Snaplen => "snaplen",
             Self::Cpus => "cpus",
             Self::Loads => "loads",
@@ -62,6 +69,8 @@ impl SeriesName {
             Self::Cost => "Cost of a drop",
             Self::Loss => "Drops accounted for, by rate",
             Self::Keys => "Cost by distinct keys",
+            Self::Flows => "Cost of counts by flow",
+            Self::Owners => "Cost of counts by owner",
             Self::Snaplen => "Cost by length of the record",
             Self::Cpus => "Cost by processors that drop",
             Self::Loads => "Cost by kind of drop",
@@ -74,7 +83,8 @@ impl SeriesName {
             Self::Cost => 40,
             Self::Loss => 25,
             Self::Keys => 15,
-            Self::Snaplen => 8,
+            Self::Flows => 22,
+            Self::Owners | Self::Snaplen => 8,
             Self::Cpus => 12,
             Self::Loads => 20,
         }
@@ -121,6 +131,9 @@ const PACES: [u64; 8] = [50_000, 100_000, 200_000, 300_000, 400_000, 500_000, 70
 const QUICK_PACES: [u64; 2] = [100_000, 400_000];
 const SNAPLENS: [u32; 5] = [0, 64, 128, 512, 1024];
 const KEYS: [u16; 4] = [1, 64, 1000, 8000];
+/// The numbers of flows. `stat` has room for 4,096 flows on each CPU between two readings, and bpftrace for 4,096 keys.
+const FLOWS: [u16; 4] = [1, 64, 4000, 16_000];
+const QUICK_FLOWS: [u16; 2] = [64, 16_000];
 
 impl Options {
     /// The greatest time of the whole benchmark. Each series has at least one round.
@@ -162,6 +175,12 @@ impl Options {
                 let keys = if self.quick { &KEYS[..3] } else { &KEYS };
                 grid(&[C::Stat, C::Bpftrace], keys, |case, &keys| case.load = Load::Keys(keys))
             }
+            SeriesName::Flows => {
+                let flows = if self.quick { &QUICK_FLOWS[..] } else { &FLOWS };
+                let targets = [C::Stat, C::StatFlows, C::BpftraceFlows];
+                grid(&targets, flows, |case, &flows| case.load = Load::Flows(flows))
+            }
+            SeriesName::Owners => [C::Stat, C::StatOwners, C::BpftraceOwners].into_iter().map(Case::new).collect(),
             SeriesName::Snaplen => {
                 let lengths = if self.quick { &SNAPLENS[..3] } else { &SNAPLENS };
                 grid(&[C::TraceAll], lengths, |case, &length| case.snaplen = Some(length))
@@ -246,10 +265,27 @@ mod tests {
     }
 
     #[test]
+    fn counts_by_flow_and_by_owner_are_beside_plain_counts_and_a_peer() {
+        let cases = |quick: bool, name| {
+            let series = options(quick).series(2, 1e6);
+            let cases = series.into_iter().find(|series| series.name == name).unwrap().cases;
+            cases.into_iter().map(|case| (case.target.name(), case.load)).collect::<Vec<_>>()
+        };
+        let targets = ["stat", "stat-owners", "bpftrace-owners"];
+        assert_eq!(cases(true, SeriesName::Owners), targets.map(|target| (target, Load::FullBuffer)));
+        let flows = |numbers: &[u16]| {
+            let targets = ["stat", "stat-flows", "bpftrace-flows"].into_iter();
+            targets.flat_map(|it| numbers.iter().map(move |&flows| (it, Load::Flows(flows)))).collect::<Vec<_>>()
+        };
+        assert_eq!(cases(true, SeriesName::Flows), flows(&[64, 16_000]));
+        assert_eq!(cases(false, SeriesName::Flows), flows(&[1, 64, 4000, 16_000]));
+    }
+
+    #[test]
     fn the_time_is_shared_by_weight() {
         let series = options(true).series(2, 1e6);
-        assert_eq!(Options::share(&series, Duration::from_mins(2)), Duration::from_secs(40));
-        assert_eq!(Options::share(&series[5..], Duration::from_secs(7)), Duration::from_secs(7));
+        assert_eq!(Options::share(&series, Duration::from_secs(150)), Duration::from_secs(40));
+        assert_eq!(Options::share(&series[7..], Duration::from_secs(7)), Duration::from_secs(7));
     }
 
     #[test]

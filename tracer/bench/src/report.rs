@@ -65,6 +65,8 @@ pub struct Row {
     pub load: &'static str,
     /// The number of distinct keys of the load; absent if the load has no keys.
     pub keys: Option<u16>,
+    /// The number of distinct flows of the load; absent if the load is not made of flows.
+    pub flows: Option<u16>,
     /// The length of each record in bytes; absent if it was not set.
     pub snaplen: Option<u32>,
     /// The number of processors that dropped packets.
@@ -169,12 +171,17 @@ impl Process {
 impl Row {
     pub(super) fn new(case: &Case, runs: &[Run], error: Option<String>) -> Self {
         let figures = if error.is_some() { None } else { Figures::of(runs) };
-        let keys = if let Load::Keys(keys) = case.load { Some(keys) } else { None };
+        let (keys, flows) = match case.load {
+            Load::Keys(keys) => (Some(keys), None),
+            Load::Flows(flows) => (None, Some(flows)),
+            _ => (None, None),
+        };
         Self {
             configuration: case.target.name(),
             command: case.target.command(case.snaplen),
             load: case.load.name(),
             keys,
+            flows,
             snaplen: case.snaplen,
             cpus: case.cpus,
             pace: case.pace,
@@ -291,7 +298,9 @@ pub(super) mod tests {
     pub(crate) fn sample() -> Report {
         let mut slow = row(Target::TraceAll, &[run(1500.0, 60)], None);
         slow.pace = Some(200_000);
-        let keys = |keys| Row { load: "keys", keys: Some(keys), ..row(Target::Stat, &[run(1100.0, 100)], None) };
+        let of_load = |target, load| Row::new(&Case { load, ..case(target) }, &[run(1100.0, 100)], None);
+        let keys = |keys| of_load(Target::Stat, Load::Keys(keys));
+        let flows = |target| of_load(target, Load::Flows(16_000));
         Report {
             schema: "droptrace.bench.v1",
             host: "lab-1".into(),
@@ -323,6 +332,18 @@ pub(super) mod tests {
                 },
                 SeriesReport { name: SeriesName::Loss, rounds: 1, rows: vec![slow] },
                 SeriesReport { name: SeriesName::Keys, rounds: 1, rows: vec![keys(1), keys(1000)] },
+                SeriesReport {
+                    name: SeriesName::Flows,
+                    rounds: 1,
+                    rows: vec![flows(Target::StatFlows), flows(Target::BpftraceFlows)],
+                },
+                SeriesReport {
+                    name: SeriesName::Owners,
+                    rounds: 1,
+                    rows: [Target::StatOwners, Target::BpftraceOwners]
+                        .map(|target| of_load(target, Load::FullBuffer))
+                        .into(),
+                },
             ],
         }
     }

@@ -1,6 +1,7 @@
 //! Reads what each program reported about the load, and compares the report with the drops that were sent.
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -70,7 +71,8 @@ impl Reported {
 pub(super) fn read(target: Target, stdout: &str, stderr: &str, sites: Option<&HashSet<u64>>) -> Result<Reported> {
     let is_here = |address: u64| sites.is_none_or(|sites| sites.contains(&address));
     match target {
-        Target::Bpftrace => bpftrace(stdout, is_here),
+        Target::Bpftrace | Target::BpftraceOwners => bpftrace(stdout, |key| Some(is_here(number(key.get(1)?)?))),
+        Target::BpftraceFlows => bpftrace(stdout, is_loopback),
         Target::Perf => perf(stdout),
         Target::DropwatchSummary => dropwatch_summary(stdout, is_here),
         Target::DropwatchPacket => Ok(counted(count(stdout, "drop at:"))),
@@ -89,23 +91,33 @@ fn count(text: &str, words: &str) -> u64 {
     text.lines().filter(|line| line.contains(words)).count() as u64
 }
 
-/// Reads rows such as `@[2, 0xffffffff…]: 12`.
-fn bpftrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
-    let row = |line: &str| -> Option<(u64, u64)> {
+/// Reads rows such as `@[2, 0xffffffff…]: 12`. `is_of_load` decides by the parts of the key; `None` for a key of another
+/// form.
+fn bpftrace(text: &str, is_of_load: impl Fn(&[&str]) -> Option<bool>) -> Result<Reported> {
+    let row = |line: &str| -> Option<(bool, u64)> {
         let (key, count) = line.strip_prefix("@[")?.split_once("]: ")?;
-        let address = key.split_once(", ")?.1;
-        let address = match address.strip_prefix("0x") {
-            Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok()?,
-            None => address.parse().ok()?,
-        };
-        Some((address, count.trim().parse().ok()?))
+        Some((is_of_load(&key.split(", ").collect::<Vec<_>>())?, count.trim().parse().ok()?))
     };
     let mut seen = 0;
     for line in text.lines().filter(|line| line.starts_with('@')) {
-        let (address, count) = row(line).with_context(|| format!("cannot read `{line}`"))?;
-        seen += if is_here(address) { count } else { 0 };
+        let (is_of_load, count) = row(line).with_context(|| format!("cannot read `{line}`"))?;
+        seen += if is_of_load { count } else { 0 };
     }
     Ok(counted(seen))
+}
+
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// Returns whether a flow of bpftrace, as numbers in the headers, is from and to 127.0.0.0/8, as each load of UDP is.
+fn is_loopback(key: &[&str]) -> Option<bool> {
+    let address = |text: &str| Some(Ipv4Addr::from(text.parse::<u32>().ok()?.to_ne_bytes()));
+    let [source, _, destination, _, _] = key else { return None };
+    Some(address(source)?.is_loopback() && address(destination)?.is_loopback())
 }
 
 /// Reads `perf report --stats`: `SAMPLE events: 12`. Each of the `LOST events` stands for several samples, whose number
@@ -161,9 +173,26 @@ fn droptrace(text: &str, is_here: impl Fn(u64) -> bool) -> Result<Reported> {
     let sources = document["sources"].as_array().context("droptrace reports no sources")?;
     let ledger = |name: &str| sources.iter().find(|source| source["source"] == name).map(|source| &source["ledger"]);
     if let Some(ledger) = ledger("ebpf") {
+        rows_add_up(&document, ledger)?;
         return ebpf(ledger);
     }
     net_dm(ledger("net_dm").context("droptrace took neither source")?, &document, is_here)
+}
+
+/// Verifies that the rows of `stat`, and what it reports of their owners and flows, have all counted drops.
+fn rows_add_up(document: &Value, ledger: &Value) -> Result<()> {
+    let of = |value: &Value, names: &[&str]| names.iter().map(|name| value[name].as_u64()).sum::<Option<u64>>();
+    let counted = of(ledger, &["accounted", "overflow"]);
+    let tables: Option<Vec<_>> =
+        ["drops", "not_packets", "overflow"].map(|it| document[it].as_array()).into_iter().collect();
+    let rows = tables.map(|tables| tables.into_iter().flatten().map(|row| row["packets"].as_u64()).sum());
+    let part = |field: &str, names: &[&str]| (!document[field].is_null()).then(|| of(&document[field], names));
+    let owners = part("attribution", &["attributed", "unknown", "no_socket", "no_room"]);
+    let flows = part("flows", &["by_flow", "others", "no_flow", "no_room"]);
+    for (name, sum) in [("rows", rows), ("owners", owners), ("flows", flows)] {
+        ensure!(sum.is_none_or(|sum| sum == counted), "its {name} do not add up: {sum:?} of {counted:?} counted drops");
+    }
+    Ok(())
 }
 
 fn ebpf(ledger: &Value) -> Result<Reported> {

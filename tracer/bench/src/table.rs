@@ -66,10 +66,13 @@ fn columns(name: SeriesName) -> Vec<Column> {
             let cpus: Column = ("CPUS", |row, _| row.cpus.to_string());
             return vec![CONFIGURATION, cpus, asked, RATE, SENT, ACCOUNTED, CPU, LOST];
         }
-        SeriesName::Cost => {
+        SeriesName::Cost | SeriesName::Owners => {
             return vec![CONFIGURATION, ADDED, RATIO, PROGRAM, CPU, MEMORY, ATTACHED, SENT, LOST];
         }
         SeriesName::Keys => ("KEYS", |row, _| row.keys.map_or("-".into(), |keys| Grouped(keys.into()).to_string())),
+        SeriesName::Flows => {
+            ("FLOWS", |row, _| row.flows.map_or("-".into(), |flows| Grouped(flows.into()).to_string()))
+        }
         SeriesName::Snaplen => ("BYTES", |row, _| row.snaplen.map_or("-".into(), |bytes| bytes.to_string())),
         SeriesName::Cpus => ("CPUS", |row, _| row.cpus.to_string()),
         SeriesName::Loads => ("LOAD", |row, _| row.load.to_owned()),

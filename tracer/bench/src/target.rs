@@ -15,6 +15,10 @@ pub enum Target {
     Empty,
     /// `droptrace stat`.
     Stat,
+    /// `droptrace stat --by reason,cgroup`.
+    StatOwners,
+    /// `droptrace stat --by flow`.
+    StatFlows,
     /// `droptrace trace` with its default rate limit.
     Trace,
     /// `droptrace trace --all`.
@@ -31,6 +35,11 @@ pub enum Target {
     Both,
     /// bpftrace with a count by drop reason and drop site.
     Bpftrace,
+    /// bpftrace with a count by drop reason, drop site and control group: that of the socket that was to receive the
+    /// packet (`rx_sk`, Linux 6.11 and later), else of the packet's own socket, as `stat` reads it. 0 without a socket.
+    BpftraceOwners,
+    /// bpftrace with a count by addresses, ports and transport in the headers of IPv4 packets. It does not count others.
+    BpftraceFlows,
     /// perf, with each drop written to a file.
     Perf,
     /// dropwatch, the drop monitor's own client, in summary mode.
@@ -77,13 +86,24 @@ pub(super) struct Launch {
 }
 
 const BPFTRACE: &str = "tracepoint:skb:kfree_skb { @[args->reason, args->location] = count(); }";
+/// bpftrace 0.17 has no type for `rx_sk` in a condition, hence the number.
+const BPFTRACE_OWNERS: &str = "tracepoint:skb:kfree_skb { $sk = (uint64)args->rx_sk; \
+    if ($sk == 0) { $sk = (uint64)((struct sk_buff *)args->skbaddr)->sk; } \
+    @[args->reason, args->location, ((struct sock *)$sk)->sk_cgrp_data.cgroup->kn->id] = count(); }";
+/// Numbers as they are in the headers. 0x800 is IPv4.
+const BPFTRACE_FLOWS: &str = "tracepoint:skb:kfree_skb /args->protocol == 0x800/ { \
+    $skb = (struct sk_buff *)args->skbaddr; $ip = (struct iphdr *)($skb->head + $skb->network_header); \
+    $udp = (struct udphdr *)($skb->head + $skb->transport_header); \
+    @[$ip->saddr, $udp->source, $ip->daddr, $udp->dest, $ip->protocol] = count(); }";
 
 impl Target {
     /// All targets, in the order in which they are shown.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Nothing,
         Self::Empty,
         Self::Stat,
+        Self::StatOwners,
+        Self::StatFlows,
         Self::Trace,
         Self::TraceAll,
         Self::StatRaw,
@@ -92,6 +112,8 @@ impl Target {
         Self::NetDmPacket,
         Self::Both,
         Self::Bpftrace,
+        Self::BpftraceOwners,
+        Self::BpftraceFlows,
         Self::Perf,
         Self::DropwatchSummary,
         Self::DropwatchPacket,
@@ -104,6 +126,8 @@ impl Target {
             Self::Nothing => "nothing",
             Self::Empty => "empty",
             Self::Stat => "stat",
+            Self::StatOwners => "stat-owners",
+            Self::StatFlows => "stat-flows",
             Self::Trace => "trace",
             Self::TraceAll => "trace-all",
             Self::StatRaw => "stat-raw",
@@ -112,6 +136,8 @@ impl Target {
             Self::NetDmPacket => "net-dm-packet",
             Self::Both => "both",
             Self::Bpftrace => "bpftrace",
+            Self::BpftraceOwners => "bpftrace-owners",
+            Self::BpftraceFlows => "bpftrace-flows",
             Self::Perf => "perf",
             Self::DropwatchSummary => "dropwatch-summary",
             Self::DropwatchPacket => "dropwatch-packet",
@@ -121,7 +147,7 @@ impl Target {
 
     /// Returns whether the target reports the drops of all network namespaces, which only the drop site distinguishes.
     pub(super) const fn reports_only_drop_sites(self) -> bool {
-        matches!(self, Self::NetDmSummary | Self::Both | Self::Bpftrace | Self::DropwatchSummary)
+        matches!(self, Self::NetDmSummary | Self::Both | Self::Bpftrace | Self::BpftraceOwners | Self::DropwatchSummary)
     }
 
     /// Returns whether the target uses the drop monitor, which knows no network namespaces.
@@ -140,6 +166,8 @@ impl Target {
     /// The arguments of droptrace's own command.
     fn own_arguments(self) -> &'static str {
         match self {
+            Self::StatOwners => "stat --by reason,cgroup --interval 100ms --source ebpf",
+            Self::StatFlows => "stat --by flow --interval 100ms --source ebpf",
             Self::Trace => "trace",
             Self::TraceAll => "trace --all",
             Self::StatRaw => "stat --interval 100ms --mode raw_tracepoint",
@@ -151,12 +179,24 @@ impl Target {
         }
     }
 
+    /// The program of bpftrace; `None` for all other targets.
+    const fn bpftrace_program(self) -> Option<&'static str> {
+        match self {
+            Self::Bpftrace => Some(BPFTRACE),
+            Self::BpftraceOwners => Some(BPFTRACE_OWNERS),
+            Self::BpftraceFlows => Some(BPFTRACE_FLOWS),
+            _ => None,
+        }
+    }
+
     /// The command line; `None` if the target is not a program.
     pub(super) fn command(self, snaplen: Option<u32>) -> Option<String> {
+        if let Some(program) = self.bpftrace_program() {
+            return Some(format!("bpftrace -e '{program}'"));
+        }
         let snaplen = snaplen.map_or(String::new(), |snaplen| format!(" --snaplen {snaplen}"));
         Some(match self {
             Self::Nothing | Self::Empty => return None,
-            Self::Bpftrace => format!("bpftrace -e '{BPFTRACE}'"),
             Self::Perf => "perf record -e skb:kfree_skb -a -D -1 --control fifo:CONTROL,ANSWER -o FILE".into(),
             Self::DropwatchSummary => "dropwatch (set alertmode summary, start)".into(),
             Self::DropwatchPacket => "dropwatch (set alertmode packet, start)".into(),
@@ -171,7 +211,9 @@ impl Target {
     pub(super) fn launch(self, own: &Path, folder: &Path, netns: u32, snaplen: Option<u32>) -> Option<Launch> {
         let (program, arguments, ready): (&str, Vec<OsString>, _) = match self {
             Self::Nothing | Self::Empty => return None,
-            Self::Bpftrace => ("bpftrace", words(&["-e", BPFTRACE]), Ready::HoldsEvent),
+            Self::Bpftrace | Self::BpftraceOwners | Self::BpftraceFlows => {
+                ("bpftrace", words(&["-e", self.bpftrace_program()?]), Ready::HoldsEvent)
+            }
             Self::Perf => ("perf", perf(folder), Ready::Acknowledges),
             Self::DropwatchSummary | Self::DropwatchPacket => ("dropwatch", vec![], Ready::MonitorRuns),
             Self::Retis => ("retis", words(&["collect", "-c", "skb-drop"]), Ready::Says("probe(s) loaded")),

@@ -55,12 +55,13 @@ pub(super) fn introduction(report: &Report) -> Vec<String> {
 pub(super) fn title(series: &SeriesReport) -> String {
     let load = match series.name {
         SeriesName::Keys => ": frames of protocols that nobody handles, each a key",
+        SeriesName::Flows => ": UDP of several flows into a full receive buffer",
         SeriesName::Loads => "",
         _ => ": UDP into a full receive buffer",
     };
     let processors = match series.name {
-        SeriesName::Cost | SeriesName::Keys | SeriesName::Snaplen | SeriesName::Loads => ", one processor",
         SeriesName::Loss | SeriesName::Cpus => "",
+        _ => ", one processor",
     };
     let rounds = if series.rounds == 1 { "one round".to_owned() } else { format!("{} rounds", series.rounds) };
     format!("{}{load}{processors}, {rounds}", series.name.title())

@@ -16,6 +16,18 @@ fn bpftrace_rows_count_at_the_drop_sites_of_the_load() {
     assert_eq!(read(Target::Bpftrace, text, "", None).unwrap().seen, 425);
     assert_eq!(read_here(Target::Bpftrace, "").unwrap().seen, 0);
     assert!(read_here(Target::Bpftrace, "@[6, nonsense]: 4\n").is_err());
+    let owners = "@[6, 0xffffffff82045927, 1]: 40\n@[6, 0xffffffff82045927, 812]: 2\n@[2, 0xffffffff820c879a, 0]: 9\n";
+    assert_eq!(read_here(Target::BpftraceOwners, owners).unwrap().seen, 42);
+}
+
+#[test]
+fn bpftrace_flows_count_on_loopback() {
+    let [here, there, away] = [[127, 0, 0, 1], [127, 1, 62, 127], [10, 0, 0, 1]].map(u32::from_ne_bytes);
+    let text = format!(
+        "@[{here}, 33427, {there}, 12679, 17]: 40\n@[{here}, 0, {here}, 0, 17]: 2\n@[{here}, 1, {away}, 2, 6]: 9\n"
+    );
+    assert_eq!(read_here(Target::BpftraceFlows, &text).unwrap().seen, 42);
+    assert!(read_here(Target::BpftraceFlows, "@[6, 0xffffffff82045927]: 4\n").is_err());
 }
 
 #[test]
@@ -55,6 +67,20 @@ fn droptrace_s_counts_have_to_be_exact() {
     }
     let off = STAT.replace(r#""hits":120"#, r#""hits":121"#);
     assert!(read_here(Target::Stat, &off).unwrap_err().to_string().contains("does not add up"));
+}
+
+#[test]
+fn rows_owners_and_flows_have_all_counted_drops() {
+    let rows = r#""drops":[{"packets":70},{"packets":20}],"not_packets":[],"overflow":[{"packets":10}]"#;
+    let parts = r#""attribution":{"attributed":60,"unknown":20,"no_socket":10,"no_room":10,"resident":5},
+                   "flows":{"by_flow":75,"others":15,"no_flow":0,"no_room":10}"#;
+    let text = STAT.replace(r#""drops":[]"#, &format!("{rows},{parts}"));
+    assert_eq!(read_here(Target::StatFlows, &text).unwrap().account(100).unwrap().accounted, 100);
+    for (field, what) in [(r#""packets":70"#, "rows"), (r#""attributed":60"#, "owners"), (r#""by_flow":75"#, "flows")] {
+        let wrong = text.replace(field, &format!("{field}1"));
+        let error = read_here(Target::StatFlows, &wrong).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("its {what} do not add up")), "{error}");
+    }
 }
 
 #[test]

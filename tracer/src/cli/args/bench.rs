@@ -19,7 +19,8 @@ const HTML_EXAMPLE: &str = if cfg!(feature = "html") {
     "  droptrace bench                        measure all series, within ten minutes\n"
 };
 
-const NOTES: &str = "  droptrace bench --series cost --only nothing,stat,bpftrace --rounds 20
+const NOTES: &str = "  droptrace bench --series owners,flows  measure counts by owner and by flow, with bpftrace beside them
+  droptrace bench --series cost --only nothing,stat,bpftrace --rounds 20
 
 The benchmark provokes drops in a network namespace of its own, which ends with the run; it does not change the network \
 of the host. Other programs (bpftrace, perf, dropwatch, retis) are measured if they are on PATH; the report lists a program \
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn nothing_typed_means_all() {
         let all = options("droptrace bench");
-        assert_eq!((all.targets.len(), all.series.len(), all.rounds), (Target::ALL.len(), 6, None));
+        assert_eq!((all.targets.len(), all.series.len(), all.rounds), (Target::ALL.len(), SeriesName::ALL.len(), None));
     }
 
     #[test]
