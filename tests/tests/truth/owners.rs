@@ -110,7 +110,9 @@ fn in_turns(address: IpAddr) -> Result<()> {
             let counted = drops_of(&host, receiver)?;
             let named = owners.packets(&host, Some(group), Some("receiver"))?;
             ensure!(counted > 0, "the buffer was never full");
-            ensure!(named == counted, "{named} of {counted}: {}", owners.0);
+            // Before 6.11 IPv6 fires the tracepoint only in kernels with commit 8139dccd464a.
+            let may_lack = !reports_receiver()? || (address.is_ipv6() && !kernel::reports_socket()?);
+            ensure!(named == counted || (may_lack && named == 0), "{named} of {counted}: {}", owners.0);
             unowned += counted - named;
         }
         let without = owners.packets(&host, None, None)?;
