@@ -125,7 +125,7 @@ pub struct Counters {
 #[repr(C, align(64))]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Counts {
-    /// Direct-mapped by [`slot_of`].
+    /// Direct-mapped by [`crate::slot_of`].
     pub slots: [CacheSlot; CACHE_SLOTS],
     /// The counters of this CPU.
     pub counters: Counters,
