@@ -178,7 +178,7 @@ unsafe fn count_of(held: Held, key: &DropKey) -> *mut DropCount {
         let key_words = words(key);
         let slot = slot_for(held, &key_words);
         if slot.is_null() {
-            return drops(held).get_ptr_mut(*key).unwrap_or(null_mut());
+            return drops(held).get_ptr_mut(*key).unwrap_or_default();
         }
         if is(&raw const (*slot).key, &key_words) { &raw mut (*slot).count } else { null_mut() }
     }

@@ -110,7 +110,7 @@ fn in_turns(address: IpAddr) -> Result<()> {
             let counted = drops_of(&host, receiver)?;
             let named = owners.packets(&host, Some(group), Some("receiver"))?;
             ensure!(counted > 0, "the buffer was never full");
-            // Before 6.11 IPv6 fires the tracepoint only in kernels with commit 8139dccd464a.
+            // Before 6.11 not all kernels fire the tracepoint for IPv6.
             let may_lack = !reports_receiver()? || (address.is_ipv6() && !kernel::reports_socket()?);
             ensure!(named == counted || (may_lack && named == 0), "{named} of {counted}: {}", owners.0);
             unowned += counted - named;
