@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{CACHE_SLOTS, CacheSlot, FlowRow, Place, PlaceNames};
+use crate::{CACHE_SLOTS, CacheSlot, FlowRow, PlaceNames};
 
 /// Generations of the counts: the kernel program counts into one while userspace reads and clears the other.
 pub const GENERATIONS: u32 = 2;
@@ -62,11 +62,22 @@ pub struct DropKey {
 }
 
 impl DropKey {
-    /// Where the drop was.
+    /// The interface and namespace of the drop, as a key of their names: all drops there have the same names, but for those
+    /// before or after the interface is renamed.
     #[inline(always)]
     #[must_use]
-    pub const fn place(&self) -> Place {
-        Place { netns: self.netns, ifindex: self.ifindex, padding: 0 }
+    pub const fn place(&self) -> Self {
+        Self {
+            location: 0,
+            netns: self.netns,
+            cgroup_id: 0,
+            ifindex: self.ifindex,
+            reason: 0,
+            protocol: 0,
+            kind: 0,
+            socket: 0,
+            padding_to_word: 0,
+        }
     }
 
     /// The reason by which the drop is counted if its key finds no room: reasons of other kinds are not numbers of

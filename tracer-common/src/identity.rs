@@ -22,19 +22,6 @@ pub struct PlaceNames {
     pub padding: u32,
 }
 
-/// A place that has names: an interface of a network namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
-#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
-pub struct Place {
-    /// As [`crate::DropKey::netns`]. Nothing has a name in an unknown namespace.
-    pub netns: u64,
-    /// As [`crate::DropKey::ifindex`]; 0 for the namespace alone.
-    pub ifindex: u32,
-    /// Always 0.
-    pub padding: u32,
-}
-
 /// The kernel's answer about one namespace that a file descriptor refers to, and about its clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -72,7 +59,6 @@ pub struct TrapNames {
 }
 
 const _: () = {
-    assert!(size_of::<Place>() == 16);
     assert!(size_of::<PlaceNames>() == 24);
     assert!(size_of::<NamespaceAnswer>() == 40);
     assert!(size_of::<TrapNames>() == TRAP_NAME_LEN + TRAP_GROUP_LEN);

@@ -36,7 +36,5 @@ pub use flow::{
     FLOW_TABLES, FLOW_TRANSPORT, FLOW_USER, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowTable, FlowWords,
     KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER, flow_hash, flow_set,
 };
-pub use identity::{
-    IFNAMSIZ, InterfaceName, NamespaceAnswer, Place, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames,
-};
+pub use identity::{IFNAMSIZ, InterfaceName, NamespaceAnswer, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
 pub use slots::{CACHE_SLOTS, CacheSlot, KeyWords, MOST_TABLES, Table, WAYS, slot_of, table_of};

@@ -4,12 +4,12 @@
 use core::arch::asm;
 use core::ptr::null_mut;
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use aya_ebpf::maps::{HashMap, PerCpuHashMap};
+use aya_ebpf::maps::PerCpuHashMap;
 use tracer_common::{
-    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, Place,
-    PlaceNames, SOCKET_RECEIVER, WAYS, XdpNote, overflow_slot, slot_of, table_of,
+    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, PlaceNames,
+    SOCKET_RECEIVER, WAYS, XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
@@ -140,7 +140,7 @@ pub(crate) unsafe fn count_noted(held: Held, note: &XdpNote) {
         (*held.state).ticks = ticks();
     }
     if count_by_key(held, &note.key, 0, note.ticks) == Counted::First {
-        keep_names(held, &note.key.place(), &note.names);
+        keep_names(held, &note.key, &note.names);
     }
 }
 
@@ -306,24 +306,12 @@ fn count_overflow(held: Held, key: &DropKey, length: u32) {
     }
 }
 
-/// Keeps the names of the place of a new key, unless they are known already.
+/// Keeps the names of the place of a new key.
 #[inline(always)]
 fn remember<M: Memory>(held: Held, skb: *const u8, dropped: &DropFacts) {
-    let place = dropped.key.place();
-    let is_known = |names: &PlaceNames| place.ifindex == 0 || names.interface[0] != 0;
-    // SAFETY: another CPU may be writing the names, but only in place of unknown ones.
-    if place.netns == 0 || unsafe { places(held).get(place) }.is_some_and(is_known) {
-        return;
-    }
     // SAFETY: the packet is the one of `dropped`.
     let names = unsafe { names::<M>(skb, dropped) };
-    keep_names(held, &place, &names);
-}
-
-/// The names of the current generation.
-#[inline(always)]
-fn places(held: Held) -> &'static HashMap<Place, PlaceNames> {
-    if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 }
+    keep_names(held, &dropped.key, &names);
 }
 
 /// The names of the place of a drop.
@@ -337,8 +325,31 @@ pub(crate) unsafe fn names<M: Memory>(skb: *const u8, dropped: &DropFacts) -> Pl
     PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 }
 }
 
-/// Without room the names are unknown; the count is not affected.
+/// Keeps the names that belong to a new key, unless those of its place are the same. Without room the names are unknown;
+/// the count is not affected.
 #[inline(always)]
-fn keep_names(held: Held, place: &Place, names: &PlaceNames) {
-    let _ = places(held).insert(place, names, BPF_ANY.into());
+fn keep_names(held: Held, key: &DropKey, names: &PlaceNames) {
+    if key.netns == 0 {
+        // Nothing has a name in an unknown namespace.
+        return;
+    }
+    let places = if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 };
+    let place = key.place();
+    // SAFETY: elements are written before they are in the map, and never changed.
+    if unsafe { places.get(place) }.is_some_and(|known| have_same_words(known, names)) {
+        return;
+    }
+    if places.insert(place, names, BPF_NOEXIST.into()).is_err() {
+        let _ = places.insert(key, names, BPF_NOEXIST.into());
+    }
+}
+
+/// Compares without a call, as [`is`].
+#[inline(always)]
+fn have_same_words(one: &PlaceNames, other: &PlaceNames) -> bool {
+    const WORDS: usize = size_of::<PlaceNames>() / size_of::<u64>();
+    let [one, other] = [one, other].map(|names| (&raw const *names).cast::<u64>());
+    // SAFETY: names are whole words, without holes.
+    (0..WORDS).fold(0, |differ, at| differ | unsafe { one.add(at).read_unaligned() ^ other.add(at).read_unaligned() })
+        == 0
 }

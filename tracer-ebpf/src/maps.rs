@@ -10,7 +10,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use tracer_common::{
     Counts, CpuState, DropCount, DropKey, FlowBucket, FlowKey, FlowTable, GENERATIONS, NamespaceAnswer, OVERFLOW_SLOTS,
-    OverflowCount, Place, PlaceNames, SiteBucket, SiteKey, Table, TrapNames,
+    OverflowCount, PlaceNames, SiteBucket, SiteKey, Table, TrapNames,
 };
 
 /// The state of each CPU: one element.
@@ -52,12 +52,12 @@ pub(crate) static DROPS_0: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::wi
 #[map]
 pub(crate) static DROPS_1: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(8192, 0);
 
-/// Names of places, stored at the first drop of a key there in the generation.
+/// Names by [`DropKey::place`], stored at the first drop of a key in the generation; names that differ, by the key.
 #[map]
-pub(crate) static PLACES_0: HashMap<Place, PlaceNames> = HashMap::with_max_entries(8192, 0);
+pub(crate) static PLACES_0: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
 /// As [`PLACES_0`], of the other generation.
 #[map]
-pub(crate) static PLACES_1: HashMap<Place, PlaceNames> = HashMap::with_max_entries(8192, 0);
+pub(crate) static PLACES_1: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
 
 /// Counts by reason of the keys for which the hash was full: the slots of one generation, then those of the other.
 #[map]

@@ -94,6 +94,7 @@ fn in_turns(address: IpAddr) -> Result<()> {
     let groups = [ControlGroup::new()?, ControlGroup::container("a11")?];
     in_each_mode(|mode| {
         let host = host()?;
+        host.sysctl("net/ipv6/conf/lo/disable_ipv6", "0")?;
         let receivers = [udp_at(&groups[0], &host, address)?, udp_at(&groups[1], &host, address)?];
         receivers.iter().try_for_each(|receiver| set_socket_recv_buffer_size(receiver, 1))?;
         let owners = Owners::during(&host, mode, || {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use tracer_common::{
     CacheSlot, CodeRange, Config, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS,
-    OverflowCount, Place, PlaceNames, SiteBucket, SiteKey, Table, TrapNames, UDP_QUEUES, XdpNote, overflow_reason,
+    OverflowCount, PlaceNames, SiteBucket, SiteKey, Table, TrapNames, UDP_QUEUES, XdpNote, overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -71,7 +71,7 @@ impl Generations {
         let generation = |drops, places| {
             Ok::<_, Error>(Generation {
                 drops: each_cpu(drops, size_of::<DropKey>(), size_of::<DropCount>())?,
-                places: RawMap::new(map(places)?, size_of::<Place>(), size_of::<PlaceNames>()),
+                places: RawMap::new(map(places)?, size_of::<DropKey>(), size_of::<PlaceNames>()),
             })
         };
         Ok(Self {
@@ -168,7 +168,7 @@ impl Generations {
     fn drain_names(&self, index: u32) -> io::Result<Names> {
         let mut names = Names::default();
         self.generation(index).places.drain(|key, value| {
-            if let (Ok(key), Ok(value)) = (Place::read_from_bytes(key), PlaceNames::read_from_bytes(value)) {
+            if let (Ok(key), Ok(value)) = (DropKey::read_from_bytes(key), PlaceNames::read_from_bytes(value)) {
                 names.insert(key, value);
             }
         })?;
@@ -330,8 +330,8 @@ impl Default for Noted {
     }
 }
 
-/// Names that were known at the first drop of a key there.
-type Names = HashMap<Place, PlaceNames, RandomState>;
+/// Names that were known at the first drop of a key, by [`DropKey::place`]; those that differ, by the key.
+type Names = HashMap<DropKey, PlaceNames, RandomState>;
 
 /// The sums of a generation's counts.
 struct Sums<'r> {
@@ -345,7 +345,7 @@ impl Sums<'_> {
     /// Adds one CPU's counts of a key.
     fn add(&mut self, key: DropKey, count: &DropCount, state: &CpuState) {
         if count.packets > 0 {
-            let names = || self.names.get(&key.place()).copied().unwrap_or_default();
+            let names = || self.names.get(&key).or_else(|| self.names.get(&key.place())).copied().unwrap_or_default();
             self.totals.add(key, self.clock.dated(count, state.ticks), names, self.max_rows);
         }
     }
