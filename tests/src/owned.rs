@@ -1,6 +1,6 @@
 //! Sockets that a control group owns, and drops of their packets.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
@@ -34,9 +34,8 @@ pub fn udp_at(group: &ControlGroup, host: &Netns, address: IpAddr) -> Result<Udp
     })
 }
 
-/// The kernel's own count of the datagrams that this socket had no room for.
-pub fn drops_of(host: &Netns, receiver: &UdpSocket) -> Result<u64> {
-    let address = receiver.local_addr()?;
+/// The kernel's own count of the datagrams that the socket at this address had no room for.
+pub fn drops_of(host: &Netns, address: SocketAddr) -> Result<u64> {
     let table = host.proc_net(if address.is_ipv4() { "udp" } else { "udp6" })?;
     let port = format!(":{:04X}", address.port());
     let line = table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)));

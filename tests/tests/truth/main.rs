@@ -3,6 +3,7 @@
 //!
 //! The tests run one at a time: where the kernel does not report the namespace of a packet, every trace shows it.
 
+mod faults;
 mod flow_processes;
 mod flows;
 mod hidden;
@@ -18,6 +19,7 @@ use tests::trials;
 
 fn main() -> ExitCode {
     let all = [
+        faults::trials(),
         flow_processes::trials(),
         flows::trials(),
         hidden::trials(),

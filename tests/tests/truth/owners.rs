@@ -108,7 +108,7 @@ fn in_turns(address: IpAddr) -> Result<()> {
         })?;
         let mut unowned = 0;
         for (group, receiver) in groups.iter().zip(&receivers) {
-            let counted = drops_of(&host, receiver)?;
+            let counted = drops_of(&host, receiver.local_addr()?)?;
             let named = owners.packets(&host, Some(group), Some("receiver"))?;
             ensure!(counted > 0, "the buffer was never full");
             // Before 6.11 not all kernels fire the tracepoint for IPv6.

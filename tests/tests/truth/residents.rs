@@ -82,7 +82,7 @@ struct Residents(Value);
 
 impl Residents {
     fn during(filter: &[&str], provocation: impl FnOnce() -> Result<()>) -> Result<Self> {
-        let arguments = ["stat", "--by", "netns,container,socket", "--format", "json"];
+        let arguments = ["stat", "--by", "netns,container,socket,flow", "--format", "json"];
         let droptrace = Droptrace::start(&[&arguments[..], filter].concat())?;
         provocation()?;
         let stat = Stat::parse(&droptrace.finish()?.stdout)?;
@@ -199,5 +199,9 @@ fn forwarded_packets_have_residents() -> Result<()> {
     let received = residents.packets(server.inum(), Some(&at_server?))?;
     ensure!(filtered == DATAGRAMS && refused > 0, "the firewall dropped {filtered}, the server refused {refused}");
     ensure!((forwarded, received) == (filtered, refused), "{forwarded}, {received}: {}", residents.0);
+    // The same rows say whose connection it was.
+    let mut at_router = residents.rows()?.filter(|row| row["netns"] == router.inum() && row["dport"] == 9);
+    let is_right = |row: &Value| row["src"] == "10.0.1.2" && row["dst"] == "10.0.2.2" && row["transport"] == "udp";
+    ensure!(at_router.all(is_right), "{}", residents.0);
     Ok(())
 }
