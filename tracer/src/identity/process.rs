@@ -49,7 +49,7 @@ pub struct Holders {
     pub by_inode: HashMap<u64, Holder>,
     /// The number of processes that were examined.
     pub examined: u32,
-    /// The number of processes whose files may not be read without `CAP_SYS_PTRACE`. An absent socket may be theirs.
+    /// The number of processes whose files could not be read (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`). An absent socket may be theirs.
     pub unreadable: u32,
     /// `/proc` hides the processes of other users (mount option `hidepid`). An absent socket may be theirs.
     pub has_hidden: bool,
@@ -65,7 +65,7 @@ impl Holders {
         if self.has_hidden {
             Some("/proc hides the processes of other users (mount option hidepid); CAP_SYS_PTRACE shows them".into())
         } else if self.unreadable > 0 {
-            Some(format!("the open files of {} processes cannot be read without CAP_SYS_PTRACE", self.unreadable))
+            Some(format!("the open files of {} processes cannot be read: that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", self.unreadable))
         } else {
             self.is_cut.then(|| format!("the search ended after {} processes", self.examined))
         }

@@ -150,7 +150,7 @@ impl Residents {
             );
         }
         (self.unreadable > 0).then(|| {
-            format!("the network namespaces of {} processes cannot be read without CAP_SYS_PTRACE", self.unreadable)
+            format!("the network namespaces of {} processes cannot be read: that takes CAP_SYS_PTRACE", self.unreadable)
         })
     }
 
