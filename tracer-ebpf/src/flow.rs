@@ -172,6 +172,19 @@ fn linear(dropped: &DropFacts) -> u64 {
     dropped.linear.saturating_sub(distance(dropped.network, dropped.start))
 }
 
+/// The bytes that belong to the packet, of those available: frames are padded to the least length of Ethernet, and drops
+/// before the IP layer still have the padding. `length` is the header's own field, to which `header` is to be added; 0 stands
+/// for a packet of more than 64 KiB (`net/ipv6/ip6_offload.c`, `iph_totlen` in `include/linux/ip.h`).
+///
+/// # Safety
+/// `length` must be valid.
+#[inline(always)]
+unsafe fn without_padding(available: u64, header: u64, length: *const u8) -> u64 {
+    // SAFETY: the caller's.
+    let length = u16::from_be(unsafe { length.cast::<u16>().read_unaligned() });
+    if length == 0 { available } else { available.min(header + u64::from(length)) }
+}
+
 /// # Safety
 /// `header` must be that of [`headers::read`], `facts` this CPU's own.
 #[inline(always)]
@@ -180,6 +193,7 @@ unsafe fn ipv4(facts: *mut FlowFacts, header: *const u8, available: u64) {
     unsafe {
         let first = header.read();
         let length = usize::from(first & 0xf) * 4;
+        let available = without_padding(available, 0, header.add(2));
         if first >> 4 != 4 || length < 20 || available < length as u64 {
             return;
         }
@@ -202,6 +216,7 @@ unsafe fn ipv4(facts: *mut FlowFacts, header: *const u8, available: u64) {
 unsafe fn ipv6(facts: *mut FlowFacts, header: *const u8, available: u64) {
     // SAFETY: the caller's; all within 44 bytes.
     unsafe {
+        let available = without_padding(available, IPV6_HEADER, header.add(4));
         if header.read() >> 4 != 6 || available < IPV6_HEADER {
             return;
         }

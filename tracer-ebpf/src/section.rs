@@ -148,6 +148,8 @@ pub(crate) unsafe fn socket_of<M: Memory>(skb: *const u8, dropped: &DropFacts, s
     }
 }
 
+/// The facts of the packet's socket.
+///
 /// # Safety
 /// As [`write()`].
 #[inline(always)]
@@ -186,6 +188,19 @@ unsafe fn full_socket<M: Memory>(facts: *mut SocketFacts, socket: *const u8) {
     }
 }
 
+/// Whether a full socket is one of a tun or tap device. Its `sk_socket` is part of `struct tun_file` or `struct tap_queue`
+/// and has no inode: what lies where the inode would be is another structure, from which kernels before 6.2 also took
+/// `sk_uid` (`drivers/net/tun.c`, `drivers/net/tap.c`). No other socket has this family.
+///
+/// # Safety
+/// `socket` must be a root.
+#[inline(always)]
+unsafe fn is_of_tap<M: Memory>(socket: *const u8) -> bool {
+    const AF_UNSPEC: u16 = 0;
+    // SAFETY: the caller's.
+    unsafe { M::load::<u16>(socket, at!(sock_family)) == AF_UNSPEC }
+}
+
 /// `sk_uid` of a full socket: the user who made it.
 ///
 /// # Safety
@@ -193,7 +208,12 @@ unsafe fn full_socket<M: Memory>(facts: *mut SocketFacts, socket: *const u8) {
 #[inline(always)]
 pub(crate) unsafe fn uid<M: Memory>(socket: *const u8) -> Option<u32> {
     // SAFETY: the caller's.
-    if config!(offsets.sock_uid) == ABSENT { None } else { Some(unsafe { M::load(socket, at!(sock_uid)) }) }
+    unsafe {
+        if config!(offsets.sock_uid) == ABSENT || is_of_tap::<M>(socket) {
+            return None;
+        }
+        Some(M::load(socket, at!(sock_uid)))
+    }
 }
 
 /// The inode number of a full socket; 0 if no process has it open any more, or it is unknown.
@@ -205,6 +225,6 @@ pub(crate) unsafe fn inode<M: Memory>(socket: *const u8) -> u64 {
     // SAFETY: the caller's; only numbers are read.
     unsafe {
         let file = M::load::<usize>(socket, at!(sock_socket)) as u64;
-        if is_kernel(file) { M::chase(file, at!(socket_inode)) } else { 0 }
+        if is_kernel(file) && !is_of_tap::<M>(socket) { M::chase(file, at!(socket_inode)) } else { 0 }
     }
 }

@@ -8,10 +8,11 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use tests::case::drained;
 use tests::droptrace::{Droptrace, Stat};
+use tests::frame;
 use tests::netns::Netns;
 use tests::owned::host;
 use tests::trials::trial_as_root;
-use tests::wire::udp;
+use tests::wire::{SENDER, SENDER6, Wire, udp};
 use tests::witness::Witness;
 
 use super::owners::in_each_mode;
@@ -23,6 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("each_flow_has_its_packets", each_flow_has_its_packets),
         trial_as_root("more_flows_than_room_have_bounds", more_flows_than_room_have_bounds),
         trial_as_root("flows_of_fragments_have_no_ports", flows_of_fragments_have_no_ports),
+        trial_as_root("flows_have_no_ports_of_padding", flows_have_no_ports_of_padding),
     ]
 }
 
@@ -159,6 +161,29 @@ fn flows_of_fragments_have_no_ports() -> Result<()> {
         let are_right =
             rows.iter().all(|row| row["src"] == "127.0.0.1" && row["sport"].is_null() && row["dport"].is_null());
         ensure!(are_right, "{rows:?}");
+        Ok(())
+    })
+}
+
+/// Frames for another host, whose packets end with the IP header: what follows is Ethernet's padding.
+fn flows_have_no_ports_of_padding() -> Result<()> {
+    let to_another = [2, 0, 0, 0, 0, 9];
+    let (ipv4, ipv6) = (frame::udp4(9)?, frame::udp6(9)?);
+    let ipv4 = frame::patched(frame::patched(ipv4, 0, &to_another), 14 + 2, &20_u16.to_be_bytes());
+    let ipv6 = frame::patched(frame::patched(ipv6, 0, &to_another), 14 + 4, &2_u16.to_be_bytes());
+    in_each_mode(|mode| {
+        let wire = Wire::with_ipv6()?;
+        let flows = Flows::during(&wire.host, mode, "protocol,src,sport,dport", || {
+            wire.repeat(3, &ipv4)?;
+            wire.repeat(4, &ipv6)?;
+            drained()
+        })?;
+        for (protocol, source, packets) in [("ipv4", SENDER.to_string(), 3), ("ipv6", SENDER6.to_string(), 4)] {
+            let mut rows = flows.rows()?.iter().filter(|row| row["protocol"] == protocol && row["src"] == source);
+            let row = rows.next().with_context(|| format!("no {protocol}: {}", flows.0["drops"]))?;
+            let is_right = row["packets"] == packets && row["sport"].is_null() && row["dport"].is_null();
+            ensure!(is_right && rows.next().is_none(), "{}", flows.0["drops"]);
+        }
         Ok(())
     })
 }

@@ -10,11 +10,12 @@ use rustix::fs::fstat;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size};
 use serde_json::{Value, json};
 use tests::case::drained;
-use tests::frame::{ip4, udp, udp4};
+use tests::frame::{ethernet, ip4, udp, udp4};
 use tests::netns::Netns;
 use tests::storm::datagrams;
 use tests::trace::Trace;
 use tests::trials::trial_as_root;
+use tests::tun::{Kind, Tun};
 use tests::wire::{HOST, SENDER, Wire};
 use tests::{eventually, kernel, on_one_cpu};
 
@@ -22,6 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("a_tag_beside_the_bytes", a_tag_beside_the_bytes),
         trial_as_root("a_frame_for_us_in_an_unknown_vlan", a_frame_for_us_in_an_unknown_vlan),
+        trial_as_root("a_socket_of_a_tap_has_no_inode", a_socket_of_a_tap_has_no_inode),
         trial_as_root("the_receiver_whose_buffer_is_full", the_receiver_whose_buffer_is_full),
         trial_as_root("the_sender_of_many_packets_in_one_buffer", the_sender_of_many_packets_in_one_buffer),
         trial_as_root("the_mtu_of_the_route", the_mtu_of_the_route),
@@ -67,6 +69,22 @@ fn a_frame_for_us_in_an_unknown_vlan() -> Result<()> {
     let drops = trace.drops_of("OTHERHOST")?;
     let count = |to_device: bool| drops.iter().filter(|drop| drop["to_device"] == to_device).count();
     ensure!((count(true), count(false), trace.drops.len()) == (3, 4, 7), "{:#?}", trace.drops);
+    Ok(())
+}
+
+/// Where the inode of other sockets is, that of a tap device has a part of another structure.
+fn a_socket_of_a_tap_has_no_inode() -> Result<()> {
+    let host = Netns::new()?;
+    let tap = Tun::create(&host, "tap0", Kind::Tap)?;
+    host.command("ip link set tap0 up")?;
+    let trace = Trace::during(&["--all", "--netns", &host.inum().to_string()], || {
+        (0..5).try_for_each(|_| Ok::<_, anyhow::Error>(tap.write(&ethernet(0x5000, &[0; 46]))?))?;
+        drained()
+    })?;
+    let is_unknown = |drop: &&Value| drop["socket"]["inode"].is_null() && drop["socket"]["uid"].is_null();
+    ensure!(trace.drops.len() == 5 && trace.drops.iter().all(|drop| is_unknown(&drop)), "{:#?}", trace.drops);
+    let has_socket = trace.drops.iter().all(|drop| drop["socket"]["role"] == "owner");
+    ensure!(has_socket || !kernel::reports_socket()?, "{:#?}", trace.drops);
     Ok(())
 }
 

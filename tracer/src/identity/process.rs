@@ -65,7 +65,10 @@ impl Holders {
         if self.has_hidden {
             Some("/proc hides the processes of other users (mount option hidepid); CAP_SYS_PTRACE shows them".into())
         } else if self.unreadable > 0 {
-            Some(format!("the open files of {} processes cannot be read: that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", self.unreadable))
+            Some(format!(
+                "the open files of {} processes cannot be read: that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                self.unreadable
+            ))
         } else {
             self.is_cut.then(|| format!("the search ended after {} processes", self.examined))
         }
