@@ -82,6 +82,8 @@ pub enum Owner {
     FullReceiver,
     /// The socket that they belong to, which sent them.
     Sender,
+    /// The socket that was to receive them; before 6.11 the one that sent them, to which they still belong.
+    ReceiverElseSender,
 }
 
 impl Owner {
@@ -92,6 +94,7 @@ impl Owner {
             Self::Receiver => kernel::reports_socket()?.then_some("receiver"),
             Self::FullReceiver => kernel::reports_udp_receiver()?.then_some("receiver"),
             Self::Sender => Some("owner"),
+            Self::ReceiverElseSender => Some(if kernel::reports_socket()? { "receiver" } else { "owner" }),
         })
     }
 }

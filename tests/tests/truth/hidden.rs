@@ -28,15 +28,16 @@ pub(super) fn trials() -> Vec<Trial> {
 /// Runs a program that sees its own processes only. The folder `/proc` of all others stays as it is.
 const HIDING: [&str; 5] =
     ["unshare", "--mount", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" \"$@\""];
-/// Runs a program as a user with no capabilities but those of the BPF program.
+/// Runs a program as a user with no capabilities but those of the BPF program, and, for kernels before 5.11, that of locked
+/// memory. The path is whole, because the shell of the emulated machines has a lesser command of this name.
 const NOBODY: [&str; 7] = [
-    "setpriv",
+    "/usr/bin/setpriv",
     "--reuid=65534",
     "--regid=65534",
     "--clear-groups",
-    "--inh-caps=-all,+bpf,+perfmon,+syslog",
-    "--ambient-caps=-all,+bpf,+perfmon,+syslog",
-    "--bounding-set=-all,+bpf,+perfmon,+syslog",
+    "--inh-caps=-all,+bpf,+perfmon,+syslog,+sys_resource",
+    "--ambient-caps=-all,+bpf,+perfmon,+syslog,+sys_resource",
+    "--bounding-set=-all,+bpf,+perfmon,+syslog,+sys_resource",
 ];
 
 /// A folder with a copy that every user may run: the folder of the build may be closed to others.

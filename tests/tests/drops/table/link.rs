@@ -230,7 +230,7 @@ pub(crate) const CASES: &[Case] = &[
         protocol: Some("0x88b5"),
         count: 20,
         allowed: &[],
-        owner: Owner::Receiver,
+        owner: Owner::ReceiverElseSender,
         witness: None,
         provoke: |case| {
             let wire = Wire::new()?;
