@@ -28,16 +28,17 @@ pub(super) fn trials() -> Vec<Trial> {
 /// Runs a program that sees its own processes only. The folder `/proc` of all others stays as it is.
 const HIDING: [&str; 5] =
     ["unshare", "--mount", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" \"$@\""];
-/// Runs a program as a user with no capabilities but those of the BPF program, and, for kernels before 5.11, that of locked
-/// memory. The path is whole, because the shell of the emulated machines has a lesser command of this name.
+/// Runs a program without a limit of locked memory, of which the maps are a part before Linux 5.11.
+const UNLIMITED: [&str; 3] = ["sh", "-c", "ulimit -l unlimited 2>/dev/null; exec \"$0\" \"$@\""];
+/// Runs a program as a user with no capabilities but those of the BPF program. The path is whole, because the shell of the emulated machines has a lesser command of this name.
 const NOBODY: [&str; 7] = [
     "/usr/bin/setpriv",
     "--reuid=65534",
     "--regid=65534",
     "--clear-groups",
-    "--inh-caps=-all,+bpf,+perfmon,+syslog,+sys_resource",
-    "--ambient-caps=-all,+bpf,+perfmon,+syslog,+sys_resource",
-    "--bounding-set=-all,+bpf,+perfmon,+syslog,+sys_resource",
+    "--inh-caps=-all,+bpf,+perfmon,+syslog",
+    "--ambient-caps=-all,+bpf,+perfmon,+syslog",
+    "--bounding-set=-all,+bpf,+perfmon,+syslog",
 ];
 
 /// A folder with a copy that every user may run: the folder of the build may be closed to others.
@@ -55,7 +56,7 @@ fn are_unknown(around: &[&str], said: &[&str]) -> Result<()> {
     let (group, host, folder) = (ControlGroup::new()?, behind_a_firewall()?, copy()?);
     let sender = udp_of(&group, &host)?;
     let copy = folder.path("droptrace");
-    let words = [around, &NOBODY, &[&copy, "trace", "--all", "--format", "json"]].concat();
+    let words = [around, &UNLIMITED, &NOBODY, &[&copy, "trace", "--all", "--format", "json"]].concat();
     let (program, arguments) = words.split_first().context("nothing to run")?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
