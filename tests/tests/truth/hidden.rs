@@ -30,7 +30,8 @@ const HIDING: [&str; 5] =
     ["unshare", "--mount", "sh", "-c", "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" \"$@\""];
 /// Runs a program without a limit of locked memory, of which the maps are a part before Linux 5.11.
 const UNLIMITED: [&str; 3] = ["sh", "-c", "ulimit -l unlimited 2>/dev/null; exec \"$0\" \"$@\""];
-/// Runs a program as a user with no capabilities but those of the BPF program. The path is whole, because the shell of the emulated machines has a lesser command of this name.
+/// Runs a program as a user with no capabilities but those of the BPF program. The path is whole, because the shell of the
+/// emulated machines has a lesser command of this name.
 const NOBODY: [&str; 7] = [
     "/usr/bin/setpriv",
     "--reuid=65534",
