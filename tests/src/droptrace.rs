@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::folder::Folder;
 use crate::pace::Deadline;
 use crate::trials::Unable;
 use crate::{PATIENCE, eventually, kernel};
@@ -62,8 +64,21 @@ pub fn fleet_command(arguments: &[impl AsRef<OsStr>]) -> Result<Command> {
 
 fn watched(program: PathBuf, arguments: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    piped(command.args(arguments));
     command
+}
+
+/// Lets a command run as [`Droptrace::spawn`] needs it.
+pub fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+/// A folder with a copy of `droptrace` that every user may run: the folder of the build may be closed to others.
+pub fn copy_for_all() -> Result<Folder> {
+    let folder = Folder::new("copy")?;
+    fs::set_permissions(folder.join(""), Permissions::from_mode(0o755))?;
+    fs::copy(binary()?, folder.join("droptrace"))?;
+    Ok(folder)
 }
 
 /// A running droptrace; killed with its handle.

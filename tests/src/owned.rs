@@ -1,15 +1,52 @@
 //! Sockets that a control group owns, and drops of their packets.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::case::drained;
 use crate::cgroup::ControlGroup;
+use crate::eventually;
 use crate::netns::Netns;
 use crate::wire::udp;
 use crate::witness::Witness;
+
+/// A process that alone has a socket open, as its standard input, and does nothing with it; ends with its handle.
+#[derive(Debug)]
+pub struct Holder(Child);
+
+impl Holder {
+    /// Runs a command that ends only when it is killed.
+    pub fn run(command: &[&str], socket: impl Into<OwnedFd>) -> Result<Self> {
+        let (program, arguments) = command.split_first().context("no command")?;
+        let holder = Self(Command::new(program).args(arguments).stdin(socket.into()).spawn()?);
+        let comm = || fs::read_to_string(format!("/proc/{}/comm", holder.pid()));
+        eventually("another process", || Ok(comm()?.trim() == *program))?;
+        Ok(holder)
+    }
+
+    /// A process named `sleep`.
+    pub fn of(socket: impl Into<OwnedFd>) -> Result<Self> {
+        Self::run(&["sleep", "600"], socket)
+    }
+
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // Without a process there is nothing to end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Datagrams of one provocation.
 pub const DATAGRAMS: u64 = 300;

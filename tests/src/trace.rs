@@ -36,7 +36,8 @@ impl Trace {
         Self::parse(&droptrace.finish()?.stdout)
     }
 
-    fn parse(stdout: &str) -> Result<Self> {
+    /// Reads the output of `trace`, and checks its ledger.
+    pub fn parse(stdout: &str) -> Result<Self> {
         let mut lines = stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
         let ledger = lines.pop().context("trace printed nothing")?;
         ensure!(ledger["schema"] == "droptrace.ledger.v1", "the last line is no ledger: {ledger}");

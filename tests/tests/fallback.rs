@@ -1,13 +1,12 @@
 //! When the best capture backend is not available, droptrace uses the next one and reports why.
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
-use tests::droptrace::{Droptrace, Finished, binary};
+use tests::droptrace::{Droptrace, Finished, binary, copy_for_all, piped};
 use tests::netns::Netns;
 use tests::trials::{self, trial_as_root};
 use tests::wire::udp;
@@ -48,13 +47,8 @@ fn without_rights() -> Vec<Trial> {
 
 /// Runs as the user nobody, who may not read the folder of the build.
 fn nobody_counts_by_counters() -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("droptrace-tests-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
-    let copy = folder.join("droptrace");
-    fs::copy(binary()?, &copy)?;
-    let counted = counted_as_nobody(&copy);
-    fs::remove_dir_all(&folder)?;
-    ensure!(counted? == DROPS, "not as many as were sent");
+    let folder = copy_for_all()?;
+    ensure!(counted_as_nobody(&folder.join("droptrace"))? == DROPS, "not as many as were sent");
     Ok(())
 }
 
@@ -106,10 +100,6 @@ fn run(prefix: &[&str], arguments: &[&str]) -> Result<Finished> {
     let mut words = words.chain(arguments.iter().map(AsRef::as_ref));
     let mut command = Command::new(words.next().context("nothing to run")?);
     Droptrace::spawn(piped(command.args(words)))?.wait()
-}
-
-fn piped(command: &mut Command) -> &mut Command {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
 }
 
 /// The source of the only ledger.

@@ -4,12 +4,12 @@
 use core::arch::asm;
 use core::ptr::null_mut;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use aya_ebpf::maps::PerCpuHashMap;
+use aya_ebpf::maps::{HashMap, PerCpuHashMap};
 use tracer_common::{
-    CacheSlot, DropCount, DropFacts, DropKey, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS, PlaceNames,
-    SOCKET_RECEIVER, WAYS, XdpNote, overflow_slot, slot_of, table_of,
+    CacheSlot, DropCount, DropFacts, DropKey, IFNAMSIZ, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS,
+    PlaceNames, SOCKET_RECEIVER, WAYS, XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
@@ -17,6 +17,9 @@ use crate::guard::Held;
 use crate::maps::{DROPS_0, DROPS_1, OVERFLOW, PLACES_0, PLACES_1, TABLES};
 use crate::memory::Memory;
 use crate::skb::interface_name;
+
+/// The error of a map without room, `-E2BIG` (`kernel/bpf/hashtab.c`).
+const NO_ROOM: i32 = -7;
 
 /// The current time, in ticks of the kernel's timer. The verifier turns the call into a plain load.
 #[inline(always)]
@@ -145,7 +148,7 @@ pub(crate) unsafe fn count_noted(held: Held, note: &XdpNote) {
 }
 
 /// Moves the current drop, the last one that was counted, from its key to that of the receiving socket, whose control group
-/// is `cgroup_id`. Nothing changes where either key has no room. The names of the place are known already.
+/// is `cgroup_id`. Nothing changes where either key has no room.
 ///
 /// # Safety
 /// The current drop must have been counted by its key, in the generation of `held`, and no drop since.
@@ -160,9 +163,13 @@ pub(crate) unsafe fn attribute(held: Held, cgroup_id: u64) {
             return;
         }
         let key = DropKey { cgroup_id, socket: SOCKET_RECEIVER, ..dropped.key };
-        if count_in_slot_or_hash(held, &key, dropped.length, (*held.state).ticks) != Counted::Overflow {
+        let counted = count_in_slot_or_hash(held, &key, dropped.length, (*held.state).ticks);
+        if counted != Counted::Overflow {
             (*from).packets -= 1;
             (*from).bytes -= bytes;
+        }
+        if counted == Counted::First {
+            share_names(held, &dropped.key, &key);
         }
     }
 }
@@ -333,15 +340,33 @@ fn keep_names(held: Held, key: &DropKey, names: &PlaceNames) {
         // Nothing has a name in an unknown namespace.
         return;
     }
-    let places = if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 };
-    let place = key.place();
-    // SAFETY: elements are written before they are in the map, and never changed.
+    let (places, place) = (places(held), key.place());
+    // SAFETY: names that another CPU is replacing by unknown ones are taken for others, or for those that they were.
     if unsafe { places.get(place) }.is_some_and(|known| have_same_words(known, names)) {
         return;
     }
-    if places.insert(place, names, BPF_NOEXIST.into()).is_err() {
-        let _ = places.insert(key, names, BPF_NOEXIST.into());
+    if places.insert(place, names, BPF_NOEXIST.into()).is_err()
+        && places.insert(key, names, BPF_NOEXIST.into()) == Err(NO_ROOM)
+    {
+        // The names of the place are not those of all its keys.
+        let unknown = PlaceNames { interface: [0; IFNAMSIZ], netns_inum: names.netns_inum, padding: 0 };
+        let _ = places.insert(place, &unknown, BPF_EXIST.into());
     }
+}
+
+/// Gives a key the names of another key of the same place.
+#[inline(always)]
+fn share_names(held: Held, from: &DropKey, to: &DropKey) {
+    // SAFETY: names of keys are written before they are in the map, and never changed.
+    if let Some(names) = unsafe { places(held).get(from) } {
+        keep_names(held, to, names);
+    }
+}
+
+/// The names of the current generation.
+#[inline(always)]
+fn places(held: Held) -> &'static HashMap<DropKey, PlaceNames> {
+    if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 }
 }
 
 /// Compares without a call, as [`is`].

@@ -1,9 +1,7 @@
 //! Faults of services, each of which one command explains: why, whose container and process, and which connections.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command};
+use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -13,14 +11,14 @@ use tests::case::drained;
 use tests::cgroup::ControlGroup;
 use tests::kernel;
 use tests::netns::Netns;
-use tests::owned::{DATAGRAMS, drops_of, host, udp_of};
+use tests::owned::{DATAGRAMS, Holder, drops_of, host, udp_of};
 use tests::tcp::{self, Peer};
 use tests::trials::trial_as_root;
 use tests::wire::{SENDER, Wire, udp};
 
+use super::flow_processes::is_process;
 use super::flows::Flows;
 use super::owners::in_each_mode;
-use super::processes::{await_comm, is_emulated};
 
 /// The first digits of the container's id, and as droptrace shows it.
 const ID: &str = "fa11";
@@ -34,36 +32,17 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A process that alone has a socket open, of a container, and does nothing with it.
-struct Service(Child);
-
-impl Service {
-    fn of(socket: OwnedFd) -> Result<Self> {
-        let service = Self(Command::new("sleep").arg("600").stdin(socket).spawn()?);
-        await_comm(&service.0, "sleep")?;
-        Ok(service)
-    }
-
-    /// The drops of these rows are of the service, where the kernel reports receivers. On an emulated machine, where
-    /// searches are slow, the process may be unknown.
-    fn has(&self, rows: &[&Value]) -> Result<()> {
-        let (container, process) = if kernel::reports_socket()? {
-            (json!(CONTAINER), json!({"pid": self.0.id(), "comm": "sleep"}))
-        } else {
-            (Value::Null, Value::Null)
-        };
-        let is_known = |row: &Value| row["process"] == process || (is_emulated() && row["process"].is_null());
-        let other = rows.iter().find(|row| row["container"] != container || !is_known(row));
-        ensure!(other.is_none(), "not of {container}, {process}: {other:?}");
-        Ok(())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
+/// The drops of these rows are of the service, where the kernel reports receivers. On an emulated machine, where searches are
+/// slow, the process may be unknown.
+fn are_of(service: &Holder, rows: &[&Value]) -> Result<()> {
+    let (container, process) = if kernel::reports_socket()? {
+        (json!(CONTAINER), json!({"pid": service.pid(), "comm": "sleep"}))
+    } else {
+        (Value::Null, Value::Null)
+    };
+    let other = rows.iter().find(|row| row["container"] != container || !is_process(row, &process));
+    ensure!(other.is_none(), "not of {container}, {process}: {other:?}");
+    Ok(())
 }
 
 /// The rows of packets for a port, and their sum.
@@ -88,7 +67,7 @@ fn fault_of_a_service_that_does_not_read() -> Result<()> {
         let socket = udp_of(&group, &host)?;
         set_socket_recv_buffer_size(&socket, 1)?;
         let address = socket.local_addr()?;
-        let service = Service::of(socket.into())?;
+        let service = Holder::of(socket)?;
         let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
         let flows = Flows::during(&host, mode, BY, || {
             for _ in 0..DATAGRAMS {
@@ -101,7 +80,7 @@ fn fault_of_a_service_that_does_not_read() -> Result<()> {
         ensure!(counted > 0 && packets == counted && rows.len() == 1, "{packets} of {counted}: {rows:#?}");
         has_reason(&rows, "SOCKET_RCVBUFF")?;
         ensure!(rows[0]["sport"] == sender.local_addr()?.port() && rows[0]["src"] == "127.0.0.1", "{}", rows[0]);
-        service.has(&rows)
+        are_of(&service, &rows)
     })
 }
 
@@ -112,7 +91,7 @@ fn fault_of_a_service_that_does_not_accept() -> Result<()> {
     in_each_mode(|mode| {
         let (group, wire) = (ControlGroup::container(ID)?, Wire::new()?);
         let listener = group.run(|| listener(&wire.host, BACKLOG))?;
-        let service = Service::of(listener)?;
+        let service = Holder::of(listener)?;
         for port in 0..BACKLOG {
             Peer::connect(&wire, 1000 + port)?;
         }
@@ -130,10 +109,10 @@ fn fault_of_a_service_that_does_not_accept() -> Result<()> {
         let is_each = packets == late.len() as u64 && ports == late.map(u64::from).collect();
         ensure!(is_each && rows.iter().all(|row| row["src"] == SENDER.to_string()), "{packets}: {rows:#?}");
         has_reason(&rows, "TCP_LISTEN_OVERFLOW")?;
-        service.has(&rows)
+        are_of(&service, &rows)
     })
 }
 
-fn listener(host: &Netns, backlog: u16) -> Result<OwnedFd> {
-    Ok(tcp::listener_with(host, backlog.into(), |_| Ok(()))?.into())
+fn listener(host: &Netns, backlog: u16) -> Result<TcpListener> {
+    tcp::listener_with(host, backlog.into(), |_| Ok(()))
 }

@@ -1,8 +1,6 @@
 //! Drops by the process that has the socket open, and by the user who made the socket.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -13,14 +11,14 @@ use serde_json::{Value, json};
 use tests::case::drained;
 use tests::kernel;
 use tests::netns::Netns;
-use tests::owned::{DATAGRAMS, host};
+use tests::owned::{DATAGRAMS, Holder, host};
 use tests::trials::trial_as_root;
 use tests::wire::udp;
 use tests::witness::Witness;
 
 use super::flows::Flows;
 use super::owners::{behind_a_firewall, in_each_mode, refused};
-use super::processes::{await_comm, is_emulated, own_process};
+use super::processes::{is_emulated, own_process};
 
 const USER: u32 = 4711;
 
@@ -34,7 +32,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 /// A process that alone has a socket open, and reads nothing from it.
 struct Receiver {
-    process: Child,
+    process: Holder,
     comm: &'static str,
     uid: u32,
     address: SocketAddr,
@@ -45,10 +43,7 @@ impl Receiver {
         let socket = socket_of(host, uid)?;
         set_socket_recv_buffer_size(&socket, 1)?;
         let address = socket.local_addr()?;
-        let process = Command::new(command[0]).args(&command[1..]).stdin(OwnedFd::from(socket)).spawn()?;
-        let receiver = Self { process, comm: command[0], uid, address };
-        await_comm(&receiver.process, receiver.comm)?;
-        Ok(receiver)
+        Ok(Self { process: Holder::run(command, socket)?, comm: command[0], uid, address })
     }
 
     /// Sends this number of datagrams; returns the kernel's own count of those that found the buffer full.
@@ -63,13 +58,6 @@ impl Receiver {
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        _ = self.process.kill();
-        _ = self.process.wait();
-    }
-}
-
 /// A socket that a thread of this user made.
 fn socket_of(host: &Netns, uid: u32) -> Result<UdpSocket> {
     host.run(|| {
@@ -78,12 +66,15 @@ fn socket_of(host: &Netns, uid: u32) -> Result<UdpSocket> {
     })
 }
 
-/// The drops for this port have this process and user, and are as many. On an emulated machine, where searches are slow,
-/// the process may be unknown.
+/// Whether a row has this process. On an emulated machine, where searches are slow, it may be unknown.
+pub(super) fn is_process(row: &Value, process: &Value) -> bool {
+    row["process"] == *process || (is_emulated() && row["process"].is_null())
+}
+
+/// The drops for this port have this process and user, and are as many.
 fn has(flows: &Flows, port: u16, (process, uid): (Value, Value), packets: u64) -> Result<()> {
     let rows: Vec<_> = flows.rows()?.iter().filter(|row| row["dport"] == port).collect();
-    let is_right = |row: &&Value| row["process"] == process || (is_emulated() && row["process"].is_null());
-    let are_right = rows.iter().all(|row| is_right(row) && row["uid"] == uid);
+    let are_right = rows.iter().all(|row| is_process(row, &process) && row["uid"] == uid);
     let sum: u64 = rows.iter().filter_map(|row| row["packets"].as_u64()).sum();
     ensure!(are_right && rows.len() == 1 && sum == packets && sum > 0, "{packets} of {process}, {uid}: {rows:#?}");
     Ok(())
@@ -104,7 +95,7 @@ fn flow_of_a_receiver_has_process_and_user() -> Result<()> {
             drained()
         })?;
         for (Receiver { process, comm, uid, address }, counted) in receivers.iter().zip(counted) {
-            let known = (json!({"pid": process.id(), "comm": comm}), json!(uid));
+            let known = (json!({"pid": process.pid(), "comm": comm}), json!(uid));
             let expected = if kernel::reports_socket()? { known } else { (Value::Null, Value::Null) };
             has(&flows, address.port(), expected, counted)?;
         }

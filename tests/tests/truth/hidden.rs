@@ -1,21 +1,20 @@
 //! Owners that droptrace cannot see: no wrong name, and a word on what is missing.
 
-use std::fs;
 use std::net::UdpSocket;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tests::cgroup::ControlGroup;
-use tests::droptrace::{Droptrace, Stat, binary};
-use tests::folder::Folder;
+use tests::droptrace::{Droptrace, Stat, copy_for_all, piped};
 use tests::netns::Netns;
 use tests::owned::{DATAGRAMS, udp_of};
+use tests::trace::Trace;
 use tests::trials::{Unable, trial_as_root};
 
 use super::owners::{behind_a_firewall, refused};
+use super::processes::{name, whose};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -42,37 +41,23 @@ const NOBODY: [&str; 7] = [
     "--bounding-set=-all,+bpf,+perfmon,+syslog",
 ];
 
-/// A folder with a copy that every user may run: the folder of the build may be closed to others.
-fn copy() -> Result<Folder> {
-    let folder = Folder::new("hidden")?;
-    fs::set_permissions(folder.join(""), fs::Permissions::from_mode(0o755))?;
-    fs::copy(binary()?, folder.join("droptrace"))?;
-    Ok(folder)
-}
-
 /// `trace`, run as nobody within `around`, knows the sender's role and control group, but not its process, and says why.
 fn are_unknown(around: &[&str], said: &[&str]) -> Result<()> {
     let able = Command::new(NOBODY[0]).args(&NOBODY[1..]).arg("true").stderr(Stdio::null()).status();
     ensure!(able.is_ok_and(|status| status.success()), Unable("setpriv cannot grant CAP_BPF".to_owned()));
-    let (group, host, folder) = (ControlGroup::new()?, behind_a_firewall()?, copy()?);
+    let (group, host, folder) = (ControlGroup::new()?, behind_a_firewall()?, copy_for_all()?);
     let sender = udp_of(&group, &host)?;
     let copy = folder.path("droptrace");
     let words = [around, &UNLIMITED, &NOBODY, &[&copy, "trace", "--all", "--format", "json"]].concat();
     let (program, arguments) = words.split_first().context("nothing to run")?;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut droptrace = Droptrace::spawn(&mut command)?;
+    let mut droptrace = Droptrace::spawn(piped(Command::new(program).args(arguments)))?;
     droptrace.await_attached()?;
     refused(&sender)?;
     let finished = droptrace.finish()?;
-    let lines = finished.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let drops: Vec<_> = lines.iter().filter(|line| line["netns"] == host.inum()).collect();
-    let name = group.path().file_name().and_then(|name| name.to_str());
-    let whose = |drop: &Value| {
-        let group = drop["cgroup"].as_str().and_then(|path| path.rsplit('/').next());
-        json!([drop["socket_role"], drop["process"], group])
-    };
-    let other = drops.iter().map(|drop| whose(drop)).find(|whose| *whose != json!(["owner", null, name]));
+    let mut drops = Trace::parse(&finished.stdout)?.drops;
+    drops.retain(|drop| drop["netns"] == host.inum());
+    let expected = json!(["owner", null, name(&group)?]);
+    let other = drops.iter().map(whose).find(|whose| *whose != expected);
     ensure!(drops.len() as u64 == DATAGRAMS && other.is_none(), "{other:?} in {} drops", drops.len());
     for words in said {
         ensure!(finished.stderr.contains(words), "{words:?} is missing: {}", finished.stderr);
@@ -93,10 +78,10 @@ fn a_group_among_ten_thousand_has_its_name() -> Result<()> {
     drop(idle);
     let rows = stat.0["drops"].as_array().context("no drops")?;
     for (group, _) in &senders {
-        let name = group.path().file_name().and_then(|name| name.to_str());
-        let is_own = |row: &&Value| row["cgroup"].as_str().and_then(|path| path.rsplit('/').next()) == name;
+        let name = name(group)?;
+        let is_own = |row: &&Value| row["cgroup"].as_str().and_then(|path| path.rsplit('/').next()) == Some(name);
         let packets: Vec<_> = rows.iter().filter(is_own).map(|row| row["packets"].as_u64()).collect();
-        ensure!(packets == [Some(DATAGRAMS)], "{packets:?} packets of {name:?}");
+        ensure!(packets == [Some(DATAGRAMS)], "{packets:?} packets of {name}");
     }
     let attributed = stat.0["attribution"]["attributed"].as_u64();
     ensure!(attributed == Some(SENDERS as u64 * DATAGRAMS), "{attributed:?} packets have an owner");

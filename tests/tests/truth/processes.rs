@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::process::{self, Child, Command};
+use std::process;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -12,12 +11,12 @@ use tests::case::drained;
 use tests::cgroup::ControlGroup;
 use tests::droptrace::{Droptrace, command};
 use tests::folder::Folder;
+use tests::kernel;
 use tests::netns::Netns;
-use tests::owned::{DATAGRAMS, host, overrun, udp_of};
+use tests::owned::{DATAGRAMS, Holder, host, overrun, udp_of};
 use tests::trace::Trace;
 use tests::trials::trial_as_root;
 use tests::wire::udp;
-use tests::{eventually, kernel};
 
 use super::owners::{behind_a_firewall, in_each_mode, refused};
 
@@ -38,7 +37,7 @@ fn traced(host: &Netns, mode: &str, provocation: impl FnOnce() -> Result<()>) ->
 }
 
 /// What a line says of the packet's owner: role, process, and the last part of the control group's path.
-fn whose(drop: &Value) -> Value {
+pub(super) fn whose(drop: &Value) -> Value {
     let group = drop["cgroup"].as_str().and_then(|path| path.rsplit('/').next());
     json!([drop["socket_role"], drop["process"], group])
 }
@@ -65,7 +64,7 @@ pub(super) fn own_process() -> Result<Value> {
     Ok(json!({"pid": process::id(), "comm": fs::read_to_string("/proc/self/comm")?.trim()}))
 }
 
-fn name(group: &ControlGroup) -> Result<&str> {
+pub(super) fn name(group: &ControlGroup) -> Result<&str> {
     group.path().file_name().and_then(|name| name.to_str()).context("a control group without a name")
 }
 
@@ -111,50 +110,32 @@ fn a_record_without_a_socket_names_nobody() -> Result<()> {
     })
 }
 
-/// A process whose standard input is this socket, which nobody else has open any more.
-fn holder_of(socket: UdpSocket) -> Result<Child> {
-    let child = Command::new("sleep").arg("600").stdin(OwnedFd::from(socket)).spawn()?;
-    await_comm(&child, "sleep")?;
-    Ok(child)
-}
-
-/// Waits until the child executes its program.
-pub(super) fn await_comm(child: &Child, comm: &str) -> Result<()> {
-    eventually("another process", || Ok(fs::read_to_string(format!("/proc/{}/comm", child.id()))?.trim() == comm))
-}
-
-/// Sends packets that a firewall drops, passes the socket on to another process, and has `while_unread` done before
+/// Sends packets that a firewall drops, passes the socket on to another process, and has `while_unread` done with it before
 /// droptrace reads the records.
-fn passed_on(mode: &str, while_unread: impl FnOnce(&mut Child) -> Result<()>) -> Result<(Trace, u32)> {
+fn passed_on<T>(mode: &str, while_unread: impl FnOnce(Holder) -> T) -> Result<(Trace, T)> {
     let host = behind_a_firewall()?;
     let sender = host.run(|| Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))?;
-    let mut holder = None;
+    let mut done = None;
     let trace = Trace::while_it_sleeps(&["--all", "--mode", mode, "--netns", &host.inum().to_string()], || {
         refused(&sender)?;
-        while_unread(holder.insert(holder_of(sender)?))
-    });
-    let mut holder = holder.context("no process")?;
-    holder.kill()?;
-    holder.wait()?;
-    Ok((trace?, holder.id()))
+        done = Some(while_unread(Holder::of(sender)?));
+        Ok(())
+    })?;
+    Ok((trace, done.context("no process")?))
 }
 
 /// Not that which made the socket, and sent the packets.
 fn a_record_names_the_process_that_has_the_socket() -> Result<()> {
     in_each_mode(|mode| {
-        let (trace, pid) = passed_on(mode, |_| Ok(()))?;
+        let (trace, holder) = passed_on(mode, |holder| holder)?;
         let group = trace.drops.first().map_or(Value::Null, |drop| whose(drop)[2].clone());
-        all_are(&trace.drops, DATAGRAMS, &json!(["owner", {"pid": pid, "comm": "sleep"}, group]))
+        all_are(&trace.drops, DATAGRAMS, &json!(["owner", {"pid": holder.pid(), "comm": "sleep"}, group]))
     })
 }
 
 fn a_process_that_ended_is_unknown() -> Result<()> {
     in_each_mode(|mode| {
-        let (trace, _) = passed_on(mode, |holder| {
-            holder.kill()?;
-            holder.wait()?;
-            Ok(())
-        })?;
+        let (trace, ()) = passed_on(mode, drop)?;
         let known = trace.drops.iter().find(|drop| !drop["process"].is_null() || drop["socket"]["inode"].is_null());
         ensure!(trace.drops.len() as u64 == DATAGRAMS && known.is_none(), "{known:?}");
         Ok(())

@@ -16,17 +16,51 @@ use tests::trials::{Unable, trial_as_root};
 use tests::tun::{Kind, Tun};
 use tests::wire::Wire;
 use tests::witness::Witness;
-use tests::{eventually, kernel, pace, pause};
+use tests::{cpus, eventually, kernel, on_cpu, pace, pause};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("a_namespace_number_that_is_used_again", a_namespace_number_that_is_used_again),
         trial_as_root("an_interface_that_is_renamed", an_interface_that_is_renamed),
+        trial_as_root("an_interface_that_is_renamed_without_room", an_interface_that_is_renamed_without_room),
         trial_as_root("drops_whose_namespace_is_unknown", drops_whose_namespace_is_unknown),
         trial_as_root("segments_pruned_from_a_tree", segments_pruned_from_a_tree),
         trial_as_root("a_device_that_comes_up", a_device_that_comes_up),
         trial_as_root("namespaces_and_interfaces_come_and_go", namespaces_and_interfaces_come_and_go),
     ]
+}
+
+/// The first reading of the kernel's counts comes at once, the next one a second later. Names are kept from one reading to the
+/// next, so that an interface must be renamed in between.
+const AFTER_FIRST_READING: Duration = Duration::from_millis(200);
+
+/// Two processors have slots of their own for keys, but there is room for fewer names than keys: no row has the name of
+/// another time.
+fn an_interface_that_is_renamed_without_room() -> Result<()> {
+    let processors = cpus()?;
+    let [first, second] = processors[..2] else { return Err(Unable("a single processor".to_owned()).into()) };
+    let host = Netns::new()?;
+    let tap = Tun::create(&host, "before", Kind::Tap)?;
+    let frames = |cpu, mut kinds: std::ops::Range<u16>| {
+        on_cpu(cpu, || kinds.try_for_each(|kind| Ok::<_, anyhow::Error>(tap.write(&ethernet(kind, &[0; 46]))?)))?;
+        drained()
+    };
+    host.command("ip link set before up")?;
+    let inum = host.inum().to_string();
+    let stat = Stat::during(&["--netns", &inum, "--map-entries", "2", "--by", "interface,protocol"], || {
+        pause(AFTER_FIRST_READING);
+        frames(first, 0x5000..0x5001)?;
+        host.commands("ip link set before down\nip link set before name after\nip link set after up")?;
+        frames(first, 0x5001..0x5011)?;
+        frames(second, 0x5011..0x5021)
+    })?;
+    for row in stat.drops()? {
+        let right = if row.protocol.as_deref() == Some("0x5000") { "before" } else { "after" };
+        ensure!(row.interface.as_deref().is_none_or(|name| name == right), "{:#?}", stat.drops());
+    }
+    let packets = stat.drops()?.iter().map(|row| row.packets).sum::<u64>() + stat.ledger("overflow")?;
+    ensure!(packets == 33, "{packets} of 33 drops: {:#?}", stat.drops());
+    Ok(())
 }
 
 /// Drops so many datagrams in a namespace, at a port without a listener.
@@ -85,6 +119,7 @@ fn an_interface_that_is_renamed() -> Result<()> {
     let wire = Wire::new()?;
     let inum = wire.host.inum().to_string();
     let stat = Stat::during(&["--netns", &inum, "--top", "0"], || {
+        pause(AFTER_FIRST_READING);
         wire.repeat(10, &ethernet(0x5000, &[0; 46]))?;
         drained()?;
         wire.host.commands("ip link set host0 down\nip link set host0 name lan0\nip link set lan0 up")?;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tracer_common::FLOW_PROCESS;
 
 use super::outlet::{Consumer, Outlet};
 use super::running::{Ebpf, NetDm, Parts};
@@ -101,12 +100,9 @@ impl Session {
                 let Parts { ebpf, counters, .. } = running.parts();
                 if let Some(Ebpf { source, .. }) = ebpf {
                     // Frees the kernel program's room for keys, even where no consumer reads the totals before the end.
-                    let flows = source.flow_facts();
                     let totals = source.totals()?;
                     normaliser.learn_owners(totals);
-                    if flows & FLOW_PROCESS != 0 {
-                        normaliser.learn_processes(totals, false);
-                    }
+                    normaliser.learn_processes(totals, false);
                 }
                 if let Some(counters) = counters {
                     counters.read()?;

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracer_common::FLOW_PROCESS;
 
 pub use fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 pub use follow::follow;
@@ -111,9 +110,7 @@ impl Session {
         if let Some(Ebpf { source, drained, .. }) = ebpf {
             let flows = source.flow_facts();
             let totals = source.totals()?;
-            if flows & FLOW_PROCESS != 0 {
-                normaliser.learn_processes(totals, self.duration.is_some());
-            }
+            normaliser.learn_processes(totals, self.duration.is_some());
             drops.extend(if flows == 0 { normaliser.totals(totals) } else { normaliser.flows(totals, flows) });
             overflow.extend(normaliser.overflow(totals));
             sources.push(source.report(*drained));

@@ -36,8 +36,8 @@ const BOTH_SOURCES: [Series; 2] = [Series::cloud(6, 12), Series::cloud(7, 3)];
 const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
 /// As these, of single drops and of what is rare.
 const DETAILED: [&str; 3] = ["truth", "xdp", "nothing_lost"];
-/// The series on which those run: the ones whose verifiers know no casts, without and with reasons. On newer ones they take
-/// the way that they take without emulation.
+/// The series on which those run: the ones whose verifiers know no casts, without and with reasons. `cargo xtask vm --kernel
+/// 7.3 -- truth` runs them on a newer one.
 const DETAILED_ON: [Series; 2] = [Series::cloud(5, 10), Series::cloud(6, 1)];
 /// The series on which the drop monitor is tested in summary mode too, over all provoked drops: the oldest and the newest.
 const SUMMARISED: [Series; 2] = [Series::cloud(5, 10), Series::cloud(7, 3)];

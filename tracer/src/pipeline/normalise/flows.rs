@@ -21,7 +21,8 @@ use crate::domain::total::DropTotal;
 const SEARCHED_NS: u64 = 10_000_000_000;
 
 impl Normaliser {
-    /// Searches the processes of sockets that are new in these totals, while they have them open. A process that was found
+    /// Searches the processes of sockets that are new in these totals, while they have them open; flows have no sockets
+    /// unless processes were asked for. A process that was found
     /// once stays the socket's, so that it keeps its name when it ends. Sockets are told apart by their inode numbers,
     /// which the kernel gives out in a circle of 2³². The caller calls this function once a second, and at the end of the
     /// run with `is_last`, when it searches however recent the last search was.
@@ -31,6 +32,9 @@ impl Normaliser {
         let is_recent = |count: &Count| count.last_ns.saturating_add(SEARCHED_NS) >= newest;
         let recent = totals.flows.iter().filter(|(_, count)| is_recent(count)).map(|(row, _)| row.facts.inode);
         let unknown: HashSet<u32> = recent.filter(|inode| *inode != 0 && !self.processes.contains_key(inode)).collect();
+        if unknown.is_empty() {
+            return;
+        }
         owners.want_processes(unknown.iter().map(|inode| u64::from(*inode)));
         if is_last {
             owners.search_last_processes();
@@ -181,6 +185,7 @@ mod tests {
         let ipv6 = [u64::from_ne_bytes([0xfd, 0, 0, 0, 0, 0, 0, 0]), u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 9])];
         assert_eq!(address(&ipv6, 6).to_string(), "fd00::9");
     }
+
     /// A row of this socket, whose last drop was at `last_ns`.
     fn socket_row(totals: &mut Totals, inode: u64, last_ns: u64) -> FlowRow {
         let facts = FlowFacts { inode: inode.try_into().unwrap(), known: KNOWN_USER, ..FlowFacts::default() };

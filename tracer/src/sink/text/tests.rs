@@ -1,13 +1,13 @@
+mod trace;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use etherparse::PacketBuilder;
-
 use super::*;
 use crate::dimension::Dimensions;
-use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Symbol, Timestamp};
-use crate::domain::facts::{Facts, Role};
-use crate::domain::owner::{Owner, Process};
+use crate::domain::event::{Location, NamedKey, Origin, Symbol};
+use crate::domain::facts::Role;
+use crate::domain::owner::Owner;
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 use crate::pipeline::group::group_by;
@@ -18,7 +18,7 @@ use crate::sink::samples::{
     HOME, NEW_YEAR, comparison, ebpf, host, key, location, net_dm_source, overflow, owned_key, reason, report,
     tcp_packet, totals, totals_of_two_namespaces, trace_sources, udp_packet, union,
 };
-use crate::sink::{CompareSink, DropSink, StatSink};
+use crate::sink::{CompareSink, StatSink};
 
 const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
     by: None,
@@ -302,117 +302,6 @@ fn netlink_messages_are_not_shown_as_packets() {
     assert!(text.contains("No packet was dropped.\n") && !text.contains("total, "), "{text}");
 }
 
-struct Case {
-    key: NamedKey,
-    start: PacketStart,
-    bytes: Vec<u8>,
-    length: u32,
-}
-
-impl Case {
-    fn new(key: NamedKey, bytes: Vec<u8>) -> Self {
-        Self { key, start: PacketStart::Mac, length: u32::try_from(bytes.len()).unwrap(), bytes }
-    }
-}
-
-fn trace_cases() -> Vec<Case> {
-    let mut icmp = Vec::new();
-    let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 168, 100, 200], [192, 168, 100, 201], 64);
-    builder.icmpv4_echo_request(7, 1).write(&mut icmp, &[]).unwrap();
-    let ipv6 = NamedKey {
-        reason: reason(12, "core", "NETFILTER_DROP"),
-        location: location("nf_hook_slow", 0xc5, None),
-        protocol: 0x86dd,
-        interface: Some("enp0s31f6".into()),
-        ifindex: 2,
-        ..key()
-    };
-    let foreign = NamedKey { netns: 4_026_532_201, netns_name: Some("blue".into()), ..key() };
-    let nowhere = NamedKey { protocol: 0, interface: None, ifindex: 0, netns: 0, ..key() };
-    let lldp = NamedKey { protocol: 0x88cc, ..key() };
-    let long = NamedKey { location: location(&"long_".repeat(14), 5, Some("nf_tables")), ..key() };
-    let cut = udp_packet()[..26].to_vec();
-    let extended = [&[0x60, 0, 0, 0, 0, 80, 60, 64][..], &[0xfd; 16], &[0xfe; 16], &[17, 3, 0]].concat();
-    let by_bare_ip = NamedKey { protocol: 0x86dd, ..key() };
-    vec![
-        Case::new(key(), udp_packet()),
-        Case::new(ipv6, tcp_packet()),
-        Case::new(foreign, icmp),
-        Case { length: 90, ..Case::new(key(), cut) },
-        Case { start: PacketStart::Nothing, length: 77, ..Case::new(nowhere, vec![]) },
-        Case::new(lldp, [&[4; 6][..], &[2; 6], &[0x88, 0xcc, 1]].concat()),
-        Case::new(long, udp_packet()),
-        Case::new(key(), udp_packet()),
-        Case { length: 120, ..Case::new(by_bare_ip, extended) },
-        Case { length: 90, ..Case::new(key(), udp_packet()[..38].to_vec()) },
-    ]
-}
-
-#[test]
-fn trace_lines() {
-    let mut out = Vec::new();
-    let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, ..TraceTextOptions::default() });
-    sink.start(&host(), NEW_YEAR).unwrap();
-    for (number, case) in trace_cases().iter().enumerate() {
-        let event = DropEvent {
-            process: None,
-            facts: Facts::default(),
-            timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
-            key: &Arc::new(case.key.clone()),
-            seen_by: &[Origin::Ebpf],
-            length: case.length,
-            start: case.start,
-            bytes: &case.bytes,
-        };
-        sink.event(&event).unwrap();
-    }
-    sink.finish(&trace_sources(), None).unwrap();
-    let text = String::from_utf8(out).unwrap();
-    println!("{text}");
-    insta::assert_snapshot!("trace", text);
-}
-
-#[test]
-fn trace_lines_say_whose_packet_it_was() {
-    let mut out = Vec::new();
-    let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, ..TraceTextOptions::default() });
-    let process = Arc::new(Process { pid: 1234, comm: Some("nginx".into()) });
-    let hostile = Arc::new(Process { pid: 9, comm: Some("\u{1b}[2J\n".into()) });
-    let root = NamedKey { socket: Some(Role::Owner), ..key() };
-    let cases = [
-        (owned_key(), Some(&process)),
-        (owned_key(), None),
-        (root.clone(), Some(&hostile)),
-        (root, None),
-        (key(), None),
-    ];
-    for (key, process) in cases {
-        let (key, packet) = (Arc::new(key), udp_packet());
-        sink.event(&DropEvent {
-            process,
-            facts: Facts::default(),
-            timestamp: NEW_YEAR,
-            key: &key,
-            seen_by: &[Origin::Ebpf],
-            length: 90,
-            start: PacketStart::Mac,
-            bytes: &packet,
-        })
-        .unwrap();
-    }
-    let text = String::from_utf8(out).unwrap();
-    let ends: Vec<_> = text.lines().map(|line| line.split_once("> ").unwrap().1).collect();
-    let packet = "10.0.0.2:4444 len 90";
-    let expected = [
-        format!("{packet}, receiver nginx[1234] in shop/web-7d9f/nginx"),
-        format!("{packet}, receiver unknown in shop/web-7d9f/nginx"),
-        format!("{packet}, owner \u{fffd}[2J\u{fffd}[9]"),
-        format!("{packet}, owner unknown"),
-        packet.to_owned(),
-    ];
-    assert_eq!(ends, expected);
-}
-
 #[test]
 fn compare_table() {
     let mut out = Vec::new();
@@ -429,26 +318,4 @@ fn seen_by_is_shown_where_both_sources_run() {
     let mut both = report(totals, vec![]);
     both.sources.push(net_dm_source());
     insta::assert_snapshot!("both_sources", shown(PLAIN(120), &[both]));
-
-    let mut out = Vec::new();
-    let mut sink = TraceText::new(&mut out, TraceTextOptions { home_netns: HOME, seen_by: true, ..Default::default() });
-    sink.start(&host(), NEW_YEAR).unwrap();
-    for seen_by in [&Origin::ALL[..], &[Origin::Ebpf], &[Origin::NetDm]] {
-        let case = Case::new(key(), udp_packet());
-        let key = Arc::new(case.key);
-        let (length, start, bytes) = (case.length, case.start, &case.bytes[..]);
-        sink.event(&DropEvent {
-            process: None,
-            facts: Facts::default(),
-            timestamp: NEW_YEAR,
-            key: &key,
-            seen_by,
-            length,
-            start,
-            bytes,
-        })
-        .unwrap();
-    }
-    sink.finish(&[], Some(&union())).unwrap();
-    insta::assert_snapshot!("both_sources_trace", String::from_utf8(out).unwrap());
 }
