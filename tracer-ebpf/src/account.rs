@@ -350,7 +350,7 @@ fn keep_names(held: Held, key: &DropKey, names: &PlaceNames) {
     {
         // The names of the place are not those of all its keys.
         let unknown = PlaceNames { interface: [0; IFNAMSIZ], netns_inum: names.netns_inum, padding: 0 };
-        let _ = places.insert(place, &unknown, BPF_EXIST.into());
+        let _ = places.insert(place, unknown, BPF_EXIST.into());
     }
 }
 
