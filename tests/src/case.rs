@@ -266,12 +266,21 @@ pub fn provoke(case: &Case) -> Result<()> {
     (case.provoke)(case)
 }
 
+/// Packets that a sender sends between two calls of [`room_for_a_portion`].
+pub const PORTION: u64 = 256;
+
 /// Waits until the kernel has handled all packets that the interfaces received.
 pub fn drained() -> Result<()> {
     eventually("the receive queues to drain", || Ok(queued_packets()? == 0))?;
     // A packet that was just taken out of a queue may still be under way on another processor. That is an RCU read
     // section, and this command is `synchronize_rcu` (kernel/sched/membarrier.c).
     membarrier(MembarrierCommand::Global).context("waiting for a grace period of RCU")
+}
+
+/// Waits until a receive queue has room for a portion of [`PORTION`] packets. A sender may go on before the kernel handles what was
+/// sent, if the processors have other work; a queue that is full (`net.core.netdev_max_backlog`, 1,000) drops packets.
+pub fn room_for_a_portion() -> Result<()> {
+    eventually("room in the receive queues", || Ok(queued_packets()? <= PORTION))
 }
 
 /// Packets that wait in all processors' receive queues.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
-use crate::case::drained;
+use crate::case::{PORTION, drained, room_for_a_portion};
 use crate::netns::Netns;
 use crate::wire::udp;
 use crate::witness::Witness;
@@ -62,6 +62,9 @@ impl Storm {
         let mut batch: Vec<_> = control.iter_mut().map(|control| MMsgHdr::new(&slices, control)).collect();
         let mut left = datagrams;
         while left > 0 {
+            if left % PORTION < BATCH {
+                room_for_a_portion()?;
+            }
             let size = usize::try_from(left.min(BATCH))?;
             left -= sendmmsg(&self.sender, &mut batch[..size], SendFlags::empty())? as u64;
         }

@@ -282,8 +282,8 @@ pub struct ProvedNet {
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct CpuState {
-    /// Buffer for a packet's headers.
-    pub scratch: [u8; SCRATCH_LEN],
+    /// Buffer for a packet's headers. Words, because words are read from it.
+    pub scratch: [u64; SCRATCH_LEN / 8],
     /// Drops that were not counted because another of the programs was running on this CPU already.
     pub nested: u64,
     /// `net.ns.ops` of this process's own namespace, by which namespaces are recognised; 0 while it is unknown.

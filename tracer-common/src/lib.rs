@@ -33,7 +33,7 @@ pub use event::{
 };
 pub use flow::{
     FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_PROCESS, FLOW_SETS, FLOW_SOURCE, FLOW_SOURCE_PORT,
-    FLOW_TABLES, FLOW_TRANSPORT, FLOW_USER, FLOW_WAYS, FlowCount, FlowFacts, FlowRow, FlowSlot, FlowTable, FlowWords,
+    FLOW_TABLES, FLOW_TRANSPORT, FLOW_USER, FLOW_WAYS, FlowFacts, FlowRow, FlowSet, FlowSlot, FlowTable, FlowWords,
     KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER, flow_hash, flow_set,
 };
 pub use identity::{IFNAMSIZ, InterfaceName, NamespaceAnswer, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};

@@ -27,6 +27,15 @@ impl Held {
         unsafe { read_volatile(&raw const (*self.state).generation) & 1 }
     }
 
+    /// The same state with the counts of a generation that userspace does not read yet.
+    #[inline(always)]
+    pub(crate) fn in_generation(self, generation: u32) -> Option<Self> {
+        let counts = COUNTS.get_ptr_mut(generation)?;
+        // SAFETY: as above. The next program sets it anew.
+        unsafe { (*self.state).generation = generation };
+        Some(Self { counts, ..self })
+    }
+
     /// The current drop.
     #[inline(always)]
     pub(crate) fn dropped<'a>(self) -> &'a DropFacts {

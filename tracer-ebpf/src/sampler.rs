@@ -151,14 +151,15 @@ unsafe fn flow_of(state: *mut CpuState, dropped: &DropFacts) -> u64 {
 /// # Safety
 /// `header` must be that of [`headers::read`].
 #[inline(always)]
-unsafe fn ipv4_flow(header: *const u8) -> u64 {
+unsafe fn ipv4_flow(header: *const u64) -> u64 {
     // SAFETY: the header's length is at most 60 bytes, so that the ports end at byte 64.
     unsafe {
-        let length = usize::from(*header & 0xf) * 4;
-        let addresses = header.add(12).cast::<u64>().read_unaligned();
-        let is_first = (header.add(6).cast::<u16>().read_unaligned() & 0xff1f) == 0;
-        let ports = if is_first { header.add(length).cast::<u32>().read_unaligned() } else { 0 };
-        mixed(mixed(addresses) ^ u64::from(ports) ^ u64::from(*header.add(9)) << 32)
+        let (first, second, third) = (header.read(), header.add(1).read(), header.add(2).read());
+        let addresses = second >> 32 | third << 32;
+        let is_first = (first >> 48) & 0xff1f == 0;
+        let ports = if is_first { header.cast::<u32>().add((first & 0xf) as usize).read() } else { 0 };
+        let transport = (second >> 8) & 0xff;
+        mixed(mixed(addresses) ^ u64::from(ports) ^ transport << 32)
     }
 }
 
@@ -167,13 +168,14 @@ unsafe fn ipv4_flow(header: *const u8) -> u64 {
 /// # Safety
 /// `header` must be that of [`headers::read`].
 #[inline(always)]
-unsafe fn ipv6_flow(header: *const u8) -> u64 {
-    // SAFETY: all within 44 bytes.
+unsafe fn ipv6_flow(header: *const u64) -> u64 {
+    // SAFETY: all within 48 bytes.
     unsafe {
-        let word = |at: usize| header.add(at).cast::<u64>().read_unaligned();
-        let ports = header.add(40).cast::<u32>().read_unaligned();
-        let addresses = mixed(word(8)) ^ word(16).rotate_left(17) ^ mixed(word(24)).rotate_left(31) ^ word(32);
-        mixed(mixed(addresses) ^ u64::from(ports) ^ u64::from(*header.add(6)) << 32)
+        let word = |at: usize| header.add(at).read();
+        let ports = header.add(5).cast::<u32>().read();
+        let addresses = mixed(word(1)) ^ word(2).rotate_left(17) ^ mixed(word(3)).rotate_left(31) ^ word(4);
+        let transport = (word(0) >> 48) & 0xff;
+        mixed(mixed(addresses) ^ u64::from(ports) ^ transport << 32)
     }
 }
 

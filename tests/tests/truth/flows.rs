@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
-use tests::case::drained;
+use tests::case::{PORTION, drained, room_for_a_portion};
 use tests::droptrace::{Droptrace, Stat};
 use tests::frame;
 use tests::netns::Netns;
@@ -114,6 +114,9 @@ fn more_flows_than_room_have_bounds() -> Result<()> {
         let flows = Flows::during(&host, mode, "dport", || {
             let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
             for port in PORTS {
+                if u64::from(port) % (PORTION / 2) == 0 {
+                    room_for_a_portion()?;
+                }
                 send(&sender, (Ipv4Addr::LOCALHOST, port).into(), 1);
                 send(&sender, (Ipv4Addr::LOCALHOST, HEAVY).into(), 1);
             }

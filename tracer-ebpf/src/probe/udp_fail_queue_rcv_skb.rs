@@ -6,6 +6,9 @@
 //! counted last is therefore the packet's if it was dropped in that function, and is moved to the receiver's key. Where
 //! anything else was counted in between, or does not fit, the drop stays without a socket.
 //!
+//! A reading may begin in between. The drop is moved in the generation in which it was counted, which is not read yet:
+//! with bottom halves disabled the kernel is within one RCU read section, and userspace waits for all of them.
+//!
 //! From 6.10 on the tracepoint also reports the packet, and fires before the packet is freed: the socket is noted on this
 //! CPU, and `kfree_skb` takes it for that packet alone.
 
@@ -56,10 +59,10 @@ unsafe fn attribute(held: Held, socket: *const u8) {
         let dropped = &raw mut (*held.state).dropped;
         let counted_in = (*dropped).counted_in;
         (*dropped).counted_in = 0;
-        let is_current = u32::from(counted_in) == held.generation() + 1;
-        if !is_current || (*dropped).key.socket != 0 || !is_in_queue(held, (*dropped).key.location) {
+        if counted_in == 0 || (*dropped).key.socket != 0 || !is_in_queue(held, (*dropped).key.location) {
             return;
         }
+        let Some(held) = held.in_generation(u32::from(counted_in) - 1) else { return };
         if let Some(cgroup_id) = cgroup::of_receiver::<Probe>(socket, held.state) {
             account::attribute(held, cgroup_id);
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use tracer_common::{CpuState, DropCount, FLOW_TABLES, FlowSlot, FlowTable};
+use tracer_common::{CpuState, DropCount, FLOW_TABLES, FlowSet, FlowSlot, FlowTable};
 use zerocopy::FromBytes;
 
 use super::sys::RawMap;
@@ -41,9 +41,11 @@ impl Flows {
             // Cleared before the sum is made, so that no count is added twice whatever fails below.
             self.slots.update(&key, &self.zeros)?;
             for (bytes, state) in self.buffer.chunks_exact(size_of::<FlowTable>()).zip(states) {
-                for slot in bytes.chunks_exact(size_of::<FlowSlot>()) {
-                    let Ok(slot) = FlowSlot::read_from_bytes(slot) else { continue };
-                    add(&slot, state, clock, max_rows, totals);
+                for set in bytes.chunks_exact(size_of::<FlowSet>()) {
+                    let Ok(set) = FlowSet::read_from_bytes(set) else { continue };
+                    for (packets, slot) in set.packets.iter().zip(&set.slots) {
+                        add(*packets, slot, state, clock, max_rows, totals);
+                    }
                 }
             }
         }
@@ -52,13 +54,12 @@ impl Flows {
 }
 
 /// Adds the drops that are certainly the slot's flow's own.
-fn add(slot: &FlowSlot, state: &CpuState, clock: Ticks, max_rows: usize, totals: &mut Totals) {
-    let FlowSlot { count, row, .. } = slot;
-    let packets = count.packets.saturating_sub(count.displaced);
+fn add(packets: u64, slot: &FlowSlot, state: &CpuState, clock: Ticks, max_rows: usize, totals: &mut Totals) {
+    let packets = packets.saturating_sub(slot.displaced);
     if packets == 0 {
         return;
     }
-    let (first_ticks, last_ticks) = (count.first_ticks, count.last_ticks);
-    let own = clock.dated(&DropCount { packets, bytes: count.bytes, first_ticks, last_ticks }, state.ticks);
-    totals.add_flow(*row, own, max_rows);
+    let FlowSlot { row, bytes, first_ticks, last_ticks, .. } = *slot;
+    let own = clock.dated(&DropCount { packets, bytes, first_ticks, last_ticks }, state.ticks);
+    totals.add_flow(row, own, max_rows);
 }
