@@ -92,7 +92,8 @@ fn sees_traps(btf: &KernelBtf, config: &Config) -> bool {
 pub(super) struct Programs {
     main: Program,
     others: Vec<(&'static Probe, Program)>,
-    /// The links, in the order of detaching: that of the program on `kfree_skb` is the last.
+    /// The links, in the order of detaching: those of programs that count, that of the program on `kfree_skb`, and those of
+    /// programs that add facts to its drops, so that it counts no drop without them.
     links: Vec<OwnedFd>,
     attached_at: (Timestamp, Instant),
 }
@@ -123,8 +124,12 @@ impl Programs {
     fn attach_other(&mut self, loader: &Loader, probe: &'static Probe) -> Result<(), Error> {
         let program = loader.load(probe.name, Attachment::Raw)?;
         let link = program.attach(probe.name)?;
+        if probe.counts {
+            self.links.insert(0, link);
+        } else {
+            self.links.push(link);
+        }
         self.others.push((probe, program));
-        self.links.insert(self.links.len() - 1, link);
         Ok(())
     }
 
