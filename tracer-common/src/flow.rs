@@ -185,16 +185,17 @@ mod tests {
     /// Half as many flows as slots. At random, `Σ max(0, k − 4)` for Poisson's k with mean 2, times 1,024, is 89.
     #[test]
     fn flows_spread_over_the_sets() {
-        let flows = || (0..2_048_u32).map(u64::from);
-        let address = |host: u64| FlowFacts { source: [host.swap_bytes() >> 32, 0], ..FlowFacts::default() };
+        let flows = || 0..2_048_u16;
+        let address = |host: u16| FlowFacts { source: [u64::from(host).swap_bytes() >> 32, 0], ..FlowFacts::default() };
         assert!(without_room(flows().map(address)) <= 120);
-        let port = |port: u64| FlowFacts { source_port: (port as u16).to_be(), ..FlowFacts::default() };
+        let port = |port: u16| FlowFacts { source_port: port.to_be(), ..FlowFacts::default() };
         assert!(without_room(flows().map(port)) <= 120);
-        let ipv6 = |host: u64| FlowFacts { destination: [0xfe80, host.swap_bytes()], ..FlowFacts::default() };
+        let ipv6 =
+            |host: u16| FlowFacts { destination: [0xfe80, u64::from(host).swap_bytes()], ..FlowFacts::default() };
         assert!(without_room(flows().map(ipv6)) <= 120);
-        let inode = |inode: u64| FlowFacts { inode: inode as u32, ..FlowFacts::default() };
+        let inode = |inode: u16| FlowFacts { inode: inode.into(), ..FlowFacts::default() };
         assert!(without_room(flows().map(inode)) <= 120);
-        let both = |at: u64| FlowFacts { source_port: (at as u16 & 63).to_be(), ..address(at >> 6) };
+        let both = |at: u16| FlowFacts { source_port: (at & 63).to_be(), ..address(at >> 6) };
         assert!(without_room(flows().map(both)) <= 120);
     }
 }
