@@ -31,7 +31,7 @@ impl Held {
     #[inline(always)]
     pub(crate) fn in_generation(self, generation: u32) -> Option<Self> {
         let counts = COUNTS.get_ptr_mut(generation)?;
-        // SAFETY: as above. The next program sets it anew.
+        // SAFETY: the element is this CPU's own. The next program sets the generation anew.
         unsafe { (*self.state).generation = generation };
         Some(Self { counts, ..self })
     }

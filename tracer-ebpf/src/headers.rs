@@ -1,7 +1,7 @@
 //! The network and transport headers of a packet.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use tracer_common::{BYTES_CAST, BYTES_NONE, CpuState, DropFacts, READ_CAST, SCRATCH_LEN};
+use tracer_common::{BYTES_NONE, CpuState, DropFacts, READ_CAST, SCRATCH_LEN};
 
 use crate::config::{Bytes, config};
 use crate::memory::{Memory, Typed};
@@ -10,7 +10,7 @@ pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
 /// Reads [`SCRATCH_LEN`] bytes, in whole words, from the network header on, whether they are the packet's or not. `None` if the packet is
-/// not IP, or cannot be read.
+/// not IP, or the helper cannot read it; casts read zeros then.
 ///
 /// # Safety
 /// `state` must be the element of `CPU_STATE`; the packet must be located ([`crate::skb`]).
@@ -23,7 +23,7 @@ pub(crate) unsafe fn read(state: *mut CpuState, dropped: &DropFacts) -> Option<*
     // SAFETY: the scratch is this CPU's own.
     unsafe {
         let header = (&raw mut (*state).scratch).cast::<u64>();
-        if config!(bytes) == BYTES_CAST || config!(reads) == READ_CAST {
+        if config!(reads) == READ_CAST {
             for word in 0..SCRATCH_LEN / 8 {
                 let address = dropped.network.wrapping_add(word as u64 * 8);
                 header.add(word).write(Typed::chase(address, Bytes::<0>));
