@@ -10,7 +10,7 @@ const MEMBERS: [(&str, &str); 4] =
     [("base", "base/src"), ("fleet", "fleet/src"), ("bench", "bench/src"), ("tracer", "src")];
 
 /// The modules of all members, lowest first: each uses only those before it.
-const LAYERS: [&str; 56] = [
+const LAYERS: [&str; 57] = [
     "base::testing",
     "base::domain",
     "base::outside",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 56] = [
     "base::explain",
     "base::render",
     "base::dimension",
+    "base::filter",
     "base::snapshot",
     "base::command",
     "fleet::number",

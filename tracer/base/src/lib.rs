@@ -13,6 +13,7 @@ pub mod dimension;
 pub mod domain;
 pub mod explain;
 pub mod files;
+pub mod filter;
 #[doc(hidden)]
 pub mod hostile;
 pub mod outside;
