@@ -53,6 +53,9 @@ struct Conditions {
     receivers: Receivers,
     /// The process has `CAP_DAC_READ_SEARCH`.
     opens_by_id: bool,
+    /// The process has the capabilities that opening `/proc/PID/fd` of other users' processes takes, by which sockets are
+    /// found (`proc_fd_permission`, `fs/proc/fd.c`; `proc_fd_access_allowed`, `fs/proc/base.c`).
+    reads_descriptors: bool,
     /// `/proc` hides the processes of other users.
     hides_processes: bool,
 }
@@ -68,6 +71,9 @@ pub(super) fn owners(facts: &Facts, btf: Option<&KernelBtf>) -> Check {
         has_bpf: facts.obstacles().is_empty(),
         receivers: Receivers::ask(facts, btf),
         opens_by_id: facts.capabilities.contains(CapabilitySet::DAC_READ_SEARCH),
+        reads_descriptors: facts
+            .capabilities
+            .contains(CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_PTRACE),
         hides_processes: hides_processes(&pids(Path::new("/proc"))),
     }
     .check()
@@ -119,6 +125,10 @@ impl Conditions {
                 "without CAP_DAC_READ_SEARCH, a cgroup that ends soon after the drop may have no name; grant it, or run as root",
             ),
             known(
+                self.has_bpf && !self.reads_descriptors,
+                "without both CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, sockets of other users have no process, and namespaces no container; grant them, or run as root",
+            ),
+            known(
                 self.hides_processes,
                 "/proc hides the processes of other users (mount option hidepid); grant CAP_SYS_PTRACE",
             ),
@@ -141,6 +151,7 @@ mod tests {
             has_bpf: true,
             receivers: Receivers::All,
             opens_by_id: true,
+            reads_descriptors: true,
             hides_processes: false,
         }
     }
@@ -172,6 +183,8 @@ mod tests {
         assert_eq!((&*found, &*text), ("unknown without cgroup2", "mount it"));
         let (found, text) = advice(Conditions { has_bpf: false, receivers: Receivers::None, ..all_known() });
         assert!(found == "unknown without the BPF program" && text.lines().count() == 1, "{found} {text}");
+        let (_, text) = advice(Conditions { reads_descriptors: false, ..all_known() });
+        assert!(text.contains("CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH") && text.lines().count() == 1, "{text}");
         let (_, text) = advice(Conditions { opens_by_id: false, hides_processes: true, ..all_known() });
         assert!(text.contains("CAP_DAC_READ_SEARCH") && text.contains("CAP_SYS_PTRACE"), "{text}");
     }
