@@ -9,6 +9,7 @@ use tests::case::drained;
 use tests::droptrace::{Droptrace, Stat, command};
 use tests::frame::udp4;
 use tests::kernel;
+use tests::trace::Trace;
 use tests::trials::{self, Unable, trial_as_root};
 use tests::wire::Wire;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         trial_as_root("records_have_bytes_where_casts_read_them", || {
             confidential(records_have_bytes_where_casts_read_them)
         }),
+        trial_as_root("records_have_stacks", || confidential(records_have_stacks)),
         trial_as_root("hardware_drops_are_said_to_be_missing", || confidential(hardware_drops_are_said_to_be_missing)),
         trial_as_root("the_helper_is_refused", || confidential(the_helper_is_refused)),
     ])
@@ -66,6 +68,25 @@ fn records_have_bytes_where_casts_read_them() -> Result<()> {
     };
     let records = u64::try_from(lines.iter().filter(fits).count()).context("too many records")?;
     ensure!(records == DROPS, "{records} records of {DROPS}: {}", finished.stdout);
+    Ok(())
+}
+
+/// A call stack is no memory that the kernel hides.
+fn records_have_stacks() -> Result<()> {
+    let wire = Wire::new()?;
+    let netns = wire.host.inum().to_string();
+    let trace = Trace::during(&["--all", "--stack", "--netns", &netns], || {
+        wire.repeat(DROPS, &udp4(PORT)?)?;
+        drained()
+    })?;
+    let drops = trace.drops_of(REASON)?;
+    ensure!(drops.len() as u64 >= DROPS, "{} of {DROPS} drops", drops.len());
+    for drop in drops {
+        let (symbol, offset) = (drop["symbol"].as_str().context("no symbol")?, &drop["offset"]);
+        let site = format!("{symbol}+{:#x}", offset.as_u64().context("no offset")?);
+        let stack = drop["stack"].as_array().with_context(|| format!("no stack: {drop}"))?;
+        ensure!(stack.len() > 3 && stack[0] == *site, "{stack:?} does not begin at {site}");
+    }
     Ok(())
 }
 

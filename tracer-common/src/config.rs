@@ -256,6 +256,10 @@ pub struct Config {
     pub tables: u32,
     /// How the socket of a packet that UDP cannot queue is known: one of the `UDP_RECEIVERS_*` values.
     pub udp_receivers: u32,
+    /// Not 0: records have the call stack of the drop.
+    pub stacks: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 const _: () = {
@@ -263,5 +267,5 @@ const _: () = {
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 376);
+    assert!(size_of::<Config>() == 384);
 };

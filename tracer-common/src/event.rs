@@ -24,6 +24,12 @@ pub const SECTION_GSO: u8 = 4;
 /// [`RecordHeader::sections`]: `socket` is set.
 pub const SECTION_SOCKET: u8 = 8;
 
+/// [`RecordHeader::sections`]: a call stack of [`STACK_BYTES`] bytes comes before the packet's bytes.
+pub const SECTION_STACK: u8 = 16;
+
+/// Bytes of a record's call stack: 40 return addresses.
+pub const STACK_BYTES: usize = 40 * size_of::<u64>();
+
 /// [`SocketFacts::role`]: the socket that was to receive the packet, as the tracepoint reports it (6.11 and later).
 pub const SOCKET_RECEIVER: u8 = 1;
 /// [`SocketFacts::role`]: the socket to which the packet belongs (`skb->sk`): mostly the sender's, also on the
@@ -54,7 +60,8 @@ pub struct SocketFacts {
     pub padding: u8,
 }
 
-/// A record of the ring buffer: this header, then `snaplen` bytes of which the first `captured` are valid.
+/// A record of the ring buffer: this header, the call stack if it was asked for, then `snaplen` bytes of which the first
+/// `captured` are valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -95,8 +102,10 @@ pub struct RecordHeader {
     pub gso_size: u16,
     /// Number of these packets; 0 if the kernel has not counted them yet.
     pub gso_segments: u16,
+    /// Bytes of the call stack that are valid; 0 if it could not be read.
+    pub stack: u16,
     /// Always 0.
-    pub padding: u32,
+    pub padding: u16,
     /// The packet's socket.
     pub socket: SocketFacts,
 }

@@ -2,9 +2,12 @@
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_probe_read_kernel};
 use core::arch::asm;
-use tracer_common::{BYTES_CAST, BYTES_NONE, DropFacts, IFNAMSIZ, MAX_SNAPLEN, RecordHeader, START_NONE};
+use tracer_common::{
+    BYTES_CAST, BYTES_NONE, DropFacts, IFNAMSIZ, MAX_SNAPLEN, RecordHeader, SECTION_STACK, STACK_BYTES, START_NONE,
+};
 
 use crate::config::{Bytes, at, config};
 use crate::guard::Held;
@@ -17,9 +20,9 @@ const HEADER: usize = size_of::<RecordHeader>();
 /// Bytes that are read at a time if the kernel refuses the helper.
 const CHUNK: usize = 8;
 
-/// Sends a record of the current drop, or counts why it is not sent.
+/// Sends a record of the current drop, or counts why it is not sent. `context` is the program's.
 #[inline(never)]
-pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
+pub(crate) fn send<M: Memory>(held: Held, skb: *const u8, context: *const u8) {
     let dropped = held.dropped();
     // SAFETY: the elements are this CPU's own.
     unsafe {
@@ -29,13 +32,14 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
             (*counters).suppressed += 1;
             return;
         }
-        let size = HEADER + config!(snaplen) as usize;
+        let start = HEADER + if config!(stacks) == 0 { 0 } else { STACK_BYTES };
+        let size = start + config!(snaplen) as usize;
         let Some(mut entry) = RECORDS.reserve_bytes(size, 0) else {
             (*counters).ring_full += 1;
             return;
         };
         let record = entry.as_mut_ptr();
-        let captured = capture(record.add(HEADER), dropped);
+        let captured = capture(record.add(start), dropped);
         if captured == 0 && config!(snaplen) != 0 {
             (*counters).unreadable += 1;
         }
@@ -46,7 +50,7 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
             length: dropped.length,
             captured,
             start: dropped.start_kind,
-            sections: 0,
+            sections: if config!(stacks) == 0 { 0 } else { SECTION_STACK },
             interface: [0; IFNAMSIZ],
             netns_inum: dropped.netns_inum,
             cpu: bpf_get_smp_processor_id(),
@@ -59,6 +63,7 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
             route_mtu: 0,
             gso_size: 0,
             gso_segments: 0,
+            stack: if config!(stacks) == 0 { 0 } else { stack(record.add(HEADER), context) },
             padding: 0,
             socket: NO_SOCKET,
         });
@@ -66,6 +71,18 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8) {
         (*counters).submitted += 1;
         entry.submit(wakeup_flags(size as u64));
     }
+}
+
+/// Stores the call stack of the drop, from the innermost function on, and returns its number of bytes: 0 if it cannot be
+/// read. The helper fills the rest of the room with zeros.
+///
+/// # Safety
+/// `to` must have room for [`STACK_BYTES`]; `context` must be the program's.
+#[inline(always)]
+unsafe fn stack(to: *mut u8, context: *const u8) -> u16 {
+    // SAFETY: the caller's.
+    let size = unsafe { bpf_get_stack(context.cast_mut().cast(), to.cast(), STACK_BYTES as u32, 0) };
+    if size > 0 { size as u16 } else { 0 }
 }
 
 /// Copies the packet's leading bytes to `to`, which has room for `snaplen`, and returns their number.

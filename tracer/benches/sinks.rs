@@ -40,6 +40,7 @@ fn one_drop(criterion: &mut Criterion) {
     let mut event = move |sink: &mut dyn DropSink| {
         timestamp += 1_234;
         let event = DropEvent {
+            stack: &[],
             process: None,
             timestamp: Timestamp(timestamp),
             key: &key,

@@ -63,13 +63,14 @@ impl Run {
             bytes[34..42].copy_from_slice(&index.to_be_bytes());
             let report = report(index);
             let key = normaliser.named_key(&report.header.key, report.names(), |_| None);
-            union.take(now, Origin::Ebpf, &normaliser.event(&report, bytes, &key, None));
+            union.take(now, Origin::Ebpf, &normaliser.event(&report, bytes, &key, None, &[]));
             while union.next_settled().is_some() {}
             let Some(late) = index.checked_sub(IN_FLIGHT) else { continue };
             bytes[34..42].copy_from_slice(&late.to_be_bytes());
             let key = &net_dm_keys[usize::try_from(late % PLACES).unwrap_or(0)];
             let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
             let event = DropEvent {
+                stack: &[],
                 process: None,
                 facts: Facts::default(),
                 timestamp,

@@ -108,6 +108,7 @@ fn drops_with_their_bytes_are_joined_without_allocating() {
                 let (timestamp, seen_by) = (Timestamp(moment(number).0), origin.alone());
                 let (length, start) = (128, PacketStart::Mac);
                 let event = DropEvent {
+                    stack: &[],
                     process: None,
                     timestamp,
                     key: &key,

@@ -26,6 +26,7 @@ fn a_line_of_json_allocates_nothing() {
     let mut bytes = [0xab; 48];
     bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 17, 64]);
     let event = DropEvent {
+        stack: &[],
         process: None,
         facts: Facts::default(),
         timestamp: Timestamp(1_767_225_600_000_000_000),

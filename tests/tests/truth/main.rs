@@ -12,6 +12,7 @@ mod processes;
 mod records;
 mod residents;
 mod rows;
+mod stacks;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         records::trials(),
         residents::trials(),
         rows::trials(),
+        stacks::trials(),
     ];
     trials::run_one_by_one(all.into_iter().flatten().collect())
 }

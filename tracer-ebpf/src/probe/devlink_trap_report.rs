@@ -3,6 +3,7 @@
 //!
 //! These packets never pass `kfree_skb`: drivers free the reported copy with `consume_skb`.
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::raw_tracepoint;
@@ -20,16 +21,16 @@ use crate::skb;
 #[raw_tracepoint(tracepoint = "devlink_trap_report")]
 pub fn devlink_trap_report(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the tracepoint's arguments.
-    unsafe { report(ctx.arg(1), ctx.arg(2)) };
+    unsafe { report(ctx.arg(1), ctx.arg(2), ctx.as_ptr().cast()) };
     0
 }
 
 /// Counts one drop.
 ///
 /// # Safety
-/// The arguments must be the tracepoint's: `struct sk_buff` and `struct devlink_trap_metadata`.
+/// The arguments must be the tracepoint's: `struct sk_buff` and `struct devlink_trap_metadata`; and the program's context.
 #[inline(always)]
-unsafe fn report(skb: *const u8, metadata: *const u8) {
+unsafe fn report(skb: *const u8, metadata: *const u8, context: *const u8) {
     // SAFETY: the helper fails on addresses that cannot be read.
     let kind: u32 = unsafe { Probe::load(metadata, at!(trap_type)) };
     if config!(offsets.trap_type) != ABSENT && kind == config!(trap_control) {
@@ -44,7 +45,7 @@ unsafe fn report(skb: *const u8, metadata: *const u8) {
             remember_names(metadata, name);
             skb::read_trapped(held, skb, name, device);
         }
-        take::<Probe>(held, skb);
+        take::<Probe>(held, skb, context);
     });
 }
 

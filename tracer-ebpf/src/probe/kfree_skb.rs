@@ -42,6 +42,6 @@ fn count_drop<M: Memory>(arguments: *const u8) {
             xdp::settle_with::<M>(held, skb);
             skb
         };
-        take::<M>(held, skb);
+        take::<M>(held, skb, arguments);
     });
 }

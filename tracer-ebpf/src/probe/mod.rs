@@ -18,11 +18,12 @@ use crate::guard::Held;
 use crate::memory::Memory;
 use crate::{account, flow, record};
 
-/// Counts the current drop and, if records are wanted, sends a record of it. `skb` is the packet, or NULL without one.
+/// Counts the current drop and, if records are wanted, sends a record of it. `skb` is the packet, or NULL without one;
+/// `context` is the program's.
 #[inline(always)]
-pub(crate) fn take<M: Memory>(held: Held, skb: *const u8) {
+pub(crate) fn take<M: Memory>(held: Held, skb: *const u8, context: *const u8) {
     if count::<M>(held, skb) != Verdict::Filtered && config!(events) != 0 {
-        record::send::<M>(held, skb);
+        record::send::<M>(held, skb, context);
     }
 }
 

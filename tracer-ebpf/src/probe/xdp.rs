@@ -5,6 +5,7 @@
 //! counted only in `kfree_skb`, where more facts are known: here it is noted until the next drop on this CPU.
 //! `docs/fields.md` has the rules, with the functions of the kernel that they come from.
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{CpuState, MOST_NOTED_NS, XDP_REDIRECT_FAILED};
@@ -32,7 +33,7 @@ pub fn xdp_exception(ctx: RawTracePointContext) -> i32 {
     let (device, program, action): (*const u8, *const u8, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     // SAFETY: the tracepoint's arguments.
     let tells = unsafe { Tells::exception(device, program, action) };
-    report(Holder::XdpException, device, action, tells, |state| {
+    report(Holder::XdpException, &ctx, device, action, tells, |state| {
         // SAFETY: the element is this CPU's own.
         action == XDP_REDIRECT && unsafe { is_redirect_told(state, device) }
     });
@@ -45,7 +46,7 @@ pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
     let (device, error): (*const u8, i32) = (ctx.arg(0), ctx.arg(3));
     // SAFETY: the tracepoint's arguments.
     let tells = unsafe { Tells::redirect(device) };
-    report(Holder::XdpRedirectErr, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
+    report(Holder::XdpRedirectErr, &ctx, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
         // SAFETY: the element is this CPU's own.
         unsafe {
             (*state).xdp.redirect_device = device as u64;
@@ -118,7 +119,14 @@ impl Tells {
 
 /// Counts or notes one drop, unless `kfree_skb` is sure to count it, or `is_told` says that it was already reported.
 #[inline(always)]
-fn report(holder: Holder, device: *const u8, reason: u32, tells: Tells, is_told: impl FnOnce(*mut CpuState) -> bool) {
+fn report(
+    holder: Holder,
+    context: &RawTracePointContext,
+    device: *const u8,
+    reason: u32,
+    tells: Tells,
+    is_told: impl FnOnce(*mut CpuState) -> bool,
+) {
     if tells == Tells::Surely {
         return;
     }
@@ -131,7 +139,7 @@ fn report(holder: Holder, device: *const u8, reason: u32, tells: Tells, is_told:
             settle(held);
             skb::read_frame(held, device, reason);
             if tells == Tells::Never || device.is_null() {
-                take::<Probe>(held, core::ptr::null());
+                take::<Probe>(held, core::ptr::null(), context.as_ptr().cast());
             } else {
                 note(held, device, tells);
             }

@@ -9,7 +9,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(record) = Record::parse(bytes) {
         assert!(record.bytes.len() <= bytes.len());
         let _ = record.report.interface();
-        let decoded = decode(record.report.start, record.report.header.key.protocol, record.bytes);
+        let (stack, packet) = record.report.split(record.bytes);
+        assert!(size_of_val(stack) + packet.len() <= record.bytes.len());
+        let decoded = decode(record.report.start, record.report.header.key.protocol, packet);
         let _ = (decoded.source(), decoded.destination(), decoded.transport());
     }
 });

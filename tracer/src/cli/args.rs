@@ -288,6 +288,7 @@ impl StatArgs {
 
 /// Options of `trace`.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
 pub struct TraceArgs {
     /// End after this many drops were shown
     #[arg(short, long, value_name = "N", value_parser = units::positive::<NonZeroU64>)]
@@ -316,6 +317,11 @@ pub struct TraceArgs {
     /// [default: 8M]
     #[arg(long, value_name = "BYTES", value_parser = units::ring_size)]
     pub ring_size: Option<u32>,
+
+    /// Show the functions through which each packet came, from the drop site outwards: the kernel's call stack. Only for the
+    /// BPF program; each record then costs about a microsecond more
+    #[arg(long)]
+    pub stack: bool,
 
     /// Do not find out whose packets they were: process, container, pod, unit and control group
     #[arg(long)]

@@ -165,14 +165,15 @@ impl Replay {
     }
 
     fn take(&mut self, drop: RawDrop, consumer: &mut impl Consumer) -> io::Result<()> {
-        let RawDrop { origin, timestamp, received_ns, watermark_ns, key, length, start, bytes, facts, process } = drop;
+        let RawDrop { origin, timestamp, received_ns, watermark_ns, key, length, start, bytes, facts, process, stack } =
+            drop;
         self.last_ns = self.last_ns.max(received_ns);
         *self.recorded.entry(origin.name()).or_default() += 1;
         let key = self.key(key);
         let (key, bytes) = (&key, &*bytes);
         let seen_by = origin.alone();
-        let process = process.as_ref();
-        let event = DropEvent { timestamp, key, seen_by, length, start, bytes, facts, process };
+        let (process, stack) = (process.as_ref(), &*stack);
+        let event = DropEvent { timestamp, key, seen_by, length, start, bytes, facts, process, stack };
         self.union.advance(Moment(watermark_ns));
         self.settled(consumer)?;
         self.union.take(Moment(received_ns), origin, &event);

@@ -116,6 +116,7 @@ mod tests {
                     ..NamedKey::default()
                 };
                 sink.event(&DropEvent {
+                    stack: &[],
                     process: None,
                     facts: crate::domain::facts::Facts::default(),
                     timestamp: Timestamp(0),

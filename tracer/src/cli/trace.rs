@@ -24,6 +24,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         snaplen: args.snaplen,
         rate: args.bound().map_or(0, NonZeroU32::get),
         ring_size: args.ring_size.unwrap_or(TraceArgs::DEFAULT_RING_SIZE),
+        stacks: args.stack,
     };
     let has_owners = !args.no_owners;
     let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: false };
@@ -36,6 +37,9 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     if matches!(session.backend(), CaptureBackend::NetDm(_)) {
         if args.rate.is_some() {
             tracing::warn!("--rate has no effect here: the drop monitor reports every drop");
+        }
+        if args.stack {
+            tracing::warn!("--stack has no effect here: the drop monitor does not report call stacks");
         }
         if args.ring_size.is_some() {
             tracing::warn!("--ring-size has no effect here: the drop monitor reports over a netlink socket");

@@ -71,9 +71,7 @@ pub(super) fn owners(facts: &Facts, btf: Option<&KernelBtf>) -> Check {
         has_bpf: facts.obstacles().is_empty(),
         receivers: Receivers::ask(facts, btf),
         opens_by_id: facts.capabilities.contains(CapabilitySet::DAC_READ_SEARCH),
-        reads_descriptors: facts
-            .capabilities
-            .contains(CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_PTRACE),
+        reads_descriptors: facts.capabilities.contains(CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_PTRACE),
         hides_processes: hides_processes(&pids(Path::new("/proc"))),
     }
     .check()

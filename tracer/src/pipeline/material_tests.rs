@@ -36,6 +36,7 @@ fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {
 
 fn event<'a>(key: &'a Arc<NamedKey>, start: PacketStart, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
+        stack: &[],
         process: None,
         facts: Facts::default(),
         timestamp: Timestamp(5),

@@ -25,6 +25,7 @@ mod attribution;
 mod flows;
 mod hardware;
 mod net_dm;
+mod stack;
 mod xdp;
 
 pub use net_dm::net_dm_event;
@@ -174,13 +175,14 @@ impl Normaliser {
     }
 
     /// Converts a report into an event. `named` comes from [`Normaliser::named_key`], `process` from
-    /// [`Normaliser::process`].
+    /// [`Normaliser::process`], `stack` from [`Normaliser::stack`].
     pub fn event<'e>(
         &self,
         report: &Report,
         bytes: &'e [u8],
         named: &'e Arc<NamedKey>,
         process: Option<&'e Arc<Process>>,
+        stack: &'e [Arc<Location>],
     ) -> DropEvent<'e> {
         DropEvent {
             timestamp: self.clock.real(report.header.timestamp_ns),
@@ -191,6 +193,7 @@ impl Normaliser {
             bytes,
             facts: report.facts(),
             process,
+            stack,
         }
     }
 

@@ -141,11 +141,14 @@ impl Session {
         if !ebpf.has_more {
             normaliser.search_processes();
         }
+        let mut stack = Vec::new();
         for (report, bytes) in ebpf.batch.iter() {
+            let (addresses, bytes) = report.split(bytes);
+            normaliser.stack(addresses, report.header.key.location, &mut stack);
             let trap = |location| ebpf.source.trap(location);
             let named = normaliser.named_key(&report.header.key, report.names(), trap);
             let process = normaliser.process(report);
-            let event = normaliser.event(report, bytes, &named, process.as_ref());
+            let event = normaliser.event(report, bytes, &named, process.as_ref(), &stack);
             outlet.join(union.as_deref_mut(), now, Origin::Ebpf, &event);
         }
     }

@@ -120,6 +120,7 @@ mod tests {
         let mut consumer = Fails::default();
         let mut outlet = Outlet::new(&mut consumer, false);
         let event = DropEvent {
+            stack: &[],
             process: None,
             timestamp: NEW_YEAR,
             key: &key().into(),

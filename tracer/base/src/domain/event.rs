@@ -298,6 +298,9 @@ pub struct DropEvent<'a> {
     /// A process that had the packet's socket open when it was looked up, shortly after the drop; absent where none is known
     /// for certain.
     pub process: Option<&'a Arc<Process>>,
+    /// The call stack: the drop site, the place from which its function was called, and so on; empty where it is not known or
+    /// was not asked for.
+    pub stack: &'a [Arc<Location>],
 }
 
 impl DropEvent<'_> {

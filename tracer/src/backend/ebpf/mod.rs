@@ -105,6 +105,8 @@ pub struct EventOptions {
     pub rate: u32,
     /// Bytes of the ring buffer: a power of two, and at least a page.
     pub ring_size: u32,
+    /// Records have the call stack of the drop.
+    pub stacks: bool,
 }
 
 /// The running source.

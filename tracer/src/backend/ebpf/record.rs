@@ -1,8 +1,8 @@
 //! Parses the bytes of one record of the ring buffer.
 
 use tracer_common::{
-    IFNAMSIZ, KIND_XDP, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_VLAN,
-    SOCKET_OWNER, SOCKET_RECEIVER, START_MAC, START_NETWORK, START_NONE, SocketFacts,
+    IFNAMSIZ, KIND_XDP, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_STACK,
+    SECTION_VLAN, SOCKET_OWNER, SOCKET_RECEIVER, STACK_BYTES, START_MAC, START_NETWORK, START_NONE, SocketFacts,
 };
 use zerocopy::FromBytes;
 
@@ -14,7 +14,7 @@ use crate::domain::facts::{Facts, Gso, Mac, Role, Socket, VlanTag};
 pub struct Record<'a> {
     /// All facts but the packet's bytes.
     pub report: Report,
-    /// Leading bytes of the packet.
+    /// The call stack, then the leading bytes of the packet, for [`Report::split`].
     pub bytes: &'a [u8],
 }
 
@@ -37,11 +37,26 @@ impl<'a> Record<'a> {
             START_NETWORK => PacketStart::Network,
             _ => return None,
         };
-        Some(Self { report: Report { header, start }, bytes: rest.get(..header.captured.into())? })
+        let report = Report { header, start };
+        let stack = report.room_of_stack();
+        (usize::from(header.stack) <= stack).then_some(())?;
+        Some(Self { report, bytes: rest.get(..stack + usize::from(header.captured))? })
     }
 }
 
 impl Report {
+    fn room_of_stack(&self) -> usize {
+        if self.header.sections & SECTION_STACK == 0 { 0 } else { STACK_BYTES }
+    }
+
+    /// The return addresses of the call stack, the innermost function first, and the leading bytes of the packet. `bytes`
+    /// is [`Record::bytes`].
+    pub fn split<'a>(&self, bytes: &'a [u8]) -> (&'a [[u8; 8]], &'a [u8]) {
+        let (stack, packet) = bytes.split_at_checked(self.room_of_stack()).unwrap_or((&[], bytes));
+        let (addresses, _) = stack.get(..self.header.stack.into()).unwrap_or_default().as_chunks();
+        (addresses, packet)
+    }
+
     /// Names that were known of the packet's interface and namespace.
     pub const fn names(&self) -> PlaceNames {
         PlaceNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }

@@ -9,6 +9,7 @@ use tracer_common::REASON_ABSENT;
 
 use super::owner::OwnerLine;
 use super::refused::Refused;
+use super::stack;
 use super::{SCHEMA, ledger};
 use crate::domain::event::{Kind, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
 use crate::domain::facts::Facts;
@@ -63,6 +64,8 @@ pub struct RawDrop {
     pub facts: Facts,
     /// The process that had the packet's socket open; see [`crate::domain::event::DropEvent`].
     pub process: Option<Arc<Process>>,
+    /// The call stack; see [`crate::domain::event::DropEvent`].
+    pub stack: Vec<Arc<Location>>,
 }
 
 /// The content of a line.
@@ -147,6 +150,8 @@ struct DropLine<'l> {
     #[serde(default)]
     facts: Facts,
     owner: Option<OwnerLine<'l>>,
+    #[serde(default)]
+    stack: Vec<Cow<'l, str>>,
 }
 
 impl DropLine<'_> {
@@ -169,6 +174,7 @@ impl DropLine<'_> {
             bytes: bytes(&self.bytes).ok_or(Refused::Field("`bytes` are not hexadecimal"))?,
             facts: self.facts,
             process: None,
+            stack: stack::parse(&self.stack)?,
             key: self.key()?,
         };
         if let Some(owner) = owner {

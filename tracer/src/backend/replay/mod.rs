@@ -4,6 +4,7 @@ mod ledger;
 mod line;
 mod owner;
 mod refused;
+mod stack;
 #[cfg(test)]
 mod tests;
 

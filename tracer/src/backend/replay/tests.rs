@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -56,6 +57,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
     sink.start(&host(), STARTED).unwrap();
     for drop in drops {
         let event = DropEvent {
+            stack: &drop.stack,
             facts: Facts::default(),
             timestamp: drop.timestamp,
             key: &drop.key.clone().into(),
@@ -84,6 +86,11 @@ fn some_drop() -> RawDrop {
         start: PacketStart::Mac,
         bytes: vec![0, 1, 0xfe, 0xff],
         process: None,
+        stack: vec![Arc::new(Location {
+            address: 0,
+            symbol: Some(Symbol { name: "udp_rcv".into(), offset: 0x1a, module: Some("udp".into()) }),
+            trap_group: None,
+        })],
     }
 }
 
@@ -209,7 +216,7 @@ proptest! {
         let origin = if is_ebpf { Origin::Ebpf } else { Origin::NetDm };
         let start = if bytes.is_empty() { PacketStart::Nothing } else { PacketStart::Network };
         let drop =
-            RawDrop { process: None, facts: Facts::default(), origin, timestamp: Timestamp(timestamp), received_ns: 1, watermark_ns: 0, key, length, start, bytes };
+            RawDrop { process: None, stack: vec![], facts: Facts::default(), origin, timestamp: Timestamp(timestamp), received_ns: 1, watermark_ns: 0, key, length, start, bytes };
         let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
         prop_assert_eq!(malformed.first, None);
         let Some(Entry::Drop(again)) = entries.into_iter().next() else { return Err(TestCaseError::fail("no drop")) };

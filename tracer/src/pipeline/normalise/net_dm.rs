@@ -14,6 +14,7 @@ use crate::domain::total::{DropTotal, OverflowTotal};
 /// Converts a report into an event. `named` comes from [`Normaliser::net_dm_key`].
 pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], named: &'e Arc<NamedKey>) -> DropEvent<'e> {
     DropEvent {
+        stack: &[],
         process: None,
         timestamp: report.timestamp,
         key: named,

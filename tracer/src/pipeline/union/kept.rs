@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::event::{DropEvent, NamedKey, PacketStart};
+use crate::domain::event::{DropEvent, Location, NamedKey, PacketStart};
 use crate::domain::facts::Facts;
 use crate::domain::owner::Process;
 use crate::pipeline::dedupe::UniqueDrop;
@@ -18,6 +18,7 @@ struct Entry {
     captured: usize,
     facts: Facts,
     process: Option<Arc<Process>>,
+    stack: Box<[Arc<Location>]>,
 }
 
 /// All events that wait, each with room for the same number of bytes.
@@ -38,7 +39,7 @@ impl Kept {
         let captured = event.bytes.len().min(self.room);
         let DropEvent { start, facts, .. } = *event;
         let (key, process) = (Arc::clone(event.key), event.process.cloned());
-        let entry = Entry { key, start, captured, facts, process };
+        let entry = Entry { key, start, captured, facts, process, stack: event.stack.into() };
         let slot = self.free.pop().unwrap_or_else(|| self.grow());
         let index = slot.0 as usize;
         self.entries[index] = Some(entry);
@@ -46,14 +47,18 @@ impl Kept {
         slot
     }
 
-    /// The event of `best`, with the bytes of the source that captured more.
+    /// The event of `best`, with the bytes of the source that captured more, and the call stack of the one that has it.
     pub(super) fn event(&self, drop: &UniqueDrop<Slot>, best: Slot, other: Option<Slot>) -> Option<DropEvent<'_>> {
         let (entry, mut start, mut bytes) = self.get(best)?;
         // Both captures begin at the MAC header, or the deduper would not have joined them.
-        if let Some((_, other_start, more)) = other.and_then(|slot| self.get(slot))
-            && more.len() > bytes.len()
-        {
-            (start, bytes) = (other_start, more);
+        let mut stack = &*entry.stack;
+        if let Some((other, other_start, more)) = other.and_then(|slot| self.get(slot)) {
+            if more.len() > bytes.len() {
+                (start, bytes) = (other_start, more);
+            }
+            if stack.is_empty() {
+                stack = &other.stack;
+            }
         }
         Some(DropEvent {
             timestamp: drop.drop.timestamp,
@@ -64,6 +69,7 @@ impl Kept {
             bytes,
             facts: entry.facts,
             process: entry.process.as_ref(),
+            stack,
         })
     }
 

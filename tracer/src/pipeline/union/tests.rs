@@ -27,7 +27,17 @@ fn key(pc: u64, reason: Reason, netns: u32) -> Arc<NamedKey> {
 
 fn event<'a>(key: &'a Arc<NamedKey>, timestamp: u64, bytes: &'a [u8]) -> DropEvent<'a> {
     let (timestamp, start) = (Timestamp(timestamp), PacketStart::Mac);
-    DropEvent { process: None, facts: Facts::default(), timestamp, key, seen_by: &[], length: 100, start, bytes }
+    DropEvent {
+        stack: &[],
+        process: None,
+        facts: Facts::default(),
+        timestamp,
+        key,
+        seen_by: &[],
+        length: 100,
+        start,
+        bytes,
+    }
 }
 
 /// The sources that saw a drop, its time, its namespace, and the number of bytes that are shown.

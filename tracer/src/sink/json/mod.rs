@@ -4,6 +4,7 @@ mod compare;
 mod ledger;
 mod places;
 mod raw;
+mod stack;
 mod stat;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::ledger::LedgerLine;
+use super::stack::Stack;
 use super::{Address, Shown, symbol_of};
 use crate::backend::replay::{OwnerLine, SCHEMA};
 use crate::dimension::nonzero;
@@ -123,6 +124,8 @@ struct Line<'r> {
     netns_cookie: Option<u64>,
     facts: Facts,
     owner: Option<OwnerLine<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<Stack<'r>>,
 }
 
 impl<'r> Line<'r> {
@@ -160,6 +163,7 @@ impl<'r> Line<'r> {
             netns_cookie: Some(key.netns_cookie).filter(|cookie| *cookie != 0),
             facts: event.facts,
             owner: OwnerLine::of(event),
+            stack: Stack::of(event),
         }
     }
 }

@@ -23,6 +23,7 @@ fn stat(report: &StatReport) -> String {
 
 fn event<'a>(key: &'a Arc<NamedKey>, bytes: &'a [u8]) -> DropEvent<'a> {
     DropEvent {
+        stack: &[],
         process: None,
         facts: Facts::default(),
         timestamp: Timestamp(NEW_YEAR.0 + 7),
@@ -63,14 +64,14 @@ fn unknown_values_are_null() {
 
 #[test]
 fn a_drop_is_one_line_in_the_order_of_the_schema() {
-    insta::assert_snapshot!(drop_line(&event(&key().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"address":"0xffffffff82045927","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv4","netns":4026531833,"netns_name":null,"netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"owner_basis":null,"length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","vlans":[],"to_device":null,"tcp_flags":null,"icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null,"process":null}"#);
+    insta::assert_snapshot!(drop_line(&event(&key().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"address":"0xffffffff82045927","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv4","netns":4026531833,"netns_name":null,"netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"owner_basis":null,"length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","vlans":[],"to_device":null,"tcp_flags":null,"icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null,"process":null,"stack":null}"#);
     let tagged = Arc::new(NamedKey {
         protocol: 0x86dd,
         location: location("nf_hook_slow", 0xc5, Some("nf_tables")),
         netns_name: Some("blue".into()),
         ..key()
     });
-    insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","address":"0xffffffff82045845","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv6","netns":4026531833,"netns_name":"blue","netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"owner_basis":null,"length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","vlans":[100],"to_device":null,"tcp_flags":"S.","icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null,"process":null}"#);
+    insta::assert_snapshot!(drop_line(&event(&tagged, &tcp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"nf_hook_slow","offset":197,"module":"nf_tables","address":"0xffffffff82045845","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv6","netns":4026531833,"netns_name":"blue","netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"owner_basis":null,"length":90,"source":"[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:443","destination":"[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:55000","transport":"tcp","vlans":[100],"to_device":null,"tcp_flags":"S.","icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null,"process":null,"stack":null}"#);
 }
 
 #[test]

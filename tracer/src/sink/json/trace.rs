@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Shown;
 use super::ledger::LedgerLine;
 use super::places::{Keyed, Places};
+use super::stack::Stack;
 use crate::dimension::Dimensions;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{DropEvent, Origin};
@@ -112,6 +113,7 @@ struct Packet<'a> {
     gso: Option<Gso>,
     socket: Option<Socket>,
     process: Option<&'a Process>,
+    stack: Option<Stack<'a>>,
 }
 
 impl<'a> Packet<'a> {
@@ -143,6 +145,7 @@ impl<'a> Packet<'a> {
             gso,
             socket,
             process: event.process.map(Arc::as_ref),
+            stack: Stack::of(event),
         }
     }
 }

@@ -38,6 +38,7 @@ mod tests {
         let (key, bytes) = (Arc::new(key), udp_packet());
         let seen_by = Origin::Ebpf.alone();
         drop_sentence(&DropEvent {
+            stack: &[],
             process: None,
             facts: crate::domain::facts::Facts::default(),
             timestamp: NEW_YEAR,

@@ -122,6 +122,10 @@ impl<W: Write> DropSink for TraceText<W> {
             _ = write!(self.line, "{:SEEN_BY$}  ", seen_by(event.seen_by));
         }
         _ = writeln!(self.line, "{interface:interface_width$}  {}{}", Described::new(event), OwnedBy(event));
+        // The first function has the drop site, which the line above has.
+        for location in event.stack.iter().skip_while(|location| **location == key.location) {
+            _ = writeln!(self.line, "{:18}  {}", "", dimension::site(location, usize::MAX));
+        }
         self.out.write_all(self.line.as_bytes())
     }
 

@@ -100,6 +100,7 @@ impl Run {
 fn event<'e>(key: &'e Arc<NamedKey>, bytes: &'e [u8], length: u32) -> DropEvent<'e> {
     let timestamp = Timestamp(NEW_YEAR.0 + u64::from(length));
     DropEvent {
+        stack: &[],
         process: None,
         facts: Facts::default(),
         timestamp,

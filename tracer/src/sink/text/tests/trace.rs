@@ -63,6 +63,7 @@ fn lines() {
     sink.start(&host(), NEW_YEAR).unwrap();
     for (number, case) in cases().iter().enumerate() {
         let event = DropEvent {
+            stack: &[],
             process: None,
             facts: Facts::default(),
             timestamp: Timestamp(NEW_YEAR.0 + 3_723_000_000_000 + number as u64),
@@ -97,6 +98,7 @@ fn lines_say_whose_packet_it_was() {
     for (key, process) in cases {
         let (key, packet) = (Arc::new(key), udp_packet());
         sink.event(&DropEvent {
+            stack: &[],
             process,
             facts: Facts::default(),
             timestamp: NEW_YEAR,
@@ -131,6 +133,7 @@ fn lines_say_which_sources_saw_the_drop() {
         let key = Arc::new(case.key);
         let (length, start, bytes) = (case.length, case.start, &case.bytes[..]);
         sink.event(&DropEvent {
+            stack: &[],
             process: None,
             facts: Facts::default(),
             timestamp: NEW_YEAR,
