@@ -53,7 +53,7 @@ impl Recorder {
     pub fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let context = runtime.enter();
-        let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: RING_SIZE, stacks: false };
+        let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: RING_SIZE, stacks: false, one_in: 1 };
         let options = Options {
             mode: Mode::TpBtf,
             map_entries: 8192,

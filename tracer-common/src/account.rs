@@ -309,6 +309,9 @@ pub struct CpuState {
     pub net: ProvedNet,
     /// The current drop.
     pub dropped: DropFacts,
+    /// The number of the current drop among those of its key on this CPU in this generation, if records are sampled;
+    /// `u64::MAX` without room for the key.
+    pub nth: u64,
     /// The flow of the current drop, if flows are counted.
     pub flow: FlowRow,
     /// The receiver of the packet that this CPU is about to drop.
@@ -363,7 +366,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 248 + SCRATCH_LEN + 104 + 96 + 16 + UDP_QUEUES * 16);
+    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 16 + UDP_QUEUES * 16);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

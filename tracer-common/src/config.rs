@@ -258,8 +258,9 @@ pub struct Config {
     pub udp_receivers: u32,
     /// Not 0: records have the call stack of the drop.
     pub stacks: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// Records are made only of the first [`crate::SAMPLED_FIRST`] drops of a key, and of each drop whose number has none of
+    /// these bits; 0: of all drops.
+    pub sample_mask: u32,
 }
 
 const _: () = {

@@ -8,6 +8,10 @@ use crate::{DropKey, InterfaceName};
 /// The largest configurable number of leading bytes in a record.
 pub const MAX_SNAPLEN: u32 = 4096;
 
+/// The first drops of a key in a generation on one CPU, of which records are made where [`crate::Config::sample_mask`] is
+/// set.
+pub const SAMPLED_FIRST: u64 = 4;
+
 /// [`RecordHeader::start`]: no header is set, and no bytes follow.
 pub const START_NONE: u8 = 0;
 /// [`RecordHeader::start`]: the bytes start at the MAC header.

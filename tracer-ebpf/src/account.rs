@@ -49,7 +49,7 @@ pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) -> Counted {
         let key = words(&raw const dropped.key);
         let slot = slot(held, &key);
         if (*slot).count.packets != 0 && is(&raw const (*slot).key, &key) {
-            add(&raw mut (*slot).count, dropped.length, now);
+            add(held, &raw mut (*slot).count, dropped.length, now);
             return Counted::Added;
         }
     }
@@ -211,28 +211,39 @@ fn count_in_slot_or_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Co
             count_in_hash(held, key, length, now)
         } else if (*slot).count.packets == 0 {
             (*slot).key = *key;
-            (*slot).count = first(length, now);
+            (*slot).count = first(held, length, now);
             Counted::First
         } else {
-            add(&raw mut (*slot).count, length, now);
+            add(held, &raw mut (*slot).count, length, now);
             Counted::Added
         }
     }
 }
 
+/// Keeps the number of the current drop among those of its key, if records are sampled.
+#[inline(always)]
+fn number(held: Held, nth: u64) {
+    if config!(sample_mask) != 0 {
+        // SAFETY: the element is this CPU's own.
+        unsafe { (*held.state).nth = nth };
+    }
+}
+
 /// The counts of a first drop.
 #[inline(always)]
-fn first(length: u32, now: u64) -> DropCount {
+fn first(held: Held, length: u32, now: u64) -> DropCount {
+    number(held, 1);
     DropCount { packets: 1, bytes: u64::from(length), first_ticks: now as u32, last_ticks: now as u32 }
 }
 
 /// # Safety
 /// `count` must be of this CPU.
 #[inline(always)]
-unsafe fn add(count: *mut DropCount, length: u32, now: u64) {
+unsafe fn add(held: Held, count: *mut DropCount, length: u32, now: u64) {
     // SAFETY: the caller's.
     unsafe {
         (*count).packets += 1;
+        number(held, (*count).packets);
         (*count).bytes += u64::from(length);
         (*count).last_ticks = now as u32;
     }
@@ -243,9 +254,9 @@ unsafe fn add(count: *mut DropCount, length: u32, now: u64) {
 /// # Safety
 /// `count` must be of this CPU.
 #[inline(always)]
-unsafe fn add_or_start(count: *mut DropCount, length: u32, now: u64) {
+unsafe fn add_or_start(held: Held, count: *mut DropCount, length: u32, now: u64) {
     // SAFETY: the caller's.
-    unsafe { if (*count).packets == 0 { *count = first(length, now) } else { add(count, length, now) } }
+    unsafe { if (*count).packets == 0 { *count = first(held, length, now) } else { add(held, count, length, now) } }
 }
 
 /// The words of a key.
@@ -279,16 +290,16 @@ unsafe fn count_in_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Cou
     let drops = drops(held);
     if let Some(count) = drops.get_ptr_mut(*key) {
         // SAFETY: the element is this CPU's own.
-        unsafe { add_or_start(count, length, now) };
+        unsafe { add_or_start(held, count, length, now) };
         return Counted::Added;
     }
-    if drops.insert(*key, first(length, now), BPF_NOEXIST.into()).is_ok() {
+    if drops.insert(*key, first(held, length, now), BPF_NOEXIST.into()).is_ok() {
         return Counted::First;
     }
     // Another CPU may have been first; the counts of this CPU are then zeros.
     if let Some(count) = drops.get_ptr_mut(*key) {
         // SAFETY: the element is this CPU's own.
-        unsafe { add_or_start(count, length, now) };
+        unsafe { add_or_start(held, count, length, now) };
         return Counted::Added;
     }
     Counted::Overflow
@@ -302,6 +313,7 @@ fn drops(held: Held) -> &'static PerCpuHashMap<DropKey, DropCount> {
 
 #[inline(always)]
 fn count_overflow(held: Held, key: &DropKey, length: u32) {
+    number(held, u64::MAX);
     // SAFETY: all elements are this CPU's own.
     unsafe {
         (*held.counts).counters.overflow += 1;

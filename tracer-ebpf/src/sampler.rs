@@ -5,14 +5,24 @@
 //! last second passes first: a further share of the rate is kept only for such flows.
 
 use aya_ebpf::bindings::BPF_ANY;
-use tracer_common::{CpuState, DropFacts, FlowBucket, FlowKey, SITE_FACTOR, SiteBucket, SiteKey};
+use tracer_common::{CpuState, DropFacts, FlowBucket, FlowKey, SAMPLED_FIRST, SITE_FACTOR, SiteBucket, SiteKey};
 
 use crate::account::ticks;
 use crate::config::config;
+use crate::guard::Held;
 use crate::headers::{self, ETH_P_IP};
 use crate::maps::{FLOWS, SITES};
 
 const SECOND: u64 = 1_000_000_000;
+
+/// Returns whether a record of the current drop, which was counted, is wanted: all are, unless only a sample of each key is.
+#[inline(always)]
+pub(crate) fn wants(held: Held) -> bool {
+    let mask = u64::from(config!(sample_mask));
+    // SAFETY: the element is this CPU's own.
+    let nth = unsafe { (*held.state).nth };
+    mask == 0 || nth <= SAMPLED_FIRST || nth & mask == 0
+}
 
 /// Returns whether a record of this drop may be sent, which is also true without a limit.
 ///

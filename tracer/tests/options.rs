@@ -60,6 +60,7 @@ const PROOFS: &[Proof] = &[
     proof("trace", &["--snaplen"], TRACE, "bytes_of_packets_are_cut"),
     proof("trace", &["--ring-size"], TRACE, "the_ring_has_a_size"),
     proof("trace", &["--no-owners"], TRACE, "owners_are_left_out"),
+    proof("stat", &["--stack"], "truth/stacks.rs", "a_sample_has_stacks_and_all_are_counted"),
     proof("trace", &["--stack"], "truth/stacks.rs", "a_stack_leads_from_the_site_to_the_sender"),
     proof("trace", &["--duration"], LISTEN, "a_run_has_a_time"),
     proof("trace", &["--format"], EVERYWHERE, "a_form_is_chosen_as_root"),

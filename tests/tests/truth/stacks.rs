@@ -1,8 +1,11 @@
 //! The functions through which a packet came, in the lines of `trace`.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
+use tests::case::drained;
 use tests::cgroup::ControlGroup;
 use tests::droptrace::{Droptrace, command};
 use tests::folder::Folder;
@@ -10,14 +13,20 @@ use tests::netns::Netns;
 use tests::owned::{DATAGRAMS, udp_of};
 use tests::trace::Trace;
 use tests::trials::trial_as_root;
+use tests::witness::Witness;
 
 use super::owners::{behind_a_firewall, in_each_mode, refused};
+
+/// More than the 1,024 drops of which one has its stack taken.
+const WRITTEN: u64 = 3_000;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("a_stack_leads_from_the_site_to_the_sender", a_stack_leads_from_the_site_to_the_sender),
         trial_as_root("a_line_has_no_stack_unless_it_is_asked_for", a_line_has_no_stack_unless_it_is_asked_for),
         trial_as_root("a_recording_has_the_stacks", a_recording_has_the_stacks),
+        trial_as_root("a_sample_has_stacks_and_all_are_counted", a_sample_has_stacks_and_all_are_counted),
+        trial_as_root("stacks_are_folded", stacks_are_folded),
     ]
 }
 
@@ -25,6 +34,19 @@ pub(super) fn trials() -> Vec<Trial> {
 fn provoked(host: &Netns) -> Result<()> {
     let group = ControlGroup::new()?;
     refused(&udp_of(&group, host)?)
+}
+
+/// The same, and more of them by another system call.
+fn provoked_in_two_ways(host: &Netns) -> Result<()> {
+    let group = ControlGroup::new()?;
+    let sender = udp_of(&group, host)?;
+    refused(&sender)?;
+    sender.connect((Ipv4Addr::LOCALHOST, 9))?;
+    for _ in 0..WRITTEN {
+        // The firewall refuses it.
+        _ = rustix::io::write(&sender, b"droptrace");
+    }
+    drained()
 }
 
 /// The functions of a line's stack.
@@ -78,4 +100,57 @@ fn a_recording_has_the_stacks() -> Result<()> {
     let drops: Vec<_> = lines.iter().filter(|line| line["schema"] == "droptrace.drop.v1").collect();
     ensure!(drops.len() as u64 == DATAGRAMS, "{} of {DATAGRAMS} drops", drops.len());
     drops.into_iter().try_for_each(is_of_the_sender)
+}
+
+/// `--stack` of `stat`. The two ways into the kernel are told apart, each sampled drop has a stack, and the sample does not
+/// change the counts.
+fn a_sample_has_stacks_and_all_are_counted() -> Result<()> {
+    in_each_mode(|mode| {
+        let host = behind_a_firewall()?;
+        let netns = host.inum().to_string();
+        let droptrace = Droptrace::start(&["stat", "--stack", "--format", "json", "--mode", mode, "--netns", &netns])?;
+        provoked_in_two_ways(&host)?;
+        let report: Value = serde_json::from_str(&droptrace.finish()?.stdout)?;
+        let number = |value: &Value| value.as_u64().with_context(|| format!("no number in {report}"));
+        let all = DATAGRAMS + WRITTEN;
+        let counted: u64 =
+            report["drops"].as_array().context("no drops")?.iter().filter_map(|row| row["packets"].as_u64()).sum();
+        ensure!((counted, Witness::Nft.read(&host)?) == (all, all), "{counted} of {all} drops");
+        let [place] = report["stacks"].as_array().context("no stacks")?.as_slice() else {
+            anyhow::bail!("not one drop site: {}", report["stacks"])
+        };
+        let events = &report["sources"][0]["ledger"]["events"];
+        let (sampled, delivered) = (number(&place["sampled"])?, number(&events["delivered"])?);
+        ensure!(number(&place["drops"])? == all && sampled == delivered && sampled < all / 10, "{place} {events}");
+        let stacks = place["stacks"].as_array().context("no list of stacks")?;
+        let mut with_stack = 0;
+        for stack in stacks {
+            with_stack += number(&stack["samples"])?;
+        }
+        ensure!(with_stack == sampled, "{with_stack} of {sampled} samples have a stack");
+        for caller in ["__sys_sendto+", "vfs_write+"] {
+            let is_there = stacks.iter().any(|stack| stack["functions"].to_string().contains(caller));
+            ensure!(is_there, "no stack leads to {caller}: {place}");
+        }
+        Ok(())
+    })
+}
+
+/// `--format folded`: functions from the outermost on, the reason, and the samples.
+fn stacks_are_folded() -> Result<()> {
+    let host = behind_a_firewall()?;
+    let droptrace = Droptrace::start(&["stat", "--stack", "--format", "folded", "--netns", &host.inum().to_string()])?;
+    provoked(&host)?;
+    let folded = droptrace.finish()?.stdout;
+    ensure!(!folded.is_empty(), "no stack");
+    for line in folded.lines() {
+        let (functions, samples) = line.rsplit_once(' ').with_context(|| format!("no samples: {line}"))?;
+        let functions: Vec<_> = functions.split(';').collect();
+        let at = |name: &str| functions.iter().position(|function| *function == name);
+        ensure!(
+            samples.parse::<u64>()? > 0 && at("__sys_sendto").is_some() && at("__sys_sendto") < at("udp_sendmsg"),
+            "{line}"
+        );
+    }
+    Ok(())
 }

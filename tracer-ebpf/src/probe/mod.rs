@@ -16,13 +16,13 @@ use crate::config::config;
 use crate::filter::{self, Verdict};
 use crate::guard::Held;
 use crate::memory::Memory;
-use crate::{account, flow, record};
+use crate::{account, flow, record, sampler};
 
 /// Counts the current drop and, if records are wanted, sends a record of it. `skb` is the packet, or NULL without one;
 /// `context` is the program's.
 #[inline(always)]
 pub(crate) fn take<M: Memory>(held: Held, skb: *const u8, context: *const u8) {
-    if count::<M>(held, skb) != Verdict::Filtered && config!(events) != 0 {
+    if count::<M>(held, skb) != Verdict::Filtered && config!(events) != 0 && sampler::wants(held) {
         record::send::<M>(held, skb, context);
     }
 }

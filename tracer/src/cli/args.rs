@@ -68,6 +68,7 @@ Examples:
   droptrace stat --duration 10s          count for ten seconds, then print one table
   droptrace stat --interval 1s --top 5   show the five largest rows each second
   droptrace stat --by reason,netns --format json | jq .drops
+  droptrace stat --stack --duration 10s  also show through which functions the packets came
 
 Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
 
@@ -116,7 +117,7 @@ impl Cli {
 
     /// Refuses options that have no effect with another option.
     pub fn checked(self) -> Result<Self, clap::Error> {
-        let Some(text) = contradiction::of(self.command.as_ref(), &self.stat.common) else { return Ok(self) };
+        let Some(text) = contradiction::of(self.command.as_ref(), &self.stat) else { return Ok(self) };
         Err(Self::command().error(ErrorKind::ArgumentConflict, text))
     }
 
@@ -180,6 +181,28 @@ impl Command {
     }
 }
 
+/// Form of the results of commands that show drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DropFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document per line
+    Json,
+    /// Call stacks as folded lines, for programs that draw flame graphs
+    Folded,
+    /// Call stacks as a flame graph
+    #[cfg(feature = "html")]
+    Svg,
+}
+
+impl DropFormat {
+    /// Whether the form shows only call stacks.
+    pub const fn is_of_stacks(self) -> bool {
+        !matches!(self, Self::Text | Self::Json)
+    }
+}
+
 /// Common options of all commands.
 #[derive(Args, Clone, Debug)]
 pub struct CommonArgs {
@@ -187,9 +210,9 @@ pub struct CommonArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
 
-    /// Form of the results
+    /// Form of the results; folded and svg are call stacks alone, for `stat --stack`
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: DropFormat,
 
     /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
@@ -253,6 +276,11 @@ pub struct StatArgs {
     /// transport), or one of its parts; mark [default: the first five]
     #[arg(long, value_name = "DIMENSION,…")]
     pub by: Option<Dimensions>,
+
+    /// Show through which functions packets came, too: the kernel's call stacks of a sample of the drops (the first 4 of a row
+    /// on each CPU in a second, then one in 1,024). Only for the BPF program; the counts stay exact
+    #[arg(long)]
+    pub stack: bool,
 
     /// Order of the rows
     #[arg(long, value_enum, default_value_t, value_name = "ORDER")]

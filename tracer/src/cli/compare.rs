@@ -65,7 +65,7 @@ impl Consumer for LastDrops {
 }
 
 fn options(args: &CompareArgs) -> Result<Options> {
-    let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: args.ring_size, stacks: false };
+    let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: args.ring_size, stacks: false, one_in: 1 };
     // Summary alerts have no single drops to join.
     let events = (AlertMode::from(args.net_dm_mode) == AlertMode::Packet).then_some(events);
     Ok(Options { join: Some(WAIT), ..listen::options(&args.common(), events)? })

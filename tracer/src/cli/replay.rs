@@ -227,6 +227,7 @@ impl Replay {
             drops,
             overflow,
             own_netlink_drops: None,
+            stacks: None,
             attribution: None,
             flows: None,
         }

@@ -1,11 +1,13 @@
 //! Selects the sink for a command's results.
 
-use super::args::{Format, ReplayArgs, Source, StatArgs, TraceArgs, Updates};
+use super::args::{DropFormat, Format, ReplayArgs, Source, StatArgs, TraceArgs, Updates};
 use crate::dimension::Dimensions;
 use crate::render::output::Output;
 use crate::render::rank::Sort;
+#[cfg(feature = "html")]
+use crate::sink::StatFlameGraph;
 use crate::sink::{
-    DropSink, RawJson, RawOptions, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText,
+    DropSink, RawJson, RawOptions, StatFolded, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText,
     TraceTextOptions,
 };
 
@@ -13,8 +15,13 @@ use crate::sink::{
 /// each interval. `home_netns` is the inode number of the reader's own network namespace, 0 if it is unknown.
 pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
     match args.common.format {
-        Format::Json => Box::new(StatJson::new(output, args.sort, args.by.clone().unwrap_or_else(Dimensions::usual))),
-        Format::Text => {
+        DropFormat::Json => {
+            Box::new(StatJson::new(output, args.sort, args.by.clone().unwrap_or_else(Dimensions::usual)))
+        }
+        DropFormat::Folded => Box::new(StatFolded::new(output)),
+        #[cfg(feature = "html")]
+        DropFormat::Svg => Box::new(StatFlameGraph::new(output)),
+        DropFormat::Text => {
             let options = StatTextOptions {
                 by: args.by.clone(),
                 sort: args.sort,
@@ -34,8 +41,9 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
 pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize) -> Box<dyn DropSink> {
     match args.common.format {
         _ if args.raw => Box::new(RawJson::new(output, RawOptions { captured, home_netns })),
-        Format::Json => Box::new(TraceJson::new(output)),
-        Format::Text => {
+        DropFormat::Json => Box::new(TraceJson::new(output)),
+        // The forms of call stacks are refused for `trace`.
+        _ => {
             let options = TraceTextOptions {
                 color: output.wants_color(args.common.color),
                 home_netns,
@@ -104,6 +112,7 @@ mod tests {
                 drops: vec![],
                 overflow: vec![],
                 own_netlink_drops: Some(0),
+                stacks: None,
                 attribution: None,
                 flows: None,
             }),

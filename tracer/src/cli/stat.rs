@@ -1,19 +1,27 @@
 //! `droptrace stat`: totals by aggregation key.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::Result;
 use tracer_common::FLOW_PROCESS;
 
-use super::args::{Format, StatArgs, Updates};
+use super::args::{DropFormat, StatArgs, Updates};
 use super::{listen, sinks};
+use crate::backend::ebpf::EventOptions;
 use crate::dimension::Dimensions;
+use crate::domain::event::DropEvent;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::pipeline::group::group_by;
+use crate::pipeline::stacks::Stacks;
 use crate::render::output::Output;
-use crate::run::{Consumer, Options, Session, Stop, WantedOwners, follow};
+use crate::run::{CaptureBackend, Consumer, Options, Session, Stop, WantedOwners, follow};
 use crate::sink::StatSink;
+
+/// The records that `--stack` needs: call stacks of a sample, without bytes of packets.
+const SAMPLED_STACKS: EventOptions =
+    EventOptions { snaplen: 0, rate: 0, ring_size: 4 << 20, stacks: true, one_in: 1_024 };
 
 /// Counts until the end, and shows the totals at each interval.
 pub(super) async fn run(args: &StatArgs) -> Result<()> {
@@ -23,13 +31,18 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
         Updates::AtEnd => None,
     };
     let sink = sinks::stat(args, output.clone(), netns::own().unwrap_or(0));
-    let mut table = Table { sink, interval, by: args.by.clone() };
+    let stacks = args.stack.then(Stacks::default);
+    let mut table = Table { sink, interval, by: args.by.clone(), stacks };
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let cgroups = args.by.as_ref().is_some_and(Dimensions::has_attribution);
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
-    let residents = cgroups || (args.by.is_none() && args.common.format == Format::Text);
+    let residents = cgroups || (args.by.is_none() && args.common.format == DropFormat::Text);
     let owners = WantedOwners { cgroups, processes: flows & FLOW_PROCESS != 0, residents };
-    let options = Options { owners, flows, ..listen::options(&args.common, None)? };
+    let events = args.stack.then_some(SAMPLED_STACKS);
+    let mut options = Options { owners, flows, ..listen::options(&args.common, events)? };
+    if args.stack {
+        options.backends.retain(|backend| matches!(backend, CaptureBackend::Ebpf(_)));
+    }
     let mut session = Session::start(&options).await?;
     if flows != 0 && !session.counts_flows() {
         tracing::warn!(
@@ -54,6 +67,8 @@ struct Table {
     sink: Box<dyn StatSink>,
     interval: Option<Duration>,
     by: Option<Dimensions>,
+    /// The stacks of sampled drops; absent where they are not asked for.
+    stacks: Option<Stacks>,
 }
 
 impl Consumer for Table {
@@ -61,8 +76,16 @@ impl Consumer for Table {
         self.interval
     }
 
+    fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        if let Some(stacks) = &mut self.stacks {
+            stacks.add(event);
+        }
+        Ok(())
+    }
+
     fn tick(&mut self, session: &mut Session) -> Result<()> {
         let mut report = session.stat_report()?;
+        report.stacks = self.stacks.as_ref().map(|stacks| stacks.report(&report.drops));
         if let Some(by) = &self.by {
             report.drops = group_by(&report.drops, by);
         }

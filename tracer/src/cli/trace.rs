@@ -25,6 +25,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         rate: args.bound().map_or(0, NonZeroU32::get),
         ring_size: args.ring_size.unwrap_or(TraceArgs::DEFAULT_RING_SIZE),
         stacks: args.stack,
+        one_in: 1,
     };
     let has_owners = !args.no_owners;
     let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: false };

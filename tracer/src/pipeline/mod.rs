@@ -5,5 +5,6 @@ pub mod dedupe;
 pub mod group;
 pub mod material;
 pub mod normalise;
+pub mod stacks;
 pub mod tally;
 pub mod union;

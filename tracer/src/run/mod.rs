@@ -141,6 +141,7 @@ impl Session {
             drops,
             overflow,
             own_netlink_drops: own_netlink::drops().ok(),
+            stacks: None,
             attribution,
             flows,
         })

@@ -1,5 +1,8 @@
 //! Sinks show counts and events, and change none of them. Each format has a folder or a file.
 
+#[cfg(feature = "html")]
+mod flame_graph;
+mod folded;
 mod json;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -7,6 +10,9 @@ mod text;
 
 use std::io;
 
+#[cfg(feature = "html")]
+pub use flame_graph::StatFlameGraph;
+pub use folded::StatFolded;
 pub(crate) use json::Account;
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson, drop_fields};
 

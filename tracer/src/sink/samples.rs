@@ -12,6 +12,7 @@ use crate::domain::facts::Role;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::owner::Owner;
 use crate::domain::report::{CompareReport, HeldBack, Host, SourceReport, StatReport};
+use crate::domain::stack::{SampledStack, SampledStacks};
 use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// 2026-01-01T00:00:00Z.
@@ -43,6 +44,35 @@ pub(crate) fn key() -> NamedKey {
         netns: HOME,
         ..NamedKey::default()
     }
+}
+
+/// Two stacks of one drop site, and one of another.
+pub(super) fn stacks() -> Vec<SampledStacks> {
+    let functions = |names: &[(&str, u64, Option<&str>)]| {
+        names.iter().map(|(name, offset, module)| location(name, *offset, *module)).collect()
+    };
+    let receive = [("udp_queue_rcv_one_skb", 0x1a7, None), ("udp_unicast_rcv_skb", 0x72, None), ("ip_rcv", 0x5d, None)];
+    let local = [receive[0], receive[1], ("__local_bh_enable_ip", 0x64, None)];
+    let filter = [("nf_hook_slow", 0xc5, None), ("nft_do_chain", 0x3f, Some("nf_tables"))];
+    vec![
+        SampledStacks {
+            reason: reason(6, "core", "SOCKET_RCVBUFF"),
+            location: location("udp_queue_rcv_one_skb", 0x1a7, None),
+            drops: 1_200_000,
+            sampled: 1_204,
+            stacks: vec![
+                SampledStack { functions: functions(&receive), samples: 1_047 },
+                SampledStack { functions: functions(&local), samples: 150 },
+            ],
+        },
+        SampledStacks {
+            reason: reason(8, "core", "NETFILTER_DROP"),
+            location: location("nf_hook_slow", 0xc5, None),
+            drops: 3,
+            sampled: 3,
+            stacks: vec![SampledStack { functions: functions(&filter), samples: 3 }],
+        },
+    ]
 }
 
 /// The key of a packet for a container of a pod.
@@ -171,6 +201,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         drops,
         overflow,
         own_netlink_drops: Some(0),
+        stacks: None,
         attribution: None,
         flows: None,
     }

@@ -12,5 +12,6 @@ pub mod identity;
 pub mod ledger;
 pub mod owner;
 pub mod report;
+pub mod stack;
 pub mod total;
 pub mod unavailable;

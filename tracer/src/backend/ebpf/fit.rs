@@ -69,7 +69,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         tables: tables(options.map_entries),
         udp_receivers: UDP_RECEIVERS_UNKNOWN,
         stacks: events.is_some_and(|events| events.stacks).into(),
-        padding: 0,
+        sample_mask: events.map_or(0, |events| events.one_in.saturating_sub(1)),
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
         xdp_reason: reason("SKB_DROP_REASON_XDP"),

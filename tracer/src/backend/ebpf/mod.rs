@@ -107,6 +107,8 @@ pub struct EventOptions {
     pub ring_size: u32,
     /// Records have the call stack of the drop.
     pub stacks: bool,
+    /// Beyond the first drops of a key, make a record of one in so many: a power of two; 1 for all drops.
+    pub one_in: u32,
 }
 
 /// The running source.

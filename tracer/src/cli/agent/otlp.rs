@@ -35,7 +35,13 @@ pub(super) fn identity(started_at: Timestamp) -> Identity {
 /// The limits of the kernel program's records, if drops are to be pushed.
 pub(super) fn events(args: &OtlpOptions) -> Option<EventOptions> {
     let rate = args.otlp_logs_rate.map_or(1, NonZeroU32::get);
-    args.otlp_logs.as_ref().map(|_| EventOptions { snaplen: SNAPLEN, rate, ring_size: RING_SIZE, stacks: false })
+    args.otlp_logs.as_ref().map(|_| EventOptions {
+        snaplen: SNAPLEN,
+        rate,
+        ring_size: RING_SIZE,
+        stacks: false,
+        one_in: 1,
+    })
 }
 
 /// Returns what to push, and the endpoints; `None` without an endpoint. Reads the files of headers.

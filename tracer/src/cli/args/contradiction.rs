@@ -1,16 +1,41 @@
 //! Options that have no effect with another option.
 
-use super::{Command, CommonArgs, Mode, Source, TraceArgs};
+use super::{Command, CommonArgs, Mode, Source, StatArgs, TraceArgs};
 
 /// Why the options of the command contradict each other; `None` if they do not. `stat` has the options of the default
 /// command.
-pub(super) fn of(command: Option<&Command>, stat: &CommonArgs) -> Option<String> {
+pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
     match command {
-        None => of_modes(stat),
-        Some(Command::Stat(args)) => of_modes(&args.common),
-        Some(Command::Trace(args)) => of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args)),
+        None => of_stat(stat),
+        Some(Command::Stat(args)) => of_stat(args),
+        Some(Command::Trace(args)) => {
+            of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args)).or_else(|| of_trace_stacks(args))
+        }
         Some(_) => None,
     }
+}
+
+fn of_stat(args: &StatArgs) -> Option<String> {
+    let CommonArgs { format, source, net_dm_mode, .. } = args.common;
+    if format.is_of_stacks() && !args.stack {
+        return Some("'--format folded' and '--format svg' show call stacks; add '--stack'".into());
+    }
+    let has_other = net_dm_mode.is_some() || !matches!(source, Source::Auto | Source::Ebpf);
+    of_modes(&args.common).or_else(|| (args.stack && has_other).then(only_ebpf_has_stacks))
+}
+
+fn of_trace_stacks(args: &TraceArgs) -> Option<String> {
+    if args.common.format.is_of_stacks() {
+        return Some(
+            "'--format folded' and '--format svg' are for 'droptrace stat --stack'; use text or json here".into(),
+        );
+    }
+    (args.stack && args.common.source == Source::NetDm).then(only_ebpf_has_stacks)
+}
+
+fn only_ebpf_has_stacks() -> String {
+    "'--stack' needs the BPF program: the drop monitor and the counters report no call stacks; use '--source ebpf'"
+        .into()
 }
 
 /// A mode belongs to one backend.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, DropFormat, Mode, Source};
 use crate::backend::ebpf::default_room;
 use crate::dimension::Dimensions;
 use crate::render::output::ColorChoice;
@@ -55,7 +55,7 @@ impl SnapshotArgs {
     pub fn common(&self) -> CommonArgs {
         CommonArgs {
             duration: Some(self.duration),
-            format: Format::Json,
+            format: DropFormat::Json,
             output: self.output.clone(),
             netns: None,
             interface: None,

@@ -43,7 +43,7 @@ fn stat_is_the_default_command_with_its_options() {
     let defaults = stat("");
     assert_eq!((defaults.interval, defaults.top, defaults.sort), (None, None, Sort::Packets));
     assert_eq!((defaults.common.map_entries, defaults.common.mode), (8192, Mode::Auto));
-    assert_eq!((defaults.common.format, defaults.common.verbose), (Format::Text, 0));
+    assert_eq!((defaults.common.format, defaults.common.verbose), (DropFormat::Text, 0));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn error_of_wrong_usage_names_valid_values() {
         ("--map-entries 0", "from 1 to 1048576"),
         ("--map-entries 1048577", "from 1 to 1048576"),
         ("--sort size", "[possible values: packets, bytes, rate, reason, symbol, last]"),
-        ("--format yaml", "[possible values: text, json]"),
+        ("--format yaml", "[possible values: text, json, folded"),
         ("trace --ring-size 5M", "the next ones are 4M and 8M"),
         ("trace --snaplen 4097", "from 0 to 4096"),
         ("trace --rate 0", "from 1 to 4294967295"),

@@ -66,6 +66,7 @@ fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
         drops,
         overflow: vec![OverflowTotal { reason: Some(reason("NO_SOCKET")), packets: overflow, bytes: Some(0) }],
         own_netlink_drops: None,
+        stacks: None,
         attribution: None,
         flows: None,
     }

@@ -1,14 +1,54 @@
-//! A call stack in JSON.
+//! Call stacks in JSON.
 
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::symbol_of;
 use crate::dimension;
-use crate::domain::event::{DropEvent, Location};
+use crate::domain::event::{DropEvent, Location, reason_name};
+use crate::domain::stack::{SampledStack, SampledStacks};
 
 /// A list of drop sites as text, the innermost function first.
 pub(super) struct Stack<'e>(&'e [Arc<Location>]);
+
+/// The sampled stacks of a drop site and reason.
+#[derive(Serialize)]
+pub(super) struct OfPlace<'r> {
+    reason: Option<&'r str>,
+    subsystem: Option<&'r str>,
+    symbol: Option<&'r str>,
+    offset: Option<u64>,
+    module: Option<&'r str>,
+    drops: u64,
+    sampled: u64,
+    stacks: Vec<WithSamples<'r>>,
+}
+
+#[derive(Serialize)]
+struct WithSamples<'r> {
+    functions: Stack<'r>,
+    samples: u64,
+}
+
+impl<'r> From<&'r SampledStacks> for OfPlace<'r> {
+    fn from(place: &'r SampledStacks) -> Self {
+        let reason = reason_name(&place.reason);
+        let (symbol, offset, module) = symbol_of(&place.location);
+        let stack =
+            |stack: &'r SampledStack| WithSamples { functions: Stack(&stack.functions), samples: stack.samples };
+        Self {
+            reason,
+            subsystem: reason.map(|_| &*place.reason.subsystem),
+            symbol,
+            offset,
+            module,
+            drops: place.drops,
+            sampled: place.sampled,
+            stacks: place.stacks.iter().map(stack).collect(),
+        }
+    }
+}
 
 impl<'e> Stack<'e> {
     /// The event's call stack, if it is known.

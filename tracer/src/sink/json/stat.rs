@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Account;
 use super::places::Keyed;
+use super::stack::OfPlace;
 use super::trace::Origins;
 use crate::dimension::{Dimension, Dimensions};
 use crate::domain::attribution::AttributionLedger;
@@ -51,6 +52,7 @@ impl<W: Write> StatSink for StatJson<W> {
             own_netlink_drops: report.own_netlink_drops,
             attribution: report.attribution,
             flows: report.flows,
+            stacks: report.stacks.as_deref().map(|places| places.iter().map(OfPlace::from).collect()),
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -78,6 +80,8 @@ struct Document<'r> {
     attribution: Option<AttributionLedger>,
     /// The flows of dropped packets; absent where flows are not asked for.
     flows: Option<FlowLedger>,
+    /// Call stacks of sampled drops; absent where they are not asked for.
+    stacks: Option<Vec<OfPlace<'r>>>,
 }
 
 /// The kinds with the most drops first.

@@ -5,6 +5,7 @@ mod ledger;
 mod owner;
 mod packet;
 mod sentence;
+mod stacks;
 mod stat;
 mod table;
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::ledger;
 use super::table::{Columns, Row, Shown};
+use super::{ledger, stacks};
 use crate::dimension::{Dimension, Dimensions, WHO};
 use crate::domain::event::{Kind, Origin};
 use crate::domain::ledger::Ledger;
@@ -141,7 +141,14 @@ impl View<'_> {
             // One row holds the cursor.
             body.truncate(height.saturating_sub(around + 1));
         }
-        std::iter::once(head).chain(body).chain(tail).collect()
+        std::iter::once(head).chain(body).chain(self.stacks()).chain(tail).collect()
+    }
+
+    /// The call stacks, which are many lines: under the last table only.
+    fn stacks(&self) -> impl Iterator<Item = Line> {
+        let places = self.report.stacks.as_deref().filter(|_| self.report.is_final).unwrap_or_default();
+        let lines = stacks::lines(places, self.top == Some(0));
+        lines.into_iter().map(|text| Line { text, style: Style::Plain })
     }
 
     /// Drops that pass the tracepoint and are no packets of a network, by kind.
