@@ -204,6 +204,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "NAME|INDEX")]
     pub interface: Option<String>,
 
+    /// Do not read the kernel's counters, which show losses outside `kfree_skb`
+    #[arg(long, hide_short_help = true)]
+    pub no_counters: bool,
+
     /// When to use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]

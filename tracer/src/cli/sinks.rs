@@ -83,6 +83,7 @@ mod tests {
     use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Timestamp};
     use crate::domain::report::{Host, StatReport};
     use crate::render::output::reader_gone;
+    use crate::sink::RunEnd;
 
     fn host() -> Host {
         Host { name: "lab-1".into(), kernel: "6.18.44".into() }
@@ -106,6 +107,7 @@ mod tests {
                 own_netlink_drops: Some(0),
                 attribution: None,
                 flows: None,
+                outside: None,
             }),
             Command::Trace(args) => {
                 let mut sink = trace(args, output, 0, 128);
@@ -125,7 +127,7 @@ mod tests {
                     start: PacketStart::Nothing,
                     bytes: &[],
                 })?;
-                sink.finish(&[], None)
+                sink.finish(&RunEnd::default())
             }
             _ => unreachable!("not among COMMANDS"),
         }

@@ -5,5 +5,6 @@ pub mod dedupe;
 pub mod group;
 pub mod material;
 pub mod normalise;
+pub mod reconcile;
 pub mod tally;
 pub mod union;

@@ -173,6 +173,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         own_netlink_drops: Some(0),
         attribution: None,
         flows: None,
+        outside: None,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
 use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::ledger::Ledger;
+use crate::domain::reconciliation::Reconciliation;
 use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// The host that the drops happened on.
@@ -83,4 +84,6 @@ pub struct StatReport {
     pub attribution: Option<AttributionLedger>,
     /// The flows of dropped packets; absent where flows are not asked for.
     pub flows: Option<FlowLedger>,
+    /// The kernel's counters beside the backend; absent where they are not read.
+    pub outside: Option<Reconciliation>,
 }

@@ -68,6 +68,7 @@ fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
         own_netlink_drops: None,
         attribution: None,
         flows: None,
+        outside: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Account;
+use super::outside::Outside;
 use super::places::Keyed;
 use super::trace::Origins;
 use crate::dimension::{Dimension, Dimensions};
@@ -51,6 +52,7 @@ impl<W: Write> StatSink for StatJson<W> {
             own_netlink_drops: report.own_netlink_drops,
             attribution: report.attribution,
             flows: report.flows,
+            outside: report.outside.as_ref().map(Outside::from),
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -78,6 +80,8 @@ struct Document<'r> {
     attribution: Option<AttributionLedger>,
     /// The flows of dropped packets; absent where flows are not asked for.
     flows: Option<FlowLedger>,
+    /// The kernel's counters beside the backend; absent where they are not read.
+    outside: Option<Outside<'r>>,
 }
 
 /// The kinds with the most drops first.
