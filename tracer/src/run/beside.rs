@@ -5,8 +5,6 @@ use std::time::Duration;
 use super::Session;
 use super::follow::BATCH;
 use super::outlet::{Consumer, Outlet};
-use super::running::Running;
-use super::start::Options;
 use crate::backend::counters::beside::CountersBeside;
 use crate::backend::net_dm;
 use crate::domain::reconciliation::Reconciliation;
@@ -27,16 +25,12 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Reads the counters for the first time. Called after the backend has started. Absent where the options do not ask
-    /// for counters, and where the counters are the backend.
-    pub(super) async fn start(options: &Options, running: &Running) -> Option<Self> {
-        if !options.counters || matches!(running, Running::Counters(_)) {
-            return None;
-        }
-        let only = options.netns.as_ref().map(|netns| netns.inum);
+    /// Reads the counters for the first time, after the backend has started: those of the namespace with the inode number
+    /// `only`, or of all. `by_interface`: only drops of one interface are counted. Absent where the thread cannot start.
+    pub(super) async fn start(only: Option<u32>, by_interface: bool) -> Option<Self> {
         let started = Counters::built_in().map_err(std::io::Error::other).and_then(|counters| {
             let thread = CountersBeside::start(&counters, only)?;
-            Ok(Self { thread, counters, by_interface: options.ifindex != 0 })
+            Ok(Self { thread, counters, by_interface })
         });
         let beside = started.inspect_err(|error| tracing::warn!("the kernel's counters are not read: {error}")).ok()?;
         // Without an answer the thread has ended, and its readings stay empty.

@@ -80,7 +80,10 @@ impl Session {
             match run(backend, options, &ground).await {
                 Ok(running) => {
                     let mut session = Self::of(backend, running, &ground, options);
-                    session.beside = Beside::start(options, &session.running).await;
+                    if options.counters && backend != CaptureBackend::Counters {
+                        let only = options.netns.as_ref().map(|netns| netns.inum);
+                        session.beside = Beside::start(only, options.ifindex != 0).await;
+                    }
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;
                     return Ok(session);

@@ -10,7 +10,7 @@ mod survey;
 mod values;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -20,8 +20,10 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::sync::oneshot;
 
 use crate::explain::Counters;
+use crate::identity::proc_folder::Folder;
 use crate::kernel::clock::thread_time;
 use state::State;
+use values::Names;
 
 /// The interval of the readings. It becomes longer if readings would take more than a hundredth of a processor.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +40,21 @@ pub struct Rise {
     pub netns_name: Option<Arc<str>>,
     /// The rise from the first reading to the last.
     pub rise: u64,
+}
+
+/// The counters that can be compared with drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// The number of these counters that the kernel has.
+    pub found: usize,
+    /// The number of all of them.
+    pub compared: usize,
+}
+
+/// The counters that can be compared on this kernel; `None` if `/proc` is not readable.
+pub fn coverage(counters: &Counters) -> Option<Coverage> {
+    let values = Names::of(counters).read(&Folder::open(Path::new("/proc"), std::process::id())?)?;
+    Some(Coverage { found: values.iter().flatten().count(), compared: values.len() })
 }
 
 /// What the readings show so far.
