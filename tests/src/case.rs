@@ -156,6 +156,7 @@ impl Case {
         let inum = netns.to_string();
         let mut arguments = vec!["--by", "reason,site,interface,protocol,netns,cgroup,socket"];
         arguments.extend(if netns == 0 { vec![] } else { vec!["--netns", &inum] });
+        let _resident = host.resident()?;
         let mut settled = Ok(());
         let stat = Stat::during(&arguments, || {
             provocation()?;
@@ -165,6 +166,8 @@ impl Case {
         // Where the kernel's counter does not rise far enough, the comparison shows more.
         self.compare(host, netns, &stat)?;
         self.no_others(host, netns, &stat)?;
+        let outside = stat.outside(host.inum())?;
+        ensure!(outside.is_empty(), "kfree_skb showed the drops, and they are shown as outside it: {outside:?}");
         settled?;
         if let (Some(before), Some(after)) = (before, self.witnessed(host)?) {
             let risen = after - before;

@@ -318,6 +318,18 @@ impl Stat {
         Ok(())
     }
 
+    /// The counters of a namespace that rose outside `kfree_skb`, with the packets.
+    pub fn outside(&self, netns: u32) -> Result<Vec<(String, u64)>> {
+        let counters = self.0["outside"]["counters"].as_array().context("no counters")?;
+        let of_netns = counters.iter().filter(|counter| counter["netns"] == netns && counter["outside"] != 0);
+        of_netns
+            .map(|counter| {
+                let name = counter["counter"].as_str().context("no name")?;
+                Ok((name.to_owned(), counter["outside"].as_u64().context("no number")?))
+            })
+            .collect()
+    }
+
     /// The drops of packets, then those that are no packets of a network.
     pub fn drops(&self) -> Result<Vec<Drops>> {
         let rows = ["drops", "not_packets"].map(|list| self.0[list].as_array().with_context(|| format!("no {list}")));

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{self, Command};
+use std::process::{self, Child, Command, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -116,6 +116,25 @@ impl Netns {
         self.run(|| {
             fs::read_to_string(format!("/proc/thread-self/net/{name}")).with_context(|| format!("reading {name}"))
         })
+    }
+}
+
+/// A process in a namespace, which ends with its handle.
+#[derive(Debug)]
+pub struct Resident(Child);
+
+impl Netns {
+    /// Starts a process that does nothing in this namespace: droptrace reads the counters of namespaces with a process.
+    pub fn resident(&self) -> Result<Resident> {
+        let start = || Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().context("starting sleep");
+        self.run(start).map(Resident)
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        // A process that has ended already is no error.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
     }
 }
 

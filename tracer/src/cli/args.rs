@@ -89,8 +89,9 @@ Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  droptrace explain                      list all reasons
+  droptrace explain                      list all reasons and counters
   droptrace explain SOCKET_RCVBUFF       one reason; also in lower case, or with SKB_DROP_REASON_ before it
+  droptrace explain TcpExtListenDrops    one of the kernel's counters of drops
   droptrace explain 6                    the reason with this number in the running kernel
 
 The command needs no capabilities, and also knows the reasons of other kernels.";
@@ -151,7 +152,7 @@ pub enum Command {
     Agent(AgentArgs),
     /// Report which capture backends work on this kernel with these capabilities, and how to enable the others
     Doctor(DoctorArgs),
-    /// Explain what a drop reason means, what causes it, and what to look at next
+    /// Explain what a drop reason or a kernel counter means, what causes it, and what to look at next
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
     /// Inspect netlink: generic families, their commands, and the sockets that receive multicasts
@@ -226,6 +227,10 @@ pub struct CommonArgs {
     /// Report only drops of this interface: its index, or its name in droptrace's own network namespace or that of --netns
     #[arg(long, value_name = "NAME|INDEX")]
     pub interface: Option<String>,
+
+    /// Do not read the kernel's counters, which show losses outside `kfree_skb`
+    #[arg(long, hide_short_help = true)]
+    pub no_counters: bool,
 
     /// When to use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]

@@ -1,10 +1,10 @@
-//! `droptrace explain`: what a drop reason means. A number, and the name of a function, are looked up in this kernel.
+//! `droptrace explain`: what a drop reason or a kernel counter means. A number, and the name of a function, are looked up in this kernel.
 
 use anyhow::{Result, bail};
-use droptrace_base::explain::Explanations;
 
 use super::args::ExplainArgs;
 use crate::command;
+use crate::explain::{Counters, Explanations};
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols;
@@ -20,7 +20,10 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
         return command::explain(&ExplainArgs { reason: Some(name), ..args.clone() }, "droptrace");
     }
     let is_reason = Explanations::built_in().is_ok_and(|explanations| explanations.get(asked).is_some());
-    if !is_reason && let Some(function) = function(asked) {
+    let is_counter = Counters::built_in().is_ok_and(|counters| counters.get(asked).is_some());
+    if !(is_reason || is_counter)
+        && let Some(function) = function(asked)
+    {
         bail!(
             "{function} is a function of this kernel, and explain knows drop reasons only; `droptrace --by site,reason` \
              shows the reasons of the drops at each function"

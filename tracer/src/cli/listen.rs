@@ -19,8 +19,8 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    let (backends, owners, flows) = (backends(args), WantedOwners::default(), 0);
-    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, owners, flows, kernel_log, join })
+    let (backends, owners, flows, counters) = (backends(args), WantedOwners::default(), 0, !args.no_counters);
+    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, owners, flows, counters, kernel_log, join })
 }
 
 /// The name of the backend for messages.

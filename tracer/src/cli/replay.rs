@@ -22,7 +22,7 @@ use crate::pipeline::tally::Tally;
 use crate::pipeline::union::{Union, UnionOptions};
 use crate::render::output::Output;
 use crate::run::Consumer;
-use crate::sink::DropSink;
+use crate::sink::{DropSink, RunEnd};
 
 /// The most interned aggregation keys, so that equal keys are one object.
 const MAX_PLACES: usize = 1 << 16;
@@ -211,7 +211,8 @@ impl Replay {
     }
 
     fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
-        sink.finish(self.sources.as_deref().unwrap_or_default(), self.ledger().as_ref())
+        let (sources, union) = (self.sources.as_deref().unwrap_or_default(), self.ledger());
+        sink.finish(&RunEnd { sources, union: union.as_ref(), outside: None })
     }
 
     fn stat(&self, start: &Start, tally: Tally) -> StatReport {
@@ -230,6 +231,7 @@ impl Replay {
             stacks: None,
             attribution: None,
             flows: None,
+            outside: None,
         }
     }
 }

@@ -91,6 +91,7 @@ mod tests {
     use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Timestamp};
     use crate::domain::report::{Host, StatReport};
     use crate::render::output::reader_gone;
+    use crate::sink::RunEnd;
 
     fn host() -> Host {
         Host { name: "lab-1".into(), kernel: "6.18.44".into() }
@@ -115,6 +116,7 @@ mod tests {
                 stacks: None,
                 attribution: None,
                 flows: None,
+                outside: None,
             }),
             Command::Trace(args) => {
                 let mut sink = trace(args, output, 0, 128);
@@ -135,7 +137,7 @@ mod tests {
                     start: PacketStart::Nothing,
                     bytes: &[],
                 })?;
-                sink.finish(&[], None)
+                sink.finish(&RunEnd::default())
             }
             _ => unreachable!("not among COMMANDS"),
         }

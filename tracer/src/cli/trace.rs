@@ -14,7 +14,7 @@ use crate::identity::netns;
 use crate::outside::say;
 use crate::render::output::Output;
 use crate::run::{CaptureBackend, Consumer, Options, Session, Stop, WantedOwners, follow};
-use crate::sink::DropSink;
+use crate::sink::{DropSink, RunEnd};
 
 /// Shows drops until the end, then the ledger.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
@@ -32,6 +32,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let mut options = Options { owners, ..listen::options(&args.common, Some(events))? };
     if args.raw {
         options.join = None;
+        options.counters = false;
     }
     let mut session = Session::start(&options).await?;
     stop.start_clock();
@@ -55,7 +56,9 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let stopped = session.stop(&mut shown).await;
     if !session.has_failed() {
         // Without the flush, drops would be missing before the ledger.
-        shown.sink.finish(&session.source_reports()?, session.union_ledger().as_ref())?;
+        let outside = if options.counters { session.stat_report()?.outside } else { None };
+        let (sources, union) = (session.source_reports()?, session.union_ledger());
+        shown.sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), outside: outside.as_ref() })?;
         output.finish()?;
     }
     session.warn_of_hidden_addresses();

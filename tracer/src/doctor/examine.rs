@@ -2,6 +2,7 @@
 
 use rustix::thread::CapabilitySet;
 
+use super::counters::counters;
 use super::owners::owners;
 use super::{CaptureBackend, Check, Diagnosis, State};
 use crate::backend::counters::Counters;
@@ -26,7 +27,7 @@ pub async fn examine(host: Host) -> Diagnosis {
         checks.extend(reasons(btf));
     }
     checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
-    checks.push(owners(&facts, btf.as_ref().ok()));
+    checks.extend([owners(&facts, btf.as_ref().ok()), counters(&facts)]);
     let monitor_unavailable = monitor.err().map(|error| run::explained(&error));
     let backends = run::CaptureBackend::FALLBACK_ORDER.map(|backend| CaptureBackend {
         source: backend.source(),

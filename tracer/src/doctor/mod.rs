@@ -1,6 +1,7 @@
 //! Diagnoses what this kernel and the capabilities of this process allow: the facts that matter, whether each capture
 //! backend works, and the remedies.
 
+mod counters;
 mod examine;
 mod json;
 mod owners;

@@ -74,7 +74,7 @@ impl Folder {
     }
 
     /// Whether this is a process of the kernel, which has no command line, or one that has ended (a zombie).
-    pub(super) fn is_kernel_thread(&self) -> bool {
+    pub(crate) fn is_kernel_thread(&self) -> bool {
         self.text(c"cmdline").is_ok_and(|text| text.is_empty())
     }
 
@@ -119,6 +119,19 @@ impl Folder {
     pub(super) fn holds(&self, fd: u32, inode: u64) -> bool {
         let link = readlinkat(&self.folder, format!("fd/{fd}"), Vec::new());
         link.is_ok_and(|link| number_of(&link, "socket:[") == Some(inode))
+    }
+
+    /// The time at which the process started, in ticks since the boot: the 22nd field of `stat` (`do_task_stat`,
+    /// `fs/proc/array.c`). The name before it, in brackets, may contain brackets and blanks.
+    pub(crate) fn started(&self) -> Option<u64> {
+        let text = self.text(c"stat").ok()?;
+        let (_, fields) = text.rsplit_once(')')?;
+        fields.split_whitespace().nth(19)?.parse().ok()
+    }
+
+    /// The text of a file in the folder, such as `net/snmp`, which shows the process's network namespace.
+    pub(crate) fn file(&self, name: &CStr) -> io::Result<String> {
+        self.text(name)
     }
 
     fn text(&self, name: &CStr) -> io::Result<String> {
@@ -168,6 +181,8 @@ mod tests {
         assert!(process.comm.is_some());
         assert_eq!(own.netns(), Ok(crate::identity::netns::own().unwrap()));
         assert!(!own.is_kernel_thread());
+        assert!(own.started().is_some_and(|ticks| ticks > 0));
+        assert!(own.file(c"net/snmp").unwrap().contains("\nUdp: "));
         assert!(Folder::open(Path::new("/proc"), u32::MAX).is_none());
     }
 

@@ -5,6 +5,7 @@ pub mod dedupe;
 pub mod group;
 pub mod material;
 pub mod normalise;
+pub mod reconcile;
 pub mod stacks;
 pub mod tally;
 pub mod union;

@@ -17,7 +17,7 @@ use crate::domain::event::Origin;
 use crate::pipeline::normalise::net_dm_event;
 
 /// Largest number of drops between two checks for the end of the run.
-const BATCH: u64 = 1024;
+pub(super) const BATCH: u64 = 1024;
 
 /// The event that a session waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Session {
     }
 
     /// Passes drops from the kernel program's ring buffer to the consumer: record, names, join, consumer.
-    fn read_records(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) {
+    pub(super) fn read_records(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) {
         let Self { running, normaliser, .. } = self;
         let Parts { ebpf: Some(ebpf), mut union, .. } = running.parts() else { return };
         ebpf.read(limit);
@@ -154,7 +154,7 @@ impl Session {
     }
 
     /// Passes drops from the drop monitor's messages to the consumer: alert, names, join, consumer.
-    fn read_alerts(
+    pub(super) fn read_alerts(
         &mut self,
         now: Moment,
         limit: u64,
@@ -196,8 +196,9 @@ impl Session {
     pub async fn stop(&mut self, consumer: &mut impl Consumer) -> Result<()> {
         consumer.reading(self.now(), self.settled());
         let monitor_first = self.running.net_dm().is_some_and(|it| it.source.mode() == AlertMode::Summary);
-        self.mark_closing();
         let mut outlet = Outlet::new(consumer, self.has_failed);
+        let read_alerts = self.read_counters(&mut outlet).await;
+        self.mark_closing();
         let mut stopped = Ok(());
         if monitor_first {
             stopped = self.stop_monitor(&mut outlet).await;
@@ -213,7 +214,7 @@ impl Session {
         let shown = outlet.result;
         self.has_failed |= shown.is_err();
         detached?;
-        stopped?;
+        read_alerts.and(stopped)?;
         read?;
         Ok(shown?)
     }

@@ -1,6 +1,7 @@
 //! One run: its backend, the names of this kernel, the loop that passes drops to their consumer, and the end of the
 //! run.
 
+mod beside;
 mod both;
 mod fallback;
 mod follow;
@@ -30,6 +31,7 @@ use crate::identity::netns::Watcher;
 use crate::kernel::own_netlink;
 use crate::pipeline::normalise::Normaliser;
 use crate::pipeline::union::unite;
+use beside::Beside;
 use running::{Ebpf, NetDm, Parts, Running};
 
 /// Interval of slow tasks: real time for the backends, the kernel program's totals, the kernel's own counters.
@@ -50,6 +52,8 @@ pub struct Session {
     /// The consumer failed, and gets no more drops.
     has_failed: bool,
     normaliser: Normaliser,
+    /// The kernel's counters, if they are read beside a backend.
+    beside: Option<Beside>,
     /// The watcher ends with the session.
     _namespaces: Option<Watcher>,
     host: Host,
@@ -130,6 +134,7 @@ impl Session {
             sources.push(counters.report());
             drops.extend(counters.totals());
         }
+        let outside = self.beside.as_ref().map(|beside| beside.reconcile(&sources, &drops, &overflow));
         let attribution = (has_ebpf && self.attribution).then(|| AttributionLedger::of(&drops, &overflow));
         let flows = self.counts_flows().then(|| FlowLedger::of(&drops, &overflow));
         Ok(StatReport {
@@ -144,6 +149,7 @@ impl Session {
             stacks: None,
             attribution,
             flows,
+            outside,
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::beside::Beside;
 use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
@@ -43,6 +44,8 @@ pub struct Options {
     pub owners: WantedOwners,
     /// Count by these facts of packets' flows, too: bits of [`tracer_common::Config::flows`].
     pub flows: u32,
+    /// Read the kernel's counters beside the backend.
+    pub counters: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
@@ -77,6 +80,10 @@ impl Session {
             match run(backend, options, &ground).await {
                 Ok(running) => {
                     let mut session = Self::of(backend, running, &ground, options);
+                    if options.counters && backend != CaptureBackend::Counters {
+                        let only = options.netns.as_ref().map(|netns| netns.inum);
+                        session.beside = Beside::start(only, options.ifindex != 0).await;
+                    }
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;
                     return Ok(session);
@@ -99,6 +106,7 @@ impl Session {
             (running.net_dm().is_some(), privileges::NET_DM),
             (has_ebpf && has_owners, privileges::OWNERS),
             (has_ebpf && (residents || options.owners.processes), privileges::PROCESSES),
+            (options.counters, privileges::PROCESSES),
         ]);
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
@@ -117,6 +125,7 @@ impl Session {
             read_at: <[_; 2]>::default(),
             has_failed: false,
             normaliser: Normaliser::new(reasons, names, question, owners),
+            beside: None,
             _namespaces: namespaces,
             host: host(),
             started_at,

@@ -20,7 +20,19 @@ pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptio
 
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
+use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
+
+/// The ledgers of a run of single drops, taken after the backends have stopped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunEnd<'r> {
+    /// The ledger of each backend.
+    pub sources: &'r [SourceReport],
+    /// The ledger of the join of two backends.
+    pub union: Option<&'r DedupeLedger>,
+    /// The kernel's counters beside the backend; absent where they are not read.
+    pub outside: Option<&'r Reconciliation>,
+}
 
 /// A sink of totals.
 pub trait StatSink {
@@ -55,9 +67,8 @@ pub trait DropSink {
         Ok(())
     }
 
-    /// Shows the ledger of the run, taken after the backends have stopped, and passes all output to the system. `union`
-    /// is the ledger of the join of two backends.
-    fn finish(&mut self, _sources: &[SourceReport], _union: Option<&DedupeLedger>) -> io::Result<()> {
+    /// Shows the end of the run, and passes all output to the system.
+    fn finish(&mut self, _end: &RunEnd<'_>) -> io::Result<()> {
         self.flush()
     }
 }

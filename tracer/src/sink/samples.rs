@@ -204,6 +204,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         stacks: None,
         attribution: None,
         flows: None,
+        outside: None,
     }
 }
 

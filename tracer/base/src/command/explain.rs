@@ -1,5 +1,5 @@
-//! `droptrace explain` and `droptrace-fleet explain`: what a drop reason means and what to do about it. The command
-//! needs no capabilities and no kernel.
+//! `droptrace explain` and `droptrace-fleet explain`: what a drop reason or a kernel counter means and what to do about it.
+//! The command needs no capabilities and no kernel.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
 use super::Format;
-use crate::explain::{self, Explanations};
+use crate::explain::{self, Counter, Counters, Explanations};
 use crate::render::output::Output;
 
 /// Options of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// Name of the drop reason, as droptrace shows it, or its number in the running kernel [default: list all]
+    /// Name of the drop reason, as droptrace shows it, or its number in the running kernel; or name of a kernel counter of drops
+    /// [default: list all]
     #[arg(value_name = "REASON")]
     pub reason: Option<String>,
 
@@ -27,10 +28,15 @@ pub struct ExplainArgs {
     pub output: Option<PathBuf>,
 }
 
-/// Explains one reason, or lists all reasons. An unknown name is an error, whose message offers similar names.
+/// Explains one reason or counter, or lists all of them. An unknown name is an error, whose message offers similar names.
 pub fn explain(args: &ExplainArgs, program: &str) -> Result<()> {
     let explanations =
         Explanations::built_in().context("the built-in explanations cannot be read, which is a fault of droptrace")?;
+    let counters =
+        Counters::built_in().context("the built-in counters cannot be read, which is a fault of droptrace")?;
+    if let Some((name, counter)) = args.reason.as_deref().and_then(|asked| counters.get(asked)) {
+        return show_counter(args, name, counter);
+    }
     let found = args
         .reason
         .as_deref()
@@ -41,8 +47,26 @@ pub fn explain(args: &ExplainArgs, program: &str) -> Result<()> {
     match (args.format, found) {
         (Format::Text, Some((name, explanation))) => explain::write_text(&mut output, name, explanation, width)?,
         (Format::Json, Some((name, explanation))) => explain::write_json(&mut output, name, explanation)?,
-        (Format::Text, None) => explain::write_list(&mut output, &explanations, width)?,
-        (Format::Json, None) => explain::write_all_json(&mut output, &explanations)?,
+        (Format::Text, None) => {
+            explain::write_list(&mut output, &explanations, width)?;
+            writeln!(output)?;
+            explain::write_counter_list(&mut output, &counters, width)?;
+        }
+        (Format::Json, None) => {
+            explain::write_all_json(&mut output, &explanations)?;
+            counters.iter().try_for_each(|(name, counter)| explain::write_counter_json(&mut output, name, counter))?;
+        }
+    }
+    output.flush()?;
+    Ok(())
+}
+
+fn show_counter(args: &ExplainArgs, name: &str, counter: &Counter) -> Result<()> {
+    let mut output = Output::open(args.output.as_deref())?;
+    let width = output.size()().width;
+    match args.format {
+        Format::Text => explain::write_counter_text(&mut output, name, counter, width)?,
+        Format::Json => explain::write_counter_json(&mut output, name, counter)?,
     }
     output.flush()?;
     Ok(())
@@ -81,9 +105,12 @@ mod tests {
         assert!(number.starts_with("6 is a number") && number.contains("`droptrace explain 6`"), "{number}");
         let far = unknown(&explanations, "xyzzy", "droptrace").to_string();
         assert!(far.ends_with("`droptrace explain` lists all reasons"), "{far}");
-        for counter in ["snmp:UdpRcvbufErrors", "udprcvbuferrors"] {
+        for counter in ["xfrm:XfrmInPolBlock", "xfrminpolblock"] {
             let counter = unknown(&explanations, counter, "droptrace").to_string();
-            assert!(counter.contains("is a kernel counter") && counter.contains(": SOCKET_RCVBUFF"), "{counter}");
+            assert!(
+                counter.contains("is a kernel counter") && counter.contains("reasons that increase it: "),
+                "{counter}"
+            );
         }
     }
 }

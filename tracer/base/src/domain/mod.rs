@@ -11,6 +11,7 @@ pub mod flow_ledger;
 pub mod identity;
 pub mod ledger;
 pub mod owner;
+pub mod reconciliation;
 pub mod report;
 pub mod stack;
 pub mod total;

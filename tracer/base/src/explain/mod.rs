@@ -1,6 +1,7 @@
 //! The meaning of the kernel's drop reasons, from `data/reasons.toml`, which was written from the kernel's own comments
-//! on `enum skb_drop_reason` and from the code that gives each reason.
+//! on `enum skb_drop_reason` and from the code that gives each reason; and of its counters of drops (`counters`).
 
+mod counters;
 mod json;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use counters::{
+    Class, CountedDrops, Counter, Counters, write_counter_json, write_counter_list, write_counter_text,
+};
 pub use json::{write_all_json, write_json};
 pub use text::{write_list, write_text};
 

@@ -7,10 +7,10 @@ use textwrap::Options;
 use super::{Explanation, Explanations};
 
 /// Narrower text is unreadable: the terminal then wraps longer lines.
-const NARROWEST: usize = 40;
+pub(super) const NARROWEST: usize = 40;
 
 /// Wider lines are hard to read.
-const WIDEST: usize = 100;
+pub(super) const WIDEST: usize = 100;
 
 /// Writes the explanation of a reason.
 pub fn write_text(out: &mut impl Write, name: &str, explanation: &Explanation, width: usize) -> io::Result<()> {
@@ -37,7 +37,7 @@ pub fn write_text(out: &mut impl Write, name: &str, explanation: &Explanation, w
     explanation.next.iter().try_for_each(|command| writeln!(out, "  {command}"))
 }
 
-fn wrapped(out: &mut impl Write, text: &str, width: usize, indent: &str) -> io::Result<()> {
+pub(super) fn wrapped(out: &mut impl Write, text: &str, width: usize, indent: &str) -> io::Result<()> {
     writeln!(out, "{}", textwrap::fill(text, Options::new(width).initial_indent(indent).subsequent_indent(indent)))
 }
 
@@ -52,7 +52,7 @@ pub fn write_list(out: &mut impl Write, explanations: &Explanations, width: usiz
 }
 
 /// The first sentence, or as much of it as fits.
-fn first_words(text: &str, room: usize) -> String {
+pub(super) fn first_words(text: &str, room: usize) -> String {
     let sentence = text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.');
     if sentence.chars().count() <= room {
         return sentence.to_owned();

@@ -2,8 +2,10 @@
 //! (`/proc/net/snmp`, `snmp6`, `netstat`), of the backlog of each CPU (`softnet_stat`), and of interfaces
 //! (`/proc/net/dev`).
 //!
-//! The files need no capability. They cover a part of all drops, and a packet may raise more than one counter.
+//! The files need no capability. They cover a part of all drops, and a packet may raise more than one counter. Beside
+//! another backend, [`beside`] reads the counters that can be compared with its drops.
 
+pub mod beside;
 mod files;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use crate::domain::facts::{Facts, Role};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::owner::{Owner, Process};
 use crate::domain::report::{Host, SourceReport};
-use crate::sink::{DropSink as _, RawJson, RawOptions};
+use crate::sink::{DropSink as _, RawJson, RawOptions, RunEnd};
 
 const STARTED: Timestamp = Timestamp(1_767_225_600_000_000_007);
 
@@ -70,7 +70,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
         sink.reading(Moment(drop.received_ns), Moment(drop.watermark_ns));
         sink.event(&event).unwrap();
     }
-    sink.finish(&sources(), None).unwrap();
+    sink.finish(&RunEnd { sources: &sources(), ..RunEnd::default() }).unwrap();
     out
 }
 

@@ -130,6 +130,7 @@ impl Settings {
     /// The same options as options of another command.
     pub(super) fn common(&self) -> CommonArgs {
         CommonArgs {
+            no_counters: true,
             duration: None,
             format: DropFormat::Text,
             output: None,

@@ -68,6 +68,7 @@ impl CompareArgs {
     /// The same options as options of another command, with both backends.
     pub fn common(&self) -> CommonArgs {
         CommonArgs {
+            no_counters: true,
             duration: self.duration,
             format: DropFormat::default(),
             output: self.output.clone(),

@@ -54,6 +54,7 @@ impl SnapshotArgs {
     /// The same options as options of another command.
     pub fn common(&self) -> CommonArgs {
         CommonArgs {
+            no_counters: true,
             duration: Some(self.duration),
             format: DropFormat::Json,
             output: self.output.clone(),

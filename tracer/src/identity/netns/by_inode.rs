@@ -44,6 +44,14 @@ impl Namespaces {
         self.name_at(inum, Instant::now())
     }
 
+    /// All names with their inode numbers, in alphabetical order. The folders are read at most once a second.
+    pub fn all(&mut self) -> Vec<(u32, Arc<str>)> {
+        self.refresh(Instant::now());
+        let mut all: Vec<_> = self.names.iter().map(|(inum, (_, name))| (*inum, Arc::clone(name))).collect();
+        all.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
+        all
+    }
+
     pub(super) fn name_at(&mut self, inum: u32, now: Instant) -> Option<Arc<str>> {
         let is_gone = |(path, _): &(PathBuf, Arc<str>)| !stands_for(path, inum);
         if self.names.get(&inum).is_none_or(is_gone) {

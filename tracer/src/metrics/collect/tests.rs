@@ -69,6 +69,7 @@ fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
         stacks: None,
         attribution: None,
         flows: None,
+        outside: None,
     }
 }
 

@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 
+use super::outside::Outside;
 use super::symbol_of;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::reason_name;
 use crate::domain::ledger::wire::{Ebpf, NetDm};
 use crate::domain::ledger::{CountersLedger, Ledger};
 use crate::domain::report::{HeldBack, SourceReport};
+use crate::sink::RunEnd;
 
 /// The schema of a run's last line.
 const LEDGER: &str = "droptrace.ledger.v1";
@@ -21,11 +23,15 @@ pub(super) struct LedgerLine<'r> {
     schema: &'static str,
     sources: Vec<WithRecords<'r>>,
     union: Option<&'r DedupeLedger>,
+    /// Absent where the kernel's counters are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outside: Option<Outside<'r>>,
 }
 
 impl<'r> LedgerLine<'r> {
-    pub(super) fn new(sources: &'r [SourceReport], union: Option<&'r DedupeLedger>) -> Self {
-        Self { schema: LEDGER, sources: sources.iter().map(WithRecords::from).collect(), union }
+    pub(super) fn new(end: &RunEnd<'r>) -> Self {
+        let sources = end.sources.iter().map(WithRecords::from).collect();
+        Self { schema: LEDGER, sources, union: end.union, outside: end.outside.map(Outside::from) }
     }
 }
 

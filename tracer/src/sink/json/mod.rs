@@ -2,6 +2,7 @@
 
 mod compare;
 mod ledger;
+mod outside;
 mod places;
 mod raw;
 mod stack;

@@ -10,14 +10,14 @@ use super::stack::Stack;
 use super::{Address, Shown, symbol_of};
 use crate::backend::replay::{OwnerLine, SCHEMA};
 use crate::dimension::nonzero;
-use crate::domain::dedupe::{DedupeLedger, Moment};
+use crate::domain::dedupe::Moment;
 use crate::domain::event::reason_name;
 use crate::domain::event::{DropEvent, Origin, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
-use crate::domain::report::{Host, SourceReport};
+use crate::domain::report::Host;
 use crate::outside::to_json;
 use crate::render::time::TimeText;
-use crate::sink::DropSink;
+use crate::sink::{DropSink, RunEnd};
 
 /// Facts about the recording in its first line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +81,8 @@ impl<W: Write> DropSink for RawJson<W> {
         self.out.flush()
     }
 
-    fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
-        self.write_line(&LedgerLine::new(sources, union))?;
+    fn finish(&mut self, end: &RunEnd<'_>) -> io::Result<()> {
+        self.write_line(&LedgerLine::new(end))?;
         self.out.flush()
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Account;
+use super::outside::Outside;
 use super::places::Keyed;
 use super::stack::OfPlace;
 use super::trace::Origins;
@@ -53,6 +54,7 @@ impl<W: Write> StatSink for StatJson<W> {
             attribution: report.attribution,
             flows: report.flows,
             stacks: report.stacks.as_deref().map(|places| places.iter().map(OfPlace::from).collect()),
+            outside: report.outside.as_ref().map(Outside::from),
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -82,6 +84,8 @@ struct Document<'r> {
     flows: Option<FlowLedger>,
     /// Call stacks of sampled drops; absent where they are not asked for.
     stacks: Option<Vec<OfPlace<'r>>>,
+    /// The kernel's counters beside the backend; absent where they are not read.
+    outside: Option<Outside<'r>>,
 }
 
 /// The kinds with the most drops first.

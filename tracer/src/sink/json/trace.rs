@@ -11,15 +11,13 @@ use super::ledger::LedgerLine;
 use super::places::{Keyed, Places};
 use super::stack::Stack;
 use crate::dimension::Dimensions;
-use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{DropEvent, Origin};
 use crate::domain::facts::{Facts, Gso, Socket, VlanTag};
 use crate::domain::owner::Process;
-use crate::domain::report::SourceReport;
 use crate::outside::to_json;
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::render::time::TimeText;
-use crate::sink::DropSink;
+use crate::sink::{DropSink, RunEnd};
 
 /// Shows each drop as a line of JSON, and the ledger as the last line. Allocates memory only for the first drop of an
 /// aggregation key.
@@ -57,8 +55,8 @@ impl<W: Write> DropSink for TraceJson<W> {
         self.out.flush()
     }
 
-    fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
-        to_json(&mut self.out, &LedgerLine::new(sources, union))?;
+    fn finish(&mut self, end: &RunEnd<'_>) -> io::Result<()> {
+        to_json(&mut self.out, &LedgerLine::new(end))?;
         self.out.write_all(b"\n")?;
         self.out.flush()
     }

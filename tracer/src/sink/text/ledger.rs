@@ -60,7 +60,7 @@ pub(super) fn flows(ledger: &FlowLedger) -> LedgerLine {
     LedgerLine { text, healthy: no_room == 0 }
 }
 
-/// `10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
+/// `10 hits = 10 accounted + 0 overflow + 0 filtered; nothing lost of the drops in kfree_skb`.
 ///
 /// On a ledger mismatch, the line says that the sums do not agree.
 fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
@@ -69,7 +69,7 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
     _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
     text.push_str("; ");
     match ledger.lost() {
-        0 => text.push_str("nothing lost"),
+        0 => text.push_str("nothing lost of the drops in kfree_skb"),
         lost => {
             _ = write!(text, "lost {} (the BPF program was already running on that CPU)", Grouped(lost));
         }
@@ -91,13 +91,13 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
     mismatch == 0 && ledger.lost() == 0
 }
 
-/// `10 drops = 10 accounted + 0 overflow + 0 filtered; nothing lost`.
+/// `10 drops = 10 accounted + 0 overflow + 0 filtered; nothing lost of the drops in kfree_skb`.
 fn net_dm(text: &mut String, ledger: &NetDmLedger) -> bool {
     let NetDmLedger { drops, accounted, overflow, filtered, tail_drops, socket_drops, undecodable, .. } = *ledger;
     _ = write!(text, "{} drops = {} accounted", Grouped(drops), Grouped(accounted));
     _ = write!(text, " + {} overflow + {} filtered; ", Grouped(overflow), Grouped(filtered));
     match ledger.lost() {
-        Some(0) => text.push_str("nothing lost"),
+        Some(0) => text.push_str("nothing lost of the drops in kfree_skb"),
         Some(lost) => {
             let (queue, socket) = (tail_drops.unwrap_or_default(), socket_drops.unwrap_or_default());
             _ = write!(text, "lost {} = {} because the kernel's queue was full", Grouped(lost), Grouped(queue));
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn nothing_lost() {
-        let expected = "ledger: 1,000,000 hits = 999,990 accounted + 7 overflow + 3 filtered; nothing lost";
+        let expected = "ledger: 1,000,000 hits = 999,990 accounted + 7 overflow + 3 filtered; nothing lost of the drops in kfree_skb";
         assert_eq!(line(SOUND), (expected.into(), true));
     }
 
@@ -269,7 +269,12 @@ mod tests {
     #[test]
     fn a_sum_that_does_not_add_up_is_a_fault() {
         let (text, is_healthy) = line(EbpfLedger { accounted: 999_980, ..SOUND });
-        assert!(text.ends_with("nothing lost; ledger mismatch: the sum is off by 10, a fault of droptrace"), "{text}");
+        assert!(
+            text.ends_with(
+                "nothing lost of the drops in kfree_skb; ledger mismatch: the sum is off by 10, a fault of droptrace"
+            ),
+            "{text}"
+        );
         assert!(!is_healthy);
     }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::table::{Columns, Row, Shown};
-use super::{ledger, stacks};
+use super::{ledger, outside, stacks};
 use crate::dimension::{Dimension, Dimensions, WHO};
 use crate::domain::event::{Kind, Origin};
 use crate::domain::ledger::Ledger;
@@ -130,6 +130,7 @@ impl View<'_> {
             .into_iter()
             .chain(self.report.attribution.as_ref().map(ledger::attribution))
             .chain(self.report.flows.as_ref().map(ledger::flows))
+            .chain(self.report.outside.iter().flat_map(outside::lines))
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
             .chain(self.not_packets())
             .chain(self.own())
@@ -300,6 +301,9 @@ impl View<'_> {
         let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);
         let filter = if filtered { " within the filter" } else { "" };
         let yet = if self.report.is_final { "" } else { " so far" };
+        if self.report.outside.as_ref().is_some_and(|found| !found.outside().is_empty()) {
+            return format!("kfree_skb showed no drop{filter}{yet}, and the kernel's counters show drops outside it.");
+        }
         format!("No packet was dropped{filter}{yet}.")
     }
 

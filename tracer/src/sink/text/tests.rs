@@ -77,7 +77,7 @@ fn nothing_dropped_is_said_plainly() {
     insta::assert_snapshot!(shown(PLAIN(100), std::slice::from_ref(&ended)), @r"
     Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
     No packet was dropped.
-    ledger: 0 hits = 0 accounted + 0 overflow + 0 filtered; nothing lost
+    ledger: 0 hits = 0 accounted + 0 overflow + 0 filtered; nothing lost of the drops in kfree_skb
     ");
     let mut filtered = StatReport { is_final: false, ..ended };
     ebpf(&mut filtered).filtered = 12;
@@ -85,7 +85,7 @@ fn nothing_dropped_is_said_plainly() {
     insta::assert_snapshot!(shown(PLAIN(100), &[filtered]), @r"
     Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
     No packet was dropped within the filter so far.
-    ledger: 12 hits = 0 accounted + 0 overflow + 12 filtered; nothing lost
+    ledger: 12 hits = 0 accounted + 0 overflow + 12 filtered; nothing lost of the drops in kfree_skb
     ");
 }
 
@@ -107,7 +107,7 @@ fn rows_beyond_the_top_are_summed_up() {
         4,211      421      353,724  NETFILTER_DROP  nft_do_c…stprop.0+0x5 [nf_tables]  enp0s31f6  ipv6
     … and 4 more rows with 1,020 packets
     1,005,231  100,523  106,419,154  total, 6 rows
-    ledger: 1,005,231 hits = 1,005,231 accounted + 0 overflow + 0 filtered; nothing lost
+    ledger: 1,005,231 hits = 1,005,231 accounted + 0 overflow + 0 filtered; nothing lost of the drops in kfree_skb
     ");
     assert!(!top(Some(0)).contains("more row"));
     assert!(!top(None).contains("more row"));

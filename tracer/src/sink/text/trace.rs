@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::ledger;
+use super::outside;
 use super::owner::OwnedBy;
 use super::packet::Described;
 use crate::dimension;
-use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{DropEvent, NamedKey, Timestamp};
-use crate::domain::report::{Host, SourceReport};
+use crate::domain::report::Host;
 use crate::outside::printable;
 use crate::render::fit::seen_by;
 use crate::render::paint::{Painted, Style};
 use crate::render::time::TimeText;
-use crate::sink::DropSink;
+use crate::sink::{DropSink, RunEnd};
 
 /// Width of the column of the sources that saw a drop.
 const SEEN_BY: usize = "ebpf+net_dm".len();
@@ -133,9 +133,10 @@ impl<W: Write> DropSink for TraceText<W> {
         self.out.flush()
     }
 
-    fn finish(&mut self, sources: &[SourceReport], union: Option<&DedupeLedger>) -> io::Result<()> {
-        let lines = ledger::accounting(sources).into_iter().chain(ledger::events(sources));
-        for line in lines.chain(union.map(ledger::union)) {
+    fn finish(&mut self, end: &RunEnd<'_>) -> io::Result<()> {
+        let lines = ledger::accounting(end.sources).into_iter().chain(ledger::events(end.sources));
+        let lines = lines.chain(end.union.map(ledger::union));
+        for line in lines.chain(end.outside.into_iter().flat_map(outside::lines)) {
             self.line = line.text;
             self.write_line(if line.healthy { Style::Plain } else { Style::Alarm })?;
         }

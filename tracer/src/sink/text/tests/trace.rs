@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::event::{DropEvent, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::owner::Process;
-use crate::sink::DropSink;
+use crate::sink::{DropSink, RunEnd};
 
 struct Case {
     key: NamedKey,
@@ -75,7 +75,7 @@ fn lines() {
         };
         sink.event(&event).unwrap();
     }
-    sink.finish(&trace_sources(), None).unwrap();
+    sink.finish(&RunEnd { sources: &trace_sources(), ..RunEnd::default() }).unwrap();
     let text = String::from_utf8(out).unwrap();
     println!("{text}");
     insta::assert_snapshot!("lines", text);
@@ -145,6 +145,6 @@ fn lines_say_which_sources_saw_the_drop() {
         })
         .unwrap();
     }
-    sink.finish(&[], Some(&union())).unwrap();
+    sink.finish(&RunEnd { union: Some(&union()), ..RunEnd::default() }).unwrap();
     insta::assert_snapshot!("both_sources", String::from_utf8(out).unwrap());
 }

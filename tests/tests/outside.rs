@@ -1,0 +1,211 @@
+//! Packets that are lost without `kfree_skb`: the kernel's counters beside the drops, and no counter without a loss.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::case::drained;
+use tests::droptrace::{Droptrace, Stat};
+use tests::kernel::{self, Known};
+use tests::netns::{Netns, Resident};
+use tests::storm::{REASON, Storm, datagrams};
+use tests::tcp::{Peer, listener_with};
+use tests::trials::{self, trial_as_root};
+use tests::wire::Wire;
+use tests::witness::Witness;
+
+/// Counts each SYN that a listener refuses.
+const REFUSED: Witness = Witness::Netstat("TcpExt", "ListenDrops");
+const REFUSED_NAME: &str = "TcpExtListenDrops";
+const SYNS: u16 = 40;
+const FIRST_PORT: u16 = 42_000;
+
+fn main() -> ExitCode {
+    trials::run(vec![
+        trial_as_root("full_accept_queue_is_outside", full_accept_queue_is_outside),
+        trial_as_root("full_syn_queue_is_outside", full_syn_queue_is_outside),
+        trial_as_root("text_and_trace_show_it", text_and_trace_show_it),
+        trial_as_root("drops_at_kfree_skb_are_not_outside", drops_at_kfree_skb_are_not_outside),
+        trial_as_root("counters_are_left_out", counters_are_left_out),
+        trial_as_root("namespace_that_ends_keeps_its_rise", namespace_that_ends_keeps_its_rise),
+        trial_as_root("namespaces_without_a_process_are_gaps", namespaces_without_a_process_are_gaps),
+        trial_as_root("many_namespaces_are_read", many_namespaces_are_read),
+    ])
+}
+
+/// A host whose listener has a full accept queue.
+struct Busy {
+    wire: Wire,
+    resident: Resident,
+    _listener: std::net::TcpListener,
+}
+
+impl Busy {
+    fn new() -> Result<Self> {
+        let wire = Wire::new()?;
+        let resident = wire.host.resident()?;
+        // A backlog of 1 has room for two connections (`sk_acceptq_is_full`, include/net/sock.h).
+        let listener = listener_with(&wire.host, 1, |_| Ok(()))?;
+        for port in [41_001, 41_002] {
+            Peer::connect(&wire, port)?;
+        }
+        drained()?;
+        Ok(Self { wire, resident, _listener: listener })
+    }
+
+    /// Sends SYNs, and returns how many the kernel refused.
+    fn refuse(&self) -> Result<u64> {
+        refuse(&self.wire)
+    }
+
+    fn netns(&self) -> String {
+        self.wire.host.inum().to_string()
+    }
+}
+
+fn refuse(wire: &Wire) -> Result<u64> {
+    let before = REFUSED.read(&wire.host)?;
+    for port in FIRST_PORT..FIRST_PORT + SYNS {
+        wire.send(&Peer::new(port).syn(|_| ())?)?;
+    }
+    drained()?;
+    Ok(REFUSED.read(&wire.host)? - before)
+}
+
+fn full_accept_queue_is_outside() -> Result<()> {
+    let busy = Busy::new()?;
+    for arguments in [&["--netns", &busy.netns()][..], &[]] {
+        let mut refused = 0;
+        let stat = Stat::during(arguments, || {
+            refused = busy.refuse()?;
+            Ok(())
+        })?;
+        ensure!(refused == u64::from(SYNS), "{refused} of {SYNS} SYNs were refused");
+        let outside = stat.outside(busy.wire.host.inum())?;
+        ensure!(outside == [(REFUSED_NAME.to_owned(), refused)], "{outside:?}, not {refused}: {}", stat.0["outside"]);
+    }
+    Ok(())
+}
+
+fn full_syn_queue_is_outside() -> Result<()> {
+    let wire = Wire::new()?;
+    let _resident = wire.host.resident()?;
+    wire.host.sysctl("net/ipv4/tcp_syncookies", "0")?;
+    wire.host.sysctl("net/ipv4/tcp_max_syn_backlog", "2")?;
+    let _listener = listener_with(&wire.host, 100, |_| Ok(()))?;
+    let mut refused = 0;
+    let stat = Stat::during(&["--netns", &wire.host.inum().to_string()], || {
+        refused = refuse(&wire)?;
+        Ok(())
+    })?;
+    ensure!(refused > 0, "no SYN was refused");
+    let outside = stat.outside(wire.host.inum())?;
+    ensure!(outside == [(REFUSED_NAME.to_owned(), refused)], "{outside:?}, not {refused}: {}", stat.0["outside"]);
+    Ok(())
+}
+
+fn text_and_trace_show_it() -> Result<()> {
+    let busy = Busy::new()?;
+    let netns = busy.netns();
+    let stat = Droptrace::start(&["stat", "--netns", &netns])?;
+    let refused = busy.refuse()?;
+    let text = stat.finish()?.stdout;
+    let line = format!("outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: SYNs that a listener refused");
+    ensure!(text.contains(&line) && !text.contains("No packet was dropped"), "{text}");
+    ensure!(text.contains("kfree_skb showed no drop"), "{text}");
+    let trace = Droptrace::start(&["trace", "--netns", &netns])?;
+    let refused = busy.refuse()?;
+    let text = trace.finish()?.stdout;
+    ensure!(text.contains(&format!("outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: ")), "{text}");
+    let trace = Droptrace::start(&["trace", "--netns", &netns, "--format", "json"])?;
+    let refused = busy.refuse()?;
+    let lines = trace.finish()?.stdout;
+    let ledger: Value = serde_json::from_str(lines.lines().next_back().context("no ledger")?)?;
+    let counter = &ledger["outside"]["counters"][0];
+    ensure!(counter["counter"] == REFUSED_NAME && counter["outside"] == refused, "{ledger}");
+    Ok(())
+}
+
+fn drops_at_kfree_skb_are_not_outside() -> Result<()> {
+    let storm = Storm::new()?;
+    let _resident = storm.host.resident()?;
+    let inum = storm.host.inum();
+    for arguments in [&["--netns", &inum.to_string()][..], &[]] {
+        let before = storm.dropped()?;
+        let stat = Stat::during(arguments, || storm.send(datagrams(20_000)?))?;
+        let dropped = storm.dropped()? - before;
+        let counters = stat.0["outside"]["counters"].as_array().context("no counters")?;
+        let is_of_storm = |counter: &&Value| counter["netns"] == inum && counter["counter"] == "UdpRcvbufErrors";
+        let counter = counters.iter().find(is_of_storm).context("the counter did not rise")?;
+        ensure!(counter["rise"] == dropped && counter["outside"] == 0, "the kernel dropped {dropped}: {counter}");
+        if kernel::reason(REASON)? != Known::NoReasons {
+            ensure!(counter["explained"] == dropped && counter["undecided"] == 0, "{counter}");
+        }
+        let outside = stat.outside(inum)?;
+        ensure!(outside.is_empty(), "{outside:?}");
+    }
+    Ok(())
+}
+
+fn counters_are_left_out() -> Result<()> {
+    let busy = Busy::new()?;
+    let netns = busy.netns();
+    let stat = Stat::during(&["--no-counters", "--netns", &netns], || busy.refuse().map(drop))?;
+    ensure!(stat.0["outside"].is_null(), "{}", stat.0["outside"]);
+    let trace = Droptrace::start(&["trace", "--no-counters", "--netns", &netns, "--format", "json"])?;
+    busy.refuse()?;
+    let lines = trace.finish()?.stdout;
+    ensure!(!lines.contains("outside") && lines.contains("droptrace.ledger.v1"), "{lines}");
+    Ok(())
+}
+
+/// The last of the documents that a running `stat` printed so far.
+fn latest(printed: &str) -> Option<Value> {
+    serde_json::from_str(printed.lines().next_back()?).ok()
+}
+
+fn namespace_that_ends_keeps_its_rise() -> Result<()> {
+    let busy = Busy::new()?;
+    let inum = busy.wire.host.inum();
+    let stat = Droptrace::start(&["stat", "--format", "json", "--interval", "100ms"])?;
+    let refused = busy.refuse()?;
+    let has_rise = |printed: &str| {
+        let outside = latest(printed).map(Stat).map(|stat| stat.outside(inum)).transpose()?;
+        Ok(outside.is_some_and(|outside| outside == [(REFUSED_NAME.to_owned(), refused)]))
+    };
+    stat.await_printed("the rise", has_rise)?;
+    drop(busy.resident);
+    let has_ended = |printed: &str| {
+        let gaps = latest(printed).map(|document| document["outside"]["gaps"].to_string());
+        Ok(gaps.is_some_and(|gaps| gaps.contains(" ended during the run")))
+    };
+    stat.await_printed("the end of the namespace", has_ended)?;
+    let last = Stat::parse(&stat.finish()?.stdout)?;
+    let outside = last.outside(inum)?;
+    ensure!(outside == [(REFUSED_NAME.to_owned(), refused)], "{outside:?}, not {refused}");
+    Ok(())
+}
+
+fn namespaces_without_a_process_are_gaps() -> Result<()> {
+    let name = format!("empty{}", std::process::id());
+    let netns = Netns::named(&name)?;
+    let gap = format!("the counters of netns {name} are not read");
+    let stat = Stat::during(&["--netns", &name], || Ok(()))?;
+    let gaps = stat.0["outside"]["gaps"].to_string();
+    ensure!(gaps.contains(&gap) && stat.0["outside"]["namespaces"] == 0, "{gaps}");
+    let _resident = netns.resident()?;
+    let stat = Stat::during(&["--netns", &name], || Ok(()))?;
+    let outside = &stat.0["outside"];
+    ensure!(outside["gaps"] == Value::Array(vec![]) && outside["namespaces"] == 1, "{outside}");
+    Ok(())
+}
+
+fn many_namespaces_are_read() -> Result<()> {
+    const MANY: u64 = 200;
+    let namespaces = (0..MANY).map(|_| Netns::new()).collect::<Result<Vec<_>>>()?;
+    let _residents = namespaces.iter().map(Netns::resident).collect::<Result<Vec<_>>>()?;
+    let stat = Stat::during(&[], || Ok(()))?;
+    let read = stat.0["outside"]["namespaces"].as_u64().context("no namespaces")?;
+    ensure!(read >= MANY, "{read} of {MANY} were read: {}", stat.0["outside"]["gaps"]);
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The meaning of the kernel's counters of drops, and the drops that each one counts, from `data/counters.toml`.
+
+mod show;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use show::{write_counter_json, write_counter_list, write_counter_text};
+
+/// How a counter relates to the drops at `kfree_skb`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Each rise is one drop with one of the counter's reasons.
+    Exact,
+    /// The counter rises for packets that are lost without `kfree_skb`.
+    NotTraceable,
+    /// The counter rises for some of its drops only, or once for several of them.
+    AtMost,
+    /// The counter is a part or a sum of others.
+    Copy,
+}
+
+impl Class {
+    /// The name in JSON and the data.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::NotTraceable => "not-traceable",
+            Self::AtMost => "at-most",
+            Self::Copy => "copy",
+        }
+    }
+
+    /// Whether a rise can be compared with the drops that were counted.
+    pub const fn is_compared(self) -> bool {
+        matches!(self, Self::Exact | Self::NotTraceable)
+    }
+}
+
+/// Drops that a counter counts.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct CountedDrops {
+    /// The core reason, without `SKB_DROP_REASON_`.
+    pub reason: String,
+    /// Words of which the name of the function that drops has one; empty for any function.
+    pub at: Vec<String>,
+}
+
+impl CountedDrops {
+    /// Whether a function may be the drop site. A function without a known name may be.
+    pub fn may_be_at(&self, function: Option<&str>) -> bool {
+        let Some(function) = function else { return true };
+        self.at.is_empty() || self.at.iter().any(|word| function.contains(word.as_str()))
+    }
+}
+
+/// The explanation of one counter. Sentences are plain text in one line.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Counter {
+    /// How the counter relates to drops.
+    pub class: Class,
+    /// The counters that this one is a part or the sum of.
+    #[serde(default)]
+    pub of: Vec<String>,
+    /// The drops that the counter counts as well.
+    #[serde(default)]
+    pub drops: Vec<CountedDrops>,
+    /// The packets that the counter counts, as a phrase.
+    pub meaning: String,
+    /// Common causes.
+    pub causes: Vec<String>,
+    /// Shell commands to run next; words in capitals (`NETNS`) are placeholders.
+    pub next: Vec<String>,
+}
+
+/// The counters by name, as `nstat` spells it.
+#[derive(Clone, Debug)]
+pub struct Counters(BTreeMap<String, Counter>);
+
+impl Counters {
+    /// The built-in counters. An error is a fault of droptrace.
+    pub fn built_in() -> Result<Self, toml::de::Error> {
+        toml::from_str(include_str!("../../data/counters.toml")).map(Self)
+    }
+
+    /// Finds a counter by its name, in any case, with or without the file before it (`netstat:TcpExtListenDrops`).
+    pub fn get(&self, asked: &str) -> Option<(&str, &Counter)> {
+        let name = asked.trim().rsplit(':').next().unwrap_or(asked);
+        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
+    /// All counters, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Counter)> {
+        self.0.iter().map(|(name, counter)| (name.as_str(), counter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::Explanations;
+
+    #[test]
+    fn every_counter_is_complete() {
+        let (counters, reasons) = (Counters::built_in().unwrap(), Explanations::built_in().unwrap());
+        for (name, counter) in counters.iter() {
+            assert!(!counter.causes.is_empty() && !counter.next.is_empty(), "{name}");
+            assert!(!counter.meaning.ends_with('.') && !counter.meaning.contains('\n'), "{name}");
+            assert!(counter.causes.iter().all(|cause| cause.ends_with('.')), "{name}");
+            assert_eq!(counter.class == Class::Copy, !counter.of.is_empty(), "{name}");
+            assert_eq!(counter.class == Class::Copy, counter.drops.is_empty(), "{name}");
+            assert!(counter.of.iter().all(|of| counters.get(of).is_some()), "{name}: {:?}", counter.of);
+            for CountedDrops { reason, at } in &counter.drops {
+                assert!(reasons.get(reason).is_some_and(|(known, _)| known == reason), "{name}: {reason}");
+                assert!(!counter.class.is_compared() || !at.is_empty(), "{name}: any function would explain it");
+            }
+        }
+    }
+
+    #[test]
+    fn counter_is_found_in_each_spelling() {
+        let counters = Counters::built_in().unwrap();
+        for asked in ["TcpExtListenDrops", "tcpextlistendrops", "netstat:TcpExtListenDrops", " TcpExtListenDrops "] {
+            assert_eq!(counters.get(asked).map(|(name, _)| name), Some("TcpExtListenDrops"), "{asked}");
+        }
+        assert!(counters.get("ListenDrops").is_none() && counters.get("").is_none());
+    }
+
+    #[test]
+    fn function_decides_by_a_word_of_its_name() {
+        let drops = CountedDrops { reason: "NO_SOCKET".into(), at: vec!["udp".into()] };
+        for (function, may) in
+            [(Some("__udp4_lib_rcv"), true), (Some("udpv6_rcv.cold"), true), (Some("tcp_v4_rcv"), false), (None, true)]
+        {
+            assert_eq!(drops.may_be_at(function), may, "{function:?}");
+        }
+    }
+}

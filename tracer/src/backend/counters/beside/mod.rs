@@ -1,0 +1,133 @@
+//! The kernel's counters beside another backend: those of each network namespace with a process, read by a thread of
+//! their own after that backend has started, at an interval, and before it stops.
+//!
+//! The files are `/proc/PID/net/snmp`, `netstat` and `snmp6` of one process of each namespace, so that no namespace is
+//! entered or kept alive.
+
+mod namespace;
+mod state;
+mod survey;
+mod values;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
+
+use rustix::thread::{MembarrierCommand, membarrier};
+use tokio::sync::oneshot;
+
+use crate::explain::Counters;
+use crate::identity::proc_folder::Folder;
+use crate::kernel::clock::thread_time;
+use state::State;
+use values::Names;
+
+/// The interval of the readings. It becomes longer if readings would take more than a hundredth of a processor.
+const INTERVAL: Duration = Duration::from_secs(1);
+const SHARE_OF_A_PROCESSOR: u32 = 100;
+
+/// The rise of one counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rise {
+    /// The counter's name, as `nstat` spells it.
+    pub counter: Arc<str>,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// The name of the namespace under `/run/netns`, if it has one.
+    pub netns_name: Option<Arc<str>>,
+    /// The rise from the first reading to the last.
+    pub rise: u64,
+}
+
+/// The counters that can be compared with drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// The number of these counters that the kernel has.
+    pub found: usize,
+    /// The number of all of them.
+    pub compared: usize,
+}
+
+/// The counters that can be compared on this kernel; `None` if `/proc` is not readable.
+pub fn coverage(counters: &Counters) -> Option<Coverage> {
+    let values = Names::of(counters).read(&Folder::open(Path::new("/proc"), std::process::id())?)?;
+    Some(Coverage { found: values.iter().flatten().count(), compared: values.len() })
+}
+
+/// What the readings show so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// The counters that rose between the first reading and the last.
+    pub rises: Vec<Rise>,
+    /// The number of namespaces that were read twice or more.
+    pub namespaces: u32,
+    /// What was not read or cannot be compared, in sentences without a full stop.
+    pub gaps: Vec<String>,
+}
+
+/// The thread that reads the counters. It ends with this value.
+#[derive(Debug)]
+pub struct CountersBeside {
+    latest: Arc<Mutex<Arc<Readings>>>,
+    ask: Sender<oneshot::Sender<()>>,
+}
+
+impl CountersBeside {
+    /// Starts the thread. `only` is the inode number of the one namespace to read; absent for all.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(counters: &Counters, only: Option<u32>) -> io::Result<Self> {
+        let state = State::new(PathBuf::from("/proc"), counters, only);
+        let latest = Arc::<Mutex<Arc<Readings>>>::default();
+        let (ask, asked) = channel();
+        let shared = Arc::clone(&latest);
+        Builder::new().name("counters".into()).spawn(move || run(state, &shared, &asked))?;
+        Ok(Self { latest, ask })
+    }
+
+    /// Asks for a reading. The receiver gets an answer, or an error, once the reading is done and each packet that the
+    /// kernel had counted by then has also been freed.
+    pub fn reading(&self) -> oneshot::Receiver<()> {
+        let (done, is_done) = oneshot::channel();
+        // If the thread has panicked, the answer is dropped, which the receiver sees.
+        let _ = self.ask.send(done);
+        is_done
+    }
+
+    /// What the readings show so far. The caller does not wait for a reading.
+    pub fn latest(&self) -> Arc<Readings> {
+        Arc::clone(&locked(&self.latest))
+    }
+}
+
+fn run(mut state: State, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot::Sender<()>>) {
+    let mut interval = INTERVAL;
+    loop {
+        let done = match asked.recv_timeout(interval) {
+            Ok(done) => Some(done),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let before = thread_time();
+        state.read();
+        let readings = Readings { rises: state.rises(), namespaces: state.compared(), gaps: state.gaps() };
+        interval = INTERVAL.max(thread_time().saturating_sub(before).saturating_mul(SHARE_OF_A_PROCESSOR));
+        // The kernel counts a packet and then frees it, within one RCU read section. This command is `synchronize_rcu`
+        // (`kernel/sched/membarrier.c`); without it, the two are a few instructions apart.
+        let _ = membarrier(MembarrierCommand::Global);
+        *locked(latest) = Arc::new(readings);
+        if let Some(done) = done {
+            // The receiver may be gone.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Locks the mutex even after a thread panicked: the readings before are still true.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

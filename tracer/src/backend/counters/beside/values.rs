@@ -1,0 +1,154 @@
+//! The values of the compared counters in the files of one network namespace.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use crate::explain::Counters;
+use crate::identity::proc_folder::Folder;
+
+/// The files that hold counters (`net/ipv4/proc.c`, `net/ipv6/proc.c`).
+const FILES: [(&std::ffi::CStr, Layout); 3] =
+    [(c"net/snmp", Layout::Paired), (c"net/netstat", Layout::Paired), (c"net/snmp6", Layout::Single)];
+
+#[derive(Clone, Copy)]
+enum Layout {
+    /// A line of names above a line of values, both with the group before them.
+    Paired,
+    /// A name and a value on each line.
+    Single,
+}
+
+/// The names of the compared counters. The position of a name is that of its value in [`Values`].
+#[derive(Clone, Debug)]
+pub(super) struct Names(pub(super) Arc<[Arc<str>]>);
+
+/// The values of one namespace; absent for counters that the kernel does not have.
+pub(super) type Values = Vec<Option<u64>>;
+
+impl Names {
+    /// The counters whose rise can be compared with drops.
+    pub(super) fn of(counters: &Counters) -> Self {
+        let compared = counters.iter().filter(|(_, counter)| counter.class.is_compared());
+        Self(compared.map(|(name, _)| name.into()).collect())
+    }
+
+    /// Reads the files of the namespace of a process. A file that the kernel lacks has no counters, as `snmp6` on a
+    /// kernel without IPv6. `None` if the process ended.
+    pub(super) fn read(&self, process: &Folder) -> Option<Values> {
+        let mut values = vec![None; self.0.len()];
+        for (file, layout) in FILES {
+            match process.file(file) {
+                Ok(text) => self.parse(&text, layout, &mut values),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(_) => return None,
+            }
+        }
+        // Each kernel with a network has counters of UDP; without them, the process ended.
+        values.iter().any(Option::is_some).then_some(values)
+    }
+
+    fn parse(&self, text: &str, layout: Layout, values: &mut Values) {
+        match layout {
+            Layout::Paired => self.paired(text, values),
+            Layout::Single => self.single(text, values),
+        }
+    }
+
+    /// Parses lines in pairs: `Udp: InDatagrams NoPorts` above `Udp: 476 14`.
+    fn paired(&self, text: &str, values: &mut Values) {
+        let mut lines = text.lines();
+        while let (Some(names), Some(numbers)) = (lines.next(), lines.next()) {
+            let (Some((group, names)), Some((other, numbers))) = (names.split_once(':'), numbers.split_once(':'))
+            else {
+                continue;
+            };
+            if group != other {
+                continue;
+            }
+            let wanted: Vec<_> = self.in_group(group).collect();
+            for (name, number) in names.split_whitespace().zip(numbers.split_whitespace()) {
+                if let Some((slot, _)) = wanted.iter().find(|(_, wanted)| *wanted == name) {
+                    values[*slot] = number.parse().ok();
+                }
+            }
+        }
+    }
+
+    /// The positions of the names that start with a group, and the rests of these names.
+    fn in_group(&self, group: &str) -> impl Iterator<Item = (usize, &str)> {
+        let rest = move |(slot, name): (usize, &'_ Arc<str>)| Some((slot, name.len(), name.strip_prefix(group)?.len()));
+        let found: Vec<_> = self.0.iter().enumerate().filter_map(rest).collect();
+        found.into_iter().map(|(slot, length, rest)| (slot, &self.0[slot][length - rest..]))
+    }
+
+    /// Parses lines such as `Udp6NoPorts   0`.
+    fn single(&self, text: &str, values: &mut Values) {
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(number)) = (words.next(), words.next()) else { continue };
+            if let Some(slot) = self.0.iter().position(|wanted| **wanted == *name) {
+                values[slot] = number.parse().ok();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(layout: Layout, text: &str) -> Vec<(String, u64)> {
+        let names = Names::of(&Counters::built_in().unwrap());
+        let mut values = vec![None; names.0.len()];
+        names.parse(text, layout, &mut values);
+        let found = names.0.iter().zip(values).filter_map(|(name, value)| Some((name.to_string(), value?)));
+        found.collect()
+    }
+
+    fn counts(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+    }
+
+    #[test]
+    fn shapes_of_old_and_new_kernels_are_read() {
+        // 5.10 has no UdpMemErrors; 7.3 has counters after those of 5.10.
+        let old = "Tcp: RtoAlgorithm InErrs\nTcp: 1 7\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors \
+                   SndbufErrors InCsumErrors IgnoredMulti\nUdp: 476 14 3 500 2 0 1 0\nUdpLite: NoPorts\nUdpLite: 99\n";
+        assert_eq!(
+            parsed(Layout::Paired, old),
+            counts(&[("UdpInCsumErrors", 1), ("UdpNoPorts", 14), ("UdpRcvbufErrors", 2)])
+        );
+        let new = "Udp: NoPorts RcvbufErrors InCsumErrors IgnoredMulti MemErrors\nUdp: 14 2 1 0 18446744073709551615\n";
+        assert_eq!(parsed(Layout::Paired, new)[2], ("UdpNoPorts".to_owned(), 14));
+        assert_eq!(parsed(Layout::Paired, new)[1], ("UdpMemErrors".to_owned(), u64::MAX));
+        let netstat = "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPBacklogDrop\nTcpExt: 0 33 34 5\n\
+                       IpExt: InNoRoutes InTruncatedPkts\nIpExt: 6 7\nMPTcpExt: MPCapableSYNRX\nMPTcpExt: 8\n";
+        assert_eq!(
+            parsed(Layout::Paired, netstat),
+            counts(&[("IpExtInNoRoutes", 6), ("TcpExtListenDrops", 34), ("TcpExtTCPBacklogDrop", 5)])
+        );
+        let snmp6 = "Ip6InReceives                   \t9\nUdp6NoPorts                     \t4\nUdp6MemErrors\t2\n";
+        assert_eq!(parsed(Layout::Single, snmp6), counts(&[("Udp6MemErrors", 2), ("Udp6NoPorts", 4)]));
+    }
+
+    #[test]
+    fn malformed_text_has_no_values() {
+        for text in [
+            "",
+            "\n\n\n",
+            "Udp: NoPorts",
+            "Udp: NoPorts\nTcp: 14\n",
+            "Udp: NoPorts\nUdp: many\n",
+            "Udp: NoPorts\nUdp: -1\n",
+            "Udp: NoPorts\nUdp: 18446744073709551616\n",
+            "Udp: NoPorts\nUdp:\n",
+            ":\n:\n",
+            "NoPorts\n14\n",
+        ] {
+            assert_eq!(parsed(Layout::Paired, text), [], "{text:?}");
+        }
+        for text in ["Udp6NoPorts", "Udp6NoPorts x", "Udp6NoPorts -1", "Udp6NoPortsX 4", "\u{fffd} 4"] {
+            assert_eq!(parsed(Layout::Single, text), [], "{text:?}");
+        }
+    }
+}

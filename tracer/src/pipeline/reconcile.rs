@@ -1,0 +1,157 @@
+//! Compares the rise of the kernel's counters with the drops that were counted.
+//!
+//! The counters are read after the backend has started and before it stops, so that each drop between the two readings
+//! is among the totals. The totals have further drops, of before and after; the part of a rise that is greater than all
+//! of them is certainly outside `kfree_skb`.
+
+use std::collections::HashMap;
+
+use crate::backend::counters::beside::{Readings, Rise};
+use crate::domain::event::{Kind, Reason, reason_name};
+use crate::domain::ledger::Ledger;
+use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
+use crate::domain::report::SourceReport;
+use crate::domain::total::{DropTotal, OverflowTotal};
+use crate::explain::{Class, Counter, Counters};
+
+/// `ETH_P_IP` and `ETH_P_IPV6` (`include/uapi/linux/if_ether.h`).
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+
+/// How much is known of the drops that are in no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Drops that may have any reason and namespace: lost ones, and where the filter is narrower than a namespace,
+    /// filtered ones.
+    pub packets: u64,
+    /// The backend leaves out drops without counting them, so that a counter of drops at `kfree_skb` cannot be compared.
+    pub is_partial: bool,
+}
+
+impl Unseen {
+    /// What the ledgers say. `by_interface`: the drops of some interfaces only were counted.
+    pub fn of(sources: &[SourceReport], by_interface: bool) -> Self {
+        let of = |ledger: &Ledger| match ledger {
+            Ledger::Ebpf(ledger) => Self { packets: ledger.lost(), is_partial: false },
+            Ledger::NetDm(ledger) => Self { packets: ledger.lost().unwrap_or(u64::MAX), is_partial: true },
+            Ledger::Counters(_) => Self { packets: u64::MAX, is_partial: true },
+        };
+        let filtered = |ledger: &Ledger| if by_interface { ledger.filtered() } else { 0 };
+        // Where two backends ran, the BPF program saw all that the drop monitor saw.
+        let ledgers = || sources.iter().map(|source| &source.ledger);
+        let best = ledgers().find(|ledger| matches!(ledger, Ledger::Ebpf(_))).or_else(|| ledgers().next());
+        best.map_or(Self { packets: u64::MAX, is_partial: true }, |ledger| {
+            let unseen = of(ledger);
+            Self { packets: unseen.packets.saturating_add(filtered(ledger)), ..unseen }
+        })
+    }
+}
+
+/// Drops that a counter counts as well.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    /// With a reason, and at a function, of the counter.
+    certain: u64,
+    /// Without a reason or a function, so that the counter may count them.
+    possible: u64,
+}
+
+/// The drops of each counter, by the counter's name and the namespace, which is 0 where it is unknown.
+type Sums<'c> = HashMap<(&'c str, u32), Counted>;
+
+/// Compares the rises with the drops.
+pub fn reconcile(
+    counters: &Counters,
+    readings: &Readings,
+    drops: &[DropTotal],
+    overflow: &[OverflowTotal],
+    unseen: Unseen,
+) -> Reconciliation {
+    let risen: Vec<(&str, &Counter)> =
+        counters.iter().filter(|(name, _)| readings.rises.iter().any(|rise| *rise.counter == **name)).collect();
+    let sums = sums(&risen, drops, overflow);
+    let compared = readings.rises.iter().filter_map(|rise| {
+        let (_, counter) = counters.get(&rise.counter)?;
+        Some(compare(rise, counter, &sums, unseen))
+    });
+    Reconciliation { counters: compared.collect(), namespaces: readings.namespaces, gaps: readings.gaps.clone() }
+}
+
+fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> ReconciledCounter {
+    let of = |netns| sums.get(&(&*rise.counter, netns)).copied().unwrap_or_default();
+    let (here, anywhere) = (of(rise.netns), of(0));
+    let covered = [here.certain, here.possible, anywhere.certain, anywhere.possible, unseen.packets];
+    let covered = covered.into_iter().fold(0, u64::saturating_add);
+    let is_compared = !unseen.is_partial || counter.class == Class::NotTraceable;
+    ReconciledCounter {
+        name: rise.counter.clone(),
+        meaning: counter.meaning.as_str().into(),
+        netns: rise.netns,
+        netns_name: rise.netns_name.clone(),
+        rise: rise.rise,
+        explained: here.certain.min(rise.rise),
+        outside: if is_compared { rise.rise.saturating_sub(covered) } else { 0 },
+    }
+}
+
+fn sums<'c>(counters: &[(&'c str, &Counter)], drops: &[DropTotal], overflow: &[OverflowTotal]) -> Sums<'c> {
+    let mut sums = Sums::new();
+    for (name, counter) in counters {
+        for total in drops {
+            let counted = counted(name, counter, total);
+            if counted.certain + counted.possible > 0 {
+                let sum = sums.entry((*name, total.key.netns)).or_default();
+                sum.certain += counted.certain;
+                sum.possible += counted.possible;
+            }
+        }
+        let possible = overflow.iter().filter(|total| {
+            total.reason.as_deref().is_none_or(|reason| is_general(reason) || has_reason(counter, reason))
+        });
+        sums.entry((*name, 0)).or_default().possible += possible.map(|total| total.packets).sum::<u64>();
+    }
+    sums
+}
+
+/// The drops of one row that a counter counts.
+fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
+    let key = &total.key;
+    if !matches!(key.kind, Kind::Packet | Kind::Copy | Kind::Empty) || is_of_other_family(name, key.protocol) {
+        return Counted::default();
+    }
+    let symbol = key.location.symbol.as_ref();
+    let may_be_at = counter.drops.iter().filter(|drops| drops.may_be_at(symbol.map(|symbol| &*symbol.name)));
+    let reason = reason_name(&key.reason).unwrap_or_default();
+    let (mut has_reason, mut has_place) = (false, false);
+    for drops in may_be_at {
+        has_place = true;
+        has_reason |= drops.reason == reason;
+    }
+    match (has_place, has_reason) {
+        (true, true) if symbol.is_some() => Counted { certain: total.packets, possible: 0 },
+        (true, true) => Counted { certain: 0, possible: total.packets },
+        (true, false) if is_general(&key.reason) => Counted { certain: 0, possible: total.packets },
+        _ => Counted::default(),
+    }
+}
+
+fn has_reason(counter: &Counter, reason: &Reason) -> bool {
+    counter.drops.iter().any(|drops| *drops.reason == *reason.name)
+}
+
+/// Whether the reason may stand for any other: the kernel gave none, or one without a name.
+fn is_general(reason: &Reason) -> bool {
+    let Some(name) = reason_name(reason) else { return true };
+    matches!(name, "NOT_SPECIFIED" | "NOT_DROPPED_YET") || name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the packets of this `EtherType` cannot raise the counter, which is one of the other version of IP.
+fn is_of_other_family(name: &str, protocol: u16) -> bool {
+    let is_ipv6 = name.starts_with("Udp6") || name.starts_with("Ip6");
+    let is_ipv4 = !is_ipv6 && (name.starts_with("Udp") || name.starts_with("Ip"));
+    (is_ipv6 && protocol == IPV4) || (is_ipv4 && protocol == IPV6)
+}
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;

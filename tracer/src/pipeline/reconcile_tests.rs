@@ -1,0 +1,99 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::event::{Location, NamedKey, Origin, Symbol, Timestamp};
+use crate::domain::ledger::{EbpfLedger, NetDmLedger};
+
+const HERE: u32 = 4_026_532_201;
+const SEEN: Unseen = Unseen { packets: 0, is_partial: false };
+
+fn reason(name: &str) -> Arc<Reason> {
+    Arc::new(Reason { value: Some(3), subsystem: "core".into(), name: name.into() })
+}
+
+fn row(name: &str, function: Option<&str>, netns: u32, packets: u64) -> DropTotal {
+    let symbol = function.map(|name| Symbol { name: name.into(), offset: 1, module: None });
+    let location = Arc::new(Location { address: 1, symbol, trap_group: None });
+    let reason = if name.is_empty() { NamedKey::default().reason } else { reason(name) };
+    let key = Arc::new(NamedKey { reason, location, netns, protocol: IPV4, ..NamedKey::default() });
+    let (first_seen, last_seen) = (Timestamp(0), Timestamp(0));
+    DropTotal { key, packets, bytes: None, first_seen, last_seen, seen_by: Origin::Ebpf.alone() }
+}
+
+/// Rise, explained, undecided and outside of one counter.
+fn compared(counter: &str, rise: u64, drops: &[DropTotal], overflow: &[OverflowTotal], unseen: Unseen) -> [u64; 4] {
+    let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise };
+    let readings = Readings { rises: vec![rise], namespaces: 1, gaps: vec![] };
+    let found = reconcile(&Counters::built_in().unwrap(), &readings, drops, overflow, unseen);
+    let [counter] = &found.counters[..] else { panic!("{found:?}") };
+    let shown = [counter.rise, counter.explained, counter.undecided(), counter.outside];
+    assert_eq!(shown[0], shown[1] + shown[2] + shown[3], "the parts are the rise");
+    shown
+}
+
+#[test]
+fn rise_beyond_the_drops_is_outside() {
+    let drops = [row("NO_SOCKET", Some("__udp4_lib_rcv"), HERE, 7), row("NO_SOCKET", Some("tcp_v4_rcv"), HERE, 90)];
+    assert_eq!(compared("UdpNoPorts", 7, &drops, &[], SEEN), [7, 7, 0, 0]);
+    assert_eq!(compared("UdpNoPorts", 9, &drops, &[], SEEN), [9, 7, 0, 2]);
+    assert_eq!(compared("UdpNoPorts", 5, &drops, &[], SEEN), [5, 5, 0, 0], "drops after the last reading");
+    assert_eq!(compared("TcpExtListenDrops", 82, &drops, &[], SEEN), [82, 0, 0, 82]);
+}
+
+#[test]
+fn drop_that_may_be_counted_is_not_claimed() {
+    for (drop, why) in [
+        (row("", Some("tcp_v4_rcv"), HERE, 5), "a kernel without reasons"),
+        (row("NOT_SPECIFIED", Some("tcp_v6_rcv.cold"), HERE, 5), "no reason there"),
+        (row("TCP_LISTEN_OVERFLOW", None, HERE, 5), "hidden addresses"),
+        (row("TCP_LISTEN_OVERFLOW", Some("tcp_v4_rcv"), 0, 5), "no namespace"),
+        (row("133", Some("tcp_v4_rcv"), HERE, 5), "a reason without a name"),
+    ] {
+        assert_eq!(compared("TcpExtListenDrops", 33, &[drop], &[], SEEN), [33, 0, 5, 28], "{why}");
+    }
+    let overflow = |reason| [OverflowTotal { reason, packets: 5, bytes: None }];
+    for reason in [None, Some(reason("TCP_LISTEN_OVERFLOW")), Some(reason("NOT_SPECIFIED"))] {
+        assert_eq!(compared("TcpExtListenDrops", 33, &[], &overflow(reason), SEEN), [33, 0, 5, 28]);
+    }
+    let lost = Unseen { packets: 5, is_partial: false };
+    assert_eq!(compared("TcpExtListenDrops", 33, &[], &[], lost), [33, 0, 5, 28]);
+}
+
+#[test]
+fn drops_elsewhere_and_of_other_kinds_explain_nothing() {
+    let mut unix = row("NOT_SPECIFIED", None, HERE, 4);
+    Arc::make_mut(&mut unix.key).kind = Kind::Unix;
+    let drops = [
+        row("TCP_LISTEN_OVERFLOW", Some("tcp_v4_rcv"), HERE + 1, 5),
+        row("NOT_SPECIFIED", Some("udp_rcv"), HERE, 5),
+        row("SOCKET_BACKLOG", Some("tcp_v4_rcv"), HERE, 5),
+        unix,
+    ];
+    assert_eq!(compared("TcpExtListenDrops", 33, &drops, &[], SEEN), [33, 0, 0, 33]);
+}
+
+#[test]
+fn versions_of_ip_are_kept_apart() {
+    let drops = [row("NO_SOCKET", Some("udp_rcv"), HERE, 5)];
+    assert_eq!(compared("Udp6NoPorts", 3, &drops, &[], SEEN), [3, 0, 0, 3]);
+    assert_eq!(compared("UdpNoPorts", 3, &drops, &[], SEEN), [3, 3, 0, 0]);
+}
+
+#[test]
+fn partial_backend_claims_only_packets_that_pass_no_kfree_skb() {
+    let partial = Unseen { packets: 2, is_partial: true };
+    assert_eq!(compared("UdpNoPorts", 9, &[], &[], partial), [9, 0, 9, 0]);
+    assert_eq!(compared("TcpExtListenDrops", 9, &[], &[], partial), [9, 0, 2, 7]);
+}
+
+#[test]
+fn ledgers_show_what_is_unseen() {
+    let source = |ledger| SourceReport { mode: "", ledger, held_back: vec![] };
+    let ebpf = source(Ledger::Ebpf(EbpfLedger { nested: 2, missed: 3, filtered: 50, ..EbpfLedger::default() }));
+    assert_eq!(Unseen::of(std::slice::from_ref(&ebpf), false), Unseen { packets: 5, is_partial: false });
+    assert_eq!(Unseen::of(std::slice::from_ref(&ebpf), true), Unseen { packets: 55, is_partial: false });
+    let monitor = source(Ledger::NetDm(NetDmLedger::default()));
+    assert_eq!(Unseen::of(std::slice::from_ref(&monitor), false), Unseen { packets: u64::MAX, is_partial: true });
+    assert_eq!(Unseen::of(&[monitor, ebpf], false), Unseen { packets: 5, is_partial: false });
+    assert_eq!(compared("TcpExtListenDrops", 9, &[], &[], Unseen::of(&[], false)), [9, 0, 9, 0]);
+}

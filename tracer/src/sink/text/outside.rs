@@ -1,0 +1,89 @@
+//! The kernel's counters beside the ledger: what rose outside `kfree_skb`, and what could not be compared.
+
+use std::fmt::Write as _;
+
+use super::ledger::LedgerLine;
+use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
+use crate::outside::printable;
+use crate::render::number::Grouped;
+
+/// The greatest number of counters with a line of their own.
+const MOST_LINES: usize = 5;
+
+/// A line for each counter that rose outside `kfree_skb`, and one for what could not be compared.
+pub(super) fn lines(found: &Reconciliation) -> Vec<LedgerLine> {
+    let outside = found.outside();
+    let (shown, rest) = outside.split_at(outside.len().min(MOST_LINES));
+    let mut lines: Vec<_> = shown.iter().map(|counter| line(counter)).collect();
+    if !rest.is_empty() {
+        let packets = rest.iter().map(|counter| counter.outside).fold(0, u64::saturating_add);
+        let text = format!("outside kfree_skb: {} more counters, {} in total", rest.len(), Grouped(packets));
+        lines.push(LedgerLine { text, healthy: false });
+    }
+    if !found.gaps.is_empty() {
+        let text = format!("counters: {}", found.gaps.join("; "));
+        lines.push(LedgerLine { text: printable(&text).to_string(), healthy: true });
+    }
+    lines
+}
+
+/// `outside kfree_skb: 82 TcpExtListenDrops in netns web: SYNs that …; droptrace explain TcpExtListenDrops`.
+fn line(counter: &ReconciledCounter) -> LedgerLine {
+    let ReconciledCounter { name, meaning, netns, netns_name, outside, .. } = counter;
+    let mut text = format!("outside kfree_skb: {}", Grouped(*outside));
+    if counter.undecided() > 0 {
+        text.insert_str("outside kfree_skb: ".len(), "at least ");
+    }
+    match netns_name {
+        Some(netns) => _ = write!(text, " {name} in netns {}", printable(netns)),
+        None => _ = write!(text, " {name} in netns {netns}"),
+    }
+    _ = write!(text, ": {meaning}; droptrace explain {name}");
+    LedgerLine { text, healthy: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counter(rise: u64, explained: u64, outside: u64) -> ReconciledCounter {
+        ReconciledCounter {
+            name: "TcpExtListenDrops".into(),
+            meaning: "SYNs that a listener refused".into(),
+            netns: 4_026_532_201,
+            netns_name: Some("web".into()),
+            rise,
+            explained,
+            outside,
+        }
+    }
+
+    fn shown(counters: Vec<ReconciledCounter>, gaps: &[&str]) -> Vec<String> {
+        let gaps = gaps.iter().map(|gap| (*gap).to_owned()).collect();
+        lines(&Reconciliation { counters, namespaces: 1, gaps }).into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn rise_outside_has_a_line_with_its_namespace_and_meaning() {
+        let meaning = "SYNs that a listener refused; droptrace explain TcpExtListenDrops";
+        assert_eq!(
+            shown(vec![counter(1_082, 0, 1_082)], &[]),
+            [format!("outside kfree_skb: 1,082 TcpExtListenDrops in netns web: {meaning}")]
+        );
+        let unnamed = ReconciledCounter { netns_name: None, ..counter(40, 5, 30) };
+        assert_eq!(
+            shown(vec![unnamed], &[]),
+            [format!("outside kfree_skb: at least 30 TcpExtListenDrops in netns 4026532201: {meaning}")]
+        );
+        assert_eq!(shown(vec![counter(7, 7, 0)], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn many_counters_and_gaps_have_one_line_each() {
+        let lines = shown((1..=8).map(|count| counter(count, 0, count)).collect(), &["a fell", "b\u{1b} ended"]);
+        assert_eq!(lines.len(), MOST_LINES + 2);
+        assert!(lines[0].starts_with("outside kfree_skb: 8 "), "{lines:?}");
+        assert_eq!(lines[5], "outside kfree_skb: 3 more counters, 6 in total");
+        assert!(lines[6].starts_with("counters: a fell; b") && !lines[6].contains('\u{1b}'), "{lines:?}");
+    }
+}
