@@ -20,3 +20,40 @@ pub enum Question {
     /// `usual`: drops that happen on healthy hosts, too: `explain` calls the reason usual.
     Usual,
 }
+
+/// Whether a name is what a pattern says: `*` stands for any characters, also for none.
+pub fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (between, end) = rest.rsplit_once('*').map_or(("", rest), |(between, end)| (between, end));
+    for part in between.split('*').filter(|part| !part.is_empty()) {
+        let Some(at) = name.find(part) else { return false };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, name) in [
+            ("a", "a"),
+            ("*", ""),
+            ("tcp_*", "tcp_rcv"),
+            ("*rcv", "tcp_rcv"),
+            ("t*_*v", "tcp_rcv"),
+            ("**", "x"),
+            ("a*a", "aa"),
+        ] {
+            assert!(matches_pattern(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in
+            [("a", "b"), ("", "a"), ("tcp_*", "udp_rcv"), ("a*a", "a"), ("*b*b", "b"), ("a*b*c", "acb")]
+        {
+            assert!(!matches_pattern(pattern, name), "{pattern} {name}");
+        }
+    }
+}
