@@ -212,10 +212,13 @@ impl Expressions {
         }
     }
 
+    /// Bytes of a header, whose offset may be read from a header as well. A packet may have both headers: if it cannot,
+    /// and is cut, it depends on the order of the checks whether a load or a check ends the run.
     fn bytes(&mut self, depth: u32) -> String {
         let header = self.pick(&HEADERS);
         let offset = if depth > 1 && self.is_one_of(3) {
-            format!("({}) & 31", self.number(depth - 1))
+            let inner = self.pick(&["ip", "ether", header]);
+            format!("({inner}[{}]) & 31", self.random.random_range(0..20))
         } else {
             self.random.random_range(0..44).to_string()
         };
