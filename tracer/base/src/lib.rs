@@ -2,7 +2,7 @@
 //!
 //! [`domain`] is plain data, [`outside`] and [`files`] read text and files that others may have written, [`explain`]
 //! explains drop reasons, [`render`] formats numbers and tables, [`dimension`] has the parts of an aggregation key by which
-//! drops can be grouped, [`snapshot`] carries the totals of a run to other
+//! drops can be grouped, [`filter`] is the language of filters, [`snapshot`] carries the totals of a run to other
 //! hosts, [`command`] has the common parts of the command lines. No module uses one that is listed after it; the test
 //! `architecture` of the member `tracer` has the order.
 

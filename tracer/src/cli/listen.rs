@@ -19,8 +19,24 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    let (backends, owners, flows, counters) = (backends(args), WantedOwners::default(), 0, !args.no_counters);
-    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, owners, flows, counters, kernel_log, join })
+    // No counter knows the filter.
+    let counters = !args.no_counters && args.filter.is_none();
+    let (backends, owners, flows) = (backends(args), WantedOwners::default(), 0);
+    let filter = args.filter.clone().map(Arc::new);
+    Ok(Options {
+        backends,
+        events,
+        netns,
+        ifindex,
+        filter,
+        map_entries,
+        max_rows,
+        owners,
+        flows,
+        counters,
+        kernel_log,
+        join,
+    })
 }
 
 /// The name of the backend for messages.
@@ -118,7 +134,7 @@ mod tests {
         let Command::Stat(args) = Cli::try_parse_from(line.split(' ')).unwrap().into_command() else {
             panic!("{line}: not stat")
         };
-        backends(&args.common)
+        backends(&args.stat.common)
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
 use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::ledger::Ledger;
-use crate::domain::stack::SampledStacks;
 use crate::domain::reconciliation::Reconciliation;
+use crate::domain::stack::SampledStacks;
 use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// The host that the drops happened on.

@@ -34,7 +34,12 @@ pub enum Number {
     Length,
     /// The `EtherType` behind all VLAN tags (`skb->protocol`); 0 where it is unknown.
     Protocol,
+    /// The outermost VLAN tag: [`TAGGED`] and its 16 bits (TCI: priority and VLAN); 0 without a tag.
+    VlanTag,
 }
+
+/// The bit of [`Number::VlanTag`] that says that there is a tag.
+pub const TAGGED: u32 = 0x1_0000;
 
 /// The second operand of an operation or comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,3 +20,60 @@ pub enum Question {
     /// `usual`: drops that happen on healthy hosts, too: `explain` calls the reason usual.
     Usual,
 }
+
+/// Whether a name is what a pattern says: `*` stands for any characters, also for none.
+pub fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (between, end) = rest.rsplit_once('*').map_or(("", rest), |(between, end)| (between, end));
+    for part in between.split('*').filter(|part| !part.is_empty()) {
+        let Some(at) = name.find(part) else { return false };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
+}
+
+/// Whether the path of a control group is one that a pattern says, or below one. A slash at either end of the pattern does
+/// not matter.
+pub fn is_cgroup_within(pattern: &str, path: &str) -> bool {
+    let (pattern, path) = (pattern.trim_matches('/'), path.trim_matches('/'));
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    ends.into_iter().any(|end| matches_pattern(pattern, &path[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, name) in [
+            ("a", "a"),
+            ("*", ""),
+            ("tcp_*", "tcp_rcv"),
+            ("*rcv", "tcp_rcv"),
+            ("t*_*v", "tcp_rcv"),
+            ("**", "x"),
+            ("a*a", "aa"),
+        ] {
+            assert!(matches_pattern(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in
+            [("a", "b"), ("", "a"), ("tcp_*", "udp_rcv"), ("a*a", "a"), ("*b*b", "b"), ("a*b*c", "acb")]
+        {
+            assert!(!matches_pattern(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn cgroups_within_the_wanted_one_match() {
+        for pattern in
+            ["/system.slice", "system.slice/", "/system.slice/ssh.service", "/*/ssh.service", "/system.slice/*"]
+        {
+            assert!(is_cgroup_within(pattern, "/system.slice/ssh.service"), "{pattern}");
+        }
+        for pattern in ["/system", "/ssh.service", "/user.slice", "/system.slice/ssh.service/a"] {
+            assert!(!is_cgroup_within(pattern, "/system.slice/ssh.service"), "{pattern}");
+        }
+    }
+}

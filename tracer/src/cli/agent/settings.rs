@@ -131,6 +131,7 @@ impl Settings {
     pub(super) fn common(&self) -> CommonArgs {
         CommonArgs {
             no_counters: true,
+            filter: None,
             duration: None,
             format: DropFormat::Text,
             output: None,

@@ -7,7 +7,7 @@ use super::{Command, CommonArgs, Mode, Source, StatArgs, TraceArgs};
 pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
     match command {
         None => of_stat(stat),
-        Some(Command::Stat(args)) => of_stat(args),
+        Some(Command::Stat(args)) => of_stat(&args.stat),
         Some(Command::Trace(args)) => {
             of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args)).or_else(|| of_trace_stacks(args))
         }
