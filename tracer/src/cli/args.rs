@@ -11,6 +11,7 @@ mod filter;
 mod netlink;
 mod replay;
 mod snapshot;
+mod stat;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -34,16 +35,16 @@ use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
+use stat::EXAMPLES as STAT_EXAMPLES;
+pub use stat::{StatArgs, StatCommand, Updates};
 
 use crate::command;
 pub use crate::command::{ExplainArgs, Format};
-use crate::dimension::Dimensions;
 use crate::filter::Filter;
 
 use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
 use crate::render::output::ColorChoice;
-use crate::render::rank::Sort;
 use crate::render::units;
 
 /// Default number of aggregation keys in memory.
@@ -65,19 +66,6 @@ Capabilities: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of
 With fewer, droptrace uses the next capture backend, and reports what it loses (`droptrace doctor` shows all).
 Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
 Ctrl-C ends a run in order and still prints the result.";
-
-const STAT_EXAMPLES: &str = "\
-Examples:
-  droptrace stat --duration 10s          count for ten seconds, then print one table
-  droptrace stat --interval 1s --top 5   show the five largest rows each second
-  droptrace stat --by reason,netns --format json | jq .drops
-  droptrace stat --stack --duration 10s  also show through which functions the packets came
-  droptrace stat tcp port 443            count only packets of these connections
-  droptrace stat unusual and net 10.0.0.0/8
-
-Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
-
-Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 const TRACE_EXAMPLES: &str = "\
 Examples:
@@ -276,72 +264,6 @@ pub struct CommonArgs {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ROWS, value_parser = units::number::<u32>(1..=16_777_216))]
     #[arg(hide_short_help = true)]
     pub max_rows: u32,
-}
-
-/// Options of `stat`.
-#[derive(Args, Clone, Debug)]
-pub struct StatArgs {
-    /// Show the totals this often [default: 1s on a terminal without --duration, else once at the end]
-    #[arg(long, value_name = "TIME", value_parser = units::interval)]
-    pub interval: Option<Duration>,
-
-    /// Rows of the table, 0 for all [default: what fits on the terminal, else 20]
-    #[arg(long, value_name = "N", value_parser = units::count)]
-    pub top: Option<usize>,
-
-    /// Group drops by these dimensions, separated by commas: reason, site, interface, protocol, netns; whose packets they were:
-    /// pod, container, unit (of systemd), cgroup, socket, process, user; which connections: flow (src, sport, dst, dport,
-    /// transport), or one of its parts; mark [default: the first five]
-    #[arg(long, value_name = "DIMENSION,…")]
-    pub by: Option<Dimensions>,
-
-    /// Show through which functions packets came, too: the kernel's call stacks of a sample of the drops (the first 4 of a row
-    /// on each CPU in a second, then one in 1,024). Only for the BPF program; the counts stay exact
-    #[arg(long)]
-    pub stack: bool,
-
-    /// Order of the rows
-    #[arg(long, value_enum, default_value_t, value_name = "ORDER")]
-    pub sort: Sort,
-
-    /// Common options of all commands.
-    #[command(flatten)]
-    pub common: CommonArgs,
-}
-
-/// `droptrace stat`. Without the name of the command there are no words of a filter: the first word is a command.
-#[derive(Args, Clone, Debug)]
-pub struct StatCommand {
-    /// Options of `stat`.
-    #[command(flatten)]
-    pub stat: StatArgs,
-
-    /// The words of a filter.
-    #[command(flatten)]
-    pub words: FilterWords,
-}
-
-/// The times at which `stat` shows its totals, apart from the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Updates {
-    /// No other time.
-    AtEnd,
-    /// At each interval.
-    Every(Duration),
-}
-
-impl StatArgs {
-    const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
-
-    /// An interval on the command line always counts; otherwise only a user who watches an unlimited run receives
-    /// updates.
-    pub fn updates(&self, is_terminal: bool) -> Updates {
-        match self.interval {
-            Some(interval) => Updates::Every(interval),
-            None if is_terminal && self.common.duration.is_none() => Updates::Every(Self::DEFAULT_INTERVAL),
-            None => Updates::AtEnd,
-        }
-    }
 }
 
 /// Options of `trace`.

@@ -3,6 +3,7 @@ use clap::error::ErrorKind;
 
 use super::*;
 use crate::command::parse_from;
+use crate::render::rank::Sort;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).and_then(Cli::checked).map(Cli::into_command)
