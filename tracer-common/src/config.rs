@@ -248,7 +248,7 @@ pub struct Config {
     pub pkt_type_mask: u32,
     /// `PACKET_OUTGOING` (`include/uapi/linux/if_packet.h`) in those bits.
     pub pkt_type_outgoing: u32,
-    /// Not 0: drops are also counted by the control group of their socket.
+    /// Not 0: the control group of each drop's socket is read: one of the `CGROUPS_*` values.
     pub cgroups: u32,
     /// Not 0: drops are also counted by flow, with these facts: the `FLOW_*` bits.
     pub flows: u32,
@@ -256,6 +256,10 @@ pub struct Config {
     pub tables: u32,
     /// How the socket of a packet that UDP cannot queue is known: one of the `UDP_RECEIVERS_*` values.
     pub udp_receivers: u32,
+    /// The `FILTER_*` bits; 0 without a filter.
+    pub filter: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 const _: () = {
@@ -263,5 +267,5 @@ const _: () = {
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 376);
+    assert!(size_of::<Config>() == 384);
 };

@@ -192,8 +192,19 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
         *options;
     let (events, netns) = (options.events.clone(), options.netns.clone());
     let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
-    let options =
-        ebpf::Options { mode, map_entries, events, netns, ifindex, max_rows, cgroups, flows, kernel_log, may_probe };
+    let options = ebpf::Options {
+        mode,
+        map_entries,
+        events,
+        netns,
+        ifindex,
+        filter: None,
+        max_rows,
+        cgroups,
+        flows,
+        kernel_log,
+        may_probe,
+    };
     let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
     let ebpf = Ebpf::new(source, ring);
     if wants_bytes && ebpf.captured == 0 {
