@@ -10,6 +10,9 @@ use droptrace_base::hostile::{Check, assert_json, assert_readable};
 use crate::backend::replay::Recording;
 use crate::cli::replay::replay_into;
 use crate::dimension::Dimensions;
+use crate::domain::event::PacketStart;
+use crate::filter::question::Question;
+use crate::filter::{Answers, Filter, check};
 #[cfg(feature = "agent")]
 use crate::metrics::web_config::WebConfig;
 use crate::render::rank::Sort;
@@ -18,6 +21,7 @@ use crate::sink::{DropSink, StatJson, StatSink, TraceJson, TraceText, TraceTextO
 /// All of them, by the name of the folder that holds the reader's examples.
 pub const ALL: &[(&str, Check)] = &[
     ("recording", recording),
+    ("filter", filter),
     #[cfg(feature = "agent")]
     ("web_config", web_config),
 ];
@@ -38,6 +42,38 @@ pub fn recording(bytes: &[u8]) {
     StatJson::new(&mut stat, Sort::default(), Dimensions::all()).report(&totals).expect("memory takes it");
     assert_readable(&text);
     json.split_inclusive(|byte| *byte == b'\n').chain([&*stat]).for_each(assert_json);
+}
+
+/// Answers yes to questions of an even length.
+struct SomeAnswers;
+
+impl Answers for SomeAnswers {
+    fn answer(&self, question: &Question) -> bool {
+        format!("{question:?}").len().is_multiple_of(2)
+    }
+}
+
+/// A filter is refused at a place within its text, or its code is safe and runs to its end, on its own text as a packet.
+///
+/// # Panics
+/// Where the code would leave its bounds, a run depends on anything but the packet, or the error has characters that hide.
+pub fn filter(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Filter::parse(text) {
+        Ok(filter) => {
+            assert!(check(&filter.code, filter.questions.len()), "{text}: {:?}", filter.code);
+            for (start, protocol) in
+                [(PacketStart::Mac, 0), (PacketStart::Network, 0x800), (PacketStart::Network, 0x86dd)]
+            {
+                let view = crate::packet::view(start, protocol, u32::MAX, bytes, None);
+                assert_eq!(filter.matches(&view, &SomeAnswers), filter.matches(&view, &SomeAnswers));
+            }
+        }
+        Err(error) => {
+            assert!(text.is_char_boundary(error.offset), "{error:?}");
+            assert_readable(error.to_string().as_bytes());
+        }
+    }
 }
 
 /// The file of settings that says who may scrape: it is taken or refused.

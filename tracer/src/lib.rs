@@ -26,4 +26,4 @@ pub mod snapshot;
 
 #[cfg(test)]
 pub(crate) use droptrace_base::testing::skipped;
-pub(crate) use droptrace_base::{command, dimension, domain, explain, files, filter, outside, render};
+pub(crate) use droptrace_base::{command, dimension, domain, files, filter, outside, render};

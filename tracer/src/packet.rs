@@ -9,12 +9,14 @@ mod ip;
 mod names;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use decode::decode;
 pub use names::TransportName;
+pub use view::view;
 
 /// The most VLAN tags, outermost first. More than two are not in use.
 pub const MAX_VLANS: usize = 3;

@@ -182,5 +182,5 @@ fn changed_answers() {
 
 #[test]
 fn all_readers_are_tested() {
-    assert!(readers().map(|(name, _)| name).eq(["recording", "web_config", "snapshot", "answer"]));
+    assert!(readers().map(|(name, _)| name).eq(["recording", "filter", "web_config", "snapshot", "answer"]));
 }

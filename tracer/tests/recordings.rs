@@ -47,6 +47,40 @@ fn each_drop_is_shown_once_with_its_backends() {
     assert_eq!(ledger["sources"][0]["ledger"]["hits"], 66);
 }
 
+/// The drops that a filter leaves, and the last line.
+fn filtered(arguments: &[&str]) -> (Vec<Value>, Value) {
+    let output = replayed(&[&[recording(BOTH).to_str().unwrap(), "--format", "json"], arguments].concat(), &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let mut lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = lines.pop().unwrap();
+    (lines, last)
+}
+
+#[test]
+fn filter_leaves_drops_that_match() {
+    let (all, _) = filtered(&[]);
+    let by_reason = all.iter().filter(|drop| drop["reason"] == "NETFILTER_DROP").count();
+    let (drops, last) = filtered(&["reason", "NETFILTER_*"]);
+    assert!(by_reason > 0 && drops.len() == by_reason && drops.iter().all(|drop| drop["reason"] == "NETFILTER_DROP"));
+    let of = |last: &Value, source: usize, field: &str| last["sources"][source]["ledger"][field].as_u64().unwrap();
+    assert_eq!((of(&last, 0, "accounted"), of(&last, 0, "filtered")), (20, 46), "{last}");
+    assert_eq!(of(&last, 0, "hits"), 66);
+    assert_eq!(of(&last, 1, "accounted") + of(&last, 1, "filtered"), of(&last, 1, "drops"));
+    // Both halves of a condition are all drops.
+    for condition in ["udp", "usual", "site nf_*", "len > 100", "iface lo", "reason NEIGH_FAILED and not tcp"] {
+        let (some, rest) = (filtered(&[condition]).0, filtered(&["--filter", &format!("not ({condition})")]).0);
+        assert_eq!(some.len() + rest.len(), all.len(), "{condition}");
+    }
+    assert!(!filtered(&["udp"]).0.is_empty() && !filtered(&["not", "udp"]).0.is_empty());
+}
+
+#[test]
+fn filter_asks_nothing_that_only_the_recorded_host_knows() {
+    let output = replayed(&[recording(BOTH).to_str().unwrap(), "netns", "pid:1"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("a recording has neither processes nor files"), "{output:?}");
+}
+
 #[test]
 fn recording_is_shown_as_a_table() {
     let output = replayed(&[recording(BOTH).to_str().unwrap(), "--stat"], &[]);

@@ -16,6 +16,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("a_form_is_chosen", a_form_is_chosen),
         trial("results_go_to_a_file", results_go_to_a_file),
         trial("colours_are_wanted", colours_are_wanted),
+        trial("recorded_drops_are_filtered", recorded_drops_are_filtered),
         trial("more_is_said", more_is_said),
         trial("algorithms_are_shown_as_asked", algorithms_are_shown_as_asked),
         trial_as_root("a_form_is_chosen_as_root", a_form_is_chosen_as_root),
@@ -70,6 +71,19 @@ fn a_form_is_chosen() -> Result<()> {
     has_forms(&["replay", &recorded(&folder)?])?;
     has_forms(&["explain", "NO_SOCKET"])?;
     NETLINK.iter().try_for_each(|arguments| has_forms(arguments))
+}
+
+/// `--filter` of `replay`, or its words.
+fn recorded_drops_are_filtered() -> Result<()> {
+    let folder = Folder::new("filter")?;
+    let file = recorded(&folder)?;
+    let lines = |words: &[&str]| {
+        Ok::<_, anyhow::Error>(run(&[&["replay", &file, "--format", "json"], words].concat())?.stdout.lines().count())
+    };
+    let (matching, other) = (lines(&["--filter", "site tcp_* and iface lo"])?, lines(&["--filter", "tcp"])?);
+    ensure!((matching, other) == (2, 1), "{matching} {other}");
+    ensure!((lines(&["reason", "NO_SOCKET"])?, lines(&["not", "ip"])?) == (2, 1));
+    Ok(())
 }
 
 const NETLINK: [&[&str]; 3] = [&["netlink", "families"], &["netlink", "family", "nlctrl"], &["netlink", "listeners"]];

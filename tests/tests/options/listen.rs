@@ -24,6 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("a_run_has_a_time", a_run_has_a_time),
         trial_as_root("other_namespaces_are_left_out", other_namespaces_are_left_out),
         trial_as_root("other_interfaces_are_left_out", other_interfaces_are_left_out),
+        trial_as_root("other_packets_are_left_out", other_packets_are_left_out),
         trial_as_root("tables_have_colours", tables_have_colours),
         trial_as_root("a_source_is_chosen", a_source_is_chosen),
         trial_as_root("a_way_to_attach_is_chosen", a_way_to_attach_is_chosen),
@@ -177,6 +178,24 @@ fn other_interfaces_are_left_out() -> Result<()> {
     let shown = |name| host.own(&["trace", "--all", "--format", "json", "--interface", name]);
     let lines = [shown("lo")?, shown("other")?].map(|it| traced(&it.stdout, &host));
     ensure!(lines == [12, 0], "{lines:?}");
+    Ok(())
+}
+
+/// `--filter` of `stat` and `trace`, with the drop monitor.
+fn other_packets_are_left_out() -> Result<()> {
+    let _alone = monitor::exclusively()?;
+    let host = Host::new()?;
+    let source = ["--source", "net-dm", "--format", "json", "--filter"];
+    for (filter, expected) in [("udp dst port 9 and len > 1400", 3), ("tcp dst port 9 and not udp", 9)] {
+        let stat = host.shown(&[&["stat"], &source[..], &[filter]].concat())?;
+        let document: Value = serde_json::from_str(stat.stdout.trim())?;
+        let ledger = &document["sources"][0]["ledger"];
+        let (accounted, filtered) = (ledger["accounted"].as_u64(), ledger["filtered"].as_u64());
+        ensure!(accounted == Some(expected) && filtered.is_some_and(|number| number > 0), "{filter}: {document}");
+        let trace = host.shown(&[&["trace"], &source[..], &[filter]].concat())?;
+        let drops = trace.stdout.lines().count() - 1;
+        ensure!(drops as u64 == expected, "{filter}: {trace:?}");
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod bench;
 mod compare;
 mod contradiction;
 mod doctor;
+mod filter;
 mod netlink;
 mod replay;
 mod snapshot;
@@ -26,6 +27,7 @@ pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
 pub use doctor::DoctorArgs;
+pub use filter::FilterWords;
 pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
 use replay::EXAMPLES as REPLAY_EXAMPLES;
@@ -36,6 +38,7 @@ pub use snapshot::SnapshotArgs;
 use crate::command;
 pub use crate::command::{ExplainArgs, Format};
 use crate::dimension::Dimensions;
+use crate::filter::Filter;
 
 use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
@@ -68,6 +71,8 @@ Examples:
   droptrace stat --duration 10s          count for ten seconds, then print one table
   droptrace stat --interval 1s --top 5   show the five largest rows each second
   droptrace stat --by reason,netns --format json | jq .drops
+  droptrace stat tcp port 443            count only packets of these connections
+  droptrace stat unusual and net 10.0.0.0/8
 
 Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
 
@@ -77,6 +82,8 @@ const TRACE_EXAMPLES: &str = "\
 Examples:
   droptrace trace --duration 5s          show drops for five seconds
   droptrace trace --count 20             show the next 20 drops
+  droptrace trace udp port 53 and not host 192.0.2.1
+  droptrace trace 'reason TCP_* or tcp[tcpflags] & tcp-rst != 0'
   droptrace trace --all --format json -o drops.jsonl
 
 Without --all, a flood does not hide rare drops: on each CPU, each flow at a function and with a reason \
@@ -114,15 +121,16 @@ impl Cli {
         command::parse::<Self>().checked().unwrap_or_else(|error| error.exit())
     }
 
-    /// Refuses options that have no effect with another option.
-    pub fn checked(self) -> Result<Self, clap::Error> {
+    /// Takes the words of a filter as the value of `--filter`, and refuses options that have no effect with another option.
+    pub fn checked(mut self) -> Result<Self, clap::Error> {
+        self.command.as_mut().map_or(Ok(()), filter::take_words)?;
         let Some(text) = contradiction::of(self.command.as_ref(), &self.stat.common) else { return Ok(self) };
         Err(Self::command().error(ErrorKind::ArgumentConflict, text))
     }
 
     /// The command; `stat` is the default.
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Stat(self.stat))
+        self.command.unwrap_or_else(|| Command::Stat(StatCommand { stat: self.stat, words: FilterWords::default() }))
     }
 }
 
@@ -131,7 +139,7 @@ impl Cli {
 pub enum Command {
     /// Count drops by reason and drop site (the default command)
     #[command(after_help = STAT_EXAMPLES)]
-    Stat(StatArgs),
+    Stat(StatCommand),
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
@@ -165,7 +173,7 @@ impl Command {
     /// The verbosity on stderr.
     pub const fn verbose(&self) -> u8 {
         match self {
-            Self::Stat(args) => args.common.verbose,
+            Self::Stat(args) => args.stat.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
@@ -203,6 +211,11 @@ pub struct CommonArgs {
     /// Report only drops of this interface: its index, or its name in droptrace's own network namespace or that of --netns
     #[arg(long, value_name = "NAME|INDEX")]
     pub interface: Option<String>,
+
+    /// Report only drops that match this expression, such as 'tcp port 443' or 'unusual and net 10.0.0.0/8': the language of
+    /// tcpdump, and words about drops (docs/filter.md)
+    #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
+    pub filter: Option<Filter>,
 
     /// When to use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
@@ -261,6 +274,18 @@ pub struct StatArgs {
     /// Common options of all commands.
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// `droptrace stat`. Without the name of the command there are no words of a filter: the first word is a command.
+#[derive(Args, Clone, Debug)]
+pub struct StatCommand {
+    /// Options of `stat`.
+    #[command(flatten)]
+    pub stat: StatArgs,
+
+    /// The words of a filter.
+    #[command(flatten)]
+    pub words: FilterWords,
 }
 
 /// The times at which `stat` shows its totals, apart from the end.
@@ -324,6 +349,10 @@ pub struct TraceArgs {
     /// Common options of all commands.
     #[command(flatten)]
     pub common: CommonArgs,
+
+    /// The words of a filter.
+    #[command(flatten)]
+    pub words: FilterWords,
 }
 
 impl TraceArgs {

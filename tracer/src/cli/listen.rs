@@ -20,7 +20,8 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
     let (backends, owners, flows) = (backends(args), WantedOwners::default(), 0);
-    Ok(Options { backends, events, netns, ifindex, map_entries, max_rows, owners, flows, kernel_log, join })
+    let filter = args.filter.clone().map(Arc::new);
+    Ok(Options { backends, events, netns, ifindex, filter, map_entries, max_rows, owners, flows, kernel_log, join })
 }
 
 /// The name of the backend for messages.
@@ -118,7 +119,7 @@ mod tests {
         let Command::Stat(args) = Cli::try_parse_from(line.split(' ')).unwrap().into_command() else {
             panic!("{line}: not stat")
         };
-        backends(&args.common)
+        backends(&args.stat.common)
     }
 
     #[test]

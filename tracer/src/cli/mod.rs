@@ -48,7 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
             Command::Compare(args) => return compare::run(args).await,
-            Command::Stat(args) => stat::run(args).await,
+            Command::Stat(args) => stat::run(&args.stat).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => explain::run(args),

@@ -1,11 +1,14 @@
 //! `droptrace replay`: shows a recording of the backends' reports as if the drops happened now.
 
+mod filter;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use filter::ReplayFilter;
 use foldhash::fast::RandomState;
 
 use super::args::ReplayArgs;
@@ -35,6 +38,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let output = Output::open_apart(args.output.as_deref(), None, [args.file.as_path()])?.0;
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
+    replay.filter = args.filter.as_ref().map(|filter| ReplayFilter::new(filter, start.home_netns)).transpose()?;
     let ended = if args.stat {
         let mut table = Table(Tally::default());
         let ended = replay.play(&mut recording, &mut table)?;
@@ -133,6 +137,7 @@ struct Replay {
     /// Number of drops by backend.
     recorded: HashMap<&'static str, u64>,
     sources: Option<Vec<SourceReport>>,
+    filter: Option<ReplayFilter>,
 }
 
 impl Replay {
@@ -143,6 +148,7 @@ impl Replay {
             last_ns: 0,
             recorded: HashMap::new(),
             sources: None,
+            filter: None,
         }
     }
 
@@ -182,7 +188,9 @@ impl Replay {
     /// Passes on the drops that need not wait any longer.
     fn settled(&mut self, consumer: &mut impl Consumer) -> io::Result<()> {
         while let Some(event) = self.union.next_settled() {
-            consumer.event(&event)?;
+            if self.filter.as_mut().is_none_or(|filter| filter.takes(&event)) {
+                consumer.event(&event)?;
+            }
         }
         Ok(())
     }
@@ -210,7 +218,16 @@ impl Replay {
     }
 
     fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
-        sink.finish(self.sources.as_deref().unwrap_or_default(), self.ledger().as_ref())
+        sink.finish(&self.shown_sources(), self.ledger().as_ref())
+    }
+
+    /// The recorded ledgers. The drops that do not match were counted when they were recorded, and count as filtered here.
+    fn shown_sources(&self) -> Vec<SourceReport> {
+        let mut sources = self.sources.clone().unwrap_or_default();
+        if let Some(filter) = &self.filter {
+            filter.add_to(&mut sources);
+        }
+        sources
     }
 
     fn stat(&self, start: &Start, tally: Tally) -> StatReport {
@@ -222,7 +239,7 @@ impl Replay {
             started_at: start.started_at,
             duration: Duration::from_nanos(self.last_ns),
             is_final: true,
-            sources: self.sources.clone().unwrap_or_default(),
+            sources: self.shown_sources(),
             drops,
             overflow,
             own_netlink_drops: None,

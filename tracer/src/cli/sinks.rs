@@ -95,7 +95,7 @@ mod tests {
     /// Shows a sample on the sink of the command.
     fn show(command: &Command, output: Output) -> io::Result<()> {
         match command {
-            Command::Stat(args) => stat(args, output, 0).report(&StatReport {
+            Command::Stat(args) => stat(&args.stat, output, 0).report(&StatReport {
                 host: host(),
                 started_at: Timestamp(0),
                 duration: Duration::from_secs(1),

@@ -7,13 +7,13 @@ use super::ip::{ipv4, ipv6};
 use super::{Arp, Content, Decoded, Undecoded, Vlans};
 use crate::domain::event::PacketStart;
 
-const ETHERNET_HEADER: usize = 14;
+pub(super) const ETHERNET_HEADER: usize = 14;
 const IPV4: u16 = ether_type::IPV4.0;
 const IPV6: u16 = ether_type::IPV6.0;
 const ARP: u16 = ether_type::ARP.0;
 /// Smallest `EtherType`. Below it, the field is a length: an 802.3 frame (`ETH_P_802_3_MIN`,
 /// `include/uapi/linux/if_ether.h`).
-const MIN_ETHER_TYPE: u16 = 0x0600;
+pub(super) const MIN_ETHER_TYPE: u16 = 0x0600;
 /// `skb->protocol` of 802.3 frames: `ETH_P_802_3` and `ETH_P_802_2`.
 const LENGTH_PROTOCOLS: [u16; 2] = [0x0001, 0x0004];
 
@@ -41,14 +41,14 @@ pub fn decode(start: PacketStart, protocol: u16, bytes: &[u8]) -> Decoded {
     }
 }
 
-enum Link {
+pub(super) enum Link {
     Ethernet { ether_type: u16, source: [u8; 6], destination: [u8; 6] },
     BareIp,
     Short,
     Unknown,
 }
 
-fn link(protocol: u16, bytes: &[u8]) -> Link {
+pub(super) fn link(protocol: u16, bytes: &[u8]) -> Link {
     let bare = looks_like_bare_ip(protocol, bytes);
     let Some((destination, rest)) = bytes.split_first_chunk::<6>() else {
         return if bare { Link::BareIp } else { Link::Short };
@@ -137,7 +137,7 @@ fn agreement(outer: u16, payload: &[u8], protocol: u16) -> Agreement<'_> {
     agrees(ether_type == protocol || is_length, rest)
 }
 
-const fn is_vlan_tag(ether_type: u16) -> bool {
+pub(super) const fn is_vlan_tag(ether_type: u16) -> bool {
     matches!(
         etherparse::EtherType(ether_type),
         ether_type::VLAN_TAGGED_FRAME | ether_type::PROVIDER_BRIDGING | ether_type::VLAN_DOUBLE_TAGGED_FRAME

@@ -12,6 +12,7 @@ use crate::backend::counters::Counters;
 use crate::backend::ebpf::{self, EbpfSource, EventOptions, NamespaceQuestion};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
+use crate::filter::Filter;
 use crate::identity::netns::{self, Names, Watcher};
 use crate::identity::owners::Owners;
 use crate::kernel::btf::{BtfError, KernelBtf};
@@ -35,6 +36,8 @@ pub struct Options {
     pub netns: Option<Arc<netns::Target>>,
     /// Count only this interface; 0 for all.
     pub ifindex: u32,
+    /// Count only the drops that match; absent for all.
+    pub filter: Option<Arc<Filter>>,
     /// Number of aggregation keys in the kernel, for the time between two readings.
     pub map_entries: u32,
     /// Rows that are kept in this process's memory.
@@ -166,6 +169,12 @@ async fn start_both(
             "use --source ebpf, which can filter",
         ));
     }
+    if options.filter.is_some() {
+        return Err(Unavailable::new(
+            "filters: the drop monitor does not know all that a filter may ask, so that the backends would count different drops",
+            "use --source ebpf or --source net-dm; `droptrace replay` filters a recording of both",
+        ));
+    }
     let mut ebpf = start_ebpf(mode, options, ground)?;
     // The drop monitor starts after the kernel program, and stops before it or after a last reading, so it reports no
     // more than the kernel program.
@@ -190,7 +199,7 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
     let Options { map_entries, ifindex, max_rows, kernel_log, flows, owners: WantedOwners { cgroups, .. }, .. } =
         *options;
-    let (events, netns) = (options.events.clone(), options.netns.clone());
+    let (events, netns, filter) = (options.events.clone(), options.netns.clone(), options.filter.clone());
     let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
     let options = ebpf::Options {
         mode,
@@ -198,8 +207,8 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
         events,
         netns,
         ifindex,
-        filter: None,
         max_rows,
+        filter,
         cgroups,
         flows,
         kernel_log,
@@ -224,21 +233,41 @@ async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDm, Unava
         let cause = "--interface: the drop monitor does not report interfaces in summary mode";
         return Err(Unavailable::new(cause, "use --net-dm-mode packet, which does"));
     }
+    if let Some(filter) = &options.filter {
+        check_net_dm_filter(filter, mode)?;
+    }
     let source = NetDmSource::start(&net_dm::Options {
         mode,
         // 0 would ask for whole packets.
         snaplen: options.events.as_ref().map_or(1, |events| events.snaplen.max(1)),
         places: usize::try_from(options.map_entries).unwrap_or(usize::MAX),
         ifindex: options.ifindex,
+        filter: options.filter.clone(),
         ..net_dm::Options::default()
     })
     .await
     .map_err(|error| explained(&error))?;
-    if options.events.is_some() && source.mode() == AlertMode::Summary {
+    if (options.events.is_some() || options.filter.is_some()) && source.mode() == AlertMode::Summary {
         let (found, wanted) = (AlertMode::Summary.name(), AlertMode::Packet.name());
         return Err(explained(&net_dm::Error::OthersMode { found, wanted }));
     }
     Ok(NetDm::new(source))
+}
+
+/// Fails if the drop monitor cannot answer what the filter asks.
+fn check_net_dm_filter(filter: &Filter, mode: AlertMode) -> Result<(), Unavailable> {
+    if mode == AlertMode::Summary {
+        let cause = "filters: in summary mode the drop monitor reports neither packets nor drop reasons";
+        return Err(Unavailable::new(cause, "use --net-dm-mode packet, which does"));
+    }
+    match net_dm::unanswered(filter) {
+        Some("iface NAME") => Err(Unavailable::new(
+            "filters: the drop monitor reports interfaces by their index",
+            "write `iface INDEX`, or use --interface NAME",
+        )),
+        Some(word) => Err(Unavailable::because(format!("filters: the drop monitor cannot answer `{word}`"))),
+        None => Ok(()),
+    }
 }
 
 /// The cause and the remedy; if the kernel has no drop monitor, why.
@@ -258,6 +287,9 @@ fn start_counters(options: &Options) -> Result<Counters, Unavailable> {
             "--netns: the kernel's own counters are those of the namespace that droptrace runs in",
             "run `ip netns exec NAME droptrace`",
         ));
+    }
+    if options.filter.is_some() {
+        return Err(Unavailable::because("filters: the kernel's own counters have no packets"));
     }
     if options.ifindex != 0 {
         return Err(Unavailable::because("--interface: most of the kernel's own counters have no interface"));

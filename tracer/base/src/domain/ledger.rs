@@ -26,6 +26,21 @@ impl Ledger {
         }
     }
 
+    /// Counts drops that were counted by key or reason as filtered: a filter was applied later. The kernel's own counters have
+    /// no filters.
+    pub fn filter(&mut self, drops: u64) {
+        let (accounted, overflow, filtered) = match self {
+            Self::Ebpf(ledger) => (&mut ledger.accounted, &mut ledger.overflow, &mut ledger.filtered),
+            Self::NetDm(ledger) => (&mut ledger.accounted, &mut ledger.overflow, &mut ledger.filtered),
+            Self::Counters(_) => return,
+        };
+        let of_keys = drops.min(*accounted);
+        let of_reasons = (drops - of_keys).min(*overflow);
+        *accounted -= of_keys;
+        *overflow -= of_reasons;
+        *filtered = filtered.saturating_add(of_keys + of_reasons);
+    }
+
     /// Drops that a filter excluded.
     pub const fn filtered(&self) -> u64 {
         match self {
@@ -229,5 +244,19 @@ mod tests {
         assert_eq!(SOUND.unaccounted(), 0);
         assert_eq!(NetDmLedger { received: 13, ..SOUND }.unaccounted(), 1);
         assert_eq!(NetDmLedger { accounted: 9, ..SOUND }.unaccounted(), -2);
+    }
+
+    #[test]
+    fn filter_that_is_applied_later_keeps_the_sum() {
+        let filtered = |drops| {
+            let mut ledger = Ledger::NetDm(SOUND);
+            ledger.filter(drops);
+            let Ledger::NetDm(NetDmLedger { accounted, overflow, filtered, .. }) = ledger else { unreachable!() };
+            (accounted, overflow, filtered)
+        };
+        assert_eq!(
+            [filtered(0), filtered(3), filtered(8), filtered(99)],
+            [(7, 2, 1), (4, 2, 4), (0, 1, 9), (0, 0, 10)]
+        );
     }
 }

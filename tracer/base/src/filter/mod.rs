@@ -10,6 +10,7 @@ pub mod code;
 mod compile;
 mod error;
 mod lex;
+mod named;
 mod names;
 mod parse;
 pub mod question;
@@ -23,6 +24,7 @@ pub use check::check;
 use code::{MAX_OPS, MEMORY, Op};
 use compile::Failure;
 pub use error::FilterError;
+pub use named::{Named, UsualReasons};
 use question::Question;
 pub use run::{Answers, View};
 
@@ -57,6 +59,11 @@ impl Filter {
     /// Whether the code loads bytes of the packet.
     pub fn asks_bytes(&self) -> bool {
         self.code.iter().any(|op| matches!(op, Op::Load { .. }))
+    }
+
+    /// Whether the code asks for the function of the drop site.
+    pub fn asks_site(&self) -> bool {
+        self.questions.iter().any(|question| matches!(question, Question::Site(_)))
     }
 
     /// Whether the code asks anything about the packet: its bytes, length, protocol or tag.

@@ -33,6 +33,14 @@ pub fn matches_pattern(pattern: &str, name: &str) -> bool {
     name.ends_with(end)
 }
 
+/// Whether the path of a control group is one that a pattern says, or below one. A slash at either end of the pattern does
+/// not matter.
+pub fn is_cgroup_within(pattern: &str, path: &str) -> bool {
+    let (pattern, path) = (pattern.trim_matches('/'), path.trim_matches('/'));
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    ends.into_iter().any(|end| matches_pattern(pattern, &path[..end]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +62,18 @@ mod tests {
             [("a", "b"), ("", "a"), ("tcp_*", "udp_rcv"), ("a*a", "a"), ("*b*b", "b"), ("a*b*c", "acb")]
         {
             assert!(!matches_pattern(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn cgroups_within_the_wanted_one_match() {
+        for pattern in
+            ["/system.slice", "system.slice/", "/system.slice/ssh.service", "/*/ssh.service", "/system.slice/*"]
+        {
+            assert!(is_cgroup_within(pattern, "/system.slice/ssh.service"), "{pattern}");
+        }
+        for pattern in ["/system", "/ssh.service", "/user.slice", "/system.slice/ssh.service/a"] {
+            assert!(!is_cgroup_within(pattern, "/system.slice/ssh.service"), "{pattern}");
         }
     }
 }

@@ -54,6 +54,9 @@ pub enum Error {
         /// The mode that the caller asked for.
         wanted: &'static str,
     },
+    /// The built-in explanations, which say which reasons are usual, cannot be read.
+    #[error("the built-in explanations of drop reasons cannot be read, which is a fault of droptrace")]
+    Explanations(#[source] toml::de::Error),
 }
 
 impl Error {
@@ -64,7 +67,7 @@ impl Error {
                 Some("run as root, outside of a rootless container")
             }
             Self::OthersMode { .. } => Some("stop that process, or use its mode"),
-            Self::Reloaded { .. } | Self::TooOld { .. } | Self::Netlink(_) => None,
+            Self::Reloaded { .. } | Self::TooOld { .. } | Self::Netlink(_) | Self::Explanations(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@
 mod attribute;
 mod control;
 mod error;
+mod filter;
 mod message;
 mod request;
 mod session;
@@ -13,12 +14,14 @@ mod state;
 mod stream;
 mod totals;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 pub use attribute::Attribute;
 pub use error::Error;
+pub use filter::unanswered;
 pub use message::{Message, PLACES_LIMIT, PacketAlert, Skipped, Stats, SummaryAlert};
 pub use request::{AlertMode, Config, Drops, FAMILY, GROUP, Request};
 pub use session::{Change, Owner, Repair};
@@ -28,6 +31,7 @@ pub use totals::{Cause, Count, Key, Overflow, Totals};
 use crate::backend::batch::Batch;
 use crate::domain::ledger::{Ledger, NetDmLedger};
 use crate::domain::report::SourceReport;
+use crate::filter::Filter;
 use crate::netlink::{Connection, Socket};
 use control::Control;
 use session::Session;
@@ -60,6 +64,8 @@ pub struct Options {
     pub places: usize,
     /// Count only packets that came in through this interface; 0 for all. Packet mode only.
     pub ifindex: u32,
+    /// Count only packets that match; absent for all. Packet mode only.
+    pub filter: Option<Arc<Filter>>,
     /// Bytes of the socket's receive buffer.
     pub receive_buffer: usize,
 }
@@ -72,8 +78,17 @@ impl Default for Options {
             snaplen: 128,
             places: 8192,
             ifindex: 0,
+            filter: None,
             receive_buffer: 32 << 20,
         }
+    }
+}
+
+impl Options {
+    /// Leading bytes of each packet that the drop monitor sends; 0 for all of them.
+    fn captured(&self) -> u32 {
+        let asks_packet = self.filter.as_ref().is_some_and(|filter| filter.asks_packet());
+        if asks_packet && self.snaplen != 0 { self.snaplen.max(filter::SEEN) } else { self.snaplen }
     }
 }
 
@@ -131,7 +146,7 @@ impl NetDmSource {
             Err(error) => tracing::warn!("the socket keeps its small receive buffer: {error}"),
         }
         control.join(&socket)?;
-        let wanted = Config { mode: options.mode, trunc_len: options.snaplen, queue_len: QUEUE_LEN };
+        let wanted = Config { mode: options.mode, trunc_len: options.captured(), queue_len: QUEUE_LEN };
         let hardware = options.hardware && control.has_devices().await;
         let drops = Drops { software: true, hardware };
         let mut session = Session::begin(control, wanted, drops, NoteFile::default()).await?;
@@ -145,7 +160,7 @@ impl NetDmSource {
         let baseline = session.stats().await?;
         let mut checks = interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let stream = Stream::new(socket, options, session.running().trunc_len);
+        let stream = Stream::new(socket, options, session.running().trunc_len)?;
         Ok(Self { session, stream, checks, baseline, tail_drops: Some(0), interruptions: 0 })
     }
 

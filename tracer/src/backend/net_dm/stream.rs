@@ -2,9 +2,10 @@
 
 use tracer_common::{IFNAMSIZ, InterfaceName};
 
-use super::Options;
+use super::filter::AlertFilter;
 use super::message::{Message, PacketAlert, SummaryAlert};
 use super::totals::{Cause, Count, Key, Totals};
+use super::{Error, Options};
 use crate::backend::batch::Batch;
 use crate::domain::event::Timestamp;
 use crate::domain::ledger::NetDmLedger;
@@ -59,13 +60,17 @@ struct Counting {
     totals: Totals,
     ledger: NetDmLedger,
     ifindex: u32,
+    filter: Option<AlertFilter>,
+    /// Leading bytes of each packet that reports have, of those that a filter sees; 0 for all.
+    snaplen: usize,
     summaries: u64,
 }
 
 impl Stream {
-    pub(super) fn new(socket: Socket, options: &Options, trunc_len: u32) -> Self {
+    pub(super) fn new(socket: Socket, options: &Options, trunc_len: u32) -> Result<Self, Error> {
         let slot = slot(trunc_len);
-        Self {
+        let filter = options.filter.clone().map(AlertFilter::new).transpose().map_err(Error::Explanations)?;
+        Ok(Self {
             receiver: Receiver::new(BATCH, slot),
             slot,
             has_more: false,
@@ -74,10 +79,12 @@ impl Stream {
                 totals: Totals::new(options.places),
                 ledger: NetDmLedger::default(),
                 ifindex: options.ifindex,
+                snaplen: if filter.is_some() { options.snaplen as usize } else { 0 },
+                filter,
                 summaries: 0,
             },
             socket,
-        }
+        })
     }
 
     /// Makes room for what the monitor sends under its new settings.
@@ -187,7 +194,7 @@ impl Counting {
 
     fn packet(&mut self, alert: &PacketAlert<'_>, batch: &mut Batch<Report>) {
         self.ledger.drops += 1;
-        if self.ifindex != 0 && alert.ifindex != self.ifindex {
+        if !self.is_wanted(alert) {
             self.ledger.filtered += 1;
             return;
         }
@@ -195,7 +202,14 @@ impl Counting {
         let key = self.totals.key(alert);
         self.count(key, &Count { packets: 1, bytes: Some(alert.length.into()), first_seen: seen, last_seen: seen });
         let interface = alert.interface.map_or([0; IFNAMSIZ], padded);
-        batch.push(Report { key, interface, timestamp: seen, length: alert.length }, alert.payload);
+        let kept = if self.snaplen == 0 { alert.payload.len() } else { self.snaplen.min(alert.payload.len()) };
+        batch.push(Report { key, interface, timestamp: seen, length: alert.length }, &alert.payload[..kept]);
+    }
+
+    /// Whether no filter leaves the packet out.
+    fn is_wanted(&mut self, alert: &PacketAlert<'_>) -> bool {
+        let is_elsewhere = self.ifindex != 0 && alert.ifindex != self.ifindex;
+        !is_elsewhere && self.filter.as_mut().is_none_or(|filter| filter.matches(alert))
     }
 
     fn summary(&mut self, alert: &SummaryAlert<'_>) {
@@ -208,13 +222,22 @@ impl Counting {
                 self.ledger.device_hints += u64::from(hits);
                 continue;
             }
-            self.ledger.drops += u64::from(hits);
-            self.count(Key { pc, cause: Cause::Absent, ifindex: 0, protocol: 0 }, &count(hits));
+            self.hits(Key { pc, cause: Cause::Absent, ifindex: 0, protocol: 0 }, &count(hits));
         }
         for (name, packets) in alert.traps() {
-            self.ledger.drops += u64::from(packets);
             let cause = self.totals.trap(name, None);
-            self.count(Key { pc: 0, cause, ifindex: 0, protocol: 0 }, &count(packets));
+            self.hits(Key { pc: 0, cause, ifindex: 0, protocol: 0 }, &count(packets));
+        }
+    }
+
+    /// Counts drops that a summary reports. Another process may have changed the mode: then a filter has nothing to test,
+    /// and no drop matches.
+    fn hits(&mut self, key: Key, count: &Count) {
+        self.ledger.drops += count.packets;
+        if self.filter.is_some() {
+            self.ledger.filtered += count.packets;
+        } else {
+            self.count(key, count);
         }
     }
 

@@ -130,6 +130,7 @@ impl Settings {
     /// The same options as options of another command.
     pub(super) fn common(&self) -> CommonArgs {
         CommonArgs {
+            filter: None,
             duration: None,
             format: Format::Text,
             output: None,

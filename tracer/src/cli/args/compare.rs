@@ -73,6 +73,7 @@ impl CompareArgs {
             output: self.output.clone(),
             netns: None,
             interface: None,
+            filter: None,
             color: self.color,
             verbose: self.verbose,
             source: Source::Both,

@@ -7,7 +7,7 @@ use super::{Command, CommonArgs, Mode, Source, TraceArgs};
 pub(super) fn of(command: Option<&Command>, stat: &CommonArgs) -> Option<String> {
     match command {
         None => of_modes(stat),
-        Some(Command::Stat(args)) => of_modes(&args.common),
+        Some(Command::Stat(args)) => of_modes(&args.stat.common),
         Some(Command::Trace(args)) => of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args)),
         Some(_) => None,
     }

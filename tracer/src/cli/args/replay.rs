@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Format;
+use super::{FilterWords, Format};
+use crate::filter::Filter;
 use crate::render::output::ColorChoice;
 
 pub(super) const EXAMPLES: &str = "\
@@ -12,6 +13,7 @@ Examples:
   droptrace trace --source both --raw --duration 1m -o drops.jsonl.zst
   droptrace replay drops.jsonl.zst       each drop once, with the sources that saw it
   droptrace replay drops.jsonl.zst --stat --format json
+  droptrace replay drops.jsonl.zst udp port 53 and pod web/*
 
 A damaged or truncated recording is shown as far as it can be read; the error is reported on stderr, and \
 the exit status is 1.";
@@ -27,6 +29,10 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub stat: bool,
 
+    /// Show only drops that match this expression; see `droptrace trace --help`
+    #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
+    pub filter: Option<Filter>,
+
     /// Form of the results
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -40,4 +46,8 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
     pub color: ColorChoice,
+
+    /// The words of a filter.
+    #[command(flatten)]
+    pub words: FilterWords,
 }

@@ -59,6 +59,7 @@ impl SnapshotArgs {
             output: self.output.clone(),
             netns: None,
             interface: None,
+            filter: None,
             color: ColorChoice::Never,
             verbose: self.verbose,
             source: self.source,

@@ -10,7 +10,7 @@ fn parse(line: &str) -> Result<Command, clap::Error> {
 
 fn stat(line: &str) -> StatArgs {
     match parse(line) {
-        Ok(Command::Stat(args)) => args,
+        Ok(Command::Stat(args)) => args.stat,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -183,4 +183,33 @@ fn explain_takes_one_reason_or_none() {
     assert_eq!((args.reason.as_deref(), args.format), (Some("socket_rcvbuff"), Format::Json));
     refused("explain one two");
     refused("explain --duration 1s");
+}
+
+#[test]
+fn words_behind_options_are_a_filter() {
+    let text = |filter: Option<Filter>| filter.map(|filter| filter.text);
+    for line in ["stat --filter udp", "--filter udp"] {
+        assert_eq!(text(stat(line).common.filter), Some("udp".into()), "{line}");
+    }
+    assert_eq!(text(stat("stat --top 3 tcp port 80 --sort rate").common.filter), Some("tcp port 80".into()));
+    assert_eq!(text(trace("trace -c 3 not ( udp or icmp )").common.filter), Some("not ( udp or icmp )".into()));
+    assert_eq!(text(trace("trace -- -1 < len").common.filter), Some("-1 < len".into()));
+    let Ok(Command::Replay(replay)) = parse("replay FILE reason NO_SOCKET --stat") else { panic!("not understood") };
+    assert_eq!((replay.file, text(replay.filter), replay.stat), ("FILE".into(), Some("reason NO_SOCKET".into()), true));
+}
+
+#[test]
+fn filter_without_a_command_is_a_mistyped_command() {
+    assert!(refused("stta").contains("'stat'"), "{}", refused("stta"));
+    assert!(refused("tcp port 80").contains("unrecognized subcommand 'tcp'"));
+}
+
+#[test]
+fn error_of_a_filter_is_shown_with_its_place() {
+    for line in ["trace --filter prot", "stat prot 53", "replay FILE prot 53"] {
+        let text = refused(line);
+        assert!(text.contains("unknown word `prot`") && text.contains("\n  ^\n"), "{text}");
+        assert!(text.contains("did you mean `port`?"), "{text}");
+    }
+    assert!(refused("trace --filter tcp udp").contains("cannot be used with"));
 }

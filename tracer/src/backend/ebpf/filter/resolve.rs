@@ -8,8 +8,8 @@ use tracer_common::{IFNAMSIZ, KIND_TRAP, KIND_XDP, REASON_ABSENT};
 
 use super::super::identify::NamespaceQuestion;
 use super::condition::{Condition, Fact, Numbers};
-use crate::explain::{Explanations, Usual};
-use crate::filter::question::{Question, matches_pattern};
+use crate::filter::UsualReasons;
+use crate::filter::question::{Question, is_cgroup_within, matches_pattern};
 use crate::identity::netns::{self, NetnsError};
 use crate::identity::owners::{NamedOwner, Owners};
 use crate::kernel::btf::KernelBtf;
@@ -70,13 +70,14 @@ impl Resolver<'_> {
         Ok(match question {
             Question::Reason(pattern) => self.of_reasons(pattern, |name| matches_pattern(pattern, name)),
             Question::Usual => {
-                let usual = usual()?;
-                self.of_reasons("usual", |name| usual.iter().any(|known| known == name))
+                let usual =
+                    UsualReasons::built_in().map_err(|source| Unresolved::Explanations { source: Box::new(source) })?;
+                self.of_reasons("usual", |name| usual.contains(name))
             }
             Question::Site(pattern) => of_functions(pattern)?,
             Question::Netns(given) => self.of_namespace(given)?,
             Question::Interface(given) => of_interface(given),
-            Question::Cgroup(pattern) => of_owners("cgroup", pattern, |owner| is_below(pattern, &owner.cgroup)),
+            Question::Cgroup(pattern) => of_owners("cgroup", pattern, |owner| is_cgroup_within(pattern, &owner.cgroup)),
             Question::Container(pattern) => of_owners("container", pattern, |owner| is_container(pattern, owner)),
             Question::Pod(pattern) => of_owners("pod", pattern, |owner| is_pod(pattern, owner)),
         })
@@ -106,13 +107,6 @@ impl Resolver<'_> {
         let number = number.map_err(|source| Unresolved::Cookie { given: given.into(), source })?;
         Ok(Condition::is(Fact::Netns, Numbers::each([number])))
     }
-}
-
-/// Names of the reasons that healthy hosts have often.
-fn usual() -> Result<Vec<String>, Unresolved> {
-    let known = Explanations::built_in().map_err(|source| Unresolved::Explanations { source: Box::new(source) })?;
-    let usual = known.iter().filter(|(_, explanation)| explanation.usual == Usual::Often);
-    Ok(usual.map(|(name, _)| name.to_owned()).collect())
 }
 
 /// The return addresses of calls in functions: the call ends before the address, so that the one after the last
@@ -156,16 +150,6 @@ fn of_owners(kind: &str, given: &str, wanted: impl Fn(&NamedOwner) -> bool) -> C
     Condition::is(Fact::Cgroup, Numbers::each(ids))
 }
 
-/// Whether a path is one that the pattern says, or below one.
-fn is_below(pattern: &str, path: &str) -> bool {
-    let pattern = pattern.trim_end_matches('/');
-    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
-    ends.chain([path.len()]).any(|end| {
-        let above = path.get(..end).unwrap_or_default();
-        matches_pattern(pattern, above) || matches_pattern(pattern, above.trim_start_matches('/'))
-    })
-}
-
 /// Whether a container has this name, or an id that starts so.
 fn is_container(given: &str, owner: &NamedOwner) -> bool {
     /// The least number of digits of an id.
@@ -192,19 +176,6 @@ mod tests {
     use crate::identity::pods::Pod;
 
     #[test]
-    fn cgroups_below_the_wanted_one_match() {
-        for (pattern, path, expected) in [
-            ("/system.slice", "/system.slice/ssh.service", true),
-            ("system.slice/", "/system.slice", true),
-            ("/system.slice", "/system.slices/ssh.service", false),
-            ("/*/ssh.service", "/system.slice/ssh.service/a", true),
-            ("ssh.service", "/system.slice/ssh.service", false),
-        ] {
-            assert_eq!(is_below(pattern, path), expected, "{pattern} {path}");
-        }
-    }
-
-    #[test]
     fn containers_and_pods_match_by_name_and_id() {
         let path = format!("/system.slice/docker-{}.scope", "3f4e8a1b".repeat(8));
         let pod = Arc::new(Pod { namespace: "shop".into(), name: "web-1".into() });
@@ -228,11 +199,5 @@ mod tests {
         assert!(of_interface("17").can_hold());
         assert!(!of_interface("a-name-of-16-byt").can_hold());
         assert!(!of_interface("").can_hold());
-    }
-
-    #[test]
-    fn often_is_usual() {
-        let usual = usual().unwrap();
-        assert!(usual.len() > 3 && !usual.contains(&"SOCKET_RCVBUFF".to_owned()), "{usual:?}");
     }
 }

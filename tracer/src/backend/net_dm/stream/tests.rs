@@ -5,7 +5,8 @@ use crate::backend::net_dm::attribute::Attribute;
 use crate::netlink::Datagram;
 
 fn counting() -> Counting {
-    Counting { totals: Totals::new(8), ledger: NetDmLedger::default(), ifindex: 0, summaries: 0 }
+    let (totals, ledger) = (Totals::new(8), NetDmLedger::default());
+    Counting { totals, ledger, ifindex: 0, filter: None, snaplen: 0, summaries: 0 }
 }
 
 /// A message behind both its headers.
@@ -67,6 +68,62 @@ fn other_interfaces_are_filtered() {
     assert_eq!(take(&mut counting, &[packet(7, 1), packet(8, 2)].concat(), false), [8]);
     assert_eq!((counting.ledger.drops, counting.ledger.accounted, counting.ledger.filtered), (2, 1, 1));
     assert_eq!(counting.ledger.unaccounted(), 0);
+}
+
+/// A filter of alerts.
+fn filter(text: &str) -> AlertFilter {
+    AlertFilter::new(crate::filter::Filter::parse(text).unwrap().into()).unwrap()
+}
+
+#[test]
+fn other_packets_are_filtered() {
+    let frame = |port: u8| {
+        let mut frame = [0; 60];
+        frame[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
+        (frame[23], frame[37]) = (17, port);
+        let in_port = Attribute::InPort { ifindex: Some(4), name: None };
+        let (reason, protocol) = (Attribute::Reason("NO_SOCKET"), Attribute::Protocol(0x800));
+        message(
+            5,
+            &[
+                Attribute::Pc(port.into()),
+                in_port,
+                reason,
+                protocol,
+                Attribute::OrigLen(60),
+                Attribute::Payload(&frame),
+            ],
+        )
+    };
+    for (text, expected) in [
+        ("udp dst port 53 and len = 60", &[53][..]),
+        ("not port 53", &[7]),
+        ("reason NO_* and iface 4 and usual", &[7, 53]),
+        ("reason TCP_* or iface 3 or ip6", &[]),
+    ] {
+        let mut counting = Counting { filter: Some(filter(text)), ..counting() };
+        assert_eq!(take(&mut counting, &[frame(7), frame(53)].concat(), false), expected, "{text}");
+        let (ledger, count) = (counting.ledger, expected.len() as u64);
+        assert_eq!((ledger.drops, ledger.accounted, ledger.filtered), (2, count, 2 - count), "{text}");
+        assert_eq!(ledger.unaccounted(), 0);
+    }
+}
+
+#[test]
+fn reports_have_as_many_bytes_as_asked_for_beside_a_filter() {
+    let mut counting = Counting { filter: Some(filter("len > 0")), snaplen: 3, ..counting() };
+    let mut batch = Batch::default();
+    let bytes = message(5, &[Attribute::Pc(7), Attribute::OrigLen(60), Attribute::Payload(&[1, 2, 3, 4, 5])]);
+    counting.datagram(&Datagram { bytes: &bytes, is_truncated: false }, &mut batch);
+    assert_eq!(batch.iter().next().unwrap().1, [1, 2, 3]);
+}
+
+#[test]
+fn summary_matches_no_filter() {
+    let places = [&1_u32.to_ne_bytes()[..], &7_u64.to_ne_bytes(), &9_u32.to_ne_bytes()].concat();
+    let mut counting = Counting { filter: Some(filter("not tcp")), ..counting() };
+    take(&mut counting, &message(1, &[Attribute::Places(&places)]), false);
+    assert_eq!((counting.ledger.drops, counting.ledger.filtered, counting.ledger.unaccounted()), (9, 9, 0));
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Answers by names: what a recording or a message of the drop monitor has of a drop.
+
+use std::collections::BTreeSet;
+
+use super::question::{Question, is_cgroup_within, matches_pattern};
+use super::run::Answers;
+use crate::domain::owner::Owner;
+use crate::explain::{Explanations, Usual};
+
+/// The drop reasons that healthy hosts often have.
+#[derive(Clone, Debug)]
+pub struct UsualReasons(BTreeSet<String>);
+
+impl UsualReasons {
+    /// The reasons that [`Explanations`] call usual: [`Usual::Often`].
+    ///
+    /// # Errors
+    /// Fails if the built-in explanations cannot be read, which is a fault of droptrace.
+    pub fn built_in() -> Result<Self, toml::de::Error> {
+        let known = Explanations::built_in()?;
+        let usual = known.iter().filter(|(_, explanation)| explanation.usual == Usual::Often);
+        Ok(Self(usual.map(|(name, _)| name.to_owned()).collect()))
+    }
+
+    /// Whether the reason with this name, without its prefix, is one of them.
+    pub fn contains(&self, reason: &str) -> bool {
+        self.0.contains(reason)
+    }
+}
+
+/// The names of one drop; each is absent, or 0, where it is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'d> {
+    /// For [`Question::Usual`].
+    pub usual: &'d UsualReasons,
+    /// The drop reason, without its prefix.
+    pub reason: Option<&'d str>,
+    /// The function of the drop site.
+    pub function: Option<&'d str>,
+    /// The interface's name.
+    pub interface: Option<&'d str>,
+    /// The interface's index.
+    pub ifindex: u32,
+    /// The inode number of the network namespace.
+    pub netns: u32,
+    /// The name of the network namespace.
+    pub netns_name: Option<&'d str>,
+    /// The inode number of the network namespace that `netns self` means.
+    pub home_netns: u32,
+    /// The owner of the packet's socket.
+    pub owner: Option<&'d Owner>,
+}
+
+impl Answers for Named<'_> {
+    fn answer(&self, question: &Question) -> bool {
+        let is = |pattern: &str, name: Option<&str>| name.is_some_and(|name| matches_pattern(pattern, name));
+        let owner = |name: fn(&Owner) -> Option<&str>| self.owner.and_then(name);
+        match question {
+            Question::Reason(pattern) => is(pattern, self.reason),
+            Question::Usual => self.reason.is_some_and(|reason| self.usual.contains(reason)),
+            Question::Site(pattern) => is(pattern, self.function),
+            Question::Netns(target) => self.is_in(target),
+            Question::Interface(given) => {
+                self.interface == Some(given) || self.ifindex != 0 && given.parse() == Ok(self.ifindex)
+            }
+            Question::Cgroup(pattern) => {
+                owner(|owner| owner.cgroup.as_deref()).is_some_and(|path| is_cgroup_within(pattern, path))
+            }
+            Question::Container(given) => self.is_container(given),
+            Question::Pod(given) => owner(|owner| owner.pod.as_deref()).is_some_and(|pod| is_pod(given, pod)),
+        }
+    }
+}
+
+impl Named<'_> {
+    fn is_in(&self, target: &str) -> bool {
+        match target {
+            "self" => self.netns != 0 && self.netns == self.home_netns,
+            _ => self.netns_name == Some(target) || self.netns != 0 && target.parse() == Ok(self.netns),
+        }
+    }
+
+    /// The container's name; it is the start of the id if the container has no name.
+    fn is_container(&self, given: &str) -> bool {
+        /// The least number of digits of an id.
+        const SHORTEST: usize = 4;
+        let Some(name) = self.owner.and_then(|owner| owner.container.as_deref()) else { return false };
+        let is_id = given.len() >= SHORTEST && given.bytes().all(|byte| byte.is_ascii_hexdigit());
+        matches_pattern(given, name) || is_id && (name.starts_with(given) || given.starts_with(name))
+    }
+}
+
+/// Whether a pod, shown as `NAMESPACE/NAME` or by its UID, is the given one.
+fn is_pod(given: &str, pod: &str) -> bool {
+    let name = pod.split_once('/').map_or(pod, |(_, name)| name);
+    matches_pattern(given, if given.contains('/') { pod } else { name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(question: &Question) -> bool {
+        let usual = UsualReasons::built_in().unwrap();
+        let owner = Owner {
+            cgroup: Some("/kubepods/pod1/0af1".into()),
+            container: Some("0af1b2c3d4e5".into()),
+            pod: Some("web/nginx-1".into()),
+            unit: None,
+        };
+        let named = Named {
+            usual: &usual,
+            reason: Some("NO_SOCKET"),
+            function: Some("udp_rcv"),
+            interface: Some("eth0"),
+            ifindex: 7,
+            netns: 4_026,
+            netns_name: Some("blue"),
+            home_netns: 4_026,
+            owner: Some(&owner),
+        };
+        let nothing = Named {
+            reason: None,
+            function: None,
+            interface: None,
+            ifindex: 0,
+            netns: 0,
+            netns_name: None,
+            home_netns: 0,
+            owner: None,
+            ..named
+        };
+        assert!(!nothing.answer(question), "unknown is no: {question:?}");
+        named.answer(question)
+    }
+
+    #[test]
+    fn names_answer_questions() {
+        let text = Into::into;
+        for question in [
+            Question::Reason(text("NO_*")),
+            Question::Site(text("udp_*")),
+            Question::Netns(text("blue")),
+            Question::Netns(text("4026")),
+            Question::Netns(text("self")),
+            Question::Interface(text("eth0")),
+            Question::Interface(text("7")),
+            Question::Cgroup(text("/kubepods")),
+            Question::Container(text("0af1")),
+            Question::Container(text("0af1b2c3d4e5f6")),
+            Question::Pod(text("web/nginx-*")),
+            Question::Pod(text("nginx-1")),
+        ] {
+            assert!(answers(&question), "{question:?}");
+        }
+        for question in [
+            Question::Reason(text("TCP_*")),
+            Question::Site(text("tcp_*")),
+            Question::Netns(text("0")),
+            Question::Interface(text("0")),
+            Question::Cgroup(text("/kube")),
+            Question::Container(text("0af")),
+            Question::Pod(text("db/nginx-1")),
+        ] {
+            assert!(!answers(&question), "{question:?}");
+        }
+    }
+
+    #[test]
+    fn usual_is_what_healthy_hosts_often_have() {
+        let usual = UsualReasons::built_in().unwrap();
+        assert!(usual.0.contains("QUEUE_PURGE") && !usual.0.contains("SOCKET_RCVBUFF"));
+        assert_eq!(answers(&Question::Usual), usual.0.contains("NO_SOCKET"));
+    }
+}

@@ -1,0 +1,75 @@
+//! The filter of a replay: names answer its questions, because the recorded host may be another one.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail};
+
+use crate::domain::event::{DropEvent, reason_name};
+use crate::domain::report::SourceReport;
+use crate::filter::question::Question;
+use crate::filter::{Filter, Named, UsualReasons};
+use crate::packet;
+
+/// A filter, and the drops that it left out.
+pub(super) struct ReplayFilter {
+    filter: Filter,
+    usual: UsualReasons,
+    home_netns: u32,
+    /// Number of drops that do not match, by the backends that reported them.
+    filtered: HashMap<&'static str, u64>,
+}
+
+impl ReplayFilter {
+    /// Takes the network namespace that `netns self` means.
+    pub(super) fn new(filter: &Filter, home_netns: u32) -> Result<Self> {
+        if let Some(target) = filter.questions.iter().find_map(of_this_host) {
+            bail!(
+                "filter `netns {target}`: a recording has neither processes nor files; write the name of the namespace, its \
+                 inode number, or `self`"
+            );
+        }
+        let usual = UsualReasons::built_in().context("cannot read the explanations of drop reasons")?;
+        Ok(Self { filter: filter.clone(), usual, home_netns, filtered: HashMap::new() })
+    }
+
+    /// Whether a drop matches. Counts those that do not.
+    pub(super) fn takes(&mut self, event: &DropEvent<'_>) -> bool {
+        let key = event.key;
+        let named = Named {
+            usual: &self.usual,
+            reason: reason_name(&key.reason),
+            function: key.location.symbol.as_ref().map(|symbol| &*symbol.name),
+            interface: key.interface.as_deref(),
+            ifindex: key.ifindex,
+            netns: key.netns,
+            netns_name: key.netns_name.as_deref(),
+            home_netns: self.home_netns,
+            owner: Some(&key.owner),
+        };
+        let view = packet::view(event.start, key.protocol, event.length, event.bytes, event.facts.vlan);
+        let matches = self.filter.matches(&view, &named);
+        if !matches {
+            for origin in event.seen_by {
+                *self.filtered.entry(origin.name()).or_default() += 1;
+            }
+        }
+        matches
+    }
+
+    /// Counts the drops as filtered in the ledgers of their backends.
+    pub(super) fn add_to(&self, sources: &mut [SourceReport]) {
+        for source in sources {
+            if let Some(filtered) = self.filtered.get(source.ledger.source()) {
+                source.ledger.filter(*filtered);
+            }
+        }
+    }
+}
+
+/// The target of a namespace that only the recorded host can find.
+fn of_this_host(question: &Question) -> Option<&str> {
+    match question {
+        Question::Netns(target) if target.contains([':', '/']) => Some(target),
+        _ => None,
+    }
+}
