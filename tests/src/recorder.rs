@@ -60,6 +60,7 @@ impl Recorder {
             events: Some(events),
             netns: None,
             ifindex: 0,
+            filter: None,
             cgroups: false,
             flows: 0,
             kernel_log: false,

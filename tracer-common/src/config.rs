@@ -248,7 +248,7 @@ pub struct Config {
     pub pkt_type_mask: u32,
     /// `PACKET_OUTGOING` (`include/uapi/linux/if_packet.h`) in those bits.
     pub pkt_type_outgoing: u32,
-    /// Not 0: drops are also counted by the control group of their socket.
+    /// Not 0: the control group of each drop's socket is read: one of the `CGROUPS_*` values.
     pub cgroups: u32,
     /// Not 0: drops are also counted by flow, with these facts: the `FLOW_*` bits.
     pub flows: u32,
@@ -261,6 +261,10 @@ pub struct Config {
     /// Records are made only of the first [`crate::SAMPLED_FIRST`] drops of a key, and of each drop whose number has none of
     /// these bits; 0: of all drops.
     pub sample_mask: u32,
+    /// The `FILTER_*` bits; 0 without a filter.
+    pub filter: u32,
+    /// Always 0.
+    pub padding: u32,
 }
 
 const _: () = {
@@ -268,5 +272,5 @@ const _: () = {
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 384);
+    assert!(size_of::<Config>() == 392);
 };

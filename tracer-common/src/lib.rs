@@ -12,6 +12,7 @@
 mod account;
 mod config;
 mod event;
+mod filter;
 mod flow;
 mod identity;
 mod slots;
@@ -31,6 +32,10 @@ pub use event::{
     FlowBucket, FlowKey, MAX_SNAPLEN, RecordHeader, SAMPLED_FIRST, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET,
     SECTION_STACK, SECTION_VLAN, SITE_FACTOR, SOCKET_OWNER, SOCKET_RECEIVER, STACK_BYTES, START_MAC, START_NETWORK,
     START_NONE, SiteBucket, SiteKey, SocketFacts,
+};
+pub use filter::{
+    CGROUPS_COUNTED, CGROUPS_FILTERED, FILTER_INTERFACE, FILTER_ON, FILTER_PACKET, PACKET_FILTER, PacketView,
+    VLAN_PRESENT,
 };
 pub use flow::{
     FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_PROCESS, FLOW_SETS, FLOW_SOURCE, FLOW_SOURCE_PORT,

@@ -8,7 +8,7 @@ use tracer_common::{
 use crate::config::{Bytes, at, config};
 use crate::guard::Held;
 use crate::memory::{Memory, beyond};
-use crate::skb::{Route, Socket, device_name, is_kernel};
+use crate::skb::{self, Route, Socket, device_name, is_kernel};
 
 /// The values of a socket without known facts.
 pub(crate) const NO_SOCKET: SocketFacts = SocketFacts {
@@ -52,31 +52,19 @@ unsafe fn mark(header: *mut RecordHeader, section: u8) {
     }
 }
 
-/// The VLAN tag that the kernel removed from the bytes (`__vlan_hwaccel_put_tag`, `include/linux/if_vlan.h`). Before
-/// 6.2 a bit says whether there is a tag; later the protocol does, which is cleared with the tag.
+/// The VLAN tag that the kernel has removed from the bytes.
 ///
 /// # Safety
 /// `header` must be a record's; `skb` the tracepoint's.
 #[inline(always)]
 unsafe fn vlan<M: Memory>(header: *mut RecordHeader, skb: *const u8) {
-    if config!(offsets.skb_vlan_tci) == ABSENT || config!(offsets.skb_vlan_proto) == ABSENT {
-        return;
-    }
     // SAFETY: the caller's.
     unsafe {
-        if config!(offsets.skb_vlan_present) != ABSENT {
-            let flags: u8 = M::field(skb, at!(skb_vlan_present));
-            if u32::from(flags) & config!(vlan_present_mask) == 0 {
-                return;
-            }
+        if let Some(tag) = skb::vlan::<M>(skb) {
+            (*header).vlan_proto = tag.protocol;
+            (*header).vlan_tci = tag.tci;
+            mark(header, SECTION_VLAN);
         }
-        let protocol = u16::from_be(M::field(skb, at!(skb_vlan_proto)));
-        if protocol == 0 {
-            return;
-        }
-        (*header).vlan_proto = protocol;
-        (*header).vlan_tci = M::field(skb, at!(skb_vlan_tci));
-        mark(header, SECTION_VLAN);
     }
 }
 

@@ -34,7 +34,7 @@ fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
     unsafe {
         let counters = &raw mut (*held.counts).counters;
         (*held.state).hits[held.generation() as usize] += 1;
-        let verdict = filter::verdict(held.dropped(), (*held.state).wanted_netns);
+        let verdict = filter::verdict::<M>(held, skb);
         match verdict {
             Verdict::Filtered => {
                 (*counters).filtered += 1;

@@ -154,13 +154,13 @@ fn report(
 /// The state is this CPU's own, and `device` is that of the current drop.
 #[inline(always)]
 unsafe fn note(held: Held, device: *const u8, tells: Tells) {
-    let dropped = held.dropped();
     // SAFETY: the caller's.
     unsafe {
         let note = &raw mut (*held.state).xdp;
+        (*note).verdict = filter::verdict::<Probe>(held, core::ptr::null()) as u32;
+        let dropped = held.dropped();
         (*note).key = dropped.key;
         (*note).names = account::names::<Probe>(core::ptr::null(), dropped);
-        (*note).verdict = filter::verdict(dropped, (*held.state).wanted_netns) as u32;
         (*note).tells = tells as u32;
         (*note).ticks = account::ticks();
         barrier();

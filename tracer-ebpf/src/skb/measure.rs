@@ -42,7 +42,7 @@ unsafe fn reach<M: Memory>(skb: *const u8, start: u64, len: u32) -> u64 {
     unsafe { u64::from(len).wrapping_add(distance(M::field(skb, at!(skb_data)), start)) }
 }
 
-/// Finds the headers and the linear bytes of a packet that is [`measure`]d; only records and flows need them.
+/// Finds the headers and the linear bytes of a packet that is [`measure`]d; only records, flows and filters need them.
 ///
 /// # Safety
 /// As [`measure`].

@@ -7,10 +7,11 @@ pub(crate) mod cgroup;
 mod measure;
 mod name;
 mod owner;
+mod vlan;
 
 use tracer_common::{
-    DropFacts, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP, REASON_ABSENT,
-    START_MAC, START_NONE, UDP_RECEIVERS_LATER,
+    DropFacts, FILTER_PACKET, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_PACKET, KIND_TRAP, KIND_UNIX, KIND_XDP,
+    REASON_ABSENT, START_MAC, START_NONE, UDP_RECEIVERS_LATER,
 };
 
 use crate::config::{at, config, kernel_space};
@@ -20,6 +21,7 @@ use measure::{locate, measure};
 pub(crate) use name::{device_name, interface_name};
 use owner::{Device, Owner};
 pub(crate) use owner::{Route, Socket};
+pub(crate) use vlan::vlan;
 
 /// Address families of sockets whose messages never leave this host (`include/linux/socket.h`).
 const AF_UNIX: u16 = 1;
@@ -49,7 +51,7 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
         }
         barrier();
         measure::<M>(to, skb);
-        if config!(events) != 0 || config!(flows) != 0 {
+        if config!(events) != 0 || config!(flows) != 0 || config!(filter) & FILTER_PACKET != 0 {
             locate::<M>(to, skb);
         }
         barrier();

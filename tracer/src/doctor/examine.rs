@@ -190,6 +190,7 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Resu
         events: None,
         netns: None,
         ifindex: 0,
+        filter: None,
         cgroups: false,
         flows: 0,
         kernel_log: false,

@@ -106,6 +106,13 @@ impl Owners {
         self.known.get(&id)
     }
 
+    /// The owners of the cgroups that exist now, as [`Cgroups::all`] finds them.
+    pub fn of_all_cgroups(&mut self) -> Vec<(u64, NamedOwner)> {
+        let all = self.cgroups.all();
+        let named = |(id, path): (u64, Arc<str>)| (id, self.named(Arc::clone(&path), container::owner(&path)));
+        all.into_iter().map(named).collect()
+    }
+
     /// The container or pod that lives in a network namespace, as [`Residents::owner`] finds it. It is absent if several
     /// containers, or none, have lived there so far. The path of its cgroup is the part that those of its processes have
     /// in common.

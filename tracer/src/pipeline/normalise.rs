@@ -18,7 +18,7 @@ use crate::domain::total::{DropTotal, OverflowTotal};
 use crate::identity::netns::{ByInode, Names, NetnsId};
 use crate::identity::owners::{NamedOwner, Owners};
 use crate::kernel::clock::Clock;
-use crate::kernel::reasons::ReasonNames;
+use crate::kernel::reasons::{ReasonNames, xdp};
 use crate::kernel::symbols::Symbols;
 
 mod attribution;
@@ -26,7 +26,6 @@ mod flows;
 mod hardware;
 mod net_dm;
 mod stack;
-mod xdp;
 
 pub use net_dm::net_dm_event;
 

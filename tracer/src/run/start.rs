@@ -201,9 +201,6 @@ fn union(ebpf: &Ebpf, options: &Options) -> Option<Union> {
 
 fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Ebpf, Unavailable> {
     let Ground { facts, btf } = ground;
-    if options.filter.is_some() {
-        return Err(Unavailable::new("filters do not work with the BPF program yet", "use --source net-dm"));
-    }
     if let Some(obstacle) = facts.obstacles().first() {
         return Err(obstacle.into());
     }
@@ -211,10 +208,21 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
     let Options { map_entries, ifindex, max_rows, kernel_log, flows, owners: WantedOwners { cgroups, .. }, .. } =
         *options;
-    let (events, netns) = (options.events.clone(), options.netns.clone());
+    let (events, netns, filter) = (options.events.clone(), options.netns.clone(), options.filter.clone());
     let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
-    let options =
-        ebpf::Options { mode, map_entries, events, netns, ifindex, max_rows, cgroups, flows, kernel_log, may_probe };
+    let options = ebpf::Options {
+        mode,
+        map_entries,
+        events,
+        netns,
+        ifindex,
+        max_rows,
+        filter,
+        cgroups,
+        flows,
+        kernel_log,
+        may_probe,
+    };
     let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
     let ebpf = Ebpf::new(source, ring);
     if wants_bytes && ebpf.captured == 0 {

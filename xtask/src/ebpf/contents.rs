@@ -40,6 +40,9 @@ const MAPS: [&str; 15] = [
 /// Variables and their sections: the log's level, which userspace sets before loading, and the only variable that it
 /// changes while programs run.
 const GLOBALS: [(&str, &str); 2] = [("AYA_LOG_LEVEL", ".rodata"), ("GENERATION", ".bss")];
+/// The function whose body userspace replaces with the code of a filter (`PACKET_FILTER` of `tracer-common`), and its
+/// section.
+const FILTER: (&str, &str) = ("packet_filter", ".text");
 /// Bytes of GENERATION, which userspace assumes to be the whole section.
 const GENERATION_SIZE: u64 = 4;
 /// The sections of map declarations, in the old and the new format.
@@ -81,6 +84,7 @@ pub(crate) fn check(object: &[u8]) -> Result<Contents> {
     for (name, section) in GLOBALS {
         check_symbols(&file, "global", &[name], &[section], &mut problems);
     }
+    check_symbols(&file, "function", &[FILTER.0], &[FILTER.1], &mut problems);
     let variables = file.section_by_name(".bss").map_or(0, |section| section.size());
     if variables != GENERATION_SIZE {
         problems.push(format!("section .bss has {variables} bytes, not those {GENERATION_SIZE} of GENERATION alone"));
@@ -188,7 +192,8 @@ mod tests {
     fn a_whole_object_passes() {
         let object = Sample::default().write();
         let contents = check(&object).unwrap();
-        let bytes = 16 * PROGRAMS.len() as u64;
+        // The filter's function as well.
+        let bytes = 16 * (PROGRAMS.len() as u64 + 1);
         assert_eq!(contents, Contents { size: object.len(), instruction_bytes: bytes, btf: 4 });
         let (programs, maps) = (PROGRAMS.len(), MAPS.len());
         let text = format!("{programs} programs of {} instructions in all, {maps} maps, 4 bytes of BTF", bytes / 8);
@@ -197,7 +202,12 @@ mod tests {
 
     #[test]
     fn missing_parts_are_named() {
-        for name in MAPS.into_iter().chain(GLOBALS.map(|(name, _)| name)).chain(PROGRAMS.map(|(name, _)| name)) {
+        for name in MAPS
+            .into_iter()
+            .chain(GLOBALS.map(|(name, _)| name))
+            .chain(PROGRAMS.map(|(name, _)| name))
+            .chain([FILTER.0])
+        {
             let problems = problems(&Sample::default().without_symbol(name));
             assert!(problems.contains(&format!(" {name} is missing from section ")), "{problems}");
             assert_eq!(problems.lines().count(), 2, "{problems}");

@@ -5,7 +5,7 @@ use object::{
     Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 
-use super::{BTF_MAGIC, GLOBALS, MAPS, PROGRAMS};
+use super::{BTF_MAGIC, FILTER, GLOBALS, MAPS, PROGRAMS};
 
 /// An object under construction; by default it passes the check.
 pub(crate) struct Sample {
@@ -39,6 +39,7 @@ impl Default for Sample {
         for name in MAPS {
             sample = sample.with_map(name);
         }
+        sample = sample.with_program(FILTER.1, FILTER.0);
         sample.symbols.extend(GLOBALS.map(|(name, section)| (section.to_owned(), name.to_owned())));
         sample
     }

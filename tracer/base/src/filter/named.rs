@@ -21,6 +21,11 @@ impl UsualReasons {
         let usual = known.iter().filter(|(_, explanation)| explanation.usual == Usual::Often);
         Ok(Self(usual.map(|(name, _)| name.to_owned()).collect()))
     }
+
+    /// Whether the reason with this name, without its prefix, is one of them.
+    pub fn contains(&self, reason: &str) -> bool {
+        self.0.contains(reason)
+    }
 }
 
 /// The names of one drop; each is absent, or 0, where it is unknown.
@@ -52,7 +57,7 @@ impl Answers for Named<'_> {
         let owner = |name: fn(&Owner) -> Option<&str>| self.owner.and_then(name);
         match question {
             Question::Reason(pattern) => is(pattern, self.reason),
-            Question::Usual => self.reason.is_some_and(|reason| self.usual.0.contains(reason)),
+            Question::Usual => self.reason.is_some_and(|reason| self.usual.contains(reason)),
             Question::Site(pattern) => is(pattern, self.function),
             Question::Netns(target) => self.is_in(target),
             Question::Interface(given) => {

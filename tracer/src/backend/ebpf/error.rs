@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::filter::FilterRefused;
 use crate::domain::unavailable::Unavailable;
 use crate::kernel::btf::BtfError;
 use crate::kernel::support::Facts;
@@ -34,6 +35,9 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The kernel program cannot apply the filter.
+    #[error(transparent)]
+    Filter(#[from] FilterRefused),
     /// No way of reading the kernel's memory is both allowed and safe.
     #[error(
         "this kernel's verifier trusts pointers and has no bpf_rdonly_cast, so a program attached as tp_btf cannot read \

@@ -3,13 +3,13 @@
 use std::io;
 
 use tracer_common::{
-    BYTES_CAST, BYTES_NONE, CACHE_SLOTS, Config, FLOW_TABLES, GENERATIONS, MAX_SNAPLEN, MOST_TABLES, READ_PLAIN,
-    REASON_ABSENT, UDP_RECEIVERS_UNKNOWN,
+    BYTES_CAST, BYTES_NONE, CACHE_SLOTS, CGROUPS_COUNTED, CGROUPS_FILTERED, Config, FLOW_TABLES, GENERATIONS,
+    MAX_SNAPLEN, MOST_TABLES, READ_PLAIN, REASON_ABSENT, UDP_RECEIVERS_UNKNOWN,
 };
 
 use super::feature::Features;
 use super::loader::{Fitting, Loader};
-use super::{Error, Mode, Options};
+use super::{Error, Mode, Options, filter};
 use crate::kernel::btf::KernelBtf;
 
 /// The ring buffer of records, and that of the program's own log.
@@ -64,12 +64,14 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         filters_netns: options.netns.is_some().into(),
         ifindex: options.ifindex,
         cache_mask: cache_slots(options.map_entries) - 1,
-        cgroups: options.cgroups.into(),
+        cgroups: cgroups(options),
         flows: options.flows,
         tables: tables(options.map_entries),
         udp_receivers: UDP_RECEIVERS_UNKNOWN,
         stacks: events.is_some_and(|events| events.stacks).into(),
         sample_mask: events.map_or(0, |events| events.one_in.saturating_sub(1)),
+        filter: options.filter.as_deref().map_or(0, filter::needs),
+        padding: 0,
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
         xdp_reason: reason("SKB_DROP_REASON_XDP"),
@@ -79,6 +81,17 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         pkt_type_mask,
         pkt_type_outgoing: if pkt_type_mask == 0 { u32::MAX } else { PACKET_OUTGOING * pkt_type_lowest },
     })
+}
+
+/// One of the `CGROUPS_*` values, or 0 if nothing asks for control groups.
+fn cgroups(options: &Options) -> u32 {
+    if options.cgroups {
+        CGROUPS_COUNTED
+    } else if options.filter.as_deref().is_some_and(filter::asks_cgroups) {
+        CGROUPS_FILTERED
+    } else {
+        0
+    }
 }
 
 /// Leading bytes of each packet: without the helper, the program reads them by words.

@@ -10,7 +10,7 @@ use tracer_common::NamespaceAnswer;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::sys::{RawMap, run_program};
-use crate::identity::netns::{ByInode, Identify, NetnsId};
+use crate::identity::netns::{ByInode, BySocket, Identify, NetnsId, Target};
 
 /// The program, and the map that holds its answer.
 pub struct NamespaceQuestion {
@@ -31,6 +31,24 @@ impl NamespaceQuestion {
         let mut answer = NamespaceAnswer::new_zeroed();
         map.lookup(&0_u32.to_ne_bytes(), answer.as_mut_bytes())?;
         Ok(answer)
+    }
+}
+
+impl NamespaceQuestion {
+    /// The number that the kernel program has for a namespace: the cookie, or the inode number on kernels without
+    /// cookies.
+    pub(super) fn number_of(&self, wanted: &Target, has_cookies: bool) -> io::Result<u64> {
+        if !has_cookies {
+            return Ok(wanted.inum.into());
+        }
+        let namespace = wanted.namespace()?;
+        let cookie = match self.identify(namespace)?.cookie {
+            Some(cookie) => Some(cookie),
+            // The program may read no memory (lockdown before 6.2), so this process enters the namespace and asks
+            // there.
+            None => BySocket.identify(namespace)?.cookie,
+        };
+        cookie.map(NonZeroU64::get).ok_or_else(|| io::Error::other("the kernel does not give it"))
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya_obj::generated::{bpf_insn, bpf_map_type};
 use aya_obj::{EbpfSectionKind, Map as Definition, Object};
-use tracer_common::{CALL_RDONLY_CAST, Config};
+use tracer_common::{CALL_RDONLY_CAST, Config, PACKET_FILTER};
 
 use super::sys::{self, RawMap};
 use super::{Error, constants};
@@ -60,7 +60,7 @@ pub(super) struct Program {
 }
 
 impl Loader {
-    /// Makes the maps; no program is loaded yet.
+    /// Makes the maps; no program is loaded yet. Before [`Loader::link`], only programs without functions can be.
     pub(super) fn new(bytes: &[u8], fitting: &Fitting<'_>) -> Result<Self, Error> {
         let mut object = fitted(bytes, fitting)?;
         let maps = make_maps(&mut object)?;
@@ -71,8 +71,16 @@ impl Loader {
         let relocations: Vec<_> = maps.iter().map(of_map).collect();
         let relocations = relocations.iter().map(|(name, fd, definition)| (name.as_str(), *fd, definition));
         object.relocate_maps(relocations, &code).map_err(malformed)?;
-        object.relocate_calls(&code).map_err(malformed)?;
         Ok(Self { object, maps: maps.into_iter().map(|(name, (_, map))| (name, map)).collect() })
+    }
+
+    /// Joins the programs with the functions that they call. `filter` is the code of the filter, if there is one.
+    pub(super) fn link(&mut self, filter: Option<Vec<bpf_insn>>) -> Result<(), Error> {
+        if let Some(code) = filter {
+            replace_filter(&mut self.object, code)?;
+        }
+        let code: HashSet<usize> = self.object.functions.keys().map(|(section, _)| *section).collect();
+        self.object.relocate_calls(&code).map_err(malformed)
     }
 
     /// Loads a program. If the verifier refuses it, the verifier's log goes to the debug log, because only a developer
@@ -175,6 +183,18 @@ fn fitted(bytes: &[u8], fitting: &Fitting<'_>) -> Result<Object, Error> {
     Ok(object)
 }
 
+/// Replaces the body of the function that stands for the filter. The relocations of its section, which are found by
+/// their distance from the section's start, are none of its own.
+fn replace_filter(object: &mut Object, code: Vec<bpf_insn>) -> Result<(), Error> {
+    /// No section is that long.
+    const BEYOND: usize = 1 << 32;
+    let filter = object.functions.values_mut().find(|function| function.name == PACKET_FILTER);
+    let filter = filter.ok_or(Error::Missing { what: PACKET_FILTER })?;
+    filter.instructions = code;
+    filter.section_offset = BEYOND;
+    Ok(())
+}
+
 fn definition<'o>(object: &'o mut Object, name: &'static str) -> Result<&'o mut Definition, Error> {
     object.maps.get_mut(name).ok_or(Error::Missing { what: name })
 }
@@ -275,6 +295,36 @@ mod tests {
         for other in ["AYA_LOGS", "COUNTS"] {
             assert_eq!(shape(&fitted, other), shape(&original, other));
         }
+    }
+
+    #[test]
+    fn the_filter_is_in_every_program_that_calls_it() {
+        const RESULT: u32 = 0x6472_1234;
+        let filter: Vec<bpf_insn> = vec![
+            bpf_insn {
+                code: 0xb4,
+                _bitfield_align_1: [],
+                _bitfield_1: bpf_insn::new_bitfield_1(0, 0),
+                off: 0,
+                imm: RESULT.cast_signed(),
+            },
+            bpf_insn { code: 0x95, _bitfield_align_1: [], _bitfield_1: bpf_insn::new_bitfield_1(0, 0), off: 0, imm: 0 },
+        ];
+        // Longer than what it replaces.
+        let filter: Vec<bpf_insn> = filter.iter().cycle().take(400).copied().collect();
+        let mut object = fitted(tracer_ebpf::OBJECT, &nothing()).unwrap();
+        replace_filter(&mut object, filter).unwrap();
+        let code: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_calls(&code).unwrap();
+        let has_filter = |name: &str| {
+            let function = &object.functions[&object.programs[name].function_key()];
+            function.instructions.iter().filter(|one| one.code == 0xb4 && one.imm.cast_unsigned() == RESULT).count()
+                == 200
+        };
+        for program in ["kfree_skb_btf", "kfree_skb_raw", "devlink_trap_report", "xdp_exception", "xdp_redirect_err"] {
+            assert!(has_filter(program), "{program}");
+        }
+        assert!(!has_filter("namespace_of_file"));
     }
 
     #[test]

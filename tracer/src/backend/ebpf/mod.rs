@@ -3,6 +3,7 @@
 mod constants;
 mod error;
 mod feature;
+mod filter;
 mod fit;
 mod flows;
 mod generations;
@@ -26,6 +27,7 @@ use aya_log::EbpfLogger;
 use tracer_common::{ABSENT, Config, READ_CAST, SiteKey, TrapNames};
 
 pub use error::Error;
+pub use filter::{FilterRefused, Unresolved};
 pub use fit::{default_room, page_size};
 pub use record::{Record, Report, interface_name, text};
 pub use ring::{Drained, RingReader};
@@ -35,9 +37,11 @@ pub use totals::{Count, Totals};
 use crate::domain::event::Timestamp;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger};
 use crate::domain::report::SourceReport;
-use crate::identity::netns::{BySocket, Identify, Target};
+use crate::filter::Filter;
+use crate::identity::netns::Target;
 use crate::kernel::btf::KernelBtf;
 use feature::Features;
+use filter::Resolver;
 use generations::Generations;
 pub use identify::NamespaceQuestion;
 use loader::{Attachment, Loader};
@@ -86,6 +90,8 @@ pub struct Options {
     pub ifindex: u32,
     /// Rows that are kept in this process's memory; drops of further keys are counted by drop reason.
     pub max_rows: usize,
+    /// Count only the drops that this filter selects; absent for all.
+    pub filter: Option<Arc<Filter>>,
     /// Count by the control group of the packet's socket, too.
     pub cgroups: bool,
     /// Count by these facts of the packet's flow, too: bits of [`tracer_common::Config::flows`].
@@ -140,11 +146,16 @@ impl EbpfSource {
         let ring = options.events.as_ref().map(|_| reader(&mut loader)).transpose()?;
         let question = namespace_question(&loader)?;
         let own = ask_own(&question)?;
+        let has_cookies = config.offsets.net_cookie != ABSENT;
+        let resolver = Resolver { btf, namespaces: &question, has_cookies };
+        let filter = options.filter.as_deref().map(|filter| filter::instructions(filter, &features, &resolver));
+        loader.link(filter.transpose()?)?;
         let clock = Ticks { jiffies: own.ticks, ns: own.now_ns, tick_ns };
         let cpus = aya::util::nr_cpus().map_err(|(what, source)| Error::Read { what, source })?;
         let generations = Generations::open(|name| loader.map_fd(name), cpus, &config, clock, options.max_rows)?;
-        let has_cookies = config.offsets.net_cookie != ABSENT;
-        let wanted = options.netns.as_ref().map_or(Ok(0), |wanted| cookie_of(wanted, &question, has_cookies))?;
+        let wanted = options.netns.as_ref().map_or(Ok(0), |wanted| question.number_of(wanted, has_cookies));
+        let wanted =
+            wanted.map_err(|source| Error::Read { what: "the cookie of the wanted network namespace", source })?;
         generations
             .set_state(own.ops, wanted, &receivers.queues)
             .map_err(|source| Error::Read { what: "the kernel program's state", source })?;
@@ -281,24 +292,6 @@ impl EbpfSource {
 fn ask_own(question: &NamespaceQuestion) -> Result<tracer_common::NamespaceAnswer, Error> {
     let ask = || question.ask(File::open("/proc/self/ns/net")?.as_fd());
     ask().map_err(|source| Error::Read { what: "this process's network namespace", source })
-}
-
-/// The value that the kernel program compares with: the cookie, or the inode number on kernels without cookies.
-fn cookie_of(wanted: &Target, question: &NamespaceQuestion, has_cookies: bool) -> Result<u64, Error> {
-    if !has_cookies {
-        return Ok(wanted.inum.into());
-    }
-    let unknown = || io::Error::other("the kernel does not give it");
-    let ask = || {
-        let namespace = wanted.namespace()?;
-        match question.identify(namespace)?.cookie {
-            Some(cookie) => Ok(cookie),
-            // The program may read no memory (lockdown before 6.2), so this process enters the namespace and asks
-            // there.
-            None => BySocket.identify(namespace)?.cookie.ok_or_else(unknown),
-        }
-    };
-    Ok(ask().map_err(|source| Error::Read { what: "the cookie of the wanted network namespace", source })?.get())
 }
 
 /// The reading end of the ring buffer of records.

@@ -2,7 +2,7 @@
 
 use tracer_common::{CodeRange, UDP_QUEUES, UDP_RECEIVERS_LATER, UDP_RECEIVERS_NOTED, UDP_RECEIVERS_UNKNOWN};
 
-use super::Options;
+use super::{Options, filter};
 use crate::kernel::btf::{KernelBtf, UdpFailure};
 use crate::kernel::symbols;
 
@@ -32,12 +32,13 @@ impl Receivers {
     pub(super) fn ask(options: &Options, btf: &KernelBtf, takes_numbers: bool) -> Self {
         let reports_receiver = btf.tracepoint().is_ok_and(|tracepoint| tracepoint.has_rx_sk);
         // Flows are counted with the key that a drop has at first.
-        if reports_receiver || !options.cgroups {
+        let is_asked = options.cgroups || options.filter.as_deref().is_some_and(filter::asks_cgroups);
+        if reports_receiver || !is_asked {
             return Self::default();
         }
         match btf.udp_failure() {
             Some(UdpFailure::BeforeFree) if takes_numbers => Self { form: UDP_RECEIVERS_NOTED, ..Self::default() },
-            Some(UdpFailure::AfterFree) if options.flows == 0 => Self::later(options.may_probe),
+            Some(UdpFailure::AfterFree) if options.cgroups && options.flows == 0 => Self::later(options.may_probe),
             _ => Self::default(),
         }
     }

@@ -138,6 +138,16 @@ impl Cgroups {
         self.is_walk_cut = walk.is_cut;
     }
 
+    /// The ids and paths of the cgroups that exist now, as [`Cgroups::path`] shows them; at most the first 65,536.
+    pub fn all(&mut self) -> Vec<(u64, Arc<str>)> {
+        let mut found = vec![];
+        if let Ok(hierarchy) = &self.hierarchy {
+            let walk = walk::walk(&hierarchy.mount, MOST_VISITED, |id, path| found.push((id, shown(path).into())));
+            self.is_walk_cut = walk.is_cut;
+        }
+        found
+    }
+
     /// Why some cgroups have no path here, in words; absent if each existing cgroup has one.
     pub fn limits(&self) -> Option<String> {
         let hierarchy = match &self.hierarchy {

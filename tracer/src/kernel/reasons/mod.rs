@@ -4,6 +4,7 @@
 mod format;
 #[cfg(test)]
 mod tests;
+pub mod xdp;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -143,6 +144,13 @@ impl ReasonNames {
             Some(raw) => self.resolve(raw),
             None => Arc::new(Reason { value: None, subsystem: subsystem_of(name).into(), name: name.into() }),
         }
+    }
+
+    /// The numbers of the reasons whose names are wanted, those of all subsystems and loaded modules included. Unlike
+    /// [`ReasonNames::resolve`], knows no reasons of modules that are loaded later.
+    pub fn numbers(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+        self.search(Instant::now());
+        self.names.iter().filter(|(_, name)| wanted(name)).map(|(raw, _)| *raw).collect()
     }
 
     fn keep(&mut self, raw: u32, reason: Reason) -> Arc<Reason> {

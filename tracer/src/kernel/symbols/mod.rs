@@ -144,9 +144,14 @@ pub fn has_function(name: &str) -> io::Result<bool> {
 /// The addresses of the running kernel's functions with these names, and of the parts that the compiler split off from
 /// them. There are none where the kernel hides its addresses.
 pub fn code_of(names: &[&str]) -> io::Result<Vec<Range<u64>>> {
+    code_where(|name| names.contains(&name))
+}
+
+/// The same for the functions whose names are wanted.
+pub fn code_where(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Range<u64>>> {
     let modules = std::fs::read("/proc/modules").unwrap_or_default();
     let kallsyms = BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?);
-    Ok(Table::read(kallsyms, &modules)?.code_of(names))
+    Ok(Table::read(kallsyms, &modules)?.code_where(wanted))
 }
 
 /// Looks up an address in recorded texts of `/proc/kallsyms` and `/proc/modules`. Malformed text is not an error.

@@ -157,11 +157,12 @@ impl Table {
         Some(Symbol { name: self.name(*entry).into(), offset: address - entry.address, module })
     }
 
-    /// The addresses of the functions with these names, and of their parts (`name.cold`): each up to the next function.
-    pub(super) fn code_of(&self, names: &[&str]) -> Vec<Range<u64>> {
+    /// The addresses of the functions whose names are wanted, and of their parts (`name.cold`): each up to the next
+    /// function.
+    pub(super) fn code_where(&self, wanted: impl Fn(&str) -> bool) -> Vec<Range<u64>> {
         let mut found = Vec::new();
         for (at, entry) in self.entries.iter().enumerate() {
-            let is_wanted = self.name(*entry).split('.').next().is_some_and(|name| names.contains(&name));
+            let is_wanted = self.name(*entry).split('.').next().is_some_and(&wanted);
             let text = self.text_around(*entry);
             if is_wanted && text.contains(&entry.address) {
                 let next = self.entries.get(at + 1).map_or(text.end, |next| next.address);

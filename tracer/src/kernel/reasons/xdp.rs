@@ -25,9 +25,18 @@ const ERRORS: [(i32, &str); 12] = [
 ];
 
 /// Drop reason and location of a drop by its [`tracer_common::DropKey::reason`].
-pub(super) fn names(reason: u32) -> (Arc<Reason>, Arc<Location>) {
+pub fn names(reason: u32) -> (Arc<Reason>, Arc<Location>) {
     let reason = Reason { value: None, subsystem: XDP.into(), name: name(reason).into() };
     (Arc::new(reason), Arc::new(Location { address: 0, symbol: None, trap_group: None }))
+}
+
+/// The values whose names are wanted. There are more invalid actions than the first ones that are searched.
+pub fn numbers(wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+    /// Actions that are searched, and errors (`MAX_ERRNO`, `include/linux/err.h`).
+    const ACTIONS: u32 = 256;
+    const ERRORS: u32 = 4095;
+    let errors = (1..=ERRORS).map(|error| XDP_REDIRECT_FAILED | error);
+    (0..ACTIONS).chain(errors).filter(|reason| wanted(&name(*reason))).collect()
 }
 
 fn name(reason: u32) -> Cow<'static, str> {
@@ -66,6 +75,13 @@ mod tests {
         ] {
             assert_eq!(name(reason), expected);
         }
+    }
+
+    #[test]
+    fn values_are_found_by_name() {
+        assert_eq!(numbers(|name| name == "XDP_ABORTED"), [0]);
+        let down = XDP_REDIRECT_FAILED | libc::ENETDOWN.unsigned_abs();
+        assert_eq!(numbers(|name| name.contains("ENETDOWN")), [down]);
     }
 
     #[test]

@@ -1,0 +1,203 @@
+//! Answers a filter's questions by numbers of this kernel and this host, which the kernel program compares.
+//!
+//! What has no number when the run starts, such as a control group that is made later, never matches.
+
+use std::io;
+
+use tracer_common::{IFNAMSIZ, KIND_TRAP, KIND_XDP, REASON_ABSENT};
+
+use super::super::identify::NamespaceQuestion;
+use super::condition::{Condition, Fact, Numbers};
+use crate::filter::UsualReasons;
+use crate::filter::question::{Question, is_cgroup_within, matches_pattern};
+use crate::identity::netns::{self, NetnsError};
+use crate::identity::owners::{NamedOwner, Owners};
+use crate::kernel::btf::KernelBtf;
+use crate::kernel::reasons::{ReasonNames, xdp};
+use crate::kernel::symbols;
+
+/// Reason why the kernel program cannot answer a question.
+#[derive(Debug, thiserror::Error)]
+pub enum Unresolved {
+    /// There is no such namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The namespace has no known cookie.
+    #[error("cannot read the cookie of the network namespace `{given}`")]
+    Cookie {
+        /// The text that the user gave.
+        given: Box<str>,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The functions of the kernel could not be read.
+    #[error("cannot read the kernel's functions, among which `site {given}` is")]
+    Symbols {
+        /// The text that the user gave.
+        given: Box<str>,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The kernel has no such function, or hides its addresses.
+    #[error("the kernel shows no function `{given}` with an address (/proc/kallsyms), so that `site` has no answer")]
+    NoFunction {
+        /// The text that the user gave.
+        given: Box<str>,
+    },
+    /// The explanations cannot be read, which is a fault of droptrace.
+    #[error("the explanations of drop reasons cannot be read")]
+    Explanations {
+        /// The error of the reader.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The sources of the answers.
+pub(in super::super) struct Resolver<'a> {
+    pub(in super::super) btf: &'a KernelBtf,
+    pub(in super::super) namespaces: &'a NamespaceQuestion,
+    /// Namespaces are identified by cookies.
+    pub(in super::super) has_cookies: bool,
+}
+
+impl Resolver<'_> {
+    /// The conditions of all questions, by their index. Warns of questions that nothing can match now.
+    pub(super) fn conditions(&self, questions: &[Question]) -> Result<Vec<Condition>, Unresolved> {
+        questions.iter().map(|question| self.condition(question)).collect()
+    }
+
+    fn condition(&self, question: &Question) -> Result<Condition, Unresolved> {
+        Ok(match question {
+            Question::Reason(pattern) => self.of_reasons(pattern, |name| matches_pattern(pattern, name)),
+            Question::Usual => {
+                let usual =
+                    UsualReasons::built_in().map_err(|source| Unresolved::Explanations { source: Box::new(source) })?;
+                self.of_reasons("usual", |name| usual.contains(name))
+            }
+            Question::Site(pattern) => of_functions(pattern)?,
+            Question::Netns(given) => self.of_namespace(given)?,
+            Question::Interface(given) => of_interface(given),
+            Question::Cgroup(pattern) => of_owners("cgroup", pattern, |owner| is_cgroup_within(pattern, &owner.cgroup)),
+            Question::Container(pattern) => of_owners("container", pattern, |owner| is_container(pattern, owner)),
+            Question::Pod(pattern) => of_owners("pod", pattern, |owner| is_pod(pattern, owner)),
+        })
+    }
+
+    /// Reasons of the enum, and those of XDP, which have numbers of their own. Hardware drops have names instead of
+    /// numbers, and match no reason.
+    fn of_reasons(&self, given: &str, wanted: impl Fn(&str) -> bool) -> Condition {
+        let mut numbers = ReasonNames::load(self.btf).numbers(&wanted);
+        // Kernels without reasons, whose drops have the name of an unspecified one.
+        numbers.extend(wanted("NOT_SPECIFIED").then_some(REASON_ABSENT));
+        numbers.extend(given.parse::<u32>().ok());
+        let of_xdp = xdp::numbers(&wanted);
+        if numbers.is_empty() && of_xdp.is_empty() {
+            tracing::warn!("this kernel has no drop reason {given}, so that no drop matches it");
+        }
+        let each = |numbers: Vec<u32>| Numbers::each(numbers.into_iter().map(u64::from));
+        let kinds = [KIND_TRAP, KIND_XDP].map(u64::from);
+        Condition::NEVER
+            .or(vec![(Fact::Kind, Numbers::but(kinds)), (Fact::Reason, each(numbers))])
+            .or(vec![(Fact::Kind, Numbers::each([KIND_XDP.into()])), (Fact::Reason, each(of_xdp))])
+    }
+
+    fn of_namespace(&self, given: &str) -> Result<Condition, Unresolved> {
+        let target = netns::parse_target(given)?;
+        let number = self.namespaces.number_of(&target, self.has_cookies);
+        let number = number.map_err(|source| Unresolved::Cookie { given: given.into(), source })?;
+        Ok(Condition::is(Fact::Netns, Numbers::each([number])))
+    }
+}
+
+/// The return addresses of calls in functions: the call ends before the address, so that the one after the last
+/// instruction is the function's, and the one before the first is not.
+fn of_functions(pattern: &str) -> Result<Condition, Unresolved> {
+    let found = symbols::code_where(|name| matches_pattern(pattern, name))
+        .map_err(|source| Unresolved::Symbols { given: pattern.into(), source })?;
+    if found.is_empty() {
+        return Err(Unresolved::NoFunction { given: pattern.into() });
+    }
+    let addresses = Numbers::of(found.into_iter().map(|code| code.start.saturating_add(1)..=code.end));
+    let kinds = Numbers::but([KIND_TRAP.into()]);
+    Ok(Condition::NEVER.or(vec![(Fact::Kind, kinds), (Fact::Location, addresses)]))
+}
+
+/// The interface with this name, or with this index, in any namespace.
+fn of_interface(given: &str) -> Condition {
+    let mut name = [0; IFNAMSIZ];
+    let mut condition = Condition::NEVER;
+    if let Some(to) = name.get_mut(..given.len()).filter(|to| !to.is_empty() && to.len() < IFNAMSIZ) {
+        to.copy_from_slice(given.as_bytes());
+        let [start, end]: [u64; 2] = zerocopy::transmute!(name);
+        let checks = [(Fact::InterfaceName, start), (Fact::InterfaceNameEnd, end)];
+        condition = condition.or(checks.map(|(fact, word)| (fact, Numbers::each([word]))).into());
+    }
+    match given.parse::<u32>() {
+        Ok(index @ 1..) => condition.or(vec![(Fact::Interface, Numbers::each([index.into()]))]),
+        _ => condition,
+    }
+}
+
+/// The control groups that exist now and whose owner is wanted.
+fn of_owners(kind: &str, given: &str, wanted: impl Fn(&NamedOwner) -> bool) -> Condition {
+    let all = Owners::new().of_all_cgroups();
+    let ids: Vec<u64> = all.iter().filter(|(_, owner)| wanted(owner)).map(|(id, _)| *id).collect();
+    if ids.is_empty() {
+        tracing::warn!(
+            "no {kind} {given} exists now; droptrace does not look for later ones, so that no drop matches it"
+        );
+    }
+    Condition::is(Fact::Cgroup, Numbers::each(ids))
+}
+
+/// Whether a container has this name, or an id that starts so.
+fn is_container(given: &str, owner: &NamedOwner) -> bool {
+    /// The least number of digits of an id.
+    const SHORTEST: usize = 4;
+    let is_named = owner.container.as_deref().is_some_and(|name| matches_pattern(given, name));
+    let id = owner.owner.container.as_ref().map(|container| container.id.as_str());
+    is_named || (given.len() >= SHORTEST && id.is_some_and(|id| id.starts_with(given)))
+}
+
+/// Whether a pod has this name, in any namespace or in the given one.
+fn is_pod(given: &str, owner: &NamedOwner) -> bool {
+    let Some(pod) = &owner.pod else { return false };
+    match given.split_once('/') {
+        Some((namespace, name)) => matches_pattern(namespace, &pod.namespace) && matches_pattern(name, &pod.name),
+        None => matches_pattern(given, &pod.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::identity::pods::Pod;
+
+    #[test]
+    fn containers_and_pods_match_by_name_and_id() {
+        let path = format!("/system.slice/docker-{}.scope", "3f4e8a1b".repeat(8));
+        let pod = Arc::new(Pod { namespace: "shop".into(), name: "web-1".into() });
+        let owner = NamedOwner {
+            owner: crate::identity::container::owner(&path),
+            cgroup: path.into(),
+            pod: Some(pod),
+            container: Some("nginx".into()),
+        };
+        for (given, expected) in [("nginx", true), ("ngi*", true), ("3f4e", true), ("3f4", false), ("redis", false)] {
+            assert_eq!(is_container(given, &owner), expected, "{given}");
+        }
+        for (given, expected) in [("web-1", true), ("shop/web-*", true), ("mail/web-1", false), ("web", false)] {
+            assert_eq!(is_pod(given, &owner), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn interfaces_match_by_name_or_index() {
+        assert!(of_interface("eth0").can_hold());
+        assert!(of_interface("17").can_hold());
+        assert!(!of_interface("a-name-of-16-byt").can_hold());
+        assert!(!of_interface("").can_hold());
+    }
+}
