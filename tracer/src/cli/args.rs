@@ -56,7 +56,7 @@ Examples:
   droptrace trace --all --format json -o drops.jsonl
   droptrace explain SOCKET_RCVBUFF       what this reason means, and what to do
 
-Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
+Counts are exact: the line `ledger` reports how many drops were seen, counted and lost.
 
 Capabilities: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions.
 With fewer, droptrace uses the next capture backend, and reports what it loses (`droptrace doctor` shows all).
@@ -69,7 +69,7 @@ Examples:
   droptrace stat --interval 1s --top 5   show the five largest rows each second
   droptrace stat --by reason,netns --format json | jq .drops
 
-Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
+Counts are exact: the line `ledger` reports how many drops were seen, counted and lost.
 
 Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
