@@ -60,7 +60,7 @@ Examples:
   droptrace trace --all --format json -o drops.jsonl
   droptrace explain SOCKET_RCVBUFF       what this reason means, and what to do
 
-Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
+Counts are exact: the line `ledger` reports how many drops were seen, counted and lost.
 
 Capabilities: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions.
 With fewer, droptrace uses the next capture backend, and reports what it loses (`droptrace doctor` shows all).

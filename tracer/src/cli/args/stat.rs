@@ -18,7 +18,7 @@ Examples:
   droptrace stat tcp port 443            count only packets of these connections
   droptrace stat unusual and net 10.0.0.0/8
 
-Counts are exact: the last line, the ledger, reports how many drops were seen, counted and lost.
+Counts are exact: the line `ledger` reports how many drops were seen, counted and lost.
 
 Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 

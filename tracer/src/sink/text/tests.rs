@@ -8,6 +8,7 @@ use crate::dimension::Dimensions;
 use crate::domain::event::{Location, NamedKey, Origin, Symbol};
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
+use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 use crate::pipeline::group::group_by;
@@ -87,6 +88,30 @@ fn nothing_dropped_is_said_plainly() {
     No packet was dropped within the filter so far.
     ledger: 12 hits = 0 accounted + 0 overflow + 12 filtered; nothing lost of the drops in kfree_skb
     ");
+}
+
+#[test]
+fn loss_outside_kfree_skb_is_not_called_nothing() {
+    let counter = |outside| ReconciledCounter {
+        name: "TcpExtListenDrops".into(),
+        meaning: "SYNs that a listener refused".into(),
+        netns: 7,
+        netns_name: Some("web".into()),
+        rise: 82,
+        explained: 82 - outside,
+        outside,
+    };
+    let with = |outside| {
+        let found = Reconciliation { counters: vec![counter(outside)], namespaces: 1, gaps: vec![] };
+        shown(PLAIN(100), &[StatReport { outside: Some(found), ..report(vec![], vec![]) }])
+    };
+    insta::assert_snapshot!(with(82), @r"
+    Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
+    kfree_skb showed no drop, and the kernel's counters show drops outside it.
+    ledger: 0 hits = 0 accounted + 0 overflow + 0 filtered; nothing lost of the drops in kfree_skb
+    outside kfree_skb: 82 TcpExtListenDrops in netns web: SYNs that a listener refused; droptrace explain TcpExtListenDrops
+    ");
+    assert!(with(0).contains("No packet was dropped.\n") && !with(0).contains("outside kfree_skb:"));
 }
 
 #[test]
