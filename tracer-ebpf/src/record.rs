@@ -82,7 +82,7 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8, context: *const u8) {
 unsafe fn stack(to: *mut u8, context: *const u8) -> u16 {
     // SAFETY: the caller's.
     let size = unsafe { bpf_get_stack(context.cast_mut().cast(), to.cast(), STACK_BYTES as u32, 0) };
-    if size > 0 { size as u16 } else { 0 }
+    if size > 0 { size.cast_unsigned() as u16 } else { 0 }
 }
 
 /// Copies the packet's leading bytes to `to`, which has room for `snaplen`, and returns their number.

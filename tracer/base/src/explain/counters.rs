@@ -83,7 +83,7 @@ pub struct Counters(BTreeMap<String, Counter>);
 
 impl Counters {
     /// The built-in counters. An error is a fault of droptrace.
-    pub fn built_in() -> Result<Self, toml::de::Error> {
+    pub fn built_in() -> Result<Self, super::MalformedData> {
         toml::from_str(include_str!("../../data/counters.toml")).map(Self)
     }
 

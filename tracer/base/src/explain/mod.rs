@@ -46,6 +46,9 @@ impl Usual {
     }
 }
 
+/// Why the built-in explanations cannot be read.
+pub type MalformedData = toml::de::Error;
+
 /// The explanation of one reason. Sentences are plain text in one line.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +85,7 @@ pub struct Explanations(BTreeMap<String, Explanation>);
 
 impl Explanations {
     /// The built-in explanations. An error is a fault of droptrace.
-    pub fn built_in() -> Result<Self, toml::de::Error> {
+    pub fn built_in() -> Result<Self, MalformedData> {
         toml::from_str(include_str!("../../data/reasons.toml")).map(Self)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::question::{Question, is_cgroup_within, matches_pattern};
 use super::run::Answers;
 use crate::domain::owner::Owner;
-use crate::explain::{Explanations, Usual};
+use crate::explain::{Explanations, MalformedData, Usual};
 
 /// The drop reasons that healthy hosts often have.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ impl UsualReasons {
     ///
     /// # Errors
     /// Fails if the built-in explanations cannot be read, which is a fault of droptrace.
-    pub fn built_in() -> Result<Self, toml::de::Error> {
+    pub fn built_in() -> Result<Self, MalformedData> {
         let known = Explanations::built_in()?;
         let usual = known.iter().filter(|(_, explanation)| explanation.usual == Usual::Often);
         Ok(Self(usual.map(|(name, _)| name.to_owned()).collect()))

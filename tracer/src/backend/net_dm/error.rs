@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::explain::MalformedData;
 use crate::netlink;
 
 /// Reason why the source cannot work.
@@ -56,7 +57,7 @@ pub enum Error {
     },
     /// The built-in explanations, which say which reasons are usual, cannot be read.
     #[error("the built-in explanations of drop reasons cannot be read, which is a fault of droptrace")]
-    Explanations(#[source] toml::de::Error),
+    Explanations(#[source] MalformedData),
 }
 
 impl Error {

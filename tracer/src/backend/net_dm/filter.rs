@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::message::PacketAlert;
 use crate::domain::event::PacketStart;
+use crate::explain::MalformedData;
 use crate::filter::question::Question;
 use crate::filter::{Filter, Named, UsualReasons};
 use crate::kernel::symbols::Symbols;
@@ -20,7 +21,7 @@ pub(super) struct AlertFilter {
 }
 
 impl AlertFilter {
-    pub(super) fn new(filter: Arc<Filter>) -> Result<Self, toml::de::Error> {
+    pub(super) fn new(filter: Arc<Filter>) -> Result<Self, MalformedData> {
         Ok(Self { filter, usual: UsualReasons::built_in()?, symbols: Symbols::new() })
     }
 
