@@ -35,7 +35,7 @@ const BOTH_SOURCES: [Series; 2] = [Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
 const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
 /// As these, of single drops and of what is rare.
-const DETAILED: [&str; 3] = ["truth", "xdp", "nothing_lost"];
+const DETAILED: [&str; 5] = ["truth", "filter", "outside", "xdp", "nothing_lost"];
 /// The series on which those run: the ones whose verifiers know no casts, without and with reasons. `cargo xtask vm --kernel
 /// 7.3 -- truth` runs them on a newer one.
 const DETAILED_ON: [Series; 2] = [Series::cloud(5, 10), Series::cloud(6, 1)];
@@ -277,7 +277,7 @@ fn plans(series: Option<Series>, here: Option<Series>) -> Vec<Run> {
             name: "lockdown",
             title: " locked down",
             append,
-            jobs: ["doctor", "lockdown"].map(job).to_vec(),
+            jobs: ["doctor", "lockdown", "filter"].map(job).to_vec(),
         });
     }
     plans
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn realtime_kernels_have_the_tests_that_count() {
         let [run] = &plans(Some(Series::realtime(6, 12)), None)[..] else { panic!("more than one run") };
-        assert_eq!(names(run), ["verifier", "drops", "exact", "truth", "xdp", "nothing_lost", "storms"]);
+        assert_eq!(names(run), ["verifier", "drops", "exact", "truth", "filter", "outside", "xdp", "nothing_lost", "storms"]);
     }
 
     fn names(run: &Run) -> Vec<&str> {
