@@ -26,8 +26,7 @@ fn check(coverage: Option<Coverage>, sees_all: bool) -> Check {
         return Check { name: NAME, state: State::Degraded, found: "not readable".into(), advice: Some(advice.into()) };
     };
     let whose = if sees_all { "each network namespace with a process" } else { "namespaces of this user's processes" };
-    let advice =
-        "losses outside kfree_skb in other namespaces stay unknown; grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH";
+    let advice = "losses outside kfree_skb in other namespaces stay unknown; grant CAP_SYS_PTRACE";
     Check {
         name: NAME,
         state: if sees_all { State::Good } else { State::Degraded },

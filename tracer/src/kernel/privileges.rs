@@ -16,10 +16,13 @@ pub const NET_DM: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::
 /// owner may read (`open_by_handle_at`).
 pub const OWNERS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 
-/// The capabilities with which the open files and the network namespaces of all processes are read (`/proc/PID/fd`,
-/// `/proc/PID/ns/net`): the folder belongs to the user of the process, and its links may be read by who may trace the process (`proc_fd_access_allowed`,
-/// `fs/proc/base.c`).
+/// The capabilities with which the open files of all processes are read (`/proc/PID/fd`): the folder belongs to the user of the
+/// process, and its links may be read by who may trace the process (`proc_fd_access_allowed`, `fs/proc/base.c`).
 pub const PROCESSES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_PTRACE);
+
+/// The capability with which the network namespaces of all processes are recognised (`/proc/PID/ns/net`;
+/// `proc_ns_readlink`, `fs/proc/namespaces.c`).
+pub const COUNTERS: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
 /// The capabilities of those uses that there are.
 pub fn needed<const N: usize>(uses: [(bool, CapabilitySet); N]) -> CapabilitySet {

@@ -109,7 +109,7 @@ impl Session {
             (running.net_dm().is_some(), privileges::NET_DM),
             (has_ebpf && has_owners, privileges::OWNERS),
             (has_ebpf && (residents || options.owners.processes), privileges::PROCESSES),
-            (options.counters, privileges::PROCESSES),
+            (options.counters, privileges::COUNTERS),
         ]);
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");

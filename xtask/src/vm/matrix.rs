@@ -314,7 +314,10 @@ mod tests {
     #[test]
     fn realtime_kernels_have_the_tests_that_count() {
         let [run] = &plans(Some(Series::realtime(6, 12)), None)[..] else { panic!("more than one run") };
-        assert_eq!(names(run), ["verifier", "drops", "exact", "truth", "filter", "outside", "xdp", "nothing_lost", "storms"]);
+        assert_eq!(
+            names(run),
+            ["verifier", "drops", "exact", "truth", "filter", "outside", "xdp", "nothing_lost", "storms"]
+        );
     }
 
     fn names(run: &Run) -> Vec<&str> {

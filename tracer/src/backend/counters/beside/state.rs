@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::thread::{CapabilitySet, capabilities};
+
 use super::Rise;
 use super::namespace::Namespace;
 use super::survey::Survey;
@@ -139,7 +141,8 @@ impl State {
         if self.unreadable > 0 && self.only.is_none() {
             let processes =
                 if self.unreadable == 1 { "1 process".into() } else { format!("{} processes", self.unreadable) };
-            gaps.push(format!("the network namespaces of {processes} cannot be read: that takes CAP_SYS_PTRACE"));
+            let remedy = if may_trace() { "" } else { ": that takes CAP_SYS_PTRACE" };
+            gaps.push(format!("the network namespaces of {processes} cannot be read{remedy}"));
         }
         gaps.extend(self.all().flat_map(|namespace| self.fallen(namespace)));
         gaps
@@ -150,6 +153,12 @@ impl State {
         let fell = |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.names.0[*slot]);
         namespace.fallen().iter().map(fell).collect()
     }
+}
+
+/// Whether this thread has the capability that reading the namespaces of all processes takes. A security module, or
+/// another user namespace, may refuse it all the same.
+fn may_trace() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
 }
 
 /// `netns a, b, c and 2 more`.
