@@ -224,7 +224,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "NAME|INDEX")]
     pub interface: Option<String>,
 
-    /// Do not read the kernel's counters, which show losses outside `kfree_skb`; with a filter they are not read either
+    /// Do not read the kernel's counters, which show losses outside `kfree_skb`
     #[arg(long, hide_short_help = true)]
     pub no_counters: bool,
 

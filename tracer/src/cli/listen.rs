@@ -19,9 +19,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    // No counter knows the filter.
-    let counters = !args.no_counters && args.filter.is_none();
-    let (backends, owners, flows) = (backends(args), WantedOwners::default(), 0);
+    let (backends, owners, flows, counters) = (backends(args), WantedOwners::default(), 0, !args.no_counters);
     let filter = args.filter.clone().map(Arc::new);
     Ok(Options {
         backends,

@@ -29,14 +29,15 @@ pub struct Unseen {
 }
 
 impl Unseen {
-    /// What the ledgers say. `by_interface`: the drops of some interfaces only were counted.
-    pub fn of(sources: &[SourceReport], by_interface: bool) -> Self {
+    /// What the ledgers say. `is_narrow`: a filter selects the drops that were counted, which is
+    /// narrower than a namespace.
+    pub fn of(sources: &[SourceReport], is_narrow: bool) -> Self {
         let of = |ledger: &Ledger| match ledger {
             Ledger::Ebpf(ledger) => Self { packets: ledger.lost(), is_partial: false },
             Ledger::NetDm(ledger) => Self { packets: ledger.lost().unwrap_or(u64::MAX), is_partial: true },
             Ledger::Counters(_) => Self { packets: u64::MAX, is_partial: true },
         };
-        let filtered = |ledger: &Ledger| if by_interface { ledger.filtered() } else { 0 };
+        let filtered = |ledger: &Ledger| if is_narrow { ledger.filtered() } else { 0 };
         // Where two backends ran, the BPF program saw all that the drop monitor saw.
         let ledgers = || sources.iter().map(|source| &source.ledger);
         let best = ledgers().find(|ledger| matches!(ledger, Ledger::Ebpf(_))).or_else(|| ledgers().next());
@@ -116,23 +117,30 @@ fn sums<'c>(counters: &[(&'c str, &Counter)], drops: &[DropTotal], overflow: &[O
 /// The drops of one row that a counter counts.
 fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
     let key = &total.key;
-    if !matches!(key.kind, Kind::Packet | Kind::Copy | Kind::Empty) || is_of_other_family(name, key.protocol) {
+    let is_foreign = is_of_other_family(name, key.protocol);
+    if !matches!(key.kind, Kind::Packet | Kind::Copy | Kind::Empty) || (is_foreign && !counts_both_families(name)) {
         return Counted::default();
     }
-    let symbol = key.location.symbol.as_ref();
-    let may_be_at = counter.drops.iter().filter(|drops| drops.may_be_at(symbol.map(|symbol| &*symbol.name)));
+    let function = key.location.symbol.as_ref().map(|symbol| &*symbol.name);
     let reason = reason_name(&key.reason).unwrap_or_default();
     let (mut has_reason, mut has_place) = (false, false);
-    for drops in may_be_at {
-        has_place = true;
-        has_reason |= drops.reason == reason;
+    for drops in &counter.drops {
+        let is_place = drops.may_be_at(function);
+        has_place |= is_place;
+        has_reason |= drops.reason == reason && (is_place || drops.unique);
     }
-    match (has_place, has_reason) {
-        (true, true) if symbol.is_some() => Counted { certain: total.packets, possible: 0 },
-        (true, true) => Counted { certain: 0, possible: total.packets },
-        (true, false) if is_general(&key.reason) => Counted { certain: 0, possible: total.packets },
-        _ => Counted::default(),
+    let is_certain = has_reason && function.is_some() && !is_foreign;
+    match (is_certain, has_reason || (has_place && is_general(&key.reason))) {
+        (true, _) => Counted { certain: total.packets, possible: 0 },
+        (false, true) => Counted { certain: 0, possible: total.packets },
+        (false, false) => Counted::default(),
     }
+}
+
+/// Whether the counter of one version of IP may count packets of the other: a datagram of a socket of IPv6 whose checksum is
+/// found to be wrong late counts as one of IPv4 (`__first_packet_length`, `net/ipv4/udp.c`).
+fn counts_both_families(name: &str) -> bool {
+    name.ends_with("InCsumErrors")
 }
 
 fn has_reason(counter: &Counter, reason: &Reason) -> bool {

@@ -79,6 +79,18 @@ fn versions_of_ip_are_kept_apart() {
     assert_eq!(compared("UdpNoPorts", 3, &drops, &[], SEEN), [3, 3, 0, 0]);
 }
 
+/// A checksum that is found to be wrong late, at a function whose name has no protocol.
+#[test]
+fn reason_of_one_protocol_counts_at_any_function() {
+    let late = row("UDP_CSUM", Some("__first_packet_length"), 0, 4);
+    assert_eq!(compared("UdpInCsumErrors", 4, std::slice::from_ref(&late), &[], SEEN), [4, 0, 4, 0]);
+    let mut of_ipv6 = late;
+    Arc::make_mut(&mut of_ipv6.key).protocol = IPV6;
+    assert_eq!(compared("UdpInCsumErrors", 4, &[of_ipv6], &[], SEEN), [4, 0, 4, 0]);
+    let here = [row("UDP_CSUM", Some("elsewhere"), HERE, 4)];
+    assert_eq!(compared("UdpInCsumErrors", 5, &here, &[], SEEN), [5, 4, 0, 1]);
+}
+
 #[test]
 fn partial_backend_claims_only_packets_that_pass_no_kfree_skb() {
     let partial = Unseen { packets: 2, is_partial: true };

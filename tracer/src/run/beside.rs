@@ -20,17 +20,17 @@ const AWAIT_INTERVAL: Duration = Duration::from_millis(2);
 pub(super) struct Beside {
     thread: CountersBeside,
     counters: Counters,
-    /// Only drops of one interface are counted, while the counters are those of a whole namespace.
-    by_interface: bool,
+    /// Only some drops are counted, while the counters are those of a whole namespace.
+    is_narrow: bool,
 }
 
 impl Beside {
     /// Reads the counters for the first time, after the backend has started: those of the namespace with the inode number
-    /// `only`, or of all. `by_interface`: only drops of one interface are counted. Absent where the thread cannot start.
-    pub(super) async fn start(only: Option<u32>, by_interface: bool) -> Option<Self> {
+    /// `only`, or of all. `is_narrow`: of a namespace, only some drops are counted. Absent where the thread cannot start.
+    pub(super) async fn start(only: Option<u32>, is_narrow: bool) -> Option<Self> {
         let started = Counters::built_in().map_err(std::io::Error::other).and_then(|counters| {
             let thread = CountersBeside::start(&counters, only)?;
-            Ok(Self { thread, counters, by_interface })
+            Ok(Self { thread, counters, is_narrow })
         });
         let beside = started.inspect_err(|error| tracing::warn!("the kernel's counters are not read: {error}")).ok()?;
         // Without an answer the thread has ended, and its readings stay empty.
@@ -45,7 +45,7 @@ impl Beside {
         drops: &[DropTotal],
         overflow: &[OverflowTotal],
     ) -> Reconciliation {
-        let unseen = Unseen::of(sources, self.by_interface);
+        let unseen = Unseen::of(sources, self.is_narrow);
         reconcile(&self.counters, &self.thread.latest(), drops, overflow, unseen)
     }
 }

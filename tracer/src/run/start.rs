@@ -85,7 +85,7 @@ impl Session {
                     let mut session = Self::of(backend, running, &ground, options);
                     if options.counters && backend != CaptureBackend::Counters {
                         let only = options.netns.as_ref().map(|netns| netns.inum);
-                        session.beside = Beside::start(only, options.ifindex != 0).await;
+                        session.beside = Beside::start(only, options.ifindex != 0 || options.filter.is_some()).await;
                     }
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;

@@ -47,6 +47,9 @@ pub struct CountedDrops {
     pub reason: String,
     /// Words of which the name of the function that drops has one; empty for any function.
     pub at: Vec<String>,
+    /// Only the counter's protocol has the reason, so that a drop with it belongs to the counter at any function.
+    #[serde(default)]
+    pub unique: bool,
 }
 
 impl CountedDrops {
@@ -114,7 +117,7 @@ mod tests {
             assert_eq!(counter.class == Class::Copy, !counter.of.is_empty(), "{name}");
             assert_eq!(counter.class == Class::Copy, counter.drops.is_empty(), "{name}");
             assert!(counter.of.iter().all(|of| counters.get(of).is_some()), "{name}: {:?}", counter.of);
-            for CountedDrops { reason, at } in &counter.drops {
+            for CountedDrops { reason, at, .. } in &counter.drops {
                 assert!(reasons.get(reason).is_some_and(|(known, _)| known == reason), "{name}: {reason}");
                 assert!(!counter.class.is_compared() || !at.is_empty(), "{name}: any function would explain it");
             }
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn function_decides_by_a_word_of_its_name() {
-        let drops = CountedDrops { reason: "NO_SOCKET".into(), at: vec!["udp".into()] };
+        let drops = CountedDrops { reason: "NO_SOCKET".into(), at: vec!["udp".into()], unique: false };
         for (function, may) in
             [(Some("__udp4_lib_rcv"), true), (Some("udpv6_rcv.cold"), true), (Some("tcp_v4_rcv"), false), (None, true)]
         {

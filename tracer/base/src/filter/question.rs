@@ -37,6 +37,9 @@ pub fn matches_pattern(pattern: &str, name: &str) -> bool {
 /// not matter.
 pub fn is_cgroup_within(pattern: &str, path: &str) -> bool {
     let (pattern, path) = (pattern.trim_matches('/'), path.trim_matches('/'));
+    if pattern.is_empty() {
+        return true;
+    }
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     ends.into_iter().any(|end| matches_pattern(pattern, &path[..end]))
 }
@@ -68,7 +71,7 @@ mod tests {
     #[test]
     fn cgroups_within_the_wanted_one_match() {
         for pattern in
-            ["/system.slice", "system.slice/", "/system.slice/ssh.service", "/*/ssh.service", "/system.slice/*"]
+            ["/", "/system.slice", "system.slice/", "/system.slice/ssh.service", "/*/ssh.service", "/system.slice/*"]
         {
             assert!(is_cgroup_within(pattern, "/system.slice/ssh.service"), "{pattern}");
         }

@@ -123,8 +123,9 @@ impl<W: Write> DropSink for TraceText<W> {
         }
         _ = writeln!(self.line, "{interface:interface_width$}  {}{}", Described::new(event), OwnedBy(event));
         // The first function has the drop site, which the line above has.
-        for location in event.stack.iter().skip_while(|location| **location == key.location) {
-            _ = writeln!(self.line, "{:18}  {}", "", dimension::site(location, usize::MAX));
+        let stack = event.stack.iter().map(|function| dimension::site(function, usize::MAX));
+        for (_, function) in stack.enumerate().skip_while(|(at, function)| *at == 0 && *function == location) {
+            _ = writeln!(self.line, "{:18}  {function}", "");
         }
         self.out.write_all(self.line.as_bytes())
     }

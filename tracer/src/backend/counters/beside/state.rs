@@ -73,7 +73,9 @@ impl State {
             }
         }
         self.unreadable = survey.unreadable;
-        self.without_process = survey.without_process(&mut self.by_inode, self.only);
+        let was_read = |inum| self.namespaces.contains_key(&inum) || self.ended.iter().any(|ended| ended.inum == inum);
+        self.without_process = survey
+            .without_process(&mut self.by_inode, |inum| self.only.is_none_or(|only| only == inum) && !was_read(inum));
         self.is_first = false;
     }
 
@@ -119,7 +121,7 @@ impl State {
         let mut gaps = Vec::new();
         if !self.without_process.is_empty() {
             let names = listed(&self.without_process);
-            gaps.push(format!("the counters of {names} are not read, because no process is in the namespace"));
+            gaps.push(format!("the counters of {names} are not read: no process was found in the namespace"));
         } else if let Some(only) = self.only.filter(|_| self.all().next().is_none()) {
             gaps.push(format!("the counters of netns {only} are not read, because no readable process is in it"));
         }
@@ -128,12 +130,15 @@ impl State {
         if self.appeared > 0 {
             gaps.push(count(
                 self.appeared,
-                "appeared during the run: counters are compared from their first reading on",
+                "had a first process during the run: counters are compared from their first reading on",
             ));
         }
         let ended = u32::try_from(self.ended.len()).unwrap_or(u32::MAX);
         if ended > 0 {
-            gaps.push(count(ended, "ended during the run: counters are compared up to the last reading before"));
+            gaps.push(count(
+                ended,
+                "lost the last process, or ended: counters are compared up to the last reading before",
+            ));
         }
         if self.left_out > 0 {
             gaps.push(count(self.left_out, &format!("left out: at most {MOST_NAMESPACES} are read")));

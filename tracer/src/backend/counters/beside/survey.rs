@@ -44,9 +44,9 @@ impl Survey {
         }
     }
 
-    /// The named namespaces without a process, by name. `only` is as for [`Survey::of`].
-    pub(super) fn without_process(&self, names: &mut Namespaces, only: Option<u32>) -> Vec<Arc<str>> {
-        let is_without = |inum| only.is_none_or(|only| only == inum) && !self.found.contains_key(&inum);
+    /// The wanted named namespaces without a process, by name.
+    pub(super) fn without_process(&self, names: &mut Namespaces, is_wanted: impl Fn(u32) -> bool) -> Vec<Arc<str>> {
+        let is_without = |inum| is_wanted(inum) && !self.found.contains_key(&inum);
         names.all().into_iter().filter(|(inum, _)| is_without(*inum)).map(|(_, name)| name).collect()
     }
 }
