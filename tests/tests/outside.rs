@@ -110,7 +110,7 @@ fn text_and_trace_show_it() -> Result<()> {
     let stat = Droptrace::start(&["stat", "--netns", &netns])?;
     let refused = busy.refuse()?;
     let text = stat.finish()?.stdout;
-    let line = format!("outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: SYNs that a listener refused");
+    let line = format!("outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: connection attempts that a listener gave up");
     ensure!(text.contains(&line) && !text.contains("No packet was dropped"), "{text}");
     let trace = Droptrace::start(&["trace", "--netns", &netns])?;
     let refused = busy.refuse()?;
@@ -176,7 +176,7 @@ fn namespace_that_ends_keeps_its_rise() -> Result<()> {
     drop(busy.resident);
     let has_ended = |printed: &str| {
         let gaps = latest(printed).map(|document| document["outside"]["gaps"].to_string());
-        Ok(gaps.is_some_and(|gaps| gaps.contains(" ended during the run")))
+        Ok(gaps.is_some_and(|gaps| gaps.contains(" lost the last process")))
     };
     stat.await_printed("the end of the namespace", has_ended)?;
     let last = Stat::parse(&stat.finish()?.stdout)?;
