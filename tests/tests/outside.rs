@@ -110,7 +110,9 @@ fn text_and_trace_show_it() -> Result<()> {
     let stat = Droptrace::start(&["stat", "--netns", &netns])?;
     let refused = busy.refuse()?;
     let text = stat.finish()?.stdout;
-    let line = format!("outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: connection attempts that a listener gave up");
+    let line = format!(
+        "outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: connection attempts that a listener gave up"
+    );
     ensure!(text.contains(&line) && !text.contains("No packet was dropped"), "{text}");
     let trace = Droptrace::start(&["trace", "--netns", &netns])?;
     let refused = busy.refuse()?;

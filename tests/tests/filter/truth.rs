@@ -45,7 +45,7 @@ const FILTERS: [(&str, u64); 17] = [
     ("iface host0 and udp port 7", FAR),
     ("iface lo or iface sender0", 0),
     ("netns self", 0),
-    ("site *udp*_rcv or site __udp6_lib_rcv", PLAIN + FAR + SIX),
+    ("site *udp*_rcv or site *udp*6*rcv", PLAIN + FAR + SIX),
 ];
 
 /// A test in one attach mode.
