@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use rand::{RngExt, SeedableRng};
 use rand_xorshift::XorShiftRng;
 use tests::kernel;
-use tests::trials::trial_as_root;
+use tests::trials::{Unable, trial_as_root};
 use tracer::backend::ebpf::{EbpfSource, Mode, Options};
 use tracer::kernel::btf::KernelBtf;
 
@@ -61,13 +61,23 @@ const CONDITIONS: [&str; 44] = [
     "usual",
 ];
 
+/// A test in one attach mode.
+type Test = fn(Mode) -> Result<()>;
+
 pub(crate) fn trials() -> Vec<Trial> {
-    let of_mode = |(mode, name): (Mode, &str)| {
-        vec![
-            trial_as_root(&format!("every_condition_loads_by_{name}"), move || every_condition_loads(mode)),
-            trial_as_root(&format!("random_filters_load_by_{name}"), move || random_filters_load(mode)),
-            trial_as_root(&format!("long_filters_load_by_{name}"), move || long_filters_load(mode)),
-        ]
+    let tests: [(&str, Test); 3] = [
+        ("every_condition_loads", every_condition_loads),
+        ("random_filters_load", random_filters_load),
+        ("long_filters_load", long_filters_load),
+    ];
+    let of_mode = |(mode, name): (Mode, &'static str)| {
+        tests.map(|(test, run)| {
+            trial_as_root(&format!("{test}_by_{name}"), move || {
+                let is_allowed = mode == Mode::TpBtf || !kernel::is_confidential();
+                ensure!(is_allowed, Unable("this kernel is locked down".to_owned()));
+                run(mode)
+            })
+        })
     };
     [(Mode::TpBtf, "tp_btf"), (Mode::RawTracepoint, "raw_tracepoint")].into_iter().flat_map(of_mode).collect()
 }
