@@ -11,6 +11,9 @@ use super::kernels::Kernel;
 use crate::support::apt::{self, PrivateApt};
 use crate::support::process::{self, announce};
 
+/// Memory of a machine with few processors. The kernel lets its first file system have half of what the archive leaves, and
+/// holds the archive and its unpacked files, 300 MB each, at once.
+const MEMORY: &str = "1536M";
 const PROGRAM: &str = "qemu-system-x86_64";
 /// QEMU 7 crashes kernels at boot now and then, in its emulation of modified code.
 const LEAST_VERSION: u32 = 8;
@@ -74,7 +77,7 @@ impl Qemu {
         let mut command = self.command();
         command
             .args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", &self.cpus.to_string()])
-            .args(["-m", if self.cpus > CPUS { "4G" } else { "1G" }])
+            .args(["-m", if self.cpus > CPUS { "4G" } else { MEMORY }])
             .args(["-display", "none", "-no-reboot", "-nodefaults", "-serial"])
             .arg(file)
             .args(["-serial", "mon:stdio", "-kernel"])
