@@ -54,19 +54,8 @@ impl Recorder {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let context = runtime.enter();
         let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: RING_SIZE, stacks: false, one_in: 1 };
-        let options = Options {
-            mode: Mode::TpBtf,
-            map_entries: 8192,
-            events: Some(events),
-            netns: None,
-            ifindex: 0,
-            filter: None,
-            cgroups: false,
-            flows: 0,
-            kernel_log: false,
-            max_rows: 1 << 16,
-            may_probe: true,
-        };
+        let options =
+            Options { map_entries: 8192, events: Some(events), max_rows: 1 << 16, ..Options::least(Mode::TpBtf, true) };
         let (source, ring) = EbpfSource::start(&options, &KernelBtf::load()?)?;
         drop(context);
         let ring = ring.context("no ring")?;

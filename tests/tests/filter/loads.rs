@@ -142,19 +142,7 @@ fn longest(fits: impl Fn(usize) -> bool) -> usize {
 fn loads(text: &str, mode: Mode, kernel: &KernelBtf) -> Result<()> {
     let shown = || text.chars().take(300).collect::<String>();
     let filter = Filter::parse(text).map_err(|error| anyhow::anyhow!("{error}")).with_context(shown)?;
-    let options = Options {
-        mode,
-        map_entries: 1,
-        events: None,
-        netns: None,
-        ifindex: 0,
-        filter: Some(Arc::new(filter)),
-        max_rows: 1,
-        cgroups: false,
-        flows: 0,
-        kernel_log: false,
-        may_probe: !kernel::is_confidential(),
-    };
+    let options = Options { filter: Some(Arc::new(filter)), ..Options::least(mode, !kernel::is_confidential()) };
     let (mut source, _) = EbpfSource::start(&options, kernel).with_context(shown)?;
     ensure!(source.mode() == mode, "another mode");
     source.detach().with_context(shown)

@@ -299,7 +299,7 @@ pub struct TraceArgs {
     pub ring_size: Option<u32>,
 
     /// Show the functions through which each packet came, from the drop site outwards: the kernel's call stack. Only for the
-    /// BPF program; each record then costs about a microsecond more
+    /// BPF program; each record then costs some microseconds more
     #[arg(long)]
     pub stack: bool,
 

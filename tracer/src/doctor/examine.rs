@@ -184,19 +184,7 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Resu
         return Err(obstacle.into());
     }
     let btf = btf.as_ref().map_err(Unavailable::because)?;
-    let options = Options {
-        mode,
-        map_entries: 1,
-        events: None,
-        netns: None,
-        ifindex: 0,
-        filter: None,
-        cgroups: false,
-        flows: 0,
-        kernel_log: false,
-        max_rows: 1,
-        may_probe: facts.lockdown != Lockdown::Confidentiality,
-    };
+    let options = Options::least(mode, facts.lockdown != Lockdown::Confidentiality);
     let (mut source, _) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
     source.detach().map_err(|error| error.explained(facts))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::question::{Question, is_cgroup_within, matches_pattern};
+use super::question::{Question, is_cgroup_within, is_container, is_pod, matches_pattern};
 use super::run::Answers;
 use crate::domain::owner::Owner;
 use crate::explain::{Explanations, MalformedData, Usual};
@@ -66,7 +66,11 @@ impl Answers for Named<'_> {
             Question::Cgroup(pattern) => {
                 owner(|owner| owner.cgroup.as_deref()).is_some_and(|path| is_cgroup_within(pattern, path))
             }
-            Question::Container(given) => self.is_container(given),
+            // The shown name is the start of the id where the container has no name.
+            Question::Container(given) => {
+                let name = owner(|owner| owner.container.as_deref());
+                is_container(given, name, name)
+            }
             Question::Pod(given) => owner(|owner| owner.pod.as_deref()).is_some_and(|pod| is_pod(given, pod)),
         }
     }
@@ -79,21 +83,6 @@ impl Named<'_> {
             _ => self.netns_name == Some(target) || self.netns != 0 && target.parse() == Ok(self.netns),
         }
     }
-
-    /// The container's name; it is the start of the id if the container has no name.
-    fn is_container(&self, given: &str) -> bool {
-        /// The least number of digits of an id.
-        const SHORTEST: usize = 4;
-        let Some(name) = self.owner.and_then(|owner| owner.container.as_deref()) else { return false };
-        let is_id = given.len() >= SHORTEST && given.bytes().all(|byte| byte.is_ascii_hexdigit());
-        matches_pattern(given, name) || is_id && (name.starts_with(given) || given.starts_with(name))
-    }
-}
-
-/// Whether a pod, shown as `NAMESPACE/NAME` or by its UID, is the given one.
-fn is_pod(given: &str, pod: &str) -> bool {
-    let name = pod.split_once('/').map_or(pod, |(_, name)| name);
-    matches_pattern(given, if given.contains('/') { pod } else { name })
 }
 
 #[cfg(test)]

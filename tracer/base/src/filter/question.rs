@@ -44,6 +44,21 @@ pub fn is_cgroup_within(pattern: &str, path: &str) -> bool {
     ends.into_iter().any(|end| matches_pattern(pattern, &path[..end]))
 }
 
+/// Whether a container has this name, or an id that starts so. Either side may have only the start of the id.
+pub fn is_container(given: &str, name: Option<&str>, id: Option<&str>) -> bool {
+    /// The least number of digits of an id.
+    const SHORTEST: usize = 4;
+    let is_id = given.len() >= SHORTEST && given.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.is_some_and(|name| matches_pattern(given, name))
+        || is_id && id.is_some_and(|id| id.starts_with(given) || given.starts_with(id))
+}
+
+/// Whether a pod, shown as `NAMESPACE/NAME` or by its UID, is the given one: its name in any namespace, or in the given one.
+pub fn is_pod(given: &str, pod: &str) -> bool {
+    let name = pod.split_once('/').map_or(pod, |(_, name)| name);
+    matches_pattern(given, if given.contains('/') { pod } else { name })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

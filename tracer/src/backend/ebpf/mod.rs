@@ -102,6 +102,26 @@ pub struct Options {
     pub may_probe: bool,
 }
 
+impl Options {
+    /// Totals of all drops, with room for one key: enough to find out whether the programs load. `may_probe` is as in the
+    /// options.
+    pub const fn least(mode: Mode, may_probe: bool) -> Self {
+        Self {
+            mode,
+            map_entries: 1,
+            events: None,
+            netns: None,
+            ifindex: 0,
+            max_rows: 1,
+            filter: None,
+            cgroups: false,
+            flows: 0,
+            kernel_log: false,
+            may_probe,
+        }
+    }
+}
+
 /// Options of records.
 #[derive(Clone, Debug)]
 pub struct EventOptions {

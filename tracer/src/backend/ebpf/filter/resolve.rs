@@ -9,7 +9,7 @@ use tracer_common::{IFNAMSIZ, KIND_TRAP, KIND_XDP, REASON_ABSENT};
 use super::super::identify::NamespaceQuestion;
 use super::condition::{Condition, Fact, Numbers};
 use crate::filter::UsualReasons;
-use crate::filter::question::{Question, is_cgroup_within, matches_pattern};
+use crate::filter::question::{Question, is_cgroup_within, is_container, is_pod, matches_pattern};
 use crate::identity::netns::{self, NetnsError};
 use crate::identity::owners::{NamedOwner, Owners};
 use crate::kernel::btf::KernelBtf;
@@ -78,8 +78,10 @@ impl Resolver<'_> {
             Question::Netns(given) => self.of_namespace(given)?,
             Question::Interface(given) => of_interface(given),
             Question::Cgroup(pattern) => of_owners("cgroup", pattern, |owner| is_cgroup_within(pattern, &owner.cgroup)),
-            Question::Container(pattern) => of_owners("container", pattern, |owner| is_container(pattern, owner)),
-            Question::Pod(pattern) => of_owners("pod", pattern, |owner| is_pod(pattern, owner)),
+            Question::Container(pattern) => {
+                of_owners("container", pattern, |owner| is_owned_by_container(pattern, owner))
+            }
+            Question::Pod(pattern) => of_owners("pod", pattern, |owner| is_owned_by_pod(pattern, owner)),
         })
     }
 
@@ -150,22 +152,13 @@ fn of_owners(kind: &str, given: &str, wanted: impl Fn(&NamedOwner) -> bool) -> C
     Condition::is(Fact::Cgroup, Numbers::each(ids))
 }
 
-/// Whether a container has this name, or an id that starts so.
-fn is_container(given: &str, owner: &NamedOwner) -> bool {
-    /// The least number of digits of an id.
-    const SHORTEST: usize = 4;
-    let is_named = owner.container.as_deref().is_some_and(|name| matches_pattern(given, name));
+fn is_owned_by_container(given: &str, owner: &NamedOwner) -> bool {
     let id = owner.owner.container.as_ref().map(|container| container.id.as_str());
-    is_named || (given.len() >= SHORTEST && id.is_some_and(|id| id.starts_with(given)))
+    is_container(given, owner.container.as_deref(), id)
 }
 
-/// Whether a pod has this name, in any namespace or in the given one.
-fn is_pod(given: &str, owner: &NamedOwner) -> bool {
-    let Some(pod) = &owner.pod else { return false };
-    match given.split_once('/') {
-        Some((namespace, name)) => matches_pattern(namespace, &pod.namespace) && matches_pattern(name, &pod.name),
-        None => matches_pattern(given, &pod.name),
-    }
+fn is_owned_by_pod(given: &str, owner: &NamedOwner) -> bool {
+    owner.pod.as_ref().is_some_and(|pod| is_pod(given, &format!("{}/{}", pod.namespace, pod.name)))
 }
 
 #[cfg(test)]
@@ -186,10 +179,10 @@ mod tests {
             container: Some("nginx".into()),
         };
         for (given, expected) in [("nginx", true), ("ngi*", true), ("3f4e", true), ("3f4", false), ("redis", false)] {
-            assert_eq!(is_container(given, &owner), expected, "{given}");
+            assert_eq!(is_owned_by_container(given, &owner), expected, "{given}");
         }
         for (given, expected) in [("web-1", true), ("shop/web-*", true), ("mail/web-1", false), ("web", false)] {
-            assert_eq!(is_pod(given, &owner), expected, "{given}");
+            assert_eq!(is_owned_by_pod(given, &owner), expected, "{given}");
         }
     }
 
