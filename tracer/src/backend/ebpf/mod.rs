@@ -67,9 +67,11 @@ impl Mode {
         }
     }
 
-    const fn program(self) -> &'static str {
+    /// The program on `kfree_skb`. That of raw tracepoints has no loads that fault.
+    const fn program(self, features: &Features) -> &'static str {
         match self {
-            Self::TpBtf => "kfree_skb_btf",
+            Self::TpBtf if features.first_function_may_fault => "kfree_skb_btf",
+            Self::TpBtf => "kfree_skb_called",
             Self::RawTracepoint => "kfree_skb_raw",
         }
     }
@@ -179,7 +181,7 @@ impl EbpfSource {
         generations
             .set_state(own.ops, wanted, &receivers.queues)
             .map_err(|source| Error::Read { what: "the kernel program's state", source })?;
-        let mut programs = Programs::attach(&loader, options.mode, btf)?;
+        let mut programs = Programs::attach(&loader, options.mode, btf, &features)?;
         if options.kernel_log {
             forward_log(programs.main());
         }
