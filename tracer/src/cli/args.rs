@@ -46,6 +46,7 @@ use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
 use crate::render::output::ColorChoice;
 use crate::render::units;
+use crate::sink::TraceFormat;
 
 /// Default number of aggregation keys in memory.
 pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
@@ -115,12 +116,28 @@ impl Cli {
     pub fn checked(mut self) -> Result<Self, clap::Error> {
         self.command.as_mut().map_or(Ok(()), filter::take_words)?;
         let Some(text) = contradiction::of(self.command.as_ref(), &self.stat) else { return Ok(self) };
-        Err(Self::command().error(ErrorKind::ArgumentConflict, text))
+        Err(usage_error(self.command.as_ref(), ErrorKind::ArgumentConflict, &text))
     }
 
     /// The command; `stat` is the default.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or_else(|| Command::Stat(StatCommand { stat: self.stat, words: FilterWords::default() }))
+    }
+}
+
+/// The error of wrong usage, with the usage line of the command.
+pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str) -> clap::Error {
+    let mut cli = Cli::command();
+    cli.build();
+    let own = match command {
+        Some(Command::Stat(_)) => cli.find_subcommand_mut("stat"),
+        Some(Command::Trace(_)) => cli.find_subcommand_mut("trace"),
+        Some(Command::Replay(_)) => cli.find_subcommand_mut("replay"),
+        _ => None,
+    };
+    match own {
+        Some(own) => own.error(kind, text),
+        None => cli.error(kind, text),
     }
 }
 
@@ -178,38 +195,12 @@ impl Command {
     }
 }
 
-/// Form of the results of commands that show drops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DropFormat {
-    /// For people
-    #[default]
-    Text,
-    /// For programs: one JSON document per line
-    Json,
-    /// Call stacks as folded lines, for programs that draw flame graphs
-    Folded,
-    /// Call stacks as a flame graph
-    #[cfg(feature = "html")]
-    Svg,
-}
-
-impl DropFormat {
-    /// Whether the form shows only call stacks.
-    pub const fn is_of_stacks(self) -> bool {
-        !matches!(self, Self::Text | Self::Json)
-    }
-}
-
 /// Common options of all commands.
 #[derive(Args, Clone, Debug)]
 pub struct CommonArgs {
     /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
-
-    /// Form of the results; folded and svg are call stacks alone, for `stat --stack`
-    #[arg(long, value_enum, default_value_t)]
-    pub format: DropFormat,
 
     /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
@@ -302,6 +293,10 @@ pub struct TraceArgs {
     /// BPF program; each record then costs some microseconds more
     #[arg(long)]
     pub stack: bool,
+
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TraceFormat,
 
     /// Do not find out whose packets they were: process, container, pod, unit and control group
     #[arg(long)]

@@ -16,8 +16,8 @@ pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
 }
 
 fn of_stat(args: &StatArgs) -> Option<String> {
-    let CommonArgs { format, source, net_dm_mode, .. } = args.common;
-    if format.is_of_stacks() && !args.stack {
+    let CommonArgs { source, net_dm_mode, .. } = args.common;
+    if args.format.is_of_stacks() && !args.stack {
         return Some("'--format folded' and '--format svg' show call stacks; add '--stack'".into());
     }
     let has_other = net_dm_mode.is_some() || !matches!(source, Source::Auto | Source::Ebpf);
@@ -25,11 +25,6 @@ fn of_stat(args: &StatArgs) -> Option<String> {
 }
 
 fn of_trace_stacks(args: &TraceArgs) -> Option<String> {
-    if args.common.format.is_of_stacks() {
-        return Some(
-            "'--format folded' and '--format svg' are for 'droptrace stat --stack'; use text or json here".into(),
-        );
-    }
     (args.stack && args.common.source == Source::NetDm).then(only_ebpf_has_stacks)
 }
 

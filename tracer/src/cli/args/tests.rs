@@ -4,6 +4,7 @@ use clap::error::ErrorKind;
 use super::*;
 use crate::command::parse_from;
 use crate::render::rank::Sort;
+use crate::sink::StatFormat;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).and_then(Cli::checked).map(Cli::into_command)
@@ -44,7 +45,7 @@ fn stat_is_the_default_command_with_its_options() {
     let defaults = stat("");
     assert_eq!((defaults.interval, defaults.top, defaults.sort), (None, None, Sort::Packets));
     assert_eq!((defaults.common.map_entries, defaults.common.mode), (8192, Mode::Auto));
-    assert_eq!((defaults.common.format, defaults.common.verbose), (DropFormat::Text, 0));
+    assert_eq!((defaults.format, defaults.common.verbose), (StatFormat::Text, 0));
 }
 
 #[test]
