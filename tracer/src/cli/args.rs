@@ -11,6 +11,7 @@ mod filter;
 mod netlink;
 mod replay;
 mod snapshot;
+mod source;
 mod stat;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -35,6 +36,7 @@ use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
+pub use source::Source;
 use stat::EXAMPLES as STAT_EXAMPLES;
 pub use stat::{StatArgs, StatCommand, Updates};
 
@@ -322,23 +324,6 @@ impl TraceArgs {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
         is_bound.then(|| self.rate.unwrap_or(Self::DEFAULT_RATE))
     }
-}
-
-/// The capture backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Source {
-    /// The BPF program, else the drop monitor, else (not for trace) the kernel's own counters
-    #[default]
-    Auto,
-    /// The BPF program on `kfree_skb`
-    Ebpf,
-    /// The kernel's drop monitor, over generic netlink; a host has only one
-    #[value(alias = "net_dm")]
-    NetDm,
-    /// The kernel's own counters, such as those of /proc/net/snmp: totals without drop sites and single drops
-    Counters,
-    /// The BPF program and the drop monitor at once: each drop is reported once, with the backends that saw it
-    Both,
 }
 
 /// The alert mode of the drop monitor.

@@ -40,8 +40,10 @@ fn of_modes(args: &CommonArgs) -> Option<String> {
         |option, source, way_out| Some(format!("'{option}' has no effect with '--source {source}'; {way_out}"));
     match args.source {
         Source::NetDm if has_mode => no_effect("--mode", "net-dm", "use --net-dm-mode for the mode of the drop monitor"),
-        Source::Counters if has_mode => no_effect("--mode", "counters", "the counters have no modes"),
-        Source::Counters if has_alert_mode => no_effect("--net-dm-mode", "counters", "the counters have no modes"),
+        Source::Totals(backend) if has_mode => no_effect("--mode", backend.source, "that backend has no modes"),
+        Source::Totals(backend) if has_alert_mode => {
+            no_effect("--net-dm-mode", backend.source, "that backend has no modes")
+        }
         Source::Ebpf if has_alert_mode => no_effect("--net-dm-mode", "ebpf", "use --mode for the mode of the BPF program"),
         Source::Auto if has_mode && has_alert_mode => Some(
             "'--mode' selects the BPF program and '--net-dm-mode' selects the drop monitor; for both, add '--source both'"

@@ -2,6 +2,7 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::backend::TOTALS_BACKENDS;
 use crate::command::parse_from;
 use crate::render::rank::Sort;
 use crate::sink::StatFormat;
@@ -96,7 +97,9 @@ fn snapshots_have_a_default_duration() {
 
 #[test]
 fn sources_have_the_names_of_the_options_and_of_the_results() {
-    for (name, source) in [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Counters)] {
+    for (name, source) in
+        [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Totals(TOTALS_BACKENDS[0]))]
+    {
         assert_eq!(stat(&format!("--source {name}")).common.source, source);
     }
 }

@@ -94,7 +94,7 @@ impl From<&SourceReport> for Account {
         let ledger = match report.ledger {
             Ledger::Ebpf(ledger) => Shape::Ebpf(ledger.into()),
             Ledger::NetDm(ledger) => Shape::NetDm(ledger.into()),
-            Ledger::Counters(CountersLedger { counted }) => {
+            Ledger::Counters(CountersLedger { counted, .. }) => {
                 Shape::Counters(Counters { accounted: counted, overflow: 0, filtered: 0, lost: None })
             }
         };
