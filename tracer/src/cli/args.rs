@@ -11,6 +11,7 @@ mod filter;
 mod netlink;
 mod replay;
 mod snapshot;
+mod source;
 mod stat;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -35,6 +36,7 @@ use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
+pub use source::Source;
 use stat::EXAMPLES as STAT_EXAMPLES;
 pub use stat::{StatArgs, StatCommand, Updates};
 
@@ -46,6 +48,7 @@ use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
 use crate::render::output::ColorChoice;
 use crate::render::units;
+use crate::sink::TraceFormat;
 
 /// Default number of aggregation keys in memory.
 pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
@@ -115,12 +118,28 @@ impl Cli {
     pub fn checked(mut self) -> Result<Self, clap::Error> {
         self.command.as_mut().map_or(Ok(()), filter::take_words)?;
         let Some(text) = contradiction::of(self.command.as_ref(), &self.stat) else { return Ok(self) };
-        Err(Self::command().error(ErrorKind::ArgumentConflict, text))
+        Err(usage_error(self.command.as_ref(), ErrorKind::ArgumentConflict, &text))
     }
 
     /// The command; `stat` is the default.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or_else(|| Command::Stat(StatCommand { stat: self.stat, words: FilterWords::default() }))
+    }
+}
+
+/// The error of wrong usage, with the usage line of the command.
+pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str) -> clap::Error {
+    let mut cli = Cli::command();
+    cli.build();
+    let own = match command {
+        Some(Command::Stat(_)) => cli.find_subcommand_mut("stat"),
+        Some(Command::Trace(_)) => cli.find_subcommand_mut("trace"),
+        Some(Command::Replay(_)) => cli.find_subcommand_mut("replay"),
+        _ => None,
+    };
+    match own {
+        Some(own) => own.error(kind, text),
+        None => cli.error(kind, text),
     }
 }
 
@@ -178,38 +197,12 @@ impl Command {
     }
 }
 
-/// Form of the results of commands that show drops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DropFormat {
-    /// For people
-    #[default]
-    Text,
-    /// For programs: one JSON document per line
-    Json,
-    /// Call stacks as folded lines, for programs that draw flame graphs
-    Folded,
-    /// Call stacks as a flame graph
-    #[cfg(feature = "html")]
-    Svg,
-}
-
-impl DropFormat {
-    /// Whether the form shows only call stacks.
-    pub const fn is_of_stacks(self) -> bool {
-        !matches!(self, Self::Text | Self::Json)
-    }
-}
-
 /// Common options of all commands.
 #[derive(Args, Clone, Debug)]
 pub struct CommonArgs {
     /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
-
-    /// Form of the results; folded and svg are call stacks alone, for `stat --stack`
-    #[arg(long, value_enum, default_value_t)]
-    pub format: DropFormat,
 
     /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
@@ -303,6 +296,10 @@ pub struct TraceArgs {
     #[arg(long)]
     pub stack: bool,
 
+    /// Form of the results
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TraceFormat,
+
     /// Do not find out whose packets they were: process, container, pod, unit and control group
     #[arg(long)]
     pub no_owners: bool,
@@ -327,23 +324,6 @@ impl TraceArgs {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
         is_bound.then(|| self.rate.unwrap_or(Self::DEFAULT_RATE))
     }
-}
-
-/// The capture backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Source {
-    /// The BPF program, else the drop monitor, else (not for trace) the kernel's own counters
-    #[default]
-    Auto,
-    /// The BPF program on `kfree_skb`
-    Ebpf,
-    /// The kernel's drop monitor, over generic netlink; a host has only one
-    #[value(alias = "net_dm")]
-    NetDm,
-    /// The kernel's own counters, such as those of /proc/net/snmp: totals without drop sites and single drops
-    Counters,
-    /// The BPF program and the drop monitor at once: each drop is reported once, with the backends that saw it
-    Both,
 }
 
 /// The alert mode of the drop monitor.

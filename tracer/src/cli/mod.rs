@@ -8,6 +8,7 @@ mod bench;
 mod compare;
 mod doctor;
 mod explain;
+mod filter_names;
 mod listen;
 mod netlink;
 
@@ -37,6 +38,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "bench")]
     if let Command::Bench(_) = command {
         bench::prepare();
+    }
+    if let Err(error) = filter_names::check(&command) {
+        error.exit();
     }
     raise_open_files();
     let spare = [UnixStream::pair(), UnixStream::pair(), UnixStream::pair()];

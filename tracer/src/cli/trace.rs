@@ -58,7 +58,8 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         // Without the flush, drops would be missing before the ledger.
         let outside = if options.counters { session.stat_report()?.outside } else { None };
         let (sources, union) = (session.source_reports()?, session.union_ledger());
-        shown.sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), outside: outside.as_ref() })?;
+        let (union, outside, duration) = (union.as_ref(), outside.as_ref(), Some(session.duration()));
+        shown.sink.finish(&RunEnd { sources: &sources, union, outside, duration })?;
         output.finish()?;
     }
     session.warn_of_hidden_addresses();

@@ -9,7 +9,7 @@ use super::beside::Beside;
 use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
-use crate::backend::counters::Counters;
+use crate::backend::Selection;
 use crate::backend::ebpf::{self, EbpfSource, EventOptions, NamespaceQuestion};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
@@ -83,7 +83,7 @@ impl Session {
             match run(backend, options, &ground).await {
                 Ok(running) => {
                     let mut session = Self::of(backend, running, &ground, options);
-                    if options.counters && backend != CaptureBackend::Counters {
+                    if options.counters && !matches!(backend, CaptureBackend::Totals(_)) {
                         let only = options.netns.as_ref().map(|netns| netns.inum);
                         session.beside = Beside::start(only, options.ifindex != 0 || options.filter.is_some()).await;
                     }
@@ -161,9 +161,14 @@ async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Res
     Ok(match backend {
         CaptureBackend::Ebpf(mode) => Running::Ebpf(Box::new(start_ebpf(mode, options, ground)?)),
         CaptureBackend::NetDm(mode) => Running::NetDm(Box::new(start_net_dm(mode, options).await?)),
-        CaptureBackend::Counters => Running::Counters(start_counters(options)?),
+        CaptureBackend::Totals(backend) => Running::Totals((backend.start)(selection(options))?),
         CaptureBackend::Both(mode, alerts) => Running::Both(Box::new(start_both(mode, alerts, options, ground).await?)),
     })
+}
+
+fn selection(options: &Options) -> Selection {
+    let netns = options.netns.as_ref().map(|netns| netns.inum);
+    Selection { netns, ifindex: options.ifindex, has_filter: options.filter.is_some() }
 }
 
 async fn start_both(
@@ -287,21 +292,4 @@ pub(crate) fn explained(error: &net_dm::Error) -> Unavailable {
         }
         error => Unavailable { remedy: error.remedy().map(Into::into), ..Unavailable::of(error) },
     }
-}
-
-fn start_counters(options: &Options) -> Result<Counters, Unavailable> {
-    let own = netns::own().unwrap_or(0);
-    if options.netns.as_ref().is_some_and(|netns| netns.inum != own) {
-        return Err(Unavailable::new(
-            "--netns: the kernel's own counters are those of the namespace that droptrace runs in",
-            "run `ip netns exec NAME droptrace`",
-        ));
-    }
-    if options.filter.is_some() {
-        return Err(Unavailable::because("filters: the kernel's own counters have no packets"));
-    }
-    if options.ifindex != 0 {
-        return Err(Unavailable::because("--interface: most of the kernel's own counters have no interface"));
-    }
-    Counters::start(own).map_err(|error| Unavailable::of(&error))
 }

@@ -1,4 +1,5 @@
-//! Sinks show counts and events, and change none of them. Each format has a folder or a file.
+//! Sinks show counts and events, and change none of them. Each format has a folder or a file, and is registered here: a
+//! variant of [`StatFormat`] or [`TraceFormat`] that `--format` takes, and the sink that it stands for.
 
 #[cfg(feature = "html")]
 mod flame_graph;
@@ -9,6 +10,9 @@ pub(crate) mod samples;
 mod text;
 
 use std::io;
+use std::time::Duration;
+
+use clap::ValueEnum;
 
 #[cfg(feature = "html")]
 pub use flame_graph::StatFlameGraph;
@@ -16,12 +20,91 @@ pub use folded::StatFolded;
 pub(crate) use json::Account;
 pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson, drop_fields};
 
-pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptions, drop_sentence};
+pub use text::{CompareText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence};
 
+use crate::command::Format;
+use crate::dimension::Dimensions;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
+use crate::render::output::Output;
+
+/// Form of totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StatFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document per line
+    Json,
+    /// Call stacks as folded lines, for programs that draw flame graphs
+    Folded,
+    /// Call stacks as a flame graph
+    #[cfg(feature = "html")]
+    Svg,
+}
+
+impl StatFormat {
+    /// The sink of totals in this form.
+    pub fn sink(self, output: Output, options: StatOptions) -> Box<dyn StatSink> {
+        match self {
+            Self::Text => Box::new(StatText::new(output, options)),
+            Self::Json => Box::new(StatJson::new(output, options.sort, options.by.unwrap_or_else(Dimensions::usual))),
+            Self::Folded => Box::new(StatFolded::new(output)),
+            #[cfg(feature = "html")]
+            Self::Svg => Box::new(StatFlameGraph::new(output)),
+        }
+    }
+
+    /// Whether the form shows call stacks and nothing else.
+    pub const fn is_of_stacks(self) -> bool {
+        match self {
+            Self::Folded => true,
+            #[cfg(feature = "html")]
+            Self::Svg => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<Format> for StatFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// Form of single drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TraceFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document per line
+    Json,
+}
+
+impl TraceFormat {
+    /// The sink of single drops in this form.
+    pub fn sink(self, output: Output, options: TraceTextOptions) -> Box<dyn DropSink> {
+        match self {
+            Self::Text => Box::new(TraceText::new(output, options)),
+            Self::Json => Box::new(TraceJson::new(output)),
+        }
+    }
+}
+
+impl From<Format> for TraceFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
 
 /// The ledgers of a run of single drops, taken after the backends have stopped.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +115,8 @@ pub struct RunEnd<'r> {
     pub union: Option<&'r DedupeLedger>,
     /// The kernel's counters beside the backend; absent where they are not read.
     pub outside: Option<&'r Reconciliation>,
+    /// Duration of the run; absent where a recording does not have it.
+    pub duration: Option<Duration>,
 }
 
 /// A sink of totals.

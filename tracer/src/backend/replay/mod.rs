@@ -14,6 +14,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
+pub use ledger::End;
 pub use line::{Entry, RawDrop, Start};
 pub use owner::OwnerLine;
 pub use refused::Refused;

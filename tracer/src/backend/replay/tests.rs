@@ -1,5 +1,6 @@
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -12,6 +13,7 @@ use crate::domain::owner::{Owner, Process};
 use crate::domain::report::{Host, SourceReport};
 use crate::sink::{DropSink as _, RawJson, RawOptions, RunEnd};
 
+const DURATION: Duration = Duration::from_millis(2_500);
 const STARTED: Timestamp = Timestamp(1_767_225_600_000_000_007);
 
 fn host() -> Host {
@@ -70,7 +72,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
         sink.reading(Moment(drop.received_ns), Moment(drop.watermark_ns));
         sink.event(&event).unwrap();
     }
-    sink.finish(&RunEnd { sources: &sources(), ..RunEnd::default() }).unwrap();
+    sink.finish(&RunEnd { sources: &sources(), duration: Some(DURATION), ..RunEnd::default() }).unwrap();
     out
 }
 
@@ -123,7 +125,7 @@ fn a_recording_is_read_as_it_was_written() {
     assert_eq!(recording.start(), &Start { host: host(), started_at: STARTED, captured: 128, home_netns: 7 });
     let (mut entries, malformed, ended) = read(bytes);
     assert!(ended.is_ok() && malformed == Malformed::default());
-    assert_eq!(entries.pop(), Some(Entry::Ledger(sources())));
+    assert_eq!(entries.pop(), Some(Entry::End(End { sources: sources(), duration: Some(DURATION) })));
     let Some(Entry::Drop(drop)) = entries.pop() else { panic!("no drop") };
     assert_eq!(*drop, some_drop());
 }

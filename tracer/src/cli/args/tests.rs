@@ -2,8 +2,10 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::backend::TOTALS_BACKENDS;
 use crate::command::parse_from;
 use crate::render::rank::Sort;
+use crate::sink::StatFormat;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).and_then(Cli::checked).map(Cli::into_command)
@@ -44,7 +46,7 @@ fn stat_is_the_default_command_with_its_options() {
     let defaults = stat("");
     assert_eq!((defaults.interval, defaults.top, defaults.sort), (None, None, Sort::Packets));
     assert_eq!((defaults.common.map_entries, defaults.common.mode), (8192, Mode::Auto));
-    assert_eq!((defaults.common.format, defaults.common.verbose), (DropFormat::Text, 0));
+    assert_eq!((defaults.format, defaults.common.verbose), (StatFormat::Text, 0));
 }
 
 #[test]
@@ -95,7 +97,9 @@ fn snapshots_have_a_default_duration() {
 
 #[test]
 fn sources_have_the_names_of_the_options_and_of_the_results() {
-    for (name, source) in [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Counters)] {
+    for (name, source) in
+        [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Totals(TOTALS_BACKENDS[0]))]
+    {
         assert_eq!(stat(&format!("--source {name}")).common.source, source);
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
         let healthy = match &source.ledger {
             Ledger::Ebpf(ledger) => ebpf(&mut text, ledger),
             Ledger::NetDm(ledger) => net_dm(&mut text, ledger),
-            Ledger::Counters(CountersLedger { counted }) => {
+            Ledger::Counters(CountersLedger { counted, .. }) => {
                 _ = write!(text, "counters rose by {} in total, some of them for the same packet; ", Grouped(*counted));
                 text.push_str("lost: unknown (most drops have no counter)");
                 false

@@ -15,5 +15,5 @@ mod trace;
 
 pub use compare::CompareText;
 pub use sentence::drop_sentence;
-pub use stat::{StatText, StatTextOptions};
+pub use stat::{Recorded, StatOptions, StatText};
 pub use trace::{TraceText, TraceTextOptions};

@@ -10,8 +10,8 @@ use crate::render::number::Grouped;
 /// The greatest number of counters with a line of their own.
 const MOST_LINES: usize = 5;
 
-/// A line for each counter that rose outside `kfree_skb`, and one for what could not be compared.
-pub(super) fn lines(found: &Reconciliation) -> Vec<LedgerLine> {
+/// A line for each counter that rose outside `kfree_skb`, and `with_gaps` one for what could not be compared.
+pub(super) fn lines(found: &Reconciliation, with_gaps: bool) -> Vec<LedgerLine> {
     let outside = found.outside();
     let (shown, rest) = outside.split_at(outside.len().min(MOST_LINES));
     let mut lines: Vec<_> = shown.iter().map(|counter| line(counter)).collect();
@@ -20,7 +20,7 @@ pub(super) fn lines(found: &Reconciliation) -> Vec<LedgerLine> {
         let text = format!("outside kfree_skb: {} more counters, {} in total", rest.len(), Grouped(packets));
         lines.push(LedgerLine { text, healthy: false });
     }
-    if !found.gaps.is_empty() {
+    if with_gaps && !found.gaps.is_empty() {
         let text = format!("counters: {}", found.gaps.join("; "));
         lines.push(LedgerLine { text: printable(&text).to_string(), healthy: true });
     }
@@ -60,7 +60,7 @@ mod tests {
 
     fn shown(counters: Vec<ReconciledCounter>, gaps: &[&str]) -> Vec<String> {
         let gaps = gaps.iter().map(|gap| (*gap).to_owned()).collect();
-        lines(&Reconciliation { counters, namespaces: 1, gaps }).into_iter().map(|line| line.text).collect()
+        lines(&Reconciliation { counters, namespaces: 1, gaps }, true).into_iter().map(|line| line.text).collect()
     }
 
     #[test]

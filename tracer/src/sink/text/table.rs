@@ -59,7 +59,7 @@ impl<'r> Row<'r> {
         };
         Self {
             packets: Grouped(rank.total.packets).to_string(),
-            rate: rate(rank.rate),
+            rate: rank.rate.map_or("-".into(), rate),
             bytes: known(rank.total.bytes),
             names: Names::Key {
                 key,
@@ -78,10 +78,10 @@ impl<'r> Row<'r> {
         }
     }
 
-    pub(super) fn of_sum(packets: u64, packets_a_second: f64, bytes: Option<u64>, label: String) -> Self {
+    pub(super) fn of_sum(packets: u64, packets_a_second: Option<f64>, bytes: Option<u64>, label: String) -> Self {
         Self {
             packets: Grouped(packets).to_string(),
-            rate: rate(packets_a_second),
+            rate: packets_a_second.map_or("-".into(), rate),
             bytes: known(bytes),
             names: Names::Sum(label),
         }
