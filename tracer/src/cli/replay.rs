@@ -220,7 +220,7 @@ impl Replay {
 
     fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
         let (sources, union) = (self.shown_sources(), self.ledger());
-        sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), outside: None })
+        sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), ..RunEnd::default() })
     }
 
     /// The recorded ledgers. The drops that do not match were counted when they were recorded, and count as filtered here.

@@ -10,6 +10,7 @@ use super::{listen, sinks};
 use crate::backend::ebpf::EventOptions;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::DropEvent;
+use crate::domain::report::StatReport;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::render::output::Output;
@@ -28,7 +29,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         one_in: 1,
     };
     let has_owners = !args.no_owners;
-    let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: false };
+    let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: has_owners };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events))? };
     if args.raw {
         options.join = None;
@@ -56,9 +57,10 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let stopped = session.stop(&mut shown).await;
     if !session.has_failed() {
         // Without the flush, drops would be missing before the ledger.
-        let outside = if options.counters { session.stat_report()?.outside } else { None };
+        let StatReport { attribution, outside, .. } = session.stat_report()?;
         let (sources, union) = (session.source_reports()?, session.union_ledger());
-        shown.sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), outside: outside.as_ref() })?;
+        let (union, outside) = (union.as_ref(), outside.as_ref());
+        shown.sink.finish(&RunEnd { sources: &sources, attribution: attribution.as_ref(), union, outside })?;
         output.finish()?;
     }
     session.warn_of_hidden_addresses();

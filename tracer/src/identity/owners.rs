@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::cgroup::Cgroups;
 use super::container::{self, Owner};
-use super::netns::{Identify, NetnsId};
+use super::netns::{self, Identify, NetnsId};
 use super::pods::{Pod, Pods};
 use super::process;
 use super::recent::Recent;
-use super::residents::Residents;
+use super::residents::{Resident, Residents};
 use super::sockets::Sockets;
 use super::stores::Stores;
 use crate::domain::owner::Process;
@@ -55,6 +55,8 @@ pub struct Owners {
     cgroups: Cgroups,
     /// Absent where namespaces have no owners.
     residents: Option<Residents>,
+    /// This process's own network namespace.
+    own_netns: Option<u32>,
     pods: Pods,
     stores: Stores,
     /// Absent where processes are not asked for.
@@ -76,6 +78,7 @@ impl Owners {
         Self {
             cgroups: Cgroups::new(),
             residents: None,
+            own_netns: netns::own().ok(),
             pods: Pods::new(),
             stores: Stores::new(),
             sockets: None,
@@ -118,6 +121,21 @@ impl Owners {
     /// in common.
     pub fn of_namespace(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<NamedOwner> {
         let resident = self.residents.as_mut()?.owner(namespace, identify)?;
+        self.of_resident(&resident)
+    }
+
+    /// The container or pod that lives in the network namespace at the other end of a virtual link (veth), as
+    /// [`Residents::owner_beyond`] finds it. Only the links of this process's own namespace are known; `namespace` is that
+    /// of the link, and `ifindex` the link's index.
+    pub fn beyond_link(&mut self, namespace: NetnsId, ifindex: u32, identify: &impl Identify) -> Option<NamedOwner> {
+        if ifindex == 0 || self.own_netns != Some(namespace.inum) {
+            return None;
+        }
+        let resident = self.residents.as_mut()?.owner_beyond(ifindex, identify)?;
+        self.of_resident(&resident)
+    }
+
+    fn of_resident(&mut self, resident: &Resident) -> Option<NamedOwner> {
         let path = resident.cgroup.as_deref().filter(|_| resident.is_single_container())?;
         Some(self.named(path.into(), resident.owner.clone()))
     }
@@ -187,7 +205,7 @@ mod tests {
     use super::*;
     use crate::identity::container::Container;
     use crate::identity::fixture::{RealCgroup, Tree};
-    use crate::identity::netns::{self, ByInode};
+    use crate::identity::netns::ByInode;
     use crate::identity::process::Bounds;
     use crate::identity::text;
 

@@ -41,6 +41,8 @@ pub fn group_by(totals: &[DropTotal], by: &Dimensions) -> Vec<DropTotal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::Residence;
+    use crate::domain::owner::Owner;
     use crate::sink::samples::totals_of_two_namespaces;
 
     #[test]
@@ -53,6 +55,20 @@ mod tests {
         }
         let all = group_by(&totals, &Dimensions::all());
         assert_eq!(all, totals, "all dimensions change nothing");
+    }
+
+    #[test]
+    fn containers_at_the_ends_of_links_are_groups() {
+        let total = totals_of_two_namespaces().remove(0);
+        let at = |ifindex, container: &str| {
+            let owner = Owner { container: Some(container.into()), ..Owner::default() }.into();
+            let key = NamedKey { ifindex, owner, residence: Some(Residence::Peer), ..(*total.key).clone() };
+            total.with_key(Arc::new(key))
+        };
+        let totals = [at(5, "db"), at(6, "web"), at(7, "web")];
+        assert_eq!(group_by(&totals, &"netns,container".parse().unwrap()).len(), 2);
+        assert_eq!(group_by(&totals, &"netns,interface,container".parse().unwrap()).len(), 3);
+        assert_eq!(group_by(&totals, &"netns".parse().unwrap()).len(), 1);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson, drop_field
 
 pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptions, drop_sentence};
 
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
@@ -28,6 +29,8 @@ use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
 pub struct RunEnd<'r> {
     /// The ledger of each backend.
     pub sources: &'r [SourceReport],
+    /// The ledger of owners; absent where owners are not asked for or not reported.
+    pub attribution: Option<&'r AttributionLedger>,
     /// The ledger of the join of two backends.
     pub union: Option<&'r DedupeLedger>,
     /// The kernel's counters beside the backend; absent where they are not read.

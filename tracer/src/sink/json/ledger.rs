@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::outside::Outside;
 use super::symbol_of;
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::reason_name;
 use crate::domain::ledger::wire::{Ebpf, NetDm};
@@ -23,6 +24,7 @@ pub(super) struct LedgerLine<'r> {
     schema: &'static str,
     sources: Vec<WithRecords<'r>>,
     union: Option<&'r DedupeLedger>,
+    attribution: Option<&'r AttributionLedger>,
     /// Absent where the kernel's counters are not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     outside: Option<Outside<'r>>,
@@ -31,7 +33,8 @@ pub(super) struct LedgerLine<'r> {
 impl<'r> LedgerLine<'r> {
     pub(super) fn new(end: &RunEnd<'r>) -> Self {
         let sources = end.sources.iter().map(WithRecords::from).collect();
-        Self { schema: LEDGER, sources, union: end.union, outside: end.outside.map(Outside::from) }
+        let RunEnd { union, attribution, outside, .. } = *end;
+        Self { schema: LEDGER, sources, union, attribution, outside: outside.map(Outside::from) }
     }
 }
 

@@ -37,13 +37,13 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
     lines.collect()
 }
 
-/// `owners: 997 attributed + 3 unknown + 7 without a socket (5 of them in the namespace of a container) + 0 without room`.
+/// `owners: 997 attributed + 3 unknown + 7 without a socket (5 of them in a container's namespace or on a link to one) + 0 without room`.
 pub(super) fn attribution(ledger: &AttributionLedger) -> LedgerLine {
     let AttributionLedger { attributed, unknown, no_socket, no_room, resident } = *ledger;
     let mut text = format!("owners: {} attributed", Grouped(attributed));
     _ = write!(text, " + {} unknown + {} without a socket", Grouped(unknown), Grouped(no_socket));
     if resident > 0 {
-        _ = write!(text, " ({} of them in the namespace of a container)", Grouped(resident));
+        _ = write!(text, " ({} of them in a container's namespace or on a link to one)", Grouped(resident));
     }
     _ = write!(text, " + {} without room", Grouped(no_room));
     LedgerLine { text, healthy: no_room == 0 }

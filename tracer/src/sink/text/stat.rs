@@ -271,7 +271,7 @@ impl View<'_> {
         let has_netns = self.by.is_some() || self.has_other_namespaces();
         let by = self.by.cloned().unwrap_or_else(Dimensions::usual);
         let is_shown = |dimension: &&dyn Dimension| has_netns || dimension.name() != "netns";
-        let has_resident = self.ranks.iter().any(|rank| rank.total.key.is_resident);
+        let has_resident = self.ranks.iter().any(|rank| rank.total.key.residence.is_some());
         let who = (self.by.is_none() && has_resident).then_some(WHO);
         let dimensions = by.iter().filter(is_shown).chain(who).collect();
         Shown { dimensions, seen_by: self.is_of_both() }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::dimension::Dimensions;
-use crate::domain::event::{Location, NamedKey, Origin, Symbol};
+use crate::domain::event::{Location, NamedKey, Origin, Residence, Symbol};
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
@@ -269,7 +269,7 @@ fn totals_with_resident(pod: &str) -> Vec<DropTotal> {
     let mut totals = totals_of_two_namespaces();
     let last = totals.last_mut().unwrap();
     let owner = Arc::new(Owner { pod: Some(pod.into()), ..Owner::default() });
-    last.key = Arc::new(NamedKey { owner, is_resident: true, ..(*last.key).clone() });
+    last.key = Arc::new(NamedKey { owner, residence: Some(Residence::Here), ..(*last.key).clone() });
     totals
 }
 

@@ -135,8 +135,8 @@ impl<W: Write> DropSink for TraceText<W> {
     }
 
     fn finish(&mut self, end: &RunEnd<'_>) -> io::Result<()> {
-        let lines = ledger::accounting(end.sources).into_iter().chain(ledger::events(end.sources));
-        let lines = lines.chain(end.union.map(ledger::union));
+        let lines = ledger::accounting(end.sources).into_iter().chain(end.attribution.map(ledger::attribution));
+        let lines = lines.chain(ledger::events(end.sources)).chain(end.union.map(ledger::union));
         for line in lines.chain(end.outside.into_iter().flat_map(outside::lines)) {
             self.line = line.text;
             self.write_line(if line.healthy { Style::Plain } else { Style::Alarm })?;
