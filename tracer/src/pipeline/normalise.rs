@@ -149,6 +149,7 @@ impl Normaliser {
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
             seen_by: &[Origin::Ebpf],
+            more: 0,
         }
     }
 

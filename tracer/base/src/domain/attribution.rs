@@ -114,6 +114,7 @@ mod tests {
             first_seen: Timestamp(1),
             last_seen: Timestamp(2),
             seen_by: &[],
+            more: 0,
         };
         let drops = [
             total(Some(Role::Receiver), Some("/a"), None, 1),

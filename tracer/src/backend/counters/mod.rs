@@ -86,6 +86,7 @@ impl Counters {
             first_seen: rise.first_seen,
             last_seen: rise.last_seen,
             seen_by: &[],
+            more: 0,
         });
         totals.collect()
     }

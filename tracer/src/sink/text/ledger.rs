@@ -51,11 +51,11 @@ pub(super) fn attribution(ledger: &AttributionLedger) -> LedgerLine {
 
 /// `flows: 990 by flow + 7 of other flows + 3 without a flow + 0 without room`.
 pub(super) fn flows(ledger: &FlowLedger) -> LedgerLine {
-    let FlowLedger { by_flow, others, no_flow, no_room } = *ledger;
+    let FlowLedger { by_flow, others, no_flow, no_room, most_more } = *ledger;
     let mut text = format!("flows: {} by flow + {} of other flows", Grouped(by_flow), Grouped(others));
     _ = write!(text, " + {} without a flow + {} without room", Grouped(no_flow), Grouped(no_room));
-    if others > 0 {
-        _ = write!(text, "; a row may have up to {} more", Grouped(others));
+    if most_more > 0 {
+        _ = write!(text, "; a row may have up to {} more", Grouped(most_more));
     }
     LedgerLine { text, healthy: no_room == 0 }
 }
