@@ -179,7 +179,10 @@ impl Owners {
     pub fn limits(&self) -> Vec<String> {
         let of_sockets = self.sockets.as_ref().and_then(Sockets::limit).map(str::to_owned);
         let of_namespaces = self.residents.iter().filter_map(Residents::limits);
-        self.cgroups.limits().into_iter().chain(of_namespaces).chain(of_sockets).collect()
+        let mut limits: Vec<_> = self.cgroups.limits().into_iter().chain(of_namespaces).chain(of_sockets).collect();
+        // Where /proc hides processes, neither namespaces nor sockets have theirs.
+        limits.dedup();
+        limits
     }
 
     fn named(&mut self, cgroup: Arc<str>, owner: Owner) -> NamedOwner {
@@ -240,6 +243,20 @@ mod tests {
         assert_eq!(shown(&mut owners, &docker), "db");
         tree.write(&format!("containers/web-7d9f_shop_nginx-{ID}.log"), "");
         assert_eq!(shown(&mut super::tests::owners(&tree), &in_pod), "shop/web-7d9f/nginx");
+    }
+
+    #[test]
+    fn owners_beyond_the_bound_are_forgotten() {
+        let tree = Tree::new();
+        let mut owners = owners(&tree);
+        owners.known = Recent::new(100);
+        for id in 0..10_000 {
+            let path = format!("/system.slice/{id}.service");
+            let named = owners.named(path.as_str().into(), container::owner(&path));
+            owners.known.insert(id, named);
+            assert_eq!(owners.of_cgroup(id).map(|owner| &*owner.cgroup), Some(&*path));
+        }
+        assert_eq!(owners.known.len(), 100);
     }
 
     proptest! {

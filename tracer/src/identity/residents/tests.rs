@@ -125,6 +125,50 @@ fn number_of_an_earlier_namespace_has_no_owner() {
     assert_eq!(Residents::of(tree.root()).owner(NetnsId { cookie, inum: 5 }, &ByInode), None);
 }
 
+/// The namespace and the process of a container are gone, and others have their numbers.
+#[test]
+fn later_namespace_with_the_number_of_an_ended_one_has_its_own_owner() {
+    let (path, other, now) = (format!("/docker/{ID}"), format!("/docker/{OTHER}"), Instant::now());
+    let tree = tree(&[(10, 5, &path)]);
+    let mut residents = Residents::of(tree.root());
+    let number = NetnsId { cookie: None, inum: 5 };
+    let container =
+        |resident: Option<Arc<Resident>>| resident.map(|it| it.owner.container.as_ref().unwrap().id.clone());
+    assert_eq!(container(residents.owner_at(number, &ByInode, now)).as_deref(), Some(ID));
+    tree.remove("10");
+    tree.write("10/comm", "name\n");
+    tree.write("10/cgroup", &format!("0::{other}\n"));
+    tree.link("10/ns/net", "net:[5]");
+    let later = now + 100 * SEARCH_INTERVAL;
+    assert_eq!(container(residents.owner_at(number, &ByInode, later)).as_deref(), Some(OTHER));
+}
+
+#[test]
+fn hidden_and_unreadable_processes_are_limits() {
+    let hidden = Tree::new();
+    hidden.write("30/comm", "own\n");
+    let mut residents = Residents::of(hidden.root());
+    assert_eq!(residents.owner(NetnsId { cookie: None, inum: 5 }, &ByInode), None);
+    assert!(residents.limits().unwrap().contains("hidepid"));
+    // The namespace of the host itself is unknown, so that none can be told from it.
+    let unreadable = Tree::new();
+    unreadable.write("1/comm", "init\n");
+    let mut residents = Residents::of(unreadable.root());
+    assert_eq!(residents.owner(NetnsId { cookie: None, inum: 5 }, &ByInode), None);
+    assert!(residents.limits().unwrap().contains("CAP_SYS_PTRACE"));
+}
+
+#[test]
+fn namespaces_beyond_the_bound_are_forgotten() {
+    let tree = tree(&[]);
+    let mut residents = Residents::of(tree.root());
+    let now = Instant::now();
+    for inum in 10..10 + 2 * u32::try_from(CAPACITY).unwrap() {
+        assert_eq!(residents.owner_at(NetnsId { cookie: None, inum }, &ByInode, now), None, "without a process");
+    }
+    assert!(residents.answers.len() <= CAPACITY && residents.known.len() <= CAPACITY);
+}
+
 #[test]
 fn common_parts_are_whole_components() {
     let common = |one: &str, other| one[..common_length(one, other)].to_owned();

@@ -12,7 +12,7 @@ use crate::dimension;
 use crate::domain::event::{DropEvent, NamedKey, Timestamp};
 use crate::domain::report::Host;
 use crate::outside::printable;
-use crate::render::fit::seen_by;
+use crate::render::fit::{padded, seen_by, width};
 use crate::render::paint::{Painted, Style};
 use crate::render::time::TimeText;
 use crate::sink::{DropSink, RunEnd};
@@ -51,12 +51,13 @@ struct Column {
 }
 
 impl Column {
+    /// The width for formats, which pads this text to the column's.
     fn width_for(&mut self, text: &str) -> usize {
-        let wanted = text.chars().count();
+        let wanted = width(text);
         if wanted <= self.limit {
             self.width = self.width.max(wanted);
         }
-        self.width
+        padded(text, self.width)
     }
 }
 
