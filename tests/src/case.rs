@@ -87,6 +87,17 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// What droptrace shows from Linux 6.11 on, where the kernel reports receivers, and before, in words.
+    pub const fn shown(self) -> [&'static str; 2] {
+        match self {
+            Self::Nobody => ["no socket", "no socket"],
+            Self::Receiver => ["receiver", "no socket"],
+            Self::FullReceiver => ["receiver", "receiver"],
+            Self::Sender => ["owner", "owner"],
+            Self::ReceiverElseSender => ["receiver", "owner"],
+        }
+    }
+
     /// The role of the socket that this kernel shows.
     fn role(self) -> Result<Option<&'static str>> {
         Ok(match self {
@@ -230,6 +241,11 @@ impl Case {
         }
         let is_own = |drop: &Drops| netns == inum && drop.reason.as_deref() == known.shown() && self.is_placed(drop);
         let mut others = BTreeMap::<Option<String>, u64>::new();
+        // No drop of the namespace belongs to a group that has no socket there.
+        let group = cgroup::of_this_thread()?;
+        let strange = |drop: &Drops| drop.netns == inum && drop.cgroup.is_some() && drop.cgroup != group;
+        let stranger = stat.drops()?.into_iter().find(strange);
+        ensure!(stranger.is_none(), "not of {group:?}: {stranger:#?}");
         for drop in stat.drops()?.into_iter().filter(|drop| drop.netns == inum && !is_own(drop)) {
             *others.entry(drop.reason).or_default() += drop.packets;
         }

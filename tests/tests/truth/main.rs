@@ -8,6 +8,7 @@ mod flow_processes;
 mod flows;
 mod hidden;
 mod owners;
+mod peers;
 mod processes;
 mod records;
 mod residents;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         flows::trials(),
         hidden::trials(),
         owners::trials(),
+        peers::trials(),
         processes::trials(),
         records::trials(),
         residents::trials(),

@@ -222,7 +222,8 @@ impl Replay {
 
     fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
         let (sources, union) = (self.shown_sources(), self.ledger());
-        sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), outside: None, duration: self.duration() })
+        let end = RunEnd { sources: &sources, union: union.as_ref(), duration: self.duration(), ..RunEnd::default() };
+        sink.finish(&end)
     }
 
     /// The recorded ledgers. The drops that do not match were counted when they were recorded, and count as filtered here.

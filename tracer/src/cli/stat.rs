@@ -11,6 +11,7 @@ use super::{listen, sinks};
 use crate::backend::ebpf::EventOptions;
 use crate::dimension::Dimensions;
 use crate::domain::event::DropEvent;
+use crate::domain::flow_ledger::FlowLedger;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::pipeline::group::group_by;
@@ -88,6 +89,8 @@ impl Consumer for Table {
         report.stacks = self.stacks.as_ref().map(|stacks| stacks.report(&report.drops));
         if let Some(by) = &self.by {
             report.drops = group_by(&report.drops, by);
+            // A row of several keys may have more drops of other flows.
+            report.flows = report.flows.map(|_| FlowLedger::of(&report.drops, &report.overflow));
         }
         Ok(self.sink.report(&report)?)
     }

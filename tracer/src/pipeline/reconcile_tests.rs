@@ -17,7 +17,7 @@ fn row(name: &str, function: Option<&str>, netns: u32, packets: u64) -> DropTota
     let reason = if name.is_empty() { NamedKey::default().reason } else { reason(name) };
     let key = Arc::new(NamedKey { reason, location, netns, protocol: IPV4, ..NamedKey::default() });
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(0));
-    DropTotal { key, packets, bytes: None, first_seen, last_seen, seen_by: Origin::Ebpf.alone() }
+    DropTotal { key, packets, bytes: None, first_seen, last_seen, seen_by: Origin::Ebpf.alone(), more: 0 }
 }
 
 /// Rise, explained, undecided and outside of one counter.

@@ -24,6 +24,7 @@ pub use text::{CompareText, Recorded, StatOptions, StatText, TraceText, TraceTex
 
 use crate::command::Format;
 use crate::dimension::Dimensions;
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
@@ -111,6 +112,8 @@ impl From<Format> for TraceFormat {
 pub struct RunEnd<'r> {
     /// The ledger of each backend.
     pub sources: &'r [SourceReport],
+    /// The ledger of owners; absent where owners are not asked for or not reported.
+    pub attribution: Option<&'r AttributionLedger>,
     /// The ledger of the join of two backends.
     pub union: Option<&'r DedupeLedger>,
     /// The kernel's counters beside the backend; absent where they are not read.

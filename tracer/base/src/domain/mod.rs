@@ -15,4 +15,5 @@ pub mod reconciliation;
 pub mod report;
 pub mod stack;
 pub mod total;
+pub mod transport;
 pub mod unavailable;

@@ -118,6 +118,7 @@ impl TotalsSource for Counters {
             first_seen: rise.first_seen,
             last_seen: rise.last_seen,
             seen_by: &[],
+            more: 0,
         });
         totals.collect()
     }

@@ -1,10 +1,12 @@
 //! The eBPF source: the kernel program on `kfree_skb`, its counts and its records.
 
 mod constants;
+mod count;
 mod error;
 mod feature;
 mod filter;
 mod fit;
+mod flow_totals;
 mod flows;
 mod generations;
 mod identify;
@@ -26,13 +28,14 @@ use std::time::Instant;
 use aya_log::EbpfLogger;
 use tracer_common::{ABSENT, Config, READ_CAST, SiteKey, TrapNames};
 
+pub use count::Count;
 pub use error::Error;
 pub use filter::{FilterRefused, Unresolved};
 pub use fit::{default_room, page_size};
 pub use record::{Record, Report, interface_name, text};
 pub use ring::{Drained, RingReader};
 pub use stats::ProgramStats;
-pub use totals::{Count, Totals};
+pub use totals::Totals;
 
 use crate::domain::event::Timestamp;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger};

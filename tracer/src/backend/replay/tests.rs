@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::dedupe::Moment;
-use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
+use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Residence, Symbol, Timestamp};
 use crate::domain::facts::{Facts, Role};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::owner::{Owner, Process};
@@ -141,8 +141,13 @@ fn owner_of_a_recorded_drop_comes_back() {
     let key = NamedKey { socket: Some(Role::Receiver), cgroup_id: 77, owner: owner.into(), ..key("SOCKET_RCVBUFF") };
     let process = Process { pid: 1234, comm: Some("nginx".into()) };
     let drop = RawDrop { origin: Origin::Ebpf, key, process: Some(process.into()), ..some_drop() };
-    let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
-    assert_eq!((malformed, &entries[0]), (Malformed::default(), &Entry::Drop(Box::new(drop))));
+    let owner = Owner { container: Some("db".into()), ..Owner::default() };
+    let resident = |residence| NamedKey { residence, owner: owner.clone().into(), ..self::key("NO_SOCKET") };
+    let residents = [Residence::Here, Residence::Peer].map(|it| RawDrop { key: resident(Some(it)), ..some_drop() });
+    for drop in residents.into_iter().chain([drop]) {
+        let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
+        assert_eq!((malformed, &entries[0]), (Malformed::default(), &Entry::Drop(Box::new(drop))));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::outside::Outside;
 use super::symbol_of;
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::reason_name;
 use crate::domain::ledger::wire::{Ebpf, NetDm};
@@ -23,6 +24,7 @@ pub(super) struct LedgerLine<'r> {
     schema: &'static str,
     sources: Vec<WithRecords<'r>>,
     union: Option<&'r DedupeLedger>,
+    attribution: Option<&'r AttributionLedger>,
     /// `None` where the kernel's counters are not read.
     outside: Option<Outside<'r>>,
     duration_ns: Option<u64>,
@@ -31,8 +33,9 @@ pub(super) struct LedgerLine<'r> {
 impl<'r> LedgerLine<'r> {
     pub(super) fn new(end: &RunEnd<'r>) -> Self {
         let sources = end.sources.iter().map(WithRecords::from).collect();
-        let duration_ns = end.duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-        Self { schema: LEDGER, sources, union: end.union, outside: end.outside.map(Outside::from), duration_ns }
+        let RunEnd { union, attribution, outside, duration, .. } = *end;
+        let duration_ns = duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        Self { schema: LEDGER, sources, union, attribution, outside: outside.map(Outside::from), duration_ns }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::ledger::Ledger;
 use crate::domain::report::{SourceReport, StatReport};
 use crate::outside::printable;
 use crate::render::Size;
+use crate::render::fit::width;
 use crate::render::number::{Grouped, seconds};
 use crate::render::paint::{Painted, Style};
 use crate::render::rank::{Rank, Ranking, Sort, per_second};
@@ -121,6 +122,9 @@ impl<W> StatText<W> {
     }
 }
 
+/// Shown where the terminal is too narrow for the column of residents.
+const NO_ROOM_FOR_WHO: &str = "WHO has no room: widen the terminal, or --by reason,netns,container";
+
 struct Line {
     text: String,
     style: Style,
@@ -219,7 +223,7 @@ impl View<'_> {
 
     /// Rows of the terminal that a line takes, which may wrap.
     fn rows_taken(&self, line: &Line) -> usize {
-        line.text.chars().count().div_ceil(self.width.max(1)).max(1)
+        width(&line.text).div_ceil(self.width.max(1)).max(1)
     }
 
     /// The table; `around` rows of the terminal are taken by the lines before and after it.
@@ -232,8 +236,8 @@ impl View<'_> {
             Some(_) => report.overflow.len().min(LIVE_OVERFLOW),
             None => report.overflow.len(),
         };
-        // Heading, sum, the two lines about rows that are left out, and the cursor's line.
-        let fixed = around + shown_overflow + 5;
+        // Heading, sum, the three lines about rows and a column that are left out, and the cursor's line.
+        let fixed = around + shown_overflow + 6;
         let shown = self.rows(self.height.map(|height| height.saturating_sub(fixed)));
         let (ranks, hidden) = self.ranks.split_at(shown);
         let (overflow, hidden_overflow) = report.overflow.split_at(shown_overflow);
@@ -257,6 +261,9 @@ impl View<'_> {
             lines.push(self.more("reason without a drop site", hidden_overflow.len(), packets));
         }
         lines.extend(rows[shown + shown_overflow..].iter().map(plain));
+        if columns.leaves_out(WHO) {
+            lines.push(self.clipped(NO_ROOM_FOR_WHO.into(), Style::Faint));
+        }
         lines
     }
 
@@ -289,7 +296,7 @@ impl View<'_> {
         let has_netns = self.by.is_some() || self.has_other_namespaces();
         let by = self.by.cloned().unwrap_or_else(Dimensions::usual);
         let is_shown = |dimension: &&dyn Dimension| has_netns || dimension.name() != "netns";
-        let has_resident = self.ranks.iter().any(|rank| rank.total.key.is_resident);
+        let has_resident = self.ranks.iter().any(|rank| rank.total.key.residence.is_some());
         let who = (self.by.is_none() && has_resident).then_some(WHO);
         let dimensions = by.iter().filter(is_shown).chain(who).collect();
         Shown { dimensions, seen_by: self.is_of_both() }
