@@ -1,8 +1,9 @@
-//! The values of the compared counters in the files of one network namespace.
+//! The values of the counters in the files of one network namespace.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use super::Which;
 use crate::explain::Counters;
 use crate::identity::proc_folder::Folder;
 
@@ -18,7 +19,7 @@ enum Layout {
     Single,
 }
 
-/// The names of the compared counters. The position of a name is that of its value in [`Values`].
+/// The names of the counters that are read. The position of a name is that of its value in [`Values`].
 #[derive(Clone, Debug)]
 pub(super) struct Names(pub(super) Arc<[Arc<str>]>);
 
@@ -26,9 +27,9 @@ pub(super) struct Names(pub(super) Arc<[Arc<str>]>);
 pub(super) type Values = Vec<Option<u64>>;
 
 impl Names {
-    /// The counters whose rise can be compared with drops.
-    pub(super) fn of(counters: &Counters) -> Self {
-        let compared = counters.iter().filter(|(_, counter)| counter.class.is_compared());
+    /// The names of the counters of a table.
+    pub(super) fn of(counters: &Counters, which: Which) -> Self {
+        let compared = counters.iter().filter(|(_, counter)| which == Which::All || counter.class.is_compared());
         Self(compared.map(|(name, _)| name.into()).collect())
     }
 
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     fn parsed(layout: Layout, text: &str) -> Vec<(String, u64)> {
-        let names = Names::of(&Counters::built_in().unwrap());
+        let names = Names::of(&Counters::built_in().unwrap(), Which::Compared);
         let mut values = vec![None; names.0.len()];
         names.parse(text, layout, &mut values);
         let found = names.0.iter().zip(values).filter_map(|(name, value)| Some((name.to_string(), value?)));
