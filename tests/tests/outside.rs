@@ -287,7 +287,7 @@ fn namespace_of_a_thread_is_read() -> Result<()> {
         let (inside, is_inside) = std::sync::mpsc::channel();
         let netns = &netns;
         scope.spawn(move || {
-            netns.run(|| {
+            netns.run(move || {
                 inside.send(())?;
                 // The other end is dropped.
                 let _ = ended.recv();

@@ -136,15 +136,18 @@ impl Folder {
         fields.split_whitespace().nth(19)?.parse().ok()
     }
 
-    /// The text of a file in the folder, such as `net/snmp`, which shows the process's network namespace.
-    pub(crate) fn file(&self, name: &CStr) -> io::Result<String> {
-        self.text(name)
+    /// Reads a file in the folder, such as `net/snmp`, which shows the process's network namespace, in place of what `bytes`
+    /// has.
+    pub(crate) fn read(&self, name: &CStr, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let file = openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
+        bytes.clear();
+        File::from(file).take(LONGEST).read_to_end(bytes)?;
+        Ok(())
     }
 
     fn text(&self, name: &CStr) -> io::Result<String> {
-        let file = openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
         let mut bytes = Vec::new();
-        File::from(file).take(LONGEST).read_to_end(&mut bytes)?;
+        self.read(name, &mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(own.netns(), Ok(crate::identity::netns::own().unwrap()));
         assert!(!own.is_kernel_thread());
         assert!(own.started().is_some_and(|ticks| ticks > 0));
-        assert!(own.file(c"net/snmp").unwrap().contains("\nUdp: "));
+        assert!(own.text(c"net/snmp").unwrap().contains("\nUdp: "));
         assert!(Folder::open(Path::new("/proc"), u32::MAX).is_none());
     }
 

@@ -59,7 +59,8 @@ pub struct Coverage {
 
 /// The counters that can be compared on this kernel; `None` if `/proc` is not readable.
 pub fn coverage(counters: &Counters) -> Option<Coverage> {
-    let values = Names::of(counters, Which::Compared).read(&Folder::open(Path::new("/proc"), std::process::id())?)?;
+    let folder = Folder::open(Path::new("/proc"), std::process::id())?;
+    let values = Names::of(counters, Which::Compared).read(&folder, &mut Vec::new())?;
     Some(Coverage { found: values.iter().flatten().count(), compared: values.len() })
 }
 
@@ -141,7 +142,9 @@ fn run(mut state: State, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot
         let before = thread_time();
         state.read();
         let readings = state.readings();
-        interval = INTERVAL.max(thread_time().saturating_sub(before).saturating_mul(SHARE_OF_A_PROCESSOR));
+        let taken = thread_time().saturating_sub(before);
+        tracing::debug!("a reading of the counters took {taken:?} of CPU time");
+        interval = INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
         // The kernel counts a packet and then frees it, within one RCU read section. This command is `synchronize_rcu`
         // (`kernel/sched/membarrier.c`); without it, the two are a few instructions apart.
         let _ = membarrier(MembarrierCommand::Global);

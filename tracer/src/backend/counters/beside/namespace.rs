@@ -15,7 +15,7 @@ use crate::identity::proc_folder::Folder;
 use crate::netlink::{TcpListener, tcp_listeners};
 
 /// The greatest number of processes by which a namespace is recognised at its next reading.
-const MOST_MEMBERS: usize = 8;
+const MOST_MEMBERS: usize = 4;
 /// The counter of refused connections, whose rise is also in the counters of the listening sockets.
 pub(super) const REFUSED: &str = "TcpExtListenDrops";
 
@@ -43,12 +43,14 @@ pub(super) struct Reader {
     pub(super) names: Names,
     /// The position of `TcpExtListenDrops`.
     refused: Option<usize>,
+    /// The bytes of one file.
+    buffer: Vec<u8>,
 }
 
 impl Reader {
     pub(super) fn new(proc: PathBuf, names: Names) -> Self {
-        let refused = names.0.iter().position(|name| **name == *REFUSED);
-        Self { proc, names, refused }
+        let refused = names.all.iter().position(|name| **name == *REFUSED);
+        Self { proc, names, refused, buffer: Vec::new() }
     }
 }
 
@@ -72,7 +74,7 @@ impl Namespace {
     /// Reads the counters for the first time, through one of the processes that were just found in the namespace, or
     /// through the file with its name.
     pub(super) fn first_seen(
-        reader: &Reader,
+        reader: &mut Reader,
         inum: u32,
         name: Option<Arc<str>>,
         found: &[Member],
@@ -87,7 +89,7 @@ impl Namespace {
     }
 
     /// Reads the counters again. Returns whether the namespace was recognised.
-    pub(super) fn read(&mut self, reader: &Reader, found: &[Member]) -> bool {
+    pub(super) fn read(&mut self, reader: &mut Reader, found: &[Member]) -> bool {
         let Some(now) = self.ways.read(reader) else { return false };
         let is_refusing = reader.refused.is_some_and(|slot| now[slot] != self.last[slot]);
         self.take(now);
@@ -151,18 +153,20 @@ struct Ways {
 impl Ways {
     /// Reads the counters through the first of the processes that is in the namespace before and after, else through
     /// the file with its name.
-    fn read(&self, reader: &Reader) -> Option<Values> {
+    fn read(&self, reader: &mut Reader) -> Option<Values> {
+        let Reader { proc, names, buffer, .. } = reader;
         let through_member = |member: &Member| {
-            let folder = member.still_in(&reader.proc, self.inum)?;
-            let values = reader.names.read(&folder)?;
+            let folder = member.still_in(proc, self.inum)?;
+            let values = names.read(&folder, buffer)?;
             (folder.netns() == Ok(self.inum)).then_some(values)
         };
         self.members.iter().find_map(through_member).or_else(|| self.read_within(reader))
     }
 
-    fn read_within(&self, reader: &Reader) -> Option<Values> {
+    fn read_within(&self, reader: &mut Reader) -> Option<Values> {
+        let Reader { proc, names, buffer, .. } = reader;
         let read = || {
-            let values = Folder::of_this_thread(&reader.proc).and_then(|folder| reader.names.read(&folder));
+            let values = Folder::of_this_thread(proc).and_then(|folder| names.read(&folder, buffer));
             values.ok_or_else(|| io::ErrorKind::NotFound.into())
         };
         visit(self.file.as_ref()?.open()?.as_fd(), read).ok()

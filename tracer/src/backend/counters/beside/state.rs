@@ -89,7 +89,7 @@ impl State {
             return false;
         }
         let file = name.is_some().then(|| self.by_inode.file(inum)).flatten();
-        let Some(namespace) = Namespace::first_seen(&self.reader, inum, name, found, file) else { return false };
+        let Some(namespace) = Namespace::first_seen(&mut self.reader, inum, name, found, file) else { return false };
         self.namespaces.insert(inum, namespace);
         self.appeared += u32::from(self.readings > 0);
         true
@@ -100,7 +100,7 @@ impl State {
         let known = std::mem::take(&mut self.namespaces);
         for (inum, mut namespace) in known {
             let found = survey.found.get(&inum).map_or(&[][..], Vec::as_slice);
-            if namespace.read(&self.reader, found) {
+            if namespace.read(&mut self.reader, found) {
                 self.namespaces.insert(inum, namespace);
             } else {
                 self.ended.push(namespace);
@@ -114,8 +114,8 @@ impl State {
 
     /// What the readings show so far.
     pub(super) fn readings(&self) -> Readings {
-        let named = |slot: usize| Arc::clone(&self.reader.names.0[slot]);
-        let slots = 0..self.reader.names.0.len();
+        let named = |slot: usize| Arc::clone(&self.reader.names.all[slot]);
+        let slots = 0..self.reader.names.all.len();
         let present = slots.filter(|slot| self.namespaces.values().any(|namespace| namespace.has(*slot))).map(named);
         let is_alone = |inum: &u32| !self.ended.iter().any(|ended| ended.inum == *inum);
         let fallen = self.all().flat_map(|namespace| {
@@ -135,7 +135,7 @@ impl State {
     fn rises(&self) -> Vec<Rise> {
         let of = |namespace: &Namespace| {
             let named = |(slot, rise)| {
-                let counter = Arc::clone(&self.reader.names.0[slot]);
+                let counter = Arc::clone(&self.reader.names.all[slot]);
                 let listeners = if *counter == *REFUSED { namespace.listeners() } else { None };
                 let (netns, netns_name) = (namespace.inum, namespace.name.clone());
                 Rise { counter, netns, netns_name, rise, listeners: listeners.unwrap_or_default() }
@@ -191,7 +191,7 @@ impl State {
 
     /// The namespaces in which connections were refused by listening sockets that are not known.
     fn unknown_listeners(&self) -> Option<String> {
-        let is_refused = |slot: usize| *self.reader.names.0[slot] == *REFUSED;
+        let is_refused = |slot: usize| *self.reader.names.all[slot] == *REFUSED;
         let has_unknown = |namespace: &&Namespace| {
             namespace.listeners().is_none() && namespace.rises().any(|(slot, _)| is_refused(slot))
         };
@@ -205,7 +205,7 @@ impl State {
     fn fallen(&self, namespace: &Namespace) -> Vec<String> {
         let netns = namespace.name.as_ref().map_or_else(|| namespace.inum.to_string(), ToString::to_string);
         let fell =
-            |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.reader.names.0[*slot]);
+            |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.reader.names.all[*slot]);
         namespace.fallen().iter().map(fell).collect()
     }
 }
