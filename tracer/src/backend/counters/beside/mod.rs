@@ -1,4 +1,4 @@
-//! The kernel's counters beside another backend: those of each network namespace with a process, read by a thread of
+//! The kernel's counters beside another backend: those of each network namespace with a process or a name, read by a thread of
 //! their own after that backend has started, at an interval, and before it stops.
 //!
 //! The files are `/proc/PID/net/snmp`, `netstat` and `snmp6` of one process or thread of each namespace. Where a namespace
