@@ -139,7 +139,7 @@ pub enum Command {
     /// Run the BPF program and the drop monitor at once, and report where and why they differ
     #[command(after_help = COMPARE_NOTES)]
     Compare(CompareArgs),
-    /// Compare the kernel's own counters with the drops: what explains each rise, and what is outside kfree_skb
+    /// Compare the kernel's own counters with the drops: what explains each rise, and what is outside `kfree_skb`
     #[command(after_help = RECONCILE_NOTES)]
     Reconcile(ReconcileArgs),
     /// Show a recording of `trace --raw` as if it happened now; needs no capabilities

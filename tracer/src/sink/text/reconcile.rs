@@ -71,7 +71,7 @@ impl<W: Write> ReconcileSink for ReconcileText<W> {
         }
         if !report.gaps.is_empty() {
             let text = format!("counters: {}", report.gaps.join("; "));
-            self.line(&printable(&text).to_string(), Style::Plain)?;
+            self.line(printable(&text).as_ref(), Style::Plain)?;
         }
         self.out.flush()
     }

@@ -24,7 +24,14 @@ enum Layout {
 pub(super) struct Names {
     pub(super) all: Arc<[Arc<str>]>,
     /// The names of each group of the paired files, without the group before them, and their positions.
-    groups: Vec<(&'static str, Vec<(Box<str>, usize)>)>,
+    groups: Vec<Group>,
+}
+
+/// The counters of one group.
+#[derive(Clone, Debug)]
+struct Group {
+    name: &'static str,
+    counters: Vec<(Box<str>, usize)>,
 }
 
 /// The groups of the paired files whose counters the table has.
@@ -40,7 +47,7 @@ impl Names {
         let all: Arc<[Arc<str>]> = read.map(|(name, _)| name.into()).collect();
         let in_group = |group| {
             let rest = |(slot, name): (usize, &Arc<str>)| Some((name.strip_prefix(group)?.into(), slot));
-            (group, all.iter().enumerate().filter_map(rest).collect())
+            Group { name: group, counters: all.iter().enumerate().filter_map(rest).collect() }
         };
         let groups = GROUPS.map(in_group).into();
         Self { all, groups }
@@ -77,11 +84,10 @@ impl Names {
             else {
                 continue;
             };
-            let Some((_, wanted)) = self.groups.iter().find(|(known, _)| group == other && *known == group) else {
-                continue;
-            };
+            let known = self.groups.iter().find(|known| group == other && known.name == group);
+            let Some(Group { counters, .. }) = known else { continue };
             for (name, number) in names.split_ascii_whitespace().zip(numbers.split_ascii_whitespace()) {
-                if let Some((_, slot)) = wanted.iter().find(|(wanted, _)| **wanted == *name) {
+                if let Some((_, slot)) = counters.iter().find(|(wanted, _)| **wanted == *name) {
                     values[*slot] = number.parse().ok();
                 }
             }
@@ -108,7 +114,7 @@ mod tests {
     #[test]
     fn every_counter_of_the_table_is_in_a_known_group() {
         let names = Names::of(&Counters::built_in().unwrap(), Which::All);
-        let in_groups: Vec<_> = names.groups.iter().flat_map(|(_, wanted)| wanted).map(|(_, slot)| *slot).collect();
+        let in_groups: Vec<_> = names.groups.iter().flat_map(|group| &group.counters).map(|(_, slot)| *slot).collect();
         for (slot, name) in names.all.iter().enumerate() {
             let is_single = name.starts_with("Ip6") || name.starts_with("Udp6");
             assert!(is_single || in_groups.contains(&slot), "{name}");
