@@ -162,11 +162,11 @@ impl Row {
         self.netns_name = netns_name.or_else(|| self.netns_name.take());
     }
 
-    /// The row as it is shown; `None` if nothing moved.
+    /// The row as it is shown; `None` if nothing moved. A counter that fell has no rise.
     fn shown(&self, name: &Arc<str>, netns: u32, counter: &Counter, has_fallen: bool) -> Option<BracketedCounter> {
         let [least, most] = self.last.rise(&self.first);
         let verdict = if has_fallen { Verdict::Unknown } else { self.verdict(counter.class) };
-        if most == 0 && !verdict.is_wrong() {
+        if most == 0 && !verdict.is_wrong() && verdict != Verdict::Unknown {
             return None;
         }
         let is_compared = counter.class.is_compared() && verdict != Verdict::Unknown;

@@ -65,28 +65,29 @@ struct Row<'r> {
     netns_name: Option<&'r str>,
     class: &'static str,
     of: &'r [String],
-    least: u64,
-    most: u64,
+    least: Option<u64>,
+    most: Option<u64>,
     explained: u64,
     possible: u64,
-    outside: u64,
+    outside: Option<u64>,
     verdict: &'static str,
     by: Option<u64>,
 }
 
 impl<'r> From<&'r BracketedCounter> for Row<'r> {
     fn from(counter: &'r BracketedCounter) -> Self {
+        let known = |value| (counter.verdict != Verdict::Unknown).then_some(value);
         Self {
             counter: &counter.name,
             netns: counter.netns,
             netns_name: counter.netns_name.as_deref(),
             class: counter.class,
             of: &counter.of,
-            least: counter.least,
-            most: counter.most,
+            least: known(counter.least),
+            most: known(counter.most),
             explained: counter.explained,
             possible: counter.possible,
-            outside: counter.outside,
+            outside: known(counter.outside),
             verdict: counter.verdict.name(),
             by: match counter.verdict {
                 Verdict::Excess(by) | Verdict::Missing(by) => Some(by),

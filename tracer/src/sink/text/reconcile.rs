@@ -78,7 +78,9 @@ impl<W: Write> ReconcileSink for ReconcileText<W> {
 }
 
 fn cells(counter: &BracketedCounter) -> [String; 6] {
+    let is_unknown = counter.verdict == Verdict::Unknown;
     let rise = match (counter.least, counter.most) {
+        _ if is_unknown => "-".into(),
         (least, most) if least == most => Grouped(most).to_string(),
         (least, most) => format!("{}-{}", Grouped(least), Grouped(most)),
     };
@@ -87,7 +89,7 @@ fn cells(counter: &BracketedCounter) -> [String; 6] {
     [
         rise,
         Grouped(counter.explained).to_string(),
-        Grouped(counter.outside).to_string(),
+        if is_unknown { "-".into() } else { Grouped(counter.outside).to_string() },
         counter.name.to_string(),
         netns,
         verdict(counter),
