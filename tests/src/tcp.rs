@@ -39,6 +39,7 @@ impl Peer {
     }
 
     /// The same peer for another port of the host.
+    #[must_use]
     pub fn to(self, to: u16) -> Self {
         Self { to, ..self }
     }
