@@ -9,6 +9,7 @@ mod contradiction;
 mod doctor;
 mod filter;
 mod netlink;
+mod reconcile;
 mod replay;
 mod snapshot;
 mod source;
@@ -32,6 +33,8 @@ pub use doctor::DoctorArgs;
 pub use filter::FilterWords;
 pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
+use reconcile::NOTES as RECONCILE_NOTES;
+pub use reconcile::ReconcileArgs;
 use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
@@ -155,6 +158,9 @@ pub enum Command {
     /// Run the BPF program and the drop monitor at once, and report where and why they differ
     #[command(after_help = COMPARE_NOTES)]
     Compare(CompareArgs),
+    /// Compare the kernel's own counters with the drops: what explains each rise, and what is outside `kfree_skb`
+    #[command(after_help = RECONCILE_NOTES)]
+    Reconcile(ReconcileArgs),
     /// Show a recording of `trace --raw` as if it happened now; needs no capabilities
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -185,6 +191,7 @@ impl Command {
             Self::Stat(args) => args.stat.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
+            Self::Reconcile(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
             #[cfg(feature = "agent")]
             Self::Agent(args) => args.verbose,

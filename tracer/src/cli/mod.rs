@@ -11,6 +11,7 @@ mod explain;
 mod filter_names;
 mod listen;
 mod netlink;
+mod reconcile;
 
 pub(crate) mod replay;
 pub mod sinks;
@@ -52,6 +53,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
             Command::Compare(args) => return compare::run(args).await,
+            Command::Reconcile(args) => return reconcile::run(args).await,
             Command::Stat(args) => stat::run(&args.stat).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,

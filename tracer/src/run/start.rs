@@ -10,6 +10,7 @@ use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, Unavail
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
 use crate::backend::Selection;
+use crate::backend::counters::beside::Which;
 use crate::backend::ebpf::{self, EbpfSource, EventOptions, NamespaceQuestion};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
@@ -49,6 +50,8 @@ pub struct Options {
     pub flows: u32,
     /// Read the kernel's counters beside the backend.
     pub counters: bool,
+    /// Read those counters as well that cannot be compared with drops.
+    pub all_counters: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
@@ -83,9 +86,8 @@ impl Session {
             match run(backend, options, &ground).await {
                 Ok(running) => {
                     let mut session = Self::of(backend, running, &ground, options);
-                    if options.counters && !matches!(backend, CaptureBackend::Totals(_)) {
-                        let only = options.netns.as_ref().map(|netns| netns.inum);
-                        session.beside = Beside::start(only, options.ifindex != 0 || options.filter.is_some()).await;
+                    if let Some(beside) = &session.beside {
+                        beside.first_reading().await;
                     }
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;
@@ -103,13 +105,14 @@ impl Session {
         let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
+        let counts_drops = !matches!(backend, CaptureBackend::Totals(_));
+        let beside = (options.counters && counts_drops).then(|| beside(options)).flatten();
         let (has_ebpf, has_owners) = (running.ebpf().is_some(), owners.is_some());
         let needed = privileges::needed([
             (has_ebpf, privileges::EBPF),
             (running.net_dm().is_some(), privileges::NET_DM),
             (has_ebpf && has_owners, privileges::OWNERS),
             (has_ebpf && (residents || options.owners.processes), privileges::PROCESSES),
-            (options.counters, privileges::COUNTERS),
         ]);
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
@@ -128,7 +131,7 @@ impl Session {
             read_at: <[_; 2]>::default(),
             has_failed: false,
             normaliser: Normaliser::new(reasons, names, question, owners),
-            beside: None,
+            beside,
             _namespaces: namespaces,
             host: host(),
             started_at,
@@ -137,6 +140,12 @@ impl Session {
             clock: clock_ticks(),
         }
     }
+}
+
+fn beside(options: &Options) -> Option<Beside> {
+    let only = options.netns.as_ref().map(|netns| netns.inum);
+    let which = if options.all_counters { Which::All } else { Which::Compared };
+    Beside::start(which, only, options.ifindex != 0 || options.filter.is_some())
 }
 
 /// Learns the names of namespaces while they exist. Called when capabilities are given up: the thread has those of its

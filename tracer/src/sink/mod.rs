@@ -18,13 +18,14 @@ use clap::ValueEnum;
 pub use flame_graph::StatFlameGraph;
 pub use folded::StatFolded;
 pub(crate) use json::Account;
-pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson, drop_fields};
+pub use json::{CompareJson, RawJson, RawOptions, ReconcileJson, StatJson, TraceJson, drop_fields};
 
-pub use text::{CompareText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence};
+pub use text::{CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence};
 
 use crate::command::Format;
 use crate::dimension::Dimensions;
 use crate::domain::attribution::AttributionLedger;
+use crate::domain::bracket::ReconcileReport;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
@@ -132,6 +133,12 @@ pub trait StatSink {
 pub trait CompareSink {
     /// Shows the comparison, and passes all output to the system.
     fn report(&mut self, report: &CompareReport) -> io::Result<()>;
+}
+
+/// A sink of the kernel's counters beside the drops.
+pub trait ReconcileSink {
+    /// Shows the counters, and passes all output to the system.
+    fn report(&mut self, report: &ReconcileReport) -> io::Result<()>;
 }
 
 /// A sink of single drops.

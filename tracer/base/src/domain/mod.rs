@@ -2,6 +2,7 @@
 //! kept, the comparison of two backends.
 
 pub mod attribution;
+pub mod bracket;
 pub mod compare;
 pub mod dedupe;
 pub mod event;

@@ -5,6 +5,7 @@ mod ledger;
 mod outside;
 mod places;
 mod raw;
+mod reconcile;
 mod stack;
 mod stat;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use serde::{Serialize, Serializer};
 pub use compare::CompareJson;
 pub(crate) use ledger::Account;
 pub use raw::{RawJson, RawOptions};
+pub use reconcile::ReconcileJson;
 pub use stat::StatJson;
 pub use trace::TraceJson;
 pub use trace::drop_fields;

@@ -100,6 +100,7 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
         rise: 82,
         explained: 82 - outside,
         outside,
+        listeners: vec![],
     };
     let with = |outside| {
         let found = Reconciliation { counters: vec![counter(outside)], namespaces: 1, gaps: vec![] };
