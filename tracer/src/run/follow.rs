@@ -10,6 +10,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::outlet::{Consumer, Outlet};
 use super::running::{Ebpf, NetDm, Parts};
 use super::{Session, Stop};
+use crate::backend::TotalsSource;
 use crate::backend::net_dm::{self, AlertMode, Owner};
 use crate::domain::dedupe::Moment;
 use crate::domain::event::Origin;
@@ -207,7 +208,7 @@ impl Session {
         if !monitor_first {
             stopped = self.stop_monitor(&mut outlet).await;
         }
-        let read = self.running.parts().totals.map_or(Ok(()), |totals| totals.read());
+        let read = self.running.parts().totals.map_or(Ok(()), TotalsSource::read);
         self.duration = Some(duration);
         self.finish(&mut outlet);
         let shown = outlet.result;

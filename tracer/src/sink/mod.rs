@@ -20,7 +20,9 @@ pub use folded::StatFolded;
 pub(crate) use json::Account;
 pub use json::{CompareJson, RawJson, RawOptions, ReconcileJson, StatJson, TraceJson, drop_fields};
 
-pub use text::{CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence};
+pub use text::{
+    CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
+};
 
 use crate::command::Format;
 use crate::dimension::Dimensions;
