@@ -66,13 +66,9 @@ impl Point {
 }
 
 impl Brackets {
-    /// Without readings.
-    ///
-    /// # Errors
-    /// A fault of the built-in table.
-    pub fn new() -> anyhow::Result<Self> {
-        let counters = Counters::built_in()?;
-        Ok(Self { counters, rows: BTreeMap::new(), readings: 0, last: Arc::default() })
+    /// Without readings. The counters have their classes on the running kernel.
+    pub fn new(counters: Counters) -> Self {
+        Self { counters, rows: BTreeMap::new(), readings: 0, last: Arc::default() }
     }
 
     /// Adds a reading of the drops, and the readings of the counters before and after it.

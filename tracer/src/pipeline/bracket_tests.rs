@@ -34,7 +34,7 @@ fn no_ports(packets: u64) -> Vec<DropTotal> {
 
 /// The verdicts of two readings: nothing, then these drops and this counter.
 fn verdict(counter: &str, around: [u64; 2], drops: &[DropTotal]) -> Verdict {
-    let mut brackets = Brackets::new().unwrap();
+    let mut brackets = Brackets::new(Counters::built_in().unwrap());
     add(&mut brackets, counter, [0, 0], &[], SEEN);
     add(&mut brackets, counter, around, drops, SEEN);
     let rows = brackets.rows();
@@ -57,7 +57,7 @@ fn exact_counter_is_wrong_only_outside_its_bracket() {
 
 #[test]
 fn a_lack_that_later_drops_hide_is_seen_in_its_own_bracket() {
-    let mut brackets = Brackets::new().unwrap();
+    let mut brackets = Brackets::new(Counters::built_in().unwrap());
     add(&mut brackets, "UdpNoPorts", [0, 4], &no_ports(0), SEEN);
     add(&mut brackets, "UdpNoPorts", [9, 9], &no_ports(4), SEEN);
     add(&mut brackets, "UdpNoPorts", [9, 9], &no_ports(6), SEEN);
@@ -79,7 +79,7 @@ fn drops_without_a_reason_or_lost_ones_may_be_the_counters() {
     let unknown = [row("NOT_SPECIFIED", Some("__udp4_lib_rcv"), HERE, 20)];
     assert_eq!(verdict("UdpNoPorts", [20, 20], &unknown), Verdict::Agrees);
     assert_eq!(verdict("UdpNoPorts", [0, 0], &unknown), Verdict::Agrees);
-    let mut brackets = Brackets::new().unwrap();
+    let mut brackets = Brackets::new(Counters::built_in().unwrap());
     add(&mut brackets, "UdpNoPorts", [0, 0], &[], SEEN);
     add(&mut brackets, "UdpNoPorts", [20, 20], &[], Unseen { packets: 20, is_partial: false });
     assert_eq!(brackets.rows()[0].verdict, Verdict::Agrees);
@@ -94,7 +94,7 @@ fn other_classes_have_their_own_verdicts() {
 
 #[test]
 fn namespace_of_a_later_reading_starts_with_it() {
-    let mut brackets = Brackets::new().unwrap();
+    let mut brackets = Brackets::new(Counters::built_in().unwrap());
     let empty = Arc::new(Readings::default());
     brackets.add([&empty, &readings(&[("UdpNoPorts", 0)])], &no_ports(50), &[], SEEN);
     assert_eq!(brackets.rows(), []);
@@ -107,7 +107,7 @@ fn namespace_of_a_later_reading_starts_with_it() {
 
 #[test]
 fn fallen_counter_has_no_verdict() {
-    let mut brackets = Brackets::new().unwrap();
+    let mut brackets = Brackets::new(Counters::built_in().unwrap());
     add(&mut brackets, "UdpNoPorts", [0, 0], &[], SEEN);
     let fallen = Readings { fallen: vec![("UdpNoPorts".into(), HERE)], ..(*readings(&[])).clone() };
     let fallen = Arc::new(fallen);
