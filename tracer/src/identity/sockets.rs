@@ -222,9 +222,9 @@ mod tests {
         // The next process has the number, the same file descriptor, and a socket of its own.
         tree.remove("20");
         process(&tree, 20, "postgres", 8);
-        assert_eq!(looked_up(&mut sockets, 7, now + CONFIRM_INTERVAL), None);
-        assert_eq!(looked_up(&mut sockets, 8, now + LATER).as_deref(), Some("postgres[20]"));
-        assert_eq!(looked_up(&mut sockets, 7, now + 2 * LATER), None);
+        assert_eq!(looked_up(&mut sockets, 7, now + LATER), None);
+        assert_eq!(looked_up(&mut sockets, 8, now + 2 * LATER).as_deref(), Some("postgres[20]"));
+        assert_eq!(looked_up(&mut sockets, 7, now + 3 * LATER), None);
     }
 
     #[test]
