@@ -264,4 +264,16 @@ mod tests {
             [(7, 2, 1), (4, 2, 4), (0, 1, 9), (0, 0, 10)]
         );
     }
+
+    #[test]
+    fn filter_that_is_applied_later_takes_unknown_namespaces_with_it() {
+        let unknown = |drops, unknown| {
+            let counted = EbpfLedger { hits: 9, accounted: 9, unknown_netns: 5, ..EbpfLedger::default() };
+            let mut ledger = Ledger::Ebpf(counted);
+            ledger.filter(drops, unknown);
+            let Ledger::Ebpf(EbpfLedger { accounted, filtered, unknown_netns, .. }) = ledger else { unreachable!() };
+            (accounted, filtered, unknown_netns)
+        };
+        assert_eq!([unknown(9, 5), unknown(3, 1), unknown(4, 0)], [(0, 9, 0), (6, 3, 4), (5, 4, 5)]);
+    }
 }
