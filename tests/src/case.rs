@@ -25,9 +25,6 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// The cases only provoke drops; another test counts them.
 static OTHERS_COUNT: AtomicBool = AtomicBool::new(false);
 
-/// `droptrace reconcile` counts the drops, in place of `stat`.
-static RECONCILES: AtomicBool = AtomicBool::new(false);
-
 /// The facts that are known of a drop's interface.
 #[derive(Clone, Copy, Debug)]
 pub enum Interface {
@@ -159,29 +156,29 @@ pub struct Case {
 }
 
 impl Case {
-    /// Counts the drops of `host` while `provocation` runs, and compares; unless others count, for [`provoke`].
+    /// Counts the drops of `host` by `stat` and `reconcile` while `provocation` runs, and compares; unless others count, for
+    /// [`provoke`].
     pub fn watch(&self, host: &Netns, provocation: impl FnOnce() -> Result<()>) -> Result<()> {
         let before = self.witnessed(host)?;
         if OTHERS_COUNT.load(Ordering::Relaxed) {
             provocation()?;
             return self.settle(host, before);
         }
-        if RECONCILES.load(Ordering::Relaxed) {
-            return self.reconcile(host, before, provocation);
-        }
         let netns = self.netns(host)?;
         // Drops without a namespace could belong to another case, so only one such case runs at a time.
         let _alone = (netns == 0).then(|| ALONE.lock());
         let inum = netns.to_string();
-        let mut arguments = vec!["--by", "reason,site,interface,protocol,netns,cgroup,socket"];
-        arguments.extend(if netns == 0 { vec![] } else { vec!["--netns", &inum] });
+        let filter = if netns == 0 { vec![] } else { vec!["--netns", &inum] };
         let _resident = host.resident()?;
+        let reconcile = Droptrace::start(&[&["reconcile", "--format", "json"], &filter[..]].concat())?;
+        let by = ["--by", "reason,site,interface,protocol,netns,cgroup,socket"];
         let mut settled = Ok(());
-        let stat = Stat::during(&arguments, || {
+        let stat = Stat::during(&[&by, &filter[..]].concat(), || {
             provocation()?;
             settled = self.settle(host, before);
             Ok(())
         })?;
+        let reconciled = reconcile.finish();
         // Where the kernel's counter does not rise far enough, the comparison shows more.
         self.compare(host, netns, &stat)?;
         self.no_others(host, netns, &stat)?;
@@ -192,23 +189,14 @@ impl Case {
             let risen = after - before;
             ensure!(risen == self.count, "{:?} rose by {risen}, not {}", self.witness, self.count);
         }
-        Ok(())
+        self.check_counters(host, netns, &reconciled?.stdout)
     }
 
-    /// Checks that no counter of the namespace contradicts the drops while `provocation` runs, and that the witness, if it is
-    /// an exact counter of droptrace's table, is explained in full. `before` is its value.
-    fn reconcile(&self, host: &Netns, before: Option<u64>, provocation: impl FnOnce() -> Result<()>) -> Result<()> {
-        let netns = self.netns(host)?;
-        let _alone = (netns == 0).then(|| ALONE.lock());
-        let inum = netns.to_string();
-        let mut arguments = vec!["reconcile", "--format", "json"];
-        arguments.extend(if netns == 0 { vec![] } else { vec!["--netns", &inum] });
-        let _resident = host.resident()?;
-        let droptrace = Droptrace::start(&arguments)?;
-        provocation()?;
-        self.settle(host, before)?;
-        // The status is another one if a counter contradicts the drops, of whichever namespace.
-        let document: Value = serde_json::from_str(&droptrace.finish()?.stdout)?;
+    /// Checks what `droptrace reconcile` reports: no counter of the namespace contradicts the drops, and the witness, if it is
+    /// an exact counter of droptrace's table, is explained in full.
+    fn check_counters(&self, host: &Netns, netns: u64, report: &str) -> Result<()> {
+        // Its status is another one if a counter contradicts the drops, of whichever namespace.
+        let document: Value = serde_json::from_str(report)?;
         let rows = document["counters"].as_array().context("no counters")?;
         let is_own = |row: &&Value| row["netns"] == host.inum() && row["class"] == "exact";
         for row in rows.iter().filter(is_own) {
@@ -238,9 +226,16 @@ impl Case {
     fn settle(&self, host: &Netns, before: Option<u64>) -> Result<()> {
         if let Some(before) = before {
             let what = format!("{:?} to rise by {}", self.witness, self.count);
-            eventually(&what, || Ok(self.witnessed(host)? >= Some(before + self.count)))?;
+            let risen = eventually(&what, || Ok(self.witnessed(host)? >= Some(before + self.count)));
+            risen.with_context(|| self.shortfall(host, before))?;
         }
         drained()
+    }
+
+    /// Says how far the witness rose, and how many packets the processors' receive queues dropped since the kernel started.
+    fn shortfall(&self, host: &Netns, before: u64) -> String {
+        let risen = self.witnessed(host).map(|now| now.unwrap_or(before) - before);
+        format!("it rose by {risen:?}; the receive queues dropped {:?} packets", softnet(DROPPED))
     }
 
     fn compare(&self, host: &Netns, netns: u64, stat: &Stat) -> Result<()> {
@@ -328,12 +323,6 @@ pub fn provoke(case: &Case) -> Result<()> {
     (case.provoke)(case)
 }
 
-/// The table as tests of `droptrace reconcile`.
-pub fn reconciled(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
-    RECONCILES.store(true, Ordering::Relaxed);
-    trials(cases)
-}
-
 /// Packets that a sender sends between two calls of [`room_for_a_portion`].
 pub const PORTION: u64 = 256;
 
@@ -353,8 +342,17 @@ pub fn room_for_a_portion() -> Result<()> {
 
 /// Packets that wait in all processors' receive queues.
 fn queued_packets() -> Result<u64> {
-    // `softnet_seq_show`, net/core/net-procfs.c: the 12th column is the length of the backlog.
+    softnet(WAITING)
+}
+
+/// Columns of `/proc/net/softnet_stat` (`softnet_seq_show`, net/core/net-procfs.c): packets that found their processor's
+/// queue full, and the length of the queue.
+const DROPPED: usize = 1;
+const WAITING: usize = 11;
+
+/// The sum of a column over all processors.
+fn softnet(column: usize) -> Result<u64> {
     let lines = fs::read_to_string("/proc/net/softnet_stat").context("reading softnet_stat")?;
-    let waiting = |line: &str| Some(u64::from_str_radix(line.split_whitespace().nth(11)?, 16).unwrap_or(0));
-    Ok(lines.lines().filter_map(waiting).sum())
+    let value = |line: &str| Some(u64::from_str_radix(line.split_whitespace().nth(column)?, 16).unwrap_or(0));
+    Ok(lines.lines().filter_map(value).sum())
 }

@@ -1,14 +1,11 @@
-//! The table of provoked drops under `droptrace reconcile`: no counter contradicts the drops, and each exact one is explained
-//! in full.
-
-mod table;
+//! The forms of `droptrace reconcile`. What it says of each provoked drop is a part of the test `drops`.
 
 use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::case::{self, drained};
+use tests::case::drained;
 use tests::droptrace::{Droptrace, Finished};
 use tests::folder::Folder;
 use tests::kernel::{self, Known};
@@ -19,13 +16,11 @@ use tests::wire::udp;
 const DATAGRAMS: u64 = 9;
 
 fn main() -> ExitCode {
-    let mut all = case::reconciled(table::cases());
-    all.extend([
+    trials::run(vec![
         trial_as_root("counters_are_shown_as_asked", counters_are_shown_as_asked),
         trial_as_root("a_run_has_a_time_and_an_interval", a_run_has_a_time_and_an_interval),
         trial_as_root("other_namespaces_are_left_out", other_namespaces_are_left_out),
-    ]);
-    trials::run(all)
+    ])
 }
 
 /// A namespace with a process, in which datagrams find no socket.
