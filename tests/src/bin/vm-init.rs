@@ -41,6 +41,10 @@ const MOUNTS: [(&str, &str); 9] = [
 /// A module that a kernel has built in or lacks is no error: the tests report it.
 const MODULES: [&str; 7] = ["tun", "veth", "bridge", "vxlan", "sch_ingress", "cls_bpf", "nf_tables"];
 
+/// Room in each processor's receive queue, and its file. An emulated processor can put off its work for so long that the
+/// 1,000 packets of the default are too few: then packets of one test are dropped because of another.
+const BACKLOG: (&str, &str) = ("/proc/sys/net/core/netdev_max_backlog", "100000");
+
 fn main() {
     let mounted: Vec<_> = MOUNTS.iter().map(|(kind, folder)| (kind, mounted(kind, folder))).collect();
     if let Err(error) = run(&mounted) {
@@ -75,6 +79,9 @@ fn run(mounts: &[(&&str, Result<()>)]) -> Result<()> {
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     if !status.as_ref().is_ok_and(ExitStatus::success) {
         say(&terminal, &format!("note cannot set lo up: {status:?}"))?;
+    }
+    if let Err(error) = fs::write(BACKLOG.0, BACKLOG.1) {
+        say(&terminal, &format!("note cannot set {}: {error}", BACKLOG.0))?;
     }
     for job in plan["jobs"].as_array().context("the plan has no jobs")? {
         let name = job["name"].as_str().context("a job without a name")?;
