@@ -94,6 +94,7 @@ fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> R
         rise: rise.rise,
         explained: here.certain.min(rise.rise),
         outside: if is_compared { rise.rise.saturating_sub(covered) } else { 0 },
+        is_untraceable: counter.class == Class::NotTraceable,
         listeners: rise.listeners.clone(),
     }
 }
