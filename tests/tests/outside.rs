@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         trial_as_root("namespace_that_ends_keeps_its_rise", namespace_that_ends_keeps_its_rise),
         trial_as_root("each_refusing_listener_has_its_rise", each_refusing_listener_has_its_rise),
         trial_as_root("namespace_without_a_process_is_entered", namespace_without_a_process_is_entered),
+        trial_as_root("namespace_that_only_a_file_holds_is_read", namespace_that_only_a_file_holds_is_read),
+        trial_as_root("namespace_that_only_a_socket_holds_is_a_gap", namespace_that_only_a_socket_holds_is_a_gap),
         trial_as_root("namespace_that_may_not_be_entered_is_a_gap", namespace_that_may_not_be_entered_is_a_gap),
         trial_as_root("namespace_of_a_thread_is_read", namespace_of_a_thread_is_read),
         trial_as_root("many_namespaces_are_read", many_namespaces_are_read),
@@ -292,6 +294,41 @@ fn namespace_without_a_process_is_entered() -> Result<()> {
         let counter = counters.iter().find(is_own).context("the counter did not rise")?;
         ensure!(counter["rise"] == NO_PORTS && counter["outside"] == 0, "{counter}");
     }
+    Ok(())
+}
+
+/// The handle of the namespace is an open file of this process.
+fn namespace_that_only_a_file_holds_is_read() -> Result<()> {
+    let netns = Netns::new()?;
+    for arguments in [&["--netns", &netns.path()][..], &[]] {
+        let stat = Stat::during(arguments, || no_ports(&netns))?;
+        let gaps = stat.0["outside"]["gaps"].to_string();
+        ensure!(!gaps.contains(&netns.inum().to_string()), "{gaps}");
+        let counters = stat.0["outside"]["counters"].as_array().context("no counters")?;
+        let is_own = |counter: &&Value| counter["netns"] == netns.inum() && counter["counter"] == "UdpNoPorts";
+        let counter = counters.iter().find(is_own).context("the counter did not rise")?;
+        ensure!(counter["rise"] == NO_PORTS && counter["outside"] == 0, "{counter}");
+    }
+    Ok(())
+}
+
+/// A socket holds the namespace, and no file of `/proc` stands for it.
+fn namespace_that_only_a_socket_holds_is_a_gap() -> Result<()> {
+    let netns = Netns::new()?;
+    netns.commands("ip link set lo up")?;
+    let socket = netns.run(|| Ok(std::net::UdpSocket::bind("127.0.0.1:0")?))?;
+    let inum = netns.inum();
+    drop(netns);
+    let stat = Stat::during(&[], || {
+        for _ in 0..NO_PORTS {
+            // The kernel reports the refusal by the next call.
+            _ = socket.send_to(b"x", "127.0.0.1:9");
+        }
+        drained()
+    })?;
+    let gaps = stat.0["outside"]["gaps"].to_string();
+    let gap = format!("the counters of netns {inum} are not read: no process, and no file");
+    ensure!(gaps.contains(&gap), "{gaps}");
     Ok(())
 }
 

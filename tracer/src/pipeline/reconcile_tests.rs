@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::domain::event::{Location, NamedKey, Origin, Symbol, Timestamp};
 use crate::domain::ledger::{EbpfLedger, NetDmLedger};
@@ -126,4 +124,18 @@ fn ledgers_show_what_is_unseen() {
     assert_eq!(Unseen::of(std::slice::from_ref(&monitor), false), Unseen { packets: u64::MAX, is_partial: true });
     assert_eq!(Unseen::of(&[monitor, ebpf], false), Unseen { packets: 5, is_partial: false });
     assert_eq!(compared("TcpExtListenDrops", 9, &[], &[], Unseen::of(&[], false)), [9, 0, 9, 0]);
+}
+
+#[test]
+fn namespace_with_drops_that_was_not_found_is_a_gap() {
+    let counters = Counters::built_in().unwrap();
+    let gaps = |mentioned: Vec<u32>, netns: &[u32]| {
+        let drops: Vec<_> = netns.iter().map(|netns| row("NO_SOCKET", Some("udp_rcv"), *netns, 1)).collect();
+        let readings = Readings { mentioned, ..Readings::default() };
+        reconcile(&counters, &readings, &drops, &[], SEEN).gaps
+    };
+    assert_eq!(gaps(vec![7, 8], &[7, 8, 0]), [""; 0]);
+    let why = "are not read: no process, and no file that stands for the namespace, was found";
+    assert_eq!(gaps(vec![7], &[7, 9, 9]), [format!("the counters of netns 9 {why}")]);
+    assert_eq!(gaps(vec![], &[1, 2, 3, 4, 5]), [format!("the counters of netns 1, 2, 3 and 2 more {why}")]);
 }
