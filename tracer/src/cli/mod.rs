@@ -8,6 +8,7 @@ mod bench;
 mod compare;
 mod doctor;
 mod explain;
+mod filter_interfaces;
 mod filter_names;
 mod listen;
 mod netlink;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Err(error) = filter_names::check(&command) {
         error.exit();
     }
+    filter_interfaces::warn(&command);
     raise_open_files();
     let spare = [UnixStream::pair(), UnixStream::pair(), UnixStream::pair()];
     if let Some(error) = spare.into_iter().find_map(Result::err) {

@@ -7,6 +7,7 @@ pub mod devices;
 #[cfg(test)]
 mod fixture;
 pub mod interfaces;
+pub(crate) mod mountinfo;
 pub mod netns;
 pub mod owners;
 pub mod pods;

@@ -1,6 +1,7 @@
 //! Names the owners of packets: the one place to ask for a report.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use super::cgroup::Cgroups;
 use super::container::{self, Owner};
 use super::netns::{self, Identify, NetnsId};
 use super::pods::{Pod, Pods};
+use super::proc_folder::{Folder, pids};
 use super::process;
 use super::recent::Recent;
 use super::residents::{Resident, Residents};
@@ -173,6 +175,15 @@ impl Owners {
     pub fn of_process(&mut self, process: &process::Process) -> Option<NamedOwner> {
         let path = process.cgroup.as_deref()?;
         Some(self.named(path.into(), process.owner.clone()))
+    }
+
+    /// The process with the lowest id whose owner is wanted, in any hierarchy of control groups. Looks at all processes.
+    pub fn process_owned_by(&mut self, wanted: impl Fn(&NamedOwner) -> bool) -> Option<u32> {
+        let proc = Path::new("/proc");
+        pids(proc).into_iter().find(|pid| {
+            let process = Folder::open(proc, *pid).and_then(|folder| folder.process());
+            process.and_then(|process| self.of_process(&process)).is_some_and(|owner| wanted(&owner))
+        })
     }
 
     /// Why some owners are unknown, in words; empty if nothing hinders the lookups so far.

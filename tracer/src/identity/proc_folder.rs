@@ -88,7 +88,7 @@ impl Folder {
     /// The inode number of the process's network namespace.
     pub(crate) fn netns(&self) -> Result<u32, Unreadable> {
         let link = readlinkat(&self.folder, c"ns/net", Vec::new())?;
-        number_of(&link, "net:[").and_then(|inode| u32::try_from(inode).ok()).ok_or(Unreadable::Gone)
+        inode_of_netns(&link).ok_or(Unreadable::Gone)
     }
 
     /// The open network namespace of the process.
@@ -150,6 +150,25 @@ impl Folder {
         self.read(name, &mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// Passes the paths and the targets of the open files of a process to `visit`. `left` is the number of files that may still be
+/// looked at.
+pub(crate) fn open_files(proc: &Path, pid: u32, left: &mut usize, mut visit: impl FnMut(&Path, &CStr)) {
+    // Without the permission to see them (`CAP_SYS_PTRACE`), there are none.
+    for entry in std::fs::read_dir(proc.join(format!("{pid}/fd"))).into_iter().flatten().flatten() {
+        let Some(rest) = left.checked_sub(1) else { return };
+        *left = rest;
+        let path = entry.path();
+        if let Ok(link) = readlinkat(CWD, &path, Vec::new()) {
+            visit(&path, &link);
+        }
+    }
+}
+
+/// The inode number of the network namespace that a link of `/proc` leads to: `net:[4026532201]`.
+pub(crate) fn inode_of_netns(link: &CStr) -> Option<u32> {
+    number_of(link, "net:[").and_then(|inode| u32::try_from(inode).ok())
 }
 
 /// The processes of `/proc`, in the order of their ids.

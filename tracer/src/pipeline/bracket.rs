@@ -52,11 +52,14 @@ impl Point {
         [self.before.saturating_sub(since.after), self.after.saturating_sub(since.before)]
     }
 
+    /// The rise since an earlier reading that no drop certainly explains.
+    const fn unexplained(&self, since: &Self) -> u64 {
+        self.rise(since)[0].saturating_sub(self.explained.saturating_sub(since.explained))
+    }
+
     /// The rise since an earlier reading that is certainly none of the drops.
     const fn missing(&self, since: &Self) -> u64 {
-        let explained = self.explained.saturating_sub(since.explained);
-        let possible = self.possible.saturating_sub(since.possible);
-        self.rise(since)[0].saturating_sub(explained).saturating_sub(possible)
+        self.unexplained(since).saturating_sub(self.possible.saturating_sub(since.possible))
     }
 
     /// The drops since an earlier reading that the counter certainly did not count.
@@ -182,11 +185,13 @@ impl Row {
     }
 
     const fn verdict(&self, class: Class) -> Verdict {
+        let undecided = self.last.unexplained(&self.first);
         match class {
             Class::AtMost | Class::Copy => Verdict::NotCompared,
             _ if self.excess > 0 => Verdict::Excess(self.excess),
             Class::Exact if self.missing > 0 => Verdict::Missing(self.missing),
             Class::NotTraceable if self.last.missing(&self.first) > 0 => Verdict::Outside,
+            Class::NotTraceable if undecided > 0 => Verdict::Undecided(undecided),
             Class::Exact | Class::NotTraceable => Verdict::Agrees,
         }
     }

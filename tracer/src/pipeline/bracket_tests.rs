@@ -115,3 +115,12 @@ fn fallen_counter_has_no_verdict() {
     let rows = brackets.rows();
     assert_eq!((rows.len(), rows[0].verdict, rows[0].most), (1, Verdict::Unknown, 0));
 }
+
+#[test]
+fn drops_without_a_reason_leave_refused_connections_undecided() {
+    let drops = [row("NOT_SPECIFIED", Some("tcp_v4_rcv"), HERE, 20)];
+    assert_eq!(verdict("TcpExtListenDrops", [12, 12], &drops), Verdict::Undecided(12));
+    assert_eq!(verdict("TcpExtListenDrops", [32, 32], &drops), Verdict::Outside);
+    let explained = [row("TCP_LISTEN_OVERFLOW", Some("tcp_v4_rcv"), HERE, 12)];
+    assert_eq!(verdict("TcpExtListenDrops", [12, 12], &explained), Verdict::Agrees);
+}

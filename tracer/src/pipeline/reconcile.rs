@@ -4,10 +4,11 @@
 //! is among the totals. The totals have further drops, of before and after; the part of a rise that is greater than all
 //! of them is certainly outside `kfree_skb`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::backend::counters::beside::{Readings, Rise};
-use crate::domain::event::{Kind, Reason, reason_name};
+use crate::domain::event::{Kind, NamedKey, Reason, reason_name};
 use crate::domain::ledger::Ledger;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 use crate::domain::report::SourceReport;
@@ -77,7 +78,24 @@ pub fn reconcile(
         let (_, counter) = counters.get(&rise.counter)?;
         Some(compare(rise, counter, &sums, unseen))
     });
-    Reconciliation { counters: compared.collect(), namespaces: readings.namespaces, gaps: readings.gaps.clone() }
+    let gaps = readings.gaps.iter().cloned().chain(not_found(readings, drops)).collect();
+    Reconciliation { counters: compared.collect(), namespaces: readings.namespaces, gaps }
+}
+
+/// The namespaces that have drops, and of which the readings know nothing: a socket or a device holds them, or they ended
+/// between two readings.
+fn not_found(readings: &Readings, drops: &[DropTotal]) -> Option<String> {
+    /// The greatest number of names in the sentence.
+    const MOST_NAMES: usize = 3;
+    let is_unknown = |key: &&Arc<NamedKey>| key.netns != 0 && !readings.mentioned.contains(&key.netns);
+    let unknown = drops.iter().map(|total| &total.key).filter(is_unknown);
+    let names: BTreeSet<String> =
+        unknown.map(|key| key.netns_name.as_ref().map_or_else(|| key.netns.to_string(), ToString::to_string)).collect();
+    let shown: Vec<_> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
+    let more =
+        if names.len() > shown.len() { format!(" and {} more", names.len() - shown.len()) } else { String::new() };
+    let why = "no process, and no file that stands for the namespace, was found";
+    (!names.is_empty()).then(|| format!("the counters of netns {}{more} are not read: {why}", shown.join(", ")))
 }
 
 fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> ReconciledCounter {
@@ -94,6 +112,7 @@ fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> R
         rise: rise.rise,
         explained: here.certain.min(rise.rise),
         outside: if is_compared { rise.rise.saturating_sub(covered) } else { 0 },
+        is_untraceable: counter.class == Class::NotTraceable,
         listeners: rise.listeners.clone(),
     }
 }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::domain::event::{Location, NamedKey, Origin, Symbol, Timestamp};
 use crate::domain::ledger::{EbpfLedger, NetDmLedger};
@@ -59,6 +57,24 @@ fn drop_that_may_be_counted_is_not_claimed() {
     assert_eq!(compared("TcpExtListenDrops", 33, &[], &[], lost), [33, 0, 5, 28]);
 }
 
+/// Drops without a reason that are as many as the refused connections hide none of them.
+#[test]
+fn undecided_rise_of_an_untraceable_counter_may_be_outside() {
+    let at_most = |counter: &str, drops: &[DropTotal], unseen| {
+        let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise: 12, listeners: vec![] };
+        let readings = Readings { rises: vec![rise], namespaces: 1, ..Readings::default() };
+        let found = reconcile(&Counters::built_in().unwrap(), &readings, drops, &[], unseen);
+        (found.counters[0].at_most_outside(), found.outside().len())
+    };
+    let without_reason = [row("NOT_SPECIFIED", Some("tcp_v4_rcv"), HERE, 20)];
+    assert_eq!(at_most("TcpExtListenDrops", &without_reason, SEEN), (12, 1));
+    let explained = [row("TCP_LISTEN_OVERFLOW", Some("tcp_v4_rcv"), HERE, 5), without_reason[0].clone()];
+    assert_eq!(at_most("TcpExtListenDrops", &explained, SEEN), (7, 1));
+    assert_eq!(at_most("TcpExtListenDrops", &[], Unseen { packets: 90, is_partial: false }), (12, 1));
+    let udp = [row("NOT_SPECIFIED", Some("__udp4_lib_rcv"), HERE, 20)];
+    assert_eq!(at_most("UdpNoPorts", &udp, SEEN), (0, 0), "those packets pass kfree_skb");
+}
+
 #[test]
 fn drops_elsewhere_and_of_other_kinds_explain_nothing() {
     let mut unix = row("NOT_SPECIFIED", None, HERE, 4);
@@ -108,4 +124,18 @@ fn ledgers_show_what_is_unseen() {
     assert_eq!(Unseen::of(std::slice::from_ref(&monitor), false), Unseen { packets: u64::MAX, is_partial: true });
     assert_eq!(Unseen::of(&[monitor, ebpf], false), Unseen { packets: 5, is_partial: false });
     assert_eq!(compared("TcpExtListenDrops", 9, &[], &[], Unseen::of(&[], false)), [9, 0, 9, 0]);
+}
+
+#[test]
+fn namespace_with_drops_that_was_not_found_is_a_gap() {
+    let counters = Counters::built_in().unwrap();
+    let gaps = |mentioned: Vec<u32>, netns: &[u32]| {
+        let drops: Vec<_> = netns.iter().map(|netns| row("NO_SOCKET", Some("udp_rcv"), *netns, 1)).collect();
+        let readings = Readings { mentioned, ..Readings::default() };
+        reconcile(&counters, &readings, &drops, &[], SEEN).gaps
+    };
+    assert_eq!(gaps(vec![7, 8], &[7, 8, 0]), [""; 0]);
+    let why = "are not read: no process, and no file that stands for the namespace, was found";
+    assert_eq!(gaps(vec![7], &[7, 9, 9]), [format!("the counters of netns 9 {why}")]);
+    assert_eq!(gaps(vec![], &[1, 2, 3, 4, 5]), [format!("the counters of netns 1, 2, 3 and 2 more {why}")]);
 }

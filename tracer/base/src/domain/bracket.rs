@@ -72,6 +72,8 @@ pub enum Verdict {
     Missing(u64),
     /// Packets were lost that pass no tracepoint.
     Outside,
+    /// Packets may have been lost that pass no tracepoint, up to this number: other drops may explain the rise as well.
+    Undecided(u64),
     /// Drops and counter agree.
     Agrees,
     /// The counter does not rise once for each drop.
@@ -91,9 +93,10 @@ impl Verdict {
         match self {
             Self::Excess(_) | Self::Missing(_) => 0,
             Self::Outside => 1,
-            Self::Agrees => 2,
-            Self::NotCompared => 3,
-            Self::Unknown => 4,
+            Self::Undecided(_) => 2,
+            Self::Agrees => 3,
+            Self::NotCompared => 4,
+            Self::Unknown => 5,
         }
     }
 
@@ -103,6 +106,7 @@ impl Verdict {
             Self::Excess(_) => "excess",
             Self::Missing(_) => "missing",
             Self::Outside => "outside",
+            Self::Undecided(_) => "undecided",
             Self::Agrees => "agrees",
             Self::NotCompared => "not-compared",
             Self::Unknown => "unknown",

@@ -1,5 +1,6 @@
 //! The kernel's counters of drops beside the drops that were counted: the part of their rise that is outside `kfree_skb`.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct ReconciledCounter {
     pub explained: u64,
     /// The part of the rise that certainly is none of the drops that were counted, filtered or lost.
     pub outside: u64,
+    /// The counter counts packets that are lost without `kfree_skb`. The undecided part of its rise may be outside as well.
+    pub is_untraceable: bool,
     /// For `TcpExtListenDrops`, the listening sockets whose own counter rose, the greatest rise first. Empty for other
     /// counters, and where the sockets of the namespace could not be read.
     pub listeners: Vec<RefusingListener>,
@@ -62,14 +65,22 @@ impl ReconciledCounter {
     pub const fn undecided(&self) -> u64 {
         self.rise.saturating_sub(self.explained).saturating_sub(self.outside)
     }
+
+    /// The greatest number of packets that may be outside `kfree_skb`: `outside`, and the undecided ones of a counter whose
+    /// packets do not pass it.
+    pub const fn at_most_outside(&self) -> u64 {
+        if self.is_untraceable { self.outside.saturating_add(self.undecided()) } else { self.outside }
+    }
 }
 
 impl Reconciliation {
-    /// The counters that rose outside `kfree_skb`, the greatest part first.
+    /// The counters that rose outside `kfree_skb`, the greatest part first, and behind them those that may have risen
+    /// outside.
     pub fn outside(&self) -> Vec<&ReconciledCounter> {
-        let mut found: Vec<_> = self.counters.iter().filter(|counter| counter.outside > 0).collect();
+        let size = |counter: &ReconciledCounter| Reverse((counter.outside, counter.at_most_outside()));
+        let mut found: Vec<_> = self.counters.iter().filter(|counter| counter.at_most_outside() > 0).collect();
         found.sort_by(|one, other| {
-            other.outside.cmp(&one.outside).then_with(|| one.name.cmp(&other.name)).then(one.netns.cmp(&other.netns))
+            size(one).cmp(&size(other)).then_with(|| one.name.cmp(&other.name)).then(one.netns.cmp(&other.netns))
         });
         found
     }

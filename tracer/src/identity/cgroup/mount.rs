@@ -1,10 +1,10 @@
 //! Finds where the cgroup2 hierarchy is mounted.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use thiserror::Error;
+
+use crate::identity::mountinfo::mounts;
 
 /// The usual mount points: of hosts with cgroup v2, and of hybrid hosts, on which cgroup v1 has the controllers.
 const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -38,10 +38,10 @@ pub enum NoHierarchy {
 pub(super) fn mount_points(mountinfo: &[u8]) -> Result<Vec<PathBuf>, NoHierarchy> {
     let mut found = Vec::new();
     let mut has_v1 = false;
-    for mount in mountinfo.split(|byte| *byte == b'\n').filter_map(parse) {
+    for mount in mounts(mountinfo) {
         has_v1 |= mount.kind == b"cgroup";
         if mount.kind == b"cgroup2" {
-            let point = PathBuf::from(OsString::from_vec(unescaped(mount.point)));
+            let point = mount.point();
             let place = USUAL.iter().position(|usual| point.as_os_str() == *usual).unwrap_or(USUAL.len());
             found.push((mount.root != b"/", place, point));
         }
@@ -52,35 +52,6 @@ pub(super) fn mount_points(mountinfo: &[u8]) -> Result<Vec<PathBuf>, NoHierarchy
         (true, true) => Err(NoHierarchy::OnlyV1),
         (true, false) => Err(NoHierarchy::Nothing),
     }
-}
-
-struct Mount<'t> {
-    /// The folder of the file system that is visible at the mount point.
-    root: &'t [u8],
-    point: &'t [u8],
-    kind: &'t [u8],
-}
-
-fn parse(line: &[u8]) -> Option<Mount<'_>> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let (root, point) = (fields.nth(3)?, fields.next()?);
-    // Any number of optional fields stands before the hyphen.
-    let _hyphen = fields.by_ref().skip(1).find(|field| *field == b"-")?;
-    Some(Mount { root, point, kind: fields.next()? })
-}
-
-/// Undoes the kernel's escapes of blanks, ends of lines and backslashes: three octal digits (`mangle_path`,
-/// `fs/seq_file.c`).
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, more @ ..] = rest {
-        let digits = more.first_chunk::<3>().filter(|_| *first == b'\\');
-        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = code.map_or(more, |_| &more[3..]);
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -127,7 +98,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300), words in "([ 0-9/a\\\\-]|cgroup2|\n){0,60}") {
-            let _ = (mount_points(&bytes), mount_points(words.as_bytes()), unescaped(&bytes));
+            let _ = (mount_points(&bytes), mount_points(words.as_bytes()));
         }
     }
 }

@@ -15,7 +15,8 @@ use super::{FOLDERS, inode_of, open};
 /// The least time between two readings, so that a flood of unknown numbers does not read the folders each time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A file under `/run/netns` that stood for a namespace when it was found.
+/// A file that stood for a namespace when it was found: one under `/run/netns`, another mount, or the open file of a
+/// process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
     path: PathBuf,
@@ -26,6 +27,11 @@ impl NamedFile {
     fn of(path: &Path) -> Option<Self> {
         let signature = std::fs::metadata(path).ok()?.into();
         Some(Self { path: path.to_owned(), signature })
+    }
+
+    /// A file that is said to stand for the namespace with this inode number. `None` if it does not.
+    pub fn standing_for(path: &Path, inum: u32) -> Option<Self> {
+        Self::of(path).filter(|file| file.signature.inode() == u64::from(inum))
     }
 
     /// Opens the namespace. `None` if the file is gone, or stands for another namespace now.
@@ -69,8 +75,7 @@ impl Namespaces {
     /// The file that has the name of the namespace with this inode number.
     pub fn file(&mut self, inum: u32) -> Option<NamedFile> {
         self.name(inum)?;
-        let file = NamedFile::of(&self.names.get(&inum)?.0)?;
-        (file.signature.inode() == u64::from(inum)).then_some(file)
+        NamedFile::standing_for(&self.names.get(&inum)?.0, inum)
     }
 
     /// All names with their inode numbers, in alphabetical order. The folders are read at most once a second.

@@ -23,6 +23,7 @@ struct Row<'r> {
     explained: u64,
     undecided: u64,
     outside: u64,
+    at_most_outside: u64,
     listeners: Vec<Listener<'r>>,
 }
 
@@ -37,8 +38,8 @@ struct Listener<'r> {
 
 impl<'r> From<&'r Reconciliation> for Outside<'r> {
     fn from(found: &'r Reconciliation) -> Self {
-        // Those with a part outside stand first, the greatest part first.
-        let explained = found.counters.iter().filter(|counter| counter.outside == 0);
+        // Those with a part outside stand first, the greatest part first, then those that may have one.
+        let explained = found.counters.iter().filter(|counter| counter.at_most_outside() == 0);
         let counters = found.outside().into_iter().chain(explained).map(Row::from);
         Self { namespaces: found.namespaces, counters: counters.collect(), gaps: &found.gaps }
     }
@@ -54,6 +55,7 @@ impl<'r> From<&'r ReconciledCounter> for Row<'r> {
             explained: counter.explained,
             undecided: counter.undecided(),
             outside: counter.outside,
+            at_most_outside: counter.at_most_outside(),
             listeners: counter.listeners.iter().map(Listener::from).collect(),
         }
     }

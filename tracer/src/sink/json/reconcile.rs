@@ -90,7 +90,7 @@ impl<'r> From<&'r BracketedCounter> for Row<'r> {
             outside: known(counter.outside),
             verdict: counter.verdict.name(),
             by: match counter.verdict {
-                Verdict::Excess(by) | Verdict::Missing(by) => Some(by),
+                Verdict::Excess(by) | Verdict::Missing(by) | Verdict::Undecided(by) => Some(by),
                 _ => None,
             },
         }

@@ -12,14 +12,16 @@ const MOST_LINES: usize = 5;
 /// The greatest number of listening sockets in a line.
 const MOST_LISTENERS: usize = 3;
 
-/// A line for each counter that rose outside `kfree_skb`, and `with_gaps` one for what could not be compared.
+/// A line for each counter that rose outside `kfree_skb`, or may have risen there, and `with_gaps` one for what could not be compared.
 pub(super) fn lines(found: &Reconciliation, with_gaps: bool) -> Vec<LedgerLine> {
     let outside = found.outside();
     let (shown, rest) = outside.split_at(outside.len().min(MOST_LINES));
     let mut lines: Vec<_> = shown.iter().map(|counter| line(counter)).collect();
     if !rest.is_empty() {
-        let packets = rest.iter().map(|counter| counter.outside).fold(0, u64::saturating_add);
-        let text = format!("outside kfree_skb: {} more counters, {} in total", rest.len(), Grouped(packets));
+        let packets = rest.iter().map(|counter| counter.at_most_outside()).fold(0, u64::saturating_add);
+        let is_certain = rest.iter().all(|counter| counter.outside == counter.at_most_outside());
+        let limit = if is_certain { "" } else { "up to " };
+        let text = format!("outside kfree_skb: {} more counters, {limit}{} in total", rest.len(), Grouped(packets));
         lines.push(LedgerLine { text, healthy: false });
     }
     if with_gaps && !found.gaps.is_empty() {
@@ -33,16 +35,22 @@ pub(super) fn lines(found: &Reconciliation, with_gaps: bool) -> Vec<LedgerLine> 
 /// explain TcpExtListenDrops`.
 fn line(counter: &ReconciledCounter) -> LedgerLine {
     let ReconciledCounter { name, meaning, netns, netns_name, outside, .. } = counter;
-    let mut text = format!("outside kfree_skb: {}", Grouped(*outside));
-    if counter.undecided() > 0 {
-        text.insert_str("outside kfree_skb: ".len(), "at least ");
-    }
+    let (limit, packets) = match outside {
+        0 => ("up to ", counter.at_most_outside()),
+        _ if counter.undecided() > 0 => ("at least ", *outside),
+        _ => ("", *outside),
+    };
+    let mut text = format!("outside kfree_skb: {limit}{}", Grouped(packets));
     match netns_name {
         Some(netns) => _ = write!(text, " {name} in netns {}", printable(netns)),
         None => _ = write!(text, " {name} in netns {netns}"),
     }
     text.push_str(&listeners(counter));
-    _ = write!(text, ": {meaning}; droptrace explain {name}");
+    _ = write!(text, ": {meaning}; ");
+    if *outside == 0 {
+        text.push_str("some may be drops that were counted without a reason, filtered or lost; ");
+    }
+    _ = write!(text, "droptrace explain {name}");
     LedgerLine { text, healthy: false }
 }
 
@@ -89,6 +97,7 @@ mod tests {
             rise,
             explained,
             outside,
+            is_untraceable: true,
             listeners: vec![],
         }
     }
@@ -129,6 +138,19 @@ mod tests {
             [format!("outside kfree_skb: at least 30 TcpExtListenDrops in netns 4026532201: {meaning}")]
         );
         assert_eq!(shown(vec![counter(7, 7, 0)], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn rise_that_may_be_outside_has_a_line_with_the_greatest_number() {
+        let undecided = ReconciledCounter { listeners: vec![listener(80, 12, None)], ..counter(12, 0, 0) };
+        let [line] = &shown(vec![undecided.clone()], &[])[..] else { panic!("one line") };
+        let start = "outside kfree_skb: up to 12 TcpExtListenDrops in netns web (listener 10.0.0.2:80): SYNs that";
+        assert!(line.starts_with(start) && line.contains("some may be drops that were counted without"), "{line}");
+        assert!(line.ends_with("; droptrace explain TcpExtListenDrops"), "{line}");
+        let traceable = ReconciledCounter { is_untraceable: false, ..undecided };
+        assert_eq!(shown(vec![traceable], &[]), [""; 0], "its drops are among those that were counted");
+        let lines = shown((1..=7).map(|count| counter(count, 0, count / 7)).collect(), &[]);
+        assert_eq!(lines[5], "outside kfree_skb: 2 more counters, up to 3 in total");
     }
 
     #[test]

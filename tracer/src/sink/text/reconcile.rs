@@ -101,6 +101,7 @@ fn verdict(counter: &BracketedCounter) -> String {
         Verdict::Excess(by) => format!("WRONG: {} more drops than the counter can have counted", Grouped(by)),
         Verdict::Missing(by) => format!("WRONG: {} drops of the counter were not counted", Grouped(by)),
         Verdict::Outside => "outside kfree_skb".into(),
+        Verdict::Undecided(most) => format!("undecided: up to {} may be outside kfree_skb", Grouped(most)),
         Verdict::Agrees => "agrees".into(),
         Verdict::NotCompared if counter.of.is_empty() => {
             "not compared: some of its drops only, or several at once".into()

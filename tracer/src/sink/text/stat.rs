@@ -327,10 +327,13 @@ impl View<'_> {
         }
         let filter = if filtered { " within the filter" } else { "" };
         let yet = if self.report.is_final { "" } else { " so far" };
-        if self.report.outside.as_ref().is_some_and(|found| !found.outside().is_empty()) {
-            return format!("kfree_skb showed no drop{filter}{yet}, and the kernel's counters show drops outside it.");
+        match self.report.outside.as_ref().and_then(|found| found.outside().first().map(|first| first.outside)) {
+            None => format!("No packet was dropped{filter}{yet}."),
+            Some(outside) => {
+                let show = if outside > 0 { "show" } else { "may show" };
+                format!("kfree_skb showed no drop{filter}{yet}, and the kernel's counters {show} drops outside it.")
+            }
         }
-        format!("No packet was dropped{filter}{yet}.")
     }
 
     fn more(&self, what: &str, count: usize, packets: u64) -> Line {

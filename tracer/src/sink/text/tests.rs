@@ -100,12 +100,14 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
         rise: 82,
         explained: 82 - outside,
         outside,
+        is_untraceable: true,
         listeners: vec![],
     };
-    let with = |outside| {
-        let found = Reconciliation { counters: vec![counter(outside)], namespaces: 1, gaps: vec![] };
+    let with_counter = |counter| {
+        let found = Reconciliation { counters: vec![counter], namespaces: 1, gaps: vec![] };
         shown(PLAIN(100), &[StatReport { outside: Some(found), ..report(vec![], vec![]) }])
     };
+    let with = |outside| with_counter(counter(outside));
     insta::assert_snapshot!(with(82), @r"
     Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
     kfree_skb showed no drop, and the kernel's counters show drops outside it.
@@ -113,6 +115,8 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
     outside kfree_skb: 82 TcpExtListenDrops in netns web: SYNs that a listener refused; droptrace explain TcpExtListenDrops
     ");
     assert!(with(0).contains("No packet was dropped.\n") && !with(0).contains("outside kfree_skb:"));
+    let undecided = with_counter(ReconciledCounter { explained: 0, ..counter(0) });
+    assert!(undecided.contains("the kernel's counters may show drops outside it.\n"), "{undecided}");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! their own after that backend has started, at an interval, and before it stops.
 //!
 //! The files are `/proc/PID/net/snmp`, `netstat` and `snmp6` of one process or thread of each namespace. Where a namespace
-//! has a name and no process, and for the listening sockets, a thread enters the namespace for one reading. So no namespace
+//! has no process, but a name or another file that stands for it, and for the listening sockets, a thread enters the namespace for one reading. So no namespace
 //! is kept alive.
 
+mod held;
 mod listeners;
 mod namespace;
 mod state;
@@ -88,6 +89,8 @@ pub struct Readings {
     pub present: Vec<Arc<str>>,
     /// Counters that were once less than before, with the inode number of the namespace.
     pub fallen: Vec<(Arc<str>, u32)>,
+    /// The inode numbers of the namespaces that were read, or of which `gaps` say that they were not.
+    pub mentioned: Vec<u32>,
 }
 
 /// The thread that reads the counters. It ends with this value.

@@ -7,18 +7,19 @@ use std::sync::Arc;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
+use super::held::{Held, held};
 use super::namespace::{Member, Namespace, REFUSED, Reader};
 use super::survey::Survey;
 use super::values::Names;
 use super::{Readings, Rise};
-use crate::identity::netns::Namespaces;
+use crate::identity::netns::{NamedFile, Namespaces};
 
 /// The greatest number of namespaces whose counters are kept, those that ended included.
 const MOST_NAMESPACES: usize = 1000;
 /// The greatest number of names in a sentence.
 const MOST_NAMES: usize = 3;
 
-/// The number of readings of which one looks at all threads, too.
+/// The number of readings of which one looks at all threads and open files, too.
 const THREADS_EVERY: u32 = 16;
 
 /// The readings so far.
@@ -34,7 +35,10 @@ pub(super) struct State {
     appeared: u32,
     left_out: u32,
     unreadable: u32,
-    without_process: Vec<Arc<str>>,
+    /// The files that stood for namespaces at the last pass over all open files, and at the last reading.
+    held: Held,
+    /// Namespaces that were found and not read.
+    without_process: Vec<(u32, Arc<str>)>,
 }
 
 impl State {
@@ -49,46 +53,71 @@ impl State {
             appeared: 0,
             left_out: 0,
             unreadable: 0,
+            held: Held::new(),
             without_process: vec![],
         }
     }
 
     /// Reads all counters.
     pub(super) fn read(&mut self) {
-        let survey = Survey::of(&self.reader.proc, self.only, self.readings.is_multiple_of(THREADS_EVERY));
+        let is_thorough = self.readings.is_multiple_of(THREADS_EVERY);
+        let survey = Survey::of(&self.reader.proc, self.only, is_thorough);
         self.read_known(&survey);
         self.left_out = 0;
         for (inum, found) in &survey.found {
             if !self.namespaces.contains_key(inum) {
                 let name = self.by_inode.name(*inum);
-                self.add(*inum, name, found);
+                let file = name.is_some().then(|| self.by_inode.file(*inum)).flatten();
+                self.add(*inum, name, found, file);
             }
         }
         self.unreadable = survey.unreadable;
         self.read_named(&survey);
+        self.read_held(&survey, is_thorough);
         self.readings += 1;
+    }
+
+    fn is_wanted(&self, inum: u32) -> bool {
+        let was_read = self.namespaces.contains_key(&inum) || self.ended.iter().any(|ended| ended.inum == inum);
+        self.only.is_none_or(|only| only == inum) && !was_read
     }
 
     /// Reads the namespaces that have a name and no process, as far as this process may enter them.
     fn read_named(&mut self, survey: &Survey) {
-        let Self { by_inode, namespaces, ended, only, .. } = self;
-        let was_read = |inum| namespaces.contains_key(&inum) || ended.iter().any(|ended| ended.inum == inum);
-        let named = survey.without_process(by_inode, |inum| only.is_none_or(|only| only == inum) && !was_read(inum));
         self.without_process.clear();
-        for (inum, name) in named {
-            if !self.add(inum, Some(Arc::clone(&name)), &[]) {
-                self.without_process.push(name);
+        for (inum, name) in survey.without_process(&mut self.by_inode) {
+            let file = self.by_inode.file(inum);
+            if self.is_wanted(inum) && !self.add(inum, Some(Arc::clone(&name)), &[], file) {
+                self.without_process.push((inum, name));
             }
         }
     }
 
+    /// Reads the namespaces that only a mount elsewhere, or an open file of a process, holds.
+    fn read_held(&mut self, survey: &Survey, is_thorough: bool) {
+        if is_thorough {
+            self.held.clear();
+        }
+        self.held.extend(held(&self.reader.proc, is_thorough));
+        for (inum, path) in std::mem::take(&mut self.held) {
+            let is_named = self.without_process.iter().any(|(named, _)| *named == inum);
+            let is_other = self.is_wanted(inum) && !is_named && !survey.found.contains_key(&inum);
+            if is_other
+                && let Some(file) = NamedFile::standing_for(&path, inum)
+                && !self.add(inum, None, &[], Some(file))
+            {
+                self.without_process.push((inum, inum.to_string().into()));
+            }
+            self.held.insert(inum, path);
+        }
+    }
+
     /// Reads a namespace for the first time, if there is room for it. Returns whether it was read.
-    fn add(&mut self, inum: u32, name: Option<Arc<str>>, found: &[Member]) -> bool {
+    fn add(&mut self, inum: u32, name: Option<Arc<str>>, found: &[Member], file: Option<NamedFile>) -> bool {
         if self.namespaces.len() + self.ended.len() >= MOST_NAMESPACES {
             self.left_out += 1;
             return false;
         }
-        let file = name.is_some().then(|| self.by_inode.file(inum)).flatten();
         let Some(namespace) = Namespace::first_seen(&mut self.reader, inum, name, found, file) else { return false };
         self.namespaces.insert(inum, namespace);
         self.appeared += u32::from(self.readings > 0);
@@ -128,7 +157,13 @@ impl State {
             read: self.namespaces.keys().copied().filter(is_alone).collect(),
             present: present.collect(),
             fallen: fallen.collect(),
+            mentioned: self.all().map(|namespace| namespace.inum).chain(self.unread()).collect(),
         }
+    }
+
+    /// The namespaces of which a gap says that they were not read.
+    fn unread(&self) -> impl Iterator<Item = u32> {
+        self.without_process.iter().map(|(inum, _)| *inum).chain(self.only)
     }
 
     /// The counters that rose.
@@ -154,18 +189,19 @@ impl State {
     fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();
         if !self.without_process.is_empty() {
-            let names = listed(&self.without_process);
+            let names: Vec<_> = self.without_process.iter().map(|(_, name)| Arc::clone(name)).collect();
+            let names = listed(&names);
             let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ", and entering it takes CAP_SYS_ADMIN" };
             gaps.push(format!("the counters of {names} are not read: no process was found in the namespace{remedy}"));
         } else if let Some(only) = self.only.filter(|_| self.all().next().is_none()) {
-            gaps.push(format!("the counters of netns {only} are not read, because no readable process is in it"));
+            gaps.push(format!("the counters of netns {only} are not read, because no readable process is in it, and no file stands for it"));
         }
         let count =
             |count: u32, what: &str| format!("{count} network namespace{} {what}", if count == 1 { "" } else { "s" });
         if self.appeared > 0 {
             gaps.push(count(
                 self.appeared,
-                "had a first process during the run: counters are compared from their first reading on",
+                "appeared during the run, or had a first process: counters are compared from their first reading on",
             ));
         }
         let ended = u32::try_from(self.ended.len()).unwrap_or(u32::MAX);

@@ -56,13 +56,8 @@ impl Survey {
         }
     }
 
-    /// The wanted namespaces with a name and without a process, in the order of their names.
-    pub(super) fn without_process(
-        &self,
-        names: &mut Namespaces,
-        is_wanted: impl Fn(u32) -> bool,
-    ) -> Vec<(u32, Arc<str>)> {
-        let is_without = |inum| is_wanted(inum) && !self.found.contains_key(&inum);
-        names.all().into_iter().filter(|(inum, _)| is_without(*inum)).collect()
+    /// The namespaces with a name and without a process, in the order of their names.
+    pub(super) fn without_process(&self, names: &mut Namespaces) -> Vec<(u32, Arc<str>)> {
+        names.all().into_iter().filter(|(inum, _)| !self.found.contains_key(inum)).collect()
     }
 }

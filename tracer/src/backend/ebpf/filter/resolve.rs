@@ -142,14 +142,29 @@ fn of_interface(given: &str) -> Condition {
 
 /// The control groups that exist now and whose owner is wanted.
 fn of_owners(kind: &str, given: &str, wanted: impl Fn(&NamedOwner) -> bool) -> Condition {
-    let all = Owners::new().of_all_cgroups();
+    let mut owners = Owners::new();
+    let all = owners.of_all_cgroups();
     let ids: Vec<u64> = all.iter().filter(|(_, owner)| wanted(owner)).map(|(id, _)| *id).collect();
     if ids.is_empty() {
-        tracing::warn!(
-            "no {kind} {given} exists now; droptrace does not look for later ones, so that no drop matches it"
-        );
+        let pid = owners.process_owned_by(&wanted);
+        tracing::warn!("{}", nothing_matches(kind, given, pid, owners.limits().first()));
     }
     Condition::is(Fact::Cgroup, Numbers::each(ids))
+}
+
+/// Why no control group has the wanted owner. `pid` is a process that has: in a hierarchy of cgroup v1, because the control
+/// groups of version 2 were looked at. `limit` says why control groups may be unknown.
+fn nothing_matches(kind: &str, given: &str, pid: Option<u32>, limit: Option<&String>) -> String {
+    match (pid, limit) {
+        (Some(pid), _) => format!(
+            "{kind} {given} has control groups of cgroup v1 only (process {pid}), which the kernel does not report with \
+             packets, so that no drop matches it; `netns pid:{pid}` means the network namespace of that process"
+        ),
+        (None, Some(limit)) => format!("no {kind} {given} was found, so that no drop matches it: {limit}"),
+        (None, None) => {
+            format!("no {kind} {given} was found; droptrace does not look for later ones, so that no drop matches it")
+        }
+    }
 }
 
 fn is_owned_by_container(given: &str, owner: &NamedOwner) -> bool {
@@ -184,6 +199,17 @@ mod tests {
         for (given, expected) in [("web-1", true), ("shop/web-*", true), ("mail/web-1", false), ("web", false)] {
             assert_eq!(is_owned_by_pod(given, &owner), expected, "{given}");
         }
+    }
+
+    #[test]
+    fn container_of_cgroup_v1_is_not_said_to_be_missing() {
+        let limit = "only cgroup v1 is mounted here".to_owned();
+        let text = nothing_matches("container", "9999", Some(812), Some(&limit));
+        assert!(text.starts_with("container 9999 has control groups of cgroup v1 only (process 812)"), "{text}");
+        assert!(text.contains("`netns pid:812`"), "{text}");
+        let text = nothing_matches("pod", "web", None, Some(&limit));
+        assert_eq!(text, "no pod web was found, so that no drop matches it: only cgroup v1 is mounted here");
+        assert!(nothing_matches("pod", "web", None, None).contains("does not look for later ones"));
     }
 
     #[test]
