@@ -22,7 +22,7 @@ pub(in crate::pipeline) fn row(name: &str, function: Option<&str>, netns: u32, p
 
 /// Rise, explained, undecided and outside of one counter.
 fn compared(counter: &str, rise: u64, drops: &[DropTotal], overflow: &[OverflowTotal], unseen: Unseen) -> [u64; 4] {
-    let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise, listeners: vec![] };
+    let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise, ..Rise::default() };
     let readings = Readings { rises: vec![rise], namespaces: 1, ..Readings::default() };
     let found = reconcile(&Counters::built_in().unwrap(), &readings, drops, overflow, unseen);
     let [counter] = &found.counters[..] else { panic!("{found:?}") };
