@@ -321,7 +321,8 @@ impl Stat {
     /// The counters of a namespace that rose outside `kfree_skb`, with the packets.
     pub fn outside(&self, netns: u32) -> Result<Vec<(String, u64)>> {
         let counters = self.0["outside"]["counters"].as_array().context("no counters")?;
-        let of_netns = counters.iter().filter(|counter| counter["netns"] == netns && counter["outside"] != 0);
+        let is_outside = |counter: &&Value| counter["outside"].as_u64().is_some_and(|packets| packets > 0);
+        let of_netns = counters.iter().filter(|counter| counter["netns"] == netns).filter(is_outside);
         of_netns
             .map(|counter| {
                 let name = counter["counter"].as_str().context("no name")?;

@@ -46,7 +46,7 @@ fn request() -> [u32; 9] {
 pub(super) fn ask() -> io::Result<BTreeMap<u64, SocketDetails>> {
     let request: Vec<u8> = request().iter().flat_map(|word| word.to_ne_bytes()).collect();
     let mut sockets = BTreeMap::new();
-    dump(&request, |message| {
+    dump(NETLINK_SOCK_DIAG, &request, |message| {
         let (inode, details) = socket_of(message)?;
         sockets.insert(inode, details);
         Ok(())
@@ -54,10 +54,14 @@ pub(super) fn ask() -> io::Result<BTreeMap<u64, SocketDetails>> {
     Ok(sockets)
 }
 
-/// Sends a request for a list to `sock_diag` in the network namespace of the calling thread, and passes each entry to
-/// `visit`. `request` is a whole message.
-pub(super) fn dump(request: &[u8], mut visit: impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<()> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+/// Sends a request for a list to `sock_diag` or another protocol of netlink in the network namespace of the calling thread, and
+/// passes each entry to `visit`. `request` is a whole message.
+pub(super) fn dump(
+    protocol: isize,
+    request: &[u8],
+    mut visit: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
+) -> io::Result<()> {
+    let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     sockopt::set_socket_timeout(socket.as_fd(), Timeout::Recv, Some(PATIENCE))?;
     socket.send_to(request, &SocketAddr::new(0, 0), 0)?;

@@ -4,6 +4,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+
 use super::diag::dump;
 use super::wire::{self, Malformed, Message};
 
@@ -48,7 +50,7 @@ pub fn tcp_listeners() -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let family = u8::try_from(family).unwrap_or_default();
-        dump(&request(family), |message| {
+        dump(NETLINK_SOCK_DIAG, &request(family), |message| {
             listeners.push(listener(message)?);
             Ok(())
         })?;

@@ -15,6 +15,7 @@ mod error;
 mod family;
 mod holders;
 mod inet_diag;
+mod links;
 mod listeners;
 pub mod names;
 mod policy;
@@ -37,6 +38,7 @@ pub use error::{Error, Refusal};
 pub use family::{Family, Group};
 pub use holders::Process;
 pub use inet_diag::{TcpListener, tcp_listeners};
+pub use links::{LINK_COUNTERS, Link, LinkCounters, link_counter_names, link_counters, links};
 pub use listeners::{Listener, listeners};
 #[cfg(test)]
 pub(crate) use policy::tests::nested as nested_policies;

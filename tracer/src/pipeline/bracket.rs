@@ -4,31 +4,37 @@
 //! the counters and a grace period, so that each packet of the counters is among the drops; each reading of the drops waits for a
 //! grace period itself, so that each drop is among the counters of the reading after it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::reconcile::{Counted, Sums, Unseen, sums};
+use super::reconcile::{Sums, Unseen, sums};
 use crate::backend::counters::beside::{Readings, Rise};
 use crate::domain::bracket::{BracketedCounter, Verdict};
 use crate::domain::total::{DropTotal, OverflowTotal};
-use crate::explain::{Class, Counter, Counters};
+use crate::explain::{Class, Counter, Counters, Scope};
 
 /// The greatest number of counters that are kept: those of a thousand namespaces.
 const MOST_ROWS: usize = 64_000;
+
+/// A counter: its name, the inode number of the network namespace, and the index of the interface. The numbers are 0 for a counter
+/// that belongs to no namespace or interface.
+type Key = (Arc<str>, u32, u32);
 
 /// All readings so far.
 #[derive(Debug)]
 pub struct Brackets {
     counters: Counters,
-    rows: BTreeMap<(Arc<str>, u32), Row>,
+    rows: BTreeMap<Key, Row>,
     readings: u32,
     last: Arc<Readings>,
 }
 
-/// One counter of one namespace.
-#[derive(Clone, Debug)]
+/// One counter.
+#[derive(Clone, Debug, Default)]
 struct Row {
-    netns_name: Option<Arc<str>>,
+    /// The last rise; 0 if there was none.
+    rise: Rise,
     first: Point,
     last: Point,
     /// The worst excess and the worst lack of drops in any bracket.
@@ -85,22 +91,12 @@ impl Brackets {
         let counters: Vec<_> = self.counters.iter().collect();
         let sums = sums(&counters, drops, overflow);
         let [before, after] = around.map(|readings| by_key(&readings.rises));
-        let in_both = around[0].read.iter().filter(|inum| around[1].read.contains(inum));
-        for netns in in_both {
-            for name in &around[1].present {
-                let key = (&**name, *netns);
-                let (before, after) = (before.get(&key), after.get(&key));
-                let mut point = point(name, *netns, &sums, unseen);
-                point.before = before.map_or(0, |rise| rise.rise);
-                point.after = after.map_or(point.before, |rise| rise.rise);
-                let netns_name = after.and_then(|rise| rise.netns_name.clone());
-                if let Some(row) = self.rows.get_mut(&(Arc::clone(name), *netns)) {
-                    row.add(point, netns_name);
-                } else if self.rows.len() < MOST_ROWS {
-                    let row = Row { netns_name, first: point, last: point, excess: 0, missing: 0 };
-                    self.rows.insert((Arc::clone(name), *netns), row);
-                }
-            }
+        for key in keys(&self.counters, around) {
+            let (before, after) = (before.get(&key), after.get(&key));
+            let mut point = point(&self.counters, &key, &sums, unseen);
+            point.before = before.map_or(0, |rise| rise.rise);
+            point.after = after.map_or(point.before, |rise| rise.rise);
+            keep(&mut self.rows, &key, point, after.copied());
         }
         self.readings += 1;
         self.last = Arc::clone(around[1]);
@@ -118,10 +114,9 @@ impl Brackets {
 
     /// The counters that moved, and those that should have, the worst first.
     pub fn rows(&self) -> Vec<BracketedCounter> {
-        let shown = |((name, netns), row): (&(Arc<str>, u32), &Row)| {
-            let (_, counter) = self.counters.get(name)?;
-            let has_fallen = self.last.fallen.iter().any(|(fallen, inum)| fallen == name && inum == netns);
-            row.shown(name, *netns, counter, has_fallen)
+        let shown = |(key, row): (&Key, &Row)| {
+            let (_, counter) = self.counters.get(&key.0)?;
+            row.shown(key, counter, self.last.fallen.contains(key))
         };
         let mut rows: Vec<_> = self.rows.iter().filter_map(shown).collect();
         rows.sort_by(|one, other| {
@@ -136,45 +131,71 @@ impl Brackets {
     }
 }
 
-type Rises<'r> = HashMap<(&'r str, u32), &'r Rise>;
+fn by_key(rises: &[Rise]) -> HashMap<Key, &Rise> {
+    rises.iter().map(|rise| (rise.key(), rise)).collect()
+}
 
-fn by_key(rises: &[Rise]) -> Rises<'_> {
-    rises.iter().map(|rise| ((&*rise.counter, rise.netns), rise)).collect()
+/// The counters that were read before and after.
+fn keys(counters: &Counters, [before, after]: [&Arc<Readings>; 2]) -> Vec<Key> {
+    let namespaces = || after.read.iter().filter(|inum| before.read.contains(inum)).map(|inum| (*inum, 0));
+    let interfaces = || after.interfaces.intersection(&before.interfaces).copied();
+    let of = |name: &Arc<str>| -> Vec<Key> {
+        let owned = |(netns, ifindex)| (Arc::clone(name), netns, ifindex);
+        match counters.get(name).map(|(_, counter)| counter.scope) {
+            Some(Scope::Host) => vec![owned((0, 0))],
+            Some(Scope::Interface) => interfaces().map(owned).collect(),
+            _ => namespaces().map(owned).collect(),
+        }
+    };
+    after.present.iter().filter(|name| before.present.contains(name)).flat_map(of).collect()
+}
+
+/// Adds a reading to the row of a counter, if there is room for the row.
+fn keep(rows: &mut BTreeMap<Key, Row>, key: &Key, point: Point, rise: Option<&Rise>) {
+    let has_room = rows.len() < MOST_ROWS;
+    let row = match rows.entry(key.clone()) {
+        Entry::Occupied(row) => row.into_mut(),
+        Entry::Vacant(_) if !has_room => return,
+        Entry::Vacant(row) => row.insert(Row { first: point, last: point, ..Row::default() }),
+    };
+    row.add(point);
+    if let Some(rise) = rise {
+        row.rise = rise.clone();
+    }
 }
 
 /// The drops of a counter.
-fn point(name: &str, netns: u32, sums: &Sums<'_>, unseen: Unseen) -> Point {
-    let of = |netns| sums.get(&(name, netns)).copied().unwrap_or_default();
-    let (here, anywhere): (Counted, Counted) = (of(netns), of(0));
-    let possible = [here.possible, anywhere.certain, anywhere.possible, unseen.packets];
-    let possible = possible.into_iter().fold(0, u64::saturating_add);
+fn point(counters: &Counters, (name, netns, ifindex): &Key, sums: &Sums<'_>, unseen: Unseen) -> Point {
+    let scope = counters.get(name).map(|(_, counter)| counter.scope).unwrap_or_default();
+    let (here, wider) = sums.of(name, scope, *netns, *ifindex);
+    let possible = here.possible.saturating_add(wider).saturating_add(unseen.packets);
     Point { explained: here.certain, alone: here.alone, possible, ..Point::default() }
 }
 
 impl Row {
-    fn add(&mut self, point: Point, netns_name: Option<Arc<str>>) {
+    fn add(&mut self, point: Point) {
         for since in [&self.first, &self.last] {
             self.excess = self.excess.max(point.excess(since));
             self.missing = self.missing.max(point.missing(since));
         }
         self.last = point;
-        self.netns_name = netns_name.or_else(|| self.netns_name.take());
     }
 
     /// The row as it is shown; `None` if nothing moved. A counter that fell has no rise.
-    fn shown(&self, name: &Arc<str>, netns: u32, counter: &Counter, has_fallen: bool) -> Option<BracketedCounter> {
+    fn shown(&self, (name, netns, _): &Key, counter: &Counter, has_fallen: bool) -> Option<BracketedCounter> {
         let [least, most] = self.last.rise(&self.first);
         let verdict = if has_fallen { Verdict::Unknown } else { self.verdict(counter.class) };
         if most == 0 && !verdict.is_wrong() && verdict != Verdict::Unknown {
             return None;
         }
-        let is_compared = counter.class.is_compared() && verdict != Verdict::Unknown;
+        let is_compared = counter.class.is_compared() && !matches!(verdict, Verdict::Unknown | Verdict::NotCompared);
         Some(BracketedCounter {
             name: Arc::clone(name),
             class: counter.class.name(),
             of: counter.of.clone(),
-            netns,
-            netns_name: self.netns_name.clone(),
+            netns: *netns,
+            netns_name: self.rise.netns_name.clone(),
+            interface: self.rise.interface.clone(),
             least,
             most,
             explained: self.last.explained.saturating_sub(self.first.explained),
@@ -187,12 +208,13 @@ impl Row {
     const fn verdict(&self, class: Class) -> Verdict {
         let undecided = self.last.unexplained(&self.first);
         match class {
-            Class::AtMost | Class::Copy => Verdict::NotCompared,
-            _ if self.excess > 0 => Verdict::Excess(self.excess),
+            _ if self.rise.is_of_others => Verdict::NotCompared,
+            Class::AtMost | Class::Copy | Class::NoLoss => Verdict::NotCompared,
+            Class::Exact | Class::NotTraceable if self.excess > 0 => Verdict::Excess(self.excess),
             Class::Exact if self.missing > 0 => Verdict::Missing(self.missing),
-            Class::NotTraceable if self.last.missing(&self.first) > 0 => Verdict::Outside,
+            Class::NotTraceable | Class::PartlyTraceable if self.last.missing(&self.first) > 0 => Verdict::Outside,
             Class::NotTraceable if undecided > 0 => Verdict::Undecided(undecided),
-            Class::Exact | Class::NotTraceable => Verdict::Agrees,
+            Class::Exact | Class::NotTraceable | Class::PartlyTraceable => Verdict::Agrees,
         }
     }
 }

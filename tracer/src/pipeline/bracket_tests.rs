@@ -12,7 +12,7 @@ fn readings(rises: &[(&str, u64)]) -> Arc<Readings> {
         netns: HERE,
         netns_name: None,
         rise: *rise,
-        listeners: vec![],
+        ..Rise::default()
     };
     Arc::new(Readings {
         rises: rises.iter().map(rise).collect(),
@@ -109,7 +109,7 @@ fn namespace_of_a_later_reading_starts_with_it() {
 fn fallen_counter_has_no_verdict() {
     let mut brackets = Brackets::new(Counters::built_in().unwrap());
     add(&mut brackets, "UdpNoPorts", [0, 0], &[], SEEN);
-    let fallen = Readings { fallen: vec![("UdpNoPorts".into(), HERE)], ..(*readings(&[])).clone() };
+    let fallen = Readings { fallen: vec![("UdpNoPorts".into(), HERE, 0)], ..(*readings(&[])).clone() };
     let fallen = Arc::new(fallen);
     brackets.add([&fallen, &fallen], &no_ports(20), &[], SEEN);
     let rows = brackets.rows();

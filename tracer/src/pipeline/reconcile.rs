@@ -13,7 +13,7 @@ use crate::domain::ledger::Ledger;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 use crate::domain::report::SourceReport;
 use crate::domain::total::{DropTotal, OverflowTotal};
-use crate::explain::{Class, Counter, Counters};
+use crate::explain::{Class, Counter, Counters, Scope};
 
 /// `ETH_P_IP` and `ETH_P_IPV6` (`include/uapi/linux/if_ether.h`).
 const IPV4: u16 = 0x0800;
@@ -60,8 +60,25 @@ pub(super) struct Counted {
     pub(super) alone: u64,
 }
 
-/// The drops of each counter, by the counter's name and the namespace, which is 0 where it is unknown.
-pub(super) type Sums<'c> = HashMap<(&'c str, u32), Counted>;
+/// The drops of each counter, by the counter's name, the namespace and the index of the interface. The numbers are 0 where they
+/// are unknown, and where the counter belongs to no namespace or interface.
+#[derive(Debug, Default)]
+pub(super) struct Sums<'c>(HashMap<(&'c str, u32, u32), Counted>);
+
+impl Sums<'_> {
+    /// The drops that a counter counts: those that are known to belong to the same namespace and interface, and those that may
+    /// belong to any.
+    pub(super) fn of(&self, name: &str, scope: Scope, netns: u32, ifindex: u32) -> (Counted, u64) {
+        let of = |netns, ifindex| self.0.get(&(name, netns, ifindex)).copied().unwrap_or_default();
+        let wider: &[_] = match scope {
+            Scope::Host => &[],
+            Scope::Namespace => &[of(0, 0)],
+            Scope::Interface => &[of(netns, 0), of(0, ifindex), of(0, 0)],
+        };
+        let wider = wider.iter().flat_map(|counted| [counted.certain, counted.possible]).fold(0, u64::saturating_add);
+        (of(netns, ifindex), wider)
+    }
+}
 
 /// Compares the rises with the drops.
 pub fn reconcile(
@@ -99,32 +116,45 @@ fn not_found(readings: &Readings, drops: &[DropTotal]) -> Option<String> {
 }
 
 fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> ReconciledCounter {
-    let of = |netns| sums.get(&(&*rise.counter, netns)).copied().unwrap_or_default();
-    let (here, anywhere) = (of(rise.netns), of(0));
-    let covered = [here.certain, here.possible, anywhere.certain, anywhere.possible, unseen.packets];
-    let covered = covered.into_iter().fold(0, u64::saturating_add);
-    let is_compared = !unseen.is_partial || counter.class == Class::NotTraceable;
+    let ifindex = rise.interface.as_ref().map_or(0, |interface| interface.ifindex);
+    let (here, wider) = sums.of(&rise.counter, counter.scope, rise.netns, ifindex);
+    let covered = [here.certain, here.possible, wider, unseen.packets].into_iter().fold(0, u64::saturating_add);
+    let is_compared = counter.class.is_compared() && !rise.is_of_others;
+    let has_outside = is_compared && (!unseen.is_partial || counter.class == Class::NotTraceable);
     ReconciledCounter {
         name: rise.counter.clone(),
+        class: counter.class.name(),
         meaning: counter.meaning.as_str().into(),
         netns: rise.netns,
         netns_name: rise.netns_name.clone(),
+        interface: rise.interface.clone(),
+        cpus: rise.cpus.clone(),
         rise: rise.rise,
-        explained: here.certain.min(rise.rise),
-        outside: if is_compared { rise.rise.saturating_sub(covered) } else { 0 },
-        is_untraceable: counter.class == Class::NotTraceable,
+        is_compared,
+        explained: if is_compared { here.certain.min(rise.rise) } else { 0 },
+        outside: if has_outside { rise.rise.saturating_sub(covered) } else { 0 },
+        is_untraceable: is_compared && counter.class == Class::NotTraceable,
         listeners: rise.listeners.clone(),
     }
 }
 
 /// Adds up the drops of each counter.
 pub(super) fn sums<'c>(counters: &[(&'c str, &Counter)], drops: &[DropTotal], overflow: &[OverflowTotal]) -> Sums<'c> {
-    let mut sums = Sums::new();
+    let mut sums = Sums::default();
     for total in drops {
-        let counting: Vec<_> = counters.iter().map(|(name, counter)| (*name, counted(name, counter, total))).collect();
-        let is_alone = counting.iter().filter(|(_, counted)| counted.certain + counted.possible > 0).count() == 1;
-        for (name, counted) in counting.into_iter().filter(|(_, counted)| counted.certain + counted.possible > 0) {
-            let sum = sums.entry((name, total.key.netns)).or_default();
+        let counting = |(name, counter): &(&'c str, &Counter)| (*name, counter.scope, counted(name, counter, total));
+        let is_counted = |counted: &Counted| counted.certain + counted.possible > 0;
+        let counting: Vec<_> = counters.iter().map(counting).filter(|(.., counted)| is_counted(counted)).collect();
+        for (name, scope, counted) in &counting {
+            let key = &total.key;
+            let (netns, ifindex) = match scope {
+                Scope::Host => (0, 0),
+                Scope::Namespace => (key.netns, 0),
+                Scope::Interface => (key.netns, key.ifindex),
+            };
+            // One drop may raise a counter of each scope.
+            let is_alone = counting.iter().filter(|(_, other, _)| other == scope).count() == 1;
+            let sum = sums.0.entry((name, netns, ifindex)).or_default();
             sum.certain += counted.certain;
             sum.possible += counted.possible;
             sum.alone += if is_alone { counted.certain } else { 0 };
@@ -134,7 +164,7 @@ pub(super) fn sums<'c>(counters: &[(&'c str, &Counter)], drops: &[DropTotal], ov
         let possible = overflow.iter().filter(|total| {
             total.reason.as_deref().is_none_or(|reason| is_general(reason) || has_reason(counter, reason))
         });
-        sums.entry((*name, 0)).or_default().possible += possible.map(|total| total.packets).sum::<u64>();
+        sums.0.entry((*name, 0, 0)).or_default().possible += possible.map(|total| total.packets).sum::<u64>();
     }
     sums
 }
@@ -154,7 +184,7 @@ fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
         has_place |= is_place;
         has_reason |= drops.reason == reason && (is_place || drops.unique);
     }
-    let is_certain = has_reason && function.is_some() && !is_foreign;
+    let is_certain = has_reason && function.is_some() && !is_foreign && !is_general(&key.reason);
     match (is_certain, has_reason || (has_place && is_general(&key.reason))) {
         (true, _) => Counted { certain: total.packets, ..Counted::default() },
         (false, true) => Counted { possible: total.packets, ..Counted::default() },

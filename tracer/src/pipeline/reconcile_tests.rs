@@ -20,7 +20,7 @@ pub(in crate::pipeline) fn row(name: &str, function: Option<&str>, netns: u32, p
 
 /// Rise, explained, undecided and outside of one counter.
 fn compared(counter: &str, rise: u64, drops: &[DropTotal], overflow: &[OverflowTotal], unseen: Unseen) -> [u64; 4] {
-    let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise, listeners: vec![] };
+    let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise, ..Rise::default() };
     let readings = Readings { rises: vec![rise], namespaces: 1, ..Readings::default() };
     let found = reconcile(&Counters::built_in().unwrap(), &readings, drops, overflow, unseen);
     let [counter] = &found.counters[..] else { panic!("{found:?}") };
@@ -61,7 +61,7 @@ fn drop_that_may_be_counted_is_not_claimed() {
 #[test]
 fn undecided_rise_of_an_untraceable_counter_may_be_outside() {
     let at_most = |counter: &str, drops: &[DropTotal], unseen| {
-        let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise: 12, listeners: vec![] };
+        let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise: 12, ..Rise::default() };
         let readings = Readings { rises: vec![rise], namespaces: 1, ..Readings::default() };
         let found = reconcile(&Counters::built_in().unwrap(), &readings, drops, &[], unseen);
         (found.counters[0].at_most_outside(), found.outside().len())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Timestamp;
+use super::reconciliation::Interface;
 use super::report::{Host, SourceReport};
 
 /// The counters that moved, and the drops that explain them.
@@ -40,14 +41,16 @@ impl ReconcileReport {
 pub struct BracketedCounter {
     /// The counter's name, as `nstat` spells it.
     pub name: Arc<str>,
-    /// How the counter relates to drops: `exact`, `not-traceable`, `at-most` or `copy`.
+    /// How the counter relates to drops, such as `exact` or `copy`.
     pub class: &'static str,
     /// The counters that this one is a part or a sum of.
     pub of: Vec<String>,
-    /// Inode number of the network namespace.
+    /// Inode number of the network namespace; 0 for a counter of the whole host.
     pub netns: u32,
     /// The name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
+    /// For a counter of an interface, the interface.
+    pub interface: Option<Interface>,
     /// The least possible rise.
     pub least: u64,
     /// The greatest possible rise.

@@ -20,14 +20,22 @@ pub struct Reconciliation {
 pub struct ReconciledCounter {
     /// The counter's name, as `nstat` spells it.
     pub name: Arc<str>,
+    /// How the counter relates to drops, such as `exact` or `copy`.
+    pub class: &'static str,
     /// The packets that it counts, as a phrase.
     pub meaning: Arc<str>,
-    /// Inode number of the network namespace.
+    /// Inode number of the network namespace; 0 for a counter of the whole host.
     pub netns: u32,
     /// The name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
+    /// For a counter of an interface, the interface.
+    pub interface: Option<Interface>,
+    /// For a counter that each processor has, the processors whose counter rose.
+    pub cpus: Vec<CpuRise>,
     /// The rise between the first and the last reading.
     pub rise: u64,
+    /// Whether the rise can be compared with drops. If not, `explained` and `outside` are 0.
+    pub is_compared: bool,
     /// Drops that were counted with a reason and at a function that the counter counts, at most the rise.
     pub explained: u64,
     /// The part of the rise that certainly is none of the drops that were counted, filtered or lost.
@@ -37,6 +45,24 @@ pub struct ReconciledCounter {
     /// For `TcpExtListenDrops`, the listening sockets whose own counter rose, the greatest rise first. Empty for other
     /// counters, and where the sockets of the namespace could not be read.
     pub listeners: Vec<RefusingListener>,
+}
+
+/// An interface that has counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The index, which is unique within the network namespace.
+    pub ifindex: u32,
+    /// The name; absent if the interface was gone before its name was read.
+    pub name: Option<Arc<str>>,
+}
+
+/// The part of a rise that one processor counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuRise {
+    /// The number of the processor.
+    pub cpu: u32,
+    /// The rise between the first and the last reading.
+    pub rise: u64,
 }
 
 /// A listening socket of TCP that refused connections.
@@ -61,9 +87,10 @@ pub struct ListenerProcess {
 }
 
 impl ReconciledCounter {
-    /// The part of the rise that may be drops which were counted without a reason or a namespace, filtered or lost.
+    /// The part of the rise that may be drops which were counted without a reason or a namespace, filtered or lost; 0 for a
+    /// counter that is not compared.
     pub const fn undecided(&self) -> u64 {
-        self.rise.saturating_sub(self.explained).saturating_sub(self.outside)
+        if self.is_compared { self.rise.saturating_sub(self.explained).saturating_sub(self.outside) } else { 0 }
     }
 
     /// The greatest number of packets that may be outside `kfree_skb`: `outside`, and the undecided ones of a counter whose

@@ -18,6 +18,10 @@ pub enum Class {
     NotTraceable,
     /// The counter rises for some of its drops only, or once for several of them.
     AtMost,
+    /// The counter rises for its drops, perhaps once for several of them, and for packets that are lost without `kfree_skb`.
+    PartlyTraceable,
+    /// The counter rises without a loss.
+    NoLoss,
     /// The counter is a part or a sum of others.
     Copy,
 }
@@ -29,14 +33,29 @@ impl Class {
             Self::Exact => "exact",
             Self::NotTraceable => "not-traceable",
             Self::AtMost => "at-most",
+            Self::PartlyTraceable => "partly-traceable",
+            Self::NoLoss => "no-loss",
             Self::Copy => "copy",
         }
     }
 
     /// Whether a rise can be compared with the drops that were counted.
     pub const fn is_compared(self) -> bool {
-        matches!(self, Self::Exact | Self::NotTraceable)
+        matches!(self, Self::Exact | Self::NotTraceable | Self::PartlyTraceable)
     }
+}
+
+/// Whose a counter is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// A network namespace's (`/proc/PID/net`).
+    #[default]
+    Namespace,
+    /// The whole host's.
+    Host,
+    /// An interface's.
+    Interface,
 }
 
 /// Drops that a counter counts.
@@ -66,6 +85,9 @@ impl CountedDrops {
 pub struct Counter {
     /// How the counter relates to drops.
     pub class: Class,
+    /// Whose the counter is.
+    #[serde(default)]
+    pub scope: Scope,
     /// The counters that this one is a part or the sum of.
     #[serde(default)]
     pub of: Vec<String>,
@@ -129,11 +151,14 @@ mod tests {
             assert!(!counter.meaning.ends_with('.') && !counter.meaning.contains('\n'), "{name}");
             assert!(counter.causes.iter().all(|cause| cause.ends_with('.')), "{name}");
             assert_eq!(counter.class == Class::Copy, !counter.of.is_empty(), "{name}");
-            assert_eq!(counter.class == Class::Copy, counter.drops.is_empty(), "{name}");
+            let has_drops = !matches!(counter.class, Class::Copy | Class::NoLoss);
+            assert!(has_drops || counter.drops.is_empty(), "{name}");
+            assert!(!has_drops || !counter.drops.is_empty() || counter.scope == Scope::Interface, "{name}");
             assert!(counter.of.iter().all(|of| counters.get(of).is_some()), "{name}: {:?}", counter.of);
             for CountedDrops { reason, at, .. } in &counter.drops {
                 assert!(reasons.get(reason).is_some_and(|(known, _)| known == reason), "{name}: {reason}");
-                assert!(!counter.class.is_compared() || !at.is_empty(), "{name}: any function would explain it");
+                let is_narrow = counter.scope == Scope::Interface || !counter.class.is_compared() || !at.is_empty();
+                assert!(is_narrow, "{name}: any function would explain it");
             }
         }
     }

@@ -24,7 +24,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 pub use by_inode::{NamedFile, Namespaces};
-pub use enter::visit;
+pub use enter::{visit, visit_each};
 pub use identify::{ByInode, BySocket, Identify};
 pub use names::Names;
 pub use target::{NetnsError, Target, parse_target};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::domain::reconciliation::{ReconciledCounter, Reconciliation, RefusingListener};
+use crate::domain::reconciliation::{CpuRise, ReconciledCounter, Reconciliation, RefusingListener};
 
 /// The member `outside`.
 #[derive(Serialize)]
@@ -17,14 +17,24 @@ pub(super) struct Outside<'r> {
 #[derive(Serialize)]
 struct Row<'r> {
     counter: &'r str,
-    netns: u32,
+    class: &'static str,
+    netns: Option<u32>,
     netns_name: Option<&'r str>,
+    ifindex: Option<u32>,
+    interface: Option<&'r str>,
     rise: u64,
-    explained: u64,
-    undecided: u64,
-    outside: u64,
-    at_most_outside: u64,
+    explained: Option<u64>,
+    undecided: Option<u64>,
+    outside: Option<u64>,
+    at_most_outside: Option<u64>,
+    cpus: Vec<Cpu>,
     listeners: Vec<Listener<'r>>,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    cpu: u32,
+    rise: u64,
 }
 
 #[derive(Serialize)]
@@ -47,15 +57,20 @@ impl<'r> From<&'r Reconciliation> for Outside<'r> {
 
 impl<'r> From<&'r ReconciledCounter> for Row<'r> {
     fn from(counter: &'r ReconciledCounter) -> Self {
+        let compared = |packets| counter.is_compared.then_some(packets);
         Self {
             counter: &counter.name,
-            netns: counter.netns,
+            class: counter.class,
+            netns: Some(counter.netns).filter(|inum| *inum != 0),
             netns_name: counter.netns_name.as_deref(),
+            ifindex: counter.interface.as_ref().map(|interface| interface.ifindex),
+            interface: counter.interface.as_ref().and_then(|interface| interface.name.as_deref()),
             rise: counter.rise,
-            explained: counter.explained,
-            undecided: counter.undecided(),
-            outside: counter.outside,
-            at_most_outside: counter.at_most_outside(),
+            explained: compared(counter.explained),
+            undecided: compared(counter.undecided()),
+            outside: compared(counter.outside),
+            at_most_outside: compared(counter.at_most_outside()),
+            cpus: counter.cpus.iter().map(|CpuRise { cpu, rise }| Cpu { cpu: *cpu, rise: *rise }).collect(),
             listeners: counter.listeners.iter().map(Listener::from).collect(),
         }
     }

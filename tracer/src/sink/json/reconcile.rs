@@ -61,8 +61,10 @@ struct Document<'r> {
 #[derive(Serialize)]
 struct Row<'r> {
     counter: &'r str,
-    netns: u32,
+    netns: Option<u32>,
     netns_name: Option<&'r str>,
+    ifindex: Option<u32>,
+    interface: Option<&'r str>,
     class: &'static str,
     of: &'r [String],
     least: Option<u64>,
@@ -79,8 +81,10 @@ impl<'r> From<&'r BracketedCounter> for Row<'r> {
         let known = |value| (counter.verdict != Verdict::Unknown).then_some(value);
         Self {
             counter: &counter.name,
-            netns: counter.netns,
+            netns: Some(counter.netns).filter(|inum| *inum != 0),
             netns_name: counter.netns_name.as_deref(),
+            ifindex: counter.interface.as_ref().map(|interface| interface.ifindex),
+            interface: counter.interface.as_ref().and_then(|interface| interface.name.as_deref()),
             class: counter.class,
             of: &counter.of,
             least: known(counter.least),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::ledger;
 use crate::domain::bracket::{BracketedCounter, ReconcileReport, Verdict};
+use crate::domain::reconciliation::Interface;
 use crate::outside::printable;
 use crate::render::number::{Grouped, seconds};
 use crate::render::paint::{Painted, Style};
@@ -26,15 +27,16 @@ impl<W: Write> ReconcileText<W> {
     }
 
     fn table(&mut self, counters: &[BracketedCounter]) -> io::Result<()> {
-        let headings = ["RISE", "EXPLAINED", "OUTSIDE", "COUNTER", "NETNS", "VERDICT"].map(str::to_owned);
+        let headings = ["RISE", "EXPLAINED", "OUTSIDE", "COUNTER", "INTERFACE", "NETNS", "VERDICT"].map(str::to_owned);
         let rows: Vec<_> = counters.iter().map(cells).collect();
         let width = |column: usize| {
             let lengths = rows.iter().chain([&headings]).map(|row| row[column].chars().count());
             lengths.max().unwrap_or_default()
         };
-        let [w0, w1, w2, w3, w4, _]: [usize; 6] = std::array::from_fn(width);
-        let text = |[rise, explained, outside, counter, netns, verdict]: &[String; 6]| {
-            format!("{rise:>w0$}  {explained:>w1$}  {outside:>w2$}  {counter:<w3$}  {netns:<w4$}  {verdict}")
+        let [w0, w1, w2, w3, w4, w5, _]: [usize; 7] = std::array::from_fn(width);
+        let text = |[rise, explained, outside, counter, interface, netns, verdict]: &[String; 7]| {
+            let numbers = format!("{rise:>w0$}  {explained:>w1$}  {outside:>w2$}");
+            format!("{numbers}  {counter:<w3$}  {interface:<w4$}  {netns:<w5$}  {verdict}")
         };
         self.line(&text(&headings), Style::Heading)?;
         for (counter, cells) in counters.iter().zip(&rows) {
@@ -77,20 +79,29 @@ impl<W: Write> ReconcileSink for ReconcileText<W> {
     }
 }
 
-fn cells(counter: &BracketedCounter) -> [String; 6] {
+fn cells(counter: &BracketedCounter) -> [String; 7] {
     let is_unknown = counter.verdict == Verdict::Unknown;
     let rise = match (counter.least, counter.most) {
         _ if is_unknown => "-".into(),
         (least, most) if least == most => Grouped(most).to_string(),
         (least, most) => format!("{}-{}", Grouped(least), Grouped(most)),
     };
-    let netns =
-        counter.netns_name.as_deref().map_or_else(|| counter.netns.to_string(), |name| printable(name).to_string());
+    let netns = match (&counter.netns_name, counter.netns) {
+        (Some(name), _) => printable(name).to_string(),
+        (None, 0) => "-".into(),
+        (None, inum) => inum.to_string(),
+    };
+    let interface = match &counter.interface {
+        None => "-".into(),
+        Some(Interface { name: Some(name), .. }) => printable(name).to_string(),
+        Some(Interface { name: None, ifindex }) => format!("if{ifindex}"),
+    };
     [
         rise,
         Grouped(counter.explained).to_string(),
         if is_unknown { "-".into() } else { Grouped(counter.outside).to_string() },
         counter.name.to_string(),
+        interface,
         netns,
         verdict(counter),
     ]
@@ -103,8 +114,12 @@ fn verdict(counter: &BracketedCounter) -> String {
         Verdict::Outside => "outside kfree_skb".into(),
         Verdict::Undecided(most) => format!("undecided: up to {} may be outside kfree_skb", Grouped(most)),
         Verdict::Agrees => "agrees".into(),
-        Verdict::NotCompared if counter.of.is_empty() => {
+        Verdict::NotCompared if counter.class == "no-loss" => "not compared: no packet is lost".into(),
+        Verdict::NotCompared if counter.of.is_empty() && counter.class == "at-most" => {
             "not compared: some of its drops only, or several at once".into()
+        }
+        Verdict::NotCompared if counter.of.is_empty() => {
+            "not compared: drops of other interfaces may be among it".into()
         }
         Verdict::NotCompared => format!("not compared: a part or a sum of {}", counter.of.join(", ")),
         Verdict::Unknown => "unknown: the counter fell".into(),
@@ -128,6 +143,7 @@ mod tests {
             class,
             of,
             netns: 4_026_532_201,
+            interface: (name == "rx_dropped").then(|| Interface { ifindex: 9, name: Some("eth0".into()) }),
             netns_name: (name != "UdpNoPorts").then(|| "web\u{1b}".into()),
             least,
             most,
@@ -154,6 +170,8 @@ mod tests {
                 counter("UdpNoPorts", "exact", [20, 23], Verdict::Agrees),
                 counter("UdpSndbufErrors", "copy", [7, 7], Verdict::NotCompared),
                 counter("IpInDiscards", "at-most", [7, 7], Verdict::NotCompared),
+                counter("rx_dropped", "partly-traceable", [5, 5], Verdict::NotCompared),
+                counter("softnet_time_squeeze", "no-loss", [5, 5], Verdict::NotCompared),
                 counter("IpInUnknownProtos", "exact", [0, 9], Verdict::Unknown),
             ],
         }
@@ -177,7 +195,17 @@ mod tests {
         let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((document["wrong"].as_u64(), document["readings"].as_u64()), (Some(2), Some(11)));
         let shown: Vec<_> = document["counters"].as_array().unwrap().iter().map(|row| row["verdict"].clone()).collect();
-        let expected = ["missing", "excess", "outside", "agrees", "not-compared", "not-compared", "unknown"];
+        let expected = [
+            "missing",
+            "excess",
+            "outside",
+            "agrees",
+            "not-compared",
+            "not-compared",
+            "not-compared",
+            "not-compared",
+            "unknown",
+        ];
         assert_eq!(shown, expected);
         assert_eq!(document["counters"][0]["by"], 2);
         assert_eq!(document["counters"][4]["of"][0], "IpOutDiscards");

@@ -94,6 +94,10 @@ fn nothing_dropped_is_said_plainly() {
 fn loss_outside_kfree_skb_is_not_called_nothing() {
     let counter = |outside| ReconciledCounter {
         name: "TcpExtListenDrops".into(),
+        class: "not-traceable",
+        is_compared: true,
+        interface: None,
+        cpus: vec![],
         meaning: "SYNs that a listener refused".into(),
         netns: 7,
         netns_name: Some("web".into()),

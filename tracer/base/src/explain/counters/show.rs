@@ -20,6 +20,11 @@ const fn sentence(class: Class) -> &'static str {
              kfree_skb."
         }
         Class::AtMost => "The counter rises for some of the drops, or once for several; droptrace does not compare it.",
+        Class::PartlyTraceable => {
+            "Drops at kfree_skb raise it, and losses that no tool traces; stat and trace report what is more than the drops as \
+             outside kfree_skb."
+        }
+        Class::NoLoss => "No packet is lost; droptrace does not compare it.",
         Class::Copy => "The counter is a part or a sum of others; droptrace does not compare it.",
     }
 }

@@ -6,12 +6,15 @@
 //! is kept alive.
 
 mod held;
+mod links;
 mod listeners;
 mod namespace;
+mod softnet;
 mod state;
 mod survey;
 mod values;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,7 +25,7 @@ use std::time::Duration;
 use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::sync::oneshot;
 
-use crate::domain::reconciliation::RefusingListener;
+use crate::domain::reconciliation::{CpuRise, Interface, RefusingListener};
 use crate::explain::Counters;
 use crate::identity::proc_folder::Folder;
 use crate::kernel::clock::thread_time;
@@ -35,18 +38,32 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const SHARE_OF_A_PROCESSOR: u32 = 100;
 
 /// The rise of one counter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rise {
     /// The counter's name, as `nstat` spells it.
     pub counter: Arc<str>,
-    /// Inode number of the network namespace.
+    /// Inode number of the network namespace; 0 for a counter of the whole host.
     pub netns: u32,
     /// The name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
+    /// For a counter of an interface, the interface.
+    pub interface: Option<Interface>,
+    /// The counter may count what other interfaces drop, so that it cannot be compared with the drops of this one.
+    pub is_of_others: bool,
+    /// For a counter that each processor has, the processors whose counter rose.
+    pub cpus: Vec<CpuRise>,
     /// The rise from the first reading to the last.
     pub rise: u64,
     /// For `TcpExtListenDrops`, the listening sockets whose own counters rose, as far as they are known.
     pub listeners: Vec<RefusingListener>,
+}
+
+impl Rise {
+    /// The counter's name, the inode number of its namespace, and the index of its interface.
+    pub fn key(&self) -> (Arc<str>, u32, u32) {
+        let ifindex = self.interface.as_ref().map_or(0, |interface| interface.ifindex);
+        (Arc::clone(&self.counter), self.netns, ifindex)
+    }
 }
 
 /// The counters that can be compared with drops.
@@ -85,10 +102,12 @@ pub struct Readings {
     pub gaps: Vec<String>,
     /// The inode numbers of the namespaces that the last reading read, and that no other namespace had during the run.
     pub read: Vec<u32>,
+    /// The interfaces that the last reading read in these namespaces: inode number and index.
+    pub interfaces: BTreeSet<(u32, u32)>,
     /// The counters that the kernel has, of those that are read.
     pub present: Vec<Arc<str>>,
-    /// Counters that were once less than before, with the inode number of the namespace.
-    pub fallen: Vec<(Arc<str>, u32)>,
+    /// Counters that were once less than before, as [`Rise::key`].
+    pub fallen: Vec<(Arc<str>, u32, u32)>,
     /// The inode numbers of the namespaces that were read, or of which `gaps` say that they were not.
     pub mentioned: Vec<u32>,
 }

@@ -1,12 +1,13 @@
 //! The counters of one network namespace, from its first reading to its last.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::fstat;
 
+use super::links::Links;
 use super::listeners::Listeners;
 use super::values::{Names, Values};
 use crate::domain::reconciliation::RefusingListener;
@@ -68,6 +69,9 @@ pub(super) struct Namespace {
     ways: Ways,
     /// `None` if this process may not ask for the listening sockets.
     listeners: Option<Listeners>,
+    pub(super) links: Links,
+    /// The last reading could not read the interfaces.
+    pub(super) lacks_links: bool,
 }
 
 impl Namespace {
@@ -85,7 +89,18 @@ impl Namespace {
         let listeners = ways.listeners(reader).map(|found| Listeners::new(&found));
         let first = ways.read(reader)?;
         let last = first.clone();
-        Some(Self { inum, name, first, last, readings: 1, fell: vec![], ways, listeners })
+        Some(Self {
+            inum,
+            name,
+            first,
+            last,
+            readings: 1,
+            fell: vec![],
+            ways,
+            listeners,
+            links: Links::default(),
+            lacks_links: false,
+        })
     }
 
     /// Reads the counters again. Returns whether the namespace was recognised.
@@ -101,6 +116,14 @@ impl Namespace {
         }
         self.ways.keep(found);
         true
+    }
+
+    /// Opens the namespace, which was read just before.
+    pub(super) fn open(&self, proc: &Path) -> Option<OwnedFd> {
+        let of_member = |member: &Member| Folder::open(proc, member.pid)?.open_netns();
+        let of_file = || Some(self.ways.file.as_ref()?.open()?.into());
+        let netns = self.ways.members.iter().find_map(of_member).or_else(of_file)?;
+        (fstat(&netns).ok()?.st_ino == u64::from(self.inum)).then_some(netns)
     }
 
     /// The listening sockets that refused connections; `None` if they are not known.
@@ -200,7 +223,18 @@ mod tests {
     fn namespace(first: Values) -> Namespace {
         let last = first.clone();
         let ways = Ways { inum: 7, members: vec![], file: None };
-        Namespace { inum: 7, name: None, first, last, readings: 1, fell: vec![], ways, listeners: None }
+        Namespace {
+            inum: 7,
+            name: None,
+            first,
+            last,
+            readings: 1,
+            fell: vec![],
+            ways,
+            listeners: None,
+            links: Links::default(),
+            lacks_links: false,
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::held::{Held, held};
 use super::namespace::{Member, Namespace, REFUSED, Reader};
+use super::softnet::Softnet;
 use super::survey::Survey;
 use super::values::Names;
 use super::{Readings, Rise};
-use crate::identity::netns::{NamedFile, Namespaces};
+use crate::identity::netns::{NamedFile, Namespaces, visit_each};
+use crate::netlink::link_counter_names;
 
 /// The greatest number of namespaces whose counters are kept, those that ended included.
 const MOST_NAMESPACES: usize = 1000;
@@ -29,6 +31,7 @@ pub(super) struct State {
     /// Only this namespace is read; absent for all.
     only: Option<u32>,
     by_inode: Namespaces,
+    softnet: Softnet,
     namespaces: BTreeMap<u32, Namespace>,
     ended: Vec<Namespace>,
     readings: u32,
@@ -47,6 +50,7 @@ impl State {
             reader: Reader::new(proc, names),
             only,
             by_inode: Namespaces::new(),
+            softnet: Softnet::default(),
             namespaces: BTreeMap::new(),
             ended: vec![],
             readings: 0,
@@ -63,6 +67,10 @@ impl State {
         let is_thorough = self.readings.is_multiple_of(THREADS_EVERY);
         let survey = Survey::of(&self.reader.proc, self.only, is_thorough);
         self.read_known(&survey);
+        if self.only.is_none() {
+            // Of a single namespace, only a part of what these count could be compared.
+            self.softnet.read(&self.reader.proc);
+        }
         self.left_out = 0;
         for (inum, found) in &survey.found {
             if !self.namespaces.contains_key(inum) {
@@ -74,7 +82,25 @@ impl State {
         self.unreadable = survey.unreadable;
         self.read_named(&survey);
         self.read_held(&survey, is_thorough);
+        self.read_links();
         self.readings += 1;
+    }
+
+    /// Reads the interfaces of all namespaces that this process may enter.
+    fn read_links(&mut self) {
+        let Self { reader, namespaces, .. } = self;
+        for namespace in namespaces.values_mut() {
+            namespace.lacks_links = true;
+        }
+        let proc = reader.proc.as_path();
+        let entered = visit_each(
+            namespaces.values_mut(),
+            |namespace| namespace.open(proc),
+            |namespace| namespace.lacks_links = namespace.links.read().is_err(),
+        );
+        if let Err(error) = entered {
+            tracing::warn!("the counters of interfaces are not read: {error}");
+        }
     }
 
     fn is_wanted(&self, inum: u32) -> bool {
@@ -148,15 +174,21 @@ impl State {
         let present = slots.filter(|slot| self.namespaces.values().any(|namespace| namespace.has(*slot))).map(named);
         let is_alone = |inum: &u32| !self.ended.iter().any(|ended| ended.inum == *inum);
         let fallen = self.all().flat_map(|namespace| {
-            namespace.fallen().iter().map(|slot| (named(*slot), namespace.inum)).collect::<Vec<_>>()
+            namespace.fallen().iter().map(|slot| (named(*slot), namespace.inum, 0)).collect::<Vec<_>>()
         });
         Readings {
-            rises: self.rises(),
+            rises: self.rises().into_iter().chain(self.softnet.rises()).chain(self.rises_of_links()).collect(),
             namespaces: self.compared(),
             gaps: self.gaps(),
             read: self.namespaces.keys().copied().filter(is_alone).collect(),
-            present: present.collect(),
-            fallen: fallen.collect(),
+            interfaces: self
+                .namespaces
+                .values()
+                .filter(|namespace| is_alone(&namespace.inum))
+                .flat_map(interfaces)
+                .collect(),
+            present: present.chain(self.softnet.present()).chain(self.present_of_links()).collect(),
+            fallen: fallen.chain(self.all().flat_map(fallen_of_links)).collect(),
             mentioned: self.all().map(|namespace| namespace.inum).chain(self.unread()).collect(),
         }
     }
@@ -173,11 +205,26 @@ impl State {
                 let counter = Arc::clone(&self.reader.names.all[slot]);
                 let listeners = if *counter == *REFUSED { namespace.listeners() } else { None };
                 let (netns, netns_name) = (namespace.inum, namespace.name.clone());
-                Rise { counter, netns, netns_name, rise, listeners: listeners.unwrap_or_default() }
+                let listeners = listeners.unwrap_or_default();
+                Rise { counter, netns, netns_name, rise, listeners, ..Rise::default() }
             };
             namespace.rises().map(named).collect::<Vec<_>>()
         };
         self.all().filter(|namespace| namespace.is_compared()).flat_map(of).collect()
+    }
+
+    /// The counters of interfaces that rose.
+    fn rises_of_links(&self) -> impl Iterator<Item = Rise> {
+        self.all().flat_map(|namespace| {
+            let (netns, netns_name) = (namespace.inum, &namespace.name);
+            namespace.links.rises().into_iter().map(move |rise| Rise { netns, netns_name: netns_name.clone(), ..rise })
+        })
+    }
+
+    /// The counters that some interface has.
+    fn present_of_links(&self) -> impl Iterator<Item = Arc<str>> {
+        let has = |slot| self.namespaces.values().any(|namespace| namespace.links.has(slot));
+        link_counter_names().into_iter().enumerate().filter(move |(slot, _)| has(*slot)).map(|(_, name)| name.into())
     }
 
     /// The number of namespaces with a first and a later reading.
@@ -220,6 +267,12 @@ impl State {
             let remedy = if may(CapabilitySet::SYS_PTRACE) { "" } else { ": that takes CAP_SYS_PTRACE" };
             gaps.push(format!("the network namespaces of {processes} cannot be read{remedy}"));
         }
+        let without = self.namespaces.values().filter(|namespace| namespace.lacks_links).count();
+        if without > 0 {
+            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that takes CAP_SYS_ADMIN" };
+            let what = format!("cannot be entered, so that the counters of interfaces are not read{remedy}");
+            gaps.push(count(u32::try_from(without).unwrap_or(u32::MAX), &what));
+        }
         gaps.extend(self.unknown_listeners());
         gaps.extend(self.all().flat_map(|namespace| self.fallen(namespace)));
         gaps
@@ -244,6 +297,16 @@ impl State {
             |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.reader.names.all[*slot]);
         namespace.fallen().iter().map(fell).collect()
     }
+}
+
+/// The interfaces of a namespace, with its inode number.
+fn interfaces(namespace: &Namespace) -> impl Iterator<Item = (u32, u32)> {
+    let inum = namespace.inum;
+    namespace.links.present().filter(|_| !namespace.lacks_links).map(move |ifindex| (inum, ifindex))
+}
+
+fn fallen_of_links(namespace: &Namespace) -> impl Iterator<Item = (Arc<str>, u32, u32)> {
+    namespace.links.fallen().map(|(name, ifindex)| (name.into(), namespace.inum, ifindex))
 }
 
 /// Whether this thread has a capability. A security module, or another user namespace, may refuse its use all the same.

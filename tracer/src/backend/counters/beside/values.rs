@@ -4,12 +4,21 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::Which;
-use crate::explain::Counters;
+use crate::explain::{Counter, Counters, Scope};
 use crate::identity::proc_folder::Folder;
 
 /// The files that hold counters (`net/ipv4/proc.c`, `net/ipv6/proc.c`).
 const FILES: [(&std::ffi::CStr, Layout); 3] =
     [(c"net/snmp", Layout::Paired), (c"net/netstat", Layout::Paired), (c"net/snmp6", Layout::Single)];
+/// The files of which only the counters with a prefix are read, and only if the table has one that is wanted
+/// (`net/xfrm/xfrm_proc.c`, `net/sctp/proc.c`, `net/netfilter/nf_conntrack_standalone.c`).
+const FURTHER: [(&std::ffi::CStr, Layout, &str); 3] = [
+    (c"net/xfrm_stat", Layout::Single, "Xfrm"),
+    (c"net/sctp/snmp", Layout::Single, "Sctp"),
+    (c"net/stat/nf_conntrack", Layout::PerCpu, CONNTRACK),
+];
+/// The prefix of the names of connection tracking's counters, which have none in their file.
+const CONNTRACK: &str = "conntrack_";
 
 #[derive(Clone, Copy)]
 enum Layout {
@@ -17,6 +26,8 @@ enum Layout {
     Paired,
     /// A name and a value on each line.
     Single,
+    /// A line of names above a line of hexadecimal values for each processor.
+    PerCpu,
 }
 
 /// The names of the counters that are read. The position of a name is that of its value in [`Values`].
@@ -43,7 +54,8 @@ pub(super) type Values = Vec<Option<u64>>;
 impl Names {
     /// The names of the counters of a table.
     pub(super) fn of(counters: &Counters, which: Which) -> Self {
-        let read = counters.iter().filter(|(_, counter)| which == Which::All || counter.class.is_compared());
+        let is_read = |counter: &Counter| which == Which::All || counter.class.is_compared();
+        let read = counters.iter().filter(|(_, counter)| counter.scope == Scope::Namespace && is_read(counter));
         let all: Arc<[Arc<str>]> = read.map(|(name, _)| name.into()).collect();
         let in_group = |group| {
             let rest = |(slot, name): (usize, &Arc<str>)| Some((name.strip_prefix(group)?.into(), slot));
@@ -57,7 +69,9 @@ impl Names {
     /// counters, as `snmp6` on a kernel without IPv6. `None` if the process ended.
     pub(super) fn read(&self, process: &Folder, buffer: &mut Vec<u8>) -> Option<Values> {
         let mut values = vec![None; self.all.len()];
-        for (file, layout) in FILES {
+        let has = |prefix: &str| self.all.iter().any(|name| name.starts_with(prefix));
+        let further = FURTHER.into_iter().filter(|(_, _, prefix)| has(prefix)).map(|(file, layout, _)| (file, layout));
+        for (file, layout) in FILES.into_iter().chain(further) {
             match process.read(file, buffer) {
                 // The names and numbers that are looked for are ASCII.
                 Ok(()) => self.parse(std::str::from_utf8(buffer).unwrap_or_default(), layout, &mut values),
@@ -73,6 +87,7 @@ impl Names {
         match layout {
             Layout::Paired => self.paired(text, values),
             Layout::Single => self.single(text, values),
+            Layout::PerCpu => self.per_cpu(text, values),
         }
     }
 
@@ -99,11 +114,27 @@ impl Names {
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             let (Some(name), Some(number)) = (words.next(), words.next()) else { continue };
-            // The names are in alphabetical order, as those of the table.
-            if let Ok(slot) = self.all.binary_search_by(|known| (**known).cmp(name)) {
+            if let Some(slot) = self.slot(name) {
                 values[slot] = number.parse().ok();
             }
         }
+    }
+
+    /// Parses `entries clashres drop` above `00000002 00000000 00000005` for each processor, and adds up the processors.
+    fn per_cpu(&self, text: &str, values: &mut Values) {
+        let mut lines = text.lines();
+        let names = lines.next().unwrap_or_default().split_ascii_whitespace();
+        let slots: Vec<_> = names.map(|name| self.slot(&format!("{CONNTRACK}{name}"))).collect();
+        for (slot, number) in lines.flat_map(|line| slots.iter().zip(line.split_ascii_whitespace())) {
+            if let (Some(slot), Ok(number)) = (slot, u64::from_str_radix(number, 16)) {
+                values[*slot] = Some(values[*slot].unwrap_or_default() + number);
+            }
+        }
+    }
+
+    /// The position of a counter. The names are in alphabetical order, as those of the table.
+    fn slot(&self, name: &str) -> Option<usize> {
+        self.all.binary_search_by(|known| (**known).cmp(name)).ok()
     }
 }
 
@@ -116,14 +147,19 @@ mod tests {
         let names = Names::of(&Counters::built_in().unwrap(), Which::All);
         let in_groups: Vec<_> = names.groups.iter().flat_map(|group| &group.counters).map(|(_, slot)| *slot).collect();
         for (slot, name) in names.all.iter().enumerate() {
-            let is_single = name.starts_with("Ip6") || name.starts_with("Udp6");
+            let is_single = ["Ip6", "Udp6"].iter().any(|prefix| name.starts_with(prefix))
+                || FURTHER.iter().any(|(_, _, prefix)| name.starts_with(prefix));
             assert!(is_single || in_groups.contains(&slot), "{name}");
         }
         assert!(names.all.is_sorted(), "the search needs it");
     }
 
     fn parsed(layout: Layout, text: &str) -> Vec<(String, u64)> {
-        let names = Names::of(&Counters::built_in().unwrap(), Which::Compared);
+        parsed_of(Which::Compared, layout, text)
+    }
+
+    fn parsed_of(which: Which, layout: Layout, text: &str) -> Vec<(String, u64)> {
+        let names = Names::of(&Counters::built_in().unwrap(), which);
         let mut values = vec![None; names.all.len()];
         names.parse(text, layout, &mut values);
         let found = names.all.iter().zip(values).filter_map(|(name, value)| Some((name.to_string(), value?)));
@@ -154,6 +190,18 @@ mod tests {
         );
         let snmp6 = "Ip6InReceives                   \t9\nUdp6NoPorts                     \t4\nUdp6MemErrors\t2\n";
         assert_eq!(parsed(Layout::Single, snmp6), counts(&[("Udp6MemErrors", 2), ("Udp6NoPorts", 4)]));
+    }
+
+    #[test]
+    fn processors_are_added_up() {
+        let text = "entries  clashres found drop early_drop\n00000001 00000000 00000000 0000000a 00000001\n\
+                    00000001 00000000 00000000 00000010 00000000\n";
+        let expected = counts(&[("conntrack_drop", 26), ("conntrack_early_drop", 1)]);
+        assert_eq!(parsed_of(Which::All, Layout::PerCpu, text), expected);
+        assert_eq!(parsed(Layout::PerCpu, text), [], "they are not compared");
+        for text in ["", "drop", "drop\nx", "drop\n-1\n"] {
+            assert_eq!(parsed_of(Which::All, Layout::PerCpu, text), [], "{text:?}");
+        }
     }
 
     #[test]

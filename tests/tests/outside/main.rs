@@ -1,5 +1,7 @@
 //! Packets that are lost without `kfree_skb`: the kernel's counters beside the drops, and no counter without a loss.
 
+mod devices;
+
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -21,7 +23,8 @@ const SYNS: u16 = 40;
 const FIRST_PORT: u16 = 42_000;
 
 fn main() -> ExitCode {
-    trials::run(vec![
+    let mut all = devices::trials();
+    all.extend([
         trial_as_root("full_accept_queue_is_outside", full_accept_queue_is_outside),
         trial_as_root("full_syn_queue_is_outside", full_syn_queue_is_outside),
         trial_as_root("text_and_trace_show_it", text_and_trace_show_it),
@@ -36,7 +39,8 @@ fn main() -> ExitCode {
         trial_as_root("namespace_that_may_not_be_entered_is_a_gap", namespace_that_may_not_be_entered_is_a_gap),
         trial_as_root("namespace_of_a_thread_is_read", namespace_of_a_thread_is_read),
         trial_as_root("many_namespaces_are_read", many_namespaces_are_read),
-    ])
+    ]);
+    trials::run(all)
 }
 
 /// A host whose listener has a full accept queue.

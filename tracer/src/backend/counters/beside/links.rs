@@ -1,0 +1,202 @@
+//! The counters of the interfaces of one network namespace, from the first reading to the last.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::Rise;
+use crate::domain::reconciliation::Interface;
+use crate::netlink::{LINK_COUNTERS, Link, LinkCounters, link_counter_names, link_counters, links};
+
+/// Counters that the network stack raises for each kind of interface (`net/core/dev.c`, `net/ipv4/ip_input.c`). The others are also
+/// the driver's.
+const OF_THE_STACK: [&str; 2] = ["rx_nohandler", "rx_otherhost_dropped"];
+/// The counter of the interface's root queueing discipline.
+const QDISC: &str = "qdisc_drops";
+/// Kinds of virtual interfaces whose drivers drop packets of their own, and count no drop of others.
+const COMPARED_KINDS: [&str; 2] = ["ifb", "netdevsim"];
+
+/// All interfaces of the namespace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Links(BTreeMap<u32, State>);
+
+/// One interface.
+#[derive(Clone, Debug)]
+struct State {
+    first: LinkCounters,
+    last: LinkCounters,
+    /// Counters that were once less than before.
+    fell: [bool; LINK_COUNTERS],
+    /// What is known of the interface, once one of its counters rose.
+    about: Option<About>,
+    is_present: bool,
+}
+
+#[derive(Clone, Debug)]
+struct About {
+    link: Link,
+    /// Other interfaces are parts of this one, as of a bond, which adds up their counters.
+    has_parts: bool,
+}
+
+impl Links {
+    /// Reads the counters of the namespace that the calling thread is in, and what the interfaces are whose counters rose.
+    pub(super) fn read(&mut self) -> io::Result<()> {
+        if self.take(&link_counters()?) {
+            self.identify(&links()?);
+        }
+        Ok(())
+    }
+
+    /// Takes a reading. Returns whether a counter changed.
+    fn take(&mut self, found: &BTreeMap<u32, LinkCounters>) -> bool {
+        self.0.values_mut().for_each(|state| state.is_present = false);
+        let mut has_risen = false;
+        for (ifindex, now) in found {
+            let state = self.0.entry(*ifindex).or_insert_with(|| State::new(*now));
+            has_risen |= state.last != *now;
+            state.take(now);
+        }
+        has_risen
+    }
+
+    fn identify(&mut self, links: &[Link]) {
+        for link in links {
+            let has_parts = links.iter().any(|other| other.master == link.ifindex);
+            if let Some(state) = self.0.get_mut(&link.ifindex) {
+                let once_had_them = state.about.as_ref().is_some_and(|about| about.has_parts);
+                state.about = Some(About { link: link.clone(), has_parts: has_parts || once_had_them });
+            }
+        }
+    }
+
+    /// The counters that rose, without the namespace.
+    pub(super) fn rises(&self) -> Vec<Rise> {
+        self.0.iter().flat_map(|(ifindex, state)| state.rises(*ifindex)).collect()
+    }
+
+    /// The indices of the interfaces that the last reading found.
+    pub(super) fn present(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().filter(|(_, state)| state.is_present).map(|(ifindex, _)| *ifindex)
+    }
+
+    /// Whether an interface has the counter at this position.
+    pub(super) fn has(&self, slot: usize) -> bool {
+        self.0.values().any(|state| state.last[slot].is_some())
+    }
+
+    /// Counters that were once less than before, with the index of the interface.
+    pub(super) fn fallen(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.0.iter().flat_map(|(ifindex, state)| {
+            let fell = link_counter_names().into_iter().zip(state.fell).filter(|(_, fell)| *fell);
+            fell.map(|(name, _)| (name, *ifindex))
+        })
+    }
+}
+
+impl State {
+    const fn new(first: LinkCounters) -> Self {
+        Self { first, last: first, fell: [false; LINK_COUNTERS], about: None, is_present: true }
+    }
+
+    fn take(&mut self, now: &LinkCounters) {
+        for ((fell, last), now) in self.fell.iter_mut().zip(self.last).zip(now) {
+            *fell |= last.zip(*now).is_some_and(|(last, now)| now < last);
+        }
+        for (first, now) in self.first.iter_mut().zip(now) {
+            // A queueing discipline that was set meanwhile starts at 0.
+            *first = first.or(now.map(|_| 0));
+        }
+        self.last = *now;
+        self.is_present = true;
+    }
+
+    fn rises(&self, ifindex: u32) -> Vec<Rise> {
+        let rise = |(slot, name): (usize, &'static str)| {
+            let rise = self.last[slot]?.checked_sub(self.first[slot]?)?;
+            let name_of_link = self.about.as_ref().map(|about| about.link.name.clone());
+            (rise > 0 && !self.fell[slot]).then(|| Rise {
+                counter: name.into(),
+                interface: Some(Interface { ifindex, name: name_of_link }),
+                is_of_others: self.is_of_others(name),
+                rise,
+                ..Rise::default()
+            })
+        };
+        link_counter_names().into_iter().enumerate().filter_map(rise).collect()
+    }
+
+    /// Whether a counter of this interface may count what other interfaces drop, as that of a bond, or of the end of a `veth`
+    /// for packets that the other end drops. It is taken to if the interface is not known.
+    fn is_of_others(&self, counter: &str) -> bool {
+        let Some(About { link, has_parts }) = &self.about else { return counter != QDISC };
+        let is_virtual = link.kind.as_deref().is_some_and(|kind| !COMPARED_KINDS.contains(&kind)) && !link.has_device;
+        counter != QDISC && (*has_parts || (is_virtual && !OF_THE_STACK.contains(&counter)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RX_DROPPED: usize = 0;
+    const OTHER_HOST: usize = 9;
+    const ROOT: usize = LINK_COUNTERS - 1;
+
+    fn counters(values: &[(usize, u64)]) -> BTreeMap<u32, LinkCounters> {
+        let mut counters: LinkCounters = std::array::from_fn(|slot| (slot != ROOT).then_some(0));
+        for (slot, value) in values {
+            counters[*slot] = Some(*value);
+        }
+        [(7, counters)].into()
+    }
+
+    fn link(ifindex: u32, kind: Option<&str>, master: u32) -> Link {
+        Link { ifindex, name: "eth0".into(), kind: kind.map(Into::into), has_device: false, master }
+    }
+
+    /// The counters that rose, by how much, and whether they may be others'.
+    fn shown(links: &Links) -> Vec<(String, u64, bool)> {
+        links.rises().iter().map(|rise| (rise.counter.to_string(), rise.rise, rise.is_of_others)).collect()
+    }
+
+    #[test]
+    fn rise_is_that_since_the_first_reading_of_the_interface() {
+        let mut links = Links::default();
+        assert!(!links.take(&counters(&[(RX_DROPPED, 5)])));
+        assert!(links.take(&counters(&[(RX_DROPPED, 8), (ROOT, 3)])));
+        links.identify(&[link(7, None, 0)]);
+        let expected = [("rx_dropped".to_owned(), 3, false), (QDISC.to_owned(), 3, false)];
+        assert_eq!(shown(&links), expected);
+        assert!(!links.take(&counters(&[(RX_DROPPED, 8), (ROOT, 3)])));
+        // The interface is gone, and keeps its rise.
+        links.take(&BTreeMap::new());
+        assert_eq!((shown(&links), links.present().count()), (expected.to_vec(), 0));
+    }
+
+    #[test]
+    fn counter_that_fell_has_no_rise() {
+        let mut links = Links::default();
+        links.take(&counters(&[(ROOT, u32::MAX.into()), (RX_DROPPED, 1)]));
+        links.take(&counters(&[(ROOT, 4), (RX_DROPPED, 2)]));
+        links.take(&counters(&[(ROOT, 9), (RX_DROPPED, 2)]));
+        assert_eq!(shown(&links), [("rx_dropped".to_owned(), 1, true)], "nothing is known of the interface");
+        assert_eq!(links.fallen().collect::<Vec<_>>(), [(QDISC, 7)]);
+    }
+
+    #[test]
+    fn counters_that_may_be_of_other_interfaces_are_told_apart() {
+        for (kind, has_part, expected) in [
+            (None, false, [false, false]),
+            (Some("ifb"), false, [false, false]),
+            (Some("veth"), false, [true, false]),
+            (Some("bond"), true, [true, true]),
+            (None, true, [true, true]),
+        ] {
+            let mut links = Links::default();
+            links.take(&counters(&[]));
+            links.take(&counters(&[(RX_DROPPED, 1), (OTHER_HOST, 1)]));
+            links.identify(&[link(7, kind, 0), link(8, None, if has_part { 7 } else { 0 })]);
+            assert_eq!(shown(&links).iter().map(|it| it.2).collect::<Vec<_>>(), expected, "{kind:?} {has_part}");
+        }
+    }
+}
