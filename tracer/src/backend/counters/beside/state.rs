@@ -81,7 +81,9 @@ impl State {
     /// Reads the interfaces of all namespaces that this process may enter.
     fn read_links(&mut self) {
         let Self { reader, namespaces, .. } = self;
-        namespaces.values_mut().for_each(|namespace| namespace.lacks_links = true);
+        for namespace in namespaces.values_mut() {
+            namespace.lacks_links = true;
+        }
         let proc = reader.proc.as_path();
         let entered = visit_each(
             namespaces.values_mut(),
