@@ -226,7 +226,10 @@ mod tests {
                 assert_eq!(counters[7], shown.trim().parse().ok(), "{link:?}");
             }
         }
-        assert_eq!(found[&LOOPBACK][LINK_COUNTERS - 1], None, "no queueing discipline");
+        assert!(
+            found[&LOOPBACK][LINK_COUNTERS - 1].is_none_or(|drops| drops == 0),
+            "it has no queue that could be full"
+        );
     }
 
     #[test]

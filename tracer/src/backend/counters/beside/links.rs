@@ -49,7 +49,9 @@ impl Links {
 
     /// Takes a reading. Returns whether a counter changed.
     fn take(&mut self, found: &BTreeMap<u32, LinkCounters>) -> bool {
-        self.0.values_mut().for_each(|state| state.is_present = false);
+        for state in self.0.values_mut() {
+            state.is_present = false;
+        }
         let mut has_risen = false;
         for (ifindex, now) in found {
             let state = self.0.entry(*ifindex).or_insert_with(|| State::new(*now));

@@ -2,8 +2,9 @@
 //! their own after that backend has started, at an interval, and before it stops.
 //!
 //! The files are `/proc/PID/net/snmp`, `netstat` and `snmp6` of one process or thread of each namespace. Where a namespace
-//! has no process, but a name or another file that stands for it, and for the listening sockets, a thread enters the namespace for one reading. So no namespace
-//! is kept alive.
+//! has no process, but a name or another file that stands for it, for the listening sockets, and for the interfaces, a thread
+//! enters the namespace for one reading. So no namespace is kept alive. The receive queues of the processors belong to all
+//! namespaces (`softnet`).
 
 mod held;
 mod links;
