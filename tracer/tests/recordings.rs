@@ -150,7 +150,7 @@ fn other_files_are_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output.stderr),
-        "droptrace: this is not a recording: it is empty; `droptrace trace --raw -o FILE` makes one\n"
+        "droptrace: this is not a recording: it is empty; `droptrace trace -o FILE.dtr` makes one\n"
     );
     let output = replayed(&["/nowhere/at/all"], &[]);
     assert_eq!(

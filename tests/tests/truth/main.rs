@@ -9,6 +9,7 @@ mod flows;
 mod hidden;
 mod owners;
 mod processes;
+mod recordings;
 mod records;
 mod residents;
 mod rows;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         hidden::trials(),
         owners::trials(),
         processes::trials(),
+        recordings::trials(),
         records::trials(),
         residents::trials(),
         rows::trials(),

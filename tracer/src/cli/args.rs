@@ -14,7 +14,7 @@ mod snapshot;
 mod stat;
 
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -74,6 +74,7 @@ Examples:
   droptrace trace udp port 53 and not host 192.0.2.1
   droptrace trace 'reason TCP_* or tcp[tcpflags] & tcp-rst != 0'
   droptrace trace --all --format json -o drops.jsonl
+  droptrace trace --all -o drops.dtr     record every drop at full speed, for `droptrace replay`
 
 Without --all, a flood does not hide rare drops: on each CPU, each flow at a function and with a reason \
 has a limit of records per second (--rate). All flows at that function with that reason have ten times that limit together. \
@@ -136,7 +137,7 @@ pub enum Command {
     /// Run the BPF program and the drop monitor at once, and report where and why they differ
     #[command(after_help = COMPARE_NOTES)]
     Compare(CompareArgs),
-    /// Show a recording of `trace --raw` as if it happened now; needs no capabilities
+    /// Show a recording of `trace` as if it happened now; needs no capabilities
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Count for a while, and write one document that merges with those of other hosts
@@ -191,12 +192,14 @@ pub enum DropFormat {
     /// Call stacks as a flame graph
     #[cfg(feature = "html")]
     Svg,
+    /// For `trace`: a recording at full speed, for `droptrace replay`; also chosen by a name that ends in .dtr
+    Dtr,
 }
 
 impl DropFormat {
     /// Whether the form shows only call stacks.
     pub const fn is_of_stacks(self) -> bool {
-        !matches!(self, Self::Text | Self::Json)
+        !matches!(self, Self::Text | Self::Json | Self::Dtr)
     }
 }
 
@@ -320,6 +323,23 @@ impl TraceArgs {
     const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
     /// In bytes.
     pub const DEFAULT_RING_SIZE: u32 = 8 << 20;
+
+    /// Whether the drops are recorded in blocks: by the format, or by the name of the file where no format is given.
+    pub fn is_dtr(&self) -> bool {
+        let name = self.common.output.as_ref().and_then(|path| path.file_name()?.to_str()).unwrap_or_default();
+        let inner = Path::new(name.strip_suffix(".zst").unwrap_or(name));
+        let has_name = inner.extension().is_some_and(|extension| extension == "dtr");
+        match self.common.format {
+            DropFormat::Dtr => true,
+            DropFormat::Text => has_name && !self.raw,
+            _ => false,
+        }
+    }
+
+    /// Whether the reports of each backend are recorded separately.
+    pub fn records(&self) -> bool {
+        self.raw || self.is_dtr()
+    }
 
     /// The limit of records per second for each flow, function, reason and CPU; `None` without a limit. The drop
     /// monitor has no limit, so that with both backends both report all drops.

@@ -89,10 +89,10 @@ pub(crate) fn replay_into(recording: &mut Recording, sinks: &mut [Box<dyn DropSi
 /// Returns an error if the recording was not complete.
 fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
     let malformed = recording.malformed();
-    if let Some((line, what)) = &malformed.first {
-        let lines = malformed.lines;
+    if let Some((number, what)) = &malformed.first {
+        let (parts, part) = (malformed.parts, recording.part());
         bail!(
-            "the recording is damaged: {lines} lines could not be decoded and were skipped, the first is line {line}: {what}"
+            "the recording is damaged: {parts} {part}s could not be decoded and were skipped, the first is {part} {number}: {what}"
         );
     }
     let Some(sources) = &replay.sources else {

@@ -7,8 +7,8 @@ use crate::render::rank::Sort;
 #[cfg(feature = "html")]
 use crate::sink::StatFlameGraph;
 use crate::sink::{
-    DropSink, RawJson, RawOptions, StatFolded, StatJson, StatSink, StatText, StatTextOptions, TraceJson, TraceText,
-    TraceTextOptions,
+    DropSink, Dtr, RawJson, RawOptions, StatFolded, StatJson, StatSink, StatText, StatTextOptions, TraceJson,
+    TraceText, TraceTextOptions,
 };
 
 /// The sink for `stat`. On a terminal, each interval's table replaces the one before; other outputs receive one table
@@ -21,7 +21,8 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
         DropFormat::Folded => Box::new(StatFolded::new(output)),
         #[cfg(feature = "html")]
         DropFormat::Svg => Box::new(StatFlameGraph::new(output)),
-        DropFormat::Text => {
+        // A recording is refused for `stat`.
+        DropFormat::Text | DropFormat::Dtr => {
             let options = StatTextOptions {
                 by: args.by.clone(),
                 sort: args.sort,
@@ -40,6 +41,7 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
 /// The sink for `trace`. `home_netns` is as for [`stat`]; `captured` counts the leading bytes that records have.
 pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize) -> Box<dyn DropSink> {
     match args.common.format {
+        _ if args.is_dtr() => Box::new(Dtr::new(output, RawOptions { captured, home_netns })),
         _ if args.raw => Box::new(RawJson::new(output, RawOptions { captured, home_netns })),
         DropFormat::Json => Box::new(TraceJson::new(output)),
         // The forms of call stacks are refused for `trace`.
@@ -143,12 +145,13 @@ mod tests {
         }
     }
 
-    const COMMANDS: [&str; 5] = [
+    const COMMANDS: [&str; 6] = [
         "droptrace stat",
         "droptrace stat --format json",
         "droptrace trace",
         "droptrace trace --format json",
         "droptrace trace --raw",
+        "droptrace trace --format dtr",
     ];
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Options {
     pub flows: u32,
     /// Read the kernel's counters beside the backend.
     pub counters: bool,
+    /// Pass the records of the BPF program on as they came, in blocks, if it is the only backend.
+    pub blocks: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
@@ -159,7 +161,11 @@ async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Res
         return Err(Unavailable::new(cause, "use `droptrace stat`, which shows counts"));
     }
     Ok(match backend {
-        CaptureBackend::Ebpf(mode) => Running::Ebpf(Box::new(start_ebpf(mode, options, ground)?)),
+        CaptureBackend::Ebpf(mode) => {
+            let mut ebpf = start_ebpf(mode, options, ground)?;
+            ebpf.block = options.blocks.then(Box::default);
+            Running::Ebpf(Box::new(ebpf))
+        }
         CaptureBackend::NetDm(mode) => Running::NetDm(Box::new(start_net_dm(mode, options).await?)),
         CaptureBackend::Counters => Running::Counters(start_counters(options)?),
         CaptureBackend::Both(mode, alerts) => Running::Both(Box::new(start_both(mode, alerts, options, ground).await?)),

@@ -1,5 +1,6 @@
 //! Sinks show counts and events, and change none of them. Each format has a folder or a file.
 
+mod dtr;
 #[cfg(feature = "html")]
 mod flame_graph;
 mod folded;
@@ -10,6 +11,7 @@ mod text;
 
 use std::io;
 
+pub use dtr::Dtr;
 #[cfg(feature = "html")]
 pub use flame_graph::StatFlameGraph;
 pub use folded::StatFolded;
@@ -18,10 +20,12 @@ pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson, drop_field
 
 pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptions, drop_sentence};
 
+use crate::backend::dtr::Records;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
+use crate::pipeline::normalise::BlockNames;
 
 /// The ledgers of a run of single drops, taken after the backends have stopped.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +57,11 @@ pub trait CompareSink {
 pub trait DropSink {
     /// Shows one drop. The output may stay in a buffer.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()>;
+
+    /// Records the BPF program's records as they came. Only a sink of recordings takes them.
+    fn block(&mut self, _records: &Records, _names: &BlockNames) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Shows the output before all drops.
     fn start(&mut self, _host: &Host, _started_at: Timestamp) -> io::Result<()> {

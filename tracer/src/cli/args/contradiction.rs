@@ -1,6 +1,6 @@
 //! Options that have no effect with another option.
 
-use super::{Command, CommonArgs, Mode, Source, StatArgs, TraceArgs};
+use super::{Command, CommonArgs, DropFormat, Mode, Source, StatArgs, TraceArgs};
 
 /// Why the options of the command contradict each other; `None` if they do not. `stat` has the options of the default
 /// command.
@@ -9,7 +9,8 @@ pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
         None => of_stat(stat),
         Some(Command::Stat(args)) => of_stat(&args.stat),
         Some(Command::Trace(args)) => {
-            of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args)).or_else(|| of_trace_stacks(args))
+            let of_options = of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args));
+            of_options.or_else(|| of_trace_stacks(args)).or_else(|| of_recording(args))
         }
         Some(_) => None,
     }
@@ -20,8 +21,16 @@ fn of_stat(args: &StatArgs) -> Option<String> {
     if format.is_of_stacks() && !args.stack {
         return Some("'--format folded' and '--format svg' show call stacks; add '--stack'".into());
     }
+    if format == DropFormat::Dtr {
+        return Some("'--format dtr' is a recording of single drops; use 'droptrace trace --format dtr'".into());
+    }
     let has_other = net_dm_mode.is_some() || !matches!(source, Source::Auto | Source::Ebpf);
     of_modes(&args.common).or_else(|| (args.stack && has_other).then(only_ebpf_has_stacks))
+}
+
+fn of_recording(args: &TraceArgs) -> Option<String> {
+    (args.is_dtr() && args.count.is_some())
+        .then(|| "'--count' has no effect on a recording: it has all drops until it ends; use '--duration'".into())
 }
 
 fn of_trace_stacks(args: &TraceArgs) -> Option<String> {

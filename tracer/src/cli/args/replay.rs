@@ -13,6 +13,8 @@ Examples:
   droptrace trace --source both --raw --duration 1m -o drops.jsonl.zst
   droptrace replay drops.jsonl.zst       each drop once, with the sources that saw it
   droptrace replay drops.jsonl.zst --stat --format json
+  droptrace trace --all -o drops.dtr     every drop, at full speed (docs/recording.md)
+  droptrace replay drops.dtr
   droptrace replay drops.jsonl.zst udp port 53 and pod web/*
 
 A damaged or truncated recording is shown as far as it can be read; the error is reported on stderr, and \

@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 
 pub use compare::CompareJson;
 pub(crate) use ledger::Account;
+pub(in crate::sink) use raw::line_of_key;
 pub use raw::{RawJson, RawOptions};
 pub use stat::StatJson;
 pub use trace::TraceJson;
