@@ -6,11 +6,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use droptrace_base::explain::{Class, Counters};
 use libtest_mimic::Trial;
 use rustix::thread::{MembarrierCommand, membarrier};
+use serde_json::Value;
 
 use crate::cgroup::{self, ControlGroup};
-use crate::droptrace::{Drops, Stat};
+use crate::droptrace::{Drops, Droptrace, Stat};
 use crate::eventually;
 use crate::kernel::{self, Known};
 use crate::netns::Netns;
@@ -22,6 +24,9 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// The cases only provoke drops; another test counts them.
 static OTHERS_COUNT: AtomicBool = AtomicBool::new(false);
+
+/// `droptrace reconcile` counts the drops, in place of `stat`.
+static RECONCILES: AtomicBool = AtomicBool::new(false);
 
 /// The facts that are known of a drop's interface.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +92,17 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// What droptrace shows from Linux 6.11 on, where the kernel reports receivers, and before, in words.
+    pub const fn shown(self) -> [&'static str; 2] {
+        match self {
+            Self::Nobody => ["no socket", "no socket"],
+            Self::Receiver => ["receiver", "no socket"],
+            Self::FullReceiver => ["receiver", "receiver"],
+            Self::Sender => ["owner", "owner"],
+            Self::ReceiverElseSender => ["receiver", "owner"],
+        }
+    }
+
     /// The role of the socket that this kernel shows.
     fn role(self) -> Result<Option<&'static str>> {
         Ok(match self {
@@ -150,6 +166,9 @@ impl Case {
             provocation()?;
             return self.settle(host, before);
         }
+        if RECONCILES.load(Ordering::Relaxed) {
+            return self.reconcile(host, before, provocation);
+        }
         let netns = self.netns(host)?;
         // Drops without a namespace could belong to another case, so only one such case runs at a time.
         let _alone = (netns == 0).then(|| ALONE.lock());
@@ -172,6 +191,35 @@ impl Case {
         if let (Some(before), Some(after)) = (before, self.witnessed(host)?) {
             let risen = after - before;
             ensure!(risen == self.count, "{:?} rose by {risen}, not {}", self.witness, self.count);
+        }
+        Ok(())
+    }
+
+    /// Checks that no counter of the namespace contradicts the drops while `provocation` runs, and that the witness, if it is
+    /// an exact counter of droptrace's table, is explained in full. `before` is its value.
+    fn reconcile(&self, host: &Netns, before: Option<u64>, provocation: impl FnOnce() -> Result<()>) -> Result<()> {
+        let netns = self.netns(host)?;
+        let _alone = (netns == 0).then(|| ALONE.lock());
+        let inum = netns.to_string();
+        let mut arguments = vec!["reconcile", "--format", "json"];
+        arguments.extend(if netns == 0 { vec![] } else { vec!["--netns", &inum] });
+        let _resident = host.resident()?;
+        let droptrace = Droptrace::start(&arguments)?;
+        provocation()?;
+        self.settle(host, before)?;
+        // The status is another one if a counter contradicts the drops, of whichever namespace.
+        let document: Value = serde_json::from_str(&droptrace.finish()?.stdout)?;
+        let rows = document["counters"].as_array().context("no counters")?;
+        let is_own = |row: &&Value| row["netns"] == host.inum() && row["class"] == "exact";
+        for row in rows.iter().filter(is_own) {
+            ensure!(row["verdict"] == "agrees" && row["outside"] == 0 && row["least"] == row["most"], "{row}");
+        }
+        let Some(name) = self.witness.and_then(Witness::name).filter(|name| is_exact(name)) else { return Ok(()) };
+        let row = rows.iter().filter(is_own).find(|row| row["counter"] == *name);
+        let row = row.with_context(|| format!("no row of {name}: {document}"))?;
+        ensure!(row["most"] == self.count, "{row}, not {}", self.count);
+        if netns != 0 && kernel::reason(self.reason)? != Known::NoReasons {
+            ensure!(row["explained"] == self.count, "{row}, not {}", self.count);
         }
         Ok(())
     }
@@ -230,6 +278,11 @@ impl Case {
         }
         let is_own = |drop: &Drops| netns == inum && drop.reason.as_deref() == known.shown() && self.is_placed(drop);
         let mut others = BTreeMap::<Option<String>, u64>::new();
+        // No drop of the namespace belongs to a group that has no socket there.
+        let group = cgroup::of_this_thread()?;
+        let strange = |drop: &Drops| drop.netns == inum && drop.cgroup.is_some() && drop.cgroup != group;
+        let stranger = stat.drops()?.into_iter().find(strange);
+        ensure!(stranger.is_none(), "not of {group:?}: {stranger:#?}");
         for drop in stat.drops()?.into_iter().filter(|drop| drop.netns == inum && !is_own(drop)) {
             *others.entry(drop.reason).or_default() += drop.packets;
         }
@@ -252,6 +305,12 @@ impl Case {
     }
 }
 
+/// Whether each rise of a counter is one drop, according to droptrace's table.
+fn is_exact(counter: &str) -> bool {
+    let counters = Counters::built_in().ok();
+    counters.is_some_and(|counters| counters.get(counter).is_some_and(|(_, counter)| counter.class == Class::Exact))
+}
+
 /// The table as tests.
 pub fn trials(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
     let run = |case: Case| {
@@ -267,6 +326,12 @@ pub fn provoke(case: &Case) -> Result<()> {
     OTHERS_COUNT.store(true, Ordering::Relaxed);
     kernel::reason(case.reason)?;
     (case.provoke)(case)
+}
+
+/// The table as tests of `droptrace reconcile`.
+pub fn reconciled(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
+    RECONCILES.store(true, Ordering::Relaxed);
+    trials(cases)
 }
 
 /// Packets that a sender sends between two calls of [`room_for_a_portion`].

@@ -20,6 +20,8 @@ const WINDOW: u16 = 64000;
 #[derive(Clone, Debug)]
 pub struct Peer {
     port: u16,
+    /// The port of the host.
+    to: u16,
     /// Next sequence number to send.
     pub next: u32,
     /// Next sequence number expected from the host.
@@ -33,23 +35,30 @@ pub struct Peer {
 impl Peer {
     /// Not connected; each connection has its own `port`.
     pub fn new(port: u16) -> Self {
-        Self { port, next: 1000, expected: 0, window: 0, timestamp: None }
+        Self { port, to: SERVER_PORT, next: 1000, expected: 0, window: 0, timestamp: None }
+    }
+
+    /// The same peer for another port of the host.
+    #[must_use]
+    pub fn to(self, to: u16) -> Self {
+        Self { to, ..self }
     }
 
     /// Connects to [`SERVER_PORT`].
     pub fn connect(wire: &Wire, port: u16) -> Result<Self> {
-        let mut peer = Self::new(port);
-        peer.open(wire)?;
-        wire.send(&peer.segment(b"", |_| ())?)?;
-        Ok(peer)
+        Self::new(port).establish(wire)
+    }
+
+    /// Connects.
+    pub fn establish(mut self, wire: &Wire) -> Result<Self> {
+        self.open(wire)?;
+        wire.send(&self.segment(b"", |_| ())?)?;
+        Ok(self)
     }
 
     /// Connects with the timestamp option, whose value is `timestamp`.
     pub fn connect_with_timestamp(wire: &Wire, port: u16, timestamp: u32) -> Result<Self> {
-        let mut peer = Self { timestamp: Some(timestamp), ..Self::new(port) };
-        peer.open(wire)?;
-        wire.send(&peer.segment(b"", |_| ())?)?;
-        Ok(peer)
+        Self { timestamp: Some(timestamp), ..Self::new(port) }.establish(wire)
     }
 
     /// The first two steps of the handshake: the connection waits for this peer's ACK.
@@ -74,7 +83,7 @@ impl Peer {
 
     /// The next segment, not sent and not counted as sent; `alter` breaks it.
     pub fn segment(&self, payload: &[u8], alter: impl FnOnce(&mut TcpHeader)) -> Result<Vec<u8>> {
-        let mut header = TcpHeader::new(self.port, SERVER_PORT, self.next, WINDOW);
+        let mut header = TcpHeader::new(self.port, self.to, self.next, WINDOW);
         header.ack = true;
         header.acknowledgment_number = self.expected;
         if let Some(timestamp) = self.timestamp {
@@ -117,10 +126,20 @@ pub fn listener_with(
     backlog: i32,
     options: impl FnOnce(&OwnedFd) -> Result<()> + Send,
 ) -> Result<TcpListener> {
+    listener_at(netns, SERVER_PORT, backlog, options)
+}
+
+/// Does the same as [`listener_with`] on another port.
+pub fn listener_at(
+    netns: &Netns,
+    port: u16,
+    backlog: i32,
+    options: impl FnOnce(&OwnedFd) -> Result<()> + Send,
+) -> Result<TcpListener> {
     netns.run(|| {
         let listener = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         options(&listener)?;
-        bind(&listener, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, SERVER_PORT)).context("binding TCP")?;
+        bind(&listener, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).context("binding TCP")?;
         listen(&listener, backlog)?;
         Ok(TcpListener::from(listener))
     })

@@ -1,15 +1,15 @@
 //! Packets that are lost without `kfree_skb`: the kernel's counters beside the drops, and no counter without a loss.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::case::drained;
-use tests::droptrace::{Droptrace, Stat};
+use tests::droptrace::{Droptrace, Stat, binary, piped};
 use tests::kernel::{self, Known};
 use tests::netns::{Netns, Resident};
 use tests::storm::{REASON, Storm, datagrams};
-use tests::tcp::{Peer, listener_with};
+use tests::tcp::{Peer, listener_at, listener_with};
 use tests::trials::{self, trial_as_root};
 use tests::wire::Wire;
 use tests::witness::Witness;
@@ -28,7 +28,10 @@ fn main() -> ExitCode {
         trial_as_root("drops_at_kfree_skb_are_not_outside", drops_at_kfree_skb_are_not_outside),
         trial_as_root("counters_are_left_out", counters_are_left_out),
         trial_as_root("namespace_that_ends_keeps_its_rise", namespace_that_ends_keeps_its_rise),
-        trial_as_root("namespaces_without_a_process_are_gaps", namespaces_without_a_process_are_gaps),
+        trial_as_root("each_refusing_listener_has_its_rise", each_refusing_listener_has_its_rise),
+        trial_as_root("namespace_without_a_process_is_entered", namespace_without_a_process_is_entered),
+        trial_as_root("namespace_that_may_not_be_entered_is_a_gap", namespace_that_may_not_be_entered_is_a_gap),
+        trial_as_root("namespace_of_a_thread_is_read", namespace_of_a_thread_is_read),
         trial_as_root("many_namespaces_are_read", many_namespaces_are_read),
     ])
 }
@@ -111,13 +114,19 @@ fn text_and_trace_show_it() -> Result<()> {
     let refused = busy.refuse()?;
     let text = stat.finish()?.stdout;
     let line = format!(
-        "outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: connection attempts that a listener gave up"
+        "outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns} (listener 0.0.0.0:80, pid {} {}): connection \
+         attempts that a listener gave up",
+        std::process::id(),
+        own_name()?
     );
     ensure!(text.contains(&line) && !text.contains("No packet was dropped"), "{text}");
     let trace = Droptrace::start(&["trace", "--netns", &netns])?;
     let refused = busy.refuse()?;
     let text = trace.finish()?.stdout;
-    ensure!(text.contains(&format!("outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns}: ")), "{text}");
+    ensure!(
+        text.contains(&format!("outside kfree_skb: {refused} {REFUSED_NAME} in netns {netns} (listener ")),
+        "{text}"
+    );
     let trace = Droptrace::start(&["trace", "--netns", &netns, "--format", "json"])?;
     let refused = busy.refuse()?;
     let lines = trace.finish()?.stdout;
@@ -156,7 +165,7 @@ fn counters_are_left_out() -> Result<()> {
     let trace = Droptrace::start(&["trace", "--no-counters", "--netns", &netns, "--format", "json"])?;
     busy.refuse()?;
     let lines = trace.finish()?.stdout;
-    ensure!(!lines.contains("outside") && lines.contains("droptrace.ledger.v1"), "{lines}");
+    ensure!(lines.contains("droptrace.ledger.v1") && lines.contains(r#""outside":null"#), "{lines}");
     Ok(())
 }
 
@@ -187,18 +196,113 @@ fn namespace_that_ends_keeps_its_rise() -> Result<()> {
     Ok(())
 }
 
-fn namespaces_without_a_process_are_gaps() -> Result<()> {
-    let name = format!("empty{}", std::process::id());
-    let netns = Netns::named(&name)?;
-    let gap = format!("the counters of netns {name} are not read");
-    let stat = Stat::during(&["--netns", &name], || Ok(()))?;
-    let gaps = stat.0["outside"]["gaps"].to_string();
-    ensure!(gaps.contains(&gap) && stat.0["outside"]["namespaces"] == 0, "{gaps}");
-    let _resident = netns.resident()?;
-    let stat = Stat::during(&["--netns", &name], || Ok(()))?;
-    let outside = &stat.0["outside"];
-    ensure!(outside["gaps"] == Value::Array(vec![]) && outside["namespaces"] == 1, "{outside}");
+/// The name of this process, as the kernel has it.
+fn own_name() -> Result<String> {
+    Ok(std::fs::read_to_string("/proc/self/comm")?.trim().to_owned())
+}
+
+fn each_refusing_listener_has_its_rise() -> Result<()> {
+    const OTHER_PORT: u16 = 81;
+    let busy = Busy::new()?;
+    let other = listener_at(&busy.wire.host, OTHER_PORT, 0, |_| Ok(()))?;
+    // A backlog of 0 has room for one connection.
+    let to_other = |port| Peer::new(port).to(OTHER_PORT);
+    to_other(41_003).establish(&busy.wire)?;
+    drained()?;
+    let (mut refused, mut by_other) = (0, 0);
+    let stat = Stat::during(&["--netns", &busy.netns()], || {
+        refused = busy.refuse()?;
+        let before = REFUSED.read(&busy.wire.host)?;
+        for port in FIRST_PORT..FIRST_PORT + SYNS / 4 {
+            busy.wire.send(&to_other(port).syn(|_| ())?)?;
+        }
+        drained()?;
+        by_other = REFUSED.read(&busy.wire.host)? - before;
+        Ok(())
+    })?;
+    drop(other);
+    let counter = &stat.0["outside"]["counters"][0];
+    let listeners = counter["listeners"].as_array().context("no listeners")?;
+    let shown: Vec<_> = listeners.iter().map(|it| [&it["port"], &it["drops"], &it["pid"]].map(Value::as_u64)).collect();
+    let pid = Some(u64::from(std::process::id()));
+    let expected = [[Some(80), Some(refused), pid], [Some(OTHER_PORT.into()), Some(by_other), pid]];
+    ensure!(by_other > 0 && shown == expected, "{shown:?}, not {expected:?}");
+    ensure!(counter["outside"] == refused + by_other, "{counter}");
     Ok(())
+}
+
+/// A namespace with a name, a listener and no process.
+fn named_without_a_process() -> Result<(Netns, String)> {
+    let name = format!("empty{}", std::process::id());
+    Ok((Netns::named(&name)?, name))
+}
+
+fn namespace_without_a_process_is_entered() -> Result<()> {
+    let (netns, name) = named_without_a_process()?;
+    for arguments in [&["--netns", &name][..], &[]] {
+        let stat = Stat::during(arguments, || no_ports(&netns))?;
+        let gaps = stat.0["outside"]["gaps"].to_string();
+        ensure!(!gaps.contains(&name), "{gaps}");
+        let counters = stat.0["outside"]["counters"].as_array().context("no counters")?;
+        let is_own = |counter: &&Value| counter["netns_name"] == name && counter["counter"] == "UdpNoPorts";
+        let counter = counters.iter().find(is_own).context("the counter did not rise")?;
+        ensure!(counter["rise"] == NO_PORTS && counter["outside"] == 0, "{counter}");
+    }
+    Ok(())
+}
+
+const NO_PORTS: u64 = 7;
+
+/// Sends datagrams to a port without a socket.
+fn no_ports(netns: &Netns) -> Result<()> {
+    netns.commands("ip link set lo up")?;
+    netns.run(|| {
+        for _ in 0..NO_PORTS {
+            // An error of the port before is reported to the next call of the same socket.
+            std::net::UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", "127.0.0.1:9")?;
+        }
+        Ok(())
+    })
+}
+
+fn namespace_that_may_not_be_entered_is_a_gap() -> Result<()> {
+    let (netns, name) = named_without_a_process()?;
+    let without = "--bounding-set=-sys_admin";
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.args([without, "--inh-caps=-sys_admin"]).arg(binary()?).args(["stat", "--format", "json"]);
+    let mut droptrace = Droptrace::spawn(piped(&mut command))?;
+    droptrace.await_attached()?;
+    no_ports(&netns)?;
+    let stat = Stat::parse(&droptrace.finish()?.stdout)?;
+    let gaps = stat.0["outside"]["gaps"].to_string();
+    let gap = "no process was found in the namespace, and entering it takes CAP_SYS_ADMIN";
+    ensure!(gaps.contains(&name) && gaps.contains(gap), "{gaps}");
+    Ok(())
+}
+
+fn namespace_of_a_thread_is_read() -> Result<()> {
+    let netns = Netns::new()?;
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let (inside, is_inside) = std::sync::mpsc::channel();
+        let netns = &netns;
+        scope.spawn(move || {
+            netns.run(move || {
+                inside.send(())?;
+                // The other end is dropped.
+                let _ = ended.recv();
+                Ok(())
+            })
+        });
+        is_inside.recv()?;
+        let stat = Stat::during(&["--netns", &netns.inum().to_string()], || no_ports(netns));
+        drop(end);
+        let outside = &stat?.0["outside"];
+        let counter =
+            outside["counters"].as_array().and_then(|all| all.iter().find(|it| it["counter"] == "UdpNoPorts"));
+        ensure!(counter.is_some_and(|counter| counter["rise"] == NO_PORTS), "{outside}");
+        Ok(())
+    })
 }
 
 fn many_namespaces_are_read() -> Result<()> {

@@ -47,8 +47,11 @@ pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) -> Counted {
     unsafe {
         (*held.state).ticks = now;
         let key = words(&raw const dropped.key);
-        let slot = slot(held, &key);
-        if (*slot).count.packets != 0 && is(&raw const (*slot).key, &key) {
+        let mut slot = slot(held, &key);
+        if (*slot).count.packets == 0 || !is(&raw const (*slot).key, &key) {
+            slot = slot_for(held, &key);
+        }
+        if !slot.is_null() && (*slot).count.packets != 0 {
             add(held, &raw mut (*slot).count, dropped.length, now);
             return Counted::Added;
         }

@@ -56,28 +56,44 @@ pub(crate) enum Holder {
 
 const _: () = assert!(Holder::UdpFailQueueRcvSkb as usize + 1 == PROGRAMS);
 
-/// Runs `body` for `holder`, which sees a drop, unless another program runs on this CPU already: then the drop is counted
-/// as nested.
-#[inline(always)]
-pub(crate) fn exclusively(holder: Holder, body: impl FnOnce(Held)) {
-    let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
-    // SAFETY: the element is this CPU's own.
-    unsafe {
-        if !hold(state, holder, body) {
-            add_atomically(&raw mut (*state).nested);
-        }
+/// The guard of this CPU, held until it goes out of scope.
+pub(crate) struct Guard {
+    pub(crate) held: Held,
+    holder: Holder,
+}
+
+impl Drop for Guard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: the element is this CPU's own.
+        unsafe { release(self.held.state, self.holder) };
     }
 }
 
-/// Does the same as [`exclusively`], for a program that sees no drop of its own.
+/// Takes the guard for `holder`, which sees a drop, unless another program runs on this CPU already: then the drop is
+/// counted as nested.
 #[inline(always)]
-pub(crate) fn if_free(holder: Holder, body: impl FnOnce(Held)) {
-    let Some(state) = CPU_STATE.get_ptr_mut(0) else { return };
+pub(crate) fn take(holder: Holder) -> Option<Guard> {
+    let state = CPU_STATE.get_ptr_mut(0)?;
     // SAFETY: the element is this CPU's own.
-    unsafe { hold(state, holder, body) };
+    unsafe {
+        if mark(state, holder) {
+            return guarded(state, holder);
+        }
+        add_atomically(&raw mut (*state).nested);
+    }
+    None
 }
 
-/// Runs `body` for `holder` unless another program runs on this CPU already; returns false then.
+/// Does the same as [`take`], for a program that sees no drop of its own.
+#[inline(always)]
+pub(crate) fn take_if_free(holder: Holder) -> Option<Guard> {
+    let state = CPU_STATE.get_ptr_mut(0)?;
+    // SAFETY: the element is this CPU's own.
+    unsafe { if mark(state, holder) { guarded(state, holder) } else { None } }
+}
+
+/// Marks `holder` as running unless another program runs on this CPU already; returns false then.
 ///
 /// An interrupt ends before the interrupted program goes on, so that a check and a mark would suffice. From Linux 7.0
 /// on another task may interrupt as well, and be interrupted itself. Each program therefore marks itself first and then
@@ -88,7 +104,7 @@ pub(crate) fn if_free(holder: Holder, body: impl FnOnce(Held)) {
 /// # Safety
 /// `state` must be this CPU's own.
 #[inline(always)]
-unsafe fn hold(state: *mut CpuState, holder: Holder, body: impl FnOnce(Held)) -> bool {
+unsafe fn mark(state: *mut CpuState, holder: Holder) -> bool {
     // SAFETY: the caller's.
     unsafe {
         let marks = &raw mut (*state).busy;
@@ -103,15 +119,37 @@ unsafe fn hold(state: *mut CpuState, holder: Holder, body: impl FnOnce(Held)) ->
             write_volatile(mine, 0);
             return false;
         }
-        let generation = GENERATION.read() & 1;
-        if let Some(counts) = COUNTS.get_ptr_mut(generation) {
-            (*state).generation = generation;
-            body(Held { state, counts });
-        }
-        barrier();
-        write_volatile(mine, 0);
     }
     true
+}
+
+/// The guard of a program that is marked, with the counts of the current generation.
+///
+/// # Safety
+/// As [`mark`].
+#[inline(always)]
+unsafe fn guarded(state: *mut CpuState, holder: Holder) -> Option<Guard> {
+    let generation = GENERATION.read() & 1;
+    // SAFETY: the caller's.
+    unsafe {
+        let Some(counts) = COUNTS.get_ptr_mut(generation) else {
+            release(state, holder);
+            return None;
+        };
+        (*state).generation = generation;
+        Some(Guard { held: Held { state, counts }, holder })
+    }
+}
+
+/// Takes the mark of `holder` away.
+///
+/// # Safety
+/// As [`mark`].
+#[inline(always)]
+unsafe fn release(state: *mut CpuState, holder: Holder) {
+    barrier();
+    // SAFETY: the caller's.
+    unsafe { write_volatile(&raw mut (*state).busy[holder as usize], 0) };
 }
 
 /// Returns whether a program holds the guard of this CPU.

@@ -15,6 +15,7 @@ use crate::maps::RECORDS;
 use crate::memory::{Memory, Typed};
 use crate::sampler;
 use crate::section::{self, NO_SOCKET};
+use crate::skb;
 
 const HEADER: usize = size_of::<RecordHeader>();
 /// Bytes that are read at a time if the kernel refuses the helper.
@@ -28,6 +29,7 @@ pub(crate) fn send<M: Memory>(held: Held, skb: *const u8, context: *const u8) {
     unsafe {
         let counters = &raw mut (*held.counts).counters;
         (*counters).offered += 1;
+        skb::locate_sampled::<M>(held, skb);
         if !sampler::lets_pass(held.state, dropped) {
             (*counters).suppressed += 1;
             return;

@@ -10,7 +10,7 @@ use tracer_common::{CpuState, DropFacts, FlowBucket, FlowKey, SAMPLED_FIRST, SIT
 use crate::account::ticks;
 use crate::config::config;
 use crate::guard::Held;
-use crate::headers::{self, ETH_P_IP};
+use crate::headers::{self, ETH_P_IP, Headers};
 use crate::maps::{FLOWS, SITES};
 
 const SECOND: u64 = 1_000_000_000;
@@ -153,21 +153,21 @@ fn elapsed_ns(now: u64, since: u64) -> u64 {
 unsafe fn flow_of(state: *mut CpuState, dropped: &DropFacts) -> u64 {
     // SAFETY: the caller's; the headers have `SCRATCH_LEN` bytes.
     unsafe {
-        let Some(header) = headers::read(state, dropped) else { return 0 };
-        if dropped.key.protocol == ETH_P_IP { ipv4_flow(header) } else { ipv6_flow(header) }
+        let Some(headers) = headers::read(state, dropped) else { return 0 };
+        if dropped.key.protocol == ETH_P_IP { ipv4_flow(headers) } else { ipv6_flow(headers) }
     }
 }
 
 /// # Safety
-/// `header` must be that of [`headers::read`].
+/// `headers` must be those of [`headers::read`].
 #[inline(always)]
-unsafe fn ipv4_flow(header: *const u64) -> u64 {
+unsafe fn ipv4_flow(headers: Headers) -> u64 {
     // SAFETY: the header's length is at most 60 bytes, so that the ports end at byte 64.
     unsafe {
-        let (first, second, third) = (header.read(), header.add(1).read(), header.add(2).read());
+        let (first, second, third): (u64, u64, u64) = (headers.at(0), headers.at(8), headers.at(16));
         let addresses = second >> 32 | third << 32;
         let is_first = (first >> 48) & 0xff1f == 0;
-        let ports = if is_first { header.cast::<u32>().add((first & 0xf) as usize).read() } else { 0 };
+        let ports = if is_first { headers.at::<u32>((first & 0xf) * 4) } else { 0 };
         let transport = (second >> 8) & 0xff;
         mixed(mixed(addresses) ^ u64::from(ports) ^ transport << 32)
     }
@@ -176,13 +176,13 @@ unsafe fn ipv4_flow(header: *const u64) -> u64 {
 /// The ports are those after a header without extensions; with extensions, two flows of the same addresses are one.
 ///
 /// # Safety
-/// `header` must be that of [`headers::read`].
+/// `headers` must be those of [`headers::read`].
 #[inline(always)]
-unsafe fn ipv6_flow(header: *const u64) -> u64 {
+unsafe fn ipv6_flow(headers: Headers) -> u64 {
     // SAFETY: all within 48 bytes.
     unsafe {
-        let word = |at: usize| header.add(at).read();
-        let ports = header.add(5).cast::<u32>().read();
+        let word = |at: u64| headers.at::<u64>(at * 8);
+        let ports = headers.at::<u32>(40);
         let addresses = mixed(word(1)) ^ word(2).rotate_left(17) ^ mixed(word(3)).rotate_left(31) ^ word(4);
         let transport = (word(0) >> 48) & 0xff;
         mixed(mixed(addresses) ^ u64::from(ports) ^ transport << 32)

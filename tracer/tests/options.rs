@@ -29,6 +29,7 @@ const fn proof(
 const EVERYWHERE: &str = "options/everywhere.rs";
 const LISTEN: &str = "options/listen.rs";
 const TRACE: &str = "options/trace.rs";
+const RECONCILE: &str = "drops/reconcile.rs";
 const COMPARE: &str = "options/compare.rs";
 const AGENT: &str = "options/agent.rs";
 const MERGE: &str = "options/fleet.rs";
@@ -131,6 +132,9 @@ const PROOFS: &[Proof] = &[
     proof("netlink watch", &["--buffer"], "netlink/watch.rs", "start"),
     proof("netlink watch", &["--duration"], LISTEN, "a_run_has_a_time"),
     proof("netlink watch", &["--verbose"], EVERYWHERE, "more_is_said_as_root"),
+    proof("reconcile", &["--format", "--output", "--color", "--verbose"], RECONCILE, "counters_are_shown_as_asked"),
+    proof("reconcile", &["--duration", "--interval"], RECONCILE, "a_run_has_a_time_and_an_interval"),
+    proof("reconcile", &["--netns"], RECONCILE, "other_namespaces_are_left_out"),
     proof("compare", &["--format", "--output", "--color", "--verbose"], COMPARE, "a_comparison_is_shown_as_asked"),
     proof("compare", &["--duration"], COMPARE, "a_comparison_has_a_time"),
     proof("compare", &["--mode", "--map-entries", "--ring-size"], COMPARE, "a_comparison_has_bounds"),

@@ -77,7 +77,7 @@ fn filter_leaves_drops_that_match() {
 #[test]
 fn filter_asks_nothing_that_only_the_recorded_host_knows() {
     let output = replayed(&[recording(BOTH).to_str().unwrap(), "netns", "pid:1"], &[]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("a recording has neither processes nor files"), "{output:?}");
 }
 

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         "counters_that_move_are_those_of_the_explanations",
         counters_that_move_are_those_of_the_explanations,
     ));
+    all.push(trial("owners_of_all_cases_are_documented", owners_of_all_cases_are_documented));
     all.extend(sniffers::trials());
     trials::run(all)
 }
@@ -41,5 +42,21 @@ fn counters_that_move_are_those_of_the_explanations() -> Result<()> {
         ensure!(named == shown, "{reason}: {named:?} are named, and {shown:?} were shown to move");
     }
     ensure!(shown.is_empty(), "no explanations of {shown:?}");
+    Ok(())
+}
+
+/// The table of the documentation has each reason with the owner of its drops on old and new kernels, and nothing else.
+fn owners_of_all_cases_are_documented() -> Result<()> {
+    const TEXT: &str = include_str!("../../../docs/attribution.md");
+    let mut cases = BTreeMap::<_, Vec<&str>>::new();
+    for case in table::cases() {
+        cases.entry((case.reason, case.owner.shown())).or_default().push(case.name);
+    }
+    let line = |((reason, [newer, older]), names): (&(&str, [&str; 2]), &Vec<&str>)| {
+        format!("| `{reason}` | {newer} | {older} | {} |", names.join(", "))
+    };
+    let expected: Vec<String> = cases.iter().map(line).collect();
+    let found: Vec<&str> = TEXT.lines().filter(|line| line.starts_with("| `")).collect();
+    ensure!(found == expected, "docs/attribution.md is to have these lines:\n{}", expected.join("\n"));
     Ok(())
 }

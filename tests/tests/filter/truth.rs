@@ -138,7 +138,7 @@ fn reasons_select(mode: &str) -> Result<()> {
     for (filter, expected) in [
         ("reason NO_SOCKET", PLAIN + FAR + SIX),
         ("reason NO_S* and port 7", FAR),
-        ("reason NO_SUCH_REASON", 0),
+        ("reason SOCKET_RCVBUFF", 0),
         ("not reason NO_SOCKET", TAGGED),
     ] {
         let counted = stage.number(mode, filter)?;

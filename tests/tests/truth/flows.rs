@@ -128,14 +128,19 @@ fn more_flows_than_room_have_bounds() -> Result<()> {
         let others = flows.part("others");
         ensure!(others > 0, "each flow found room");
         ensure!(flows.part("by_flow") + others == sent, "{}", flows.0["flows"]);
-        let mut heavy = 0;
+        let (mut heavy, mut widest) = (0, 0);
         for row in flows.rows()?.iter().filter(|row| row["is_other_flows"] == false) {
             let (port, packets) = (row["dport"].as_u64(), row["packets"].as_u64().context("no packets")?);
             let sent = if port == Some(HEAVY.into()) { PORTS.len() as u64 } else { 1 };
-            ensure!(packets <= sent && sent <= packets + others, "{sent} sent, {others} others: {row}");
+            let most = row["packets_at_most"].as_u64().context("no packets_at_most")?;
+            ensure!(packets <= sent && sent <= most && most <= packets + others, "{sent} sent, {others} others: {row}");
+            widest = widest.max(most - packets);
             heavy = heavy.max(packets);
         }
         ensure!(heavy == PORTS.len() as u64, "the flow with the most packets has {heavy}: it never gives way");
+        ensure!(widest == flows.part("most_more"), "{widest}: {}", flows.0["flows"]);
+        // The set of a flow bounds its drops, not all sets together.
+        ensure!(widest < others / 10, "a row may have {widest} of {others} more");
         Ok(())
     })
 }

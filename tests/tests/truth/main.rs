@@ -8,6 +8,7 @@ mod flow_processes;
 mod flows;
 mod hidden;
 mod owners;
+mod peers;
 mod processes;
 mod recordings;
 mod records;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         flows::trials(),
         hidden::trials(),
         owners::trials(),
+        peers::trials(),
         processes::trials(),
         recordings::trials(),
         records::trials(),

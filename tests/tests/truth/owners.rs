@@ -24,6 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("a_sender_has_an_owner", a_sender_has_an_owner),
         trial_as_root("packets_without_a_socket_have_no_owner", packets_without_a_socket_have_no_owner),
         trial_as_root("a_group_that_ended_keeps_its_name", a_group_that_ended_keeps_its_name),
+        trial_as_root("a_group_that_ended_before_the_first_drop_is_unknown", a_group_that_ended_before_is_unknown),
     ]
 }
 
@@ -195,4 +196,27 @@ fn a_group_that_ended_keeps_its_name() -> Result<()> {
     let (packets, counted): (u64, _) = (own.filter_map(|row| row["packets"].as_u64()).sum(), Witness::Nft.read(&host)?);
     ensure!((packets, counted) == (2 * DATAGRAMS, 2 * DATAGRAMS), "{packets} of {counted}: {last}");
     Ok(())
+}
+
+/// The socket outlives the group of the thread that made it. Another group has the same name by then.
+fn a_group_that_ended_before_is_unknown() -> Result<()> {
+    let host = behind_a_firewall()?;
+    let (sender, name) = {
+        let group = ControlGroup::container("dead")?;
+        (udp_of(&group, &host)?, group.path().to_owned())
+    };
+    ensure!(!name.exists(), "the group is still there");
+    let _other = ControlGroup::container("dead")?;
+    in_each_mode(|mode| {
+        let before = Witness::Nft.read(&host)?;
+        let owners = Owners::during(&host, mode, || refused(&sender))?;
+        let counted = Witness::Nft.read(&host)? - before;
+        let rows = owners.0["drops"].as_array().context("no drops")?;
+        let own = rows.iter().filter(|row| row["netns"] == host.inum() && row["socket_role"] == "owner");
+        let unnamed = own.filter(|row| row["cgroup"].is_null() && row["cgroup_id"].is_u64());
+        let packets: u64 = unnamed.filter_map(|row| row["packets"].as_u64()).sum();
+        let unknown = &owners.0["attribution"]["unknown"];
+        ensure!(packets == counted && *unknown == counted && counted > 0, "{packets} of {counted}: {}", owners.0);
+        Ok(())
+    })
 }

@@ -18,7 +18,7 @@ use tests::wire::udp;
 use tests::witness::Witness;
 
 /// Datagrams of each test.
-const DATAGRAMS: u64 = 300;
+pub(super) const DATAGRAMS: u64 = 300;
 /// Datagrams for a port at which nothing listens.
 const REFUSED: Witness = Witness::Snmp("Udp", "NoPorts");
 
@@ -32,7 +32,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// A process in a control group with the name of a container's.
-struct Container {
+pub(super) struct Container {
     process: Child,
     name: String,
     /// Removed after the process.
@@ -41,7 +41,7 @@ struct Container {
 
 impl Container {
     /// The container with this number in a network namespace; in that of the tests without one.
-    fn new(number: u32, host: Option<&Netns>) -> Result<Self> {
+    pub(super) fn new(number: u32, host: Option<&Netns>) -> Result<Self> {
         let name = format!("{:04x}{:08x}", number, id());
         let group = ControlGroup::of_container(&format!("{name}{:052x}", 0))?;
         let mut command = Command::new("sleep");
@@ -51,6 +51,11 @@ impl Container {
         let container = Self { process, name, group };
         container.group.add(container.process.id())?;
         Ok(container)
+    }
+
+    /// Its name in droptrace.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -62,14 +67,14 @@ impl Drop for Container {
 }
 
 /// A namespace in which only its loopback is up.
-fn host() -> Result<Netns> {
+pub(super) fn host() -> Result<Netns> {
     let host = Netns::new()?;
     host.command("ip link set lo up")?;
     Ok(host)
 }
 
 /// Sends datagrams to a port; the kernel reports their refusal by the next call.
-fn send(host: &Netns, to: SocketAddr) -> Result<()> {
+pub(super) fn send(host: &Netns, to: SocketAddr) -> Result<()> {
     let sender = udp(host, (Ipv4Addr::UNSPECIFIED, 0).into())?;
     for _ in 0..DATAGRAMS {
         _ = sender.send_to(b"droptrace", to);
@@ -157,8 +162,13 @@ fn the_own_namespace_of_the_host_has_no_resident() -> Result<()> {
     Ok(())
 }
 
-/// A client, a router and a server, each of which is a container.
-fn forwarded_packets_have_residents() -> Result<()> {
+/// The addresses of a client and of a server behind a router.
+pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
+pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+/// A client, a router and a server. The router's links are `left` and `right`; its firewall drops, and counts, datagrams for
+/// port 9.
+pub(super) fn routed() -> Result<[Netns; 3]> {
     let (client, router, server) = (host()?, host()?, host()?);
     router.probe(&format!("ip link add left type veth peer name cable netns {}", client.path()))?;
     router.probe(&format!("ip link add right type veth peer name cable netns {}", server.path()))?;
@@ -187,12 +197,18 @@ fn forwarded_packets_have_residents() -> Result<()> {
             Ok(link.contains("state UP") && !link.contains("qdisc noop "))
         })?;
     }
+    Ok([client, router, server])
+}
+
+/// Each of the three is a container.
+fn forwarded_packets_have_residents() -> Result<()> {
+    let [client, router, server] = routed()?;
     let containers =
         [(5, &client), (6, &router), (7, &server)].map(|(number, host)| Container::new(number, Some(host)));
     let [_client, at_router, at_server] = containers;
     let residents = Residents::during(&[], || {
-        send(&client, (Ipv4Addr::new(10, 0, 2, 2), 9).into())?;
-        send(&client, (Ipv4Addr::new(10, 0, 2, 2), 7).into())
+        send(&client, (SERVER, 9).into())?;
+        send(&client, (SERVER, 7).into())
     })?;
     let (filtered, refused) = (Witness::Nft.read(&router)?, REFUSED.read(&server)?);
     let forwarded = residents.packets(router.inum(), Some(&at_router?))?;

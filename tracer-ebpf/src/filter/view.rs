@@ -24,7 +24,7 @@ const ETH_P_8021AD: u32 = 0x88a8;
 ///
 /// # Safety
 /// The state must be this CPU's own, and the packet located ([`crate::skb`]).
-#[inline(never)]
+#[inline(always)]
 pub(super) unsafe fn keep<M: Memory>(held: Held, skb: *const u8) {
     // SAFETY: the caller's.
     unsafe {

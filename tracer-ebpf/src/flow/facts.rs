@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::config::{at, config};
 use crate::guard::Held;
-use crate::headers::{self, ETH_P_IP};
+use crate::headers::{self, ETH_P_IP, Headers};
 use crate::memory::{Memory, distance};
 use crate::section;
 use crate::skb::is_kernel;
@@ -120,12 +120,12 @@ unsafe fn keep_headers(held: Held, addresses: *mut u64, rest: &mut Rest) {
     // SAFETY: the caller's.
     unsafe {
         let dropped = held.dropped();
-        let Some(header) = headers::read(held.state, dropped) else { return };
+        let Some(headers) = headers::read(held.state, dropped) else { return };
         let available = linear(dropped);
         if dropped.key.protocol == ETH_P_IP {
-            ipv4(header, available, addresses, rest);
+            ipv4(headers, available, addresses, rest);
         } else {
-            ipv6(header, available, addresses, rest);
+            ipv6(headers, available, addresses, rest);
         }
     }
 }
@@ -159,16 +159,15 @@ fn without_padding(available: u64, header: u64, length: u16) -> u64 {
 }
 
 /// # Safety
-/// `header` must be that of [`headers::read`], `addresses` those of this CPU's own facts.
+/// `headers` must be those of [`headers::read`], `addresses` those of this CPU's own facts.
 #[inline(always)]
-unsafe fn ipv4(header: *const u64, available: u64, addresses: *mut u64, rest: &mut Rest) {
+unsafe fn ipv4(headers: Headers, available: u64, addresses: *mut u64, rest: &mut Rest) {
     // SAFETY: the caller's; the header's length is at most 60 bytes, so that the ports end at byte 64.
     unsafe {
-        let (first, second, third) = (header.read(), header.add(1).read(), header.add(2).read());
-        let words = (first & 0xf) as usize;
-        let length = words as u64 * 4;
+        let (first, second): (u64, u64) = (headers.at(0), headers.at(8));
+        let length = (first & 0xf) * 4;
         let available = without_padding(available, 0, (first >> 16) as u16);
-        if first as u8 >> 4 != 4 || words < 5 || available < length {
+        if first as u8 >> 4 != 4 || length < 20 || available < length {
             return;
         }
         let transport = (second >> 8) as u8;
@@ -177,12 +176,12 @@ unsafe fn ipv4(header: *const u64, available: u64, addresses: *mut u64, rest: &m
             addresses.write(second >> 32);
         }
         if wants(FLOW_DESTINATION) {
-            addresses.add(2).write(third & 0xffff_ffff);
+            addresses.add(2).write(headers.at::<u32>(16).into());
         }
         // The offset of a fragment, in network byte order.
         let is_first = (first >> 48) & 0xff1f == 0;
         if is_first && has_ports(transport) && available >= length + 4 {
-            keep_ports(rest, header.cast::<u32>().add(words).read());
+            keep_ports(rest, headers.at(length));
         }
     }
 }
@@ -192,10 +191,10 @@ unsafe fn ipv4(header: *const u64, available: u64, addresses: *mut u64, rest: &m
 /// # Safety
 /// As [`ipv4`].
 #[inline(always)]
-unsafe fn ipv6(header: *const u64, available: u64, addresses: *mut u64, rest: &mut Rest) {
+unsafe fn ipv6(headers: Headers, available: u64, addresses: *mut u64, rest: &mut Rest) {
     // SAFETY: the caller's; all within 48 bytes.
     unsafe {
-        let first = header.read();
+        let first: u64 = headers.at(0);
         let available = without_padding(available, IPV6_HEADER, (first >> 32) as u16);
         if first as u8 >> 4 != 6 || available < IPV6_HEADER {
             return;
@@ -203,15 +202,15 @@ unsafe fn ipv6(header: *const u64, available: u64, addresses: *mut u64, rest: &m
         let transport = (first >> 48) as u8;
         keep_kinds(rest, 6, transport);
         if wants(FLOW_SOURCE) {
-            addresses.write(header.add(1).read());
-            addresses.add(1).write(header.add(2).read());
+            addresses.write(headers.at(8));
+            addresses.add(1).write(headers.at(16));
         }
         if wants(FLOW_DESTINATION) {
-            addresses.add(2).write(header.add(3).read());
-            addresses.add(3).write(header.add(4).read());
+            addresses.add(2).write(headers.at(24));
+            addresses.add(3).write(headers.at(32));
         }
         if has_ports(transport) && available >= IPV6_HEADER + 4 {
-            keep_ports(rest, header.add(5).cast::<u32>().read());
+            keep_ports(rest, headers.at(IPV6_HEADER));
         }
     }
 }

@@ -36,17 +36,17 @@ unsafe fn report(skb: *const u8, metadata: *const u8, context: *const u8) {
     if config!(offsets.trap_type) != ABSENT && kind == config!(trap_control) {
         return;
     }
-    guard::exclusively(Holder::DevlinkTrapReport, |held| {
-        // SAFETY: as above; the state is this CPU's own.
-        unsafe {
-            xdp::settle(held);
-            let name: u64 = Probe::load(metadata, at!(trap_name));
-            let device = Probe::load::<usize>(metadata, at!(trap_input_dev)) as *const u8;
-            remember_names(metadata, name);
-            skb::read_trapped(held, skb, name, device);
-        }
-        take::<Probe>(held, skb, context);
-    });
+    let Some(guard) = guard::take(Holder::DevlinkTrapReport) else { return };
+    let held = guard.held;
+    // SAFETY: as above; the state is this CPU's own.
+    unsafe {
+        xdp::settle(held);
+        let name: u64 = Probe::load(metadata, at!(trap_name));
+        let device = Probe::load::<usize>(metadata, at!(trap_input_dev)) as *const u8;
+        remember_names(metadata, name);
+        skb::read_trapped(held, skb, name, device);
+    }
+    take::<Probe>(held, skb, context);
 }
 
 /// Stores the names of a trap by the address of its name. A driver that is loaded again may have other names at that

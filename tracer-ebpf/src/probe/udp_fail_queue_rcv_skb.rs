@@ -31,8 +31,10 @@ pub fn udp_fail_queue_rcv_skb(ctx: RawTracePointContext) -> i32 {
         note(UdpNote { skb: ctx.arg(2), socket: socket as u64 });
         return 0;
     }
-    // SAFETY: the state is this CPU's own.
-    guard::if_free(Holder::UdpFailQueueRcvSkb, |held| unsafe { attribute(held, socket) });
+    if let Some(guard) = guard::take_if_free(Holder::UdpFailQueueRcvSkb) {
+        // SAFETY: the state is this CPU's own.
+        unsafe { attribute(guard.held, socket) };
+    }
     0
 }
 

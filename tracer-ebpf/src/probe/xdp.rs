@@ -130,21 +130,21 @@ fn report(
     if tells == Tells::Surely {
         return;
     }
-    guard::exclusively(holder, |held| {
-        // SAFETY: the state is this CPU's own; the device is the tracepoint's.
-        unsafe {
-            if is_told(held.state) {
-                return;
-            }
-            settle(held);
-            skb::read_frame(held, device, reason);
-            if tells == Tells::Never || device.is_null() {
-                take::<Probe>(held, core::ptr::null(), context.as_ptr().cast());
-            } else {
-                note(held, device, tells);
-            }
+    let Some(guard) = guard::take(holder) else { return };
+    let held = guard.held;
+    // SAFETY: the state is this CPU's own; the device is the tracepoint's.
+    unsafe {
+        if is_told(held.state) {
+            return;
         }
-    });
+        settle(held);
+        skb::read_frame(held, device, reason);
+        if tells == Tells::Never || device.is_null() {
+            take::<Probe>(held, core::ptr::null(), context.as_ptr().cast());
+        } else {
+            note(held, device, tells);
+        }
+    }
 }
 
 /// Notes the current drop, which `kfree_skb` may report next on this CPU. It is not counted yet, because a count that a

@@ -3,7 +3,7 @@
 use tracer_common::{ABSENT, CpuState, SOCKET_OWNER, SOCKET_RECEIVER, UDP_RECEIVERS_NOTED, UdpNote};
 
 use super::is_kernel;
-use super::owner::Socket;
+use super::owner::{Socket, is_full};
 use crate::config::{at, config};
 use crate::memory::Memory;
 
@@ -13,14 +13,46 @@ const NOT_A_POINTER: u64 = 3;
 /// Keeps the control group of the receiving socket, else of the socket that owns the packet. Returns which socket that
 /// is: [`SOCKET_RECEIVER`], [`SOCKET_OWNER`], or 0 without a socket.
 ///
+/// In the usual case the socket is a full one in the namespace of the current drop, which is proved already. All rarer cases
+/// are in [`keep_any`], so that the common path does not return from a function: on processors with a safe return (`SRSO`,
+/// `arch/x86/lib/retpoline.S`) that takes longer than all loads here.
+///
 /// # Safety
-/// As [`super::read`].
-#[inline(never)]
+/// As [`super::read`], whose owner must be kept already.
+#[inline(always)]
 pub(super) unsafe fn keep<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk: *const u8) -> u8 {
     // SAFETY: sockets are proved before they are believed.
     unsafe {
+        let receiver = receiver::<M>(state, skb, rx_sk);
+        let (mut role, mut pointer) = (SOCKET_RECEIVER, receiver);
+        if !is_kernel(pointer as u64) {
+            (role, pointer) = (SOCKET_OWNER, M::pointer(skb, at!(skb_sk)));
+        }
+        let to = &raw mut (*state).dropped;
+        if !is_kernel(pointer as u64) {
+            (*to).key.cgroup_id = 0;
+            return 0;
+        }
+        let pointer = M::root(pointer, config!(types.sock));
+        let net = M::load::<usize>(pointer, at!(sock_net)) as u64;
+        if net != 0 && net == (*to).net && is_full::<M>(pointer) {
+            (*to).key.cgroup_id = of::<M>(pointer);
+            return role;
+        }
+        keep_any::<M>(state, skb, receiver)
+    }
+}
+
+/// Does the same as [`keep`] for any socket; `receiver` is the receiving one.
+///
+/// # Safety
+/// As [`keep`].
+#[inline(never)]
+unsafe fn keep_any<M: Memory>(state: *mut CpuState, skb: *const u8, receiver: *const u8) -> u8 {
+    // SAFETY: sockets are proved before they are believed.
+    unsafe {
         let mut role = SOCKET_RECEIVER;
-        let mut socket = Socket::at::<M>(receiver::<M>(state, skb, rx_sk), state);
+        let mut socket = Socket::at::<M>(receiver, state);
         if socket.net.id == 0 {
             role = SOCKET_OWNER;
             socket = Socket::at::<M>(M::pointer(skb, at!(skb_sk)), state);

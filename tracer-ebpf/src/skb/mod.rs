@@ -51,7 +51,7 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
         }
         barrier();
         measure::<M>(to, skb);
-        if config!(events) != 0 || config!(flows) != 0 || config!(filter) & FILTER_PACKET != 0 {
+        if locates_each() {
             locate::<M>(to, skb);
         }
         barrier();
@@ -61,6 +61,30 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
         let is_copy = u32::from(flags) & config!(pkt_type_mask) == config!(pkt_type_outgoing);
         let kind = kind((*to).length, protocol, (*to).family, is_copy, (*to).key.ifindex);
         keep_kind(to, protocol, kind, socket);
+    }
+}
+
+/// Whether the headers of each drop are located. If only a sample of the drops becomes records, and nothing else needs the
+/// headers, [`locate_sampled`] locates them for the sample alone.
+#[inline(always)]
+fn locates_each() -> bool {
+    config!(flows) != 0 || config!(filter) & FILTER_PACKET != 0 || (config!(events) != 0 && config!(sample_mask) == 0)
+}
+
+/// Locates the headers of the current drop for its record, unless they are located already.
+///
+/// # Safety
+/// The state must be this CPU's own; `skb` the packet of the current drop, or NULL without one.
+#[inline(always)]
+pub(crate) unsafe fn locate_sampled<M: Memory>(held: Held, skb: *const u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        let to = &raw mut (*held.state).dropped;
+        // Of a trapped packet and of a frame, the headers are where `read_trapped` and `read_frame` have put them.
+        if !locates_each() && (*to).key.kind != KIND_TRAP && (*to).key.kind != KIND_XDP {
+            locate::<M>(to, skb);
+            barrier();
+        }
     }
 }
 
@@ -76,6 +100,7 @@ pub(crate) unsafe fn read_trapped(held: Held, skb: *const u8, name: u64, device:
     unsafe {
         let to = &raw mut (*held.state).dropped;
         read::<Probe>(held, skb, name, REASON_ABSENT, core::ptr::null());
+        locate::<Probe>(to, skb);
         let device = Device::at::<Probe>(device, held.state);
         if device.ifindex != 0 {
             owner::keep(held.state, &Owner::of_device(device));

@@ -256,6 +256,17 @@ pub(super) unsafe fn keep(state: *mut CpuState, owner: &Owner) {
     barrier();
 }
 
+/// Whether a socket has more than `struct sock_common`.
+///
+/// # Safety
+/// `socket` must be a root.
+#[inline(always)]
+pub(super) unsafe fn is_full<M: Memory>(socket: *const u8) -> bool {
+    // SAFETY: the caller's.
+    let state: u8 = unsafe { M::load(socket, at!(sock_state)) };
+    state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV && config!(offsets.sock_state) != ABSENT
+}
+
 /// A socket that was verified through the namespace that it leads to.
 pub(crate) struct Socket {
     /// A root, for [`Memory::load`].
@@ -287,8 +298,7 @@ impl Socket {
     #[inline(always)]
     pub(crate) unsafe fn is_full<M: Memory>(&self) -> bool {
         // SAFETY: the caller's.
-        let state: u8 = unsafe { M::load(self.pointer, at!(sock_state)) };
-        state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV && config!(offsets.sock_state) != ABSENT
+        unsafe { is_full::<M>(self.pointer) }
     }
 
     /// The listener of a connection that is being opened (`reqsk_to_listener`, `include/net/request_sock.h`); else the socket

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Storm,
     /// A reason that no healthy host has.
     Unhealthy,
+    /// A pod, container, unit or control group to whose sockets most drops of a reason belong.
+    Owner,
     /// Hosts that lost drops: their counts are too low.
     Loss,
     /// Hosts whose number of lost drops cannot be known.
@@ -61,6 +63,8 @@ pub(crate) struct Finding {
     pub(crate) subsystem: Option<String>,
     /// The function; `None` if the finding is not about a single function.
     pub(crate) symbol: Option<String>,
+    /// The owner of the packets' sockets; `None` if the finding is not about a single owner.
+    pub(crate) owner: Option<String>,
     /// The group of hosts, such as `kernel=6.18.44`; `None` for the whole fleet.
     pub(crate) group: Option<String>,
     /// The hosts.

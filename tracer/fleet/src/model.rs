@@ -29,7 +29,7 @@ pub struct Bounds {
     pub hosts: usize,
     /// Aggregation keys of all hosts together.
     pub places: usize,
-    /// Counts, one for each host and aggregation key, and bursts.
+    /// Counts, one for each host and aggregation key, and for each owner of their drops; and bursts.
     pub counts: usize,
     /// Bytes of names: of hosts, their properties, and aggregation keys.
     pub text: usize,
@@ -157,6 +157,19 @@ pub struct Count {
     pub packets: Amount,
 }
 
+/// Drops of a host and an aggregation key that belong to one owner: a part of [`Fleet::counts`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Owned<'n> {
+    /// The host.
+    pub host: HostId,
+    /// The aggregation key.
+    pub place: Place<'n>,
+    /// The name of the pod, the container, the unit or the control group whose process made the packets' sockets.
+    pub owner: &'n str,
+    /// Drops.
+    pub packets: Amount,
+}
+
 /// The most drops in a short time that are known of a host and an aggregation key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Burst {
@@ -191,6 +204,7 @@ pub struct Fleet {
     counts: Vec<Count>,
     /// The index in `counts` of each host and key.
     by_count: Map<(HostId, PlaceId), u32>,
+    owned: Map<(HostId, PlaceId, NameId), Amount>,
     /// Bytes of the properties of hosts, apart from those of `names`.
     text: usize,
 }
@@ -231,7 +245,7 @@ impl Fleet {
         let reached = [
             (self.hosts.len(), bounds.hosts, "hosts"),
             (self.places.len(), bounds.places, "places"),
-            (self.counts.len() + self.bursts.len(), bounds.counts, "counts"),
+            (self.counts.len() + self.bursts.len() + self.owned.len(), bounds.counts, "counts"),
             (self.text + self.names.bytes(), bounds.text, "bytes of names"),
         ];
         let full = reached.into_iter().find(|(found, bound, _)| found >= bound);
@@ -317,6 +331,20 @@ impl Fleet {
         is_count
     }
 
+    /// Notes whose drops they were, which [`Fleet::add`] counts.
+    pub fn add_owned(&mut self, host: HostId, place: PlaceId, owner: &str, packets: impl Into<Amount>) {
+        let owner = self.names.intern(owner);
+        *self.owned.entry((host, place, owner)).or_default() += packets.into();
+    }
+
+    /// The drops whose owner is known, in any order.
+    pub fn owned(&self) -> impl Iterator<Item = Owned<'_>> {
+        self.owned.iter().map(|(&(host, place, owner), &packets)| {
+            let (place, owner) = (self.resolve(place), self.names.resolve(owner));
+            Owned { host, place, owner, packets }
+        })
+    }
+
     /// All drops: the sum of each host and aggregation key that has any.
     pub fn counts(&self) -> &[Count] {
         &self.counts
@@ -329,72 +357,4 @@ fn index(length: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_keys_have_one_id() {
-        let mut fleet = Fleet::default();
-        let place = Place { reason: Some("a"), symbol: Some("b"), class: Some("a"), netlink: true, ..Place::default() };
-        let id = fleet.place(place);
-        assert_eq!(fleet.resolve(id), place);
-        // The same names in other fields are another key.
-        let others = [
-            Place { reason: Some("b"), symbol: Some("a"), ..place },
-            Place { netlink: false, ..place },
-            Place { other: true, ..place },
-            Place { class: None, ..place },
-        ];
-        for other in others {
-            assert_ne!(fleet.place(other), id, "{other:?}");
-        }
-        assert_eq!((fleet.place(place), fleet.places().count()), (id, 5));
-    }
-
-    #[test]
-    fn hosts_are_known_by_name() {
-        let mut fleet = Fleet::default();
-        let (one, other) = (fleet.host("a"), fleet.host("b"));
-        assert_eq!((fleet.host("a"), fleet.host("b")), (one, other));
-        fleet.host_mut(other).seconds = 3.0;
-        assert_eq!(fleet.find("b"), Some(&Host { seconds: 3.0, ..Host::named("b") }));
-        assert_eq!((fleet.find("c"), fleet.ids().collect::<Vec<_>>()), (None, vec![one, other]));
-    }
-
-    #[test]
-    fn a_fleet_is_full_at_each_of_its_bounds() {
-        let mut fleet = Fleet::default();
-        let (host, place) = (fleet.host("abc"), fleet.place(Place { reason: Some("de"), ..Place::default() }));
-        fleet.add(host, place, 1_u64);
-        fleet.tell(host, |host| host.kernel = Some("longer".into()));
-        fleet.tell(host, |host| host.kernel = Some("fg".into()));
-        let room = Bounds { hosts: 2, places: 2, counts: 2, text: 8 };
-        assert_eq!(fleet.check(room), Ok(()));
-        let full = |bounds, bound, what| assert_eq!(fleet.check(bounds), Err(Full { what, bound }));
-        full(Bounds { hosts: 1, ..room }, 1, "hosts");
-        full(Bounds { places: 1, ..room }, 1, "places");
-        full(Bounds { counts: 1, ..room }, 1, "counts");
-        full(Bounds { text: 7, ..room }, 7, "bytes of names");
-    }
-
-    #[test]
-    fn memory_grows_with_hosts_and_keys_only() {
-        // A thousand times this number is beyond the exact integers of floats.
-        const LARGE: u64 = (1 << 53) / 1000 + 7;
-        let mut fleet = Fleet::default();
-        let (host, place) = (fleet.host("a"), fleet.place(Place::default()));
-        (0..1000).for_each(|_| assert!(fleet.add(host, place, LARGE)));
-        assert_eq!(fleet.counts(), [Count { host, place, packets: Amount::Whole(1000 * LARGE) }]);
-    }
-
-    #[test]
-    fn value_that_is_not_a_count_is_ignored() {
-        let mut fleet = Fleet::default();
-        let (host, place) = (fleet.host("a"), fleet.place(Place::default()));
-        for packets in [f64::NAN, f64::INFINITY, -1.0] {
-            assert!(!fleet.add(host, place, packets));
-        }
-        assert!(fleet.add(host, place, 0.0) && fleet.add(host, place, 2.0));
-        assert_eq!(fleet.counts(), [Count { host, place, packets: 2.0.into() }]);
-    }
-}
+mod tests;

@@ -9,12 +9,14 @@ mod contradiction;
 mod doctor;
 mod filter;
 mod netlink;
+mod reconcile;
 mod replay;
 mod snapshot;
+mod source;
 mod stat;
 
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -31,10 +33,13 @@ pub use doctor::DoctorArgs;
 pub use filter::FilterWords;
 pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
+use reconcile::NOTES as RECONCILE_NOTES;
+pub use reconcile::ReconcileArgs;
 use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
+pub use source::Source;
 use stat::EXAMPLES as STAT_EXAMPLES;
 pub use stat::{StatArgs, StatCommand, Updates};
 
@@ -46,6 +51,7 @@ use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
 use crate::render::output::ColorChoice;
 use crate::render::units;
+use crate::sink::TraceFormat;
 
 /// Default number of aggregation keys in memory.
 pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
@@ -116,12 +122,28 @@ impl Cli {
     pub fn checked(mut self) -> Result<Self, clap::Error> {
         self.command.as_mut().map_or(Ok(()), filter::take_words)?;
         let Some(text) = contradiction::of(self.command.as_ref(), &self.stat) else { return Ok(self) };
-        Err(Self::command().error(ErrorKind::ArgumentConflict, text))
+        Err(usage_error(self.command.as_ref(), ErrorKind::ArgumentConflict, &text))
     }
 
     /// The command; `stat` is the default.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or_else(|| Command::Stat(StatCommand { stat: self.stat, words: FilterWords::default() }))
+    }
+}
+
+/// The error of wrong usage, with the usage line of the command.
+pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str) -> clap::Error {
+    let mut cli = Cli::command();
+    cli.build();
+    let own = match command {
+        Some(Command::Stat(_)) => cli.find_subcommand_mut("stat"),
+        Some(Command::Trace(_)) => cli.find_subcommand_mut("trace"),
+        Some(Command::Replay(_)) => cli.find_subcommand_mut("replay"),
+        _ => None,
+    };
+    match own {
+        Some(own) => own.error(kind, text),
+        None => cli.error(kind, text),
     }
 }
 
@@ -137,6 +159,9 @@ pub enum Command {
     /// Run the BPF program and the drop monitor at once, and report where and why they differ
     #[command(after_help = COMPARE_NOTES)]
     Compare(CompareArgs),
+    /// Compare the kernel's own counters with the drops: what explains each rise, and what is outside `kfree_skb`
+    #[command(after_help = RECONCILE_NOTES)]
+    Reconcile(ReconcileArgs),
     /// Show a recording of `trace` as if it happened now; needs no capabilities
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -167,6 +192,7 @@ impl Command {
             Self::Stat(args) => args.stat.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
+            Self::Reconcile(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
             #[cfg(feature = "agent")]
             Self::Agent(args) => args.verbose,
@@ -179,40 +205,12 @@ impl Command {
     }
 }
 
-/// Form of the results of commands that show drops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DropFormat {
-    /// For people
-    #[default]
-    Text,
-    /// For programs: one JSON document per line
-    Json,
-    /// Call stacks as folded lines, for programs that draw flame graphs
-    Folded,
-    /// Call stacks as a flame graph
-    #[cfg(feature = "html")]
-    Svg,
-    /// For `trace`: a recording at full speed, for `droptrace replay`; also chosen by a name that ends in .dtr
-    Dtr,
-}
-
-impl DropFormat {
-    /// Whether the form shows only call stacks.
-    pub const fn is_of_stacks(self) -> bool {
-        !matches!(self, Self::Text | Self::Json | Self::Dtr)
-    }
-}
-
 /// Common options of all commands.
 #[derive(Args, Clone, Debug)]
 pub struct CommonArgs {
     /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
-
-    /// Form of the results; folded and svg are call stacks alone, for `stat --stack`
-    #[arg(long, value_enum, default_value_t)]
-    pub format: DropFormat,
 
     /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst
@@ -306,6 +304,10 @@ pub struct TraceArgs {
     #[arg(long)]
     pub stack: bool,
 
+    /// Form of the results [default: dtr for a file whose name ends in .dtr or .dtr.zst, else text]
+    #[arg(long, value_enum)]
+    pub format: Option<TraceFormat>,
+
     /// Do not find out whose packets they were: process, container, pod, unit and control group
     #[arg(long)]
     pub no_owners: bool,
@@ -324,16 +326,15 @@ impl TraceArgs {
     /// In bytes.
     pub const DEFAULT_RING_SIZE: u32 = 8 << 20;
 
-    /// Whether the drops are recorded in blocks: by the format, or by the name of the file where no format is given.
+    /// The form of the results: the one that was asked for, else the one of the file's name, else text.
+    pub fn format(&self) -> TraceFormat {
+        let of_name = || self.common.output.as_deref().filter(|_| !self.raw).and_then(TraceFormat::of_name);
+        self.format.or_else(of_name).unwrap_or_default()
+    }
+
+    /// Whether the drops are recorded in blocks.
     pub fn is_dtr(&self) -> bool {
-        let name = self.common.output.as_ref().and_then(|path| path.file_name()?.to_str()).unwrap_or_default();
-        let inner = Path::new(name.strip_suffix(".zst").unwrap_or(name));
-        let has_name = inner.extension().is_some_and(|extension| extension == "dtr");
-        match self.common.format {
-            DropFormat::Dtr => true,
-            DropFormat::Text => has_name && !self.raw,
-            _ => false,
-        }
+        self.format() == TraceFormat::Dtr
     }
 
     /// Whether the reports of each backend are recorded separately.
@@ -347,23 +348,6 @@ impl TraceArgs {
         let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
         is_bound.then(|| self.rate.unwrap_or(Self::DEFAULT_RATE))
     }
-}
-
-/// The capture backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Source {
-    /// The BPF program, else the drop monitor, else (not for trace) the kernel's own counters
-    #[default]
-    Auto,
-    /// The BPF program on `kfree_skb`
-    Ebpf,
-    /// The kernel's drop monitor, over generic netlink; a host has only one
-    #[value(alias = "net_dm")]
-    NetDm,
-    /// The kernel's own counters, such as those of /proc/net/snmp: totals without drop sites and single drops
-    Counters,
-    /// The BPF program and the drop monitor at once: each drop is reported once, with the backends that saw it
-    Both,
 }
 
 /// The alert mode of the drop monitor.

@@ -58,7 +58,7 @@ fn reason(number: u32) -> Result<String> {
 /// such function.
 fn function(asked: &str) -> Option<&str> {
     let name = asked.split(['+', ' ']).next().unwrap_or(asked);
-    symbols::has_function(name).is_ok_and(|has| has).then_some(name)
+    symbols::has_function(|each| each == name).is_ok_and(|has| has).then_some(name)
 }
 
 #[cfg(test)]

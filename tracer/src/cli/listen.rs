@@ -33,6 +33,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
         flows,
         counters,
         blocks: false,
+        all_counters: false,
         kernel_log,
         join,
     })
@@ -67,7 +68,7 @@ fn backends(args: &CommonArgs) -> Vec<CaptureBackend> {
     let is_wanted = |backend: &CaptureBackend| match *backend {
         CaptureBackend::Ebpf(each) => allows(Source::Ebpf) && mode.is_none_or(|mode| mode == each),
         CaptureBackend::NetDm(each) => allows(Source::NetDm) && alerts.is_none_or(|alerts| alerts == each),
-        CaptureBackend::Counters => allows(Source::Counters),
+        CaptureBackend::Totals(backend) => allows(Source::Totals(backend)),
         CaptureBackend::Both(..) => false,
     };
     CaptureBackend::FALLBACK_ORDER.into_iter().filter(is_wanted).collect()
@@ -127,6 +128,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+    use crate::backend::TOTALS_BACKENDS;
     use crate::cli::args::{Cli, Command};
 
     fn typed(line: &str) -> Vec<CaptureBackend> {
@@ -141,7 +143,7 @@ mod tests {
         assert_eq!(typed("droptrace"), CaptureBackend::FALLBACK_ORDER);
         assert_eq!(typed("droptrace --source ebpf"), CaptureBackend::FALLBACK_ORDER[..2]);
         assert_eq!(typed("droptrace --source net-dm"), CaptureBackend::FALLBACK_ORDER[2..4]);
-        assert_eq!(typed("droptrace --source counters"), [CaptureBackend::Counters]);
+        assert_eq!(typed("droptrace --source counters"), [CaptureBackend::Totals(TOTALS_BACKENDS[0])]);
         let both = |alerts| [Mode::TpBtf, Mode::RawTracepoint].map(|mode| CaptureBackend::Both(mode, alerts));
         assert_eq!(typed("droptrace --source both"), both(AlertMode::Packet));
         assert_eq!(typed("droptrace --source both --net-dm-mode summary"), both(AlertMode::Summary));

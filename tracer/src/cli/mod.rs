@@ -8,8 +8,10 @@ mod bench;
 mod compare;
 mod doctor;
 mod explain;
+mod filter_names;
 mod listen;
 mod netlink;
+mod reconcile;
 
 pub(crate) mod replay;
 pub mod sinks;
@@ -38,6 +40,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Bench(_) = command {
         bench::prepare();
     }
+    if let Err(error) = filter_names::check(&command) {
+        error.exit();
+    }
     raise_open_files();
     let spare = [UnixStream::pair(), UnixStream::pair(), UnixStream::pair()];
     if let Some(error) = spare.into_iter().find_map(Result::err) {
@@ -48,6 +53,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
             Command::Compare(args) => return compare::run(args).await,
+            Command::Reconcile(args) => return reconcile::run(args).await,
             Command::Stat(args) => stat::run(&args.stat).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use super::args::ReplayArgs;
 use super::sinks;
 use super::trace::Shown;
-use crate::backend::replay::{Entry, Error, RawDrop, Recording, Start};
+use crate::backend::replay::{End, Entry, Error, RawDrop, Recording, Start};
 use crate::dimension::Dimensions;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, NamedKey};
@@ -25,7 +25,7 @@ use crate::pipeline::tally::Tally;
 use crate::pipeline::union::{Union, UnionOptions};
 use crate::render::output::Output;
 use crate::run::Consumer;
-use crate::sink::{DropSink, RunEnd};
+use crate::sink::{DropSink, Recorded, RunEnd};
 
 /// The most interned aggregation keys, so that equal keys are one object.
 const MAX_PLACES: usize = 1 << 16;
@@ -42,7 +42,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let ended = if args.stat {
         let mut table = Table(Tally::default());
         let ended = replay.play(&mut recording, &mut table)?;
-        sinks::replayed_stat(args, output.clone(), start.home_netns).report(&replay.stat(&start, table.0))?;
+        let mut sink = sinks::replayed_stat(args, output.clone(), start.home_netns, replay.recorded());
+        sink.report(&replay.stat(&start, table.0))?;
         ended
     } else {
         let mut shown = Shown { sink: sinks::replayed_trace(args, output.clone(), start.home_netns), left: u64::MAX };
@@ -95,7 +96,7 @@ fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
             "the recording is damaged: {parts} {part}s could not be decoded and were skipped, the first is {part} {number}: {what}"
         );
     }
-    let Some(sources) = &replay.sources else {
+    let Some(End { sources, .. }) = &replay.end else {
         bail!("the recording is truncated: it ends without the ledger of its backends");
     };
     for (source, reported) in sources.iter().filter_map(|source| Some((source, reported_of(&source.ledger)?))) {
@@ -136,7 +137,8 @@ struct Replay {
     last_ns: u64,
     /// Number of drops by backend.
     recorded: HashMap<&'static str, u64>,
-    sources: Option<Vec<SourceReport>>,
+    /// Absent where the recording is truncated.
+    end: Option<End>,
     filter: Option<ReplayFilter>,
 }
 
@@ -147,7 +149,7 @@ impl Replay {
             places: HashMap::default(),
             last_ns: 0,
             recorded: HashMap::new(),
-            sources: None,
+            end: None,
             filter: None,
         }
     }
@@ -158,7 +160,7 @@ impl Replay {
         let ended = loop {
             match recording.next_entry() {
                 Ok(Some(Entry::Drop(drop))) => self.take(*drop, consumer)?,
-                Ok(Some(Entry::Ledger(sources))) => self.sources = Some(sources),
+                Ok(Some(Entry::End(end))) => self.end = Some(end),
                 // The reader reports this as an error.
                 Ok(Some(Entry::Start(_))) => {}
                 Ok(None) => break Ok(()),
@@ -220,16 +222,26 @@ impl Replay {
 
     fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
         let (sources, union) = (self.shown_sources(), self.ledger());
-        sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), outside: None })
+        let end = RunEnd { sources: &sources, union: union.as_ref(), duration: self.duration(), ..RunEnd::default() };
+        sink.finish(&end)
     }
 
     /// The recorded ledgers. The drops that do not match were counted when they were recorded, and count as filtered here.
     fn shown_sources(&self) -> Vec<SourceReport> {
-        let mut sources = self.sources.clone().unwrap_or_default();
+        let mut sources = self.end.as_ref().map_or(vec![], |end| end.sources.clone());
         if let Some(filter) = &self.filter {
             filter.add_to(&mut sources);
         }
         sources
+    }
+
+    /// Duration of the run that was recorded, if the recording has it.
+    fn duration(&self) -> Option<Duration> {
+        self.end.as_ref()?.duration
+    }
+
+    fn recorded(&self) -> Recorded {
+        if self.duration().is_some() { Recorded::Whole } else { Recorded::ToLastDrop }
     }
 
     fn stat(&self, start: &Start, tally: Tally) -> StatReport {
@@ -239,7 +251,7 @@ impl Replay {
         StatReport {
             host: start.host.clone(),
             started_at: start.started_at,
-            duration: Duration::from_nanos(self.last_ns),
+            duration: self.duration().unwrap_or(Duration::from_nanos(self.last_ns)),
             is_final: true,
             sources: self.shown_sources(),
             drops,

@@ -1,83 +1,49 @@
-//! Selects the sink for a command's results.
+//! Makes the sink of a command's results from its options.
 
-use super::args::{DropFormat, Format, ReplayArgs, Source, StatArgs, TraceArgs, Updates};
-use crate::dimension::Dimensions;
+use super::args::{ReplayArgs, Source, StatArgs, TraceArgs, Updates};
 use crate::render::output::Output;
 use crate::render::rank::Sort;
-#[cfg(feature = "html")]
-use crate::sink::StatFlameGraph;
-use crate::sink::{
-    DropSink, Dtr, RawJson, RawOptions, StatFolded, StatJson, StatSink, StatText, StatTextOptions, TraceJson,
-    TraceText, TraceTextOptions,
-};
+use crate::sink::{DropSink, RawJson, RawOptions, Recorded, StatOptions, StatSink, TraceTextOptions};
+use crate::sink::{StatFormat, TraceFormat};
 
 /// The sink for `stat`. On a terminal, each interval's table replaces the one before; other outputs receive one table
 /// each interval. `home_netns` is the inode number of the reader's own network namespace, 0 if it is unknown.
 pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
-    match args.common.format {
-        DropFormat::Json => {
-            Box::new(StatJson::new(output, args.sort, args.by.clone().unwrap_or_else(Dimensions::usual)))
-        }
-        DropFormat::Folded => Box::new(StatFolded::new(output)),
-        #[cfg(feature = "html")]
-        DropFormat::Svg => Box::new(StatFlameGraph::new(output)),
-        // A recording is refused for `stat`.
-        DropFormat::Text | DropFormat::Dtr => {
-            let options = StatTextOptions {
-                by: args.by.clone(),
-                sort: args.sort,
-                top: args.top,
-                home_netns,
-                color: output.wants_color(args.common.color),
-                recorded: false,
-                live: output.is_terminal() && args.updates(true) != Updates::AtEnd,
-                size: output.size(),
-            };
-            Box::new(StatText::new(output, options))
-        }
-    }
+    let options = StatOptions {
+        by: args.by.clone(),
+        sort: args.sort,
+        top: args.top,
+        home_netns,
+        color: output.wants_color(args.common.color),
+        recorded: None,
+        live: output.is_terminal() && args.updates(true) != Updates::AtEnd,
+        size: output.size(),
+    };
+    args.format.sink(output, options)
 }
 
 /// The sink for `trace`. `home_netns` is as for [`stat`]; `captured` counts the leading bytes that records have.
 pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize) -> Box<dyn DropSink> {
-    match args.common.format {
-        _ if args.is_dtr() => Box::new(Dtr::new(output, RawOptions { captured, home_netns })),
-        _ if args.raw => Box::new(RawJson::new(output, RawOptions { captured, home_netns })),
-        DropFormat::Json => Box::new(TraceJson::new(output)),
-        // The forms of call stacks are refused for `trace`.
-        _ => {
-            let options = TraceTextOptions {
-                color: output.wants_color(args.common.color),
-                home_netns,
-                seen_by: args.common.source == Source::Both,
-            };
-            Box::new(TraceText::new(output, options))
-        }
+    if args.raw {
+        return Box::new(RawJson::new(output, RawOptions { captured, home_netns }));
     }
+    let color = output.wants_color(args.common.color);
+    let options = TraceTextOptions { color, home_netns, seen_by: args.common.source == Source::Both };
+    args.format().sink(output, options, captured)
 }
 
 /// The sink for a recording. `home_netns` is the namespace of the recording process.
 pub fn replayed_trace(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn DropSink> {
-    match args.format {
-        Format::Json => Box::new(TraceJson::new(output)),
-        Format::Text => {
-            let color = output.wants_color(args.color);
-            Box::new(TraceText::new(output, TraceTextOptions { color, home_netns, seen_by: true }))
-        }
-    }
+    let color = output.wants_color(args.color);
+    TraceFormat::from(args.format).sink(output, TraceTextOptions { color, home_netns, seen_by: true }, 0)
 }
 
 /// The table of a recording.
-pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
-    match args.format {
-        Format::Json => Box::new(StatJson::new(output, Sort::default(), Dimensions::usual())),
-        Format::Text => {
-            let (color, size) = (output.wants_color(args.color), output.size());
-            let (by, sort, top) = (None, Sort::default(), Some(0));
-            let options = StatTextOptions { by, sort, top, home_netns, color, recorded: true, live: false, size };
-            Box::new(StatText::new(output, options))
-        }
-    }
+pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32, recorded: Recorded) -> Box<dyn StatSink> {
+    let (color, size) = (output.wants_color(args.color), output.size());
+    let (by, sort, top, recorded) = (None, Sort::default(), Some(0), Some(recorded));
+    let options = StatOptions { by, sort, top, home_netns, color, recorded, live: false, size };
+    StatFormat::from(args.format).sink(output, options)
 }
 
 #[cfg(test)]

@@ -6,18 +6,19 @@ use std::time::Duration;
 use anyhow::Result;
 use tracer_common::FLOW_PROCESS;
 
-use super::args::{DropFormat, StatArgs, Updates};
+use super::args::{StatArgs, Updates};
 use super::{listen, sinks};
 use crate::backend::ebpf::EventOptions;
 use crate::dimension::Dimensions;
 use crate::domain::event::DropEvent;
+use crate::domain::flow_ledger::FlowLedger;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::pipeline::group::group_by;
 use crate::pipeline::stacks::Stacks;
 use crate::render::output::Output;
 use crate::run::{CaptureBackend, Consumer, Options, Session, Stop, WantedOwners, follow};
-use crate::sink::StatSink;
+use crate::sink::{StatFormat, StatSink};
 
 /// The records that `--stack` needs: call stacks of a sample, without bytes of packets.
 const SAMPLED_STACKS: EventOptions =
@@ -36,7 +37,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let cgroups = args.by.as_ref().is_some_and(Dimensions::has_attribution);
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
-    let residents = cgroups || (args.by.is_none() && args.common.format == DropFormat::Text);
+    let residents = cgroups || (args.by.is_none() && args.format == StatFormat::Text);
     let owners = WantedOwners { cgroups, processes: flows & FLOW_PROCESS != 0, residents };
     let events = args.stack.then_some(SAMPLED_STACKS);
     let mut options = Options { owners, flows, ..listen::options(&args.common, events)? };
@@ -88,6 +89,8 @@ impl Consumer for Table {
         report.stacks = self.stacks.as_ref().map(|stacks| stacks.report(&report.drops));
         if let Some(by) = &self.by {
             report.drops = group_by(&report.drops, by);
+            // A row of several keys may have more drops of other flows.
+            report.flows = report.flows.map(|_| FlowLedger::of(&report.drops, &report.overflow));
         }
         Ok(self.sink.report(&report)?)
     }

@@ -11,6 +11,7 @@ use crate::backend::dtr::Records;
 use crate::backend::ebpf::EventOptions;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::DropEvent;
+use crate::domain::report::StatReport;
 use crate::identity::netns;
 use crate::outside::say;
 use crate::pipeline::normalise::BlockNames;
@@ -33,7 +34,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         one_in: 1,
     };
     let has_owners = !args.no_owners;
-    let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: false };
+    let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: has_owners };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events))? };
     if args.records() {
         options.blocks = args.is_dtr();
@@ -66,9 +67,11 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let stopped = session.stop(&mut shown).await;
     if !session.has_failed() {
         // Without the flush, drops would be missing before the ledger.
-        let outside = if options.counters { session.stat_report()?.outside } else { None };
+        let StatReport { attribution, outside, .. } = session.stat_report()?;
         let (sources, union) = (session.source_reports()?, session.union_ledger());
-        shown.sink.finish(&RunEnd { sources: &sources, union: union.as_ref(), outside: outside.as_ref() })?;
+        let (attribution, union, outside) = (attribution.as_ref(), union.as_ref(), outside.as_ref());
+        let duration = Some(session.duration());
+        shown.sink.finish(&RunEnd { sources: &sources, attribution, union, outside, duration })?;
         output.finish()?;
     }
     session.warn_of_hidden_addresses();

@@ -15,23 +15,47 @@ const NAME: &str = "counters beside";
 /// The check of the counters beside a capture backend.
 pub(super) fn counters(facts: &Facts) -> Check {
     let coverage = Counters::built_in().ok().and_then(|counters| coverage(&counters));
-    let sees_all =
-        facts.capabilities.contains(CapabilitySet::SYS_PTRACE) && !hides_processes(&pids(Path::new("/proc")));
-    check(coverage, sees_all)
+    let may = |capability| facts.capabilities.contains(capability);
+    let seen = match may(CapabilitySet::SYS_PTRACE) && !hides_processes(&pids(Path::new("/proc"))) {
+        true if may(CapabilitySet::SYS_ADMIN) => Seen::All,
+        true => Seen::WithProcess,
+        false => Seen::Own,
+    };
+    check(coverage, seen)
 }
 
-fn check(coverage: Option<Coverage>, sees_all: bool) -> Check {
+/// The network namespaces whose counters can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// All, and the listening sockets of each.
+    All,
+    /// Those with a process; listening sockets of this namespace only.
+    WithProcess,
+    /// Those of this user's processes.
+    Own,
+}
+
+fn check(coverage: Option<Coverage>, seen: Seen) -> Check {
     let Some(Coverage { found, compared }) = coverage else {
         let advice = "losses outside kfree_skb stay unknown; mount /proc";
         return Check { name: NAME, state: State::Degraded, found: "not readable".into(), advice: Some(advice.into()) };
     };
-    let whose = if sees_all { "each network namespace with a process" } else { "namespaces of this user's processes" };
-    let advice = "losses outside kfree_skb in other namespaces stay unknown; grant CAP_SYS_PTRACE";
+    let (whose, advice) = match seen {
+        Seen::All => ("each network namespace with a process or a name", None),
+        Seen::WithProcess => (
+            "each network namespace with a process",
+            Some("namespaces without a process and listeners of others stay unknown; grant CAP_SYS_ADMIN"),
+        ),
+        Seen::Own => (
+            "namespaces of this user's processes",
+            Some("losses outside kfree_skb in other namespaces stay unknown; grant CAP_SYS_PTRACE"),
+        ),
+    };
     Check {
         name: NAME,
-        state: if sees_all { State::Good } else { State::Degraded },
+        state: if seen == Seen::Own { State::Degraded } else { State::Good },
         found: format!("{found} of {compared} counters, of {whose}"),
-        advice: (!sees_all).then(|| advice.into()),
+        advice: advice.map(Into::into),
     }
 }
 
@@ -42,14 +66,15 @@ mod tests {
     #[test]
     fn check_says_what_is_covered() {
         let coverage = Some(Coverage { found: 13, compared: 15 });
-        let all = check(coverage, true);
-        assert_eq!(
-            (all.state, &*all.found),
-            (State::Good, "13 of 15 counters, of each network namespace with a process")
-        );
-        let some = check(coverage, false);
+        let all = check(coverage, Seen::All);
+        let found = "13 of 15 counters, of each network namespace with a process or a name";
+        assert_eq!((all.state, &*all.found, all.advice), (State::Good, found, None));
+        let most = check(coverage, Seen::WithProcess);
+        assert!(most.state == State::Good && most.found.ends_with("with a process"), "{most:?}");
+        assert!(most.advice.is_some_and(|advice| advice.contains("CAP_SYS_ADMIN")));
+        let some = check(coverage, Seen::Own);
         assert!(some.state == State::Degraded && some.found.ends_with("this user's processes"), "{some:?}");
         assert!(some.advice.is_some_and(|advice| advice.contains("CAP_SYS_PTRACE")));
-        assert_eq!(check(None, true).state, State::Degraded);
+        assert_eq!(check(None, Seen::All).state, State::Degraded);
     }
 }

@@ -5,7 +5,7 @@ use rustix::thread::CapabilitySet;
 use super::counters::counters;
 use super::owners::owners;
 use super::{CaptureBackend, Check, Diagnosis, State};
-use crate::backend::counters::Counters;
+use crate::backend::Selection;
 use crate::backend::ebpf::{EbpfSource, Mode, Options};
 use crate::backend::net_dm::{self, Found, NetDmSource};
 use crate::domain::report::Host;
@@ -35,7 +35,7 @@ pub async fn examine(host: Host) -> Diagnosis {
         unavailable: match backend {
             run::CaptureBackend::Ebpf(mode) | run::CaptureBackend::Both(mode, _) => try_out(mode, &btf, &facts).err(),
             run::CaptureBackend::NetDm(_) => monitor_unavailable.clone(),
-            run::CaptureBackend::Counters => Counters::start(0).err().map(|error| Unavailable::of(&error)),
+            run::CaptureBackend::Totals(backend) => (backend.start)(Selection::default()).err(),
         },
         loses: backend.loses(),
     });

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::netns::{self, ByInode, Identify};
+use super::netns;
 
 /// The index of an interface of the network namespace that an open nsfs file stands for.
 ///
@@ -14,7 +14,7 @@ use super::netns::{self, ByInode, Identify};
 /// `ENODEV` if the namespace has no such interface; those of `setns`, which needs `CAP_SYS_ADMIN` unless the namespace
 /// is this process's own.
 pub fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
-    look_up(namespace, || Ok(name_to_index(socket()?, name)?))
+    netns::visit(namespace, || Ok(name_to_index(socket()?, name)?))
 }
 
 /// The name of the interface with this index in the network namespace that an open nsfs file stands for.
@@ -22,12 +22,7 @@ pub fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
 /// # Errors
 /// As [`index`].
 pub fn name_in(namespace: BorrowedFd<'_>, index: u32) -> io::Result<String> {
-    look_up(namespace, || Ok(index_to_name(socket()?, index)?))
-}
-
-fn look_up<T: Send>(namespace: BorrowedFd<'_>, ask: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    // Both namespaces exist now, so that equal inode numbers mean the same namespace.
-    if ByInode.identify(namespace)?.inum == netns::own()? { ask() } else { netns::within(namespace, ask) }
+    netns::visit(namespace, || Ok(index_to_name(socket()?, index)?))
 }
 
 /// The name of an interface of this process's namespace; `None` if no interface has this index.

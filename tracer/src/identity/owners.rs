@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::cgroup::Cgroups;
 use super::container::{self, Owner};
-use super::netns::{Identify, NetnsId};
+use super::netns::{self, Identify, NetnsId};
 use super::pods::{Pod, Pods};
 use super::process;
 use super::recent::Recent;
-use super::residents::Residents;
+use super::residents::{Resident, Residents};
 use super::sockets::Sockets;
 use super::stores::Stores;
 use crate::domain::owner::Process;
@@ -55,6 +55,8 @@ pub struct Owners {
     cgroups: Cgroups,
     /// Absent where namespaces have no owners.
     residents: Option<Residents>,
+    /// This process's own network namespace.
+    own_netns: Option<u32>,
     pods: Pods,
     stores: Stores,
     /// Absent where processes are not asked for.
@@ -76,6 +78,7 @@ impl Owners {
         Self {
             cgroups: Cgroups::new(),
             residents: None,
+            own_netns: netns::own().ok(),
             pods: Pods::new(),
             stores: Stores::new(),
             sockets: None,
@@ -118,6 +121,21 @@ impl Owners {
     /// in common.
     pub fn of_namespace(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<NamedOwner> {
         let resident = self.residents.as_mut()?.owner(namespace, identify)?;
+        self.of_resident(&resident)
+    }
+
+    /// The container or pod that lives in the network namespace at the other end of a virtual link (veth), as
+    /// [`Residents::owner_beyond`] finds it. Only the links of this process's own namespace are known; `namespace` is that
+    /// of the link, and `ifindex` the link's index.
+    pub fn beyond_link(&mut self, namespace: NetnsId, ifindex: u32, identify: &impl Identify) -> Option<NamedOwner> {
+        if ifindex == 0 || self.own_netns != Some(namespace.inum) {
+            return None;
+        }
+        let resident = self.residents.as_mut()?.owner_beyond(ifindex, identify)?;
+        self.of_resident(&resident)
+    }
+
+    fn of_resident(&mut self, resident: &Resident) -> Option<NamedOwner> {
         let path = resident.cgroup.as_deref().filter(|_| resident.is_single_container())?;
         Some(self.named(path.into(), resident.owner.clone()))
     }
@@ -161,7 +179,10 @@ impl Owners {
     pub fn limits(&self) -> Vec<String> {
         let of_sockets = self.sockets.as_ref().and_then(Sockets::limit).map(str::to_owned);
         let of_namespaces = self.residents.iter().filter_map(Residents::limits);
-        self.cgroups.limits().into_iter().chain(of_namespaces).chain(of_sockets).collect()
+        let mut limits: Vec<_> = self.cgroups.limits().into_iter().chain(of_namespaces).chain(of_sockets).collect();
+        // Where /proc hides processes, neither namespaces nor sockets have theirs.
+        limits.dedup();
+        limits
     }
 
     fn named(&mut self, cgroup: Arc<str>, owner: Owner) -> NamedOwner {
@@ -187,7 +208,7 @@ mod tests {
     use super::*;
     use crate::identity::container::Container;
     use crate::identity::fixture::{RealCgroup, Tree};
-    use crate::identity::netns::{self, ByInode};
+    use crate::identity::netns::ByInode;
     use crate::identity::process::Bounds;
     use crate::identity::text;
 
@@ -222,6 +243,20 @@ mod tests {
         assert_eq!(shown(&mut owners, &docker), "db");
         tree.write(&format!("containers/web-7d9f_shop_nginx-{ID}.log"), "");
         assert_eq!(shown(&mut super::tests::owners(&tree), &in_pod), "shop/web-7d9f/nginx");
+    }
+
+    #[test]
+    fn owners_beyond_the_bound_are_forgotten() {
+        let tree = Tree::new();
+        let mut owners = owners(&tree);
+        owners.known = Recent::new(100);
+        for id in 0..10_000 {
+            let path = format!("/system.slice/{id}.service");
+            let named = owners.named(path.as_str().into(), container::owner(&path));
+            owners.known.insert(id, named);
+            assert_eq!(owners.of_cgroup(id).map(|owner| &*owner.cgroup), Some(&*path));
+        }
+        assert_eq!(owners.known.len(), 100);
     }
 
     proptest! {

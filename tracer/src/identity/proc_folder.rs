@@ -60,6 +60,13 @@ impl Folder {
         Some(Self { pid, folder })
     }
 
+    /// Opens the folder of the calling thread, whose network namespace may be another one than its process's.
+    pub(crate) fn of_this_thread(proc: &Path) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, proc.join("thread-self"), flags, Mode::empty()).ok()?;
+        Some(Self { pid: std::process::id(), folder })
+    }
+
     /// Name and cgroup. `None` if the process ended.
     pub(super) fn process(&self) -> Option<Process> {
         let comm = text::name(&self.text(c"comm").ok()?);
@@ -85,7 +92,7 @@ impl Folder {
     }
 
     /// The open network namespace of the process.
-    pub(super) fn open_netns(&self) -> Option<OwnedFd> {
+    pub(crate) fn open_netns(&self) -> Option<OwnedFd> {
         openat(&self.folder, c"ns/net", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()
     }
 
@@ -129,15 +136,18 @@ impl Folder {
         fields.split_whitespace().nth(19)?.parse().ok()
     }
 
-    /// The text of a file in the folder, such as `net/snmp`, which shows the process's network namespace.
-    pub(crate) fn file(&self, name: &CStr) -> io::Result<String> {
-        self.text(name)
+    /// Reads a file in the folder, such as `net/snmp`, which shows the process's network namespace, in place of what `bytes`
+    /// has.
+    pub(crate) fn read(&self, name: &CStr, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let file = openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
+        bytes.clear();
+        File::from(file).take(LONGEST).read_to_end(bytes)?;
+        Ok(())
     }
 
     fn text(&self, name: &CStr) -> io::Result<String> {
-        let file = openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
         let mut bytes = Vec::new();
-        File::from(file).take(LONGEST).read_to_end(&mut bytes)?;
+        self.read(name, &mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
@@ -148,6 +158,14 @@ pub(crate) fn pids(proc: &Path) -> Vec<u32> {
     let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     pids
+}
+
+/// The threads of a process, the first one left out. `/proc` has a folder for each of them, though it lists processes
+/// only (`proc_pid_lookup`, `fs/proc/base.c`).
+pub(crate) fn further_threads(proc: &Path, pid: u32) -> Vec<u32> {
+    let mut threads = pids(&proc.join(format!("{pid}/task")));
+    threads.retain(|thread| *thread != pid);
+    threads
 }
 
 /// Whether `/proc` hides the processes of others (`hidepid`): then the first process is missing, which has the number 1
@@ -182,7 +200,7 @@ mod tests {
         assert_eq!(own.netns(), Ok(crate::identity::netns::own().unwrap()));
         assert!(!own.is_kernel_thread());
         assert!(own.started().is_some_and(|ticks| ticks > 0));
-        assert!(own.file(c"net/snmp").unwrap().contains("\nUdp: "));
+        assert!(own.text(c"net/snmp").unwrap().contains("\nUdp: "));
         assert!(Folder::open(Path::new("/proc"), u32::MAX).is_none());
     }
 

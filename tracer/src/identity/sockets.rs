@@ -213,6 +213,21 @@ mod tests {
     }
 
     #[test]
+    fn process_that_has_the_number_of_an_ended_one_is_not_named() {
+        let (tree, now) = (Tree::new(), Instant::now());
+        process(&tree, 1, "init", 6);
+        process(&tree, 20, "nginx", 7);
+        let mut sockets = of(&tree);
+        assert_eq!(looked_up(&mut sockets, 7, now).as_deref(), Some("nginx[20]"));
+        // The next process has the number, the same file descriptor, and a socket of its own.
+        tree.remove("20");
+        process(&tree, 20, "postgres", 8);
+        assert_eq!(looked_up(&mut sockets, 7, now + LATER), None);
+        assert_eq!(looked_up(&mut sockets, 8, now + 2 * LATER).as_deref(), Some("postgres[20]"));
+        assert_eq!(looked_up(&mut sockets, 7, now + 3 * LATER), None);
+    }
+
+    #[test]
     fn searches_keep_their_distance() {
         let (tree, now) = (Tree::new(), Instant::now());
         process(&tree, 1, "sh", 7);

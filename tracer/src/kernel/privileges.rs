@@ -20,9 +20,11 @@ pub const OWNERS: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 /// process, and its links may be read by who may trace the process (`proc_fd_access_allowed`, `fs/proc/base.c`).
 pub const PROCESSES: CapabilitySet = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYS_PTRACE);
 
-/// The capability with which the network namespaces of all processes are recognised (`/proc/PID/ns/net`;
-/// `proc_ns_readlink`, `fs/proc/namespaces.c`).
-pub const COUNTERS: CapabilitySet = CapabilitySet::SYS_PTRACE;
+/// The capabilities of the thread that reads the kernel's counters: `CAP_SYS_PTRACE` recognises the network namespaces of
+/// all processes (`/proc/PID/ns/net`; `proc_ns_readlink`, `fs/proc/namespaces.c`), `CAP_SYS_ADMIN` enters those without a
+/// process and asks for the listening sockets of each (`netns_install`, `net/core/net_namespace.c`), and with
+/// `CAP_DAC_READ_SEARCH` the processes of these sockets are found. No other thread has them.
+pub const COUNTERS: CapabilitySet = PROCESSES.union(CapabilitySet::SYS_ADMIN);
 
 /// The capabilities of those uses that there are.
 pub fn needed<const N: usize>(uses: [(bool, CapabilitySet); N]) -> CapabilitySet {

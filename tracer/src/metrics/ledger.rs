@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["ebpf Count(0)"]);
         assert!(told(&accounts, "droptrace_ledger_events").is_empty());
         accounts = Accounts::default();
-        accounts.take(&report(Ledger::Counters(CountersLedger { counted: 7 })));
+        accounts.take(&report(Ledger::Counters(CountersLedger { source: "counters", counted: 7 })));
         assert_eq!(told(&accounts, "droptrace_ledger_drops")[0], "counters accounted Count(7)");
         assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["counters Count(1)"]);
     }

@@ -44,22 +44,33 @@ fn request() -> [u32; 9] {
 
 /// Requests the facts about all sockets, by inode number. It needs no capability.
 pub(super) fn ask() -> io::Result<BTreeMap<u64, SocketDetails>> {
+    let request: Vec<u8> = request().iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let mut sockets = BTreeMap::new();
+    dump(&request, |message| {
+        let (inode, details) = socket_of(message)?;
+        sockets.insert(inode, details);
+        Ok(())
+    })?;
+    Ok(sockets)
+}
+
+/// Sends a request for a list to `sock_diag` in the network namespace of the calling thread, and passes each entry to
+/// `visit`. `request` is a whole message.
+pub(super) fn dump(request: &[u8], mut visit: impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     sockopt::set_socket_timeout(socket.as_fd(), Timeout::Recv, Some(PATIENCE))?;
-    let request: Vec<u8> = request().iter().flat_map(|word| word.to_ne_bytes()).collect();
-    socket.send_to(&request, &SocketAddr::new(0, 0), 0)?;
-    let mut sockets = BTreeMap::new();
+    socket.send_to(request, &SocketAddr::new(0, 0), 0)?;
     loop {
         let (datagram, sender) = socket.recv_from_full()?;
-        if sender.port_number() == 0 && take(&datagram, &mut sockets)? {
-            return Ok(sockets);
+        if sender.port_number() == 0 && take(&datagram, &mut visit)? {
+            return Ok(());
         }
     }
 }
 
-/// Adds the sockets of a datagram. Returns whether it was the last datagram.
-fn take(datagram: &[u8], sockets: &mut BTreeMap<u64, SocketDetails>) -> io::Result<bool> {
+/// Passes the entries of a datagram to `visit`. Returns whether it was the last datagram.
+fn take(datagram: &[u8], visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<bool> {
     let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     for message in wire::messages(datagram) {
         let message = message.map_err(malformed)?;
@@ -70,10 +81,7 @@ fn take(datagram: &[u8], sockets: &mut BTreeMap<u64, SocketDetails>) -> io::Resu
                 let code = message.payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
                 return Err(io::Error::from_raw_os_error(code.saturating_neg()));
             }
-            _ => {
-                let (inode, details) = socket_of(&message).map_err(malformed)?;
-                sockets.insert(inode, details);
-            }
+            _ => visit(&message).map_err(malformed)?,
         }
     }
     Ok(false)
@@ -136,25 +144,34 @@ mod tests {
         0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // group 66
     ];
 
+    fn taken(datagram: &[u8]) -> io::Result<Vec<(u64, SocketDetails)>> {
+        let mut sockets = Vec::new();
+        let is_last = take(datagram, &mut |message| {
+            sockets.push(socket_of(message)?);
+            Ok(())
+        })?;
+        assert!(!is_last);
+        Ok(sockets)
+    }
+
     #[test]
     #[cfg(all(target_endian = "little", target_pointer_width = "64"))]
     fn room_and_groups() {
-        let mut sockets = BTreeMap::new();
-        assert!(!take(&SOCKET, &mut sockets).unwrap());
-        assert_eq!(sockets, BTreeMap::from([(487, SocketDetails { groups: vec![1, 32, 33, 66], capacity: 212_992 })]));
+        let expected = SocketDetails { groups: vec![1, 32, 33, 66], capacity: 212_992 };
+        assert_eq!(taken(&SOCKET).unwrap(), [(487, expected)]);
     }
 
     #[test]
     fn a_refusal_is_an_error() {
         let refusal = [20_u32, 2, 1, 0, (-2_i32).cast_unsigned()];
         let bytes: Vec<u8> = refusal.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        assert_eq!(take(&bytes, &mut BTreeMap::new()).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(taken(&bytes).unwrap_err().raw_os_error(), Some(libc::ENOENT));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..96), cut in 0_usize..=104) {
-            _ = take(&[&SOCKET[..cut], &bytes].concat(), &mut BTreeMap::new());
+            _ = take(&[&SOCKET[..cut], &bytes].concat(), &mut |message| socket_of(message).map(drop));
         }
     }
 }

@@ -14,6 +14,7 @@ mod diag;
 mod error;
 mod family;
 mod holders;
+mod inet_diag;
 mod listeners;
 pub mod names;
 mod policy;
@@ -35,6 +36,7 @@ pub use details::{Details, Operation};
 pub use error::{Error, Refusal};
 pub use family::{Family, Group};
 pub use holders::Process;
+pub use inet_diag::{TcpListener, tcp_listeners};
 pub use listeners::{Listener, listeners};
 #[cfg(test)]
 pub(crate) use policy::tests::nested as nested_policies;

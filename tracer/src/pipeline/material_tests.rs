@@ -16,7 +16,7 @@ fn key(pc: u64, subsystem: &str, name: &str) -> Arc<NamedKey> {
 
 fn total(key: &Arc<NamedKey>, packets: u64) -> DropTotal {
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
-    DropTotal { key: Arc::clone(key), packets, bytes: None, first_seen, last_seen, seen_by: &[] }
+    DropTotal { key: Arc::clone(key), packets, bytes: None, first_seen, last_seen, seen_by: &[], more: 0 }
 }
 
 fn material(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Material {

@@ -1,6 +1,7 @@
 //! The steps between the backends and the sinks.
 
 pub mod account;
+pub mod bracket;
 pub mod dedupe;
 pub mod group;
 pub mod material;

@@ -11,7 +11,7 @@ use tracer_common::{
 
 use crate::backend::ebpf::{Count, NamespaceQuestion, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
-use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason};
+use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason, Residence};
 use crate::domain::owner::Process;
 use crate::domain::report::HeldBack;
 use crate::domain::total::{DropTotal, OverflowTotal};
@@ -151,6 +151,7 @@ impl Normaliser {
             first_seen: self.clock.real(count.first_ns),
             last_seen: self.clock.real(count.last_ns),
             seen_by: &[Origin::Ebpf],
+            more: 0,
         }
     }
 
@@ -210,7 +211,8 @@ impl Normaliser {
         }
         let (reason, location) = self.reason_and_location(key, trap);
         let namespace = self.namespace(key, names);
-        let owner = self.owner(key, namespace);
+        let found = self.owner(key, namespace);
+        let residence = found.as_ref().and_then(|(_, residence)| *residence);
         let resolved = Arc::new(NamedKey {
             kind: NamedKey::kind_of(kind(key.kind), key.ifindex, &location),
             reason,
@@ -223,8 +225,8 @@ impl Normaliser {
             netns_name: if names.netns_inum == 0 { None } else { self.namespaces.name(namespace) },
             socket: attribution::role(key.socket),
             cgroup_id: attribution::known(key.cgroup_id),
-            is_resident: owner.is_some() && attribution::role(key.socket).is_none(),
-            owner: owner.as_ref().map(attribution::names).unwrap_or_default().into(),
+            residence,
+            owner: found.as_ref().map(|(owner, _)| attribution::names(owner)).unwrap_or_default().into(),
             flow: None,
         });
         if self.named_keys.len() >= MAX_PLACES {
@@ -240,15 +242,15 @@ impl Normaliser {
     }
 
     /// The owner of the socket's control group; nothing is known of the root group, and of one that ended before it was
-    /// looked up. Without a socket, the container or pod that lives in the namespace.
-    fn owner(&mut self, key: &DropKey, namespace: NetnsId) -> Option<NamedOwner> {
+    /// looked up. Without a socket, the container or pod that lives in a namespace.
+    fn owner(&mut self, key: &DropKey, namespace: NetnsId) -> Option<(NamedOwner, Option<Residence>)> {
         let owners = self.owners.as_mut()?;
         match (attribution::role(key.socket), attribution::known(key.cgroup_id), &self.question) {
             (Some(_), 0, _) => None,
-            (Some(_), cgroup_id, _) => owners.of_cgroup(cgroup_id).cloned(),
+            (Some(_), cgroup_id, _) => Some((owners.of_cgroup(cgroup_id)?.clone(), None)),
             (None, ..) if namespace.inum == 0 => None,
-            (None, _, Some(question)) => owners.of_namespace(namespace, question),
-            (None, _, None) => owners.of_namespace(namespace, &ByInode),
+            (None, _, Some(question)) => attribution::resident(owners, namespace, key.ifindex, question),
+            (None, _, None) => attribution::resident(owners, namespace, key.ifindex, &ByInode),
         }
     }
 

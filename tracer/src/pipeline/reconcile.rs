@@ -50,15 +50,17 @@ impl Unseen {
 
 /// Drops that a counter counts as well.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counted {
+pub(super) struct Counted {
     /// With a reason, and at a function, of the counter.
-    certain: u64,
+    pub(super) certain: u64,
     /// Without a reason or a function, so that the counter may count them.
-    possible: u64,
+    pub(super) possible: u64,
+    /// The part of `certain` that no other of the counters may count.
+    pub(super) alone: u64,
 }
 
 /// The drops of each counter, by the counter's name and the namespace, which is 0 where it is unknown.
-type Sums<'c> = HashMap<(&'c str, u32), Counted>;
+pub(super) type Sums<'c> = HashMap<(&'c str, u32), Counted>;
 
 /// Compares the rises with the drops.
 pub fn reconcile(
@@ -92,20 +94,24 @@ fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> R
         rise: rise.rise,
         explained: here.certain.min(rise.rise),
         outside: if is_compared { rise.rise.saturating_sub(covered) } else { 0 },
+        listeners: rise.listeners.clone(),
     }
 }
 
-fn sums<'c>(counters: &[(&'c str, &Counter)], drops: &[DropTotal], overflow: &[OverflowTotal]) -> Sums<'c> {
+/// Adds up the drops of each counter.
+pub(super) fn sums<'c>(counters: &[(&'c str, &Counter)], drops: &[DropTotal], overflow: &[OverflowTotal]) -> Sums<'c> {
     let mut sums = Sums::new();
-    for (name, counter) in counters {
-        for total in drops {
-            let counted = counted(name, counter, total);
-            if counted.certain + counted.possible > 0 {
-                let sum = sums.entry((*name, total.key.netns)).or_default();
-                sum.certain += counted.certain;
-                sum.possible += counted.possible;
-            }
+    for total in drops {
+        let counting: Vec<_> = counters.iter().map(|(name, counter)| (*name, counted(name, counter, total))).collect();
+        let is_alone = counting.iter().filter(|(_, counted)| counted.certain + counted.possible > 0).count() == 1;
+        for (name, counted) in counting.into_iter().filter(|(_, counted)| counted.certain + counted.possible > 0) {
+            let sum = sums.entry((name, total.key.netns)).or_default();
+            sum.certain += counted.certain;
+            sum.possible += counted.possible;
+            sum.alone += if is_alone { counted.certain } else { 0 };
         }
+    }
+    for (name, counter) in counters {
         let possible = overflow.iter().filter(|total| {
             total.reason.as_deref().is_none_or(|reason| is_general(reason) || has_reason(counter, reason))
         });
@@ -131,8 +137,8 @@ fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
     }
     let is_certain = has_reason && function.is_some() && !is_foreign;
     match (is_certain, has_reason || (has_place && is_general(&key.reason))) {
-        (true, _) => Counted { certain: total.packets, possible: 0 },
-        (false, true) => Counted { certain: 0, possible: total.packets },
+        (true, _) => Counted { certain: total.packets, ..Counted::default() },
+        (false, true) => Counted { possible: total.packets, ..Counted::default() },
         (false, false) => Counted::default(),
     }
 }
@@ -162,4 +168,4 @@ fn is_of_other_family(name: &str, protocol: u16) -> bool {
 
 #[cfg(test)]
 #[path = "reconcile_tests.rs"]
-mod tests;
+pub(super) mod tests;

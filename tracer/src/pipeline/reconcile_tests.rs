@@ -7,23 +7,23 @@ use crate::domain::ledger::{EbpfLedger, NetDmLedger};
 const HERE: u32 = 4_026_532_201;
 const SEEN: Unseen = Unseen { packets: 0, is_partial: false };
 
-fn reason(name: &str) -> Arc<Reason> {
+pub(in crate::pipeline) fn reason(name: &str) -> Arc<Reason> {
     Arc::new(Reason { value: Some(3), subsystem: "core".into(), name: name.into() })
 }
 
-fn row(name: &str, function: Option<&str>, netns: u32, packets: u64) -> DropTotal {
+pub(in crate::pipeline) fn row(name: &str, function: Option<&str>, netns: u32, packets: u64) -> DropTotal {
     let symbol = function.map(|name| Symbol { name: name.into(), offset: 1, module: None });
     let location = Arc::new(Location { address: 1, symbol, trap_group: None });
     let reason = if name.is_empty() { NamedKey::default().reason } else { reason(name) };
     let key = Arc::new(NamedKey { reason, location, netns, protocol: IPV4, ..NamedKey::default() });
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(0));
-    DropTotal { key, packets, bytes: None, first_seen, last_seen, seen_by: Origin::Ebpf.alone() }
+    DropTotal { key, packets, bytes: None, first_seen, last_seen, seen_by: Origin::Ebpf.alone(), more: 0 }
 }
 
 /// Rise, explained, undecided and outside of one counter.
 fn compared(counter: &str, rise: u64, drops: &[DropTotal], overflow: &[OverflowTotal], unseen: Unseen) -> [u64; 4] {
-    let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise };
-    let readings = Readings { rises: vec![rise], namespaces: 1, gaps: vec![] };
+    let rise = Rise { counter: counter.into(), netns: HERE, netns_name: None, rise, listeners: vec![] };
+    let readings = Readings { rises: vec![rise], namespaces: 1, ..Readings::default() };
     let found = reconcile(&Counters::built_in().unwrap(), &readings, drops, overflow, unseen);
     let [counter] = &found.counters[..] else { panic!("{found:?}") };
     let shown = [counter.rise, counter.explained, counter.undecided(), counter.outside];

@@ -124,6 +124,7 @@ mod tests {
             first_seen: Timestamp(0),
             last_seen: Timestamp(0),
             seen_by: &[],
+            more: 0,
         };
         let report = stacks.report(&[total(&here, 1_000), total(&here, 24), total(&there, 7)]);
         let sums: Vec<_> = report.iter().map(|place| (place.drops, place.sampled)).collect();

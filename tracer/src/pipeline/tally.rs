@@ -37,6 +37,7 @@ impl Tally {
                 first_seen: event.timestamp,
                 last_seen: event.timestamp,
                 seen_by: Origin::united(&[], event.seen_by),
+                more: 0,
             };
             self.totals.insert(Arc::clone(event.key), total);
         } else {

@@ -1,16 +1,20 @@
 //! The kernel's counters beside the backend of a session.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::Result;
 
 use super::Session;
 use super::follow::BATCH;
 use super::outlet::{Consumer, Outlet};
-use crate::backend::counters::beside::CountersBeside;
+use crate::backend::counters::beside::{CountersBeside, Readings, Which};
 use crate::backend::net_dm;
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::SourceReport;
 use crate::domain::total::{DropTotal, OverflowTotal};
 use crate::explain::Counters;
+use crate::pipeline::bracket::Brackets;
 use crate::pipeline::reconcile::{Unseen, reconcile};
 
 /// Interval at which the backends' reports are read while the last reading of the counters is awaited.
@@ -25,17 +29,21 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Reads the counters for the first time, after the backend has started: those of the namespace with the inode number
-    /// `only`, or of all. `is_narrow`: of a namespace, only some drops are counted. Absent where the thread cannot start.
-    pub(super) async fn start(only: Option<u32>, is_narrow: bool) -> Option<Self> {
+    /// Starts the thread, before this process gives up the capabilities that only the thread needs. It is to read the
+    /// counters of the namespace with the inode number `only`, or of all. `is_narrow`: of a namespace, only some drops are
+    /// counted. Absent where the thread cannot start.
+    pub(super) fn start(which: Which, only: Option<u32>, is_narrow: bool) -> Option<Self> {
         let started = Counters::built_in().map_err(std::io::Error::other).and_then(|counters| {
-            let thread = CountersBeside::start(&counters, only)?;
+            let thread = CountersBeside::start(&counters, which, only)?;
             Ok(Self { thread, counters, is_narrow })
         });
-        let beside = started.inspect_err(|error| tracing::warn!("the kernel's counters are not read: {error}")).ok()?;
+        started.inspect_err(|error| tracing::warn!("the kernel's counters are not read: {error}")).ok()
+    }
+
+    /// Reads the counters for the first time, after the backend has started.
+    pub(super) async fn first_reading(&self) {
         // Without an answer the thread has ended, and its readings stay empty.
-        let _ = beside.thread.reading().await;
-        Some(beside)
+        let _ = self.thread.reading().await;
     }
 
     /// Compares the rise of the counters with the drops of all backends. `drops` have all dimensions.
@@ -51,6 +59,25 @@ impl Beside {
 }
 
 impl Session {
+    /// Reads the totals between two readings of the counters, and adds what they show to `brackets`. Does nothing where the
+    /// counters are not read.
+    pub async fn bracket(&mut self, brackets: &mut Brackets) -> Result<()> {
+        let Some(before) = self.read_beside().await else { return Ok(()) };
+        let report = self.stat_report()?;
+        if let (Some(after), Some(beside)) = (self.read_beside().await, &self.beside) {
+            let unseen = Unseen::of(&report.sources, beside.is_narrow);
+            brackets.add([&before, &after], &report.drops, &report.overflow, unseen);
+        }
+        Ok(())
+    }
+
+    /// A reading of the counters that starts now.
+    async fn read_beside(&self) -> Option<Arc<Readings>> {
+        let beside = self.beside.as_ref()?;
+        beside.thread.reading().await.ok()?;
+        Some(beside.thread.latest())
+    }
+
     /// Reads the counters for the last time, and the reports of the backends meanwhile. Called before the backends stop,
     /// so that each drop that the counters count is among the totals.
     pub(super) async fn read_counters(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::backend::ebpf::Mode;
 use crate::backend::net_dm::AlertMode;
+use crate::backend::{TOTALS_BACKENDS, TotalsBackend};
 use crate::domain::unavailable::Unavailable;
 
 /// One capture backend.
@@ -13,28 +14,33 @@ pub enum CaptureBackend {
     Ebpf(Mode),
     /// The kernel's drop monitor, in this mode.
     NetDm(AlertMode),
-    /// The kernel's own counters.
-    Counters,
+    /// A backend that reports only totals.
+    Totals(&'static TotalsBackend),
     /// The kernel program and the drop monitor at once. It is not in the fallback order: it is used only on request.
     Both(Mode, AlertMode),
 }
 
 impl CaptureBackend {
     /// The fallback order, best first.
-    pub const FALLBACK_ORDER: [Self; 5] = [
-        Self::Ebpf(Mode::TpBtf),
-        Self::Ebpf(Mode::RawTracepoint),
-        Self::NetDm(AlertMode::Packet),
-        Self::NetDm(AlertMode::Summary),
-        Self::Counters,
-    ];
+    pub const FALLBACK_ORDER: [Self; 4 + TOTALS_BACKENDS.len()] = {
+        let mut order = [Self::Ebpf(Mode::TpBtf); 4 + TOTALS_BACKENDS.len()];
+        order[1] = Self::Ebpf(Mode::RawTracepoint);
+        order[2] = Self::NetDm(AlertMode::Packet);
+        order[3] = Self::NetDm(AlertMode::Summary);
+        let mut at = 0;
+        while at < TOTALS_BACKENDS.len() {
+            order[4 + at] = Self::Totals(TOTALS_BACKENDS[at]);
+            at += 1;
+        }
+        order
+    };
 
     /// The source's name in JSON.
     pub const fn source(self) -> &'static str {
         match self {
             Self::Ebpf(_) => "ebpf",
             Self::NetDm(_) => "net_dm",
-            Self::Counters => "counters",
+            Self::Totals(backend) => backend.source,
             Self::Both(..) => "both",
         }
     }
@@ -44,7 +50,7 @@ impl CaptureBackend {
         match self {
             Self::Ebpf(mode) => mode.name(),
             Self::NetDm(mode) => mode.name(),
-            Self::Counters => "procfs",
+            Self::Totals(backend) => backend.mode,
             Self::Both(Mode::RawTracepoint, AlertMode::Packet) => "raw_tracepoint+packet",
             Self::Both(Mode::RawTracepoint, AlertMode::Summary) => "raw_tracepoint+summary",
             Self::Both(_, AlertMode::Packet) => "tp_btf+packet",
@@ -65,15 +71,13 @@ impl CaptureBackend {
             Self::NetDm(AlertMode::Summary) => {
                 "reasons, interfaces, bytes, single drops, and some drops without a count"
             }
-            Self::Counters => {
-                "drop sites, reasons, bytes, single drops, other namespaces, and all drops that no counter counts"
-            }
+            Self::Totals(backend) => backend.loses,
         }
     }
 
     /// Whether the backend reports single drops, and not only sums.
     pub fn reports_single_drops(self) -> bool {
-        !matches!(self, Self::NetDm(AlertMode::Summary) | Self::Counters | Self::Both(_, AlertMode::Summary))
+        !matches!(self, Self::NetDm(AlertMode::Summary) | Self::Totals(_) | Self::Both(_, AlertMode::Summary))
     }
 }
 
@@ -169,6 +173,7 @@ mod tests {
     #[test]
     fn first_three_backends_report_single_drops() {
         let reports = CaptureBackend::FALLBACK_ORDER.map(CaptureBackend::reports_single_drops);
-        assert_eq!(reports, [true, true, true, false, false]);
+        assert_eq!(reports[..4], [true, true, true, false]);
+        assert!(reports[4..].iter().all(|reports| !reports));
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::outlet::{Consumer, Outlet};
 use super::running::{Block, Ebpf, NetDm, Parts};
 use super::{Session, Stop};
-use crate::backend::counters::Counters;
+use crate::backend::TotalsSource;
 use crate::backend::net_dm::{self, AlertMode, Owner};
 use crate::domain::dedupe::Moment;
 use crate::domain::event::Origin;
@@ -97,15 +97,15 @@ impl Session {
                 // Where records wait at all times, no other search takes place.
                 self.normaliser.search_processes();
                 let Self { running, normaliser, .. } = self;
-                let Parts { ebpf, counters, .. } = running.parts();
+                let Parts { ebpf, totals: named, .. } = running.parts();
                 if let Some(Ebpf { source, .. }) = ebpf {
                     // Frees the kernel program's room for keys, even where no consumer reads the totals before the end.
                     let totals = source.totals()?;
                     normaliser.learn_owners(totals);
                     normaliser.learn_processes(totals, false);
                 }
-                if let Some(counters) = counters {
-                    counters.read()?;
+                if let Some(named) = named {
+                    named.read()?;
                 }
             }
         }
@@ -211,7 +211,7 @@ impl Session {
         if !monitor_first {
             stopped = self.stop_monitor(&mut outlet).await;
         }
-        let read = self.running.parts().counters.map_or(Ok(()), Counters::read);
+        let read = self.running.parts().totals.map_or(Ok(()), TotalsSource::read);
         self.duration = Some(duration);
         self.finish(&mut outlet);
         let shown = outlet.result;

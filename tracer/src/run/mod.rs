@@ -109,7 +109,7 @@ impl Session {
         let (mut sources, mut drops, mut overflow) = (vec![], vec![], vec![]);
         self.normaliser.refresh();
         let Self { running, normaliser, .. } = self;
-        let Parts { ebpf, net_dm, counters, .. } = running.parts();
+        let Parts { ebpf, net_dm, totals: named, .. } = running.parts();
         let has_ebpf = ebpf.is_some();
         if let Some(Ebpf { source, drained, .. }) = ebpf {
             let flows = source.flow_facts();
@@ -130,9 +130,9 @@ impl Session {
                 overflow = normaliser.net_dm_overflow(source.totals());
             }
         }
-        if let Some(counters) = counters {
-            sources.push(counters.report());
-            drops.extend(counters.totals());
+        if let Some(named) = named {
+            sources.push(named.report());
+            drops.extend(named.totals());
         }
         let outside = self.beside.as_ref().map(|beside| beside.reconcile(&sources, &drops, &overflow));
         let attribution = (has_ebpf && self.attribution).then(|| AttributionLedger::of(&drops, &overflow));
@@ -157,14 +157,14 @@ impl Session {
     pub fn source_reports(&mut self) -> Result<Vec<SourceReport>> {
         let mut reports = vec![];
         let Self { running, normaliser, .. } = self;
-        let Parts { ebpf, net_dm, counters, .. } = running.parts();
+        let Parts { ebpf, net_dm, totals, .. } = running.parts();
         if let Some(Ebpf { source, drained, .. }) = ebpf {
             source.totals()?;
             let held_back = normaliser.held_back(source.held_back()?, |location| source.trap(location));
             reports.push(SourceReport { held_back, ..source.report(*drained) });
         }
         reports.extend(net_dm.map(|net_dm| net_dm.source.report()));
-        reports.extend(counters.map(|counters| counters.report()));
+        reports.extend(totals.map(|totals| totals.report()));
         Ok(reports)
     }
 
@@ -187,7 +187,7 @@ impl Session {
 
     /// Warns once that drop sites have no names, with the cause.
     pub fn warn_of_hidden_addresses(&self) {
-        if !matches!(self.running, Running::Counters(_)) && self.normaliser.hides_addresses() {
+        if !matches!(self.running, Running::Totals(_)) && self.normaliser.hides_addresses() {
             tracing::warn!(
                 "the kernel hides its addresses from this process, so drop sites are shown as addresses; grant \
                  CAP_SYSLOG; where kernel.kptr_restrict is 2, set it to 1 as well"

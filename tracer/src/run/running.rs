@@ -1,7 +1,7 @@
 //! The running backend, or both of them.
 
+use crate::backend::TotalsSource;
 use crate::backend::batch::Batch;
-use crate::backend::counters::Counters;
 use crate::backend::dtr::Records;
 use crate::backend::ebpf::{self, Drained, EbpfSource, RingReader, Totals};
 use crate::backend::net_dm::{self, NetDmSource};
@@ -14,8 +14,8 @@ pub(super) enum Running {
     Ebpf(Box<Ebpf>),
     /// The drop monitor.
     NetDm(Box<NetDm>),
-    /// The kernel's own counters.
-    Counters(Counters),
+    /// A backend that reports only totals.
+    Totals(Box<dyn TotalsSource>),
     /// The kernel program and the drop monitor.
     Both(Box<Both>),
 }
@@ -64,7 +64,7 @@ pub(super) struct Both {
 pub(super) struct Parts<'a> {
     pub(super) ebpf: Option<&'a mut Ebpf>,
     pub(super) net_dm: Option<&'a mut NetDm>,
-    pub(super) counters: Option<&'a mut Counters>,
+    pub(super) totals: Option<&'a mut dyn TotalsSource>,
     pub(super) union: Option<&'a mut Union>,
 }
 
@@ -73,10 +73,10 @@ impl Running {
         match self {
             Self::Ebpf(ebpf) => Parts { ebpf: Some(ebpf), ..Parts::default() },
             Self::NetDm(net_dm) => Parts { net_dm: Some(net_dm), ..Parts::default() },
-            Self::Counters(counters) => Parts { counters: Some(counters), ..Parts::default() },
+            Self::Totals(totals) => Parts { totals: Some(&mut **totals), ..Parts::default() },
             Self::Both(both) => {
                 let Both { ebpf, net_dm, union, .. } = &mut **both;
-                Parts { ebpf: Some(ebpf), net_dm: Some(net_dm), counters: None, union: union.as_mut() }
+                Parts { ebpf: Some(ebpf), net_dm: Some(net_dm), totals: None, union: union.as_mut() }
             }
         }
     }
@@ -85,7 +85,7 @@ impl Running {
         match self {
             Self::Ebpf(ebpf) => Some(ebpf),
             Self::Both(both) => Some(&both.ebpf),
-            Self::NetDm(_) | Self::Counters(_) => None,
+            Self::NetDm(_) | Self::Totals(_) => None,
         }
     }
 
@@ -93,7 +93,7 @@ impl Running {
         match self {
             Self::NetDm(net_dm) => Some(net_dm),
             Self::Both(both) => Some(&both.net_dm),
-            Self::Ebpf(_) | Self::Counters(_) => None,
+            Self::Ebpf(_) | Self::Totals(_) => None,
         }
     }
 

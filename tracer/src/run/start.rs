@@ -9,7 +9,8 @@ use super::beside::Beside;
 use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
-use crate::backend::counters::Counters;
+use crate::backend::Selection;
+use crate::backend::counters::beside::Which;
 use crate::backend::ebpf::{self, EbpfSource, EventOptions, NamespaceQuestion};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
@@ -28,6 +29,7 @@ use crate::pipeline::union::{Union, UnionOptions};
 
 /// Options of a session.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
 pub struct Options {
     /// The backends that may be used, best first.
     pub backends: Vec<CaptureBackend>,
@@ -51,6 +53,8 @@ pub struct Options {
     pub counters: bool,
     /// Pass the records of the BPF program on as they came, in blocks, if it is the only backend.
     pub blocks: bool,
+    /// Read those counters as well that cannot be compared with drops.
+    pub all_counters: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
@@ -85,9 +89,8 @@ impl Session {
             match run(backend, options, &ground).await {
                 Ok(running) => {
                     let mut session = Self::of(backend, running, &ground, options);
-                    if options.counters && backend != CaptureBackend::Counters {
-                        let only = options.netns.as_ref().map(|netns| netns.inum);
-                        session.beside = Beside::start(only, options.ifindex != 0 || options.filter.is_some()).await;
+                    if let Some(beside) = &session.beside {
+                        beside.first_reading().await;
                     }
                     warn_of(&unavailable, backend);
                     session.unavailable = unavailable;
@@ -105,13 +108,14 @@ impl Session {
         let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
+        let counts_drops = !matches!(backend, CaptureBackend::Totals(_));
+        let beside = (options.counters && counts_drops).then(|| beside(options)).flatten();
         let (has_ebpf, has_owners) = (running.ebpf().is_some(), owners.is_some());
         let needed = privileges::needed([
             (has_ebpf, privileges::EBPF),
             (running.net_dm().is_some(), privileges::NET_DM),
             (has_ebpf && has_owners, privileges::OWNERS),
             (has_ebpf && (residents || options.owners.processes), privileges::PROCESSES),
-            (options.counters, privileges::COUNTERS),
         ]);
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
@@ -130,7 +134,7 @@ impl Session {
             read_at: <[_; 2]>::default(),
             has_failed: false,
             normaliser: Normaliser::new(reasons, names, question, owners),
-            beside: None,
+            beside,
             _namespaces: namespaces,
             host: host(),
             started_at,
@@ -139,6 +143,12 @@ impl Session {
             clock: clock_ticks(),
         }
     }
+}
+
+fn beside(options: &Options) -> Option<Beside> {
+    let only = options.netns.as_ref().map(|netns| netns.inum);
+    let which = if options.all_counters { Which::All } else { Which::Compared };
+    Beside::start(which, only, options.ifindex != 0 || options.filter.is_some())
 }
 
 /// Learns the names of namespaces while they exist. Called when capabilities are given up: the thread has those of its
@@ -167,9 +177,14 @@ async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Res
             Running::Ebpf(Box::new(ebpf))
         }
         CaptureBackend::NetDm(mode) => Running::NetDm(Box::new(start_net_dm(mode, options).await?)),
-        CaptureBackend::Counters => Running::Counters(start_counters(options)?),
+        CaptureBackend::Totals(backend) => Running::Totals((backend.start)(selection(options))?),
         CaptureBackend::Both(mode, alerts) => Running::Both(Box::new(start_both(mode, alerts, options, ground).await?)),
     })
+}
+
+fn selection(options: &Options) -> Selection {
+    let netns = options.netns.as_ref().map(|netns| netns.inum);
+    Selection { netns, ifindex: options.ifindex, has_filter: options.filter.is_some() }
 }
 
 async fn start_both(
@@ -293,21 +308,4 @@ pub(crate) fn explained(error: &net_dm::Error) -> Unavailable {
         }
         error => Unavailable { remedy: error.remedy().map(Into::into), ..Unavailable::of(error) },
     }
-}
-
-fn start_counters(options: &Options) -> Result<Counters, Unavailable> {
-    let own = netns::own().unwrap_or(0);
-    if options.netns.as_ref().is_some_and(|netns| netns.inum != own) {
-        return Err(Unavailable::new(
-            "--netns: the kernel's own counters are those of the namespace that droptrace runs in",
-            "run `ip netns exec NAME droptrace`",
-        ));
-    }
-    if options.filter.is_some() {
-        return Err(Unavailable::because("filters: the kernel's own counters have no packets"));
-    }
-    if options.ifindex != 0 {
-        return Err(Unavailable::because("--interface: most of the kernel's own counters have no interface"));
-    }
-    Counters::start(own).map_err(|error| Unavailable::of(&error))
 }

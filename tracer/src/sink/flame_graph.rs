@@ -8,6 +8,7 @@ use super::StatSink;
 use super::folded::folded;
 use crate::domain::report::StatReport;
 use crate::outside::printable;
+use crate::render::html::Escaped;
 
 /// Draws the call stacks of the last report.
 pub struct StatFlameGraph<W> {
@@ -28,12 +29,13 @@ impl<W: Write> StatSink for StatFlameGraph<W> {
         }
         let lines = folded(report.stacks.as_deref().unwrap_or_default());
         let lines: Vec<_> = lines.into_iter().map(|(functions, samples)| format!("{functions} {samples}")).collect();
-        if lines.is_empty() {
-            return Err(io::Error::other("no drop has a call stack, so there is nothing to draw"));
-        }
         let host = &report.host;
+        let title = format!("Call stacks of packets dropped on {}", printable(&host.name));
+        if lines.is_empty() {
+            return write_nothing(&mut self.out, &title);
+        }
         let mut options = Options::default();
-        options.title = format!("Call stacks of packets dropped on {}", printable(&host.name));
+        options.title = title;
         options.subtitle = Some(format!("Linux {}, a sample of the drops of each key", printable(&host.kernel)));
         options.count_name = "sampled drops".into();
         // The picture has no random colours, so that two of them can be compared.
@@ -41,6 +43,21 @@ impl<W: Write> StatSink for StatFlameGraph<W> {
         from_lines(&mut options, lines.iter().map(String::as_str), &mut self.out).map_err(io::Error::other)?;
         self.out.flush()
     }
+}
+
+/// A picture that says that there is nothing to draw.
+fn write_nothing(out: &mut impl Write, title: &str) -> io::Result<()> {
+    writeln!(
+        out,
+        r#"<?xml version="1.0" standalone="no"?>
+<svg version="1.1" width="1200" height="80" xmlns="http://www.w3.org/2000/svg">
+<title>{0}</title>
+<text x="600" y="30" text-anchor="middle" font-family="monospace" font-size="17">{0}</text>
+<text x="600" y="56" text-anchor="middle" font-family="monospace" font-size="12">no drop was sampled</text>
+</svg>"#,
+        Escaped(title)
+    )?;
+    out.flush()
 }
 
 #[cfg(test)]
@@ -60,9 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_not_drawn() {
-        let shown = StatReport { stacks: Some(vec![]), is_final: true, ..report(totals(), vec![]) };
-        let error = StatFlameGraph::new(Vec::new()).report(&shown).unwrap_err();
-        assert!(error.to_string().contains("nothing to draw"), "{error}");
+    fn picture_without_samples_says_so() {
+        let mut out = Vec::new();
+        let mut shown = StatReport { stacks: Some(vec![]), is_final: true, ..report(totals(), vec![]) };
+        shown.host.name = "a<b".into();
+        StatFlameGraph::new(&mut out).report(&shown).unwrap();
+        let picture = String::from_utf8(out).unwrap();
+        assert!(picture.contains("no drop was sampled") && picture.ends_with("</svg>\n"), "{picture}");
+        assert!(picture.contains("on a&lt;b</title>"), "{picture}");
     }
 }

@@ -1,4 +1,5 @@
-//! Sinks show counts and events, and change none of them. Each format has a folder or a file.
+//! Sinks show counts and events, and change none of them. Each format has a folder or a file, and is registered here: a
+//! variant of [`StatFormat`] or [`TraceFormat`] that `--format` takes, and the sink that it stands for.
 
 mod dtr;
 #[cfg(feature = "html")]
@@ -10,32 +11,133 @@ pub(crate) mod samples;
 mod text;
 
 use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::ValueEnum;
 
 pub use dtr::Dtr;
 #[cfg(feature = "html")]
 pub use flame_graph::StatFlameGraph;
 pub use folded::StatFolded;
 pub(crate) use json::Account;
-pub use json::{CompareJson, RawJson, RawOptions, StatJson, TraceJson, drop_fields};
+pub use json::{CompareJson, RawJson, RawOptions, ReconcileJson, StatJson, TraceJson, drop_fields};
 
-pub use text::{CompareText, StatText, StatTextOptions, TraceText, TraceTextOptions, drop_sentence};
+pub use text::{
+    CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
+};
 
 use crate::backend::dtr::Records;
+use crate::command::Format;
+use crate::dimension::Dimensions;
+use crate::domain::attribution::AttributionLedger;
+use crate::domain::bracket::ReconcileReport;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
 use crate::pipeline::normalise::BlockNames;
+use crate::render::output::Output;
+
+/// Form of totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StatFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document per line
+    Json,
+    /// Call stacks as folded lines, for programs that draw flame graphs
+    Folded,
+    /// Call stacks as a flame graph
+    #[cfg(feature = "html")]
+    Svg,
+}
+
+impl StatFormat {
+    /// The sink of totals in this form.
+    pub fn sink(self, output: Output, options: StatOptions) -> Box<dyn StatSink> {
+        match self {
+            Self::Text => Box::new(StatText::new(output, options)),
+            Self::Json => Box::new(StatJson::new(output, options.sort, options.by.unwrap_or_else(Dimensions::usual))),
+            Self::Folded => Box::new(StatFolded::new(output)),
+            #[cfg(feature = "html")]
+            Self::Svg => Box::new(StatFlameGraph::new(output)),
+        }
+    }
+
+    /// Whether the form shows call stacks and nothing else.
+    pub const fn is_of_stacks(self) -> bool {
+        match self {
+            Self::Folded => true,
+            #[cfg(feature = "html")]
+            Self::Svg => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<Format> for StatFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// Form of single drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TraceFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document per line
+    Json,
+    /// A recording at full speed, for `droptrace replay`
+    Dtr,
+}
+
+impl TraceFormat {
+    /// The form that the name of a file asks for: a recording by `.dtr`, compressed or not.
+    pub fn of_name(file: &Path) -> Option<Self> {
+        let name = file.file_name()?.to_str()?;
+        let inner = Path::new(name.strip_suffix(".zst").unwrap_or(name));
+        inner.extension().is_some_and(|extension| extension == "dtr").then_some(Self::Dtr)
+    }
+
+    /// The sink of single drops in this form. `captured` counts the leading bytes that records have.
+    pub fn sink(self, output: Output, options: TraceTextOptions, captured: usize) -> Box<dyn DropSink> {
+        match self {
+            Self::Text => Box::new(TraceText::new(output, options)),
+            Self::Json => Box::new(TraceJson::new(output)),
+            Self::Dtr => Box::new(Dtr::new(output, RawOptions { captured, home_netns: options.home_netns })),
+        }
+    }
+}
+
+impl From<Format> for TraceFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
 
 /// The ledgers of a run of single drops, taken after the backends have stopped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunEnd<'r> {
     /// The ledger of each backend.
     pub sources: &'r [SourceReport],
+    /// The ledger of owners; absent where owners are not asked for or not reported.
+    pub attribution: Option<&'r AttributionLedger>,
     /// The ledger of the join of two backends.
     pub union: Option<&'r DedupeLedger>,
     /// The kernel's counters beside the backend; absent where they are not read.
     pub outside: Option<&'r Reconciliation>,
+    /// Duration of the run; absent where a recording does not have it.
+    pub duration: Option<Duration>,
 }
 
 /// A sink of totals.
@@ -48,6 +150,12 @@ pub trait StatSink {
 pub trait CompareSink {
     /// Shows the comparison, and passes all output to the system.
     fn report(&mut self, report: &CompareReport) -> io::Result<()>;
+}
+
+/// A sink of the kernel's counters beside the drops.
+pub trait ReconcileSink {
+    /// Shows the counters, and passes all output to the system.
+    fn report(&mut self, report: &ReconcileReport) -> io::Result<()>;
 }
 
 /// A sink of single drops.

@@ -95,6 +95,7 @@ fn total(key: NamedKey, packets: u64, bytes: u64, last_second: u64) -> DropTotal
         first_seen: NEW_YEAR,
         last_seen,
         seen_by: &[Origin::Ebpf],
+        more: 0,
     }
 }
 

@@ -9,8 +9,9 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// `license_is_gpl_compatible` (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the program type and the attach point.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
+    ("kfree_skb_called", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
     ("qdisc_drop", "raw_tp/qdisc_drop"),
     ("udp_fail_queue_rcv_skb", "raw_tp/udp_fail_queue_rcv_skb"),

@@ -35,7 +35,7 @@ const BOTH_SOURCES: [Series; 2] = [Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
 const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
 /// As these, of single drops and of what is rare.
-const DETAILED: [&str; 4] = ["truth", "outside", "xdp", "nothing_lost"];
+const DETAILED: [&str; 5] = ["truth", "outside", "reconcile", "xdp", "nothing_lost"];
 /// The filters, on the same series but not with `PREEMPT_RT`, whose verifiers are the same.
 const FILTERS: &str = "filter";
 /// The series on which those run: the ones whose verifiers know no casts, without and with reasons. `cargo xtask vm --kernel
@@ -317,7 +317,8 @@ mod tests {
     #[test]
     fn realtime_kernels_have_the_tests_that_count() {
         let [run] = &plans(Some(Series::realtime(6, 12)), None)[..] else { panic!("more than one run") };
-        assert_eq!(names(run), ["verifier", "drops", "exact", "truth", "outside", "xdp", "nothing_lost", "storms"]);
+        let expected = ["verifier", "drops", "exact", "truth", "outside", "reconcile", "xdp", "nothing_lost", "storms"];
+        assert_eq!(names(run), expected);
     }
 
     fn names(run: &Run) -> Vec<&str> {

@@ -40,7 +40,7 @@ pub fn explain(args: &ExplainArgs, program: &str) -> Result<()> {
     let found = args
         .reason
         .as_deref()
-        .map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, asked, program)));
+        .map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, &counters, asked, program)));
     let found = found.transpose()?;
     let mut output = Output::open(args.output.as_deref())?;
     let width = output.size()().width;
@@ -72,7 +72,7 @@ fn show_counter(args: &ExplainArgs, name: &str, counter: &Counter) -> Result<()>
     Ok(())
 }
 
-fn unknown(explanations: &Explanations, asked: &str, program: &str) -> anyhow::Error {
+fn unknown(explanations: &Explanations, counters: &Counters, asked: &str, program: &str) -> anyhow::Error {
     let moving = explanations.moving(asked);
     if !moving.is_empty() {
         return anyhow!(
@@ -86,9 +86,12 @@ fn unknown(explanations: &Explanations, asked: &str, program: &str) -> anyhow::E
              {asked}` on the host looks the name up"
         );
     }
-    match explanations.nearest(asked).as_slice() {
-        [] => anyhow!("unknown drop reason {asked:?}; `{program} explain` lists all reasons"),
-        near => anyhow!("unknown drop reason {asked:?}; similar names: {}", near.join(", ")),
+    let near = explain::nearest_names(explanations, counters, asked);
+    match near.as_slice() {
+        [] => {
+            anyhow!("unknown drop reason or counter {asked:?}; `{program} explain` lists all reasons and counters")
+        }
+        near => anyhow!("unknown drop reason or counter {asked:?}; similar names: {}", near.join(", ")),
     }
 }
 
@@ -98,15 +101,18 @@ mod tests {
 
     #[test]
     fn unknown_name_is_an_error_with_similar_names() {
-        let explanations = Explanations::built_in().unwrap();
-        let near = unknown(&explanations, "socket_rcvbuf", "droptrace").to_string();
+        let (explanations, counters) = (Explanations::built_in().unwrap(), Counters::built_in().unwrap());
+        let unknown = |asked, program| unknown(&explanations, &counters, asked, program);
+        let near = unknown("socket_rcvbuf", "droptrace").to_string();
         assert!(near.contains("\"socket_rcvbuf\"") && near.contains("similar names: SOCKET_RCVBUFF"), "{near}");
-        let number = unknown(&explanations, "6", "droptrace-fleet").to_string();
+        let number = unknown("6", "droptrace-fleet").to_string();
         assert!(number.starts_with("6 is a number") && number.contains("`droptrace explain 6`"), "{number}");
-        let far = unknown(&explanations, "xyzzy", "droptrace").to_string();
-        assert!(far.ends_with("`droptrace explain` lists all reasons"), "{far}");
+        let far = unknown("xyzzy", "droptrace").to_string();
+        assert!(far.ends_with("`droptrace explain` lists all reasons and counters"), "{far}");
+        let mistyped = unknown("TcpExtListnDrops", "droptrace").to_string();
+        assert!(mistyped.contains("similar names: TcpExtListenDrops"), "{mistyped}");
         for counter in ["xfrm:XfrmInPolBlock", "xfrminpolblock"] {
-            let counter = unknown(&explanations, counter, "droptrace").to_string();
+            let counter = unknown(counter, "droptrace").to_string();
             assert!(
                 counter.contains("is a kernel counter") && counter.contains("reasons that increase it: "),
                 "{counter}"

@@ -6,6 +6,9 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error, Parser};
 
+/// Longest value of an option that an error repeats, in characters.
+const LONGEST_VALUE: usize = 60;
+
 /// The command line of this process. Wrong usage ends the process with status 2, and a request for help with 0.
 pub fn parse<C: Parser>() -> C {
     parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
@@ -17,7 +20,7 @@ pub fn parse_from<C: Parser>(words: impl IntoIterator<Item = impl Into<OsString>
     let mut command = with_negative_numbers(C::command());
     let matches = command.try_get_matches_from_mut(words);
     matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches)).map_err(|error| {
-        let error = with_command_of_option(error, &command);
+        let error = with_short_value(with_command_of_option(error, &command));
         error.format(&mut command)
     })
 }
@@ -26,6 +29,16 @@ fn with_negative_numbers(command: Command) -> Command {
     let is_option = |argument: &Arg| !argument.is_positional() && argument.get_action().takes_values();
     let allowed = |argument: Arg| if is_option(&argument) { argument.allow_negative_numbers(true) } else { argument };
     command.mut_args(allowed).mut_subcommands(with_negative_numbers)
+}
+
+/// Cuts a long value, such as a filter: the error behind it shows the part that is wrong.
+fn with_short_value(mut error: Error) -> Error {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return error };
+    if value.chars().count() > LONGEST_VALUE {
+        let short: String = value.chars().take(LONGEST_VALUE).chain(['…']).collect();
+        error.insert(ContextKind::InvalidValue, ContextValue::String(short));
+    }
+    error
 }
 
 fn with_command_of_option(mut error: Error, command: &Command) -> Error {
@@ -102,6 +115,12 @@ mod tests {
     fn negative_number_is_the_value_of_its_option() {
         let text = refused("program one --top -1");
         assert!(text.contains("'-1' for '--top <TOP>': write a whole number from 1 to 9"), "{text}");
+    }
+
+    #[test]
+    fn long_value_is_cut_in_its_error() {
+        let text = refused(&format!("program one --top {}", "7".repeat(500)));
+        assert!(text.contains(&format!("'{}…' for '--top", "7".repeat(LONGEST_VALUE))), "{text}");
     }
 
     #[test]

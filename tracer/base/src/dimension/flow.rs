@@ -13,6 +13,7 @@ use super::{Column, Dimension, Members, Value};
 use crate::domain::event::NamedKey;
 use crate::domain::flow::Flow;
 use crate::domain::owner::Process;
+use crate::domain::transport::IpProtocol;
 use crate::outside::printable;
 
 /// A fact of a flow.
@@ -81,10 +82,10 @@ pub(super) static DESTINATION_PORT: FlowDimension = FlowDimension {
 };
 
 pub(super) static TRANSPORT: FlowDimension = FlowDimension {
-    column: column("transport", "TRANSPORT", 9),
+    column: column("transport", "TRANSPORT", 10),
     member: "transport",
     fact: FLOW_TRANSPORT,
-    value: |flow| flow.transport.map(|number| transport(number).into()),
+    value: |flow| flow.transport.map(|number| IpProtocol(number).to_string().into()),
     clear: |flow| flow.transport = None,
 };
 
@@ -95,24 +96,6 @@ pub(super) static MARK: FlowDimension = FlowDimension {
     value: |flow| flow.mark.map(Value::from),
     clear: |flow| flow.mark = None,
 };
-
-/// The name of a protocol above IP (`include/uapi/linux/in.h`), else its number.
-fn transport(number: u8) -> String {
-    match number {
-        1 => "icmp".into(),
-        2 => "igmp".into(),
-        6 => "tcp".into(),
-        17 => "udp".into(),
-        33 => "dccp".into(),
-        47 => "gre".into(),
-        50 => "esp".into(),
-        51 => "ah".into(),
-        58 => "icmpv6".into(),
-        132 => "sctp".into(),
-        136 => "udplite".into(),
-        _ => number.to_string(),
-    }
-}
 
 impl Dimension for FlowDimension {
     fn column(&self) -> &Column {

@@ -1,11 +1,11 @@
 //! Whose packet it was: the control group of the process that made its socket, and what runs in that group. Of a packet
-//! without a socket: the container or pod that lives in the network namespace.
+//! without a socket: the container or pod that lives in the network namespace, or at the other end of the interface.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Column, Dimension, Elsewhere, Members, nonzero64};
-use crate::domain::event::NamedKey;
+use crate::domain::event::{NamedKey, Residence};
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
 use crate::outside::printable;
@@ -119,7 +119,7 @@ impl Dimension for CgroupDimension {
     }
 }
 
-/// Which socket the owner's is, or that the owner lives in the namespace.
+/// Which socket the owner's is, or that the owner lives in a namespace.
 pub(super) struct SocketDimension;
 
 impl Dimension for SocketDimension {
@@ -130,13 +130,12 @@ impl Dimension for SocketDimension {
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
         match key.socket {
             Some(role) => role.name().into(),
-            None if key.is_resident => "resident".into(),
-            None => "-".into(),
+            None => key.residence.map_or("-", Residence::name).into(),
         }
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {
-        let basis = key.socket.map(|_| "socket").or_else(|| key.is_resident.then_some("namespace"));
+        let basis = key.socket.map(|_| "socket").or_else(|| key.residence.map(Residence::basis));
         members.add("socket_role", key.socket.map(Role::name));
         members.add("owner_basis", basis);
     }
@@ -154,12 +153,12 @@ impl Dimension for SocketDimension {
     }
 
     fn clear(&self, key: &mut NamedKey) {
-        (key.socket, key.is_resident) = (None, false);
+        (key.socket, key.residence) = (None, None);
     }
 }
 
-/// The container, or pod, that lives in the network namespace: a column of the table that groups by all dimensions. It
-/// divides no rows, because the namespace determines its value.
+/// The container, or pod, that lives in the network namespace, or in the one at the other end of the interface: a column of
+/// the table that groups by all dimensions. It divides no rows, because namespace and interface determine its value.
 pub(super) struct WhoDimension;
 
 impl Dimension for WhoDimension {
@@ -169,7 +168,7 @@ impl Dimension for WhoDimension {
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
         match (&key.owner.pod, &key.owner.container) {
-            _ if !key.is_resident => "-".into(),
+            _ if key.residence.is_none() => "-".into(),
             (Some(pod), Some(container)) => printable(&format!("{pod}/{container}")).into_owned().into(),
             (Some(name), None) | (None, Some(name)) => printable(name),
             (None, None) => "-".into(),

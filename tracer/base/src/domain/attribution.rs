@@ -51,8 +51,8 @@ pub struct AttributionLedger {
     pub no_socket: u64,
     /// Drops that are counted by reason only, because their key found no room.
     pub no_room: u64,
-    /// Those of `no_socket` in a network namespace in which a single container, or pod, lives. They are not a further
-    /// part of the sum.
+    /// Those of `no_socket` with a [`super::event::Residence`] in which a single container, or pod, lives. They are not a
+    /// further part of the sum.
     pub resident: u64,
 }
 
@@ -62,7 +62,7 @@ impl AttributionLedger {
         let mut ledger = Self::default();
         for total in drops {
             *ledger.part(Attribution::of(&total.key)) += total.packets;
-            if total.key.is_resident {
+            if total.key.residence.is_some() {
                 ledger.resident += total.packets;
             }
         }
@@ -95,16 +95,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::event::{NamedKey, Timestamp};
+    use crate::domain::event::{Residence, Timestamp};
     use crate::domain::facts::Role;
     use crate::domain::owner::Owner;
 
     #[test]
     fn each_drop_counts_once() {
-        let total = |socket, cgroup: Option<&str>, is_resident, packets| DropTotal {
+        let total = |socket, cgroup: Option<&str>, residence, packets| DropTotal {
             key: Arc::new(NamedKey {
                 socket,
-                is_resident,
+                residence,
                 cgroup_id: 7,
                 owner: Owner { cgroup: cgroup.map(Arc::from), ..Owner::default() }.into(),
                 ..NamedKey::default()
@@ -114,15 +114,17 @@ mod tests {
             first_seen: Timestamp(1),
             last_seen: Timestamp(2),
             seen_by: &[],
+            more: 0,
         };
         let drops = [
-            total(Some(Role::Receiver), Some("/a"), false, 1),
-            total(Some(Role::Owner), None, false, 2),
-            total(None, None, false, 4),
-            total(None, Some("/b"), true, 16),
+            total(Some(Role::Receiver), Some("/a"), None, 1),
+            total(Some(Role::Owner), None, None, 2),
+            total(None, None, None, 4),
+            total(None, Some("/b"), Some(Residence::Here), 16),
+            total(None, Some("/c"), Some(Residence::Peer), 32),
         ];
         let overflow = [OverflowTotal { reason: None, packets: 8, bytes: None }];
-        let expected = AttributionLedger { attributed: 1, unknown: 2, no_socket: 20, no_room: 8, resident: 16 };
+        let expected = AttributionLedger { attributed: 1, unknown: 2, no_socket: 52, no_room: 8, resident: 48 };
         let ledger = AttributionLedger::of(&drops, &overflow);
         assert_eq!(ledger, expected);
         // The names are those of the members in JSON.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tracer_common::REASON_ABSENT;
 
 use crate::domain::facts::{Facts, Role};
@@ -155,6 +156,35 @@ impl Kind {
     }
 }
 
+/// The network namespace in which a single container, or pod, lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Residence {
+    /// The namespace of the drop.
+    #[serde(rename = "namespace")]
+    Here,
+    /// The namespace at the other end of the drop's interface, which is a virtual link (veth).
+    #[serde(rename = "peer_namespace")]
+    Peer,
+}
+
+impl Residence {
+    /// The name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Here => "resident",
+            Self::Peer => "peer",
+        }
+    }
+
+    /// The basis of the owner in JSON.
+    pub const fn basis(self) -> &'static str {
+        match self {
+            Self::Here => "namespace",
+            Self::Peer => "peer_namespace",
+        }
+    }
+}
+
 /// An aggregation key of drops, with names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamedKey {
@@ -186,8 +216,8 @@ pub struct NamedKey {
     pub owner: Arc<Owner>,
     /// The flow; absent where flows are not asked for.
     pub flow: Option<Arc<Flow>>,
-    /// Whether `owner` is instead the only container, or pod, that lives in the network namespace. There is no socket then.
-    pub is_resident: bool,
+    /// Where `owner` lives if it is instead the only container, or pod, in a network namespace. There is no socket then.
+    pub residence: Option<Residence>,
 }
 
 /// A key of which nothing is known.
@@ -212,7 +242,7 @@ impl Default for NamedKey {
             cgroup_id: 0,
             owner: Arc::default(),
             flow: None,
-            is_resident: false,
+            residence: None,
         }
     }
 }

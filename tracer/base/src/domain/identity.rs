@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::event::{Kind, NamedKey};
+use super::event::{Kind, NamedKey, Residence};
 use super::facts::Role;
 use super::flow::Flow;
 use super::owner::Owner;
@@ -24,18 +24,24 @@ pub struct Identity {
     protocol: u16,
     kind: Kind,
     cgroup_id: u64,
-    /// Present only where neither the control group nor the namespace of a resident has a number.
+    /// Present only where neither the control group nor the home of a resident has a number.
     owner: Option<Arc<Owner>>,
     socket: Option<Role>,
     flow: Option<Arc<Flow>>,
-    /// False where the namespace has a number: its resident may become known later.
-    is_resident: bool,
+    /// Absent where the home has a number: its resident may become known later.
+    residence: Option<Residence>,
 }
 
 impl From<&NamedKey> for Identity {
     fn from(key: &NamedKey) -> Self {
         let NamedKey { kind, reason, location, protocol, interface, ifindex, netns, netns_cookie, .. } = key;
-        let has_number = key.cgroup_id != 0 || (key.is_resident && *netns != 0);
+        let has_home = match key.residence {
+            None => false,
+            Some(Residence::Here) => *netns != 0,
+            // The link determines the namespace at its other end.
+            Some(Residence::Peer) => *netns != 0 && *ifindex != 0,
+        };
+        let has_number = key.cgroup_id != 0 || has_home;
         Self {
             address: location.address,
             reason: reason.value,
@@ -50,7 +56,7 @@ impl From<&NamedKey> for Identity {
             owner: (!has_number && *key.owner != Owner::default()).then(|| Arc::clone(&key.owner)),
             socket: key.socket,
             flow: key.flow.clone(),
-            is_resident: key.is_resident && *netns == 0,
+            residence: key.residence.filter(|_| !has_home),
         }
     }
 }

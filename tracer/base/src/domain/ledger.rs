@@ -22,7 +22,7 @@ impl Ledger {
         match self {
             Self::Ebpf(_) => Origin::Ebpf.name(),
             Self::NetDm(_) => Origin::NetDm.name(),
-            Self::Counters(_) => "counters",
+            Self::Counters(ledger) => ledger.source,
         }
     }
 
@@ -204,6 +204,8 @@ impl NetDmLedger {
 /// not count cannot be known, and one packet may increase more than one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CountersLedger {
+    /// The backend's name in JSON.
+    pub source: &'static str,
     /// The sum of all counters since the start.
     pub counted: u64,
 }

@@ -2,6 +2,7 @@
 //! kept, the comparison of two backends.
 
 pub mod attribution;
+pub mod bracket;
 pub mod compare;
 pub mod dedupe;
 pub mod event;
@@ -15,4 +16,5 @@ pub mod reconciliation;
 pub mod report;
 pub mod stack;
 pub mod total;
+pub mod transport;
 pub mod unavailable;

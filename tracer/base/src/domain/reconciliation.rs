@@ -1,5 +1,6 @@
 //! The kernel's counters of drops beside the drops that were counted: the part of their rise that is outside `kfree_skb`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The counters of network namespaces beside a capture backend.
@@ -30,6 +31,30 @@ pub struct ReconciledCounter {
     pub explained: u64,
     /// The part of the rise that certainly is none of the drops that were counted, filtered or lost.
     pub outside: u64,
+    /// For `TcpExtListenDrops`, the listening sockets whose own counter rose, the greatest rise first. Empty for other
+    /// counters, and where the sockets of the namespace could not be read.
+    pub listeners: Vec<RefusingListener>,
+}
+
+/// A listening socket of TCP that refused connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusingListener {
+    /// The address that the socket is bound to.
+    pub address: SocketAddr,
+    /// The rise of the socket's own counter (`sk_drops`) between the first and the last reading. The socket counts
+    /// malformed segments there as well.
+    pub drops: u64,
+    /// The process with the lowest id that has the socket open; absent if none was found.
+    pub process: Option<ListenerProcess>,
+}
+
+/// A process that has a listening socket open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerProcess {
+    /// The process id.
+    pub pid: u32,
+    /// The name of the process; absent if the name is empty.
+    pub comm: Option<String>,
 }
 
 impl ReconciledCounter {

@@ -23,6 +23,9 @@ pub struct Total<K> {
     pub last_seen: Timestamp,
     /// The backends that saw the drops; none where the kernel's own counters report them.
     pub seen_by: &'static [Origin],
+    /// How many drops more may belong to a flow; 0 if its packets are exact. Of the row of other flows: how many of its
+    /// drops one flow without a row may have.
+    pub more: u64,
 }
 
 /// Drops by all dimensions.
@@ -47,12 +50,13 @@ impl<K> Total<K> {
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
         self.seen_by = Origin::united(self.seen_by, other.seen_by);
+        self.more += other.more;
     }
 
     /// The same sums under another key.
     pub fn with_key<L>(&self, key: L) -> Total<L> {
-        let Self { packets, bytes, first_seen, last_seen, seen_by, .. } = *self;
-        Total { key, packets, bytes, first_seen, last_seen, seen_by }
+        let Self { packets, bytes, first_seen, last_seen, seen_by, more, .. } = *self;
+        Total { key, packets, bytes, first_seen, last_seen, seen_by, more }
     }
 }
 
@@ -80,7 +84,7 @@ mod tests {
     use super::*;
 
     fn total(key: u32, packets: u64, bytes: Option<u64>, at: u64, seen_by: &'static [Origin]) -> Total<u32> {
-        Total { key, packets, bytes, first_seen: Timestamp(at), last_seen: Timestamp(at), seen_by }
+        Total { key, packets, bytes, first_seen: Timestamp(at), last_seen: Timestamp(at), seen_by, more: packets }
     }
 
     #[test]

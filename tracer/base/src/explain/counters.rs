@@ -72,6 +72,10 @@ pub struct Counter {
     /// The drops that the counter counts as well.
     #[serde(default)]
     pub drops: Vec<CountedDrops>,
+    /// The kernel frees these packets at `kfree_skb` only since it has a reason for them. Before Linux 5.18, `tcp_drop`
+    /// (`net/ipv4/tcp_input.c`) called `__kfree_skb`, which has no tracepoint.
+    #[serde(default)]
+    pub with_reason: bool,
     /// The packets that the counter counts, as a phrase.
     pub meaning: String,
     /// Common causes.
@@ -88,6 +92,16 @@ impl Counters {
     /// The built-in counters. An error is a fault of droptrace.
     pub fn built_in() -> Result<Self, super::MalformedData> {
         toml::from_str(include_str!("../../data/counters.toml")).map(Self)
+    }
+
+    /// The same counters with their classes on a kernel that has these reasons.
+    #[must_use]
+    pub fn on_kernel(mut self, mut has_reason: impl FnMut(&str) -> bool) -> Self {
+        let hidden = |counter: &&mut Counter| {
+            counter.with_reason && !counter.drops.iter().any(|drops| has_reason(&drops.reason))
+        };
+        self.0.values_mut().filter(hidden).for_each(|counter| counter.class = Class::NotTraceable);
+        self
     }
 
     /// Finds a counter by its name, in any case, with or without the file before it (`netstat:TcpExtListenDrops`).
@@ -122,6 +136,16 @@ mod tests {
                 assert!(!counter.class.is_compared() || !at.is_empty(), "{name}: any function would explain it");
             }
         }
+    }
+
+    #[test]
+    fn packets_freed_without_a_reason_are_not_traceable() {
+        let class = |has_reason: fn(&str) -> bool| {
+            let counters = Counters::built_in().unwrap().on_kernel(has_reason);
+            ["TcpExtTCPOFODrop", "TcpExtTCPBacklogDrop"].map(|name| counters.get(name).unwrap().1.class)
+        };
+        assert_eq!(class(|reason| reason == "PROTO_MEM"), [Class::Exact; 2]);
+        assert_eq!(class(|_| false), [Class::NotTraceable, Class::Exact]);
     }
 
     #[test]

@@ -100,15 +100,7 @@ impl Explanations {
 
     /// The known names that are most similar to this one, the most similar first; empty if none is similar.
     pub fn nearest(&self, asked: &str) -> Vec<&str> {
-        let asked = canonical(asked);
-        let distance = |name: &str| {
-            // A part of a name, such as `RCVBUF`, is more similar than any mistyped name.
-            if asked.len() >= 3 && name.contains(&asked) { 0 } else { strsim::osa_distance(&asked, name) }
-        };
-        let mut near: Vec<_> = self.0.keys().map(|name| (distance(name), name.as_str())).collect();
-        near.retain(|&(distance, name)| distance <= name.len().min(asked.len()) / 2);
-        near.sort_unstable();
-        near.into_iter().take(OFFERED).map(|(_, name)| name).collect()
+        nearest(&canonical(asked), self.0.keys().map(String::as_str))
     }
 
     /// The reasons that increase a kernel counter. The counter's name is as `nstat` and droptrace's backend `counters`
@@ -125,6 +117,25 @@ impl Explanations {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Explanation)> {
         self.0.iter().map(|(name, explanation)| (name.as_str(), explanation))
     }
+}
+
+/// The names of reasons and counters that are most similar to this one, the most similar first; empty if none is similar.
+pub fn nearest_names<'n>(explanations: &'n Explanations, counters: &'n Counters, asked: &str) -> Vec<&'n str> {
+    let names = explanations.iter().map(|(name, _)| name).chain(counters.iter().map(|(name, _)| name));
+    nearest(&canonical(asked), names)
+}
+
+/// The names that are most similar to this one in capitals.
+fn nearest<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let distance = |name: &str| {
+        let name = name.to_uppercase();
+        // A part of a name, such as `RCVBUF`, is more similar than any mistyped name.
+        if asked.len() >= 3 && name.contains(asked) { 0 } else { strsim::osa_distance(asked, &name) }
+    };
+    let mut near: Vec<_> = names.map(|name| (distance(name), name)).collect();
+    near.retain(|&(distance, name)| distance <= name.len().min(asked.len()) / 2);
+    near.sort_unstable();
+    near.into_iter().take(OFFERED).map(|(_, name)| name).collect()
 }
 
 fn canonical(asked: &str) -> String {

@@ -78,6 +78,14 @@ impl<'t> Lexer<'t> {
         self.run(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '-' && is_name)
     }
 
+    /// The next word, if it has letters that no word of the language has.
+    pub(super) fn foreign_word(&mut self) -> Option<&'t str> {
+        self.position();
+        let rest = self.rest();
+        let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        Some(&rest[..end]).filter(|word| !word.is_ascii())
+    }
+
     fn run(&mut self, belongs: impl Fn(char) -> bool) -> &'t str {
         self.position();
         let rest = self.rest();

@@ -37,6 +37,8 @@ pub struct Filter {
     pub code: Vec<Op>,
     /// The questions that the code asks.
     pub questions: Vec<Question>,
+    /// Where the text first names the value of each question, in bytes from its start; 0 for a question without a value.
+    pub offsets: Vec<usize>,
 }
 
 impl Filter {
@@ -45,10 +47,19 @@ impl Filter {
     /// # Errors
     /// Returns what is wrong with the text and where, also if the code would have more than [`MAX_OPS`] instructions.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
-        let expression = parse::parse(text)?;
+        let (expression, asked) = parse::parse(text)?;
         let (code, questions) = compile::compile(&expression).map_err(|failure| explained(text, failure))?;
         debug_assert!(check(&code, questions.len()), "{text}: {code:?}");
-        Ok(Self { text: text.to_owned(), code, questions })
+        let offset = |question| asked.iter().find(|(asked, _)| asked == question).map_or(0, |(_, offset)| *offset);
+        let offsets = questions.iter().map(offset).collect();
+        Ok(Self { text: text.to_owned(), code, questions, offsets })
+    }
+
+    /// The error that the value of a question means nothing here. `question` is its index; `remedy` says what would be right.
+    pub fn refuse(&self, question: usize, message: impl Into<String>, remedy: Option<String>) -> FilterError {
+        let offset = self.offsets.get(question).copied().unwrap_or_default();
+        let error = FilterError::new(&self.text, offset, message);
+        remedy.into_iter().fold(error, FilterError::with)
     }
 
     /// Whether a drop matches. A load beyond the bytes and a division by 0 end the run without a match.

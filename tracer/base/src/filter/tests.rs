@@ -272,6 +272,8 @@ fn errors_say_where_what_and_what_instead() {
         "gateway x",
         "on eth0",
         "esp[0] = 1",
+        "größe 5",
+        "tcp and порт 80",
         "arp multicast",
         "ether",
         "tcp or 80",

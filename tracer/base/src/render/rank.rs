@@ -11,6 +11,9 @@ use crate::domain::identity::Identity;
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 
+/// The shortest time over which a rate is known: three drops within 2 ms are not 1,500 drops a second.
+const SHORTEST_SPAN: Duration = Duration::from_millis(100);
+
 /// What rows are ordered by. Ties fall to the packets, then to the key, so that the order is always the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sort {
@@ -34,8 +37,8 @@ pub enum Sort {
 pub struct Rank<'r> {
     /// The row.
     pub total: &'r DropTotal,
-    /// Packets a second over the time that [`Ranking::rank`] reports.
-    pub rate: f64,
+    /// Packets a second over the time that [`Ranking::rank`] reports; unknown where that time is too short.
+    pub rate: Option<f64>,
 }
 
 /// Orders the rows of one report after another, and remembers the last one for the rates.
@@ -74,10 +77,10 @@ impl Ranking {
     }
 }
 
-/// Packets a second; 0 over no time.
+/// Packets a second. Over less than [`SHORTEST_SPAN`] a rate is unknown.
 #[expect(clippy::cast_precision_loss, reason = "a rate is no count: 53 bits are plenty")]
-pub fn per_second(packets: u64, span: Duration) -> f64 {
-    if span.is_zero() { 0.0 } else { packets as f64 / span.as_secs_f64() }
+pub fn per_second(packets: u64, span: Duration) -> Option<f64> {
+    (span >= SHORTEST_SPAN).then(|| packets as f64 / span.as_secs_f64())
 }
 
 fn compare(sort: Sort, a: &Rank<'_>, b: &Rank<'_>) -> Ordering {
@@ -85,7 +88,7 @@ fn compare(sort: Sort, a: &Rank<'_>, b: &Rank<'_>) -> Ordering {
     let wanted = match sort {
         Sort::Packets => Ordering::Equal,
         Sort::Bytes => right.bytes.cmp(&left.bytes),
-        Sort::Rate => b.rate.total_cmp(&a.rate),
+        Sort::Rate => b.rate.unwrap_or_default().total_cmp(&a.rate.unwrap_or_default()),
         Sort::Reason => by_reason(&left.key).cmp(&by_reason(&right.key)),
         Sort::Symbol => by_symbol(&left.key).cmp(&by_symbol(&right.key)),
         Sort::Last => right.last_seen.cmp(&left.last_seen),

@@ -19,6 +19,7 @@ impl Draft {
             reason: None,
             subsystem: None,
             symbol: None,
+            owner: None,
             group: None,
             hosts: Subject::default(),
             evidence: Vec::new(),
@@ -41,6 +42,11 @@ impl Draft {
 
     pub(super) fn symbol(mut self, symbol: Option<&str>) -> Self {
         self.0.symbol = symbol.map(str::to_owned);
+        self
+    }
+
+    pub(super) fn owner(mut self, owner: &str) -> Self {
+        self.0.owner = Some(owner.to_owned());
         self
     }
 

@@ -303,3 +303,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn owner_of_most_drops_of_a_reason_is_named() {
+    let mut owned = fleet(3);
+    let all: f64 = owned.counts().iter().map(|count| count.packets.float()).sum();
+    for (number, packets) in [(0, 900), (1, 800), (2, 10)] {
+        let (host, place) = (owned.host(&format!("h{number:03}")), owned.place(core(REASON)));
+        owned.add_owned(host, place, if number == 2 { "shop/db" } else { "shop/web" }, u64::try_from(packets).unwrap());
+    }
+    let finding = one(&owned);
+    assert_eq!((finding.kind, finding.owner.as_deref()), (Kind::Owner, Some("shop/web")));
+    assert_eq!(names(&finding), ["h000", "h001"]);
+    assert_eq!(figure(&finding, "share of all drops of this reason"), 100.0 * 1_700.0 / all);
+    assert!(finding.title.ends_with(" of SOCKET_RCVBUFF are packets of shop/web, on 2 hosts"), "{}", finding.title);
+
+    // Drops without a known owner may be of others.
+    let place = core(REASON);
+    add(&mut owned, 2, place, 10_000.0);
+    let kinds: Vec<_> = findings(&owned).iter().map(|finding| finding.kind).collect();
+    assert!(!kinds.contains(&Kind::Owner), "{kinds:?}");
+}

@@ -6,11 +6,13 @@ mod load;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use droptrace_base::domain::attribution::Attribution;
 use droptrace_base::domain::event::Timestamp;
-use droptrace_base::snapshot::{Row, Snapshot, Source};
+use droptrace_base::snapshot::{Row, RowOwner, Snapshot, Source};
 
 pub use files::Files;
 pub use load::{Loaded, load};
@@ -134,6 +136,12 @@ impl Merge {
                 *self.fleet.not_packets.get_or_insert_default() += row.packets.into();
             }
         }
+        for row in snapshot.drops.iter().filter(|row| row.is_packet()) {
+            if let Some(owner) = row.owner.as_ref().and_then(name_of) {
+                let place = self.fleet.place(place_of(row));
+                self.fleet.add_owned(host, place, &owner, row.packets);
+            }
+        }
         for row in &snapshot.overflow {
             let (reason, subsystem) = (row.reason.as_deref(), row.subsystem.as_deref());
             let place = self.fleet.place(Place { reason, subsystem, ..Place::default() });
@@ -199,17 +207,7 @@ impl Merge {
     }
 
     fn add_row(&mut self, host: HostId, row: &Row, duration_ns: u64) {
-        let place = self.fleet.place(Place {
-            reason: row.reason.as_deref(),
-            subsystem: row.subsystem.as_deref(),
-            symbol: row.symbol.as_deref(),
-            module: row.module.as_deref(),
-            trap_group: row.trap_group.as_deref(),
-            protocol: row.protocol.as_deref(),
-            class: row.class.as_deref(),
-            netlink: row.netlink,
-            other: false,
-        });
+        let place = self.fleet.place(place_of(row));
         self.fleet.add(host, place, row.packets);
         // All drops of a row happened between its first and its last one.
         let span = float(row.last_seen.0.saturating_sub(row.first_seen.0)) / 1e9;
@@ -219,6 +217,33 @@ impl Merge {
             self.fleet.bursts.push(Burst { host, place, rate, seconds: span, at: Some(row.first_seen) });
         }
     }
+}
+
+fn place_of(row: &Row) -> Place<'_> {
+    Place {
+        reason: row.reason.as_deref(),
+        subsystem: row.subsystem.as_deref(),
+        symbol: row.symbol.as_deref(),
+        module: row.module.as_deref(),
+        trap_group: row.trap_group.as_deref(),
+        protocol: row.protocol.as_deref(),
+        class: row.class.as_deref(),
+        netlink: row.netlink,
+        other: false,
+    }
+}
+
+/// The name of the owner of the packets' sockets: `shop/web/nginx` for a container of a pod, else the pod, else the container,
+/// else the unit, else the control group. `None` if the packets have no socket, or its owner no name.
+fn name_of(owner: &RowOwner) -> Option<Cow<'_, str>> {
+    let RowOwner { attribution, pod, container, unit, cgroup, .. } = owner;
+    if attribution != Attribution::Attributed.name() {
+        return None;
+    }
+    if let (Some(pod), Some(container)) = (pod, container) {
+        return Some(format!("{pod}/{container}").into());
+    }
+    [pod, container, unit, cgroup].into_iter().flatten().next().map(|name| name.as_str().into())
 }
 
 fn of_machine(name: &str, machine: Option<&str>) -> String {

@@ -311,4 +311,7 @@ fn snapshots_with_and_without_owners_add_up() {
     assert_eq!(packets(&mixed, "a", Some("f")), 20.0);
     assert_eq!(mixed.counts(), plain.counts());
     assert_eq!((mixed.bursts.len(), &mixed.bursts), (2, &plain.bursts));
+    let sum = |owner| mixed.owned().filter(|it| it.owner == owner).map(|it| it.packets.float()).sum::<f64>();
+    assert_eq!((sum("shop/web"), sum("shop/db")), (7.0 + 899_997.0, 4.0));
+    assert_eq!((mixed.owned().count(), plain.owned().count()), (4, 0), "an unknown owner is none");
 }

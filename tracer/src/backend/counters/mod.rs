@@ -12,11 +12,43 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use super::{Selection, TotalsBackend, TotalsSource};
 use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
 use crate::domain::ledger::{CountersLedger, Ledger};
 use crate::domain::report::SourceReport;
 use crate::domain::total::DropTotal;
+use crate::domain::unavailable::Unavailable;
+use crate::identity::netns;
 use crate::kernel::clock::Clock;
+
+/// This backend.
+pub const BACKEND: TotalsBackend = TotalsBackend {
+    source: "counters",
+    mode: "procfs",
+    about: "The kernel's own counters, such as those of /proc/net/snmp: totals without drop sites and single drops",
+    loses: "drop sites, reasons, bytes, single drops, other namespaces, and all drops that no counter counts",
+    start,
+};
+
+fn start(wanted: Selection) -> Result<Box<dyn TotalsSource>, Unavailable> {
+    let own = netns::own().unwrap_or(0);
+    if wanted.netns.is_some_and(|netns| netns != own) {
+        return Err(Unavailable::new(
+            "--netns: the kernel's own counters are those of the namespace that droptrace runs in",
+            "run `ip netns exec NAME droptrace`",
+        ));
+    }
+    if wanted.has_filter {
+        return Err(Unavailable::because("filters: the kernel's own counters have no packets"));
+    }
+    if wanted.ifindex != 0 {
+        return Err(Unavailable::because("--interface: most of the kernel's own counters have no interface"));
+    }
+    match Counters::start(own) {
+        Ok(counters) => Ok(Box::new(counters)),
+        Err(error) => Err(Unavailable::of(&error)),
+    }
+}
 
 /// A counter of drops.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,13 +83,6 @@ impl Counters {
         Ok(Self { netns, last: files::read()?, rises: BTreeMap::new() })
     }
 
-    /// Reads the counters. The caller calls this function each second, because the times of drops are those of this
-    /// call.
-    pub fn read(&mut self) -> io::Result<()> {
-        self.take(files::read()?, Clock::now());
-        Ok(())
-    }
-
     /// Adds the rise of each counter. A new interface starts at 0, and so does a counter that is less than it was.
     fn take(&mut self, now: BTreeMap<Counter, u64>, at: Timestamp) {
         for (counter, value) in &now {
@@ -76,9 +101,16 @@ impl Counters {
         }
         self.last = now;
     }
+}
 
-    /// The counters that rose since the start.
-    pub fn totals(&self) -> Vec<DropTotal> {
+impl TotalsSource for Counters {
+    /// The times of drops are those of this call.
+    fn read(&mut self) -> io::Result<()> {
+        self.take(files::read()?, Clock::now());
+        Ok(())
+    }
+
+    fn totals(&self) -> Vec<DropTotal> {
         let totals = self.rises.values().map(|rise| DropTotal {
             key: Arc::clone(&rise.key),
             packets: rise.packets,
@@ -86,15 +118,15 @@ impl Counters {
             first_seen: rise.first_seen,
             last_seen: rise.last_seen,
             seen_by: &[],
+            more: 0,
         });
         totals.collect()
     }
 
-    /// The ledger with the source's name, for sinks.
-    pub fn report(&self) -> SourceReport {
+    fn report(&self) -> SourceReport {
         let counted = self.rises.values().map(|rise| rise.packets).sum();
-        let ledger = Ledger::Counters(CountersLedger { counted });
-        SourceReport { mode: "procfs", ledger, held_back: vec![] }
+        let ledger = Ledger::Counters(CountersLedger { source: BACKEND.source, counted });
+        SourceReport { mode: BACKEND.mode, ledger, held_back: vec![] }
     }
 }
 
@@ -133,6 +165,6 @@ mod tests {
             .map(|total| (total.key.interface.as_deref(), total.packets, total.first_seen.0, total.last_seen.0))
             .collect();
         assert_eq!(shown, [(Some("eth0"), 3, 2, 4), (Some("lo"), 4, 2, 3)]);
-        assert_eq!(counters.report().ledger, Ledger::Counters(CountersLedger { counted: 7 }));
+        assert_eq!(counters.report().ledger, Ledger::Counters(CountersLedger { source: "counters", counted: 7 }));
     }
 }

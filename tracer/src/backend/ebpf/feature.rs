@@ -19,6 +19,10 @@ pub(super) struct Features {
     pub(super) may_probe: bool,
     /// The verifier distinguishes trusted pointers; loads through them are not fault-tolerant.
     pub(super) trusts_pointers: bool,
+    /// Loads of a program's first function may fault although the program has other functions. Before commit 0108a4e9f358
+    /// (Linux 6.4, 6.1.37) such a fault ends the host. A fault cannot be tried, so this is known only of kernels whose
+    /// verifier knows an instruction that is younger than the commit, the long jump of Linux 6.6 (commit 4cd58e9af8b9).
+    pub(super) first_function_may_fault: bool,
 }
 
 impl Features {
@@ -40,6 +44,7 @@ impl Features {
             types,
             may_probe,
             trusts_pointers: btf.trusts_pointers(),
+            first_function_may_fault: takes_long_jump().is_ok(),
         }
     }
 
@@ -81,6 +86,13 @@ fn takes_cast(function: u32, in6_addr: u32) -> io::Result<()> {
     sys::load_program(&program, None).map(drop)
 }
 
+/// Loads a jump to the next instruction whose distance has 32 bits (`BPF_JMP32 | BPF_JA`).
+fn takes_long_jump() -> io::Result<()> {
+    let program = [instruction(0x06, 0, 0, 0), instruction(0xb7, 0, 0, 0), instruction(0x95, 0, 0, 0)];
+    let program = sys::NewProgram { name: c"asks_for_jump", license: c"GPL", instructions: &program, typed: None };
+    sys::load_program(&program, None).map(drop)
+}
+
 /// An instruction without an offset.
 fn instruction(code: u8, destination: u8, source: u8, immediate: u32) -> bpf_insn {
     bpf_insn {
@@ -101,6 +113,7 @@ mod tests {
         types: TypeIds { sk_buff: 0, net_device: 0, sock: 0, in6_addr: 0 },
         may_probe: false,
         trusts_pointers: true,
+        first_function_may_fault: false,
     };
 
     #[test]

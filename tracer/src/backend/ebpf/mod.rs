@@ -1,10 +1,12 @@
 //! The eBPF source: the kernel program on `kfree_skb`, its counts and its records.
 
 mod constants;
+mod count;
 mod error;
 mod feature;
 mod filter;
 mod fit;
+mod flow_totals;
 mod flows;
 mod generations;
 mod identify;
@@ -27,6 +29,7 @@ use std::time::Instant;
 use aya_log::EbpfLogger;
 use tracer_common::{ABSENT, Config, READ_CAST, SiteKey, TrapNames};
 
+pub use count::Count;
 pub use error::Error;
 pub use filter::{FilterRefused, Unresolved};
 pub use fit::{default_room, page_size};
@@ -34,7 +37,7 @@ pub use record::{Record, Report, interface_name, text};
 pub use ring::{Drained, RingReader};
 pub use stack::functions;
 pub use stats::ProgramStats;
-pub use totals::{Count, Totals};
+pub use totals::Totals;
 
 use crate::domain::event::Timestamp;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger};
@@ -69,9 +72,11 @@ impl Mode {
         }
     }
 
-    const fn program(self) -> &'static str {
+    /// The program on `kfree_skb`. That of raw tracepoints has no loads that fault.
+    const fn program(self, features: &Features) -> &'static str {
         match self {
-            Self::TpBtf => "kfree_skb_btf",
+            Self::TpBtf if features.first_function_may_fault => "kfree_skb_btf",
+            Self::TpBtf => "kfree_skb_called",
             Self::RawTracepoint => "kfree_skb_raw",
         }
     }
@@ -181,7 +186,7 @@ impl EbpfSource {
         generations
             .set_state(own.ops, wanted, &receivers.queues)
             .map_err(|source| Error::Read { what: "the kernel program's state", source })?;
-        let mut programs = Programs::attach(&loader, options.mode, btf)?;
+        let mut programs = Programs::attach(&loader, options.mode, btf, &features)?;
         if options.kernel_log {
             forward_log(programs.main());
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tracer_common::{ABSENT, Config, Offsets, UDP_RECEIVERS_UNKNOWN};
 
+use super::feature::Features;
 use super::loader::{Attachment, Loader, Program};
 use super::{Error, Mode};
 use crate::domain::event::Timestamp;
@@ -100,13 +101,13 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Loads the program on `kfree_skb`, and attaches it.
-    pub(super) fn attach(loader: &Loader, mode: Mode, btf: &KernelBtf) -> Result<Self, Error> {
+    pub(super) fn attach(loader: &Loader, mode: Mode, btf: &KernelBtf, features: &Features) -> Result<Self, Error> {
         const TRACEPOINT: &str = "kfree_skb";
         let attachment = match mode {
             Mode::TpBtf => Attachment::Typed(btf.tracepoint_id(TRACEPOINT)?),
             Mode::RawTracepoint => Attachment::Raw,
         };
-        let main = loader.load(mode.program(), attachment)?;
+        let main = loader.load(mode.program(features), attachment)?;
         let attached_at = (Clock::now(), Instant::now());
         let links = vec![main.attach(TRACEPOINT)?];
         Ok(Self { main, others: Vec::new(), links, attached_at })

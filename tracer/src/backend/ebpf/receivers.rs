@@ -53,6 +53,13 @@ impl Receivers {
         if found.is_empty() {
             tracing::warn!("the kernel does not show where UDP drops packets (/proc/kallsyms): receivers are unknown");
         }
+        if found.len() > UDP_QUEUES {
+            tracing::warn!(
+                "the kernel drops packets of UDP at {} places, of which droptrace can watch {UDP_QUEUES}: some receivers are \
+                 unknown",
+                found.len()
+            );
+        }
         Self::at(&found)
     }
 
@@ -76,5 +83,13 @@ mod tests {
         assert_eq!(known.form, UDP_RECEIVERS_LATER);
         assert_eq!(known.queues[..2], [CodeRange { start: 4, end: 9 }, CodeRange { start: 12, end: 20 }]);
         assert_eq!(known.queues[2..], [CodeRange::default(); UDP_QUEUES - 2]);
+    }
+
+    #[test]
+    fn places_without_room_have_unknown_receivers() {
+        let found: Vec<_> = (1..).map(|at| 10 * at..10 * at + 5).take(UDP_QUEUES + 1).collect();
+        let known = Receivers::at(&found);
+        let last = UDP_QUEUES - 1;
+        assert_eq!(known.queues[last], CodeRange { start: found[last].start, end: found[last].end });
     }
 }

@@ -4,42 +4,11 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    Counters, DropCount, DropKey, FlowRow, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, TrapNames,
-    XdpNote,
+    Counters, DropCount, DropKey, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, TrapNames, XdpNote,
 };
 
-/// Counts of one key over all CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
-    /// Drops.
-    pub packets: u64,
-    /// Bytes of the dropped packets.
-    pub bytes: u64,
-    /// First drop, nanoseconds of the kernel's `CLOCK_MONOTONIC`, to one tick of its timer.
-    pub first_ns: u64,
-    /// Last drop, likewise.
-    pub last_ns: u64,
-    /// Names that were known at the first drop, or as soon as there was room for them.
-    pub names: PlaceNames,
-}
-
-impl Count {
-    fn merge(&mut self, other: &Self, names: impl FnOnce() -> PlaceNames) {
-        self.packets = self.packets.wrapping_add(other.packets);
-        self.bytes = self.bytes.wrapping_add(other.bytes);
-        self.first_ns = self.first_ns.min(other.first_ns);
-        self.last_ns = self.last_ns.max(other.last_ns);
-        if self.names.netns_inum == 0 || self.names.interface[0] == 0 {
-            let known = names();
-            if self.names.netns_inum == 0 {
-                self.names.netns_inum = known.netns_inum;
-            }
-            if self.names.interface[0] == 0 {
-                self.names.interface = known.interface;
-            }
-        }
-    }
-}
+use super::count::Count;
+use super::flow_totals::FlowTotals;
 
 /// The kernel program's counts since its start.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +17,7 @@ pub struct Totals {
     pub counts: HashMap<DropKey, Count, RandomState>,
     /// Counts by flow, if flows are counted: a breakdown of [`Totals::counts`]. The drops of a key that no flow here has
     /// belong to flows that found no room.
-    pub flows: HashMap<FlowRow, Count, RandomState>,
+    pub flows: FlowTotals,
     /// Names of devlink traps, by [`DropKey::location`].
     pub traps: HashMap<u64, TrapNames>,
     /// Drops by drop reason, of the keys that found no room in the kernel's map or here; the reason is absent where the
@@ -79,15 +48,6 @@ impl Totals {
             self.counts.insert(key, Count { names: names(), ..count });
         } else {
             self.add_beyond(&key, &count);
-        }
-    }
-
-    /// Adds the counts of one flow on one CPU in one generation. Beyond `max_rows` flows, new ones find no room.
-    pub(super) fn add_flow(&mut self, row: FlowRow, count: Count, max_rows: usize) {
-        if let Some(sum) = self.flows.get_mut(&row) {
-            sum.merge(&count, PlaceNames::default);
-        } else if self.flows.len() < max_rows {
-            self.flows.insert(row, count);
         }
     }
 

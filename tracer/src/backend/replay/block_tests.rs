@@ -1,5 +1,6 @@
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracer_common::{
     DropKey, RecordHeader, SECTION_SOCKET, SECTION_STACK, SOCKET_OWNER, STACK_BYTES, START_MAC, SocketFacts,
@@ -10,7 +11,7 @@ use super::{Entry, Error, Malformed, RawDrop, Recording};
 use crate::backend::dtr::{FILE_HEADER, Records};
 use crate::backend::ebpf::Record;
 use crate::domain::dedupe::Moment;
-use crate::domain::event::{NamedKey, Origin, Timestamp};
+use crate::domain::event::{NamedKey, Origin, Residence, Timestamp};
 use crate::domain::owner::Process;
 use crate::domain::report::Host;
 use crate::identity::netns::Names;
@@ -18,6 +19,7 @@ use crate::kernel::reasons::ReasonNames;
 use crate::pipeline::normalise::{BlockNames, Normaliser};
 use crate::sink::{DropSink as _, Dtr, RawOptions, RunEnd};
 
+const DURATION: Duration = Duration::from_millis(2_500);
 const SITE: u64 = 0x1000;
 const INODE: u64 = 77;
 /// Records of a block.
@@ -70,7 +72,7 @@ fn recorded(normaliser: &mut Normaliser) -> (Vec<u8>, Vec<usize>) {
         sink.reading(Moment(block), Moment(0));
         sink.block(&records, &named(normaliser, &records)).unwrap();
     }
-    sink.finish(&RunEnd::default()).unwrap();
+    sink.finish(&RunEnd { duration: Some(DURATION), ..RunEnd::default() }).unwrap();
     drop(sink);
     let mut at = FILE_HEADER.len();
     while at < out.len() {
@@ -92,7 +94,8 @@ fn read(bytes: &[u8]) -> (Vec<RawDrop>, Malformed, Result<bool, Error>) {
     let ended = loop {
         match recording.next_entry() {
             Ok(Some(Entry::Drop(drop))) => drops.push(*drop),
-            Ok(Some(_)) => has_ledger = true,
+            Ok(Some(Entry::End(end))) => has_ledger = end.duration == Some(DURATION),
+            Ok(Some(Entry::Start(_))) => panic!("a second start"),
             Ok(None) => break Ok(has_ledger),
             Err(error) => break Err(error),
         }
@@ -170,6 +173,26 @@ fn a_damaged_block_is_left_out_and_counted() {
 }
 
 #[test]
+fn the_resident_at_the_other_end_of_a_link_is_kept() {
+    let (mut normaliser, mut records, mut out) = (normaliser(), Records::default(), Vec::new());
+    let mut bytes = record(1);
+    bytes[..size_of::<RecordHeader>()].copy_from_slice(
+        RecordHeader { timestamp_ns: 1, length: 60, start: START_MAC, ..RecordHeader::default() }.as_bytes(),
+    );
+    records.push(Record::used(&bytes).unwrap());
+    let mut names = named(&mut normaliser, &records);
+    let [(_, key)] = &mut *names.keys else { panic!("one key") };
+    let resident = NamedKey { residence: Some(Residence::Peer), cgroup_id: 5, ..NamedKey::clone(key) };
+    *key = Arc::new(resident.clone());
+    let mut sink = Dtr::new(&mut out, RawOptions::default());
+    sink.start(&Host { name: "lab-1".into(), kernel: "6.18.44".into() }, Timestamp(1)).unwrap();
+    sink.block(&records, &names).unwrap();
+    drop(sink);
+    let (drops, malformed, _) = read(&out);
+    assert_eq!((malformed, drops.len(), &drops[0].key), (Malformed::default(), 1, &resident));
+}
+
+#[test]
 fn another_version_is_refused() {
     let (mut bytes, _) = recorded(&mut normaliser());
     bytes[FILE_HEADER.len() - 1] += 1;
@@ -196,7 +219,7 @@ fn drops_of_other_backends_are_lines() {
         })
         .unwrap();
     }
-    sink.finish(&RunEnd::default()).unwrap();
+    sink.finish(&RunEnd { duration: Some(DURATION), ..RunEnd::default() }).unwrap();
     drop(sink);
     let (drops, malformed, ended) = read(&out);
     assert!(ended.unwrap() && malformed == Malformed::default());

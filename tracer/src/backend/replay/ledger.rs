@@ -1,5 +1,7 @@
 //! Parses the ledgers of the sources in a recording's last line.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, from_value};
 
@@ -11,9 +13,20 @@ use crate::domain::report::SourceReport;
 /// Values of `mode`.
 const MODES: [&str; 4] = ["tp_btf", "raw_tracepoint", "packet", "summary"];
 
+/// The end of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The ledgers of its sources.
+    pub sources: Vec<SourceReport>,
+    /// Duration of the run that was recorded; absent in recordings of earlier versions.
+    pub duration: Option<Duration>,
+}
+
 #[derive(Deserialize)]
 struct Line {
     sources: Vec<Account>,
+    /// Absent in recordings of earlier versions.
+    duration_ns: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -24,9 +37,10 @@ struct Account {
 }
 
 /// Reads the last line.
-pub(super) fn parse(line: &[u8]) -> Result<Vec<SourceReport>, Refused> {
-    let Line { sources } = serde_json::from_slice(line)?;
-    sources.into_iter().map(report).collect()
+pub(super) fn parse(line: &[u8]) -> Result<End, Refused> {
+    let Line { sources, duration_ns } = serde_json::from_slice(line)?;
+    let sources = sources.into_iter().map(report).collect::<Result<_, _>>()?;
+    Ok(End { sources, duration: duration_ns.map(Duration::from_nanos) })
 }
 
 fn report(account: Account) -> Result<SourceReport, Refused> {

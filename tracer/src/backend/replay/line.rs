@@ -7,14 +7,15 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use tracer_common::REASON_ABSENT;
 
+use super::SCHEMA;
+use super::ledger::{self, End};
 use super::owner::OwnerLine;
 use super::refused::Refused;
 use super::stack;
-use super::{SCHEMA, ledger};
 use crate::domain::event::{Kind, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::owner::Process;
-use crate::domain::report::{Host, SourceReport};
+use crate::domain::report::Host;
 
 /// Bytes of a name at most: symbols have up to 511 (`KSYM_NAME_LEN`, `include/linux/kallsyms.h`), all others are shorter.
 const LONGEST_NAME: usize = 512;
@@ -75,8 +76,8 @@ pub enum Entry {
     Start(Start),
     /// A drop.
     Drop(Box<RawDrop>),
-    /// The recording ends, with the ledgers of its sources.
-    Ledger(Vec<SourceReport>),
+    /// The recording ends.
+    End(End),
 }
 
 #[derive(Deserialize)]
@@ -91,7 +92,7 @@ struct LineKind<'l> {
 pub(super) fn parse(line: &[u8]) -> Result<Entry, Refused> {
     let LineKind { schema, source } = serde_json::from_slice(line)?;
     match (&*schema, source) {
-        (LEDGER, _) => Ok(Entry::Ledger(ledger::parse(line)?)),
+        (LEDGER, _) => Ok(Entry::End(ledger::parse(line)?)),
         (SCHEMA, None) => Ok(Entry::Start(serde_json::from_slice::<StartLine>(line)?.into_start()?)),
         (SCHEMA, Some(_)) => Ok(Entry::Drop(Box::new(serde_json::from_slice::<DropLine<'_>>(line)?.into_drop()?))),
         _ => Err(Refused::Schema(schema.chars().take(64).collect())),

@@ -24,6 +24,7 @@ use crate::backend::dtr::FILE_HEADER;
 use blocks::Blocks;
 use lines::Lines;
 
+pub use ledger::End;
 pub use line::{Entry, RawDrop, Start};
 pub use owner::OwnerLine;
 pub use refused::Refused;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::refused::Refused;
-use crate::domain::event::{DropEvent, NamedKey};
+use crate::domain::event::{DropEvent, NamedKey, Residence};
 use crate::domain::facts::Role;
 use crate::domain::owner::{Owner, Process};
 
@@ -18,6 +18,8 @@ const LONGEST: usize = 4096;
 #[serde(default)]
 pub struct OwnerLine<'l> {
     role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    residence: Option<Residence>,
     cgroup_id: Option<u64>,
     cgroup: Option<Cow<'l, str>>,
     container: Option<Cow<'l, str>>,
@@ -27,13 +29,17 @@ pub struct OwnerLine<'l> {
 }
 
 impl<'l> OwnerLine<'l> {
-    /// The owner of a drop; absent where the packet has no socket, or where owners were not asked for.
+    /// The owner of a drop; absent where the packet has neither a socket nor a resident, or where owners were not asked for.
     pub fn of(event: &DropEvent<'l>) -> Option<Self> {
         let key = event.key;
         let text = |text: &'l Option<Arc<str>>| text.as_deref().map(Cow::Borrowed);
         let Owner { cgroup, container, pod, unit } = &*key.owner;
+        if key.socket.is_none() && key.residence.is_none() {
+            return None;
+        }
         Some(Self {
-            role: Some(key.socket?),
+            role: key.socket,
+            residence: key.residence,
             cgroup_id: Some(key.cgroup_id).filter(|id| *id != 0),
             cgroup: text(cgroup),
             container: text(container),
@@ -45,7 +51,7 @@ impl<'l> OwnerLine<'l> {
 
     /// Puts the owner into a key. Returns the process.
     pub(super) fn add_to(self, key: &mut NamedKey) -> Result<Option<Process>, Refused> {
-        let Self { role, cgroup_id, cgroup, container, pod, unit, process } = self;
+        let Self { role, residence, cgroup_id, cgroup, container, pod, unit, process } = self;
         let comm = process.as_ref().and_then(|process| process.comm.as_deref());
         let names = [&cgroup, &container, &pod, &unit].into_iter().flatten().map(|name| &**name);
         if names.chain(comm).any(|name| name.len() > LONGEST) {
@@ -53,6 +59,8 @@ impl<'l> OwnerLine<'l> {
         }
         let text = |text: Option<Cow<'_, str>>| text.map(Arc::from);
         (key.socket, key.cgroup_id) = (role, cgroup_id.unwrap_or(0));
+        // A packet with a socket has its owner by the socket.
+        key.residence = residence.filter(|_| role.is_none());
         key.owner = Owner { cgroup: text(cgroup), container: text(container), pod: text(pod), unit: text(unit) }.into();
         Ok(process.map(Cow::into_owned))
     }

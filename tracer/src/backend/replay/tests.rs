@@ -1,17 +1,19 @@
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::dedupe::Moment;
-use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Symbol, Timestamp};
+use crate::domain::event::{DropEvent, Location, NamedKey, Origin, PacketStart, Reason, Residence, Symbol, Timestamp};
 use crate::domain::facts::{Facts, Role};
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::owner::{Owner, Process};
 use crate::domain::report::{Host, SourceReport};
 use crate::sink::{DropSink as _, RawJson, RawOptions, RunEnd};
 
+const DURATION: Duration = Duration::from_millis(2_500);
 const STARTED: Timestamp = Timestamp(1_767_225_600_000_000_007);
 
 fn host() -> Host {
@@ -70,7 +72,7 @@ fn recorded(drops: &[RawDrop]) -> Vec<u8> {
         sink.reading(Moment(drop.received_ns), Moment(drop.watermark_ns));
         sink.event(&event).unwrap();
     }
-    sink.finish(&RunEnd { sources: &sources(), ..RunEnd::default() }).unwrap();
+    sink.finish(&RunEnd { sources: &sources(), duration: Some(DURATION), ..RunEnd::default() }).unwrap();
     out
 }
 
@@ -123,7 +125,7 @@ fn a_recording_is_read_as_it_was_written() {
     assert_eq!(recording.start(), &Start { host: host(), started_at: STARTED, captured: 128, home_netns: 7 });
     let (mut entries, malformed, ended) = read(bytes);
     assert!(ended.is_ok() && malformed == Malformed::default());
-    assert_eq!(entries.pop(), Some(Entry::Ledger(sources())));
+    assert_eq!(entries.pop(), Some(Entry::End(End { sources: sources(), duration: Some(DURATION) })));
     let Some(Entry::Drop(drop)) = entries.pop() else { panic!("no drop") };
     assert_eq!(*drop, some_drop());
 }
@@ -139,8 +141,13 @@ fn owner_of_a_recorded_drop_comes_back() {
     let key = NamedKey { socket: Some(Role::Receiver), cgroup_id: 77, owner: owner.into(), ..key("SOCKET_RCVBUFF") };
     let process = Process { pid: 1234, comm: Some("nginx".into()) };
     let drop = RawDrop { origin: Origin::Ebpf, key, process: Some(process.into()), ..some_drop() };
-    let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
-    assert_eq!((malformed, &entries[0]), (Malformed::default(), &Entry::Drop(Box::new(drop))));
+    let owner = Owner { container: Some("db".into()), ..Owner::default() };
+    let resident = |residence| NamedKey { residence, owner: owner.clone().into(), ..self::key("NO_SOCKET") };
+    let residents = [Residence::Here, Residence::Peer].map(|it| RawDrop { key: resident(Some(it)), ..some_drop() });
+    for drop in residents.into_iter().chain([drop]) {
+        let (entries, malformed, _) = read(recorded(std::slice::from_ref(&drop)));
+        assert_eq!((malformed, &entries[0]), (Malformed::default(), &Entry::Drop(Box::new(drop))));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
-use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, DropFormat, Mode, OtlpOptions, Source};
+use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Mode, OtlpOptions, Source};
 use crate::dimension::Dimensions;
 use crate::files::{self, MAX_SETTINGS};
 use crate::metrics::collect::Told;
@@ -133,7 +133,6 @@ impl Settings {
             no_counters: true,
             filter: None,
             duration: None,
-            format: DropFormat::Text,
             output: None,
             netns: self.netns.clone(),
             interface: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, DropFormat, Format, Mode, NetDmMode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, NetDmMode, Source};
 use crate::backend::ebpf::default_room;
 use crate::render::output::ColorChoice;
 use crate::render::units;
@@ -70,7 +70,6 @@ impl CompareArgs {
         CommonArgs {
             no_counters: true,
             duration: self.duration,
-            format: DropFormat::default(),
             output: self.output.clone(),
             netns: None,
             interface: None,

@@ -1,6 +1,6 @@
 //! Options that have no effect with another option.
 
-use super::{Command, CommonArgs, DropFormat, Mode, Source, StatArgs, TraceArgs};
+use super::{Command, CommonArgs, Mode, Source, StatArgs, TraceArgs};
 
 /// Why the options of the command contradict each other; `None` if they do not. `stat` has the options of the default
 /// command.
@@ -17,12 +17,9 @@ pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
 }
 
 fn of_stat(args: &StatArgs) -> Option<String> {
-    let CommonArgs { format, source, net_dm_mode, .. } = args.common;
-    if format.is_of_stacks() && !args.stack {
+    let CommonArgs { source, net_dm_mode, .. } = args.common;
+    if args.format.is_of_stacks() && !args.stack {
         return Some("'--format folded' and '--format svg' show call stacks; add '--stack'".into());
-    }
-    if format == DropFormat::Dtr {
-        return Some("'--format dtr' is a recording of single drops; use 'droptrace trace --format dtr'".into());
     }
     let has_other = net_dm_mode.is_some() || !matches!(source, Source::Auto | Source::Ebpf);
     of_modes(&args.common).or_else(|| (args.stack && has_other).then(only_ebpf_has_stacks))
@@ -34,11 +31,6 @@ fn of_recording(args: &TraceArgs) -> Option<String> {
 }
 
 fn of_trace_stacks(args: &TraceArgs) -> Option<String> {
-    if args.common.format.is_of_stacks() {
-        return Some(
-            "'--format folded' and '--format svg' are for 'droptrace stat --stack'; use text or json here".into(),
-        );
-    }
     (args.stack && args.common.source == Source::NetDm).then(only_ebpf_has_stacks)
 }
 
@@ -54,8 +46,10 @@ fn of_modes(args: &CommonArgs) -> Option<String> {
         |option, source, way_out| Some(format!("'{option}' has no effect with '--source {source}'; {way_out}"));
     match args.source {
         Source::NetDm if has_mode => no_effect("--mode", "net-dm", "use --net-dm-mode for the mode of the drop monitor"),
-        Source::Counters if has_mode => no_effect("--mode", "counters", "the counters have no modes"),
-        Source::Counters if has_alert_mode => no_effect("--net-dm-mode", "counters", "the counters have no modes"),
+        Source::Totals(backend) if has_mode => no_effect("--mode", backend.source, "that backend has no modes"),
+        Source::Totals(backend) if has_alert_mode => {
+            no_effect("--net-dm-mode", backend.source, "that backend has no modes")
+        }
         Source::Ebpf if has_alert_mode => no_effect("--net-dm-mode", "ebpf", "use --mode for the mode of the BPF program"),
         Source::Auto if has_mode && has_alert_mode => Some(
             "'--mode' selects the BPF program and '--net-dm-mode' selects the drop monitor; for both, add '--source both'"

@@ -1,9 +1,9 @@
 //! The words of a filter behind the options, as tcpdump takes them.
 
+use clap::Args;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _};
 
-use super::{Cli, Command};
+use super::{Command, usage_error};
 use crate::filter::Filter;
 
 /// The words of a filter.
@@ -22,13 +22,14 @@ pub(super) fn take_words(command: &mut Command) -> Result<(), clap::Error> {
         Command::Replay(args) => (&args.words.words, &mut args.filter),
         _ => return Ok(()),
     };
-    if !words.is_empty() {
-        let parsed = Filter::parse(&words.join(" "));
-        *filter = Some(parsed.map_err(|error| refused(&error.to_string()))?);
+    if words.is_empty() {
+        return Ok(());
+    }
+    match Filter::parse(&words.join(" ")) {
+        Ok(parsed) => *filter = Some(parsed),
+        Err(error) => {
+            return Err(usage_error(Some(command), ErrorKind::ValueValidation, &format!("invalid filter: {error}")));
+        }
     }
     Ok(())
-}
-
-fn refused(error: &str) -> clap::Error {
-    Cli::command().error(ErrorKind::ValueValidation, format!("invalid filter: {error}"))
 }

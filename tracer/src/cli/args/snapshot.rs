@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, DropFormat, Mode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Mode, Source};
 use crate::backend::ebpf::default_room;
 use crate::dimension::Dimensions;
 use crate::render::output::ColorChoice;
@@ -56,7 +56,6 @@ impl SnapshotArgs {
         CommonArgs {
             no_counters: true,
             duration: Some(self.duration),
-            format: DropFormat::Json,
             output: self.output.clone(),
             netns: None,
             interface: None,

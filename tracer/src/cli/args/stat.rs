@@ -8,6 +8,7 @@ use super::{CommonArgs, FilterWords};
 use crate::dimension::Dimensions;
 use crate::render::rank::Sort;
 use crate::render::units;
+use crate::sink::StatFormat;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +44,10 @@ pub struct StatArgs {
     /// on each CPU in a second, then one in 1,024). Only for the BPF program; the counts stay exact
     #[arg(long)]
     pub stack: bool,
+
+    /// Form of the results; folded and svg are call stacks alone, for --stack
+    #[arg(long, value_enum, default_value_t)]
+    pub format: StatFormat,
 
     /// Order of the rows
     #[arg(long, value_enum, default_value_t, value_name = "ORDER")]

@@ -2,8 +2,10 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::backend::TOTALS_BACKENDS;
 use crate::command::parse_from;
 use crate::render::rank::Sort;
+use crate::sink::StatFormat;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).and_then(Cli::checked).map(Cli::into_command)
@@ -30,6 +32,23 @@ fn refused(line: &str) -> String {
 }
 
 #[test]
+fn the_name_of_the_file_is_a_recordings_unless_a_form_is_given() {
+    let cases = [
+        ("trace -o x.dtr", TraceFormat::Dtr),
+        ("trace -o x.dtr.zst", TraceFormat::Dtr),
+        ("trace -o x --format dtr", TraceFormat::Dtr),
+        ("trace -o x.dtr --format text", TraceFormat::Text),
+        ("trace -o x.dtr --format json", TraceFormat::Json),
+        ("trace -o x.dtr --raw", TraceFormat::Text),
+        ("trace -o dtr", TraceFormat::Text),
+        ("trace", TraceFormat::Text),
+    ];
+    for (line, format) in cases {
+        assert_eq!(trace(line).format(), format, "{line}");
+    }
+}
+
+#[test]
 fn command_line_definition_is_valid() {
     Cli::command().debug_assert();
 }
@@ -44,7 +63,7 @@ fn stat_is_the_default_command_with_its_options() {
     let defaults = stat("");
     assert_eq!((defaults.interval, defaults.top, defaults.sort), (None, None, Sort::Packets));
     assert_eq!((defaults.common.map_entries, defaults.common.mode), (8192, Mode::Auto));
-    assert_eq!((defaults.common.format, defaults.common.verbose), (DropFormat::Text, 0));
+    assert_eq!((defaults.format, defaults.common.verbose), (StatFormat::Text, 0));
 }
 
 #[test]
@@ -95,7 +114,9 @@ fn snapshots_have_a_default_duration() {
 
 #[test]
 fn sources_have_the_names_of_the_options_and_of_the_results() {
-    for (name, source) in [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Counters)] {
+    for (name, source) in
+        [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Totals(TOTALS_BACKENDS[0]))]
+    {
         assert_eq!(stat(&format!("--source {name}")).common.source, source);
     }
 }
@@ -136,7 +157,7 @@ fn error_of_wrong_usage_names_valid_values() {
         ("stat --top -1", "'-1' for '--top <N>': write a whole number, or 0 for all"),
         ("netlink watch x --buffer y", "from 1 to 1073741824"),
         ("trace --all --rate 5", "cannot be used with"),
-        ("stat --format dtr", "use 'droptrace trace --format dtr'"),
+        ("stat --format dtr", "invalid value 'dtr'"),
         ("trace --format dtr --count 3", "'--count' has no effect on a recording"),
         ("trace -o x.dtr.zst --count 3", "'--count' has no effect on a recording"),
         ("trace --raw --rate 5", "cannot be used with"),

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::domain::event::{DropEvent, reason_name};
 use crate::domain::report::SourceReport;
-use crate::filter::question::Question;
 use crate::filter::{Filter, Named, UsualReasons};
 use crate::packet;
 
@@ -22,12 +21,6 @@ pub(super) struct ReplayFilter {
 impl ReplayFilter {
     /// Takes the network namespace that `netns self` means.
     pub(super) fn new(filter: &Filter, home_netns: u32) -> Result<Self> {
-        if let Some(target) = filter.questions.iter().find_map(of_this_host) {
-            bail!(
-                "filter `netns {target}`: a recording has neither processes nor files; write the name of the namespace, its \
-                 inode number, or `self`"
-            );
-        }
         let usual = UsualReasons::built_in().context("cannot read the explanations of drop reasons")?;
         Ok(Self { filter: filter.clone(), usual, home_netns, filtered: HashMap::new() })
     }
@@ -63,13 +56,5 @@ impl ReplayFilter {
                 source.ledger.filter(*filtered);
             }
         }
-    }
-}
-
-/// The target of a namespace that only the recorded host can find.
-fn of_this_host(question: &Question) -> Option<&str> {
-    match question {
-        Question::Netns(target) if target.contains([':', '/']) => Some(target),
-        _ => None,
     }
 }

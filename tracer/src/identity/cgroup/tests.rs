@@ -40,6 +40,20 @@ fn removed_cgroup_keeps_its_path() {
 }
 
 #[test]
+fn cgroups_beyond_the_bound_are_forgotten() {
+    let tree = Tree::new();
+    let ids: Vec<_> = (0..200).map(|at| make(&tree, &format!("system.slice/{at}.service"))).collect();
+    let mut cgroups = Cgroups::at(tree.root());
+    cgroups.known = Recent::new(50);
+    let now = Instant::now();
+    for (at, (id, number)) in (1..).zip(ids.iter().zip(0..)) {
+        let path = cgroups.path_at(*id, now + at * 100 * WALK_INTERVAL);
+        assert_eq!(path.as_deref(), Some(&*format!("/system.slice/{number}.service")));
+        assert!(cgroups.known.len() <= 50);
+    }
+}
+
+#[test]
 fn walks_have_an_interval() {
     let tree = Tree::new();
     let mut cgroups = Cgroups::at(tree.root());

@@ -2,16 +2,38 @@
 //! number only at the time of the lookup.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{FOLDERS, inode_of};
+use super::folder::Signature;
+use super::{FOLDERS, inode_of, open};
 
 /// The least time between two readings, so that a flood of unknown numbers does not read the folders each time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A file under `/run/netns` that stood for a namespace when it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    path: PathBuf,
+    signature: Signature,
+}
+
+impl NamedFile {
+    fn of(path: &Path) -> Option<Self> {
+        let signature = std::fs::metadata(path).ok()?.into();
+        Some(Self { path: path.to_owned(), signature })
+    }
+
+    /// Opens the namespace. `None` if the file is gone, or stands for another namespace now.
+    pub fn open(&self) -> Option<File> {
+        let file = open(&self.path).ok()??;
+        (Signature::from(file.metadata().ok()?) == self.signature).then_some(file)
+    }
+}
 
 /// The names under `/run/netns` by inode number. The folders are read again when a number is unknown, at most once a
 /// second. A name is forgotten when its file is gone or stands for another number.
@@ -42,6 +64,13 @@ impl Namespaces {
     /// most containers.
     pub fn name(&mut self, inum: u32) -> Option<Arc<str>> {
         self.name_at(inum, Instant::now())
+    }
+
+    /// The file that has the name of the namespace with this inode number.
+    pub fn file(&mut self, inum: u32) -> Option<NamedFile> {
+        self.name(inum)?;
+        let file = NamedFile::of(&self.names.get(&inum)?.0)?;
+        (file.signature.inode() == u64::from(inum)).then_some(file)
     }
 
     /// All names with their inode numbers, in alphabetical order. The folders are read at most once a second.

@@ -26,10 +26,17 @@ const MOST_RETRIES: usize = 1024;
 /// Distinguishes the file of one namespace from that of another. The inode number alone may belong to a second
 /// namespace by now; the change time of the inode is different then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Signature {
+pub(super) struct Signature {
     device: u64,
     inode: u64,
     changed: (i64, i64),
+}
+
+impl Signature {
+    /// The inode number.
+    pub(super) const fn inode(&self) -> u64 {
+        self.inode
+    }
 }
 
 impl From<Metadata> for Signature {

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::{NetnsId, inode_number, within};
+use super::enter::within;
+use super::{NetnsId, inode_number};
 
 /// Identifies the network namespace that an open nsfs file stands for.
 pub trait Identify {

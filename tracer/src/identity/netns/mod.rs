@@ -23,8 +23,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-pub use by_inode::Namespaces;
-pub use enter::within;
+pub use by_inode::{NamedFile, Namespaces};
+pub use enter::visit;
 pub use identify::{ByInode, BySocket, Identify};
 pub use names::Names;
 pub use target::{NetnsError, Target, parse_target};

@@ -129,12 +129,14 @@ fn first_function(kallsyms: impl BufRead) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// Returns whether the running kernel has a function with this name. The kernel shows names also where it hides
-/// addresses.
-pub fn has_function(name: &str) -> io::Result<bool> {
+/// Returns whether the running kernel has a function whose name is wanted, without what the compiler appended to it
+/// (`.constprop.0`). The kernel shows names also where it hides addresses.
+pub fn has_function(wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
     for line in BufReader::new(File::open("/proc/kallsyms")?).split(b'\n') {
         let line = line?;
-        if Line::parse(&line).is_some_and(|line| line.is_function() && line.name() == name) {
+        if Line::parse(&line)
+            .is_some_and(|line| line.is_function() && line.name().split('.').next().is_some_and(&wanted))
+        {
             return Ok(true);
         }
     }

@@ -51,6 +51,7 @@ fn total(name: &str, netns: u32, packets: u64) -> DropTotal {
         first_seen: Timestamp(1),
         last_seen: Timestamp(2),
         seen_by: &[],
+        more: 0,
     }
 }
 

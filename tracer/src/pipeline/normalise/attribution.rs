@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tracer_common::{SOCKET_OWNER, SOCKET_RECEIVER};
 
+use crate::domain::event::Residence;
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
-use crate::identity::owners::NamedOwner;
+use crate::identity::netns::{Identify, NetnsId};
+use crate::identity::owners::{NamedOwner, Owners};
 
 /// The number of the root group's node.
 const ROOT: u64 = 1;
@@ -28,6 +30,19 @@ pub(super) fn names(found: &NamedOwner) -> Owner {
         pod: pod.or_else(|| owner.pod.as_deref().map(Arc::from)),
         unit: owner.unit.as_deref().map(Arc::from),
     }
+}
+
+/// The container or pod that lives in the namespace of a drop, else the one at the other end of its interface.
+pub(super) fn resident(
+    owners: &mut Owners,
+    namespace: NetnsId,
+    ifindex: u32,
+    identify: &impl Identify,
+) -> Option<(NamedOwner, Option<Residence>)> {
+    if let Some(owner) = owners.of_namespace(namespace, identify) {
+        return Some((owner, Some(Residence::Here)));
+    }
+    Some((owners.beyond_link(namespace, ifindex, identify)?, Some(Residence::Peer)))
 }
 
 /// The role of a key's socket; absent without a socket.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    DropKey, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT, FlowRow, KIND_XDP,
-    KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER,
+    DropKey, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_PROCESS, FLOW_SOURCE, FLOW_SOURCE_PORT, FLOW_TRANSPORT,
+    FlowRow, KIND_XDP, KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER,
 };
 
 use super::Normaliser;
@@ -28,7 +28,7 @@ impl Normaliser {
     /// run with `is_last`, when it searches however recent the last search was.
     pub fn learn_processes(&mut self, totals: &Totals, is_last: bool) {
         let Some(owners) = &mut self.owners else { return };
-        let newest = totals.flows.values().map(|count| count.last_ns).max().unwrap_or_default();
+        let newest = totals.flows.iter().map(|(_, count)| count.last_ns).max().unwrap_or_default();
         let is_recent = |count: &Count| count.last_ns.saturating_add(SEARCHED_NS) >= newest;
         let recent = totals.flows.iter().filter(|(_, count)| is_recent(count)).map(|(row, _)| row.facts.inode);
         let unknown: HashSet<u32> = recent.filter(|inode| *inode != 0 && !self.processes.contains_key(inode)).collect();
@@ -46,30 +46,70 @@ impl Normaliser {
     }
 
     /// Totals by key and flow; `wanted` are the facts of flows that were asked for. Drops of a key whose flow is not known
-    /// separately are one row ([`Flow::is_others`]), so that the sum is exact.
+    /// separately are one row ([`Flow::is_others`]), so that the sum is exact. They bound what the other rows of the key may
+    /// have more.
     pub fn flows(&mut self, totals: &Totals, wanted: u32) -> Vec<DropTotal> {
-        let mut rests: HashMap<DropKey, Count, RandomState> = totals.counts.clone();
+        let divided = Divided::of(totals, wanted);
         let mut rows = Vec::with_capacity(totals.flows.len());
-        for (row, count) in &totals.flows {
-            // A key that found no room is counted by reason, and so are its flows.
-            let Some(rest) = rests.get_mut(&row.drop).filter(|rest| rest.packets >= count.packets) else { continue };
-            rest.packets -= count.packets;
-            rest.bytes = rest.bytes.saturating_sub(count.bytes);
-            let known = rest.names;
-            let named = self.named_key(&row.drop, known, |location| totals.traps.get(&location).copied());
-            rows.push(self.total(with_flow(&named, Some(self.flow(row, wanted))), count));
+        for (row, count) in &divided.flows {
+            let Some(rest) = divided.rests.get(&row.drop) else { continue };
+            let named = self.named_key(&row.drop, rest.names, |location| totals.traps.get(&location).copied());
+            let more = divided.more(row, rest);
+            rows.push(DropTotal { more, ..self.total(with_flow(&named, Some(self.flow(row, wanted))), count) });
         }
-        for (key, rest) in rests.iter().filter(|(_, rest)| rest.packets > 0) {
+        for (key, rest) in divided.rests.iter().filter(|(_, rest)| rest.packets > 0) {
             let named = self.named_key(key, rest.names, |location| totals.traps.get(&location).copied());
             // A frame that XDP drops has no flow here.
-            let others = Flow { is_others: true, ..Flow::default() };
-            rows.push(self.total(with_flow(&named, (key.kind != KIND_XDP).then_some(others)), rest));
+            let others = (key.kind != KIND_XDP).then(|| Flow { is_others: true, ..Flow::default() });
+            let more = others.as_ref().map_or(0, |_| divided.more_of_others(key, rest));
+            rows.push(DropTotal { more, ..self.total(with_flow(&named, others), rest) });
         }
         rows
     }
 
     fn flow(&self, row: &FlowRow, wanted: u32) -> Flow {
         Flow { process: self.processes.get(&row.facts.inode).cloned(), ..flow(row, wanted) }
+    }
+}
+
+/// The drops of each key, divided into those of its flows and the rest.
+struct Divided<'t> {
+    totals: &'t Totals,
+    flows: Vec<(&'t FlowRow, &'t Count)>,
+    rests: HashMap<DropKey, Count, RandomState>,
+    /// Keys with a flow that is not among `flows`, although it has drops.
+    incomplete: HashSet<DropKey, RandomState>,
+    /// A row that is shown may have many flows here: a process has many sockets.
+    is_finer: bool,
+}
+
+impl<'t> Divided<'t> {
+    fn of(totals: &'t Totals, wanted: u32) -> Self {
+        let mut rests: HashMap<DropKey, Count, RandomState> = totals.counts.clone();
+        let (mut flows, mut incomplete) = (Vec::with_capacity(totals.flows.len()), HashSet::default());
+        for (row, count) in totals.flows.iter() {
+            // A key that found no room is counted by reason, and so are its flows.
+            let Some(rest) = rests.get_mut(&row.drop).filter(|rest| rest.packets >= count.packets) else {
+                incomplete.insert(row.drop);
+                continue;
+            };
+            rest.packets -= count.packets;
+            rest.bytes = rest.bytes.saturating_sub(count.bytes);
+            flows.push((row, count));
+        }
+        Self { totals, flows, rests, incomplete, is_finer: wanted & FLOW_PROCESS != 0 }
+    }
+
+    /// How many of the rest of a key one of its flows may have.
+    fn more(&self, row: &FlowRow, rest: &Count) -> u64 {
+        if self.is_finer { rest.packets } else { rest.packets.min(self.totals.flows.most_more(row)) }
+    }
+
+    /// How many of them a flow may have that is no row.
+    fn more_of_others(&self, key: &DropKey, rest: &Count) -> u64 {
+        let is_bounded = !self.is_finer && !self.incomplete.contains(key);
+        let most = self.totals.flows.most_of_others().filter(|_| is_bounded);
+        most.map_or(rest.packets, |most| most.min(rest.packets))
     }
 }
 
@@ -107,7 +147,7 @@ fn address(words: &[u64; 2], version: u8) -> IpAddr {
 mod tests {
     use std::net::UdpSocket;
 
-    use tracer_common::{FLOW_MARK, FLOW_PROCESS, FLOW_USER, FlowFacts, PlaceNames};
+    use tracer_common::{FLOW_MARK, FLOW_USER, FlowFacts, PlaceNames};
 
     use super::*;
     use crate::identity::netns::Names;

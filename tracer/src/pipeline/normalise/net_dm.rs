@@ -36,6 +36,7 @@ impl Normaliser {
             first_seen: count.first_seen,
             last_seen: count.last_seen,
             seen_by: &[Origin::NetDm],
+            more: 0,
         });
         named.collect()
     }

@@ -160,7 +160,7 @@ fn kept_bytes_bound_the_memory_of_waiting_packets() {
 fn total(pc: u64, reason: Reason, packets: u64, origin: Origin) -> DropTotal {
     let key = key(pc, reason, 0);
     let (first_seen, last_seen) = (Timestamp(0), Timestamp(1));
-    DropTotal { key, packets, bytes: Some(packets), first_seen, last_seen, seen_by: origin.alone() }
+    DropTotal { key, packets, bytes: Some(packets), first_seen, last_seen, seen_by: origin.alone(), more: 0 }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::outside::Outside;
 use super::symbol_of;
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::reason_name;
 use crate::domain::ledger::wire::{Ebpf, NetDm};
@@ -23,15 +24,18 @@ pub(super) struct LedgerLine<'r> {
     schema: &'static str,
     sources: Vec<WithRecords<'r>>,
     union: Option<&'r DedupeLedger>,
-    /// Absent where the kernel's counters are not read.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    attribution: Option<&'r AttributionLedger>,
+    /// `None` where the kernel's counters are not read.
     outside: Option<Outside<'r>>,
+    duration_ns: Option<u64>,
 }
 
 impl<'r> LedgerLine<'r> {
     pub(super) fn new(end: &RunEnd<'r>) -> Self {
         let sources = end.sources.iter().map(WithRecords::from).collect();
-        Self { schema: LEDGER, sources, union: end.union, outside: end.outside.map(Outside::from) }
+        let RunEnd { union, attribution, outside, duration, .. } = *end;
+        let duration_ns = duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        Self { schema: LEDGER, sources, union, attribution, outside: outside.map(Outside::from), duration_ns }
     }
 }
 
@@ -93,7 +97,7 @@ impl From<&SourceReport> for Account {
         let ledger = match report.ledger {
             Ledger::Ebpf(ledger) => Shape::Ebpf(ledger.into()),
             Ledger::NetDm(ledger) => Shape::NetDm(ledger.into()),
-            Ledger::Counters(CountersLedger { counted }) => {
+            Ledger::Counters(CountersLedger { counted, .. }) => {
                 Shape::Counters(Counters { accounted: counted, overflow: 0, filtered: 0, lost: None })
             }
         };

@@ -5,6 +5,7 @@ mod ledger;
 mod outside;
 mod places;
 mod raw;
+mod reconcile;
 mod stack;
 mod stat;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use compare::CompareJson;
 pub(crate) use ledger::Account;
 pub(in crate::sink) use raw::line_of_key;
 pub use raw::{RawJson, RawOptions};
+pub use reconcile::ReconcileJson;
 pub use stat::StatJson;
 pub use trace::TraceJson;
 pub use trace::drop_fields;

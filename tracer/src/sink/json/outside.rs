@@ -1,8 +1,10 @@
 //! The kernel's counters beside the backend.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
-use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
+use crate::domain::reconciliation::{ReconciledCounter, Reconciliation, RefusingListener};
 
 /// The member `outside`.
 #[derive(Serialize)]
@@ -21,6 +23,16 @@ struct Row<'r> {
     explained: u64,
     undecided: u64,
     outside: u64,
+    listeners: Vec<Listener<'r>>,
+}
+
+#[derive(Serialize)]
+struct Listener<'r> {
+    address: IpAddr,
+    port: u16,
+    drops: u64,
+    pid: Option<u32>,
+    process: Option<&'r str>,
 }
 
 impl<'r> From<&'r Reconciliation> for Outside<'r> {
@@ -42,6 +54,20 @@ impl<'r> From<&'r ReconciledCounter> for Row<'r> {
             explained: counter.explained,
             undecided: counter.undecided(),
             outside: counter.outside,
+            listeners: counter.listeners.iter().map(Listener::from).collect(),
+        }
+    }
+}
+
+impl<'r> From<&'r RefusingListener> for Listener<'r> {
+    fn from(listener: &'r RefusingListener) -> Self {
+        let process = listener.process.as_ref();
+        Self {
+            address: listener.address.ip(),
+            port: listener.address.port(),
+            drops: listener.drops,
+            pid: process.map(|process| process.pid),
+            process: process.and_then(|process| process.comm.as_deref()),
         }
     }
 }

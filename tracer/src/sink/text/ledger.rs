@@ -26,7 +26,7 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
         let healthy = match &source.ledger {
             Ledger::Ebpf(ledger) => ebpf(&mut text, ledger),
             Ledger::NetDm(ledger) => net_dm(&mut text, ledger),
-            Ledger::Counters(CountersLedger { counted }) => {
+            Ledger::Counters(CountersLedger { counted, .. }) => {
                 _ = write!(text, "counters rose by {} in total, some of them for the same packet; ", Grouped(*counted));
                 text.push_str("lost: unknown (most drops have no counter)");
                 false
@@ -37,13 +37,13 @@ pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
     lines.collect()
 }
 
-/// `owners: 997 attributed + 3 unknown + 7 without a socket (5 of them in the namespace of a container) + 0 without room`.
+/// `owners: 997 attributed + 3 unknown + 7 without a socket (5 of them in a container's namespace or on a link to one) + 0 without room`.
 pub(super) fn attribution(ledger: &AttributionLedger) -> LedgerLine {
     let AttributionLedger { attributed, unknown, no_socket, no_room, resident } = *ledger;
     let mut text = format!("owners: {} attributed", Grouped(attributed));
     _ = write!(text, " + {} unknown + {} without a socket", Grouped(unknown), Grouped(no_socket));
     if resident > 0 {
-        _ = write!(text, " ({} of them in the namespace of a container)", Grouped(resident));
+        _ = write!(text, " ({} of them in a container's namespace or on a link to one)", Grouped(resident));
     }
     _ = write!(text, " + {} without room", Grouped(no_room));
     LedgerLine { text, healthy: no_room == 0 }
@@ -51,11 +51,11 @@ pub(super) fn attribution(ledger: &AttributionLedger) -> LedgerLine {
 
 /// `flows: 990 by flow + 7 of other flows + 3 without a flow + 0 without room`.
 pub(super) fn flows(ledger: &FlowLedger) -> LedgerLine {
-    let FlowLedger { by_flow, others, no_flow, no_room } = *ledger;
+    let FlowLedger { by_flow, others, no_flow, no_room, most_more } = *ledger;
     let mut text = format!("flows: {} by flow + {} of other flows", Grouped(by_flow), Grouped(others));
     _ = write!(text, " + {} without a flow + {} without room", Grouped(no_flow), Grouped(no_room));
-    if others > 0 {
-        _ = write!(text, "; a row may have up to {} more", Grouped(others));
+    if most_more > 0 {
+        _ = write!(text, "; a row may have up to {} more", Grouped(most_more));
     }
     LedgerLine { text, healthy: no_room == 0 }
 }

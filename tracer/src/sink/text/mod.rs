@@ -5,6 +5,7 @@ mod ledger;
 mod outside;
 mod owner;
 mod packet;
+mod reconcile;
 mod sentence;
 mod stacks;
 mod stat;
@@ -14,6 +15,7 @@ mod tests;
 mod trace;
 
 pub use compare::CompareText;
+pub use reconcile::ReconcileText;
 pub use sentence::drop_sentence;
-pub use stat::{StatText, StatTextOptions};
+pub use stat::{Recorded, StatOptions, StatText};
 pub use trace::{TraceText, TraceTextOptions};

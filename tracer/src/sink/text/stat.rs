@@ -13,6 +13,7 @@ use crate::domain::ledger::Ledger;
 use crate::domain::report::{SourceReport, StatReport};
 use crate::outside::printable;
 use crate::render::Size;
+use crate::render::fit::width;
 use crate::render::number::{Grouped, seconds};
 use crate::render::paint::{Painted, Style};
 use crate::render::rank::{Rank, Ranking, Sort, per_second};
@@ -23,8 +24,18 @@ const DEFAULT_TOP: usize = 20;
 /// Number of reasons without a key that a redrawn table shows.
 const LIVE_OVERFLOW: usize = 3;
 
-/// How the table is shown.
-pub struct StatTextOptions {
+/// A recording that a report is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It has the duration of its run.
+    Whole,
+    /// The end of its run is not known, because the recording is truncated or of an earlier version: the report ends with the
+    /// last drop.
+    ToLastDrop,
+}
+
+/// How totals are shown. Only [`sort`](Self::sort) and [`by`](Self::by) matter to formats for programs.
+pub struct StatOptions {
     /// The dimensions with columns; absent for all of them, where the namespaces have a column only if there are several,
     /// and their residents only if one is known and has room.
     pub by: Option<Dimensions>,
@@ -37,8 +48,8 @@ pub struct StatTextOptions {
     pub home_netns: u32,
     /// Use colours.
     pub color: bool,
-    /// The report is that of a recording, which ends with its last drop: the end of its run is not known.
-    pub recorded: bool,
+    /// The recording that the report is of; absent for a run of this process.
+    pub recorded: Option<Recorded>,
     /// Draw each table over the last one. For terminals.
     pub live: bool,
     /// Returns the size of the terminal; called for each table.
@@ -48,16 +59,18 @@ pub struct StatTextOptions {
 /// Shows totals as a table.
 pub struct StatText<W> {
     out: W,
-    options: StatTextOptions,
+    options: StatOptions,
     ranking: Ranking,
     tables: usize,
+    /// What could not be compared, as the last table said.
+    gaps: Vec<String>,
 }
 
 impl<W: Write> StatText<W> {
     /// Writes to `out`, a table for each report.
-    pub fn new(out: W, options: StatTextOptions) -> Self {
+    pub fn new(out: W, options: StatOptions) -> Self {
         let ranking = Ranking::new(options.sort);
-        Self { out, options, ranking, tables: 0 }
+        Self { out, options, ranking, tables: 0, gaps: vec![] }
     }
 }
 
@@ -67,10 +80,14 @@ impl<W: Write> StatSink for StatText<W> {
         // The last table stays, so it is shown whole, even where it makes the terminal scroll.
         let height = size.height.filter(|_| self.options.live && !report.is_final);
         let (ranks, span) = self.ranking.rank(report);
-        let StatTextOptions { home_netns, recorded, .. } = self.options;
+        let StatOptions { home_netns, recorded, live, .. } = self.options;
+        let gaps = report.outside.as_ref().map_or(&[][..], |found| &found.gaps);
+        // A table that stays need not repeat what the one before it says.
+        let with_gaps = live || report.is_final || gaps != self.gaps;
         let (by, top) = (self.options.by.as_ref(), self.options.top);
-        let view = View { report, ranks, span, by, width: size.width, height, top, home_netns, recorded };
+        let view = View { report, ranks, span, by, width: size.width, height, top, home_netns, recorded, with_gaps };
         let frame = self.frame(&view.lines(), size);
+        gaps.clone_into(&mut self.gaps);
         self.tables += 1;
         self.out.write_all(frame.as_bytes())?;
         self.out.flush()
@@ -105,6 +122,9 @@ impl<W> StatText<W> {
     }
 }
 
+/// Shown where the terminal is too narrow for the column of residents.
+const NO_ROOM_FOR_WHO: &str = "WHO has no room: widen the terminal, or --by reason,netns,container";
+
 struct Line {
     text: String,
     style: Style,
@@ -120,7 +140,9 @@ struct View<'r> {
     height: Option<usize>,
     top: Option<usize>,
     home_netns: u32,
-    recorded: bool,
+    recorded: Option<Recorded>,
+    /// Say what could not be compared.
+    with_gaps: bool,
 }
 
 impl View<'_> {
@@ -130,7 +152,7 @@ impl View<'_> {
             .into_iter()
             .chain(self.report.attribution.as_ref().map(ledger::attribution))
             .chain(self.report.flows.as_ref().map(ledger::flows))
-            .chain(self.report.outside.iter().flat_map(outside::lines))
+            .chain(self.report.outside.iter().flat_map(|found| outside::lines(found, self.with_gaps)))
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
             .chain(self.not_packets())
             .chain(self.own())
@@ -190,7 +212,7 @@ impl View<'_> {
         let StatReport { host, duration, .. } = self.report;
         let (name, kernel) = (printable(&host.name), printable(&host.kernel));
         let mut head = format!("Packets dropped on {name} (Linux {kernel}) in {}", seconds(*duration));
-        if self.recorded {
+        if self.recorded == Some(Recorded::ToLastDrop) {
             head.push_str(", from the start of the recording to its last drop");
         }
         if self.span != *duration {
@@ -201,7 +223,7 @@ impl View<'_> {
 
     /// Rows of the terminal that a line takes, which may wrap.
     fn rows_taken(&self, line: &Line) -> usize {
-        line.text.chars().count().div_ceil(self.width.max(1)).max(1)
+        width(&line.text).div_ceil(self.width.max(1)).max(1)
     }
 
     /// The table; `around` rows of the terminal are taken by the lines before and after it.
@@ -214,8 +236,8 @@ impl View<'_> {
             Some(_) => report.overflow.len().min(LIVE_OVERFLOW),
             None => report.overflow.len(),
         };
-        // Heading, sum, the two lines about rows that are left out, and the cursor's line.
-        let fixed = around + shown_overflow + 5;
+        // Heading, sum, the three lines about rows and a column that are left out, and the cursor's line.
+        let fixed = around + shown_overflow + 6;
         let shown = self.rows(self.height.map(|height| height.saturating_sub(fixed)));
         let (ranks, hidden) = self.ranks.split_at(shown);
         let (overflow, hidden_overflow) = report.overflow.split_at(shown_overflow);
@@ -239,6 +261,9 @@ impl View<'_> {
             lines.push(self.more("reason without a drop site", hidden_overflow.len(), packets));
         }
         lines.extend(rows[shown + shown_overflow..].iter().map(plain));
+        if columns.leaves_out(WHO) {
+            lines.push(self.clipped(NO_ROOM_FOR_WHO.into(), Style::Faint));
+        }
         lines
     }
 
@@ -262,7 +287,7 @@ impl View<'_> {
         let rate = if self.span == self.report.duration {
             per_second(packets, self.span)
         } else {
-            self.ranks.iter().map(|rank| rank.rate).sum()
+            self.ranks.iter().map(|rank| rank.rate).sum::<Option<f64>>()
         };
         Row::of_sum(packets, rate, bytes, format!("total, {}", counted(self.ranks.len(), "row")))
     }
@@ -271,7 +296,7 @@ impl View<'_> {
         let has_netns = self.by.is_some() || self.has_other_namespaces();
         let by = self.by.cloned().unwrap_or_else(Dimensions::usual);
         let is_shown = |dimension: &&dyn Dimension| has_netns || dimension.name() != "netns";
-        let has_resident = self.ranks.iter().any(|rank| rank.total.key.is_resident);
+        let has_resident = self.ranks.iter().any(|rank| rank.total.key.residence.is_some());
         let who = (self.by.is_none() && has_resident).then_some(WHO);
         let dimensions = by.iter().filter(is_shown).chain(who).collect();
         Shown { dimensions, seen_by: self.is_of_both() }
@@ -295,7 +320,7 @@ impl View<'_> {
         if self.report.sources.iter().any(has_counters_only) {
             return "No counter of drops rose.".into();
         }
-        if self.recorded {
+        if self.recorded.is_some() {
             return "The recording has no drops.".into();
         }
         let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);

@@ -55,11 +55,11 @@ impl<'r> Row<'r> {
     pub(super) fn of_key(rank: &Rank<'r>, shown: &Shown) -> Self {
         let key = &*rank.total.key;
         let width = |dimension: &&dyn Dimension| {
-            dimension.text(key, dimension.column().max_width.unwrap_or(usize::MAX)).chars().count()
+            fit::width(&dimension.text(key, dimension.column().max_width.unwrap_or(usize::MAX)))
         };
         Self {
             packets: Grouped(rank.total.packets).to_string(),
-            rate: rate(rank.rate),
+            rate: rank.rate.map_or("-".into(), rate),
             bytes: known(rank.total.bytes),
             names: Names::Key {
                 key,
@@ -78,10 +78,10 @@ impl<'r> Row<'r> {
         }
     }
 
-    pub(super) fn of_sum(packets: u64, packets_a_second: f64, bytes: Option<u64>, label: String) -> Self {
+    pub(super) fn of_sum(packets: u64, packets_a_second: Option<f64>, bytes: Option<u64>, label: String) -> Self {
         Self {
             packets: Grouped(packets).to_string(),
-            rate: rate(packets_a_second),
+            rate: packets_a_second.map_or("-".into(), rate),
             bytes: known(bytes),
             names: Names::Sum(label),
         }
@@ -91,7 +91,7 @@ impl<'r> Row<'r> {
     fn width(&self, column: usize, dimension: &dyn Dimension) -> usize {
         match &self.names {
             Names::Key { widths, .. } => widths[column],
-            Names::Overflow(reason) if dimension.name() == "reason" => reason.chars().count(),
+            Names::Overflow(reason) if dimension.name() == "reason" => fit::width(reason),
             Names::Overflow(_) | Names::Sum(_) => 0,
         }
     }
@@ -142,6 +142,11 @@ impl Columns {
         }
         columns.share(rows, columns.room(width));
         columns
+    }
+
+    /// Whether there is no room for a column.
+    pub(super) fn leaves_out(&self, column: &dyn Dimension) -> bool {
+        self.dimensions.iter().any(|(dimension, width)| dimension.name() == column.name() && *width == 0)
     }
 
     /// The columns without a width of their own.
@@ -273,7 +278,7 @@ impl Line {
 
     fn left(&mut self, text: &str, width: usize) {
         if width > 0 {
-            _ = write!(self.0, "{:GAP$}{text:<width$}", "");
+            _ = write!(self.0, "{:GAP$}{text:<1$}", "", fit::padded(text, width));
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::dimension::Dimensions;
-use crate::domain::event::{Location, NamedKey, Origin, Symbol};
+use crate::domain::event::{Location, NamedKey, Origin, Residence, Symbol};
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
@@ -21,18 +21,18 @@ use crate::sink::samples::{
 };
 use crate::sink::{CompareSink, StatSink};
 
-const PLAIN: fn(usize) -> StatTextOptions = |width| StatTextOptions {
+const PLAIN: fn(usize) -> StatOptions = |width| StatOptions {
     by: None,
     sort: Sort::Packets,
     top: None,
     home_netns: HOME,
     color: false,
-    recorded: false,
+    recorded: None,
     live: false,
     size: Box::new(move || Size { width, height: None }),
 };
 
-fn shown(options: StatTextOptions, reports: &[StatReport]) -> String {
+fn shown(options: StatOptions, reports: &[StatReport]) -> String {
     let mut out = Vec::new();
     let mut sink = StatText::new(&mut out, options);
     for report in reports {
@@ -100,6 +100,7 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
         rise: 82,
         explained: 82 - outside,
         outside,
+        listeners: vec![],
     };
     let with = |outside| {
         let found = Reconciliation { counters: vec![counter(outside)], namespaces: 1, gaps: vec![] };
@@ -116,15 +117,41 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
 
 #[test]
 fn a_recording_is_shown_as_one() {
-    let recorded = |totals| shown(StatTextOptions { recorded: true, ..PLAIN(100) }, &[report(totals, vec![])]);
+    let recorded_to =
+        |recorded, totals| shown(StatOptions { recorded: Some(recorded), ..PLAIN(100) }, &[report(totals, vec![])]);
+    let recorded = |totals| recorded_to(Recorded::ToLastDrop, totals);
     let head = "Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s, from the start of the recording to its last drop\n";
     assert!(recorded(totals()).starts_with(head), "{}", recorded(totals()));
     assert!(recorded(vec![]).contains("\nThe recording has no drops.\n"), "{}", recorded(vec![]));
+    let whole = recorded_to(Recorded::Whole, totals());
+    assert!(whole.starts_with("Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s\n"), "{whole}");
+}
+
+#[test]
+fn rate_of_a_moment_is_unknown() {
+    let moment = StatReport { duration: Duration::from_millis(2), ..report(totals(), vec![]) };
+    let text = shown(PLAIN(100), &[moment]);
+    let row = text.lines().nth(2).unwrap();
+    assert!(row.split_whitespace().nth(1) == Some("-"), "{text}");
+    let sum = text.lines().find(|line| line.contains("total, ")).unwrap();
+    assert!(sum.split_whitespace().nth(1) == Some("-"), "{text}");
+}
+
+#[test]
+fn gaps_are_repeated_only_at_the_end() {
+    let at = |gap: &str, is_final| {
+        let found = Reconciliation { counters: vec![], namespaces: 1, gaps: vec![gap.into()] };
+        StatReport { outside: Some(found), is_final, ..report(vec![], vec![]) }
+    };
+    let reports =
+        [at("a fell", false), at("a fell", false), at("b fell", false), at("b fell", false), at("b fell", true)];
+    let text = shown(PLAIN(100), &reports);
+    assert_eq!((text.matches("a fell").count(), text.matches("b fell").count()), (1, 2), "{text}");
 }
 
 #[test]
 fn rows_beyond_the_top_are_summed_up() {
-    let top = |top| shown(StatTextOptions { top, ..PLAIN(100) }, &[report(totals(), vec![])]);
+    let top = |top| shown(StatOptions { top, ..PLAIN(100) }, &[report(totals(), vec![])]);
     insta::assert_snapshot!(top(Some(2)), @r"
     Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
       PACKETS    PKT/S        BYTES  REASON          WHERE                              IFACE      PROTO
@@ -153,18 +180,15 @@ fn rates_are_those_of_the_interval_and_of_the_whole_run_at_the_end() {
     let first = StatReport { is_final: false, ..report(totals(), vec![]) };
     let second = grown(first.clone(), 250);
     let last = StatReport { is_final: true, ..second.clone() };
-    let text = shown(StatTextOptions { sort: Sort::Rate, ..PLAIN(100) }, &[first, second, last]);
+    let text = shown(StatOptions { sort: Sort::Rate, ..PLAIN(100) }, &[first, second, last]);
     insta::assert_snapshot!("intervals", text);
 }
 
 #[test]
 fn a_live_table_is_drawn_over_and_fits_the_terminal() {
     for (height, snapshot) in [(24, "live_24"), (14, "live_14"), (6, "live_6")] {
-        let options = StatTextOptions {
-            live: true,
-            size: Box::new(move || Size { width: 80, height: Some(height) }),
-            ..PLAIN(80)
-        };
+        let options =
+            StatOptions { live: true, size: Box::new(move || Size { width: 80, height: Some(height) }), ..PLAIN(80) };
         let running = StatReport {
             is_final: false,
             ..report(totals_of_two_namespaces(), {
@@ -190,7 +214,7 @@ fn rows_taken(frame: &str, width: usize) -> usize {
 #[test]
 fn the_last_table_of_a_live_run_is_whole() {
     let size = || Size { width: 80, height: Some(10) };
-    let options = StatTextOptions { live: true, size: Box::new(size), ..PLAIN(80) };
+    let options = StatOptions { live: true, size: Box::new(size), ..PLAIN(80) };
     let text = shown(options, &[report(totals(), overflow())]);
     assert!(!text.contains("more row"), "{text}");
 }
@@ -198,7 +222,7 @@ fn the_last_table_of_a_live_run_is_whole() {
 #[test]
 fn orders() {
     let reasons = |sort| {
-        let text = shown(StatTextOptions { sort, ..PLAIN(140) }, &[report(totals(), vec![])]);
+        let text = shown(StatOptions { sort, ..PLAIN(140) }, &[report(totals(), vec![])]);
         let rows = text.lines().skip(2).take(6);
         rows.map(|row| row.split_whitespace().nth(3).unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -222,7 +246,7 @@ fn orders() {
 fn colors_mark_the_heading_and_what_is_lost() {
     let mut lossy = report(vec![], vec![]);
     ebpf(&mut lossy).missed = 12;
-    let text = shown(StatTextOptions { color: true, ..PLAIN(100) }, &[report(totals(), vec![]), lossy]);
+    let text = shown(StatOptions { color: true, ..PLAIN(100) }, &[report(totals(), vec![]), lossy]);
     let line = |number: usize| text.lines().nth(number).unwrap();
     assert!(line(1).starts_with("\x1b[1m  PACKETS") && line(1).ends_with("\x1b[0m"), "{}", line(1));
     assert!(line(9).starts_with("ledger"), "{}", line(9));
@@ -234,7 +258,7 @@ fn grouped_tables_have_the_columns_of_their_dimensions() {
     for by in ["netns", "reason,protocol", "site"] {
         let dimensions: Dimensions = by.parse().unwrap();
         let grouped = report(group_by(&totals_of_two_namespaces(), &dimensions), overflow());
-        let text = shown(StatTextOptions { by: Some(dimensions), ..PLAIN(80) }, &[grouped]);
+        let text = shown(StatOptions { by: Some(dimensions), ..PLAIN(80) }, &[grouped]);
         assert!(widest(&without_ledger(&text)) <= 80, "{text}");
         insta::assert_snapshot!(format!("table_by_{}", by.replace(',', "_")), text);
     }
@@ -258,7 +282,7 @@ fn owners_leave_room_for_the_other_columns() {
     for by in ["reason,site,pod,cgroup", "pod,container,unit,cgroup,socket", "reason,pod,container,cgroup"] {
         let dimensions: Dimensions = by.parse().unwrap();
         let grouped = report(group_by(&totals, &dimensions), vec![]);
-        let text = shown(StatTextOptions { by: Some(dimensions.clone()), ..PLAIN(80) }, &[grouped]);
+        let text = shown(StatOptions { by: Some(dimensions.clone()), ..PLAIN(80) }, &[grouped]);
         assert!(widest(&without_ledger(&text)) <= 80, "{by}: {text}");
         assert!(dimensions.iter().all(|dimension| text.contains(dimension.column().heading)), "{by}: {text}");
     }
@@ -269,7 +293,7 @@ fn totals_with_resident(pod: &str) -> Vec<DropTotal> {
     let mut totals = totals_of_two_namespaces();
     let last = totals.last_mut().unwrap();
     let owner = Arc::new(Owner { pod: Some(pod.into()), ..Owner::default() });
-    last.key = Arc::new(NamedKey { owner, is_resident: true, ..(*last.key).clone() });
+    last.key = Arc::new(NamedKey { owner, residence: Some(Residence::Here), ..(*last.key).clone() });
     totals
 }
 
@@ -285,14 +309,16 @@ fn residents_have_a_column_where_there_is_room() {
         assert!(widest(&without_ledger(&text)) <= width.max(76), "{width}: {text}");
         assert_eq!(rows(&text), rows(&super::tests::shown(PLAIN(width), &[unknown])), "{width}");
     }
-    assert!(!shown(80).contains("WHO") && shown(150).contains(pod));
+    assert!(!shown(80).contains("NETNS  WHO") && shown(150).contains(pod));
 }
 
 #[test]
 fn table_without_room_for_residents_is_the_usual_one() {
     let tables = [totals_with_resident("shop/web"), totals_of_two_namespaces()];
     let [with, without] = tables.map(|totals| shown(PLAIN(80), &[report(totals, overflow())]));
-    assert_eq!(with, without);
+    let others: Vec<_> = with.lines().filter(|line| !line.starts_with("WHO has no room: ")).collect();
+    assert_eq!(others, without.lines().collect::<Vec<_>>());
+    assert_eq!(others.len() + 1, with.lines().count());
 }
 
 #[test]

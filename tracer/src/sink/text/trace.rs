@@ -12,7 +12,7 @@ use crate::dimension;
 use crate::domain::event::{DropEvent, NamedKey, Timestamp};
 use crate::domain::report::Host;
 use crate::outside::printable;
-use crate::render::fit::seen_by;
+use crate::render::fit::{padded, seen_by, width};
 use crate::render::paint::{Painted, Style};
 use crate::render::time::TimeText;
 use crate::sink::{DropSink, RunEnd};
@@ -51,12 +51,13 @@ struct Column {
 }
 
 impl Column {
+    /// The width for formats, which pads this text to the column's.
     fn width_for(&mut self, text: &str) -> usize {
-        let wanted = text.chars().count();
+        let wanted = width(text);
         if wanted <= self.limit {
             self.width = self.width.max(wanted);
         }
-        self.width
+        padded(text, self.width)
     }
 }
 
@@ -135,9 +136,9 @@ impl<W: Write> DropSink for TraceText<W> {
     }
 
     fn finish(&mut self, end: &RunEnd<'_>) -> io::Result<()> {
-        let lines = ledger::accounting(end.sources).into_iter().chain(ledger::events(end.sources));
-        let lines = lines.chain(end.union.map(ledger::union));
-        for line in lines.chain(end.outside.into_iter().flat_map(outside::lines)) {
+        let lines = ledger::accounting(end.sources).into_iter().chain(end.attribution.map(ledger::attribution));
+        let lines = lines.chain(ledger::events(end.sources)).chain(end.union.map(ledger::union));
+        for line in lines.chain(end.outside.into_iter().flat_map(|found| outside::lines(found, true))) {
             self.line = line.text;
             self.write_line(if line.healthy { Style::Plain } else { Style::Alarm })?;
         }

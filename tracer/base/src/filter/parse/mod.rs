@@ -12,6 +12,7 @@ use super::error::FilterError;
 use super::lex::Lexer;
 use super::names::{self, IPV4, IPV6, Protocol};
 use super::question::Question;
+use crate::outside::printable;
 use head::Head;
 
 /// Longest text, in bytes.
@@ -21,24 +22,28 @@ const MAX_DEPTH: usize = 64;
 
 type Parsed<T> = Result<T, FilterError>;
 
+/// The questions with a value that a text asks, and where their values stand.
+pub(super) type Asked = Vec<(Question, usize)>;
+
 /// Reads a text to its end.
-pub(super) fn parse(text: &str) -> Parsed<Expression> {
+pub(super) fn parse(text: &str) -> Parsed<(Expression, Asked)> {
     if text.len() > MAX_TEXT {
         let message = format!("the filter has {} bytes", text.len());
         return Err(FilterError::new(text, 0, message).with(format!("write at most {MAX_TEXT}")));
     }
-    let mut parser = Parser { lexer: Lexer::new(text), depth: 0 };
+    let mut parser = Parser { lexer: Lexer::new(text), depth: 0, asked: Asked::new() };
     if parser.lexer.is_at_end() {
         return Err(parser.error("the filter is empty").with("write a condition such as `tcp port 443`"));
     }
     let expression = parser.expression(&mut None)?;
-    if parser.lexer.is_at_end() { Ok(expression) } else { Err(parser.superfluous()) }
+    if parser.lexer.is_at_end() { Ok((expression, parser.asked)) } else { Err(parser.superfluous()) }
 }
 
 /// The state of reading a text.
 struct Parser<'t> {
     lexer: Lexer<'t>,
     depth: usize,
+    asked: Asked,
 }
 
 impl Parser<'_> {
@@ -220,6 +225,9 @@ impl Parser<'_> {
     fn unknown(&mut self) -> FilterError {
         let word = self.lexer.word();
         let start = "a condition starts with a word such as `tcp`, `host`, `port` or `reason`";
+        if let Some(word) = self.lexer.foreign_word() {
+            return self.error(format!("unknown word `{}`", printable(word))).with(start);
+        }
         if word.is_empty() {
             return self.error("a condition is missing").with(start);
         }

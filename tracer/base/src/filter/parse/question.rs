@@ -77,6 +77,8 @@ impl Parser<'_> {
         if name.is_empty() {
             return Err(self.error_at(offset, ask.needs()));
         }
-        Ok(Expression::Test(Test::Question(ask.with(name))))
+        let question = ask.with(name);
+        self.asked.push((question.clone(), offset));
+        Ok(Expression::Test(Test::Question(question)))
     }
 }

@@ -1,9 +1,11 @@
-//! The kernel's counters beside another backend: those of each network namespace with a process, read by a thread of
+//! The kernel's counters beside another backend: those of each network namespace with a process or a name, read by a thread of
 //! their own after that backend has started, at an interval, and before it stops.
 //!
-//! The files are `/proc/PID/net/snmp`, `netstat` and `snmp6` of one process of each namespace, so that no namespace is
-//! entered or kept alive.
+//! The files are `/proc/PID/net/snmp`, `netstat` and `snmp6` of one process or thread of each namespace. Where a namespace
+//! has a name and no process, and for the listening sockets, a thread enters the namespace for one reading. So no namespace
+//! is kept alive.
 
+mod listeners;
 mod namespace;
 mod state;
 mod survey;
@@ -19,9 +21,11 @@ use std::time::Duration;
 use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::sync::oneshot;
 
+use crate::domain::reconciliation::RefusingListener;
 use crate::explain::Counters;
 use crate::identity::proc_folder::Folder;
 use crate::kernel::clock::thread_time;
+use crate::kernel::privileges;
 use state::State;
 use values::Names;
 
@@ -40,6 +44,8 @@ pub struct Rise {
     pub netns_name: Option<Arc<str>>,
     /// The rise from the first reading to the last.
     pub rise: u64,
+    /// For `TcpExtListenDrops`, the listening sockets whose own counters rose, as far as they are known.
+    pub listeners: Vec<RefusingListener>,
 }
 
 /// The counters that can be compared with drops.
@@ -53,8 +59,18 @@ pub struct Coverage {
 
 /// The counters that can be compared on this kernel; `None` if `/proc` is not readable.
 pub fn coverage(counters: &Counters) -> Option<Coverage> {
-    let values = Names::of(counters).read(&Folder::open(Path::new("/proc"), std::process::id())?)?;
+    let folder = Folder::open(Path::new("/proc"), std::process::id())?;
+    let values = Names::of(counters, Which::Compared).read(&folder, &mut Vec::new())?;
     Some(Coverage { found: values.iter().flatten().count(), compared: values.len() })
+}
+
+/// Which counters of the table are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those whose rise can be compared with drops.
+    Compared,
+    /// All.
+    All,
 }
 
 /// What the readings show so far.
@@ -66,6 +82,12 @@ pub struct Readings {
     pub namespaces: u32,
     /// What was not read or cannot be compared, in sentences without a full stop.
     pub gaps: Vec<String>,
+    /// The inode numbers of the namespaces that the last reading read, and that no other namespace had during the run.
+    pub read: Vec<u32>,
+    /// The counters that the kernel has, of those that are read.
+    pub present: Vec<Arc<str>>,
+    /// Counters that were once less than before, with the inode number of the namespace.
+    pub fallen: Vec<(Arc<str>, u32)>,
 }
 
 /// The thread that reads the counters. It ends with this value.
@@ -76,12 +98,14 @@ pub struct CountersBeside {
 }
 
 impl CountersBeside {
-    /// Starts the thread. `only` is the inode number of the one namespace to read; absent for all.
+    /// Starts the thread, which keeps those of the calling thread's capabilities that it needs
+    /// ([`privileges::COUNTERS`]): give up the unneeded ones afterwards. `only` is the inode number of the one namespace to
+    /// read; absent for all. `which` counters of the table to read.
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(counters: &Counters, only: Option<u32>) -> io::Result<Self> {
-        let state = State::new(PathBuf::from("/proc"), counters, only);
+    pub fn start(counters: &Counters, which: Which, only: Option<u32>) -> io::Result<Self> {
+        let state = State::new(PathBuf::from("/proc"), Names::of(counters, which), only);
         let latest = Arc::<Mutex<Arc<Readings>>>::default();
         let (ask, asked) = channel();
         let shared = Arc::clone(&latest);
@@ -105,6 +129,9 @@ impl CountersBeside {
 }
 
 fn run(mut state: State, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot::Sender<()>>) {
+    if let Err(error) = privileges::drop_unneeded(privileges::COUNTERS) {
+        tracing::warn!("the thread that reads the kernel's counters cannot drop capabilities: {error}");
+    }
     let mut interval = INTERVAL;
     loop {
         let done = match asked.recv_timeout(interval) {
@@ -114,8 +141,10 @@ fn run(mut state: State, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot
         };
         let before = thread_time();
         state.read();
-        let readings = Readings { rises: state.rises(), namespaces: state.compared(), gaps: state.gaps() };
-        interval = INTERVAL.max(thread_time().saturating_sub(before).saturating_mul(SHARE_OF_A_PROCESSOR));
+        let readings = state.readings();
+        let taken = thread_time().saturating_sub(before);
+        tracing::debug!("a reading of the counters took {taken:?} of CPU time");
+        interval = INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
         // The kernel counts a packet and then frees it, within one RCU read section. This command is `synchronize_rcu`
         // (`kernel/sched/membarrier.c`); without it, the two are a few instructions apart.
         let _ = membarrier(MembarrierCommand::Global);

@@ -1,15 +1,25 @@
 //! The counters of one network namespace, from its first reading to its last.
 
-use std::path::Path;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::fstat;
+
+use super::listeners::Listeners;
 use super::values::{Names, Values};
+use crate::domain::reconciliation::RefusingListener;
+use crate::identity::netns::{NamedFile, visit};
 use crate::identity::proc_folder::Folder;
+use crate::netlink::{TcpListener, tcp_listeners};
 
 /// The greatest number of processes by which a namespace is recognised at its next reading.
-const MOST_MEMBERS: usize = 8;
+const MOST_MEMBERS: usize = 4;
+/// The counter of refused connections, whose rise is also in the counters of the listening sockets.
+pub(super) const REFUSED: &str = "TcpExtListenDrops";
 
-/// A process of a namespace.
+/// A process of a namespace, or a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) pid: u32,
@@ -25,8 +35,27 @@ impl Member {
     }
 }
 
+/// What all readings share.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// `/proc`.
+    pub(super) proc: PathBuf,
+    pub(super) names: Names,
+    /// The position of `TcpExtListenDrops`.
+    refused: Option<usize>,
+    /// The bytes of one file.
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    pub(super) fn new(proc: PathBuf, names: Names) -> Self {
+        let refused = names.all.iter().position(|name| **name == *REFUSED);
+        Self { proc, names, refused, buffer: Vec::new() }
+    }
+}
+
 /// A network namespace. An inode number stands for the namespace as long as one of the processes that were in it at the
-/// last reading is still in it; otherwise another namespace may have the number.
+/// last reading is still in it, or the file with its name is the same; otherwise another namespace may have the number.
 #[derive(Clone, Debug)]
 pub(super) struct Namespace {
     pub(super) inum: u32,
@@ -36,32 +65,47 @@ pub(super) struct Namespace {
     readings: u32,
     /// The positions of counters that were once less than before.
     fell: Vec<usize>,
-    members: Vec<Member>,
+    ways: Ways,
+    /// `None` if this process may not ask for the listening sockets.
+    listeners: Option<Listeners>,
 }
 
 impl Namespace {
-    /// Reads the counters for the first time, through one of the processes that were just found in the namespace.
+    /// Reads the counters for the first time, through one of the processes that were just found in the namespace, or
+    /// through the file with its name.
     pub(super) fn first_seen(
-        proc: &Path,
-        names: &Names,
+        reader: &mut Reader,
         inum: u32,
         name: Option<Arc<str>>,
         found: &[Member],
+        file: Option<NamedFile>,
     ) -> Option<Self> {
-        let first = read(proc, names, inum, found)?;
+        let ways = Ways { inum, members: found.to_vec(), file };
+        // Before the counters, so that the sockets' rises are no less than those of the counters.
+        let listeners = ways.listeners(reader).map(|found| Listeners::new(&found));
+        let first = ways.read(reader)?;
         let last = first.clone();
-        Some(Self { inum, name, first, last, readings: 1, fell: vec![], members: found.to_vec() })
+        Some(Self { inum, name, first, last, readings: 1, fell: vec![], ways, listeners })
     }
 
     /// Reads the counters again. Returns whether the namespace was recognised.
-    pub(super) fn read(&mut self, proc: &Path, names: &Names, found: &[Member]) -> bool {
-        let Some(now) = read(proc, names, self.inum, &self.members) else { return false };
+    pub(super) fn read(&mut self, reader: &mut Reader, found: &[Member]) -> bool {
+        let Some(now) = self.ways.read(reader) else { return false };
+        let is_refusing = reader.refused.is_some_and(|slot| now[slot] != self.last[slot]);
         self.take(now);
-        self.members.retain(|member| found.contains(member));
-        let further = found.iter().filter(|member| !self.members.contains(member)).copied().collect::<Vec<_>>();
-        self.members.extend(further);
-        self.members.truncate(MOST_MEMBERS);
+        if is_refusing && let Some(mut listeners) = self.listeners.take() {
+            self.listeners = self.ways.listeners(reader).map(|found| {
+                listeners.read(&reader.proc, &found);
+                listeners
+            });
+        }
+        self.ways.keep(found);
         true
+    }
+
+    /// The listening sockets that refused connections; `None` if they are not known.
+    pub(super) fn listeners(&self) -> Option<Vec<RefusingListener>> {
+        self.listeners.as_ref().map(Listeners::risen)
     }
 
     fn take(&mut self, now: Values) {
@@ -87,19 +131,66 @@ impl Namespace {
         risen.filter(|(slot, rise)| *rise > 0 && !self.fell.contains(slot))
     }
 
+    /// Whether the kernel has the counter at this position.
+    pub(super) fn has(&self, slot: usize) -> bool {
+        self.last[slot].is_some()
+    }
+
     /// The positions of the counters that were once less than before.
     pub(super) fn fallen(&self) -> &[usize] {
         &self.fell
     }
 }
 
-/// Reads the counters through the first of the processes that is in the namespace before and after.
-fn read(proc: &Path, names: &Names, inum: u32, members: &[Member]) -> Option<Values> {
-    members.iter().find_map(|member| {
-        let folder = member.still_in(proc, inum)?;
-        let values = names.read(&folder)?;
-        (folder.netns() == Ok(inum)).then_some(values)
-    })
+/// The ways into a namespace.
+#[derive(Clone, Debug)]
+struct Ways {
+    inum: u32,
+    members: Vec<Member>,
+    file: Option<NamedFile>,
+}
+
+impl Ways {
+    /// Reads the counters through the first of the processes that is in the namespace before and after, else through
+    /// the file with its name.
+    fn read(&self, reader: &mut Reader) -> Option<Values> {
+        let Reader { proc, names, buffer, .. } = reader;
+        let through_member = |member: &Member| {
+            let folder = member.still_in(proc, self.inum)?;
+            let values = names.read(&folder, buffer)?;
+            (folder.netns() == Ok(self.inum)).then_some(values)
+        };
+        self.members.iter().find_map(through_member).or_else(|| self.read_within(reader))
+    }
+
+    fn read_within(&self, reader: &mut Reader) -> Option<Values> {
+        let Reader { proc, names, buffer, .. } = reader;
+        let read = || {
+            let values = Folder::of_this_thread(proc).and_then(|folder| names.read(&folder, buffer));
+            values.ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        visit(self.file.as_ref()?.open()?.as_fd(), read).ok()
+    }
+
+    /// The listening sockets; `None` if the namespace may not be entered, or the kernel does not report them.
+    fn listeners(&self, reader: &Reader) -> Option<Vec<TcpListener>> {
+        let of_member = |member: &Member| {
+            let netns = member.still_in(&reader.proc, self.inum)?.open_netns()?;
+            // The process may have entered another namespace.
+            (fstat(&netns).ok()?.st_ino == u64::from(self.inum)).then_some(netns)
+        };
+        let of_file = || Some(self.file.as_ref()?.open()?.into());
+        let netns = self.members.iter().find_map(of_member).or_else(of_file)?;
+        visit(netns.as_fd(), tcp_listeners).ok()
+    }
+
+    /// Forgets the processes that are not found any more, and adds further ones.
+    fn keep(&mut self, found: &[Member]) {
+        self.members.retain(|member| found.contains(member));
+        let further = found.iter().filter(|member| !self.members.contains(member)).copied().collect::<Vec<_>>();
+        self.members.extend(further);
+        self.members.truncate(MOST_MEMBERS);
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +199,8 @@ mod tests {
 
     fn namespace(first: Values) -> Namespace {
         let last = first.clone();
-        Namespace { inum: 7, name: None, first, last, readings: 1, fell: vec![], members: vec![] }
+        let ways = Ways { inum: 7, members: vec![], file: None };
+        Namespace { inum: 7, name: None, first, last, readings: 1, fell: vec![], ways, listeners: None }
     }
 
     #[test]

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::Rise;
-use super::namespace::Namespace;
+use super::namespace::{Member, Namespace, REFUSED, Reader};
 use super::survey::Survey;
 use super::values::Names;
-use crate::explain::Counters;
+use super::{Readings, Rise};
 use crate::identity::netns::Namespaces;
 
 /// The greatest number of namespaces whose counters are kept, those that ended included.
@@ -19,17 +18,19 @@ const MOST_NAMESPACES: usize = 1000;
 /// The greatest number of names in a sentence.
 const MOST_NAMES: usize = 3;
 
+/// The number of readings of which one looks at all threads, too.
+const THREADS_EVERY: u32 = 16;
+
 /// The readings so far.
 #[derive(Debug)]
 pub(super) struct State {
-    proc: PathBuf,
+    reader: Reader,
     /// Only this namespace is read; absent for all.
     only: Option<u32>,
-    names: Names,
     by_inode: Namespaces,
     namespaces: BTreeMap<u32, Namespace>,
     ended: Vec<Namespace>,
-    is_first: bool,
+    readings: u32,
     appeared: u32,
     left_out: u32,
     unreadable: u32,
@@ -37,15 +38,14 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(proc: PathBuf, counters: &Counters, only: Option<u32>) -> Self {
+    pub(super) fn new(proc: PathBuf, names: Names, only: Option<u32>) -> Self {
         Self {
-            proc,
+            reader: Reader::new(proc, names),
             only,
-            names: Names::of(counters),
             by_inode: Namespaces::new(),
             namespaces: BTreeMap::new(),
             ended: vec![],
-            is_first: true,
+            readings: 0,
             appeared: 0,
             left_out: 0,
             unreadable: 0,
@@ -55,28 +55,44 @@ impl State {
 
     /// Reads all counters.
     pub(super) fn read(&mut self) {
-        let survey = Survey::of(&self.proc, self.only);
+        let survey = Survey::of(&self.reader.proc, self.only, self.readings.is_multiple_of(THREADS_EVERY));
         self.read_known(&survey);
         self.left_out = 0;
         for (inum, found) in &survey.found {
-            if self.namespaces.contains_key(inum) {
-                continue;
-            }
-            if self.namespaces.len() + self.ended.len() >= MOST_NAMESPACES {
-                self.left_out += 1;
-                continue;
-            }
-            let name = self.by_inode.name(*inum);
-            if let Some(namespace) = Namespace::first_seen(&self.proc, &self.names, *inum, name, found) {
-                self.namespaces.insert(*inum, namespace);
-                self.appeared += u32::from(!self.is_first);
+            if !self.namespaces.contains_key(inum) {
+                let name = self.by_inode.name(*inum);
+                self.add(*inum, name, found);
             }
         }
         self.unreadable = survey.unreadable;
-        let was_read = |inum| self.namespaces.contains_key(&inum) || self.ended.iter().any(|ended| ended.inum == inum);
-        self.without_process = survey
-            .without_process(&mut self.by_inode, |inum| self.only.is_none_or(|only| only == inum) && !was_read(inum));
-        self.is_first = false;
+        self.read_named(&survey);
+        self.readings += 1;
+    }
+
+    /// Reads the namespaces that have a name and no process, as far as this process may enter them.
+    fn read_named(&mut self, survey: &Survey) {
+        let Self { by_inode, namespaces, ended, only, .. } = self;
+        let was_read = |inum| namespaces.contains_key(&inum) || ended.iter().any(|ended| ended.inum == inum);
+        let named = survey.without_process(by_inode, |inum| only.is_none_or(|only| only == inum) && !was_read(inum));
+        self.without_process.clear();
+        for (inum, name) in named {
+            if !self.add(inum, Some(Arc::clone(&name)), &[]) {
+                self.without_process.push(name);
+            }
+        }
+    }
+
+    /// Reads a namespace for the first time, if there is room for it. Returns whether it was read.
+    fn add(&mut self, inum: u32, name: Option<Arc<str>>, found: &[Member]) -> bool {
+        if self.namespaces.len() + self.ended.len() >= MOST_NAMESPACES {
+            self.left_out += 1;
+            return false;
+        }
+        let file = name.is_some().then(|| self.by_inode.file(inum)).flatten();
+        let Some(namespace) = Namespace::first_seen(&mut self.reader, inum, name, found, file) else { return false };
+        self.namespaces.insert(inum, namespace);
+        self.appeared += u32::from(self.readings > 0);
+        true
     }
 
     /// Reads the known namespaces again. Those that are not recognised have ended, or cannot be told from others.
@@ -84,7 +100,7 @@ impl State {
         let known = std::mem::take(&mut self.namespaces);
         for (inum, mut namespace) in known {
             let found = survey.found.get(&inum).map_or(&[][..], Vec::as_slice);
-            if namespace.read(&self.proc, &self.names, found) {
+            if namespace.read(&mut self.reader, found) {
                 self.namespaces.insert(inum, namespace);
             } else {
                 self.ended.push(namespace);
@@ -96,15 +112,33 @@ impl State {
         self.namespaces.values().chain(&self.ended)
     }
 
+    /// What the readings show so far.
+    pub(super) fn readings(&self) -> Readings {
+        let named = |slot: usize| Arc::clone(&self.reader.names.all[slot]);
+        let slots = 0..self.reader.names.all.len();
+        let present = slots.filter(|slot| self.namespaces.values().any(|namespace| namespace.has(*slot))).map(named);
+        let is_alone = |inum: &u32| !self.ended.iter().any(|ended| ended.inum == *inum);
+        let fallen = self.all().flat_map(|namespace| {
+            namespace.fallen().iter().map(|slot| (named(*slot), namespace.inum)).collect::<Vec<_>>()
+        });
+        Readings {
+            rises: self.rises(),
+            namespaces: self.compared(),
+            gaps: self.gaps(),
+            read: self.namespaces.keys().copied().filter(is_alone).collect(),
+            present: present.collect(),
+            fallen: fallen.collect(),
+        }
+    }
+
     /// The counters that rose.
-    pub(super) fn rises(&self) -> Vec<Rise> {
+    fn rises(&self) -> Vec<Rise> {
         let of = |namespace: &Namespace| {
-            let (netns, netns_name) = (namespace.inum, namespace.name.clone());
-            let named = |(slot, rise)| Rise {
-                counter: Arc::clone(&self.names.0[slot]),
-                netns,
-                netns_name: netns_name.clone(),
-                rise,
+            let named = |(slot, rise)| {
+                let counter = Arc::clone(&self.reader.names.all[slot]);
+                let listeners = if *counter == *REFUSED { namespace.listeners() } else { None };
+                let (netns, netns_name) = (namespace.inum, namespace.name.clone());
+                Rise { counter, netns, netns_name, rise, listeners: listeners.unwrap_or_default() }
             };
             namespace.rises().map(named).collect::<Vec<_>>()
         };
@@ -117,11 +151,12 @@ impl State {
     }
 
     /// What was not read or cannot be compared, in sentences without a full stop.
-    pub(super) fn gaps(&self) -> Vec<String> {
+    fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();
         if !self.without_process.is_empty() {
             let names = listed(&self.without_process);
-            gaps.push(format!("the counters of {names} are not read: no process was found in the namespace"));
+            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ", and entering it takes CAP_SYS_ADMIN" };
+            gaps.push(format!("the counters of {names} are not read: no process was found in the namespace{remedy}"));
         } else if let Some(only) = self.only.filter(|_| self.all().next().is_none()) {
             gaps.push(format!("the counters of netns {only} are not read, because no readable process is in it"));
         }
@@ -146,24 +181,38 @@ impl State {
         if self.unreadable > 0 && self.only.is_none() {
             let processes =
                 if self.unreadable == 1 { "1 process".into() } else { format!("{} processes", self.unreadable) };
-            let remedy = if may_trace() { "" } else { ": that takes CAP_SYS_PTRACE" };
+            let remedy = if may(CapabilitySet::SYS_PTRACE) { "" } else { ": that takes CAP_SYS_PTRACE" };
             gaps.push(format!("the network namespaces of {processes} cannot be read{remedy}"));
         }
+        gaps.extend(self.unknown_listeners());
         gaps.extend(self.all().flat_map(|namespace| self.fallen(namespace)));
         gaps
     }
 
+    /// The namespaces in which connections were refused by listening sockets that are not known.
+    fn unknown_listeners(&self) -> Option<String> {
+        let is_refused = |slot: usize| *self.reader.names.all[slot] == *REFUSED;
+        let has_unknown = |namespace: &&Namespace| {
+            namespace.listeners().is_none() && namespace.rises().any(|(slot, _)| is_refused(slot))
+        };
+        let name = |namespace: &Namespace| namespace.name.clone().unwrap_or_else(|| namespace.inum.to_string().into());
+        let names: Vec<_> = self.all().filter(has_unknown).map(name).collect();
+        let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that takes CAP_SYS_ADMIN" };
+        (!names.is_empty())
+            .then(|| format!("which listeners of {} refused connections is not known{remedy}", listed(&names)))
+    }
+
     fn fallen(&self, namespace: &Namespace) -> Vec<String> {
         let netns = namespace.name.as_ref().map_or_else(|| namespace.inum.to_string(), ToString::to_string);
-        let fell = |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.names.0[*slot]);
+        let fell =
+            |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.reader.names.all[*slot]);
         namespace.fallen().iter().map(fell).collect()
     }
 }
 
-/// Whether this thread has the capability that reading the namespaces of all processes takes. A security module, or
-/// another user namespace, may refuse it all the same.
-fn may_trace() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
+/// Whether this thread has a capability. A security module, or another user namespace, may refuse its use all the same.
+fn may(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// `netns a, b, c and 2 more`.
@@ -179,23 +228,30 @@ fn listed(names: &[Arc<str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::counters::beside::Which;
+    use crate::explain::Counters;
+
+    fn state(only: u32) -> State {
+        State::new("/proc".into(), Names::of(&Counters::built_in().unwrap(), Which::Compared), Some(only))
+    }
 
     #[test]
     fn own_namespace_is_read_and_recognised() {
         let own = crate::identity::netns::own().unwrap();
-        let counters = Counters::built_in().unwrap();
-        let mut state = State::new("/proc".into(), &counters, Some(own));
+        let mut state = state(own);
         state.read();
         assert_eq!((state.compared(), state.namespaces.len()), (0, 1));
         state.read();
         assert_eq!((state.compared(), state.ended.len()), (1, 0));
+        let readings = state.readings();
+        assert_eq!((readings.read, readings.fallen), (vec![own], vec![]));
+        assert!(readings.present.iter().any(|name| **name == *"UdpNoPorts"), "{:?}", readings.present);
         assert!(state.gaps().iter().all(|gap| !gap.contains("not read")), "{:?}", state.gaps());
     }
 
     #[test]
     fn namespace_without_a_process_is_a_gap() {
-        let counters = Counters::built_in().unwrap();
-        let mut state = State::new("/proc".into(), &counters, Some(1));
+        let mut state = state(1);
         state.read();
         let gaps = state.gaps();
         assert!(gaps[0].starts_with("the counters of netns 1 are not read"), "{gaps:?}");

@@ -1,8 +1,9 @@
-//! The values of the compared counters in the files of one network namespace.
+//! The values of the counters in the files of one network namespace.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use super::Which;
 use crate::explain::Counters;
 use crate::identity::proc_folder::Folder;
 
@@ -18,27 +19,48 @@ enum Layout {
     Single,
 }
 
-/// The names of the compared counters. The position of a name is that of its value in [`Values`].
+/// The names of the counters that are read. The position of a name is that of its value in [`Values`].
 #[derive(Clone, Debug)]
-pub(super) struct Names(pub(super) Arc<[Arc<str>]>);
+pub(super) struct Names {
+    pub(super) all: Arc<[Arc<str>]>,
+    /// The names of each group of the paired files, without the group before them, and their positions.
+    groups: Vec<Group>,
+}
+
+/// The counters of one group.
+#[derive(Clone, Debug)]
+struct Group {
+    name: &'static str,
+    counters: Vec<(Box<str>, usize)>,
+}
+
+/// The groups of the paired files whose counters the table has.
+const GROUPS: [&str; 5] = ["Ip", "Tcp", "Udp", "TcpExt", "IpExt"];
 
 /// The values of one namespace; absent for counters that the kernel does not have.
 pub(super) type Values = Vec<Option<u64>>;
 
 impl Names {
-    /// The counters whose rise can be compared with drops.
-    pub(super) fn of(counters: &Counters) -> Self {
-        let compared = counters.iter().filter(|(_, counter)| counter.class.is_compared());
-        Self(compared.map(|(name, _)| name.into()).collect())
+    /// The names of the counters of a table.
+    pub(super) fn of(counters: &Counters, which: Which) -> Self {
+        let read = counters.iter().filter(|(_, counter)| which == Which::All || counter.class.is_compared());
+        let all: Arc<[Arc<str>]> = read.map(|(name, _)| name.into()).collect();
+        let in_group = |group| {
+            let rest = |(slot, name): (usize, &Arc<str>)| Some((name.strip_prefix(group)?.into(), slot));
+            Group { name: group, counters: all.iter().enumerate().filter_map(rest).collect() }
+        };
+        let groups = GROUPS.map(in_group).into();
+        Self { all, groups }
     }
 
-    /// Reads the files of the namespace of a process. A file that the kernel lacks has no counters, as `snmp6` on a
-    /// kernel without IPv6. `None` if the process ended.
-    pub(super) fn read(&self, process: &Folder) -> Option<Values> {
-        let mut values = vec![None; self.0.len()];
+    /// Reads the files of the namespace of a process into `buffer`, one after the other. A file that the kernel lacks has no
+    /// counters, as `snmp6` on a kernel without IPv6. `None` if the process ended.
+    pub(super) fn read(&self, process: &Folder, buffer: &mut Vec<u8>) -> Option<Values> {
+        let mut values = vec![None; self.all.len()];
         for (file, layout) in FILES {
-            match process.file(file) {
-                Ok(text) => self.parse(&text, layout, &mut values),
+            match process.read(file, buffer) {
+                // The names and numbers that are looked for are ASCII.
+                Ok(()) => self.parse(std::str::from_utf8(buffer).unwrap_or_default(), layout, &mut values),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(_) => return None,
             }
@@ -62,31 +84,23 @@ impl Names {
             else {
                 continue;
             };
-            if group != other {
-                continue;
-            }
-            let wanted: Vec<_> = self.in_group(group).collect();
-            for (name, number) in names.split_whitespace().zip(numbers.split_whitespace()) {
-                if let Some((slot, _)) = wanted.iter().find(|(_, wanted)| *wanted == name) {
+            let known = self.groups.iter().find(|known| group == other && known.name == group);
+            let Some(Group { counters, .. }) = known else { continue };
+            for (name, number) in names.split_ascii_whitespace().zip(numbers.split_ascii_whitespace()) {
+                if let Some((_, slot)) = counters.iter().find(|(wanted, _)| **wanted == *name) {
                     values[*slot] = number.parse().ok();
                 }
             }
         }
     }
 
-    /// The positions of the names that start with a group, and the rests of these names.
-    fn in_group(&self, group: &str) -> impl Iterator<Item = (usize, &str)> {
-        let rest = move |(slot, name): (usize, &'_ Arc<str>)| Some((slot, name.len(), name.strip_prefix(group)?.len()));
-        let found: Vec<_> = self.0.iter().enumerate().filter_map(rest).collect();
-        found.into_iter().map(|(slot, length, rest)| (slot, &self.0[slot][length - rest..]))
-    }
-
     /// Parses lines such as `Udp6NoPorts   0`.
     fn single(&self, text: &str, values: &mut Values) {
         for line in text.lines() {
-            let mut words = line.split_whitespace();
+            let mut words = line.split_ascii_whitespace();
             let (Some(name), Some(number)) = (words.next(), words.next()) else { continue };
-            if let Some(slot) = self.0.iter().position(|wanted| **wanted == *name) {
+            // The names are in alphabetical order, as those of the table.
+            if let Ok(slot) = self.all.binary_search_by(|known| (**known).cmp(name)) {
                 values[slot] = number.parse().ok();
             }
         }
@@ -97,11 +111,22 @@ impl Names {
 mod tests {
     use super::*;
 
+    #[test]
+    fn every_counter_of_the_table_is_in_a_known_group() {
+        let names = Names::of(&Counters::built_in().unwrap(), Which::All);
+        let in_groups: Vec<_> = names.groups.iter().flat_map(|group| &group.counters).map(|(_, slot)| *slot).collect();
+        for (slot, name) in names.all.iter().enumerate() {
+            let is_single = name.starts_with("Ip6") || name.starts_with("Udp6");
+            assert!(is_single || in_groups.contains(&slot), "{name}");
+        }
+        assert!(names.all.is_sorted(), "the search needs it");
+    }
+
     fn parsed(layout: Layout, text: &str) -> Vec<(String, u64)> {
-        let names = Names::of(&Counters::built_in().unwrap());
-        let mut values = vec![None; names.0.len()];
+        let names = Names::of(&Counters::built_in().unwrap(), Which::Compared);
+        let mut values = vec![None; names.all.len()];
         names.parse(text, layout, &mut values);
-        let found = names.0.iter().zip(values).filter_map(|(name, value)| Some((name.to_string(), value?)));
+        let found = names.all.iter().zip(values).filter_map(|(name, value)| Some((name.to_string(), value?)));
         found.collect()
     }
 

@@ -47,7 +47,7 @@ fn matches_as_interpreted(reading: Reading, filters: u32) -> u32 {
         let (code, conditions) = (random.code(length), random.conditions());
         let translated = translate(&code, &conditions, reading).unwrap();
         let questions = (0..QUESTIONS).map(|number| Question::Reason(number.to_string().into())).collect();
-        let filter = Filter { text: String::new(), code, questions };
+        let filter = Filter { text: String::new(), code, questions, offsets: vec![] };
         for _ in 0..PACKETS {
             let (packet, state) = random.packet();
             let found = Machine::new(&state, &packet).run(&translated);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use etherparse::PacketBuilder;
 
 use super::*;
+use crate::domain::attribution::AttributionLedger;
 use crate::domain::event::{DropEvent, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::owner::Process;
@@ -75,7 +76,9 @@ fn lines() {
         };
         sink.event(&event).unwrap();
     }
-    sink.finish(&RunEnd { sources: &trace_sources(), ..RunEnd::default() }).unwrap();
+    let attribution = AttributionLedger { attributed: 997, no_socket: 10, resident: 8, ..AttributionLedger::default() };
+    let end = RunEnd { sources: &trace_sources(), attribution: Some(&attribution), ..RunEnd::default() };
+    sink.finish(&end).unwrap();
     let text = String::from_utf8(out).unwrap();
     println!("{text}");
     insta::assert_snapshot!("lines", text);
@@ -94,6 +97,8 @@ fn lines_say_whose_packet_it_was() {
         (root.clone(), Some(&hostile)),
         (root, None),
         (key(), None),
+        (NamedKey { socket: None, residence: Some(Residence::Here), ..owned_key() }, None),
+        (NamedKey { socket: None, residence: Some(Residence::Peer), ..owned_key() }, None),
     ];
     for (key, process) in cases {
         let (key, packet) = (Arc::new(key), udp_packet());
@@ -119,6 +124,8 @@ fn lines_say_whose_packet_it_was() {
         format!("{packet}, owner \u{fffd}[2J\u{fffd}[9]"),
         format!("{packet}, owner unknown"),
         packet.to_owned(),
+        format!("{packet}, resident shop/web-7d9f/nginx"),
+        format!("{packet}, peer shop/web-7d9f/nginx"),
     ];
     assert_eq!(ends, expected);
 }
