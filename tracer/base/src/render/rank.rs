@@ -77,7 +77,7 @@ impl Ranking {
     }
 }
 
-/// Packets a second. Over less than [`SHORTEST_SPAN`] a rate is unknown.
+/// Packets a second. Over less than `SHORTEST_SPAN` a rate is unknown.
 #[expect(clippy::cast_precision_loss, reason = "a rate is no count: 53 bits are plenty")]
 pub fn per_second(packets: u64, span: Duration) -> Option<f64> {
     (span >= SHORTEST_SPAN).then(|| packets as f64 / span.as_secs_f64())
