@@ -1,12 +1,14 @@
 //! Control groups of version 2.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::thread::gettid;
 
 use crate::trials::Unable;
@@ -53,6 +55,16 @@ impl ControlGroup {
     /// Its folder.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Removes it, once the last of its threads has ended: a thread that was waited for may still be in it for a moment.
+    pub fn remove(self) -> Result<()> {
+        while let Err(error) = fs::remove_dir(&self.0) {
+            let is_busy = error.kind() == io::ErrorKind::ResourceBusy;
+            ensure!(is_busy, "removing {}: {error}", self.0.display());
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Runs `work` in a thread of its own, in this group, which can be removed once the thread has ended.

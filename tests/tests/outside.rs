@@ -232,13 +232,13 @@ fn each_refusing_listener_has_its_rise() -> Result<()> {
 }
 
 /// A namespace with a name, a listener and no process.
-fn named_without_a_process() -> Result<(Netns, String)> {
-    let name = format!("empty{}", std::process::id());
+fn named_without_a_process(label: &str) -> Result<(Netns, String)> {
+    let name = format!("{label}{}", std::process::id());
     Ok((Netns::named(&name)?, name))
 }
 
 fn namespace_without_a_process_is_entered() -> Result<()> {
-    let (netns, name) = named_without_a_process()?;
+    let (netns, name) = named_without_a_process("entered")?;
     for arguments in [&["--netns", &name][..], &[]] {
         let stat = Stat::during(arguments, || no_ports(&netns))?;
         let gaps = stat.0["outside"]["gaps"].to_string();
@@ -266,7 +266,7 @@ fn no_ports(netns: &Netns) -> Result<()> {
 }
 
 fn namespace_that_may_not_be_entered_is_a_gap() -> Result<()> {
-    let (netns, name) = named_without_a_process()?;
+    let (netns, name) = named_without_a_process("closed")?;
     let without = "--bounding-set=-sys_admin";
     let mut command = Command::new("/usr/bin/setpriv");
     command.args([without, "--inh-caps=-sys_admin"]).arg(binary()?).args(["stat", "--format", "json"]);

@@ -65,8 +65,9 @@ impl Holders {
         if self.has_hidden {
             Some("/proc hides the processes of other users (mount option hidepid); CAP_SYS_PTRACE shows them".into())
         } else if self.unreadable > 0 {
+            let plural = if self.unreadable == 1 { "" } else { "es" };
             Some(format!(
-                "the open files of {} processes cannot be read: that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                "the open files of {} process{plural} cannot be read: that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
                 self.unreadable
             ))
         } else {

@@ -94,7 +94,6 @@ impl Session {
             }
             Wake::Clock => {
                 self.normaliser.refresh();
-                // Where records wait at all times, no other search takes place.
                 self.normaliser.search_processes();
                 let Self { running, normaliser, .. } = self;
                 let Parts { ebpf, totals: named, .. } = running.parts();
@@ -141,9 +140,7 @@ impl Session {
         }
         ebpf.read(limit);
         normaliser.want_processes(ebpf.batch.iter().map(|(report, _)| report));
-        if !ebpf.has_more {
-            normaliser.search_processes();
-        }
+        normaliser.search_processes();
         let mut stack = Vec::new();
         for (report, bytes) in ebpf.batch.iter() {
             let (addresses, bytes) = report.split(bytes);

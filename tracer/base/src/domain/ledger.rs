@@ -27,8 +27,11 @@ impl Ledger {
     }
 
     /// Counts drops that were counted by key or reason as filtered: a filter was applied later. The kernel's own counters have
-    /// no filters.
-    pub fn filter(&mut self, drops: u64) {
+    /// no filters. `unknown` of them are in an unknown network namespace.
+    pub fn filter(&mut self, drops: u64, unknown: u64) {
+        if let Self::Ebpf(ledger) = self {
+            ledger.unknown_netns = ledger.unknown_netns.saturating_sub(unknown);
+        }
         let (accounted, overflow, filtered) = match self {
             Self::Ebpf(ledger) => (&mut ledger.accounted, &mut ledger.overflow, &mut ledger.filtered),
             Self::NetDm(ledger) => (&mut ledger.accounted, &mut ledger.overflow, &mut ledger.filtered),
@@ -252,7 +255,7 @@ mod tests {
     fn filter_that_is_applied_later_keeps_the_sum() {
         let filtered = |drops| {
             let mut ledger = Ledger::NetDm(SOUND);
-            ledger.filter(drops);
+            ledger.filter(drops, 0);
             let Ledger::NetDm(NetDmLedger { accounted, overflow, filtered, .. }) = ledger else { unreachable!() };
             (accounted, overflow, filtered)
         };
@@ -260,5 +263,17 @@ mod tests {
             [filtered(0), filtered(3), filtered(8), filtered(99)],
             [(7, 2, 1), (4, 2, 4), (0, 1, 9), (0, 0, 10)]
         );
+    }
+
+    #[test]
+    fn filter_that_is_applied_later_takes_unknown_namespaces_with_it() {
+        let unknown = |drops, unknown| {
+            let counted = EbpfLedger { hits: 9, accounted: 9, unknown_netns: 5, ..EbpfLedger::default() };
+            let mut ledger = Ledger::Ebpf(counted);
+            ledger.filter(drops, unknown);
+            let Ledger::Ebpf(EbpfLedger { accounted, filtered, unknown_netns, .. }) = ledger else { unreachable!() };
+            (accounted, filtered, unknown_netns)
+        };
+        assert_eq!([unknown(9, 5), unknown(3, 1), unknown(4, 0)], [(0, 9, 0), (6, 3, 4), (5, 4, 5)]);
     }
 }

@@ -14,8 +14,9 @@ pub(super) struct ReplayFilter {
     filter: Filter,
     usual: UsualReasons,
     home_netns: u32,
-    /// Number of drops that do not match, by the backends that reported them.
-    filtered: HashMap<&'static str, u64>,
+    /// Number of drops that do not match, and the part of them whose network namespace is unknown, by the backends that
+    /// reported them.
+    filtered: HashMap<&'static str, [u64; 2]>,
 }
 
 impl ReplayFilter {
@@ -43,7 +44,9 @@ impl ReplayFilter {
         let matches = self.filter.matches(&view, &named);
         if !matches {
             for origin in event.seen_by {
-                *self.filtered.entry(origin.name()).or_default() += 1;
+                let [all, unknown] = self.filtered.entry(origin.name()).or_default();
+                *all += 1;
+                *unknown += u64::from(key.netns == 0);
             }
         }
         matches
@@ -52,8 +55,8 @@ impl ReplayFilter {
     /// Counts the drops as filtered in the ledgers of their backends.
     pub(super) fn add_to(&self, sources: &mut [SourceReport]) {
         for source in sources {
-            if let Some(filtered) = self.filtered.get(source.ledger.source()) {
-                source.ledger.filter(*filtered);
+            if let Some([all, unknown]) = self.filtered.get(source.ledger.source()) {
+                source.ledger.filter(*all, *unknown);
             }
         }
     }

@@ -9,10 +9,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::{inode_number, own};
 
 /// Runs `work` within the namespace that an open nsfs file stands for: on the calling thread if the namespace is this
-/// process's own, else as [`within`].
+/// process's own, else as `within`.
 ///
 /// # Errors
-/// As [`within`]; the process's own namespace takes no capability.
+/// As `within`; the process's own namespace takes no capability.
 pub fn visit<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     // Both namespaces exist now, so that equal inode numbers mean the same namespace.
     if inode_number(rustix::fs::fstat(namespace)?.st_ino)? == own()? { work() } else { within(namespace, work) }

@@ -188,7 +188,11 @@ impl Residents {
             );
         }
         (self.unreadable > 0).then(|| {
-            format!("the network namespaces of {} processes cannot be read: that takes CAP_SYS_PTRACE", self.unreadable)
+            let plural = if self.unreadable == 1 { "" } else { "es" };
+            format!(
+                "the network namespaces of {} process{plural} cannot be read: that takes CAP_SYS_PTRACE",
+                self.unreadable
+            )
         })
     }
 

@@ -61,7 +61,7 @@ impl<W: Write> ReconcileSink for ReconcileText<W> {
         }
         let wrong = report.wrong();
         let text = format!(
-            "{} counters moved in {} network namespaces: {wrong} contradict the drops",
+            "counters that moved: {}; network namespaces read: {}; contradictions: {wrong}",
             report.counters.len(),
             report.namespaces
         );

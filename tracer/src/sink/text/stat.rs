@@ -320,10 +320,11 @@ impl View<'_> {
         if self.report.sources.iter().any(has_counters_only) {
             return "No counter of drops rose.".into();
         }
-        if self.recorded.is_some() {
-            return "The recording has no drops.".into();
-        }
         let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);
+        if self.recorded.is_some() {
+            let filter = if filtered { " within the filter" } else { "" };
+            return format!("The recording has no drops{filter}.");
+        }
         let filter = if filtered { " within the filter" } else { "" };
         let yet = if self.report.is_final { "" } else { " so far" };
         if self.report.outside.as_ref().is_some_and(|found| !found.outside().is_empty()) {
