@@ -1,11 +1,12 @@
 //! Recordings in blocks: they have the drops that another form of the same run has, and survive a sudden end.
 
 use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::cgroup::ControlGroup;
 use tests::droptrace::{Droptrace, Finished, command};
 use tests::eventually;
@@ -15,6 +16,7 @@ use tests::owned::{DATAGRAMS, udp_of};
 use tests::trials::trial_as_root;
 
 use super::owners::{behind_a_firewall, refused};
+use super::processes::{name, own_process, whose};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -44,27 +46,48 @@ fn lines(finished: &Finished, host: &Netns) -> Result<Vec<Value>> {
     Ok(lines)
 }
 
+/// Drops single datagrams until the last line of each recording has this owner. droptrace bounds the time of its searches
+/// for processes, so that a run may know a process later than another run does. A process that is known stays known as
+/// long as it has the socket open.
+fn refused_until_known(sender: &UdpSocket, files: &[String], host: &Netns, owner: &Value) -> Result<()> {
+    let is_known = |file: &String| Ok(lines(&replayed(file)?, host)?.last().is_some_and(|line| whose(line) == *owner));
+    eventually("the process in each recording", || {
+        _ = sender.send_to(b"droptrace", (Ipv4Addr::LOCALHOST, 9));
+        let known = files.iter().map(is_known).collect::<Result<Vec<_>>>()?;
+        Ok(known.into_iter().all(|is_known| is_known))
+    })
+}
+
+/// The group, the socket and its process exist until all runs have ended, and the runs know them before the drops that are
+/// compared.
 fn a_recording_replays_as_the_lines_of_json() -> Result<()> {
-    let host = behind_a_firewall()?;
-    let folder = Folder::new("recorded-blocks")?;
-    let netns = host.inum().to_string();
+    let (host, group, folder) = (behind_a_firewall()?, ControlGroup::new()?, Folder::new("recorded-blocks")?);
+    let (sender, netns) = (udp_of(&group, &host)?, host.inum().to_string());
     let files = [folder.path("drops.dtr"), folder.path("drops.dtr.zst"), folder.path("drops.jsonl")];
     let start =
         |file: &String, form: &str| Droptrace::start(&["trace", form, "--stack", "--netns", &netns, "-o", file]);
     let runs = [start(&files[0], "--all")?, start(&files[1], "--all")?, start(&files[2], "--raw")?];
-    provoked(&host)?;
+    let owner = json!(["owner", own_process()?, name(&group)?]);
+    refused_until_known(&sender, &files, &host, &owner)?;
+    refused(&sender)?;
     for run in runs {
         run.finish()?;
     }
-    let replays = files.iter().map(|file| replayed(file)).collect::<Result<Vec<_>>>()?;
-    for replay in &replays {
-        ensure!(replay.status.success() && replay.stderr.is_empty(), "{replay:?}");
+    let mut replays = Vec::new();
+    for file in &files {
+        let replay = replayed(file)?;
+        ensure!(replay.status.success() && replay.stderr.is_empty(), "{file}: {}: {}", replay.status, replay.stderr);
+        let mut lines = lines(&replay, &host)?;
+        replays.push(lines.split_off(lines.len().saturating_sub(DATAGRAMS.try_into()?)));
     }
-    let [blocks, compressed, json] = &replays[..] else { unreachable!("three files") };
-    let (blocks, compressed, json) = (lines(blocks, &host)?, lines(compressed, &host)?, lines(json, &host)?);
-    ensure!(json.len() as u64 == DATAGRAMS && json[0]["stack"].is_array(), "{json:?}");
-    ensure!(blocks == json, "blocks: {blocks:?}, lines: {json:?}");
-    ensure!(compressed == json, "compressed blocks: {compressed:?}, lines: {json:?}");
+    let [recordings @ .., json] = &replays[..] else { bail!("no recording") };
+    ensure!(json.len() as u64 == DATAGRAMS, "{} drops", json.len());
+    let other = json.iter().find(|line| whose(line) != owner || !line["stack"].is_array());
+    ensure!(other.is_none(), "without the owner {owner} or without a stack: {other:?}");
+    for (recording, file) in recordings.iter().zip(&files) {
+        let other = recording.iter().zip(json).find(|(block, line)| block != line);
+        ensure!(recording.len() == json.len() && other.is_none(), "{file} has {} drops, {other:?}", recording.len());
+    }
     Ok(())
 }
 
