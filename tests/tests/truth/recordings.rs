@@ -88,6 +88,15 @@ fn a_recording_replays_as_the_lines_of_json() -> Result<()> {
         let other = recording.iter().zip(json).find(|(block, line)| block != line);
         ensure!(recording.len() == json.len() && other.is_none(), "{file} has {} drops, {other:?}", recording.len());
     }
+    has_folded_stacks(&files[0])
+}
+
+/// The call stacks of a recording have the drops of the firewall, which run in the sender's system call.
+fn has_folded_stacks(file: &str) -> Result<()> {
+    let folded = Droptrace::spawn(&mut command(&["replay", "--format", "folded", file])?)?.wait()?;
+    let of_the_sender = folded.stdout.lines().filter(|line| line.contains("__sys_sendto;"));
+    let drops: u64 = of_the_sender.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum();
+    ensure!(folded.status.success() && folded.stderr.is_empty() && drops >= DATAGRAMS, "{folded:?}");
     Ok(())
 }
 

@@ -28,7 +28,6 @@ pub use text::{
 };
 
 use crate::backend::dtr::Records;
-use crate::command::Format;
 use crate::dimension::Dimensions;
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::bracket::ReconcileReport;
@@ -62,27 +61,24 @@ impl StatFormat {
             Self::Json => Box::new(StatJson::new(output, options.sort, options.by.unwrap_or_else(Dimensions::usual))),
             Self::Folded => Box::new(StatFolded::new(output)),
             #[cfg(feature = "html")]
-            Self::Svg => Box::new(StatFlameGraph::new(output)),
+            Self::Svg => Box::new(StatFlameGraph::new(output, options.recorded.is_some())),
+        }
+    }
+
+    /// The same form of single drops; `None` for a form of call stacks and nothing else.
+    pub const fn of_drops(self) -> Option<TraceFormat> {
+        match self {
+            Self::Text => Some(TraceFormat::Text),
+            Self::Json => Some(TraceFormat::Json),
+            Self::Folded => None,
+            #[cfg(feature = "html")]
+            Self::Svg => None,
         }
     }
 
     /// Whether the form shows call stacks and nothing else.
     pub const fn is_of_stacks(self) -> bool {
-        match self {
-            Self::Folded => true,
-            #[cfg(feature = "html")]
-            Self::Svg => true,
-            _ => false,
-        }
-    }
-}
-
-impl From<Format> for StatFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => Self::Text,
-            Format::Json => Self::Json,
-        }
+        self.of_drops().is_none()
     }
 }
 
@@ -112,15 +108,6 @@ impl TraceFormat {
             Self::Text => Box::new(TraceText::new(output, options)),
             Self::Json => Box::new(TraceJson::new(output)),
             Self::Dtr => Box::new(Dtr::new(output, RawOptions { captured, home_netns: options.home_netns })),
-        }
-    }
-}
-
-impl From<Format> for TraceFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => Self::Text,
-            Format::Json => Self::Json,
         }
     }
 }
