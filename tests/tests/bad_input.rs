@@ -50,7 +50,7 @@ fn wrong_usage() -> Vec<Trial> {
         trial("option_of_another_command", || refused(&run(&["stat", "--all"])?, 2, &["--all", "droptrace trace"])),
         trial("negative_number", || refused(&run(&["--top", "-1"])?, 2, &["'-1' for '--top <N>'", "0 for all"])),
         trial("not_a_recording", || {
-            refused(&run(&["replay", "/proc/version"])?, 1, &["not a recording", "trace --raw"])
+            refused(&run(&["replay", "/proc/version"])?, 1, &["not a recording", "trace -o FILE.dtr"])
         }),
         trial("function_is_not_a_reason", || {
             refused(&run(&["explain", "tcp_v4_rcv+0x91"])?, 1, &["tcp_v4_rcv is a function", "--by site,reason"])

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     trials::run(vec![
         trial_as_root("counts_as_the_kernel_does", counts_as_the_kernel_does),
         trial_as_root("rows_have_owners", rows_have_owners),
+        trial_as_root("drops_that_do_not_match_are_left_out", drops_that_do_not_match_are_left_out),
         trial_as_root("runs_of_a_host_add_up", runs_of_a_host_add_up),
         trial_as_root("snapshot_of_a_killed_run_is_reported_as_cut", snapshot_of_a_killed_run_is_reported_as_cut),
     ])
@@ -70,6 +71,23 @@ impl Drop for Scene {
         // The file may not exist.
         let _ = fs::remove_file(&self.file);
     }
+}
+
+/// `--filter` of `snapshot`, and the words of a filter: the ledger has the drops that do not match as `filtered`.
+fn drops_that_do_not_match_are_left_out() -> Result<()> {
+    let scene = Scene::new("filtered", "")?;
+    for (options, is_counted) in [(&["--filter", "tcp"][..], false), (&["udp"], true)] {
+        let droptrace = scene.start_with(options)?;
+        let before = scene.storm.dropped()?;
+        scene.storm.send(20_000)?;
+        droptrace.finish()?;
+        let (snapshot, dropped) = (read_file(&scene.file)?, scene.storm.dropped()? - before);
+        let counted: u64 = scene.rows(&snapshot)?.iter().map(|row| row.packets).sum();
+        let ledger = snapshot.sources.first().map(|source| &source.ledger).context("no source")?;
+        ensure!(dropped > 0 && counted == if is_counted { dropped } else { 0 }, "{options:?}: {counted} of {dropped}");
+        ensure!(is_counted || ledger.filtered >= dropped, "{options:?}: {dropped} dropped, {ledger:?}");
+    }
+    Ok(())
 }
 
 fn counts_as_the_kernel_does() -> Result<()> {

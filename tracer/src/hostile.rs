@@ -6,7 +6,9 @@ use std::io::Cursor;
 use std::path::Path;
 
 use droptrace_base::hostile::{Check, assert_json, assert_readable};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
+use crate::backend::dtr::{BlockHeader, FILE_HEADER};
 use crate::backend::replay::Recording;
 use crate::cli::replay::replay_into;
 use crate::dimension::Dimensions;
@@ -21,6 +23,7 @@ use crate::sink::{DropSink, StatJson, StatSink, TraceJson, TraceText, TraceTextO
 /// All of them, by the name of the folder that holds the reader's examples.
 pub const ALL: &[(&str, Check)] = &[
     ("recording", recording),
+    ("blocks", blocks),
     ("filter", filter),
     #[cfg(feature = "agent")]
     ("web_config", web_config),
@@ -42,6 +45,31 @@ pub fn recording(bytes: &[u8]) {
     StatJson::new(&mut stat, Sort::default(), Dimensions::all()).report(&totals).expect("memory takes it");
     assert_readable(&text);
     json.split_inclusive(|byte| *byte == b'\n').chain([&*stat]).for_each(assert_json);
+}
+
+/// A recording of blocks ends, whatever is in its blocks. Their checksums are made right first: else hardly any changed
+/// block would be read.
+///
+/// # Panics
+/// As [`recording`].
+pub fn blocks(bytes: &[u8]) {
+    let mut sealed = bytes.to_vec();
+    let mut at = FILE_HEADER.len();
+    while let Some(next) = seal(&mut sealed, at) {
+        at = next;
+    }
+    recording(&sealed);
+}
+
+/// Sets the checksum of the block at `at`, and returns its end; absent if there is no whole block.
+fn seal(bytes: &mut [u8], at: usize) -> Option<usize> {
+    let (header, rest) = BlockHeader::read_from_prefix(bytes.get(at..)?).ok()?;
+    let (body, rest) = rest.split_at_checked(usize::try_from(header.body.get()).ok()?)?;
+    let (names, _) = rest.split_at_checked(usize::try_from(header.names.get()).ok()?)?;
+    let sealed = header.sealed(body, names);
+    let end = at + size_of::<BlockHeader>() + body.len() + names.len();
+    bytes[at..at + size_of::<BlockHeader>()].copy_from_slice(sealed.as_bytes());
+    Some(end)
 }
 
 /// Answers yes to questions of an even length.

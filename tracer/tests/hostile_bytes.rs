@@ -171,6 +171,11 @@ fn changed_recordings() {
 }
 
 #[test]
+fn changed_blocks() {
+    read_changed("blocks");
+}
+
+#[test]
 fn changed_web_configs() {
     read_changed("web_config");
 }
@@ -182,5 +187,5 @@ fn changed_answers() {
 
 #[test]
 fn all_readers_are_tested() {
-    assert!(readers().map(|(name, _)| name).eq(["recording", "filter", "web_config", "snapshot", "answer"]));
+    assert!(readers().map(|(name, _)| name).eq(["recording", "blocks", "filter", "web_config", "snapshot", "answer"]));
 }

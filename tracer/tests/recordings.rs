@@ -88,6 +88,39 @@ fn recording_is_shown_as_a_table() {
     insta::assert_snapshot!(text(&output.stdout));
 }
 
+/// `tracer/fuzz/seeds/blocks/stacks` is the start of a recording in blocks, with three drops.
+#[test]
+fn call_stacks_of_a_recording_are_folded() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/blocks/stacks");
+    let folded = |words: &[&str]| replayed(&[&[file.to_str().unwrap(), "--format", "folded"], words].concat(), &[]);
+    insta::assert_snapshot!(text(&folded(&[]).stdout));
+    let of_a_filter = folded(&["not", "udp"]);
+    assert!(of_a_filter.stdout.is_empty(), "{of_a_filter:?}");
+    assert!(text(&of_a_filter.stderr).contains("does not agree with its ledger"), "no drop matches: {of_a_filter:?}");
+}
+
+#[cfg(feature = "html")]
+#[test]
+fn call_stacks_of_a_recording_are_drawn() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/blocks/stacks");
+    let picture = replayed(&[file.to_str().unwrap(), "--format", "svg"], &[]);
+    let picture = text(&picture.stdout);
+    assert!(picture.contains("<svg") && picture.contains("the drops of a recording"), "{picture}");
+    assert!(picture.contains("__udp4_lib_rcv"), "{picture}");
+}
+
+#[test]
+fn recording_without_call_stacks_is_no_flame_graph() {
+    let output = replayed(&[recording(BOTH).to_str().unwrap(), "--format", "folded"], &[]);
+    assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");
+    assert_eq!(
+        text(&output.stderr),
+        "droptrace: no drop of the recording has a call stack: `droptrace trace --stack -o FILE.dtr` records them\n"
+    );
+    let output = replayed(&[recording(BOTH).to_str().unwrap(), "--format", "folded", "--stat"], &[]);
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("'--stat' shows a table"), "{output:?}");
+}
+
 /// Drops that both heard, when the kernel program's records are read five seconds after all alerts, and what came before
 /// `settled` was read by then.
 fn joined_when_read_late(settled: u64) -> Value {
@@ -150,7 +183,7 @@ fn other_files_are_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output.stderr),
-        "droptrace: this is not a recording: it is empty; `droptrace trace --raw -o FILE` makes one\n"
+        "droptrace: this is not a recording: it is empty; `droptrace trace -o FILE.dtr` makes one\n"
     );
     let output = replayed(&["/nowhere/at/all"], &[]);
     assert_eq!(

@@ -21,6 +21,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("an_agent_has_a_source", an_agent_has_a_source),
         trial_as_root("an_agent_says_more", an_agent_says_more),
         trial_as_root("an_agent_looks_at_one_namespace", an_agent_looks_at_one_namespace),
+        trial_as_root("an_agent_counts_drops_that_match", an_agent_counts_drops_that_match),
         trial_as_root("figures_are_pushed_at_an_interval", figures_are_pushed_at_an_interval),
         trial_as_root("pushes_have_names_and_headers", pushes_have_names_and_headers),
         trial_as_root("drops_are_pushed_with_headers", drops_are_pushed_with_headers),
@@ -84,6 +85,24 @@ fn an_agent_looks_at_one_namespace() -> Result<()> {
     });
     let [own, foreign] = counted;
     ensure!((own?, foreign?) == (12, 0), "drops of other namespaces");
+    Ok(())
+}
+
+/// `--filter` of `agent`: the ledger has all other drops as `filtered`.
+fn an_agent_counts_drops_that_match() -> Result<()> {
+    const OTHERS: [(&str, &str); 1] = [("account", "filtered")];
+    let host = Host::new()?;
+    let agents = ["udp", "tcp"].map(|filter| Agent::start(&["--netns", &host.inum, "--filter", filter]));
+    host.drops()?;
+    for (agent, (of_filter, of_others)) in agents.into_iter().zip([(3, 9), (9, 3)]) {
+        let agent = agent?;
+        let scrape = agent.settled()?;
+        agent.finish()?;
+        let counted = scrape.sum("droptrace_dropped_packets_total", &[]);
+        // Drops in other namespaces are filtered, too.
+        let others = scrape.sum("droptrace_ledger_drops_total", &OTHERS);
+        ensure!(counted == of_filter && others >= of_others, "{counted} of {of_filter}, {others} filtered");
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod hidden;
 mod owners;
 mod peers;
 mod processes;
+mod recordings;
 mod records;
 mod residents;
 mod rows;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         owners::trials(),
         peers::trials(),
         processes::trials(),
+        recordings::trials(),
         records::trials(),
         residents::trials(),
         rows::trials(),

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod counters;
+pub mod dtr;
 pub mod ebpf;
 pub mod net_dm;
 pub mod replay;

@@ -80,6 +80,7 @@ Examples:
   droptrace trace udp port 53 and not host 192.0.2.1
   droptrace trace 'reason TCP_* or tcp[tcpflags] & tcp-rst != 0'
   droptrace trace --all --format json -o drops.jsonl
+  droptrace trace --all -o drops.dtr     record every drop at full speed, for `droptrace replay`
 
 Without --all, a flood does not hide rare drops: on each CPU, each flow at a function and with a reason \
 has a limit of records per second (--rate). All flows at that function with that reason have ten times that limit together. \
@@ -138,6 +139,7 @@ pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str
         Some(Command::Stat(_)) => cli.find_subcommand_mut("stat"),
         Some(Command::Trace(_)) => cli.find_subcommand_mut("trace"),
         Some(Command::Replay(_)) => cli.find_subcommand_mut("replay"),
+        Some(Command::Snapshot(_)) => cli.find_subcommand_mut("snapshot"),
         _ => None,
     };
     match own {
@@ -161,7 +163,7 @@ pub enum Command {
     /// Compare the kernel's own counters with the drops: what explains each rise, and what is outside `kfree_skb`
     #[command(after_help = RECONCILE_NOTES)]
     Reconcile(ReconcileArgs),
-    /// Show a recording of `trace --raw` as if it happened now; needs no capabilities
+    /// Show a recording of `trace` as if it happened now; needs no capabilities
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Count for a while, and write one document that merges with those of other hosts
@@ -303,9 +305,9 @@ pub struct TraceArgs {
     #[arg(long)]
     pub stack: bool,
 
-    /// Form of the results
-    #[arg(long, value_enum, default_value_t)]
-    pub format: TraceFormat,
+    /// Form of the results [default: dtr for a file whose name ends in .dtr or .dtr.zst, else text]
+    #[arg(long, value_enum)]
+    pub format: Option<TraceFormat>,
 
     /// Do not find out whose packets they were: process, container, pod, unit and control group
     #[arg(long)]
@@ -324,6 +326,22 @@ impl TraceArgs {
     const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
     /// In bytes.
     pub const DEFAULT_RING_SIZE: u32 = 8 << 20;
+
+    /// The form of the results: the one that was asked for, else the one of the file's name, else text.
+    pub fn format(&self) -> TraceFormat {
+        let of_name = || self.common.output.as_deref().filter(|_| !self.raw).and_then(TraceFormat::of_name);
+        self.format.or_else(of_name).unwrap_or_default()
+    }
+
+    /// Whether the drops are recorded in blocks.
+    pub fn is_dtr(&self) -> bool {
+        self.format() == TraceFormat::Dtr
+    }
+
+    /// Whether the reports of each backend are recorded separately.
+    pub fn records(&self) -> bool {
+        self.raw || self.is_dtr()
+    }
 
     /// The limit of records per second for each flow, function, reason and CPU; `None` without a limit. The drop
     /// monitor has no limit, so that with both backends both report all drops.

@@ -32,6 +32,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
         owners,
         flows,
         counters,
+        blocks: false,
         all_counters: false,
         kernel_log,
         join,

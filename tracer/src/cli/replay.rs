@@ -1,6 +1,7 @@
 //! `droptrace replay`: shows a recording of the backends' reports as if the drops happened now.
 
 mod filter;
+mod stacks;
 
 use std::collections::HashMap;
 use std::io;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use filter::ReplayFilter;
 use foldhash::fast::RandomState;
+use stacks::WithStacks;
 
 use super::args::ReplayArgs;
 use super::sinks;
@@ -39,18 +41,29 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
     replay.filter = args.filter.as_ref().map(|filter| ReplayFilter::new(filter, start.home_netns)).transpose()?;
-    let ended = if args.stat {
-        let mut table = Table(Tally::default());
-        let ended = replay.play(&mut recording, &mut table)?;
-        let mut sink = sinks::replayed_stat(args, output.clone(), start.home_netns, replay.recorded());
-        sink.report(&replay.stat(&start, table.0))?;
-        ended
-    } else {
-        let mut shown = Shown { sink: sinks::replayed_trace(args, output.clone(), start.home_netns), left: u64::MAX };
-        shown.sink.start(&start.host, start.started_at)?;
-        let ended = replay.play(&mut recording, &mut shown)?;
-        replay.finish(&mut *shown.sink)?;
-        ended
+    let (out, home_netns) = (output.clone(), start.home_netns);
+    let ended = match args.format.of_drops() {
+        None => {
+            let mut drops = WithStacks::default();
+            let ended = replay.play(&mut recording, &mut drops)?;
+            let report = drops.report(&replay, &start)?;
+            sinks::replayed_stat(args, out, home_netns, replay.recorded()).report(&report)?;
+            ended
+        }
+        Some(_) if args.stat => {
+            let mut table = Table(Tally::default());
+            let ended = replay.play(&mut recording, &mut table)?;
+            let report = replay.stat(&start, table.0);
+            sinks::replayed_stat(args, out, home_netns, replay.recorded()).report(&report)?;
+            ended
+        }
+        Some(format) => {
+            let mut shown = Shown { sink: sinks::replayed_trace(args.color, format, out, home_netns), left: u64::MAX };
+            shown.sink.start(&start.host, start.started_at)?;
+            let ended = replay.play(&mut recording, &mut shown)?;
+            replay.finish(&mut *shown.sink)?;
+            ended
+        }
     };
     output.finish()?;
     ended?;
@@ -90,10 +103,10 @@ pub(crate) fn replay_into(recording: &mut Recording, sinks: &mut [Box<dyn DropSi
 /// Returns an error if the recording was not complete.
 fn verdict(recording: &Recording, replay: &Replay) -> Result<()> {
     let malformed = recording.malformed();
-    if let Some((line, what)) = &malformed.first {
-        let lines = malformed.lines;
+    if let Some((number, what)) = &malformed.first {
+        let (parts, part) = (malformed.parts, recording.part());
         bail!(
-            "the recording is damaged: {lines} lines could not be decoded and were skipped, the first is line {line}: {what}"
+            "the recording is damaged: {parts} {part}s could not be decoded and were skipped, the first is {part} {number}: {what}"
         );
     }
     let Some(End { sources, .. }) = &replay.end else {

@@ -1,10 +1,9 @@
 //! Makes the sink of a command's results from its options.
 
 use super::args::{ReplayArgs, Source, StatArgs, TraceArgs, Updates};
-use crate::render::output::Output;
+use crate::render::output::{ColorChoice, Output};
 use crate::render::rank::Sort;
-use crate::sink::{DropSink, RawJson, RawOptions, Recorded, StatOptions, StatSink, TraceTextOptions};
-use crate::sink::{StatFormat, TraceFormat};
+use crate::sink::{DropSink, RawJson, RawOptions, Recorded, StatOptions, StatSink, TraceFormat, TraceTextOptions};
 
 /// The sink for `stat`. On a terminal, each interval's table replaces the one before; other outputs receive one table
 /// each interval. `home_netns` is the inode number of the reader's own network namespace, 0 if it is unknown.
@@ -29,21 +28,21 @@ pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize)
     }
     let color = output.wants_color(args.common.color);
     let options = TraceTextOptions { color, home_netns, seen_by: args.common.source == Source::Both };
-    args.format.sink(output, options)
+    args.format().sink(output, options, captured)
 }
 
-/// The sink for a recording. `home_netns` is the namespace of the recording process.
-pub fn replayed_trace(args: &ReplayArgs, output: Output, home_netns: u32) -> Box<dyn DropSink> {
-    let color = output.wants_color(args.color);
-    TraceFormat::from(args.format).sink(output, TraceTextOptions { color, home_netns, seen_by: true })
+/// The sink for the single drops of a recording. `home_netns` is the namespace of the recording process.
+pub fn replayed_trace(color: ColorChoice, format: TraceFormat, output: Output, home_netns: u32) -> Box<dyn DropSink> {
+    let color = output.wants_color(color);
+    format.sink(output, TraceTextOptions { color, home_netns, seen_by: true }, 0)
 }
 
-/// The table of a recording.
+/// The sink for the totals of a recording.
 pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32, recorded: Recorded) -> Box<dyn StatSink> {
     let (color, size) = (output.wants_color(args.color), output.size());
     let (by, sort, top, recorded) = (None, Sort::default(), Some(0), Some(recorded));
     let options = StatOptions { by, sort, top, home_netns, color, recorded, live: false, size };
-    StatFormat::from(args.format).sink(output, options)
+    args.format.sink(output, options)
 }
 
 #[cfg(test)]
@@ -111,12 +110,13 @@ mod tests {
         }
     }
 
-    const COMMANDS: [&str; 5] = [
+    const COMMANDS: [&str; 6] = [
         "droptrace stat",
         "droptrace stat --format json",
         "droptrace trace",
         "droptrace trace --format json",
         "droptrace trace --raw",
+        "droptrace trace --format dtr",
     ];
 
     #[test]

@@ -3,16 +3,18 @@
 use std::io;
 use std::num::NonZeroU32;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::args::TraceArgs;
 use super::{listen, sinks};
+use crate::backend::dtr::Records;
 use crate::backend::ebpf::EventOptions;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::DropEvent;
 use crate::domain::report::StatReport;
 use crate::identity::netns;
 use crate::outside::say;
+use crate::pipeline::normalise::BlockNames;
 use crate::render::output::Output;
 use crate::run::{CaptureBackend, Consumer, Options, Session, Stop, WantedOwners, follow};
 use crate::sink::{DropSink, RunEnd};
@@ -20,6 +22,9 @@ use crate::sink::{DropSink, RunEnd};
 /// Shows drops until the end, then the ledger.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let output = Output::open(args.common.output.as_deref())?;
+    if args.is_dtr() && output.is_terminal() {
+        bail!("a recording is not text: write it to a file with -o, or to a pipe");
+    }
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let events = EventOptions {
         snaplen: args.snaplen,
@@ -31,7 +36,8 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let has_owners = !args.no_owners;
     let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: has_owners };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events))? };
-    if args.raw {
+    if args.records() {
+        options.blocks = args.is_dtr();
         options.join = None;
         options.counters = false;
     }
@@ -48,7 +54,11 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
             tracing::warn!("--ring-size has no effect here: the drop monitor reports over a netlink socket");
         }
     }
-    let doing = if args.raw { "recording drops as lines of JSON" } else { "tracing drops" };
+    let doing = match (args.raw, args.is_dtr()) {
+        (true, _) => "recording drops as lines of JSON",
+        (_, true) => "recording drops",
+        _ => "tracing drops",
+    };
     say("droptrace", format_args!("{doing} ({}); Ctrl-C ends", listen::title(session.backend())));
     let sink = sinks::trace(args, output.clone(), netns::own().unwrap_or(0), session.captured());
     let mut shown = Shown { sink, left: args.count.map_or(u64::MAX, Into::into) };
@@ -87,6 +97,10 @@ impl Consumer for Shown {
         }
         self.left -= 1;
         self.sink.event(event)
+    }
+
+    fn block(&mut self, records: &Records, names: &BlockNames) -> io::Result<()> {
+        self.sink.block(records, names)
     }
 
     fn reading(&mut self, now: Moment, settled: Moment) {

@@ -43,6 +43,16 @@ impl Clock {
         *self = Self::new();
     }
 
+    /// The clock with this difference, in nanoseconds.
+    pub const fn at(offset_ns: i64) -> Self {
+        Self { offset_ns: offset_ns as i128 }
+    }
+
+    /// Real time minus the kernel's monotonic time at the last measurement, in nanoseconds.
+    pub fn offset_ns(&self) -> i64 {
+        i64::try_from(self.offset_ns).unwrap_or(if self.offset_ns < 0 { i64::MIN } else { i64::MAX })
+    }
+
     /// The real time at `monotonic_ns` of the kernel's clock, from the last measurement. Times before 1970 become 1970,
     /// and times beyond 2554 become the last one that a [`Timestamp`] holds.
     pub fn real(&self, monotonic_ns: u64) -> Timestamp {
@@ -95,6 +105,7 @@ mod tests {
         });
         assert_eq!(clock.real(0), Timestamp(1250 - 205));
         assert_eq!(clock.real(205), Timestamp(1250));
+        assert_eq!(Clock::at(clock.offset_ns()), clock);
     }
 
     #[test]

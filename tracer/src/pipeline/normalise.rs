@@ -22,11 +22,13 @@ use crate::kernel::reasons::{ReasonNames, xdp};
 use crate::kernel::symbols::Symbols;
 
 mod attribution;
+mod block;
 mod flows;
 mod hardware;
 mod net_dm;
 mod stack;
 
+pub use block::BlockNames;
 pub use net_dm::net_dm_event;
 
 /// Largest number of places in the cache; no kernel uses more at a time. Beyond it, the cache is emptied.
@@ -101,7 +103,7 @@ impl Normaliser {
     /// Takes note of the sockets of these records, so that their processes are found.
     pub fn want_processes<'r>(&mut self, reports: impl Iterator<Item = &'r Report>) {
         if let Some(owners) = &mut self.owners {
-            owners.want_processes(reports.filter_map(attribution::socket));
+            owners.want_processes(reports.filter_map(Report::socket_inode));
         }
     }
 
@@ -114,7 +116,7 @@ impl Normaliser {
 
     /// The process that has the record's socket open.
     pub fn process(&mut self, report: &Report) -> Option<Arc<Process>> {
-        self.owners.as_mut()?.process_of_socket(attribution::socket(report)?)
+        self.owners.as_mut()?.process_of_socket(report.socket_inode()?)
     }
 
     /// Why some owners are unknown, in words.

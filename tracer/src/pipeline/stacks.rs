@@ -9,9 +9,6 @@ use crate::domain::event::{DropEvent, Location, Reason};
 use crate::domain::stack::{SampledStack, SampledStacks};
 use crate::domain::total::DropTotal;
 
-/// Different stacks that are kept; samples of further ones count at their drop site only.
-const MOST: usize = 16_384;
-
 /// A drop site and a reason.
 type Place = (Arc<Location>, Arc<Reason>);
 
@@ -29,6 +26,9 @@ struct OfPlace {
 }
 
 impl Stacks {
+    /// Different stacks that are kept; samples of further ones count at their drop site only.
+    pub const MOST: usize = 16_384;
+
     /// Adds a sampled drop.
     pub fn add(&mut self, event: &DropEvent<'_>) {
         let place = (Arc::clone(&event.key.location), Arc::clone(&event.key.reason));
@@ -36,7 +36,7 @@ impl Stacks {
         of_place.sampled += 1;
         match of_place.stacks.get_mut(event.stack) {
             Some(samples) => *samples += 1,
-            None if event.stack.is_empty() || self.kept == MOST => {}
+            None if event.stack.is_empty() || self.kept == Self::MOST => {}
             None => {
                 of_place.stacks.insert(event.stack.into(), 1);
                 self.kept += 1;
@@ -138,10 +138,10 @@ mod tests {
     fn further_stacks_count_without_being_kept() {
         let here = Arc::default();
         let mut stacks = Stacks::default();
-        for address in 0..MOST as u64 + 5 {
+        for address in 0..Stacks::MOST as u64 + 5 {
             add(&mut stacks, &here, &[function(address)], 1);
         }
         let report = stacks.report(&[]);
-        assert_eq!((report[0].sampled, report[0].stacks.len()), (MOST as u64 + 5, MOST));
+        assert_eq!((report[0].sampled, report[0].stacks.len()), (Stacks::MOST as u64 + 5, Stacks::MOST));
     }
 }

@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::outlet::{Consumer, Outlet};
-use super::running::{Ebpf, NetDm, Parts};
+use super::running::{Block, Ebpf, NetDm, Parts};
 use super::{Session, Stop};
 use crate::backend::TotalsSource;
 use crate::backend::net_dm::{self, AlertMode, Owner};
 use crate::domain::dedupe::Moment;
 use crate::domain::event::Origin;
-use crate::pipeline::normalise::net_dm_event;
+use crate::pipeline::normalise::{Normaliser, net_dm_event};
 
 /// Largest number of drops between two checks for the end of the run.
 pub(super) const BATCH: u64 = 1024;
@@ -135,6 +135,9 @@ impl Session {
     pub(super) fn read_records(&mut self, now: Moment, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) {
         let Self { running, normaliser, .. } = self;
         let Parts { ebpf: Some(ebpf), mut union, .. } = running.parts() else { return };
+        if ebpf.block.is_some() {
+            return read_block(ebpf, normaliser, limit, outlet);
+        }
         ebpf.read(limit);
         normaliser.want_processes(ebpf.batch.iter().map(|(report, _)| report));
         normaliser.search_processes();
@@ -268,6 +271,17 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Passes a block of records to the consumer: copied, names, consumer.
+fn read_block(ebpf: &mut Ebpf, normaliser: &mut Normaliser, limit: u64, outlet: &mut Outlet<'_, impl Consumer>) {
+    ebpf.read_block(limit);
+    let Ebpf { source, block: Some(block), has_more, .. } = ebpf else { return };
+    let Block { records, names } = &mut **block;
+    if records.count() > 0 {
+        normaliser.block_names(records, names, |location| source.trap(location), !*has_more);
+        outlet.give_block(records, names);
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Session;
+use crate::backend::dtr::Records;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::{DropEvent, Origin};
+use crate::pipeline::normalise::BlockNames;
 use crate::pipeline::union::Union;
 
 /// The consumer of a run's drops.
@@ -22,6 +24,12 @@ pub trait Consumer {
 
     /// Takes one drop. After an error the consumer receives no further drop, but all drops are counted.
     fn event(&mut self, _event: &DropEvent<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes records of the BPF program as they came, in a run of [`super::Options::blocks`]. After an error the consumer
+    /// receives no further block, but all drops are counted.
+    fn block(&mut self, _records: &Records, _names: &BlockNames) -> io::Result<()> {
         Ok(())
     }
 
@@ -72,6 +80,12 @@ impl<'c, C: Consumer> Outlet<'c, C> {
     pub(super) fn give(&mut self, event: &DropEvent<'_>) {
         if !self.has_failed && self.result.is_ok() {
             self.result = self.consumer.event(event);
+        }
+    }
+
+    pub(super) fn give_block(&mut self, records: &Records, names: &BlockNames) {
+        if !self.has_failed && self.result.is_ok() {
+            self.result = self.consumer.block(records, names);
         }
     }
 

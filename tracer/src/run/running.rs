@@ -2,8 +2,10 @@
 
 use crate::backend::TotalsSource;
 use crate::backend::batch::Batch;
+use crate::backend::dtr::Records;
 use crate::backend::ebpf::{self, Drained, EbpfSource, RingReader, Totals};
 use crate::backend::net_dm::{self, NetDmSource};
+use crate::pipeline::normalise::BlockNames;
 use crate::pipeline::union::Union;
 
 /// The running backend or backends.
@@ -23,11 +25,20 @@ pub(super) struct Ebpf {
     pub(super) source: EbpfSource,
     pub(super) ring: Option<RingReader>,
     pub(super) batch: Batch<ebpf::Report>,
+    /// Records that are passed on as they came; absent where the consumer takes single drops.
+    pub(super) block: Option<Box<Block>>,
     pub(super) drained: Drained,
     /// Leading bytes of packets in records; 0 where the kernel does not let the program read them.
     pub(super) captured: usize,
     /// The last batch was full, so that more records may wait.
     pub(super) has_more: bool,
+}
+
+/// A block of records, and the names of their numbers.
+#[derive(Default)]
+pub(super) struct Block {
+    pub(super) records: Records,
+    pub(super) names: BlockNames,
 }
 
 /// The drop monitor.
@@ -105,7 +116,7 @@ impl Ebpf {
     pub(super) fn new(source: EbpfSource, ring: Option<RingReader>) -> Self {
         let captured = source.captured() as usize;
         let (batch, drained) = (Batch::default(), Drained::default());
-        Self { source, ring, batch, drained, captured, has_more: false }
+        Self { source, ring, batch, block: None, drained, captured, has_more: false }
     }
 
     /// Reads the next batch of records, at most `limit`.
@@ -113,9 +124,17 @@ impl Ebpf {
         self.batch.clear();
         let Some(ring) = &mut self.ring else { return };
         let drained = ring.read(&mut self.batch, limit);
-        self.drained.delivered += drained.delivered;
-        self.drained.undecodable += drained.undecodable;
         self.has_more = drained.taken() == limit || self.batch.is_full();
+        self.drained.add(drained);
+    }
+
+    /// Reads the next block of records, at most `limit`.
+    pub(super) fn read_block(&mut self, limit: u64) {
+        let (Some(ring), Some(block)) = (&mut self.ring, &mut self.block) else { return };
+        block.records.clear();
+        let drained = ring.copy(&mut block.records, limit);
+        self.has_more = drained.taken() == limit || block.records.is_full();
+        self.drained.add(drained);
     }
 }
 

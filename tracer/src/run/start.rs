@@ -29,6 +29,7 @@ use crate::pipeline::union::{Union, UnionOptions};
 
 /// Options of a session.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
 pub struct Options {
     /// The backends that may be used, best first.
     pub backends: Vec<CaptureBackend>,
@@ -50,6 +51,8 @@ pub struct Options {
     pub flows: u32,
     /// Read the kernel's counters beside the backend.
     pub counters: bool,
+    /// Pass the records of the BPF program on as they came, in blocks, if it is the only backend.
+    pub blocks: bool,
     /// Read those counters as well that cannot be compared with drops.
     pub all_counters: bool,
     /// Let the kernel program log.
@@ -168,7 +171,11 @@ async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Res
         return Err(Unavailable::new(cause, "use `droptrace stat`, which shows counts"));
     }
     Ok(match backend {
-        CaptureBackend::Ebpf(mode) => Running::Ebpf(Box::new(start_ebpf(mode, options, ground)?)),
+        CaptureBackend::Ebpf(mode) => {
+            let mut ebpf = start_ebpf(mode, options, ground)?;
+            ebpf.block = options.blocks.then(Box::default);
+            Running::Ebpf(Box::new(ebpf))
+        }
         CaptureBackend::NetDm(mode) => Running::NetDm(Box::new(start_net_dm(mode, options).await?)),
         CaptureBackend::Totals(backend) => Running::Totals((backend.start)(selection(options))?),
         CaptureBackend::Both(mode, alerts) => Running::Both(Box::new(start_both(mode, alerts, options, ground).await?)),

@@ -1,6 +1,7 @@
 //! Sinks show counts and events, and change none of them. Each format has a folder or a file, and is registered here: a
 //! variant of [`StatFormat`] or [`TraceFormat`] that `--format` takes, and the sink that it stands for.
 
+mod dtr;
 #[cfg(feature = "html")]
 mod flame_graph;
 mod folded;
@@ -10,10 +11,12 @@ pub(crate) mod samples;
 mod text;
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+pub use dtr::Dtr;
 #[cfg(feature = "html")]
 pub use flame_graph::StatFlameGraph;
 pub use folded::StatFolded;
@@ -24,7 +27,7 @@ pub use text::{
     CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
 };
 
-use crate::command::Format;
+use crate::backend::dtr::Records;
 use crate::dimension::Dimensions;
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::bracket::ReconcileReport;
@@ -32,6 +35,7 @@ use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
+use crate::pipeline::normalise::BlockNames;
 use crate::render::output::Output;
 
 /// Form of totals.
@@ -57,27 +61,24 @@ impl StatFormat {
             Self::Json => Box::new(StatJson::new(output, options.sort, options.by.unwrap_or_else(Dimensions::usual))),
             Self::Folded => Box::new(StatFolded::new(output)),
             #[cfg(feature = "html")]
-            Self::Svg => Box::new(StatFlameGraph::new(output)),
+            Self::Svg => Box::new(StatFlameGraph::new(output, options.recorded.is_some())),
+        }
+    }
+
+    /// The same form of single drops; `None` for a form of call stacks and nothing else.
+    pub const fn of_drops(self) -> Option<TraceFormat> {
+        match self {
+            Self::Text => Some(TraceFormat::Text),
+            Self::Json => Some(TraceFormat::Json),
+            Self::Folded => None,
+            #[cfg(feature = "html")]
+            Self::Svg => None,
         }
     }
 
     /// Whether the form shows call stacks and nothing else.
     pub const fn is_of_stacks(self) -> bool {
-        match self {
-            Self::Folded => true,
-            #[cfg(feature = "html")]
-            Self::Svg => true,
-            _ => false,
-        }
-    }
-}
-
-impl From<Format> for StatFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => Self::Text,
-            Format::Json => Self::Json,
-        }
+        self.of_drops().is_none()
     }
 }
 
@@ -89,23 +90,24 @@ pub enum TraceFormat {
     Text,
     /// For programs: one JSON document per line
     Json,
+    /// A recording at full speed, for `droptrace replay`
+    Dtr,
 }
 
 impl TraceFormat {
-    /// The sink of single drops in this form.
-    pub fn sink(self, output: Output, options: TraceTextOptions) -> Box<dyn DropSink> {
+    /// The form that the name of a file asks for: a recording by `.dtr`, compressed or not.
+    pub fn of_name(file: &Path) -> Option<Self> {
+        let name = file.file_name()?.to_str()?;
+        let inner = Path::new(name.strip_suffix(".zst").unwrap_or(name));
+        inner.extension().is_some_and(|extension| extension == "dtr").then_some(Self::Dtr)
+    }
+
+    /// The sink of single drops in this form. `captured` counts the leading bytes that records have.
+    pub fn sink(self, output: Output, options: TraceTextOptions, captured: usize) -> Box<dyn DropSink> {
         match self {
             Self::Text => Box::new(TraceText::new(output, options)),
             Self::Json => Box::new(TraceJson::new(output)),
-        }
-    }
-}
-
-impl From<Format> for TraceFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => Self::Text,
-            Format::Json => Self::Json,
+            Self::Dtr => Box::new(Dtr::new(output, RawOptions { captured, home_netns: options.home_netns })),
         }
     }
 }
@@ -150,6 +152,11 @@ pub trait ReconcileSink {
 pub trait DropSink {
     /// Shows one drop. The output may stay in a buffer.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()>;
+
+    /// Records the BPF program's records as they came. Only a sink of recordings takes them.
+    fn block(&mut self, _records: &Records, _names: &BlockNames) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Shows the output before all drops.
     fn start(&mut self, _host: &Host, _started_at: Timestamp) -> io::Result<()> {

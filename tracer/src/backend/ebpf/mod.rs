@@ -15,6 +15,7 @@ mod probe;
 mod receivers;
 mod record;
 mod ring;
+mod stack;
 mod stats;
 mod sys;
 mod totals;
@@ -34,6 +35,7 @@ pub use filter::{FilterRefused, Unresolved};
 pub use fit::{default_room, page_size};
 pub use record::{Record, Report, interface_name, text};
 pub use ring::{Drained, RingReader};
+pub use stack::functions;
 pub use stats::ProgramStats;
 pub use totals::Totals;
 

@@ -42,6 +42,12 @@ impl<'a> Record<'a> {
         (usize::from(header.stack) <= stack).then_some(())?;
         Some(Self { report, bytes: rest.get(..stack + usize::from(header.captured))? })
     }
+
+    /// The bytes of a record without the unused room at its end; absent as for [`Record::parse`].
+    pub fn used(bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let record = Self::parse(bytes)?;
+        bytes.get(..size_of::<RecordHeader>() + record.bytes.len())
+    }
 }
 
 impl Report {
@@ -55,6 +61,14 @@ impl Report {
         let (stack, packet) = bytes.split_at_checked(self.room_of_stack()).unwrap_or((&[], bytes));
         let (addresses, _) = stack.get(..self.header.stack.into()).unwrap_or_default().as_chunks();
         (addresses, packet)
+    }
+
+    /// The inode number of the packet's socket. Absent unless the socket is the one that the key is about: under lockdown
+    /// (confidentiality), a record may have the packet's owner where the key has the receiver.
+    pub fn socket_inode(&self) -> Option<u64> {
+        let header = &self.header;
+        let is_same = header.sections & SECTION_SOCKET != 0 && header.key.socket == header.socket.role;
+        Some(header.socket.inode).filter(|inode| is_same && *inode != 0)
     }
 
     /// Names that were known of the packet's interface and namespace.
@@ -143,6 +157,7 @@ mod tests {
             (&b"abc"[..], PacketStart::Mac, 9)
         );
         assert_eq!(record.report.interface(), Some("lo"));
+        assert_eq!(Record::used(&bytes), Some(&bytes[..size_of::<RecordHeader>() + 3]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::record::{Record, Report};
 use super::sys;
 use crate::backend::batch::Batch;
+use crate::backend::dtr::Records;
 
 /// Interval of the reader's own reads: the longest time that a record waits when there are few.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -27,6 +28,12 @@ impl Drained {
     /// Records that were taken from the ring buffer.
     pub const fn taken(&self) -> u64 {
         self.delivered + self.undecodable
+    }
+
+    /// Adds the records of another batch.
+    pub const fn add(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.undecodable += other.undecodable;
     }
 }
 
@@ -64,6 +71,25 @@ impl RingReader {
             match Record::parse(&item) {
                 Some(record) => {
                     batch.push(record.report, record.bytes);
+                    drained.delivered += 1;
+                }
+                None => drained.undecodable += 1,
+            }
+        }
+        drained
+    }
+
+    /// Copies the records that are there to `block` without decoding them, at most `limit`, until it is full.
+    pub fn copy(&mut self, block: &mut Records, limit: u64) -> Drained {
+        let mut drained = Drained::default();
+        let ring = self.ring.get_mut();
+        while drained.taken() < limit
+            && !block.is_full()
+            && let Some(item) = ring.next()
+        {
+            match Record::used(&item) {
+                Some(record) => {
+                    block.push(record);
                     drained.delivered += 1;
                 }
                 None => drained.undecodable += 1,

@@ -1,7 +1,13 @@
-//! Reads a recording as a source: `droptrace.raw.v1`, as `trace --raw` writes it, compressed or not.
+//! Reads a recording as a source, compressed or not: lines of `droptrace.raw.v1`, as `trace --raw` writes them, or the
+//! blocks of a `.dtr` file.
 
+#[cfg(test)]
+mod block_tests;
+mod blocks;
 mod ledger;
 mod line;
+mod lines;
+mod names;
 mod owner;
 mod refused;
 mod stack;
@@ -14,6 +20,10 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use crate::backend::dtr::FILE_HEADER;
+use blocks::Blocks;
+use lines::Lines;
+
 pub use ledger::End;
 pub use line::{Entry, RawDrop, Start};
 pub use owner::OwnerLine;
@@ -21,9 +31,6 @@ pub use refused::Refused;
 
 /// The schema of recordings that this version writes and reads.
 pub const SCHEMA: &str = "droptrace.raw.v1";
-
-/// Bytes of the longest line: a packet of 64 KiB in hexadecimal, and room for all other fields.
-const MAX_LINE: u64 = 256 << 10;
 
 /// Magic number of zstd's frames.
 const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
@@ -40,44 +47,59 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is no recording, or one of another version.
-    #[error("this is not a recording: {0}; `droptrace trace --raw -o FILE` makes one")]
+    #[error("this is not a recording: {0}; `droptrace trace -o FILE.dtr` makes one")]
     NotARecording(String),
     /// Another recording stands behind it.
-    #[error("line {line}: another recording begins here, of {host} (Linux {kernel}); replay takes one at a time")]
+    #[error("{part} {number}: another recording begins here, of {host} (Linux {kernel}); replay takes one at a time")]
     Another {
-        /// Line of the other recording.
-        line: u64,
+        /// Parts of the recording.
+        part: &'static str,
+        /// Line or block of the other recording.
+        number: u64,
         /// Host of the other recording.
         host: String,
         /// Kernel of the other recording.
         kernel: String,
     },
     /// Reading failed, or the compressed data is damaged or cut.
-    #[error("the recording cannot be read beyond line {line}: it is truncated or damaged")]
+    #[error("the recording cannot be read beyond {part} {number}: it is truncated or damaged")]
     Cut {
-        /// Number of the last line that could be read.
-        line: u64,
+        /// Parts of the recording.
+        part: &'static str,
+        /// Number of the last line or block that could be read.
+        number: u64,
         /// The error.
         source: io::Error,
     },
 }
 
-/// Lines that could not be parsed.
+/// Lines, or blocks, that could not be parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Malformed {
-    /// Number of lines.
-    pub lines: u64,
+    /// Number of lines or blocks.
+    pub parts: u64,
     /// The number of the first one, and its error.
     pub first: Option<(u64, String)>,
 }
 
+impl Malformed {
+    /// Counts a line or a block, by its number.
+    fn add(&mut self, number: u64, what: String) {
+        self.parts += 1;
+        self.first.get_or_insert((number, what));
+    }
+}
+
+/// The lines or the blocks of a recording.
+enum Body {
+    Lines(Lines),
+    Blocks(Blocks),
+}
+
 /// A recording that is being read.
 pub struct Recording {
-    reader: Box<dyn BufRead>,
-    line: u64,
-    text: Vec<u8>,
+    body: Body,
     start: Start,
-    malformed: Malformed,
 }
 
 impl Recording {
@@ -94,20 +116,33 @@ impl Recording {
 
     /// Reads a recording, compressed or not, up to its first line, which describes it.
     pub fn read(source: impl Read + 'static) -> Result<Self, Error> {
-        let cut = |source| Error::Cut { line: 0, source };
-        let mut raw = BufReader::new(source);
-        let mut magic = Vec::new();
-        raw.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut magic).map_err(cut)?;
-        let is_compressed = magic == ZSTD_MAGIC;
-        let whole = io::Cursor::new(magic).chain(raw);
-        let reader: Box<dyn BufRead> = if is_compressed {
+        let cut = |source| Error::Cut { part: Lines::PART, number: 0, source };
+        let (magic, whole) = peeked(source, ZSTD_MAGIC.len()).map_err(cut)?;
+        let reader: Box<dyn BufRead> = if magic == ZSTD_MAGIC {
             Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(whole).map_err(cut)?))
         } else {
             Box::new(whole)
         };
-        let (text, start, malformed) = (Vec::new(), Start::default(), Malformed::default());
-        let mut recording = Self { reader, line: 0, text, start, malformed };
-        recording.read_start()?;
+        let (magic, reader) = peeked(reader, FILE_HEADER.len()).map_err(cut)?;
+        Self::of(&magic, Box::new(reader))
+    }
+
+    /// `magic` is what the reader begins with.
+    fn of(magic: &[u8], mut reader: Box<dyn BufRead>) -> Result<Self, Error> {
+        let (version, name) = (FILE_HEADER.last(), &FILE_HEADER[..FILE_HEADER.len() - 1]);
+        let body = match magic.strip_prefix(name) {
+            Some(found) if found.first() == version => {
+                reader.consume(magic.len());
+                Body::Blocks(Blocks::new(reader))
+            }
+            Some(_) => return Err(Error::NotARecording("it is a .dtr file of another version".into())),
+            None => Body::Lines(Lines::new(reader)),
+        };
+        let mut recording = Self { body, start: Start::default() };
+        recording.start = match &mut recording.body {
+            Body::Lines(lines) => lines.start()?,
+            Body::Blocks(blocks) => blocks.start()?,
+        };
         Ok(recording)
     }
 
@@ -116,68 +151,49 @@ impl Recording {
         &self.start
     }
 
-    /// Lines so far that could not be parsed. They are left out.
+    /// The parts that the recording consists of: `line` or `block`.
+    pub const fn part(&self) -> &'static str {
+        match self.body {
+            Body::Lines(_) => Lines::PART,
+            Body::Blocks(_) => Blocks::PART,
+        }
+    }
+
+    /// Lines or blocks so far that could not be parsed. They are left out.
     pub const fn malformed(&self) -> &Malformed {
-        &self.malformed
+        match &self.body {
+            Body::Lines(lines) => &lines.malformed,
+            Body::Blocks(blocks) => &blocks.malformed,
+        }
     }
 
     /// The next entry; absent at the end.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
-        while self.next_line()? {
-            match line::parse(&self.text) {
-                Ok(Entry::Start(Start { host, .. })) => {
-                    return Err(Error::Another { line: self.line, host: host.name, kernel: host.kernel });
-                }
-                Ok(entry) => return Ok(Some(entry)),
-                Err(refused) => self.refuse(refused.to_string()),
-            }
-        }
-        Ok(None)
-    }
-
-    fn read_start(&mut self) -> Result<(), Error> {
-        if !self.next_line()? {
-            return Err(Error::NotARecording("it is empty".into()));
-        }
-        self.start = match line::parse(&self.text) {
-            Ok(Entry::Start(start)) => start,
-            Ok(_) => {
-                return Err(Error::NotARecording("its first line does not name the host, so it is truncated".into()));
-            }
-            Err(Refused::Json(_)) => {
-                return Err(Error::NotARecording("its first line is not the JSON of a recording".into()));
-            }
-            Err(refused) => return Err(Error::NotARecording(refused.to_string())),
+        let (entry, part, number) = match &mut self.body {
+            Body::Lines(lines) => (lines.next_entry()?, Lines::PART, lines.line),
+            Body::Blocks(blocks) => (blocks.next_entry()?, Blocks::PART, blocks.block),
         };
-        Ok(())
-    }
-
-    /// Reads a line that is not too long. Returns whether there was one.
-    fn next_line(&mut self) -> Result<bool, Error> {
-        loop {
-            self.text.clear();
-            let read = self.reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.text);
-            let read = read.map_err(|source| Error::Cut { line: self.line, source })?;
-            if read == 0 {
-                return Ok(false);
-            }
-            self.line += 1;
-            if self.text.ends_with(b"\n") || (read as u64) < MAX_LINE {
-                return Ok(true);
-            }
-            if self.line == 1 {
-                // The file is no recording: the rest, which may have no end, is not read.
-                let cause = format!("its first line is longer than {} KiB", MAX_LINE >> 10);
-                return Err(Error::NotARecording(cause));
-            }
-            self.reader.skip_until(b'\n').map_err(|source| Error::Cut { line: self.line, source })?;
-            self.refuse("too long".into());
+        if let Some(Entry::Start(Start { host, .. })) = entry {
+            return Err(Error::Another { part, number, host: host.name, kernel: host.kernel });
         }
+        Ok(entry)
     }
+}
 
-    fn refuse(&mut self, what: String) {
-        self.malformed.lines += 1;
-        let line = self.line;
-        self.malformed.first.get_or_insert((line, what));
+/// The first bytes of a source, and all of it.
+fn peeked(source: impl Read + 'static, length: usize) -> io::Result<(Vec<u8>, impl BufRead + 'static)> {
+    let mut raw = BufReader::new(source);
+    let mut magic = Vec::new();
+    raw.by_ref().take(length as u64).read_to_end(&mut magic)?;
+    Ok((magic.clone(), io::Cursor::new(magic).chain(raw)))
+}
+
+/// The description of a recording in its first line.
+fn start_of(line: &[u8]) -> Result<Start, Error> {
+    match line::parse(line) {
+        Ok(Entry::Start(start)) => Ok(start),
+        Ok(_) => Err(Error::NotARecording("its first line does not name the host, so it is truncated".into())),
+        Err(Refused::Json(_)) => Err(Error::NotARecording("its first line is not the JSON of a recording".into())),
+        Err(refused) => Err(Error::NotARecording(refused.to_string())),
     }
 }

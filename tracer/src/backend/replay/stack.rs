@@ -9,7 +9,7 @@ use crate::domain::event::{Location, Symbol};
 /// Functions of a stack at most; the kernel program records fewer.
 const MOST: usize = 128;
 /// Bytes of a function with its offset and module at most.
-const LONGEST: usize = 1_024;
+pub(super) const LONGEST: usize = 1_024;
 
 /// Reads the functions of a stack, each `NAME+0xOFFSET`, `NAME+0xOFFSET [MODULE]`, or an address.
 pub(super) fn parse(functions: &[Cow<'_, str>]) -> Result<Vec<Arc<Location>>, Refused> {
@@ -20,7 +20,8 @@ pub(super) fn parse(functions: &[Cow<'_, str>]) -> Result<Vec<Arc<Location>>, Re
     parsed.collect::<Option<_>>().ok_or(Refused::Field("`stack` has a function without an offset"))
 }
 
-fn location(text: &str) -> Option<Location> {
+/// Reads one function.
+pub(super) fn location(text: &str) -> Option<Location> {
     let hexadecimal = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     if let Some(address) = hexadecimal(text) {
         return Some(Location { address, symbol: None, trap_group: None });

@@ -159,14 +159,14 @@ fn lines_that_make_no_sense_are_left_out_and_counted() {
     lines.insert(3, [vec![b'x'; 300 << 10], vec![b'\n']].concat());
     let (entries, malformed, ended) = read(lines.concat());
     assert!(ended.is_ok());
-    assert_eq!((entries.len(), malformed.lines), (2, 3));
+    assert_eq!((entries.len(), malformed.parts), (2, 3));
     let (line, what) = malformed.first.unwrap();
     assert!(line == 2 && what.starts_with("missing field"), "{line}: {what}");
 }
 
 #[test]
 fn other_files_are_refused_with_a_hint() {
-    let way_out = "; `droptrace trace --raw -o FILE` makes one";
+    let way_out = "; `droptrace trace -o FILE.dtr` makes one";
     assert!(refused(vec![]).ends_with(&format!("it is empty{way_out}")));
     assert!(refused(b"PK\x03\x04".to_vec()).starts_with("this is not a recording"));
     let drop = refused(b"{\"schema\":\"droptrace.drop.v1\",\"timestamp\":\"2026-01-01T00:00:00Z\"}\n".to_vec());
@@ -198,8 +198,8 @@ fn what_is_compressed_is_read_as_far_as_it_goes() {
     assert!(ended.is_ok());
     assert_eq!(entries.len(), 2001);
     let (entries, _, ended) = read(compressed[..compressed.len() / 2].to_vec());
-    let Err(Error::Cut { line, .. }) = ended else { panic!("{ended:?}") };
-    assert!(entries.len() > 500 && line == entries.len() as u64 + 1, "{} {line}", entries.len());
+    let Err(Error::Cut { number, .. }) = ended else { panic!("{ended:?}") };
+    assert!(entries.len() > 500 && number == entries.len() as u64 + 1, "{} {number}", entries.len());
 }
 
 proptest! {
@@ -238,7 +238,7 @@ proptest! {
         bytes.truncate(cut);
         if let Ok(mut recording) = Recording::read(io::Cursor::new(bytes)) {
             while let Ok(Some(_)) = recording.next_entry() {}
-            prop_assert!(recording.malformed().lines <= 8);
+            prop_assert!(recording.malformed().parts <= 8);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::backend::ebpf::default_room;
 use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Mode, OtlpOptions, Source};
 use crate::dimension::Dimensions;
 use crate::files::{self, MAX_SETTINGS};
+use crate::filter::Filter;
 use crate::metrics::collect::Told;
 use crate::metrics::label_set::LabelSet;
 use crate::metrics::series::Bounds;
@@ -30,6 +31,7 @@ pub(super) struct Settings {
     owners: Option<Dimensions>,
     source: Source,
     netns: Option<String>,
+    filter: Option<Filter>,
     map_entries: u32,
     pub(super) otlp: OtlpOptions,
     verbose: u8,
@@ -64,6 +66,7 @@ impl Settings {
             owners: options.owners,
             source: options.source.unwrap_or_default(),
             netns: options.netns,
+            filter: options.filter,
             map_entries: options.map_entries.unwrap_or_else(default_room),
             otlp: options.otlp,
             verbose: args.verbose,
@@ -109,6 +112,7 @@ impl Settings {
             ("owners", self.owners != before.owners),
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
+            ("filter", self.filter != before.filter),
             ("map-entries", self.map_entries != before.map_entries),
         ];
         differs
@@ -123,15 +127,15 @@ impl Settings {
     pub(super) fn reloaded(&self, new: Self) -> Self {
         let Self { listen, series, offset_label, source, map_entries, .. } = *self;
         let otlp = self.otlp.reloaded(new.otlp);
-        let (owners, netns) = (self.owners.clone(), self.netns.clone());
-        Self { listen, series, offset_label, owners, source, netns, map_entries, otlp, ..new }
+        let (owners, netns, filter) = (self.owners.clone(), self.netns.clone(), self.filter.clone());
+        Self { listen, series, offset_label, owners, source, netns, filter, map_entries, otlp, ..new }
     }
 
     /// The same options as options of another command.
     pub(super) fn common(&self) -> CommonArgs {
         CommonArgs {
             no_counters: true,
-            filter: None,
+            filter: self.filter.clone(),
             duration: None,
             output: None,
             netns: self.netns.clone(),

@@ -13,6 +13,7 @@ pub use otlp::OtlpOptions;
 
 use super::{Source, units};
 use crate::dimension::Dimensions;
+use crate::filter::Filter;
 
 /// The default port of the agent (docs/agent.md has the reason for this one).
 pub const DEFAULT_PORT: u16 = 23_870;
@@ -103,6 +104,10 @@ pub struct AgentOptions {
     #[arg(long, value_name = "TARGET")]
     pub netns: Option<String>,
 
+    /// Count only drops that match this expression; see `droptrace trace --help`
+    #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
+    pub filter: Option<Filter>,
+
     /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only [default: 8192; less
     /// with more than 128 CPUs]
     #[arg(long, value_name = "N", value_parser = units::number::<u32>(1..=1_048_576))]
@@ -129,6 +134,7 @@ impl AgentOptions {
             owners,
             source,
             netns,
+            filter,
             map_entries,
             otlp,
         } = self;
@@ -143,6 +149,7 @@ impl AgentOptions {
             owners: owners.or(other.owners),
             source: source.or(other.source),
             netns: netns.or(other.netns),
+            filter: filter.or(other.filter),
             map_entries: map_entries.or(other.map_entries),
             otlp: otlp.or(other.otlp),
         }

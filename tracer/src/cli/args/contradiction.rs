@@ -1,6 +1,6 @@
 //! Options that have no effect with another option.
 
-use super::{Command, CommonArgs, Mode, Source, StatArgs, TraceArgs};
+use super::{Command, CommonArgs, Mode, ReplayArgs, Source, StatArgs, TraceArgs};
 
 /// Why the options of the command contradict each other; `None` if they do not. `stat` has the options of the default
 /// command.
@@ -9,8 +9,10 @@ pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
         None => of_stat(stat),
         Some(Command::Stat(args)) => of_stat(&args.stat),
         Some(Command::Trace(args)) => {
-            of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args)).or_else(|| of_trace_stacks(args))
+            let of_options = of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args));
+            of_options.or_else(|| of_trace_stacks(args)).or_else(|| of_recording(args))
         }
+        Some(Command::Replay(args)) => of_replay(args),
         Some(_) => None,
     }
 }
@@ -22,6 +24,16 @@ fn of_stat(args: &StatArgs) -> Option<String> {
     }
     let has_other = net_dm_mode.is_some() || !matches!(source, Source::Auto | Source::Ebpf);
     of_modes(&args.common).or_else(|| (args.stack && has_other).then(only_ebpf_has_stacks))
+}
+
+fn of_replay(args: &ReplayArgs) -> Option<String> {
+    (args.stat && args.format.is_of_stacks())
+        .then(|| "'--stat' shows a table, '--format folded' and '--format svg' call stacks; use one of them".into())
+}
+
+fn of_recording(args: &TraceArgs) -> Option<String> {
+    (args.is_dtr() && args.count.is_some())
+        .then(|| "'--count' has no effect on a recording: it has all drops until it ends; use '--duration'".into())
 }
 
 fn of_trace_stacks(args: &TraceArgs) -> Option<String> {

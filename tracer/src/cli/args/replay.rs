@@ -4,15 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{FilterWords, Format};
+use super::FilterWords;
 use crate::filter::Filter;
 use crate::render::output::ColorChoice;
+use crate::sink::StatFormat;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   droptrace trace --source both --raw --duration 1m -o drops.jsonl.zst
   droptrace replay drops.jsonl.zst       each drop once, with the sources that saw it
   droptrace replay drops.jsonl.zst --stat --format json
+  droptrace trace --all -o drops.dtr     every drop, at full speed (docs/recording.md)
+  droptrace replay drops.dtr
+  droptrace replay drops.dtr --format svg -o drops.svg   its call stacks (record with --stack)
   droptrace replay drops.jsonl.zst udp port 53 and pod web/*
 
 A damaged or truncated recording is shown as far as it can be read; the error is reported on stderr, and \
@@ -33,9 +37,9 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
     pub filter: Option<Filter>,
 
-    /// Form of the results
+    /// Form of the results; folded and svg are the call stacks of a recording that was made with --stack
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: StatFormat,
 
     /// Write the results to this file, replacing its content, instead of to stdout;
     /// compressed if its name ends in .zst

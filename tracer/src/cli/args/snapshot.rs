@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, Mode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, FilterWords, Mode, Source};
 use crate::backend::ebpf::default_room;
 use crate::dimension::Dimensions;
+use crate::filter::Filter;
 use crate::render::output::ColorChoice;
 use crate::render::units;
 
@@ -15,6 +16,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   droptrace snapshot | jq '.drops[0]'
   droptrace snapshot --duration 1m -o \"$(hostname).json.zst\"
+  droptrace snapshot -o web.json udp port 53 or tcp port 443
 
 It holds the drops of the host, and facts about it: kernel, interfaces, capture backend. Addresses of the \
 kernel and of packets are not in it. Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
@@ -36,6 +38,10 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "DIMENSION,…", value_parser = Dimensions::owners)]
     pub owners: Option<Dimensions>,
 
+    /// Count only drops that match this expression; see `droptrace trace --help`
+    #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
+    pub filter: Option<Filter>,
+
     /// Capture backend; auto selects the first that works, and reports what it loses
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
@@ -48,6 +54,10 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = units::number::<u32>(1..=1_048_576))]
     #[arg(hide_short_help = true)]
     pub map_entries: u32,
+
+    /// The words of a filter.
+    #[command(flatten)]
+    pub words: FilterWords,
 }
 
 impl SnapshotArgs {
@@ -59,7 +69,7 @@ impl SnapshotArgs {
             output: self.output.clone(),
             netns: None,
             interface: None,
-            filter: None,
+            filter: self.filter.clone(),
             color: ColorChoice::Never,
             verbose: self.verbose,
             source: self.source,

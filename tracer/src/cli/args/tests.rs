@@ -32,6 +32,23 @@ fn refused(line: &str) -> String {
 }
 
 #[test]
+fn the_name_of_the_file_is_a_recordings_unless_a_form_is_given() {
+    let cases = [
+        ("trace -o x.dtr", TraceFormat::Dtr),
+        ("trace -o x.dtr.zst", TraceFormat::Dtr),
+        ("trace -o x --format dtr", TraceFormat::Dtr),
+        ("trace -o x.dtr --format text", TraceFormat::Text),
+        ("trace -o x.dtr --format json", TraceFormat::Json),
+        ("trace -o x.dtr --raw", TraceFormat::Text),
+        ("trace -o dtr", TraceFormat::Text),
+        ("trace", TraceFormat::Text),
+    ];
+    for (line, format) in cases {
+        assert_eq!(trace(line).format(), format, "{line}");
+    }
+}
+
+#[test]
 fn command_line_definition_is_valid() {
     Cli::command().debug_assert();
 }
@@ -140,6 +157,9 @@ fn error_of_wrong_usage_names_valid_values() {
         ("stat --top -1", "'-1' for '--top <N>': write a whole number, or 0 for all"),
         ("netlink watch x --buffer y", "from 1 to 1073741824"),
         ("trace --all --rate 5", "cannot be used with"),
+        ("stat --format dtr", "invalid value 'dtr'"),
+        ("trace --format dtr --count 3", "'--count' has no effect on a recording"),
+        ("trace -o x.dtr.zst --count 3", "'--count' has no effect on a recording"),
         ("trace --raw --rate 5", "cannot be used with"),
         ("trace --raw --color never", "cannot be used with"),
         ("trace --raw --format text", "cannot be used with"),

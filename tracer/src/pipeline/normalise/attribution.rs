@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tracer_common::{SECTION_SOCKET, SOCKET_OWNER, SOCKET_RECEIVER};
+use tracer_common::{SOCKET_OWNER, SOCKET_RECEIVER};
 
-use crate::backend::ebpf::Report;
 use crate::domain::event::Residence;
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
@@ -53,14 +52,6 @@ pub(super) const fn role(socket: u8) -> Option<Role> {
         SOCKET_OWNER => Some(Role::Owner),
         _ => None,
     }
-}
-
-/// The inode number of a record's socket. Absent unless the socket is the one that the key is about: under lockdown
-/// (confidentiality), a record may have the packet's owner where the key has the receiver.
-pub(super) fn socket(report: &Report) -> Option<u64> {
-    let header = &report.header;
-    let is_same = header.sections & SECTION_SOCKET != 0 && header.key.socket == header.socket.role;
-    Some(header.socket.inode).filter(|inode| is_same && *inode != 0)
 }
 
 #[cfg(test)]

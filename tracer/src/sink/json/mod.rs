@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 
 pub use compare::CompareJson;
 pub(crate) use ledger::Account;
+pub(in crate::sink) use raw::line_of_key;
 pub use raw::{RawJson, RawOptions};
 pub use reconcile::ReconcileJson;
 pub use stat::StatJson;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::backend::replay::{OwnerLine, SCHEMA};
 use crate::dimension::nonzero;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::reason_name;
-use crate::domain::event::{DropEvent, Origin, PacketStart, Timestamp};
+use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
 use crate::domain::report::Host;
 use crate::outside::to_json;
@@ -43,6 +44,11 @@ impl<W: Write> RawJson<W> {
     pub fn new(out: W, options: RawOptions) -> Self {
         let (now, settled) = <_>::default();
         Self { out, line: Vec::with_capacity(1024), options, now, settled }
+    }
+
+    /// What the lines are written to.
+    pub(in crate::sink) const fn out(&mut self) -> &mut W {
+        &mut self.out
     }
 
     fn write_line(&mut self, document: &impl Serialize) -> io::Result<()> {
@@ -85,6 +91,22 @@ impl<W: Write> DropSink for RawJson<W> {
         self.write_line(&LedgerLine::new(end))?;
         self.out.flush()
     }
+}
+
+/// Adds the line of a drop with this key, of which nothing else is known, to `out`; without the end of the line.
+pub(in crate::sink) fn line_of_key(out: &mut Vec<u8>, key: &Arc<NamedKey>) -> io::Result<()> {
+    let event = DropEvent {
+        timestamp: Timestamp(0),
+        key,
+        seen_by: Origin::Ebpf.alone(),
+        length: 0,
+        start: PacketStart::Nothing,
+        bytes: &[],
+        facts: Facts::default(),
+        process: None,
+        stack: &[],
+    };
+    Ok(to_json(out, &Line::new(Origin::Ebpf, <_>::default(), &event))?)
 }
 
 #[derive(Serialize)]

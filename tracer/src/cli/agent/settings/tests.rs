@@ -95,6 +95,18 @@ fn endpoint_changes_at_reload_but_event_capture_does_not() {
 }
 
 #[test]
+fn filter_is_read_from_the_file_and_changes_only_at_the_start() {
+    let file = File::new("filter", "filter = \"udp port 53 and unusual\"\n");
+    let before = settings(&file.line(""));
+    let text = |settings: &Settings| settings.common().filter.map(|filter| filter.text);
+    assert_eq!(text(&before).as_deref(), Some("udp port 53 and unusual"));
+    assert_eq!(text(&settings(&file.line(" --filter tcp"))).as_deref(), Some("tcp"));
+    let new = settings("droptrace agent");
+    assert_eq!(new.fixed(&before), ["filter"]);
+    assert_eq!(text(&before.reloaded(new)).as_deref(), Some("udp port 53 and unusual"));
+}
+
+#[test]
 fn paths_are_relative_to_the_file() {
     let file = File::new("beside", "web-config = \"web.yml\"");
     assert_eq!(settings(&file.line("")).web_config, Some(file.0.join("web.yml")));
@@ -116,6 +128,7 @@ fn errors_in_the_file_are_those_of_the_command_line() {
         ("source = \"both\"", "an agent counts each drop once"),
         ("listen = \"localhost\"", "--listen"),
         ("listen =", "agent.toml"),
+        ("filter = \"prot 53\"", "unknown word `prot`"),
         ("netns = \"--help\"\nmax-series = -1", "-1"),
     ] {
         let file = File::new("wrong", text);
