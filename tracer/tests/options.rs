@@ -29,7 +29,7 @@ const fn proof(
 const EVERYWHERE: &str = "options/everywhere.rs";
 const LISTEN: &str = "options/listen.rs";
 const TRACE: &str = "options/trace.rs";
-const RECONCILE: &str = "drops/reconcile.rs";
+const RECONCILE: &str = "reconcile.rs";
 const COMPARE: &str = "options/compare.rs";
 const AGENT: &str = "options/agent.rs";
 const MERGE: &str = "options/fleet.rs";
