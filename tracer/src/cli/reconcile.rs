@@ -9,8 +9,6 @@ use super::args::{Format, ReconcileArgs};
 use super::listen;
 use crate::domain::bracket::ReconcileReport;
 use crate::explain::Counters;
-use crate::kernel::btf::KernelBtf;
-use crate::kernel::reasons::ReasonNames;
 use crate::outside::say;
 use crate::pipeline::bracket::Brackets;
 use crate::render::output::Output;
@@ -25,8 +23,8 @@ pub(super) async fn run(args: &ReconcileArgs) -> Result<ExitCode> {
     let output = Output::open(args.output.as_deref())?;
     let mut stop = Stop::new(args.duration)?.while_read(&output);
     let options = Options { all_counters: true, ..listen::options(&args.common(), None)? };
-    let mut brackets = Brackets::new(counters()?);
     let mut session = Session::start(&options).await?;
+    let mut brackets = Brackets::new(counters(&mut session)?);
     session.bracket(&mut brackets).await?;
     stop.start_clock();
     say("droptrace", format_args!("comparing counters ({}); Ctrl-C ends", listen::title(session.backend())));
@@ -42,9 +40,8 @@ pub(super) async fn run(args: &ReconcileArgs) -> Result<ExitCode> {
 }
 
 /// The counters, with their classes on this kernel.
-fn counters() -> Result<Counters> {
-    let mut reasons = KernelBtf::load().map_or_else(|_| ReasonNames::without_types(), |btf| ReasonNames::load(&btf));
-    Ok(Counters::built_in()?.on_kernel(|name| reasons.by_name(name).value.is_some()))
+fn counters(session: &mut Session) -> Result<Counters> {
+    Ok(Counters::built_in()?.on_kernel(|name| session.has_reason(name)))
 }
 
 /// Compares at each interval until the end.

@@ -119,6 +119,11 @@ impl Normaliser {
         self.owners.as_mut()?.process_of_socket(report.socket_inode()?)
     }
 
+    /// Whether this kernel has the core reason with this name.
+    pub fn has_reason(&mut self, name: &str) -> bool {
+        self.reasons.by_name(name).value.is_some()
+    }
+
     /// Why some owners are unknown, in words.
     pub fn limits_of_owners(&self) -> Vec<String> {
         self.owners.as_ref().map(Owners::limits).unwrap_or_default()

@@ -94,6 +94,11 @@ impl Session {
         }
     }
 
+    /// Whether this kernel has the core reason with this name.
+    pub fn has_reason(&mut self, name: &str) -> bool {
+        self.normaliser.has_reason(name)
+    }
+
     /// The better backends that are not available, with their causes.
     pub const fn unavailable(&self) -> &UnavailableBackends {
         &self.unavailable

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::ledger::Account;
+use super::head::Head;
 use crate::dimension::{Dimensions, Members};
 use crate::domain::compare::{Gap, Row, SCHEMA, Sums};
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::NamedKey;
 use crate::domain::report::CompareReport;
 use crate::outside::to_json;
-use crate::render::time::TimeText;
 use crate::sink::CompareSink;
 
 /// Shows a comparison as one line of JSON.
@@ -31,12 +30,7 @@ impl<W: Write> CompareSink for CompareJson<W> {
     fn report(&mut self, report: &CompareReport) -> io::Result<()> {
         let by = Dimensions::named(&["reason", "site"]);
         let document = Document {
-            schema: SCHEMA,
-            host: &report.host.name,
-            kernel: &report.host.kernel,
-            started_at: TimeText::new(report.started_at),
-            duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
-            sources: report.sources.iter().map(Account::from).collect(),
+            head: Head::new(SCHEMA, &report.host, report.started_at, report.duration, &report.sources),
             union: report.union.as_ref(),
             total: &report.comparison.total,
             sites: report.comparison.sites.iter().map(|row| PlaceRow::new(row, &by)).collect(),
@@ -49,12 +43,8 @@ impl<W: Write> CompareSink for CompareJson<W> {
 
 #[derive(Serialize)]
 struct Document<'r> {
-    schema: &'static str,
-    host: &'r str,
-    kernel: &'r str,
-    started_at: TimeText,
-    duration_ns: u64,
-    sources: Vec<Account>,
+    #[serde(flatten)]
+    head: Head<'r>,
     union: Option<&'r DedupeLedger>,
     total: &'r Sums,
     sites: Vec<PlaceRow<'r>>,

@@ -1,6 +1,7 @@
 //! JSON for programs: one document per line. `docs/output.md` has every field; within a version a schema only grows.
 
 mod compare;
+mod head;
 mod ledger;
 mod outside;
 mod places;

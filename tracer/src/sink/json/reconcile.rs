@@ -4,10 +4,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::ledger::Account;
+use super::head::Head;
 use crate::domain::bracket::{BracketedCounter, ReconcileReport, Verdict};
 use crate::outside::to_json;
-use crate::render::time::TimeText;
 use crate::sink::ReconcileSink;
 
 /// Shows the counters as one line of JSON.
@@ -25,12 +24,13 @@ impl<W: Write> ReconcileJson<W> {
 impl<W: Write> ReconcileSink for ReconcileJson<W> {
     fn report(&mut self, report: &ReconcileReport) -> io::Result<()> {
         let document = Document {
-            schema: "droptrace.reconcile.v1",
-            host: &report.host.name,
-            kernel: &report.host.kernel,
-            started_at: TimeText::new(report.started_at),
-            duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
-            sources: report.sources.iter().map(Account::from).collect(),
+            head: Head::new(
+                "droptrace.reconcile.v1",
+                &report.host,
+                report.started_at,
+                report.duration,
+                &report.sources,
+            ),
             readings: report.readings,
             namespaces: report.namespaces,
             wrong: report.wrong(),
@@ -45,12 +45,8 @@ impl<W: Write> ReconcileSink for ReconcileJson<W> {
 
 #[derive(Serialize)]
 struct Document<'r> {
-    schema: &'static str,
-    host: &'r str,
-    kernel: &'r str,
-    started_at: TimeText,
-    duration_ns: u64,
-    sources: Vec<Account>,
+    #[serde(flatten)]
+    head: Head<'r>,
     readings: u32,
     namespaces: u32,
     wrong: usize,

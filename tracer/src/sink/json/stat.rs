@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Account;
+use super::head::Head;
 use super::outside::Outside;
 use super::places::Keyed;
 use super::stack::OfPlace;
@@ -39,12 +39,7 @@ impl<W: Write> StatSink for StatJson<W> {
     fn report(&mut self, report: &StatReport) -> io::Result<()> {
         let (ranks, _) = self.ranking.rank(report);
         let document = Document {
-            schema: "droptrace.stat.v1",
-            host: &report.host.name,
-            kernel: &report.host.kernel,
-            started_at: TimeText::new(report.started_at),
-            duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
-            sources: report.sources.iter().map(Account::from).collect(),
+            head: Head::new("droptrace.stat.v1", &report.host, report.started_at, report.duration, &report.sources),
             by: self.by.iter().map(Dimension::name).collect(),
             drops: ranks.iter().map(|rank| Row::new(rank.total, &self.by)).collect(),
             not_packets: not_packets(&report.drops, &self.by),
@@ -64,14 +59,10 @@ impl<W: Write> StatSink for StatJson<W> {
 
 #[derive(Serialize)]
 struct Document<'r> {
-    schema: &'static str,
-    host: &'r str,
-    kernel: &'r str,
-    started_at: TimeText,
-    duration_ns: u64,
+    #[serde(flatten)]
+    head: Head<'r>,
     /// The dimensions by which drops are grouped.
     by: Vec<&'static str>,
-    sources: Vec<Account>,
     drops: Vec<Row<'r>>,
     /// Drops that pass the tracepoint and are no packets of a network.
     not_packets: Vec<Row<'r>>,
