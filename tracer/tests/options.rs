@@ -42,7 +42,7 @@ const BOUNDS: &[&str] = &["--by", "--deviations", "--growth", "--min-packets", "
 const PROOFS: &[Proof] = &[
     proof("stat", &["--by"], LISTEN, "rows_are_grouped"),
     proof("stat", &["--sort", "--top"], LISTEN, "rows_are_sorted_and_bounded"),
-    proof("stat", &["--no-counters"], "outside.rs", "counters_are_left_out"),
+    proof("stat", &["--no-counters"], "outside/main.rs", "counters_are_left_out"),
     proof("stat", &["--interval"], LISTEN, "readings_come_at_an_interval"),
     proof("stat", &["--duration"], LISTEN, "a_run_has_a_time"),
     proof("stat", &["--format"], EVERYWHERE, "a_form_is_chosen_as_root"),
@@ -62,7 +62,7 @@ const PROOFS: &[Proof] = &[
     proof("trace", &["--raw"], TRACE, "a_recording_is_another_form"),
     proof("trace", &["--snaplen"], TRACE, "bytes_of_packets_are_cut"),
     proof("trace", &["--ring-size"], TRACE, "the_ring_has_a_size"),
-    proof("trace", &["--no-counters"], "outside.rs", "counters_are_left_out"),
+    proof("trace", &["--no-counters"], "outside/main.rs", "counters_are_left_out"),
     proof("trace", &["--no-owners"], TRACE, "owners_are_left_out"),
     proof("stat", &["--stack"], "truth/stacks.rs", "a_sample_has_stacks_and_all_are_counted"),
     proof("trace", &["--stack"], "truth/stacks.rs", "a_stack_leads_from_the_site_to_the_sender"),

@@ -165,7 +165,7 @@ fn run(mut state: State, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot
         let before = thread_time();
         state.read();
         let readings = state.readings();
-        let taken = thread_time().saturating_sub(before);
+        let taken = thread_time().saturating_sub(before) + state.elsewhere;
         tracing::debug!("a reading of the counters took {taken:?} of CPU time");
         interval = INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
         // The kernel counts a packet and then frees it, within one RCU read section. This command is `synchronize_rcu`

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -14,6 +15,7 @@ use super::survey::Survey;
 use super::values::Names;
 use super::{Readings, Rise};
 use crate::identity::netns::{NamedFile, Namespaces, visit_each};
+use crate::kernel::clock::thread_time;
 use crate::netlink::link_counter_names;
 
 /// The greatest number of namespaces whose counters are kept, those that ended included.
@@ -35,6 +37,8 @@ pub(super) struct State {
     namespaces: BTreeMap<u32, Namespace>,
     ended: Vec<Namespace>,
     readings: u32,
+    /// The processor time that other threads took for the last reading.
+    pub(super) elsewhere: Duration,
     appeared: u32,
     left_out: u32,
     unreadable: u32,
@@ -54,6 +58,7 @@ impl State {
             namespaces: BTreeMap::new(),
             ended: vec![],
             readings: 0,
+            elsewhere: Duration::ZERO,
             appeared: 0,
             left_out: 0,
             unreadable: 0,
@@ -93,11 +98,14 @@ impl State {
             namespace.lacks_links = true;
         }
         let proc = reader.proc.as_path();
-        let entered = visit_each(
-            namespaces.values_mut(),
-            |namespace| namespace.open(proc),
-            |namespace| namespace.lacks_links = namespace.links.read().is_err(),
-        );
+        let mut taken = Duration::ZERO;
+        let read = |namespace: &mut Namespace| {
+            namespace.lacks_links = namespace.links.read().is_err();
+            // The thread does nothing else.
+            taken = thread_time();
+        };
+        let entered = visit_each(namespaces.values_mut(), |namespace| namespace.open(proc), read);
+        self.elsewhere = taken;
         if let Err(error) = entered {
             tracing::warn!("the counters of interfaces are not read: {error}");
         }
