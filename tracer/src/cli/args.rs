@@ -6,6 +6,7 @@ mod agent;
 mod bench;
 mod compare;
 mod contradiction;
+mod destination;
 mod doctor;
 mod filter;
 mod netlink;
@@ -16,7 +17,6 @@ mod source;
 mod stat;
 
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -29,6 +29,7 @@ pub use agent::{AgentArgs, AgentOptions, DEFAULT_PORT, OtlpOptions};
 pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
+pub use destination::{Destination, Results};
 pub use doctor::DoctorArgs;
 pub use filter::FilterWords;
 pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
@@ -49,7 +50,6 @@ use crate::filter::Filter;
 
 use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
-use crate::render::output::ColorChoice;
 use crate::render::units;
 use crate::sink::TraceFormat;
 
@@ -213,10 +213,9 @@ pub struct CommonArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
 
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Where the results go.
+    #[command(flatten)]
+    pub destination: Destination,
 
     /// Report only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
     #[arg(long, value_name = "TARGET")]
@@ -234,11 +233,6 @@ pub struct CommonArgs {
     /// tcpdump, and words about drops (docs/filter.md)
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
     pub filter: Option<Filter>,
-
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
-    pub color: ColorChoice,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -329,7 +323,7 @@ impl TraceArgs {
 
     /// The form of the results: the one that was asked for, else the one of the file's name, else text.
     pub fn format(&self) -> TraceFormat {
-        let of_name = || self.common.output.as_deref().filter(|_| !self.raw).and_then(TraceFormat::of_name);
+        let of_name = || self.common.destination.output.as_deref().filter(|_| !self.raw).and_then(TraceFormat::of_name);
         self.format.or_else(of_name).unwrap_or_default()
     }
 

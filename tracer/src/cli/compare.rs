@@ -32,7 +32,7 @@ const _: () = assert!(SNAPLEN as usize >= PREFIX);
 
 /// Captures drops until the end, then compares.
 pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let output = Output::open(args.output.as_deref())?;
+    let output = Output::open(args.destination.output.as_deref())?;
     let mut stop = Stop::new(args.duration)?.while_read(&output);
     let mut session = Session::start(&options(args)?).await?;
     stop.start_clock();
@@ -87,7 +87,7 @@ fn sink(args: &CompareArgs, output: Output) -> Box<dyn CompareSink> {
     match args.format {
         Format::Json => Box::new(CompareJson::new(output)),
         Format::Text => {
-            let color = output.wants_color(args.color);
+            let color = output.wants_color(args.destination.color);
             Box::new(CompareText::new(output, color))
         }
     }

@@ -20,7 +20,7 @@ const WRONG: u8 = 3;
 
 /// Compares at each interval and at the end, and shows the counters at the end.
 pub(super) async fn run(args: &ReconcileArgs) -> Result<ExitCode> {
-    let output = Output::open(args.output.as_deref())?;
+    let output = Output::open(args.destination.output.as_deref())?;
     let mut stop = Stop::new(args.duration)?.while_read(&output);
     let options = Options { all_counters: true, ..listen::options(&args.common(), None)? };
     let mut session = Session::start(&options).await?;
@@ -95,7 +95,7 @@ fn sink(args: &ReconcileArgs, output: Output) -> Box<dyn ReconcileSink> {
     match args.format {
         Format::Json => Box::new(ReconcileJson::new(output)),
         Format::Text => {
-            let color = output.wants_color(args.color);
+            let color = output.wants_color(args.destination.color);
             Box::new(ReconcileText::new(output, color))
         }
     }

@@ -13,7 +13,7 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
         sort: args.sort,
         top: args.top,
         home_netns,
-        color: output.wants_color(args.common.color),
+        color: output.wants_color(args.common.destination.color),
         recorded: None,
         live: output.is_terminal() && args.updates(true) != Updates::AtEnd,
         size: output.size(),
@@ -26,7 +26,7 @@ pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize)
     if args.raw {
         return Box::new(RawJson::new(output, RawOptions { captured, home_netns }));
     }
-    let color = output.wants_color(args.common.color);
+    let color = output.wants_color(args.common.destination.color);
     let options = TraceTextOptions { color, home_netns, seen_by: args.common.source == Source::Both };
     args.format().sink(output, options, captured)
 }
@@ -39,7 +39,7 @@ pub fn replayed_trace(color: ColorChoice, format: TraceFormat, output: Output, h
 
 /// The sink for the totals of a recording.
 pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32, recorded: Recorded) -> Box<dyn StatSink> {
-    let (color, size) = (output.wants_color(args.color), output.size());
+    let (color, size) = (output.wants_color(args.destination.color), output.size());
     let (by, sort, top, recorded) = (None, Sort::default(), Some(0), Some(recorded));
     let options = StatOptions { by, sort, top, home_netns, color, recorded, live: false, size };
     args.format.sink(output, options)

@@ -26,7 +26,7 @@ const SAMPLED_STACKS: EventOptions =
 
 /// Counts until the end, and shows the totals at each interval.
 pub(super) async fn run(args: &StatArgs) -> Result<()> {
-    let output = Output::open(args.common.output.as_deref())?;
+    let output = Output::open(args.common.destination.output.as_deref())?;
     let interval = match args.updates(output.is_terminal()) {
         Updates::Every(interval) => Some(interval),
         Updates::AtEnd => None,

@@ -21,7 +21,7 @@ use crate::sink::{DropSink, RunEnd};
 
 /// Shows drops until the end, then the ledger.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
-    let output = Output::open(args.common.output.as_deref())?;
+    let output = Output::open(args.common.destination.output.as_deref())?;
     if args.is_dtr() && output.is_terminal() {
         bail!("a recording is not text: write it to a file with -o, or to a pipe");
     }

@@ -9,7 +9,7 @@ use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
-use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Mode, OtlpOptions, Source};
+use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Destination, Mode, OtlpOptions, Source};
 use crate::dimension::Dimensions;
 use crate::files::{self, MAX_SETTINGS};
 use crate::filter::Filter;
@@ -137,10 +137,9 @@ impl Settings {
             no_counters: true,
             filter: self.filter.clone(),
             duration: None,
-            output: None,
+            destination: Destination { output: None, color: ColorChoice::Never },
             netns: self.netns.clone(),
             interface: None,
-            color: ColorChoice::Never,
             verbose: self.verbose,
             source: self.source,
             net_dm_mode: None,

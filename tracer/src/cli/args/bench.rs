@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use droptrace_bench::{Options, SeriesName, Target};
 
-use super::{Format, units};
+use super::{Results, units};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,13 +63,9 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
-    /// Form of the results
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-
-    /// Write the results to this file instead of to stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Form and destination of the results.
+    #[command(flatten)]
+    pub results: Results,
 }
 
 impl BenchArgs {

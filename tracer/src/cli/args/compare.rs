@@ -1,13 +1,11 @@
 //! The command line of `compare`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, NetDmMode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Destination, Format, Mode, NetDmMode, Source};
 use crate::backend::ebpf::default_room;
-use crate::render::output::ColorChoice;
 use crate::render::units;
 
 pub(super) const NOTES: &str = "\
@@ -31,15 +29,9 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
-    pub color: ColorChoice,
+    /// Where the results go.
+    #[command(flatten)]
+    pub destination: Destination,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -70,11 +62,10 @@ impl CompareArgs {
         CommonArgs {
             no_counters: true,
             duration: self.duration,
-            output: self.output.clone(),
+            destination: self.destination.clone(),
             netns: None,
             interface: None,
             filter: None,
-            color: self.color,
             verbose: self.verbose,
             source: Source::Both,
             net_dm_mode: Some(self.net_dm_mode),

@@ -1,10 +1,8 @@
 //! The command line of `doctor`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::Format;
+use super::Results;
 
 /// Options of `doctor`.
 #[derive(Args, Clone, Debug)]
@@ -13,13 +11,9 @@ pub struct DoctorArgs {
     #[arg(long, conflicts_with_all = ["format", "output"])]
     pub repair: bool,
 
-    /// Form of the results
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-
-    /// Write the results to this file instead of to stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Form and destination of the results.
+    #[command(flatten)]
+    pub results: Results,
 
     /// Log more to stderr
     #[arg(short, long, action = clap::ArgAction::Count)]

@@ -1,12 +1,11 @@
 //! The command line of `droptrace netlink`.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{Format, units};
+use super::{Results, units};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,13 +100,9 @@ pub struct WatchArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = units::number::<u32>(1..=1 << 30))]
     pub buffer: u32,
 
-    /// Form of the results
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-
-    /// Write the results to this file instead of to stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Form and destination of the results.
+    #[command(flatten)]
+    pub results: Results,
 
     /// Log more to stderr; -vvv shows the bytes of all messages
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -117,13 +112,9 @@ pub struct WatchArgs {
 /// Options of all commands that show something once.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
-    /// Form of the results
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-
-    /// Write the results to this file instead of to stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Form and destination of the results.
+    #[command(flatten)]
+    pub results: Results,
 
     /// Log more to stderr; -vvv shows the messages
     #[arg(short, long, action = clap::ArgAction::Count)]

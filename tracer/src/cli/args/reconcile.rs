@@ -1,13 +1,11 @@
 //! The command line of `reconcile`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, Format, Mode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Destination, Format, Mode, Source};
 use crate::backend::ebpf::default_room;
-use crate::render::output::ColorChoice;
 use crate::render::units;
 
 pub(super) const NOTES: &str = "\
@@ -37,19 +35,13 @@ pub struct ReconcileArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Where the results go.
+    #[command(flatten)]
+    pub destination: Destination,
 
     /// Compare only this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
     #[arg(long, value_name = "TARGET")]
     pub netns: Option<String>,
-
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
-    pub color: ColorChoice,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -62,11 +54,10 @@ impl ReconcileArgs {
         CommonArgs {
             no_counters: false,
             duration: self.duration,
-            output: self.output.clone(),
+            destination: self.destination.clone(),
             netns: self.netns.clone(),
             interface: None,
             filter: None,
-            color: self.color,
             verbose: self.verbose,
             source: Source::Ebpf,
             net_dm_mode: None,

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::FilterWords;
+use super::{Destination, FilterWords};
 use crate::filter::Filter;
-use crate::render::output::ColorChoice;
 use crate::sink::StatFormat;
 
 pub(super) const EXAMPLES: &str = "\
@@ -41,15 +40,9 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: StatFormat,
 
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    #[arg(help = "Use colours; auto: on a terminal, unless the environment has NO_COLOR")]
-    pub color: ColorChoice,
+    /// Where the results go.
+    #[command(flatten)]
+    pub destination: Destination,
 
     /// The words of a filter.
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, FilterWords, Mode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Destination, FilterWords, Mode, Source};
 use crate::backend::ebpf::default_room;
 use crate::dimension::Dimensions;
 use crate::filter::Filter;
@@ -66,11 +66,10 @@ impl SnapshotArgs {
         CommonArgs {
             no_counters: true,
             duration: Some(self.duration),
-            output: self.output.clone(),
+            destination: Destination { output: self.output.clone(), color: ColorChoice::Never },
             netns: None,
             interface: None,
             filter: self.filter.clone(),
-            color: ColorChoice::Never,
             verbose: self.verbose,
             source: self.source,
             net_dm_mode: None,

@@ -17,7 +17,7 @@ use crate::netlink::crypto::{self, Algorithm, Flags};
 use crate::run::host;
 
 pub(super) async fn run(args: &CryptoArgs) -> Result<()> {
-    let mut output = Output::open(args.show.output.as_deref())?;
+    let mut output = Output::open(args.show.results.output.as_deref())?;
     let algorithms = match crypto::list().await {
         Err(error) if is_absent(&error) => bail!(ABSENT),
         algorithms => algorithms?,
@@ -33,7 +33,7 @@ pub(super) async fn run(args: &CryptoArgs) -> Result<()> {
              loaded, and combinations such as gcm(aes) when they are first asked for"
         );
     }
-    match args.show.format {
+    match args.show.results.format {
         Format::Text => write_text(&mut output, &wanted)?,
         Format::Json => write_json(&mut output, &host(), &wanted)?,
     }

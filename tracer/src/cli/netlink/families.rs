@@ -14,9 +14,9 @@ use crate::render::output::Output;
 use crate::run::host;
 
 pub(super) async fn run(args: &ShowArgs) -> Result<()> {
-    let mut output = Output::open(args.output.as_deref())?;
+    let mut output = Output::open(args.results.output.as_deref())?;
     let families = Details::list(&mut Connection::open()?).await?;
-    match args.format {
+    match args.results.format {
         Format::Text => write_text(&mut output, &families)?,
         Format::Json => write_json(&mut output, &host(), &families)?,
     }

@@ -16,7 +16,7 @@ use crate::run::host;
 
 /// Shows the family. If the family is absent, the error explains why.
 pub(super) async fn run(args: &FamilyArgs) -> Result<()> {
-    let mut output = Output::open(args.show.output.as_deref())?;
+    let mut output = Output::open(args.show.results.output.as_deref())?;
     let host = host();
     let mut connection = Connection::open()?;
     let details = match Details::resolve(&mut connection, &args.name).await {
@@ -24,7 +24,7 @@ pub(super) async fn run(args: &FamilyArgs) -> Result<()> {
         details => details?,
     };
     let policies = Policies::of(&mut connection, &details).await?;
-    match args.show.format {
+    match args.show.results.format {
         Format::Text => write_text(&mut output, &details, policies.as_ref())?,
         Format::Json => family_json::write(&mut output, &host, &details, policies.as_ref())?,
     }

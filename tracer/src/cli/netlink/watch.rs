@@ -22,7 +22,7 @@ const SLOTS: usize = 16;
 
 /// Shows messages until the command ends.
 pub(super) async fn run(args: &WatchArgs) -> Result<()> {
-    let output = Output::open(args.output.as_deref())?;
+    let output = Output::open(args.results.output.as_deref())?;
     let mut connection = Connection::open()?;
     let details = match Details::resolve(&mut connection, &args.name).await {
         Err(Error::NoFamily { name }) => {
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &WatchArgs) -> Result<()> {
     say("droptrace", format_args!("listening to {} of {}; Ctrl-C ends", names.join(", "), printable(&family.name)));
     let left = args.count.map_or(u64::MAX, Into::into);
     let decoder = Decoder { family: &family.name, policies: policies.as_ref(), header_size: details.header_size };
-    Watch { output, format: args.format, socket, decoder, id: family.id, left }.run(&mut stop).await
+    Watch { output, format: args.results.format, socket, decoder, id: family.id, left }.run(&mut stop).await
 }
 
 /// The groups with these names; all groups if there are no names.
