@@ -243,6 +243,7 @@ fn a_rare_flow_beside_a_storm() -> Result<()> {
 /// TCP takes the device away before it looks for the connection, so that the record has the index of the interface only.
 fn the_interface_of_a_segment_without_a_device() -> Result<()> {
     const SENT: u64 = 5;
+    kernel::reports_tcp_drops()?;
     let wire = Wire::new()?;
     let _listener = tcp::listener(&wire.host)?;
     let refused = Peer::new(41_000).syn(|header| header.fin = true)?;
