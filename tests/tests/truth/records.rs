@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -14,12 +13,11 @@ use tests::case::drained;
 use tests::frame::{ethernet, ip4, udp, udp4};
 use tests::netns::Netns;
 use tests::storm::datagrams;
-use tests::tcp::{self, Peer};
 use tests::trace::Trace;
 use tests::trials::trial_as_root;
 use tests::tun::{Kind, Tun};
 use tests::wire::{HOST, SENDER, Wire};
-use tests::{eventually, kernel, on_one_cpu, pause};
+use tests::{eventually, kernel, on_one_cpu};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -30,7 +28,6 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("the_sender_of_many_packets_in_one_buffer", the_sender_of_many_packets_in_one_buffer),
         trial_as_root("the_mtu_of_the_route", the_mtu_of_the_route),
         trial_as_root("a_rare_flow_beside_a_storm", a_rare_flow_beside_a_storm),
-        trial_as_root("the_interface_of_a_segment_without_a_device", the_interface_of_a_segment_without_a_device),
     ]
 }
 
@@ -237,31 +234,5 @@ fn a_rare_flow_beside_a_storm() -> Result<()> {
     };
     ensure!(trace.event("suppressed")? > 0, "no storm: {}", trace.events);
     ensure!(to(ports[1]) == RARE, "{} of {RARE} rare drops, {} of the storm", to(ports[1]), to(ports[0]));
-    Ok(())
-}
-
-/// TCP takes the device away before it looks for the connection, so that the record has the index of the interface only.
-fn the_interface_of_a_segment_without_a_device() -> Result<()> {
-    const SENT: u64 = 5;
-    kernel::reports_tcp_drops()?;
-    let wire = Wire::new()?;
-    let _listener = tcp::listener(&wire.host)?;
-    let refused = Peer::new(41_000).syn(|header| header.fin = true)?;
-    let trace = Trace::during(&["--all"], || {
-        wire.repeat(SENT, &refused)?;
-        drained()?;
-        // A second reading of the totals moves the names out of the kernel.
-        pause(Duration::from_millis(1200));
-        wire.repeat(SENT, &refused)?;
-        drained()
-    })?;
-    let port = |drop: &&Value| drop["source"] == "10.0.0.1:41000";
-    let drops: Vec<_> = trace.drops.iter().filter(port).collect();
-    ensure!(drops.len() as u64 == 2 * SENT, "{:#?}", trace.drops);
-    let known = drops.iter().filter(|drop| drop["netns"] == wire.host.inum());
-    ensure!(known.clone().count() == drops.len() || !kernel::reports_socket()?, "{drops:#?}");
-    for drop in known {
-        ensure!(drop["interface"] == "host0" && drop["ifindex"] == wire.host.ifindex("host0")?, "{drop:#}");
-    }
     Ok(())
 }

@@ -20,6 +20,9 @@ pub(super) fn check(command: &Command) -> Result<(), clap::Error> {
     let (filter, refused_name): (_, fn(&Question) -> Option<Refused>) = match command {
         Command::Stat(args) => (&args.stat.common.filter, refused_here),
         Command::Trace(args) => (&args.common.filter, refused_here),
+        Command::Snapshot(args) => (&args.filter, refused_here),
+        #[cfg(feature = "agent")]
+        Command::Agent(args) => (&args.options.filter, refused_here),
         Command::Replay(args) => (&args.filter, refused_in_a_recording),
         _ => return Ok(()),
     };

@@ -213,7 +213,7 @@ impl Row {
             Class::Exact | Class::NotTraceable if self.excess > 0 => Verdict::Excess(self.excess),
             Class::Exact if self.missing > 0 => Verdict::Missing(self.missing),
             Class::NotTraceable | Class::PartlyTraceable if self.last.missing(&self.first) > 0 => Verdict::Outside,
-            Class::NotTraceable if undecided > 0 => Verdict::Undecided(undecided),
+            Class::NotTraceable | Class::PartlyTraceable if undecided > 0 => Verdict::Undecided(undecided),
             Class::Exact | Class::NotTraceable | Class::PartlyTraceable => Verdict::Agrees,
         }
     }

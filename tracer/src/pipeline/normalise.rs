@@ -9,7 +9,7 @@ use tracer_common::{
     DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
 };
 
-use crate::backend::ebpf::{Count, EbpfSource, NamespaceQuestion, Report, Totals, interface_name};
+use crate::backend::ebpf::{Count, NamespaceQuestion, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason, Residence};
 use crate::domain::owner::Process;
@@ -79,14 +79,10 @@ impl Normaliser {
         self.clock.refresh();
         let names_residents = self.owners.as_ref().is_some_and(Owners::names_residents);
         // A name may be known later, and a second container may move in: these keys are looked up again.
-        // An interface may be renamed: without a name in the record, the key is looked up again, too.
-        self.named_keys.retain(|(place, names), key| {
+        self.named_keys.retain(|_, key| {
             let (has_netns, has_cgroup) = (key.netns_name.is_some(), key.owner.cgroup.is_some());
             let may_have_resident = names_residents && key.socket.is_none() && key.netns != 0;
-            (has_netns || key.netns == 0)
-                && (has_cgroup || key.cgroup_id == 0)
-                && !may_have_resident
-                && !lacks_name(place, *names)
+            (has_netns || key.netns == 0) && (has_cgroup || key.cgroup_id == 0) && !may_have_resident
         });
     }
 
@@ -218,38 +214,11 @@ impl Normaliser {
         if let Some(named) = self.named_keys.get(&(*key, names)) {
             return Arc::clone(named);
         }
-        let resolved = Arc::new(self.resolve(key, names, trap));
-        self.keep((*key, names), &resolved);
-        resolved
-    }
-
-    /// Resolves the names of a record's numbers. Of a packet that has lost its device, the record has the index of the
-    /// interface only; the kernel program noted the name at the first drop there.
-    pub fn named_key_of_record(&mut self, report: &Report, source: &EbpfSource) -> Arc<NamedKey> {
-        let (key, names) = (report.header.key, report.names());
-        if let Some(named) = self.named_keys.get(&(key, names)) {
-            return Arc::clone(named);
-        }
-        let noted = if lacks_name(&key, names) { source.names(&key) } else { None };
-        let known = noted.filter(|noted| noted.netns_inum == names.netns_inum).unwrap_or(names);
-        let resolved = Arc::new(self.resolve(&key, known, |location| source.trap(location)));
-        self.keep((key, names), &resolved);
-        resolved
-    }
-
-    fn keep(&mut self, key: (DropKey, PlaceNames), resolved: &Arc<NamedKey>) {
-        if self.named_keys.len() >= MAX_PLACES {
-            self.named_keys.clear();
-        }
-        self.named_keys.insert(key, Arc::clone(resolved));
-    }
-
-    fn resolve(&mut self, key: &DropKey, names: PlaceNames, trap: impl FnOnce(u64) -> Option<TrapNames>) -> NamedKey {
         let (reason, location) = self.reason_and_location(key, trap);
         let namespace = self.namespace(key, names);
         let found = self.owner(key, namespace);
         let residence = found.as_ref().and_then(|(_, residence)| *residence);
-        NamedKey {
+        let resolved = Arc::new(NamedKey {
             kind: NamedKey::kind_of(kind(key.kind), key.ifindex, &location),
             reason,
             location,
@@ -264,7 +233,12 @@ impl Normaliser {
             residence,
             owner: found.as_ref().map(|(owner, _)| attribution::names(owner)).unwrap_or_default().into(),
             flow: None,
+        });
+        if self.named_keys.len() >= MAX_PLACES {
+            self.named_keys.clear();
         }
+        self.named_keys.insert((*key, names), Arc::clone(&resolved));
+        resolved
     }
 
     fn namespace(&self, key: &DropKey, names: PlaceNames) -> NetnsId {
@@ -296,11 +270,6 @@ impl Normaliser {
             _ => (self.reasons.resolve(key.reason), self.symbols.resolve(key.location)),
         }
     }
-}
-
-/// Whether the interface and its namespace are known by numbers only.
-const fn lacks_name(key: &DropKey, names: PlaceNames) -> bool {
-    names.interface[0] == 0 && key.ifindex != 0 && key.netns != 0
 }
 
 fn kind(kind: u8) -> Kind {

@@ -133,7 +133,7 @@ fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> R
         is_compared,
         explained: if is_compared { here.certain.min(rise.rise) } else { 0 },
         outside: if has_outside { rise.rise.saturating_sub(covered) } else { 0 },
-        is_untraceable: is_compared && counter.class == Class::NotTraceable,
+        is_untraceable: is_compared && matches!(counter.class, Class::NotTraceable | Class::PartlyTraceable),
         listeners: rise.listeners.clone(),
     }
 }

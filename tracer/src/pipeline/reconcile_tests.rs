@@ -38,6 +38,16 @@ fn rise_beyond_the_drops_is_outside() {
     assert_eq!(compared("TcpExtListenDrops", 82, &drops, &[], SEEN), [82, 0, 0, 82]);
 }
 
+/// `csum_error` in `__udp6_lib_rcv` keeps the reason that was set before.
+#[test]
+fn wrong_checksum_of_a_datagram_without_a_socket_is_explained() {
+    let mut drop = row("NO_SOCKET", Some("__udp6_lib_rcv"), HERE, 40);
+    Arc::make_mut(&mut drop.key).protocol = IPV6;
+    let drops = [drop];
+    assert_eq!(compared("Udp6InCsumErrors", 40, &drops, &[], SEEN), [40, 40, 0, 0]);
+    assert_eq!(compared("UdpInCsumErrors", 40, &drops, &[], SEEN), [40, 0, 0, 40]);
+}
+
 #[test]
 fn drop_that_may_be_counted_is_not_claimed() {
     for (drop, why) in [

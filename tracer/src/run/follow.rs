@@ -145,7 +145,8 @@ impl Session {
         for (report, bytes) in ebpf.batch.iter() {
             let (addresses, bytes) = report.split(bytes);
             normaliser.stack(addresses, report.header.key.location, &mut stack);
-            let named = normaliser.named_key_of_record(report, &ebpf.source);
+            let trap = |location| ebpf.source.trap(location);
+            let named = normaliser.named_key(&report.header.key, report.names(), trap);
             let process = normaliser.process(report);
             let event = normaliser.event(report, bytes, &named, process.as_ref(), &stack);
             outlet.join(union.as_deref_mut(), now, Origin::Ebpf, &event);

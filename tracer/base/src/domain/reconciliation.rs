@@ -40,7 +40,7 @@ pub struct ReconciledCounter {
     pub explained: u64,
     /// The part of the rise that certainly is none of the drops that were counted, filtered or lost.
     pub outside: u64,
-    /// The counter counts packets that are lost without `kfree_skb`. The undecided part of its rise may be outside as well.
+    /// The counter counts packets that are lost without `kfree_skb`, if not those alone. The undecided part of its rise may be outside as well.
     pub is_untraceable: bool,
     /// For `TcpExtListenDrops`, the listening sockets whose own counter rose, the greatest rise first. Empty for other
     /// counters, and where the sockets of the namespace could not be read.

@@ -6,7 +6,7 @@ mod writer;
 use std::cell::RefCell;
 use std::env;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -55,6 +55,12 @@ pub enum OutputError {
         path: PathBuf,
         /// The other name of the file.
         other: PathBuf,
+    },
+    /// Another process of droptrace writes to the file.
+    #[error("another droptrace is writing to {}: end it, or choose another name", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
     },
     /// Writing failed, for example on a full disk. A part of the output may have been written.
     #[error("writing to {target} failed")]
@@ -127,6 +133,9 @@ impl Target {
         let Self { path, file, is_regular, .. } = self;
         // Output to stdout is appended if the shell opened it so.
         let is_replaced = is_regular && path.is_some();
+        if is_replaced && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(OutputError::Busy { path: path.unwrap_or_default() });
+        }
         Output::new(file, path.clone(), is_replaced)
             .map_err(|source| OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source })
     }
@@ -309,6 +318,17 @@ mod tests {
         assert!(reader_gone(&error), "{error:#}");
         let other = io::Error::from(io::ErrorKind::BrokenPipe);
         assert!(!reader_gone(&other.into()), "another pipe's end is a failure");
+    }
+
+    #[test]
+    fn file_that_another_run_writes_to_is_refused() {
+        let path = env::temp_dir().join(format!("droptrace-busy-{}", std::process::id()));
+        let first = Output::open(Some(&path)).unwrap();
+        let error = Output::open(Some(&path)).unwrap_err().to_string();
+        assert!(error.starts_with("another droptrace is writing to ") && error.contains("another name"), "{error}");
+        drop(first);
+        Output::open(Some(&path)).unwrap();
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

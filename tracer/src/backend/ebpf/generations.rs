@@ -271,16 +271,6 @@ impl Generations {
         Ok(())
     }
 
-    /// The names that the kernel program noted since the last reading for the place of a key.
-    pub(super) fn names(&self, key: &DropKey) -> Option<PlaceNames> {
-        let of = |index, key: &DropKey| {
-            let mut names = PlaceNames::new_zeroed();
-            let found = self.generation(index).places.lookup(key.as_bytes(), names.as_mut_bytes()).ok()?;
-            found.then_some(names)
-        };
-        of(self.current, key).or_else(|| of(self.current, &key.place()))
-    }
-
     /// The names of a devlink trap.
     pub(super) fn trap(&self, location: u64) -> Option<TrapNames> {
         let mut names = TrapNames::new_zeroed();

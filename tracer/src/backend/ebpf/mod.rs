@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aya_log::EbpfLogger;
-use tracer_common::{ABSENT, Config, DropKey, PlaceNames, READ_CAST, SiteKey, TrapNames};
+use tracer_common::{ABSENT, Config, READ_CAST, SiteKey, TrapNames};
 
 pub use count::Count;
 pub use error::Error;
@@ -245,12 +245,6 @@ impl EbpfSource {
                 .map_err(|source| Error::Read { what: "the kernel program's counts", source })?;
         }
         Ok(&self.totals)
-    }
-
-    /// The names that a record's key had at its first drop since the last reading, else at its first drop: those that
-    /// [`EbpfSource::totals`] has.
-    pub fn names(&self, key: &DropKey) -> Option<PlaceNames> {
-        self.generations.names(key).or_else(|| self.totals.counts.get(key).map(|count| count.names))
     }
 
     /// The names of a devlink trap, by [`tracer_common::DropKey::location`].

@@ -74,8 +74,9 @@ fn place(counter: &ReconciledCounter) -> String {
 /// The counters of the host and of interfaces that rose for drops at `kfree_skb` alone, and those that are not compared, in a line
 /// each: `also counted: 187 softnet_dropped (CPU 1); …`.
 fn beside(found: &Reconciliation) -> Vec<LedgerLine> {
-    let is_beside =
-        |counter: &&ReconciledCounter| counter.outside == 0 && (counter.netns == 0 || counter.interface.is_some());
+    let is_beside = |counter: &&ReconciledCounter| {
+        counter.at_most_outside() == 0 && (counter.netns == 0 || counter.interface.is_some())
+    };
     let line = |head: &str, is_compared: bool| {
         let of: Vec<_> =
             found.counters.iter().filter(is_beside).filter(|counter| counter.is_compared == is_compared).collect();

@@ -1,6 +1,6 @@
 //! The counters of the interfaces of one network namespace, from the first reading to the last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::Rise;
@@ -24,6 +24,8 @@ pub(super) struct Links(BTreeMap<u32, State>);
 struct State {
     first: LinkCounters,
     last: LinkCounters,
+    /// What the counters had risen by when the interface left the namespace. Elsewhere they count for another one.
+    gained: [u64; LINK_COUNTERS],
     /// Counters that were once less than before.
     fell: [bool; LINK_COUNTERS],
     /// What is known of the interface, once one of its counters rose.
@@ -49,6 +51,7 @@ impl Links {
 
     /// Takes a reading. Returns whether a counter changed.
     fn take(&mut self, found: &BTreeMap<u32, LinkCounters>) -> bool {
+        let were_there: BTreeSet<u32> = self.present().collect();
         for state in self.0.values_mut() {
             state.is_present = false;
         }
@@ -56,7 +59,11 @@ impl Links {
         for (ifindex, now) in found {
             let state = self.0.entry(*ifindex).or_insert_with(|| State::new(*now));
             has_risen |= state.last != *now;
-            state.take(now);
+            if were_there.contains(ifindex) {
+                state.take(now);
+            } else {
+                state.start_again(now);
+            }
         }
         has_risen
     }
@@ -97,7 +104,14 @@ impl Links {
 
 impl State {
     const fn new(first: LinkCounters) -> Self {
-        Self { first, last: first, fell: [false; LINK_COUNTERS], about: None, is_present: true }
+        Self {
+            first,
+            last: first,
+            gained: [0; LINK_COUNTERS],
+            fell: [false; LINK_COUNTERS],
+            about: None,
+            is_present: true,
+        }
     }
 
     fn take(&mut self, now: &LinkCounters) {
@@ -112,9 +126,21 @@ impl State {
         self.is_present = true;
     }
 
+    /// Goes on with an interface that was not there at the last reading: what it counted meanwhile is not this namespace's.
+    fn start_again(&mut self, now: &LinkCounters) {
+        self.gained = std::array::from_fn(|slot| self.risen(slot).unwrap_or(0));
+        (self.first, self.last, self.is_present) = (*now, *now, true);
+    }
+
+    /// What a counter rose by; absent where it is none of this interface, or fell.
+    fn risen(&self, slot: usize) -> Option<u64> {
+        let risen = self.last[slot]?.checked_sub(self.first[slot]?)?;
+        Some(self.gained[slot].saturating_add(risen))
+    }
+
     fn rises(&self, ifindex: u32) -> Vec<Rise> {
         let rise = |(slot, name): (usize, &'static str)| {
-            let rise = self.last[slot]?.checked_sub(self.first[slot]?)?;
+            let rise = self.risen(slot)?;
             let name_of_link = self.about.as_ref().map(|about| about.link.name.clone());
             (rise > 0 && !self.fell[slot]).then(|| Rise {
                 counter: name.into(),
@@ -173,6 +199,10 @@ mod tests {
         // The interface is gone, and keeps its rise.
         links.take(&BTreeMap::new());
         assert_eq!((shown(&links), links.present().count()), (expected.to_vec(), 0));
+        // It comes back from another namespace, where it counted 90.
+        links.take(&counters(&[(RX_DROPPED, 98), (ROOT, 3)]));
+        links.take(&counters(&[(RX_DROPPED, 99), (ROOT, 3)]));
+        assert_eq!(shown(&links), [("rx_dropped".to_owned(), 4, false), (QDISC.to_owned(), 3, false)]);
     }
 
     #[test]
