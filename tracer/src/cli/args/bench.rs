@@ -1,7 +1,6 @@
 //! The command line of `droptrace bench`.
 
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
 
 use clap::Args;
 use droptrace_bench::{Options, SeriesName, Target};
@@ -61,7 +60,7 @@ pub struct BenchArgs {
     /// Also write the results to this file as a page with plots
     #[cfg(feature = "html")]
     #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    pub html: Option<std::path::PathBuf>,
 
     /// Form and destination of the results.
     #[command(flatten)]
