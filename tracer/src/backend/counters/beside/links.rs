@@ -1,6 +1,6 @@
 //! The counters of the interfaces of one network namespace, from the first reading to the last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use super::Rise;
@@ -51,19 +51,21 @@ impl Links {
 
     /// Takes a reading. Returns whether a counter changed.
     fn take(&mut self, found: &BTreeMap<u32, LinkCounters>) -> bool {
-        let were_there: BTreeSet<u32> = self.present().collect();
-        for state in self.0.values_mut() {
-            state.is_present = false;
-        }
         let mut has_risen = false;
-        for (ifindex, now) in found {
-            let state = self.0.entry(*ifindex).or_insert_with(|| State::new(*now));
+        for (ifindex, state) in &mut self.0 {
+            let Some(now) = found.get(ifindex) else {
+                state.is_present = false;
+                continue;
+            };
             has_risen |= state.last != *now;
-            if were_there.contains(ifindex) {
+            if state.is_present {
                 state.take(now);
             } else {
                 state.start_again(now);
             }
+        }
+        for (ifindex, now) in found {
+            self.0.entry(*ifindex).or_insert_with(|| State::new(*now));
         }
         has_risen
     }
@@ -123,7 +125,6 @@ impl State {
             *first = first.or(now.map(|_| 0));
         }
         self.last = *now;
-        self.is_present = true;
     }
 
     /// Goes on with an interface that was not there at the last reading: what it counted meanwhile is not this namespace's.
