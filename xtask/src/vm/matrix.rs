@@ -22,6 +22,8 @@ const SILENCE_LIMIT: u64 = 300;
 const MACHINES: usize = 2;
 /// The number of datagrams of a test that counts many drops: an emulated machine drops fewer in a second.
 const DATAGRAMS: &str = "50000";
+/// The number of filters of a test that loads many.
+const FILTER_COUNT: &str = "16";
 /// The series on which tests run once more while the kernel is locked down.
 const LOCKED_DOWN: Series = Series::cloud(6, 12);
 /// The series of the benchmark's tests, with its targets that need the drop monitor: its other parts are tested without
@@ -291,7 +293,9 @@ fn job(name: &str) -> Job {
         name: name.to_owned(),
         program: name.to_owned(),
         arguments: vec!["--color=never".to_owned()],
-        environment: vec![("DROPTRACE_TESTS_DATAGRAMS", DATAGRAMS.to_owned())],
+        environment: [("DROPTRACE_TESTS_DATAGRAMS", DATAGRAMS), ("DROPTRACE_TESTS_FILTERS", FILTER_COUNT)]
+            .map(|(name, value)| (name, value.to_owned()))
+            .to_vec(),
     }
 }
 
