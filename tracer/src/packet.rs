@@ -14,7 +14,7 @@ mod view;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-pub use decode::decode;
+pub use decode::{LinkHeader, decode, link_header};
 pub use names::TransportName;
 pub use view::view;
 

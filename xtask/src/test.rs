@@ -16,8 +16,14 @@ use crate::vm;
 use crate::vm::matrix::Selection;
 
 /// Programs with which tests provoke drops or compare droptrace, and Debian's packages that contain them.
-const PROGRAMS: [(&str, &str); 5] =
-    [("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool"), ("tcpdump", "tcpdump")];
+const PROGRAMS: [(&str, &str); 6] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("nft", "nftables"),
+    ("ethtool", "ethtool"),
+    ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
+];
 
 /// The hint for tests that were not selected.
 const REST: &str = "Nothing ran on other kernels. `cargo xtask test --kernels default` runs the tests on them as well, \

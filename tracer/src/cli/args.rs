@@ -17,6 +17,7 @@ mod source;
 mod stat;
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -299,9 +300,13 @@ pub struct TraceArgs {
     #[arg(long)]
     pub stack: bool,
 
-    /// Form of the results [default: dtr for a file whose name ends in .dtr or .dtr.zst, else text]
+    /// Form of the results [default: dtr or pcapng for a file whose name ends so, also before .zst; else text]
     #[arg(long, value_enum)]
     pub format: Option<TraceFormat>,
+
+    /// Write a packet capture to this file, - for stdout: `--format pcapng -o FILE`, as tcpdump has it
+    #[arg(short = 'w', long = "write", value_name = "FILE", conflicts_with_all = ["format", "output", "raw"])]
+    pub capture: Option<PathBuf>,
 
     /// Do not find out whose packets they were: process, container, pod, unit and control group
     #[arg(long)]
@@ -323,8 +328,14 @@ impl TraceArgs {
 
     /// The form of the results: the one that was asked for, else the one of the file's name, else text.
     pub fn format(&self) -> TraceFormat {
-        let of_name = || self.common.destination.output.as_deref().filter(|_| !self.raw).and_then(TraceFormat::of_name);
-        self.format.or_else(of_name).unwrap_or_default()
+        let of_name = || self.output().filter(|_| !self.raw).and_then(TraceFormat::of_name);
+        let capture = self.capture.as_ref().map(|_| TraceFormat::Pcapng);
+        self.format.or(capture).or_else(of_name).unwrap_or_default()
+    }
+
+    /// The file for the results; `None` for stdout.
+    pub fn output(&self) -> Option<&Path> {
+        self.capture.as_deref().or(self.common.destination.output.as_deref())
     }
 
     /// Whether the drops are recorded in blocks.

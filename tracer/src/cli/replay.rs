@@ -37,12 +37,12 @@ const KEPT: usize = 4096;
 /// Shows the recording, and reports its errors.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut recording = Recording::open(&args.file)?;
-    let output = Output::open_apart(args.destination.output.as_deref(), None, [args.file.as_path()])?.0;
+    let output = Output::open_apart(args.output(), None, [args.file.as_path()])?.0;
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
     replay.filter = args.filter.as_ref().map(|filter| ReplayFilter::new(filter, start.home_netns)).transpose()?;
     let (out, home_netns) = (output.clone(), start.home_netns);
-    let ended = match args.format.of_drops() {
+    let ended = match args.drops_format() {
         None => {
             let mut drops = WithStacks::default();
             let ended = replay.play(&mut recording, &mut drops)?;
@@ -58,6 +58,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             ended
         }
         Some(format) => {
+            sinks::refuse_terminal(format, &out)?;
             let mut shown =
                 Shown { sink: sinks::replayed_trace(args.destination.color, format, out, home_netns), left: u64::MAX };
             shown.sink.start(&start.host, start.started_at)?;

@@ -1,5 +1,7 @@
 //! Makes the sink of a command's results from its options.
 
+use anyhow::{Result, bail};
+
 use super::args::{ReplayArgs, Source, StatArgs, TraceArgs, Updates};
 use crate::render::output::{ColorChoice, Output};
 use crate::render::rank::Sort;
@@ -29,6 +31,14 @@ pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize)
     let color = output.wants_color(args.common.destination.color);
     let options = TraceTextOptions { color, home_netns, seen_by: args.common.source == Source::Both };
     args.format().sink(output, options, captured)
+}
+
+/// Returns an error if the results are not text, and would go to a terminal.
+pub fn refuse_terminal(format: TraceFormat, output: &Output) -> Result<()> {
+    if format.is_binary() && output.is_terminal() {
+        bail!("the results are not text: write them to a file with -o, or to a pipe");
+    }
+    Ok(())
 }
 
 /// The sink for the single drops of a recording. `home_netns` is the namespace of the recording process.
@@ -110,13 +120,14 @@ mod tests {
         }
     }
 
-    const COMMANDS: [&str; 6] = [
+    const COMMANDS: [&str; 7] = [
         "droptrace stat",
         "droptrace stat --format json",
         "droptrace trace",
         "droptrace trace --format json",
         "droptrace trace --raw",
         "droptrace trace --format dtr",
+        "droptrace trace --format pcapng",
     ];
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroU32;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::args::TraceArgs;
 use super::{listen, sinks};
@@ -21,10 +21,8 @@ use crate::sink::{DropSink, RunEnd};
 
 /// Shows drops until the end, then the ledger.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
-    let output = Output::open(args.common.destination.output.as_deref())?;
-    if args.is_dtr() && output.is_terminal() {
-        bail!("a recording is not text: write it to a file with -o, or to a pipe");
-    }
+    let output = Output::open(args.output())?;
+    sinks::refuse_terminal(args.format(), &output)?;
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let events = EventOptions {
         snaplen: args.snaplen,
@@ -57,6 +55,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     let doing = match (args.raw, args.is_dtr()) {
         (true, _) => "recording drops as lines of JSON",
         (_, true) => "recording drops",
+        _ if args.format().is_binary() => "capturing drops",
         _ => "tracing drops",
     };
     say("droptrace", format_args!("{doing} ({}); Ctrl-C ends", listen::title(session.backend())));

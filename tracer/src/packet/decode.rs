@@ -41,6 +41,34 @@ pub fn decode(start: PacketStart, protocol: u16, bytes: &[u8]) -> Decoded {
     }
 }
 
+/// The header that a packet's leading bytes start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkHeader {
+    /// Ethernet's.
+    Ethernet,
+    /// That of IPv4 or IPv6.
+    BareIp,
+    /// That of another network protocol, which `skb->protocol` says.
+    Absent,
+    /// There are no bytes, or it is not known what they are.
+    Unknown,
+}
+
+/// Returns the header that the bytes start with; see [`decode`] for the arguments.
+pub fn link_header(start: PacketStart, protocol: u16, bytes: &[u8]) -> LinkHeader {
+    match (start, protocol) {
+        _ if bytes.is_empty() => LinkHeader::Unknown,
+        (PacketStart::Nothing, _) | (PacketStart::Network, 0) => LinkHeader::Unknown,
+        (PacketStart::Network, IPV4 | IPV6) => LinkHeader::BareIp,
+        (PacketStart::Network, _) => LinkHeader::Absent,
+        (PacketStart::Mac, _) => match link(protocol, bytes) {
+            Link::Ethernet { .. } => LinkHeader::Ethernet,
+            Link::BareIp => LinkHeader::BareIp,
+            Link::Short | Link::Unknown => LinkHeader::Unknown,
+        },
+    }
+}
+
 pub(super) enum Link {
     Ethernet { ether_type: u16, source: [u8; 6], destination: [u8; 6] },
     BareIp,

@@ -6,6 +6,9 @@ mod dtr;
 mod flame_graph;
 mod folded;
 mod json;
+mod pcapng;
+#[cfg(test)]
+mod pcapng_tests;
 #[cfg(test)]
 pub(crate) mod samples;
 mod text;
@@ -23,6 +26,7 @@ pub use folded::StatFolded;
 pub(crate) use json::Account;
 pub use json::{CompareJson, RawJson, RawOptions, ReconcileJson, StatJson, TraceJson, drop_fields};
 
+pub use pcapng::Pcapng;
 pub use text::{
     CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
 };
@@ -92,14 +96,25 @@ pub enum TraceFormat {
     Json,
     /// A recording at full speed, for `droptrace replay`
     Dtr,
+    /// A packet capture, for Wireshark and tcpdump
+    Pcapng,
 }
 
 impl TraceFormat {
-    /// The form that the name of a file asks for: a recording by `.dtr`, compressed or not.
+    /// The form that the name of a file asks for: a recording by `.dtr`, a packet capture by `.pcapng`, compressed or not.
     pub fn of_name(file: &Path) -> Option<Self> {
         let name = file.file_name()?.to_str()?;
         let inner = Path::new(name.strip_suffix(".zst").unwrap_or(name));
-        inner.extension().is_some_and(|extension| extension == "dtr").then_some(Self::Dtr)
+        match inner.extension()?.to_str()? {
+            "dtr" => Some(Self::Dtr),
+            "pcapng" => Some(Self::Pcapng),
+            _ => None,
+        }
+    }
+
+    /// Whether the form is not text, so that a terminal must not get it.
+    pub fn is_binary(self) -> bool {
+        !matches!(self, Self::Text | Self::Json)
     }
 
     /// The sink of single drops in this form. `captured` counts the leading bytes that records have.
@@ -108,6 +123,7 @@ impl TraceFormat {
             Self::Text => Box::new(TraceText::new(output, options)),
             Self::Json => Box::new(TraceJson::new(output)),
             Self::Dtr => Box::new(Dtr::new(output, RawOptions { captured, home_netns: options.home_netns })),
+            Self::Pcapng => Box::new(Pcapng::new(output, options.home_netns)),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The command line of `replay`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Destination, FilterWords};
 use crate::filter::Filter;
-use crate::sink::StatFormat;
+use crate::sink::{StatFormat, TraceFormat};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +15,7 @@ Examples:
   droptrace replay drops.jsonl.zst --stat --format json
   droptrace trace --all -o drops.dtr     every drop, at full speed (docs/recording.md)
   droptrace replay drops.dtr
+  droptrace replay drops.dtr -w drops.pcapng             for Wireshark and tcpdump
   droptrace replay drops.dtr --format svg -o drops.svg   its call stacks (record with --stack)
   droptrace replay drops.jsonl.zst udp port 53 and pod web/*
 
@@ -40,6 +41,10 @@ pub struct ReplayArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: StatFormat,
 
+    /// Write a packet capture (pcapng) to this file, - for stdout
+    #[arg(short = 'w', long = "write", value_name = "FILE", conflicts_with_all = ["format", "output", "stat"])]
+    pub capture: Option<PathBuf>,
+
     /// Where the results go.
     #[command(flatten)]
     pub destination: Destination,
@@ -47,4 +52,16 @@ pub struct ReplayArgs {
     /// The words of a filter.
     #[command(flatten)]
     pub words: FilterWords,
+}
+
+impl ReplayArgs {
+    /// The form of single drops; `None` for a form of call stacks and nothing else.
+    pub const fn drops_format(&self) -> Option<TraceFormat> {
+        if self.capture.is_some() { Some(TraceFormat::Pcapng) } else { self.format.of_drops() }
+    }
+
+    /// The file for the results; `None` for stdout.
+    pub fn output(&self) -> Option<&Path> {
+        self.capture.as_deref().or(self.destination.output.as_deref())
+    }
 }

@@ -14,9 +14,9 @@ use crate::render::number::Grouped;
 const MOST_SITES: usize = 3;
 
 /// A line, and whether it reports no problem.
-pub(super) struct LedgerLine {
-    pub(super) text: String,
-    pub(super) healthy: bool,
+pub(in crate::sink) struct LedgerLine {
+    pub(in crate::sink) text: String,
+    pub(in crate::sink) healthy: bool,
 }
 
 /// One line for each source.

@@ -15,7 +15,9 @@ mod tests;
 mod trace;
 
 pub use compare::CompareText;
+pub(super) use owner::OwnedBy;
 pub use reconcile::ReconcileText;
 pub use sentence::drop_sentence;
 pub use stat::{Recorded, StatOptions, StatText};
 pub use trace::{TraceText, TraceTextOptions};
+pub(super) use trace::{interface_of, ledger_lines};

@@ -8,7 +8,7 @@ use crate::outside::printable;
 /// `, receiver nginx[1234] in shop/web-7d9f/nginx`; `unknown` for a process that is not known. Without a socket
 /// `, resident shop/web-7d9f` or `, peer shop/web-7d9f`, by where it lives. Nothing where the packet has neither, or where
 /// owners were not asked for.
-pub(super) struct OwnedBy<'e>(pub(super) &'e DropEvent<'e>);
+pub(in crate::sink) struct OwnedBy<'e>(pub(in crate::sink) &'e DropEvent<'e>);
 
 impl fmt::Display for OwnedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::ledger;
+use super::ledger::{self, LedgerLine};
 use super::outside;
 use super::owner::OwnedBy;
 use super::packet::Described;
@@ -74,17 +74,25 @@ impl<W: Write> TraceText<W> {
         }
     }
 
-    fn interface<'p>(&self, key: &'p NamedKey) -> Cow<'p, str> {
-        let name = dimension::interface(key);
-        if key.netns == 0 || key.netns == self.options.home_netns {
-            return name;
-        }
-        format!("{name}@{}", dimension::netns(key)).into()
-    }
-
     fn write_line(&mut self, style: Style) -> io::Result<()> {
         writeln!(self.out, "{}", Painted { text: &self.line, style, color: self.options.color })
     }
+}
+
+/// `eth0`, or `eth0@name` in another namespace than the reader's own; see [`TraceTextOptions::home_netns`].
+pub(in crate::sink) fn interface_of(key: &NamedKey, home_netns: u32) -> Cow<'_, str> {
+    let name = dimension::interface(key);
+    if key.netns == 0 || key.netns == home_netns {
+        return name;
+    }
+    format!("{name}@{}", dimension::netns(key)).into()
+}
+
+/// The ledgers of a run of single drops.
+pub(in crate::sink) fn ledger_lines(end: &RunEnd<'_>) -> impl Iterator<Item = LedgerLine> {
+    let lines = ledger::accounting(end.sources).into_iter().chain(end.attribution.map(ledger::attribution));
+    let lines = lines.chain(ledger::events(end.sources)).chain(end.union.map(ledger::union));
+    lines.chain(end.outside.into_iter().flat_map(|found| outside::lines(found, true)))
 }
 
 impl<W: Write> DropSink for TraceText<W> {
@@ -108,7 +116,7 @@ impl<W: Write> DropSink for TraceText<W> {
         let key = event.key;
         let time = TimeText::new(event.timestamp);
         let (reason, location) = (dimension::reason(&key.reason), dimension::site(&key.location, usize::MAX));
-        let interface = self.interface(key);
+        let interface = interface_of(key, self.options.home_netns);
         let reason_width = self.reason.width_for(&reason);
         let location_width = self.location.width_for(&location);
         let interface_width = self.interface.width_for(&interface);
@@ -136,9 +144,7 @@ impl<W: Write> DropSink for TraceText<W> {
     }
 
     fn finish(&mut self, end: &RunEnd<'_>) -> io::Result<()> {
-        let lines = ledger::accounting(end.sources).into_iter().chain(end.attribution.map(ledger::attribution));
-        let lines = lines.chain(ledger::events(end.sources)).chain(end.union.map(ledger::union));
-        for line in lines.chain(end.outside.into_iter().flat_map(|found| outside::lines(found, true))) {
+        for line in ledger_lines(end) {
             self.line = line.text;
             self.write_line(if line.healthy { Style::Plain } else { Style::Alarm })?;
         }
