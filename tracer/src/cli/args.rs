@@ -84,9 +84,9 @@ Examples:
   droptrace trace --all -o drops.dtr     record every drop at full speed, for `droptrace replay`
 
 Without --all, a flood does not hide rare drops: on each CPU, each flow at a function and with a reason \
-has a limit of records per second (--rate). All flows at that function with that reason have ten times that limit together. \
-Flows without a record in the last second have a share of their own. Drops without a record are still counted: the ledger \
-at the end has their number.
+has a limit of records per second (--rate). All flows at that function with that reason have eleven times that \
+limit together, a part of which is kept for flows that had no record in the last second. Drops without a record are \
+still counted: the ledger at the end has their number.
 
 Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
@@ -280,7 +280,7 @@ pub struct TraceArgs {
     #[arg(long, conflicts_with_all = ["count", "rate", "color", "format"])]
     pub raw: bool,
 
-    /// Limit of records per second for each flow at a function and reason, on each CPU; ten times that for all flows
+    /// Limit of records per second for each flow at a function and reason, on each CPU; eleven times that for all flows
     /// there together. Only for the BPF program [default: 100]
     #[arg(long, value_name = "N", value_parser = units::number(NonZeroU32::MIN..=NonZeroU32::MAX))]
     pub rate: Option<NonZeroU32>,

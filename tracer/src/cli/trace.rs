@@ -17,7 +17,7 @@ use crate::outside::say;
 use crate::pipeline::normalise::BlockNames;
 use crate::render::output::Output;
 use crate::run::{CaptureBackend, Consumer, Options, Session, Stop, WantedOwners, follow};
-use crate::sink::{DropSink, RunEnd};
+use crate::sink::{DropSink, RunEnd, ledger_lines};
 
 /// Shows drops until the end, then the ledger.
 pub(super) async fn run(args: &TraceArgs) -> Result<()> {
@@ -70,8 +70,13 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
         let (sources, union) = (session.source_reports()?, session.union_ledger());
         let (attribution, union, outside) = (attribution.as_ref(), union.as_ref(), outside.as_ref());
         let duration = Some(session.duration());
-        shown.sink.finish(&RunEnd { sources: &sources, attribution, union, outside, duration })?;
+        let end = RunEnd { sources: &sources, attribution, union, outside, duration };
+        shown.sink.finish(&end)?;
         output.finish()?;
+        if args.raw || args.format().is_binary() {
+            // The results are not for people: who waits for them sees what became of the run.
+            ledger_lines(&end).for_each(|line| say("droptrace", format_args!("{}", line.text)));
+        }
     }
     session.warn_of_hidden_addresses();
     session.warn_of_unknown_owners();

@@ -53,6 +53,11 @@ impl From<Errno> for Unreadable {
 }
 
 impl Folder {
+    /// The id of the process.
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Opens the folder of a process. `None` if the process ended.
     pub(crate) fn open(proc: &Path, pid: u32) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -169,6 +174,35 @@ pub(crate) fn open_files(proc: &Path, pid: u32, left: &mut usize, mut visit: imp
 /// The inode number of the network namespace that a link of `/proc` leads to: `net:[4026532201]`.
 pub(crate) fn inode_of_netns(link: &CStr) -> Option<u32> {
     number_of(link, "net:[").and_then(|inode| u32::try_from(inode).ok())
+}
+
+/// Processes of which something could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Their number.
+    pub count: u32,
+    /// The first of them; 0 if there is none.
+    pub first: u32,
+}
+
+impl Refused {
+    /// Adds a process.
+    pub(super) const fn add(&mut self, pid: u32) {
+        if self.count == 0 {
+            self.first = pid;
+        }
+        self.count += 1;
+    }
+
+    /// Says that `what` of these processes cannot be read, and which capabilities that takes; `None` without such a process.
+    pub(super) fn limit(self, what: &str, capabilities: &str) -> Option<String> {
+        let of = match self {
+            Self { count: 0, .. } => return None,
+            Self { count: 1, first } => format!("of process {first} cannot be read"),
+            Self { count, first } => format!("of {count} processes cannot be read, such as {first}"),
+        };
+        Some(format!("{what} {of}: that takes {capabilities}, or a security module forbids it"))
+    }
 }
 
 /// The processes of `/proc`, in the order of their ids.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::proc_folder::{Folder, Unreadable, hides_processes, pids};
+use super::proc_folder::{Folder, Refused, Unreadable, hides_processes, pids};
 
 pub use super::proc_folder::Process;
 
@@ -49,8 +49,8 @@ pub struct Holders {
     pub by_inode: HashMap<u64, Holder>,
     /// The number of processes that were examined.
     pub examined: u32,
-    /// The number of processes whose files could not be read (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`). An absent socket may be theirs.
-    pub unreadable: u32,
+    /// The processes whose files could not be read (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`). An absent socket may be theirs.
+    pub unreadable: Refused,
     /// `/proc` hides the processes of other users (mount option `hidepid`). An absent socket may be theirs.
     pub has_hidden: bool,
     /// The search ended at one of its bounds.
@@ -64,14 +64,9 @@ impl Holders {
     pub fn limits(&self) -> Option<String> {
         if self.has_hidden {
             Some("/proc hides the processes of other users (mount option hidepid); CAP_SYS_PTRACE shows them".into())
-        } else if self.unreadable > 0 {
-            let plural = if self.unreadable == 1 { "" } else { "es" };
-            Some(format!(
-                "the open files of {} process{plural} cannot be read: that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-                self.unreadable
-            ))
         } else {
-            self.is_cut.then(|| format!("the search ended after {} processes", self.examined))
+            let refused = self.unreadable.limit("the open files", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
+            refused.or_else(|| self.is_cut.then(|| format!("the search ended after {} processes", self.examined)))
         }
     }
 }
@@ -122,7 +117,7 @@ impl Search {
             true
         });
         if result == Err(Unreadable::Forbidden) && !folder.is_kernel_thread() {
-            self.holders.unreadable += 1;
+            self.holders.unreadable.add(folder.pid());
         }
         let mut process = None;
         for (inode, fd) in found {
@@ -227,7 +222,7 @@ mod tests {
             find(Path::new("/proc"), [u64::MAX], Bounds::default())
         });
         let found = found.join().unwrap();
-        assert!(found.unreadable > 0 || found.has_hidden);
+        assert!(found.unreadable.count > 0 || found.has_hidden);
         assert!(found.limits().unwrap().contains("CAP_SYS_PTRACE"));
     }
 

@@ -27,6 +27,7 @@ pub(crate) use json::Account;
 pub use json::{CompareJson, RawJson, RawOptions, ReconcileJson, StatJson, TraceJson, drop_fields};
 
 pub use pcapng::Pcapng;
+pub(crate) use text::ledger_lines;
 pub use text::{
     CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
 };

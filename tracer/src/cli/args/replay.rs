@@ -10,14 +10,14 @@ use crate::sink::{StatFormat, TraceFormat};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  droptrace trace --source both --raw --duration 1m -o drops.jsonl.zst
-  droptrace replay drops.jsonl.zst       each drop once, with the sources that saw it
-  droptrace replay drops.jsonl.zst --stat --format json
+  droptrace trace --source both --raw --duration 1m -o drops.raw.zst
+  droptrace replay drops.raw.zst       each drop once, with the sources that saw it
+  droptrace replay drops.raw.zst --stat --format json
   droptrace trace --all -o drops.dtr     every drop, at full speed (docs/recording.md)
   droptrace replay drops.dtr
   droptrace replay drops.dtr -w drops.pcapng             for Wireshark and tcpdump
   droptrace replay drops.dtr --format svg -o drops.svg   its call stacks (record with --stack)
-  droptrace replay drops.jsonl.zst udp port 53 and pod web/*
+  droptrace replay drops.raw.zst 'udp port 53 and pod web/*'
 
 A damaged or truncated recording is shown as far as it can be read; the error is reported on stderr, and \
 the exit status is 1.";

@@ -22,7 +22,10 @@ pub enum NoHierarchy {
     )]
     OnlyV1,
     /// No cgroup hierarchy is mounted.
-    #[error("no cgroup hierarchy is mounted here; mount cgroup2 at /sys/fs/cgroup")]
+    #[error(
+        "no cgroup hierarchy is mounted here; inside `ip netns exec` use `nsenter --net=/run/netns/NAME` instead, which \
+         leaves the mounts as they are; else mount cgroup2 at /sys/fs/cgroup"
+    )]
     Nothing,
     /// Other file systems hide the mounts.
     #[error("cgroup2 is mounted at {}, but another mount hides it", .0.display())]

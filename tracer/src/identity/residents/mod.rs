@@ -15,7 +15,7 @@ use links::Links;
 
 use super::container::Owner;
 use super::netns::{Identify, NetnsId};
-use super::proc_folder::{Folder, Process, Unreadable, hides_processes, pids};
+use super::proc_folder::{Folder, Process, Refused, Unreadable, hides_processes, pids};
 use super::recent::Recent;
 use crate::kernel::clock::thread_time;
 
@@ -81,7 +81,7 @@ pub struct Residents {
     searched: Option<Instant>,
     /// The time of a processor that the last search took, with the lookups of links since then.
     taken: Duration,
-    unreadable: u32,
+    unreadable: Refused,
     has_hidden: bool,
 }
 
@@ -108,7 +108,7 @@ impl Residents {
             links: Links::new(),
             searched: None,
             taken: Duration::ZERO,
-            unreadable: 0,
+            unreadable: Refused::default(),
             has_hidden: false,
         }
     }
@@ -187,13 +187,7 @@ impl Residents {
                 "/proc hides the processes of other users (mount option hidepid); CAP_SYS_PTRACE shows them".into(),
             );
         }
-        (self.unreadable > 0).then(|| {
-            let plural = if self.unreadable == 1 { "" } else { "es" };
-            format!(
-                "the network namespaces of {} process{plural} cannot be read: that takes CAP_SYS_PTRACE",
-                self.unreadable
-            )
-        })
+        self.unreadable.limit("the network namespace", "CAP_SYS_PTRACE")
     }
 
     fn search(&mut self) {
@@ -201,19 +195,19 @@ impl Residents {
         self.answers = Recent::new(CAPACITY);
         self.beyond = Recent::new(CAPACITY);
         self.links.renew();
-        self.unreadable = 0;
+        self.unreadable = Refused::default();
         let pids = pids(&self.proc);
         self.has_hidden = hides_processes(&pids);
         self.host = host(&self.proc);
         let Some(host) = self.host else {
-            self.unreadable = 1;
+            self.unreadable.add(1);
             return;
         };
         for pid in pids.into_iter().take(MOST_PROCESSES) {
             let Some(folder) = Folder::open(&self.proc, pid) else { continue };
             match folder.netns() {
                 Ok(inum) if inum != host => self.add(inum, &folder),
-                Err(Unreadable::Forbidden) if !folder.is_kernel_thread() => self.unreadable += 1,
+                Err(Unreadable::Forbidden) if !folder.is_kernel_thread() => self.unreadable.add(pid),
                 _ => {}
             }
         }

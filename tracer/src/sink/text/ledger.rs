@@ -14,9 +14,9 @@ use crate::render::number::Grouped;
 const MOST_SITES: usize = 3;
 
 /// A line, and whether it reports no problem.
-pub(in crate::sink) struct LedgerLine {
-    pub(in crate::sink) text: String,
-    pub(in crate::sink) healthy: bool,
+pub(crate) struct LedgerLine {
+    pub(crate) text: String,
+    pub(crate) healthy: bool,
 }
 
 /// One line for each source.

@@ -19,5 +19,6 @@ pub(super) use owner::OwnedBy;
 pub use reconcile::ReconcileText;
 pub use sentence::drop_sentence;
 pub use stat::{Recorded, StatOptions, StatText};
+pub(super) use trace::interface_of;
+pub(crate) use trace::ledger_lines;
 pub use trace::{TraceText, TraceTextOptions};
-pub(super) use trace::{interface_of, ledger_lines};

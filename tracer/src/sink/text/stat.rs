@@ -331,7 +331,9 @@ impl View<'_> {
             None => format!("No packet was dropped{filter}{yet}."),
             Some(outside) => {
                 let show = if outside > 0 { "show" } else { "may show" };
-                format!("kfree_skb showed no drop{filter}{yet}, and the kernel's counters {show} drops outside it.")
+                format!(
+                    "kfree_skb showed no drop{filter}{yet}, and the kernel's counters {show} drops outside kfree_skb."
+                )
             }
         }
     }

@@ -114,13 +114,13 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
     let with = |outside| with_counter(counter(outside));
     insta::assert_snapshot!(with(82), @r"
     Packets dropped on lab-1 (Linux 6.18.44) in 10.0 s
-    kfree_skb showed no drop, and the kernel's counters show drops outside it.
+    kfree_skb showed no drop, and the kernel's counters show drops outside kfree_skb.
     ledger: 0 hits = 0 accounted + 0 overflow + 0 filtered; nothing lost of the drops in kfree_skb
     outside kfree_skb: 82 TcpExtListenDrops in netns web: SYNs that a listener refused; droptrace explain TcpExtListenDrops
     ");
     assert!(with(0).contains("No packet was dropped.\n") && !with(0).contains("outside kfree_skb:"));
     let undecided = with_counter(ReconciledCounter { explained: 0, ..counter(0) });
-    assert!(undecided.contains("the kernel's counters may show drops outside it.\n"), "{undecided}");
+    assert!(undecided.contains("the kernel's counters may show drops outside kfree_skb.\n"), "{undecided}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub(in crate::sink) fn interface_of(key: &NamedKey, home_netns: u32) -> Cow<'_, 
 }
 
 /// The ledgers of a run of single drops.
-pub(in crate::sink) fn ledger_lines(end: &RunEnd<'_>) -> impl Iterator<Item = LedgerLine> {
+pub(crate) fn ledger_lines(end: &RunEnd<'_>) -> impl Iterator<Item = LedgerLine> {
     let lines = ledger::accounting(end.sources).into_iter().chain(end.attribution.map(ledger::attribution));
     let lines = lines.chain(ledger::events(end.sources)).chain(end.union.map(ledger::union));
     lines.chain(end.outside.into_iter().flat_map(|found| outside::lines(found, true)))
