@@ -261,6 +261,7 @@ impl EbpfSource {
             overflow: counters.overflow,
             filtered: counters.filtered,
             unknown_netns: counters.unknown_netns,
+            unrecorded: 0,
             nested: self.totals.nested,
             missed: self.missed(),
             qdisc_unmatched: self.programs.have(&QDISC_DROP).then_some(self.totals.qdisc_unmatched),

@@ -104,7 +104,7 @@ fn a_trace_ends_with_its_ledger() {
     sink.finish(&RunEnd { sources: &trace_sources(), ..RunEnd::default() }).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count(), 2);
-    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"nested":0,"unknown_netns":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3,"rate":100,"site_rate":1100},"qdisc_unmatched":null},"held_back":[{"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"records":989}]}],"union":null,"attribution":null,"outside":null,"duration_ns":null}"#);
+    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"nested":0,"unknown_netns":0,"unrecorded":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3,"rate":100,"site_rate":1100},"qdisc_unmatched":null},"held_back":[{"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"records":989}]}],"union":null,"attribution":null,"outside":null,"duration_ns":null}"#);
 }
 
 #[test]
