@@ -323,7 +323,8 @@ impl TraceArgs {
 
     /// The form of the results: the one that was asked for, else the one of the file's name, else text.
     pub fn format(&self) -> TraceFormat {
-        let of_name = || self.common.destination.output.as_deref().filter(|_| !self.raw).and_then(TraceFormat::of_name);
+        let of_name =
+            || self.common.destination.file.output.as_deref().filter(|_| !self.raw).and_then(TraceFormat::of_name);
         self.format.or_else(of_name).unwrap_or_default()
     }
 

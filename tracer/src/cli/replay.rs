@@ -37,7 +37,7 @@ const KEPT: usize = 4096;
 /// Shows the recording, and reports its errors.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut recording = Recording::open(&args.file)?;
-    let output = Output::open_apart(args.destination.output.as_deref(), None, [args.file.as_path()])?.0;
+    let output = Output::open_apart(args.destination.file.output.as_deref(), None, [args.file.as_path()])?.0;
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
     replay.filter = args.filter.as_ref().map(|filter| ReplayFilter::new(filter, start.home_netns)).transpose()?;

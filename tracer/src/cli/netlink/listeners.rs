@@ -21,7 +21,7 @@ use crate::run::host;
 const GENERIC: u32 = 16;
 
 pub(super) async fn run(args: &ShowArgs) -> Result<()> {
-    let mut output = Output::open(args.results.output.as_deref())?;
+    let mut output = Output::open(args.results.file.output.as_deref())?;
     let found = listeners().context("cannot read /proc/self/net/netlink")?;
     let families = Family::list(&mut Connection::open()?).await?;
     let named = Named::new(&families, &found, &mut Namespaces::new());
