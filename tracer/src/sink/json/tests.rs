@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
-use crate::domain::facts::Facts;
+use crate::domain::facts::{Facts, Role, Socket};
 use crate::domain::owner::Process;
 use crate::domain::report::StatReport;
 use crate::render::rank::Sort;
@@ -60,6 +60,33 @@ fn unknown_values_are_null() {
     let no_reason = Arc::new(NamedKey { reason: reason(tracer_common::REASON_ABSENT, "", "?"), ..key() });
     let parsed: Value = serde_json::from_str(&drop_line(&event(&no_reason, &[]))).unwrap();
     assert_eq!((&parsed["reason"], &parsed["subsystem"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn number_of_a_raw_or_ping_socket_is_no_port() {
+    let key = Arc::new(key());
+    let port = |number: u16, bytes: &[u8]| {
+        let socket = Socket {
+            role: Role::Owner,
+            cookie: None,
+            inode: None,
+            uid: None,
+            port: Some(number),
+            receive_buffer: None,
+            receive_queued: None,
+        };
+        let facts = Facts { socket: Some(socket), ..Facts::default() };
+        let parsed: Value = serde_json::from_str(&drop_line(&DropEvent { facts, ..event(&key, bytes) })).unwrap();
+        parsed["socket"]["port"].as_u64()
+    };
+    let udp = udp_packet();
+    // A UDP packet from port 53 to 4444: translation of addresses may give the socket another port.
+    assert_eq!([53, 4444, 999].map(|number| port(number, &udp)), [Some(53), Some(4444), Some(999)]);
+    assert_eq!([17, 255].map(|number| port(number, &udp)), [None, None], "raw sockets of UDP, and of any protocol");
+    let mut icmp = udp.clone();
+    icmp[14 + 9] = 1;
+    assert_eq!([1, 4321].map(|number| port(number, &icmp)), [None, None], "a raw socket, and one of pings");
+    assert_eq!(port(1, &[]), Some(1), "nothing is known of the packet");
 }
 
 #[test]
