@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tracer::backend::batch::Batch;
 use tracer::backend::ebpf::{Drained, EbpfSource, EventOptions, Mode, Options, RingReader};
 use tracer::kernel::btf::KernelBtf;
+use tracer::kernel::symbols::Functions;
 
 /// Room for all records of a test, which are read at its end.
 const RING_SIZE: u32 = 64 << 20;
@@ -56,7 +57,7 @@ impl Recorder {
         let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: RING_SIZE, stacks: false, one_in: 1 };
         let options =
             Options { map_entries: 8192, events: Some(events), max_rows: 1 << 16, ..Options::least(Mode::TpBtf, true) };
-        let (source, ring) = EbpfSource::start(&options, &KernelBtf::load()?)?;
+        let (source, ring) = EbpfSource::start(&options, &KernelBtf::load()?, &Functions::default())?;
         drop(context);
         let ring = ring.context("no ring")?;
         Ok(Self { runtime, source, ring, drops: BTreeMap::new(), drained: Drained::default() })

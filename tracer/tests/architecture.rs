@@ -10,7 +10,7 @@ const MEMBERS: [(&str, &str); 4] =
     [("base", "base/src"), ("fleet", "fleet/src"), ("bench", "bench/src"), ("tracer", "src")];
 
 /// The modules of all members, lowest first: each uses only those before it.
-const LAYERS: [&str; 57] = [
+const LAYERS: [&str; 58] = [
     "base::testing",
     "base::domain",
     "base::outside",
@@ -46,6 +46,7 @@ const LAYERS: [&str; 57] = [
     "bench::reported",
     "bench::unprivileged",
     "bench::counter",
+    "bench::zipf",
     "bench::load",
     "bench::generator",
     "bench::plan",
@@ -56,8 +57,8 @@ const LAYERS: [&str; 57] = [
     "bench::html",
     "bench::text",
     "tracer::kernel",
-    "tracer::identity",
     "tracer::netlink",
+    "tracer::identity",
     "tracer::packet",
     "tracer::backend",
     "tracer::pipeline",

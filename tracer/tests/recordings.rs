@@ -81,6 +81,43 @@ fn filter_asks_nothing_that_only_the_recorded_host_knows() {
     assert!(text(&output.stderr).contains("a recording has neither processes nor files"), "{output:?}");
 }
 
+/// The recording of the BPF program alone, whose sampler held back the first 30 records.
+fn thinned() -> Vec<u8> {
+    let plain = zstd::decode_all(&fs::read(recording(BOTH)).unwrap()[..]).unwrap();
+    let mut lines: Vec<Value> = text(&plain).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut left_out = 0;
+    lines.retain(|line| {
+        let is_record = line["source"] == "ebpf";
+        left_out += u32::from(is_record);
+        line["source"] != "net_dm" && !(is_record && left_out <= 30)
+    });
+    let sources = lines.last_mut().unwrap()["sources"].as_array_mut().unwrap();
+    sources.truncate(1);
+    let events = &mut sources[0]["ledger"]["events"];
+    (events["suppressed"], events["submitted"], events["delivered"]) = (30.into(), 36.into(), 36.into());
+    lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n").into_bytes()
+}
+
+#[test]
+fn drops_without_a_record_are_not_lost_and_not_decided() {
+    let all = replayed(&["-", "--stat"], &thinned());
+    assert!(all.status.success() && all.stderr.is_empty(), "{all:?}");
+    let records = "records: 66 offered = 36 submitted + 30 suppressed (counted, not shown; --all shows every drop)";
+    assert!(text(&all.stdout).contains(records) && !text(&all.stdout).contains("could not decide"), "{all:?}");
+    for condition in ["udp", "not udp", "reason *"] {
+        let some = replayed(&["-", "--stat", condition], &thinned());
+        let undecided = "; 30 of the drops have no record, so the filter could not decide on them\n";
+        assert!(text(&some.stdout).contains(undecided) && text(&some.stdout).contains(records), "{some:?}");
+        let lines = replayed(&["-", "--format", "json", condition], &thinned());
+        let last: Value = serde_json::from_str(text(&lines.stdout).lines().last().unwrap()).unwrap();
+        let ledger = &last["sources"][0]["ledger"];
+        let of = |field: &str| ledger[field].as_u64().unwrap();
+        assert_eq!((of("unrecorded"), of("accounted") + of("filtered")), (30, 66), "{condition}: {ledger}");
+    }
+    let whole = filtered(&["udp"]).1;
+    assert_eq!(whole["sources"][0]["ledger"]["unrecorded"], 0);
+}
+
 #[test]
 fn recording_is_shown_as_a_table() {
     let output = replayed(&[recording(BOTH).to_str().unwrap(), "--stat"], &[]);

@@ -12,6 +12,7 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 use tests::agent::Agent;
 use tests::droptrace::{Droptrace, command};
+use tests::folder::Folder;
 use tests::storm::{REASON, Storm};
 use tests::trials::{trial, trial_as_root};
 use tests::{eventually, kernel};
@@ -19,6 +20,7 @@ use tests::{eventually, kernel};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("a_port_that_is_taken_is_named", a_port_that_is_taken_is_named),
+        trial("names_in_the_filter_of_a_file_are_checked", names_in_the_filter_of_a_file_are_checked),
         trial("unencrypted_public_address_needs_an_option", unencrypted_public_address_needs_an_option),
         trial_as_root("it_ends_in_order_while_it_is_scraped", it_ends_in_order_while_it_is_scraped),
         trial_as_root("answers_on_their_way_are_finished", answers_on_their_way_are_finished),
@@ -39,6 +41,17 @@ fn a_port_that_is_taken_is_named() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
     refused(&["--listen", &address], &[&address, "in use"])
+}
+
+fn names_in_the_filter_of_a_file_are_checked() -> Result<()> {
+    let folder = Folder::new("agent-filter")?;
+    let file = folder.write("agent.toml", b"filter = \"udp and reason SOCKET_RCVBUF\"\n")?;
+    refused(&["--config", &file], &["--config", "invalid filter", "unknown drop reason", "SOCKET_RCVBUFF"])?;
+    let doubtful = folder.write("doubtful.toml", b"filter = \"reason socket_rcvbuf or iface nosuch0\"\n")?;
+    // Ends at once, after the filter was read.
+    let words = ["only a trap of a driver can match", "SOCKET_RCVBUFF", "no interface nosuch0 exists now", "in use"];
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    refused(&["--config", &doubtful, "--listen", &taken.local_addr()?.to_string()], &words)
 }
 
 fn unencrypted_public_address_needs_an_option() -> Result<()> {

@@ -94,7 +94,9 @@ fn plots(series: &SeriesReport) -> io::Result<Vec<String>> {
             vec![lines("distinct keys", "program ns", |row, _| row.keys.map(f64::from), program)?]
         }
         SeriesName::Flows => {
-            vec![lines("distinct flows", "program ns", |row, _| row.flows.map(f64::from), program)?]
+            // The load by Zipf's law has a single number of flows, and is in the table only.
+            let in_turn = |row: &Row, _: &Figures| row.flows.filter(|_| row.load == "flows").map(f64::from);
+            vec![lines("distinct flows in turn", "program ns", in_turn, program)?]
         }
         SeriesName::Snaplen => {
             vec![lines("bytes of a record", "program ns", |row, _| row.snaplen.map(f64::from), program)?]

@@ -27,6 +27,7 @@ mod target;
 mod text;
 mod unprivileged;
 mod words;
+mod zipf;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketType, socket};
 use super::counter::Counter;
 use super::netns::Netns;
 use super::sys;
+use super::zipf;
 
 /// The length of a datagram's payload, in bytes.
 const PAYLOAD: usize = 64;
@@ -42,6 +43,9 @@ pub(super) enum Load {
     /// UDP from one socket to this number of addresses, all into one full receive buffer: as many flows, at one drop
     /// site.
     Flows(u16),
+    /// The same flows, where the flow of rank r has a share of the drops that is proportional to r^-1.1: a few flows have most
+    /// drops, as in real traffic.
+    ZipfFlows(u16),
     /// A full receive buffer, a closed port and frames, in turn, with 1,000 keys and two more.
     Mix,
 }
@@ -55,6 +59,7 @@ impl Load {
             Self::Nftables => "nftables",
             Self::Keys(_) => "keys",
             Self::Flows(_) => "flows",
+            Self::ZipfFlows(_) => "flows-zipf",
             Self::Mix => "mix",
         }
     }
@@ -68,6 +73,9 @@ impl Load {
             Self::Keys(1) => "frames of a protocol that nobody handles".into(),
             Self::Keys(keys) => format!("frames of {keys} protocols that nobody handles"),
             Self::Flows(flows) => format!("UDP to {flows} addresses, into a full receive buffer"),
+            Self::ZipfFlows(flows) => {
+                format!("UDP to {flows} addresses with shares by Zipf's law, into a full receive buffer")
+            }
             Self::Mix => "full buffers, closed ports and 1,000 protocols in turn".into(),
         }
     }
@@ -79,7 +87,8 @@ impl Load {
             Self::ClosedPort => vec![Lane::closed_port(netns)?],
             Self::Nftables => vec![Lane::filtered(netns)?],
             Self::Keys(keys) => vec![Lane::frames(netns, keys)?],
-            Self::Flows(flows) => vec![Lane::flows(netns, flows)?],
+            Self::Flows(flows) => vec![Lane::flows(netns, 0..flows)?],
+            Self::ZipfFlows(flows) => vec![Lane::flows(netns, zipf::order(flows))?],
             Self::Mix => vec![Lane::full_buffer(netns)?, Lane::closed_port(netns)?, Lane::frames(netns, 1000)?],
         })
     }
@@ -123,11 +132,12 @@ impl Lane {
         Ok(Self { _receiver: Some(receiver), ..lane })
     }
 
-    /// The receiver has all addresses of `lo`, so that one socket drops the datagrams to each of them.
-    fn flows(netns: &Netns, flows: u16) -> Result<Self> {
+    /// The receiver has all addresses of `lo`, so that one socket drops the datagrams to each of them. `flows` has the flow of
+    /// each datagram.
+    fn flows(netns: &Netns, flows: impl IntoIterator<Item = u16>) -> Result<Self> {
         let (sender, receiver) = full_receiver(netns, Ipv4Addr::UNSPECIFIED)?;
         let port = receiver.local_addr()?.port();
-        let messages = (0..flows).map(|flow| Message::datagram(Some((destination(flow), port)))).collect();
+        let messages = flows.into_iter().map(|flow| Message::datagram(Some((destination(flow), port)))).collect();
         Ok(Self { _receiver: Some(receiver), ..Self::new(sender, messages, Counter::RcvbufErrors) })
     }
 

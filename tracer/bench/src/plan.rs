@@ -133,6 +133,8 @@ const SNAPLENS: [u32; 5] = [0, 64, 128, 512, 1024];
 const KEYS: [u16; 4] = [1, 64, 1000, 8000];
 /// The numbers of flows. `stat` has room for 4,096 flows on each CPU between two readings, and bpftrace for 4,096 keys.
 const FLOWS: [u16; 4] = [1, 64, 4000, 16_000];
+/// The number of flows whose shares follow Zipf's law.
+const ZIPF_FLOWS: u16 = 4000;
 const QUICK_FLOWS: [u16; 2] = [64, 16_000];
 
 impl Options {
@@ -183,7 +185,9 @@ impl Options {
             SeriesName::Flows => {
                 let flows = if self.quick { &QUICK_FLOWS[..] } else { &FLOWS };
                 let targets = [C::Stat, C::StatFlows, C::BpftraceFlows];
-                grid(&targets, flows, |case, &flows| case.load = Load::Flows(flows))
+                let zipf = (!self.quick).then_some(Load::ZipfFlows(ZIPF_FLOWS));
+                let loads: Vec<_> = flows.iter().map(|&flows| Load::Flows(flows)).chain(zipf).collect();
+                grid(&targets, &loads, |case, &load| case.load = load)
             }
             SeriesName::Owners => [C::Stat, C::StatOwners, C::BpftraceOwners].into_iter().map(Case::new).collect(),
             SeriesName::Snaplen => {
@@ -278,12 +282,13 @@ mod tests {
         };
         let targets = ["stat", "stat-owners", "bpftrace-owners"];
         assert_eq!(cases(true, SeriesName::Owners), targets.map(|target| (target, Load::FullBuffer)));
-        let flows = |numbers: &[u16]| {
+        let flows = |loads: &[Load]| {
             let targets = ["stat", "stat-flows", "bpftrace-flows"].into_iter();
-            targets.flat_map(|it| numbers.iter().map(move |&flows| (it, Load::Flows(flows)))).collect::<Vec<_>>()
+            targets.flat_map(|it| loads.iter().map(move |&load| (it, load))).collect::<Vec<_>>()
         };
-        assert_eq!(cases(true, SeriesName::Flows), flows(&[64, 16_000]));
-        assert_eq!(cases(false, SeriesName::Flows), flows(&[1, 64, 4000, 16_000]));
+        assert_eq!(cases(true, SeriesName::Flows), flows(&[64, 16_000].map(Load::Flows)));
+        let uniform = [1, 64, 4000, 16_000].map(Load::Flows);
+        assert_eq!(cases(false, SeriesName::Flows), flows(&[&uniform[..], &[Load::ZipfFlows(4000)]].concat()));
     }
 
     #[test]

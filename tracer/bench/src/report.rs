@@ -173,7 +173,7 @@ impl Row {
         let figures = if error.is_some() { None } else { Figures::of(runs) };
         let (keys, flows) = match case.load {
             Load::Keys(keys) => (Some(keys), None),
-            Load::Flows(flows) => (None, Some(flows)),
+            Load::Flows(flows) | Load::ZipfFlows(flows) => (None, Some(flows)),
             _ => (None, None),
         };
         Self {

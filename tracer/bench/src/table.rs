@@ -71,7 +71,10 @@ fn columns(name: SeriesName) -> Vec<Column> {
         }
         SeriesName::Keys => ("KEYS", |row, _| row.keys.map_or("-".into(), |keys| Grouped(keys.into()).to_string())),
         SeriesName::Flows => {
-            ("FLOWS", |row, _| row.flows.map_or("-".into(), |flows| Grouped(flows.into()).to_string()))
+            let flows: Column =
+                ("FLOWS", |row, _| row.flows.map_or("-".into(), |flows| Grouped(flows.into()).to_string()));
+            let load: Column = ("LOAD", |row, _| row.load.to_owned());
+            return vec![CONFIGURATION, load, flows, RATE, ADDED, RATIO, PROGRAM, CPU, MEMORY, SENT, LOST];
         }
         SeriesName::Snaplen => ("BYTES", |row, _| row.snaplen.map_or("-".into(), |bytes| bytes.to_string())),
         SeriesName::Cpus => ("CPUS", |row, _| row.cpus.to_string()),

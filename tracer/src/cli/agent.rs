@@ -20,6 +20,7 @@ use crate::domain::event::{DropEvent, Timestamp};
 use crate::identity::netns;
 use crate::kernel::build_id;
 use crate::kernel::clock::Clock;
+use crate::kernel::running::RunningKernel;
 use crate::metrics::collect::{Collector, Facts, Work};
 use crate::metrics::figures::Figures;
 use crate::metrics::http::{Exposition, Limits, Server, Tally};
@@ -36,9 +37,10 @@ const STALE_AFTER: u32 = 3;
 const MOST_READERS: usize = 2;
 
 /// Counts drops and serves the metrics until the end.
-pub(super) async fn run(args: &AgentArgs) -> Result<()> {
+pub(super) async fn run(args: &AgentArgs, kernel: &Arc<RunningKernel>) -> Result<()> {
     let started_at = Clock::now();
     let settings = Settings::of(args)?;
+    settings.check_names(args, kernel)?;
     let (web, seen_web) = watch::channel(settings.web()?);
     let (exposition, seen) = watch::channel(None);
     let mut stop = Stop::new(None)?.without_hangup();
@@ -52,7 +54,7 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
     // Only root may be able to read the files of headers, and the capabilities are dropped soon.
     let identity = identity(started_at);
     let pushes = otlp::options(&settings.otlp, &identity)?;
-    let mut session = start(&settings).await?;
+    let mut session = start(&settings, kernel).await?;
     let (figures, latest) = watch::channel(Arc::default());
     let mut agent = Agent {
         collector: Collector::new(facts(&session, started_at), settings.told()),
@@ -93,16 +95,16 @@ pub(super) async fn run(args: &AgentArgs) -> Result<()> {
 
 /// Starts the session, with events if they are to be pushed. If the session cannot start with events, it starts without
 /// them.
-async fn start(settings: &Settings) -> Result<Session> {
+async fn start(settings: &Settings, kernel: &Arc<RunningKernel>) -> Result<Session> {
     let common = settings.common();
     let owners = WantedOwners { cgroups: settings.has_owners(), ..WantedOwners::default() };
     if let Some(events) = otlp::events(&settings.otlp) {
-        match Session::start(&run::Options { owners, ..listen::options(&common, Some(events))? }).await {
+        match Session::start(&run::Options { owners, ..listen::options(&common, Some(events), kernel)? }).await {
             Ok(session) => return Ok(session),
             Err(error) => tracing::warn!("--otlp-logs: no drops are pushed as logs: {error:#}"),
         }
     }
-    Session::start(&run::Options { owners, ..listen::options(&common, None)? }).await
+    Session::start(&run::Options { owners, ..listen::options(&common, None, kernel)? }).await
 }
 
 /// The message for a listener that cannot start, with what to do.

@@ -335,7 +335,7 @@ impl TraceArgs {
 
     /// The file for the results; `None` for stdout.
     pub fn output(&self) -> Option<&Path> {
-        self.capture.as_deref().or(self.common.destination.output.as_deref())
+        self.capture.as_deref().or(self.common.destination.file.output.as_deref())
     }
 
     /// Whether the drops are recorded in blocks.

@@ -24,9 +24,9 @@ pub(super) fn prepare() {
 /// Measures, and shows the report.
 pub(super) async fn run(args: &BenchArgs) -> Result<()> {
     #[cfg(not(feature = "html"))]
-    let mut output = Output::open(args.results.output.as_deref())?;
+    let mut output = Output::open(args.results.file.output.as_deref())?;
     #[cfg(feature = "html")]
-    let (mut output, page) = Output::open_apart(args.results.output.as_deref(), args.html.as_deref(), [])?;
+    let (mut output, page) = Output::open_apart(args.results.file.output.as_deref(), args.html.as_deref(), [])?;
     let report = measure(args).await?;
     match args.results.format {
         Format::Text => bench::write_text(&mut output, &report)?,

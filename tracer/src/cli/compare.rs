@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,6 +14,7 @@ use crate::backend::net_dm::AlertMode;
 use crate::domain::event::{DropEvent, Origin, Timestamp};
 use crate::domain::report::CompareReport;
 use crate::kernel::clock::Clock;
+use crate::kernel::running::RunningKernel;
 use crate::outside::say;
 use crate::pipeline::dedupe::PREFIX;
 use crate::pipeline::material::Late;
@@ -31,10 +33,10 @@ const UNEXPLAINED: u8 = 3;
 const _: () = assert!(SNAPLEN as usize >= PREFIX);
 
 /// Captures drops until the end, then compares.
-pub(super) async fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let output = Output::open(args.destination.output.as_deref())?;
+pub(super) async fn run(args: &CompareArgs, kernel: &Arc<RunningKernel>) -> Result<ExitCode> {
+    let output = Output::open(args.destination.file.output.as_deref())?;
     let mut stop = Stop::new(args.duration)?.while_read(&output);
-    let mut session = Session::start(&options(args)?).await?;
+    let mut session = Session::start(&options(args, kernel)?).await?;
     stop.start_clock();
     say("droptrace", format_args!("comparing drops ({}); Ctrl-C ends", listen::title(session.backend())));
     let ended = follow(&mut session, &mut stop, &mut TotalsOnly).await;
@@ -64,11 +66,11 @@ impl Consumer for LastDrops {
     }
 }
 
-fn options(args: &CompareArgs) -> Result<Options> {
+fn options(args: &CompareArgs, kernel: &Arc<RunningKernel>) -> Result<Options> {
     let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: args.ring_size, stacks: false, one_in: 1 };
     // Summary alerts have no single drops to join.
     let events = (AlertMode::from(args.net_dm_mode) == AlertMode::Packet).then_some(events);
-    Ok(Options { join: Some(WAIT), ..listen::options(&args.common(), events)? })
+    Ok(Options { join: Some(WAIT), ..listen::options(&args.common(), events, kernel)? })
 }
 
 fn report(session: &mut Session, late: &Late) -> Result<CompareReport> {

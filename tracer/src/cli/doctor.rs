@@ -14,7 +14,7 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<()> {
     if args.repair {
         return repair().await;
     }
-    let mut output = Output::open(args.results.output.as_deref())?;
+    let mut output = Output::open(args.results.file.output.as_deref())?;
     let diagnosis = doctor::examine(run::host()).await;
     match args.results.format {
         Format::Text => doctor::write_text(&mut output, &diagnosis)?,

@@ -10,22 +10,29 @@ use crate::identity::{interfaces, netns};
 /// The greatest number of names in a warning.
 const MOST_NAMES: usize = 8;
 
-/// Warns of each `iface NAME` that no namespace has, or that of `--netns` has not.
+/// Warns of the filter of a command; the agent's may be in its file, and is checked when that is read.
 pub(super) fn warn(command: &Command) {
     let (filter, netns) = match command {
         Command::Stat(args) => (&args.stat.common.filter, &args.stat.common.netns),
         Command::Trace(args) => (&args.common.filter, &args.common.netns),
         Command::Snapshot(args) => (&args.filter, &None),
-        #[cfg(feature = "agent")]
-        Command::Agent(args) => (&args.options.filter, &args.options.netns),
         _ => return,
     };
-    let Some(filter) = filter.as_ref().filter(|filter| names(filter).next().is_some()) else { return };
-    let only = netns.as_deref().and_then(|given| netns::parse_target(given).ok());
+    if let Some(filter) = filter {
+        warn_of(filter, netns.as_deref());
+    }
+}
+
+/// Warns of each `iface NAME` that no namespace has, or that of `--netns` has not.
+pub(super) fn warn_of(filter: &Filter, netns: Option<&str>) {
+    if names(filter).next().is_none() {
+        return;
+    }
+    let only = netns.and_then(|given| netns::parse_target(given).ok());
     let existing = interfaces::names(only.map(|target| target.inum));
     // Without /proc nothing is known.
     for missing in names(filter).filter(|name| !existing.is_empty() && !existing.contains(*name)) {
-        tracing::warn!("{}", warning(missing, netns.as_deref(), &existing));
+        tracing::warn!("{}", warning(missing, netns, &existing));
     }
 }
 

@@ -3,86 +3,123 @@
 use clap::error::ErrorKind;
 
 use super::args::{Command, usage_error};
-use crate::explain::Explanations;
+use crate::explain::{Explanations, generic_traps};
 use crate::filter::question::{Question, matches_pattern};
 use crate::filter::{Filter, FilterError};
 use crate::identity::netns;
-use crate::kernel::btf::KernelBtf;
-use crate::kernel::reasons::{ReasonNames, xdp};
-use crate::kernel::symbols;
+use crate::kernel::reasons::xdp;
+use crate::kernel::running::RunningKernel;
 
 /// What is wrong with a name, and what would be right, if that is known.
 type Refused = (String, Option<String>);
 
 /// Fails with the position of the first name that means nothing: a drop reason that neither the explanations nor this
-/// kernel know, a function or a network namespace that this host does not have.
-pub(super) fn check(command: &Command) -> Result<(), clap::Error> {
-    let (filter, refused_name): (_, fn(&Question) -> Option<Refused>) = match command {
-        Command::Stat(args) => (&args.stat.common.filter, refused_here),
-        Command::Trace(args) => (&args.common.filter, refused_here),
-        Command::Snapshot(args) => (&args.filter, refused_here),
+/// kernel know, a function or a network namespace that this host does not have. Warns of names that hardly mean anything.
+pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), clap::Error> {
+    let filter = match command {
+        Command::Stat(args) => &args.stat.common.filter,
+        Command::Trace(args) => &args.common.filter,
+        Command::Snapshot(args) => &args.filter,
         #[cfg(feature = "agent")]
-        Command::Agent(args) => (&args.options.filter, refused_here),
-        Command::Replay(args) => (&args.filter, refused_in_a_recording),
+        Command::Agent(args) => &args.options.filter,
+        Command::Replay(args) => &args.filter,
         _ => return Ok(()),
     };
-    let Some(error) = filter.as_ref().and_then(|filter| first_error(filter, refused_name)) else { return Ok(()) };
-    Err(usage_error(Some(command), ErrorKind::ValueValidation, &format!("invalid filter: {error}")))
+    let Some(filter) = filter else { return Ok(()) };
+    let scope = Scope { kernel, is_recording: matches!(command, Command::Replay(_)) };
+    scope
+        .check(filter)
+        .map_err(|error| usage_error(Some(command), ErrorKind::ValueValidation, &format!("invalid filter: {error}")))
 }
 
-fn first_error(filter: &Filter, refused_name: fn(&Question) -> Option<Refused>) -> Option<FilterError> {
-    filter.questions.iter().enumerate().find_map(|(index, question)| {
-        let (message, remedy) = refused_name(question)?;
-        Some(filter.refuse(index, message, remedy))
-    })
+/// The same check of a filter for the drops of this host.
+#[cfg(feature = "agent")]
+pub(super) fn check_here(filter: &Filter, kernel: &RunningKernel) -> Result<(), FilterError> {
+    Scope { kernel, is_recording: false }.check(filter)
 }
 
-/// Why a name means nothing on this host.
-fn refused_here(question: &Question) -> Option<Refused> {
-    match question {
-        Question::Reason(pattern) => refused_reason(pattern),
-        Question::Site(pattern) => refused_function(pattern),
-        Question::Netns(target) => netns::parse_target(target).err().map(|error| (error.to_string(), None)),
-        _ => None,
+/// Where the drops are from: this host, or any host whose drops were recorded.
+#[derive(Clone, Copy)]
+struct Scope<'k> {
+    kernel: &'k RunningKernel,
+    is_recording: bool,
+}
+
+impl Scope<'_> {
+    fn check(self, filter: &Filter) -> Result<(), FilterError> {
+        for (index, question) in filter.questions.iter().enumerate() {
+            if let Some((message, remedy)) = self.refused(question) {
+                return Err(filter.refuse(index, message, remedy));
+            }
+        }
+        for doubt in filter.questions.iter().filter_map(|question| self.doubtful(question)) {
+            tracing::warn!("{doubt}");
+        }
+        Ok(())
+    }
+
+    /// Why a name means nothing.
+    fn refused(self, question: &Question) -> Option<Refused> {
+        match question {
+            Question::Reason(pattern) => self.refused_reason(pattern),
+            Question::Site(pattern) if !self.is_recording => self.refused_function(pattern),
+            Question::Netns(target) if !self.is_recording => {
+                netns::parse_target(target).err().map(|error| (error.to_string(), None))
+            }
+            Question::Netns(target) if target.contains([':', '/']) => Some((
+                "a recording has neither processes nor files".into(),
+                Some("write the name of the network namespace, its inode number, or `self`".into()),
+            )),
+            _ => None,
+        }
+    }
+
+    fn refused_reason(self, pattern: &str) -> Option<Refused> {
+        let explanations = Explanations::built_in().ok()?;
+        let capitals = pattern.to_uppercase();
+        let may_be_trap = is_trap(pattern) && (is_generic_trap(pattern) || !self.is_reason(&capitals, &explanations));
+        if may_be_trap || self.is_reason(pattern, &explanations) {
+            return None;
+        }
+        let near = explanations.nearest(&pattern.replace('*', ""));
+        let remedy = similar(&near).unwrap_or_else(|| "`droptrace explain` lists the drop reasons".into());
+        Some((format!("unknown drop reason `{pattern}`"), Some(remedy)))
+    }
+
+    /// A warning of a name in small letters, which only a trap of a driver can have: more likely it is mistyped.
+    fn doubtful(self, question: &Question) -> Option<String> {
+        let Question::Reason(pattern) = question else { return None };
+        let explanations = Explanations::built_in().ok()?;
+        if is_generic_trap(pattern) || self.is_reason(pattern, &explanations) {
+            return None;
+        }
+        let near = explanations.nearest_with_traps(&pattern.replace('*', ""));
+        let hint = similar(&near).map(|names| format!("; {names}")).unwrap_or_default();
+        Some(format!(
+            "no drop reason and no generic devlink trap has the name `{pattern}`, so that only a trap of a driver can match{hint}"
+        ))
+    }
+
+    /// Whether a reason has this number, or the explanations or this kernel have a reason that matches.
+    fn is_reason(self, pattern: &str, explanations: &Explanations) -> bool {
+        let matches = |name: &str| matches_pattern(pattern, name);
+        pattern.parse::<u32>().is_ok()
+            || explanations.iter().any(|(name, _)| matches(name))
+            || !xdp::numbers(matches).is_empty()
+            || !self.kernel.reasons().numbers(matches).is_empty()
+    }
+
+    fn refused_function(self, pattern: &str) -> Option<Refused> {
+        // Where the functions cannot be read, the backend reports that.
+        let is_known = self.kernel.functions().has(|name| matches_pattern(pattern, name)).unwrap_or(true);
+        let remedy = "/proc/kallsyms lists the functions of the kernel and of the modules that are loaded";
+        (!is_known).then(|| (format!("the kernel has no function `{pattern}`"), Some(remedy.into())))
     }
 }
 
-/// Why a name means nothing in a recording, which may be of another host.
-fn refused_in_a_recording(question: &Question) -> Option<Refused> {
-    match question {
-        Question::Reason(pattern) => refused_reason(pattern),
-        Question::Netns(target) if target.contains([':', '/']) => Some((
-            "a recording has neither processes nor files".into(),
-            Some("write the name of the network namespace, its inode number, or `self`".into()),
-        )),
-        _ => None,
-    }
-}
-
-fn refused_reason(pattern: &str) -> Option<Refused> {
-    let Ok(explanations) = Explanations::built_in() else { return None };
-    let capitals = pattern.to_uppercase();
-    if is_reason(pattern, &explanations) || is_trap(pattern) && !is_reason(&capitals, &explanations) {
-        return None;
-    }
-    let near = explanations.nearest(&pattern.replace('*', ""));
-    let remedy = match near.as_slice() {
-        [] => "`droptrace explain` lists the drop reasons".into(),
-        near => format!("similar names: {}", near.join(", ")),
-    };
-    Some((format!("unknown drop reason `{pattern}`"), Some(remedy)))
-}
-
-/// Whether a reason has this number, or the explanations or this kernel have a reason that matches.
-fn is_reason(pattern: &str, explanations: &Explanations) -> bool {
-    let matches = |name: &str| matches_pattern(pattern, name);
-    pattern.parse::<u32>().is_ok()
-        || explanations.iter().any(|(name, _)| matches(name))
-        || !xdp::numbers(matches).is_empty()
-        || !KernelBtf::load()
-            .map_or_else(|_| ReasonNames::without_types(), |btf| ReasonNames::load(&btf))
-            .numbers(matches)
-            .is_empty()
+/// `similar names: A, B`.
+fn similar(near: &[&str]) -> Option<String> {
+    (!near.is_empty()).then(|| format!("similar names: {}", near.join(", ")))
 }
 
 /// Whether this may be the name of a devlink trap, which drivers make, and which is in small letters
@@ -91,38 +128,56 @@ fn is_trap(pattern: &str) -> bool {
     pattern.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_*".contains(&byte))
 }
 
-fn refused_function(pattern: &str) -> Option<Refused> {
-    // Where the functions cannot be read, the backend reports that.
-    let is_known = symbols::has_function(|name| matches_pattern(pattern, name)).unwrap_or(true);
-    let remedy = "/proc/kallsyms lists the functions of the kernel and of the modules that are loaded";
-    (!is_known).then(|| (format!("the kernel has no function `{pattern}`"), Some(remedy.into())))
+fn is_generic_trap(pattern: &str) -> bool {
+    generic_traps().any(|trap| matches_pattern(pattern, trap))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn error(text: &str, refused_name: fn(&Question) -> Option<Refused>) -> Option<String> {
-        first_error(&Filter::parse(text).unwrap(), refused_name).map(|error| error.to_string())
+    fn error(text: &str, is_recording: bool) -> Option<String> {
+        let kernel = RunningKernel::default();
+        let scope = Scope { kernel: &kernel, is_recording };
+        scope.check(&Filter::parse(text).unwrap()).err().map(|error| error.to_string())
+    }
+
+    fn doubt(text: &str) -> Option<String> {
+        let kernel = RunningKernel::default();
+        let scope = Scope { kernel: &kernel, is_recording: true };
+        Filter::parse(text).unwrap().questions.iter().find_map(|question| scope.doubtful(question))
     }
 
     #[test]
     fn mistyped_reason_has_a_position_and_similar_names() {
-        for refused_name in [refused_here, refused_in_a_recording] as [fn(&Question) -> Option<Refused>; 2] {
-            let text = error("tcp and reason SOCKET_RCVBUF", refused_name).unwrap();
+        for is_recording in [false, true] {
+            let text = error("tcp and reason SOCKET_RCVBUF", is_recording).unwrap();
             let (head, excerpt) = text.split_once('\n').unwrap();
             assert_eq!(head, "unknown drop reason `SOCKET_RCVBUF`");
             assert!(excerpt.starts_with("  tcp and reason SOCKET_RCVBUF\n                 ^\n"), "{text}");
             assert!(text.contains("similar names: SOCKET_RCVBUFF"), "{text}");
-            assert!(error("reason socket_rcvbuff", refused_name).unwrap().contains("SOCKET_RCVBUFF"));
+            assert!(error("reason socket_rcvbuff", is_recording).unwrap().contains("SOCKET_RCVBUFF"));
         }
     }
 
     #[test]
     fn known_names_numbers_and_traps_are_reasons() {
         for name in ["SOCKET_RCVBUFF", "SKB_DROP_REASON_NO_SOCKET", "TCP_*", "*", "6", "ttl_value_is_too_small"] {
-            assert_eq!(error(&format!("reason {name}"), refused_in_a_recording), None, "{name}");
+            let text = format!("reason {name}");
+            assert_eq!((error(&text, true), doubt(&text)), (None, None), "{name}");
         }
+    }
+
+    #[test]
+    fn name_in_small_letters_that_no_trap_is_known_for_is_doubtful() {
+        for (name, similar) in [
+            ("socket_rcvbuf", "; similar names: SOCKET_RCVBUFF"),
+            ("ttl_value_is_to_small", "; similar names: ttl_value_is_too_small"),
+        ] {
+            let text = doubt(&format!("reason {name}")).unwrap();
+            assert!(text.contains("only a trap of a driver") && text.contains(similar), "{text}");
+        }
+        assert!(doubt("reason zzzzzzzzzzzz").unwrap().ends_with("can match"));
     }
 
     #[test]
@@ -131,10 +186,10 @@ mod tests {
             ("udp and site no_such_function_at_all", "the kernel has no function `no_such_function_at_all`\n"),
             ("udp and netns no-such-namespace", "no network namespace"),
         ] {
-            let found = error(text, refused_here).unwrap();
+            let found = error(text, false).unwrap();
             assert!(found.contains(head.trim_end()) && found.contains('^'), "{found}");
-            assert_eq!(error(text, refused_in_a_recording), None);
+            assert_eq!(error(text, true), None);
         }
-        assert!(error("netns pid:1", refused_in_a_recording).unwrap().contains("neither processes nor files"));
+        assert!(error("netns pid:1", true).unwrap().contains("neither processes nor files"));
     }
 }

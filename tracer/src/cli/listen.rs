@@ -10,11 +10,13 @@ use super::args::{CommonArgs, Mode as ModeArg, Source};
 use crate::backend::ebpf::{EventOptions, Mode};
 use crate::backend::net_dm::AlertMode;
 use crate::identity::{interfaces, netns};
+use crate::kernel::running::RunningKernel;
 use crate::pipeline::dedupe::DedupeLimits;
 use crate::run::{CaptureBackend, Options, WantedOwners};
 
-/// The options in the form of sessions. Namespaces and interfaces are looked up.
-pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result<Options> {
+/// The options in the form of sessions. Namespaces and interfaces are looked up. `kernel` has what was read of the kernel
+/// so far.
+pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>, kernel: &Arc<RunningKernel>) -> Result<Options> {
     let Target { netns, ifindex } = resolve(args)?;
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
@@ -22,6 +24,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>) -> Result
     let (backends, owners, flows, counters) = (backends(args), WantedOwners::default(), 0, !args.no_counters);
     let filter = args.filter.clone().map(Arc::new);
     Ok(Options {
+        kernel: Arc::clone(kernel),
         backends,
         events,
         netns,

@@ -22,6 +22,7 @@ mod trace;
 
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use args::{Cli, Command};
@@ -30,6 +31,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::command;
 use crate::domain::report::Host;
+use crate::kernel::running::RunningKernel;
 use crate::netlink::debug;
 use crate::run::host;
 
@@ -41,7 +43,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Bench(_) = command {
         bench::prepare();
     }
-    if let Err(error) = filter_names::check(&command) {
+    let kernel = Arc::<RunningKernel>::default();
+    if let Err(error) = filter_names::check(&command, &kernel) {
         error.exit();
     }
     filter_interfaces::warn(&command);
@@ -54,19 +57,19 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the asynchronous runtime")?.block_on(async {
         match &command {
-            Command::Compare(args) => return compare::run(args).await,
-            Command::Reconcile(args) => return reconcile::run(args).await,
-            Command::Stat(args) => stat::run(&args.stat).await,
-            Command::Trace(args) => trace::run(args).await,
+            Command::Compare(args) => return compare::run(args, &kernel).await,
+            Command::Reconcile(args) => return reconcile::run(args, &kernel).await,
+            Command::Stat(args) => stat::run(&args.stat, &kernel).await,
+            Command::Trace(args) => trace::run(args, &kernel).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => explain::run(args),
             #[cfg(feature = "bench")]
             Command::Bench(args) => bench::run(args).await,
             Command::Netlink(args) => netlink::run(&args.command).await,
             Command::Replay(args) => replay::run(args),
-            Command::Snapshot(args) => snapshot::run(args).await,
+            Command::Snapshot(args) => snapshot::run(args, &kernel).await,
             #[cfg(feature = "agent")]
-            Command::Agent(args) => Box::pin(agent::run(args)).await,
+            Command::Agent(args) => Box::pin(agent::run(args, &kernel)).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })

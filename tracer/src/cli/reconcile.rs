@@ -1,6 +1,7 @@
 //! `droptrace reconcile`: compares the kernel's own counters with the drops.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use super::args::{Format, ReconcileArgs};
 use super::listen;
 use crate::domain::bracket::ReconcileReport;
 use crate::explain::Counters;
+use crate::kernel::running::RunningKernel;
 use crate::outside::say;
 use crate::pipeline::bracket::Brackets;
 use crate::render::output::Output;
@@ -19,10 +21,10 @@ use crate::sink::{ReconcileJson, ReconcileSink, ReconcileText};
 const WRONG: u8 = 3;
 
 /// Compares at each interval and at the end, and shows the counters at the end.
-pub(super) async fn run(args: &ReconcileArgs) -> Result<ExitCode> {
-    let output = Output::open(args.destination.output.as_deref())?;
+pub(super) async fn run(args: &ReconcileArgs, kernel: &Arc<RunningKernel>) -> Result<ExitCode> {
+    let output = Output::open(args.destination.file.output.as_deref())?;
     let mut stop = Stop::new(args.duration)?.while_read(&output);
-    let options = Options { all_counters: true, ..listen::options(&args.common(), None)? };
+    let options = Options { all_counters: true, ..listen::options(&args.common(), None, kernel)? };
     let mut session = Session::start(&options).await?;
     let mut brackets = Brackets::new(counters(&mut session)?);
     session.bracket(&mut brackets).await?;

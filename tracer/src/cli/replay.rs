@@ -245,9 +245,19 @@ impl Replay {
     fn shown_sources(&self) -> Vec<SourceReport> {
         let mut sources = self.end.as_ref().map_or(vec![], |end| end.sources.clone());
         if let Some(filter) = &self.filter {
-            filter.add_to(&mut sources);
+            for SourceReport { ledger, .. } in &mut sources {
+                let recorded = self.recorded_of(ledger.source());
+                filter.add_to(ledger, recorded);
+            }
         }
         sources
+    }
+
+    /// Number of drops that the recorded run counted and made no record of.
+    fn unrecorded(&self) -> u64 {
+        let sources = self.end.iter().flat_map(|end| &end.sources);
+        let events = sources.filter_map(|source| source.ledger.events());
+        events.map(|events| events.offered.saturating_sub(events.delivered)).sum()
     }
 
     /// Duration of the run that was recorded, if the recording has it.

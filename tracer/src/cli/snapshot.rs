@@ -1,22 +1,24 @@
 //! `droptrace snapshot`: the drops of a host over a time span, as one document.
 
 use anyhow::{Context, Result};
+use std::sync::Arc;
 
 use super::args::SnapshotArgs;
 use super::listen;
 use crate::identity::{devices, netns};
 use crate::kernel::build_id;
+use crate::kernel::running::RunningKernel;
 use crate::outside::say;
 use crate::render::output::Output;
 use crate::run::{Options, Session, Stop, TotalsOnly, WantedOwners, follow};
 use crate::snapshot::{self, Facts};
 
 /// Counts for the given time, then writes the document.
-pub(super) async fn run(args: &SnapshotArgs) -> Result<()> {
-    let mut output = Output::open(args.output.as_deref())?;
+pub(super) async fn run(args: &SnapshotArgs, kernel: &Arc<RunningKernel>) -> Result<()> {
+    let mut output = Output::open(args.file.output.as_deref())?;
     let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
     let owners = WantedOwners { cgroups: args.owners.is_some(), ..WantedOwners::default() };
-    let options = Options { owners, ..listen::options(&args.common(), None)? };
+    let options = Options { owners, ..listen::options(&args.common(), None, kernel)? };
     let mut session = Session::start(&options).await?;
     stop.start_clock();
     let (duration, title) = (humantime::format_duration(args.duration), listen::title(session.backend()));

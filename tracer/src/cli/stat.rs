@@ -1,6 +1,7 @@
 //! `droptrace stat`: totals by aggregation key.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +14,7 @@ use crate::dimension::Dimensions;
 use crate::domain::event::DropEvent;
 use crate::domain::flow_ledger::FlowLedger;
 use crate::identity::netns;
+use crate::kernel::running::RunningKernel;
 use crate::outside::say;
 use crate::pipeline::group::group_by;
 use crate::pipeline::stacks::Stacks;
@@ -25,8 +27,8 @@ const SAMPLED_STACKS: EventOptions =
     EventOptions { snaplen: 0, rate: 0, ring_size: 4 << 20, stacks: true, one_in: 1_024 };
 
 /// Counts until the end, and shows the totals at each interval.
-pub(super) async fn run(args: &StatArgs) -> Result<()> {
-    let output = Output::open(args.common.destination.output.as_deref())?;
+pub(super) async fn run(args: &StatArgs, kernel: &Arc<RunningKernel>) -> Result<()> {
+    let output = Output::open(args.common.destination.file.output.as_deref())?;
     let interval = match args.updates(output.is_terminal()) {
         Updates::Every(interval) => Some(interval),
         Updates::AtEnd => None,
@@ -40,7 +42,7 @@ pub(super) async fn run(args: &StatArgs) -> Result<()> {
     let residents = cgroups || (args.by.is_none() && args.format == StatFormat::Text);
     let owners = WantedOwners { cgroups, processes: flows & FLOW_PROCESS != 0, residents };
     let events = args.stack.then_some(SAMPLED_STACKS);
-    let mut options = Options { owners, flows, ..listen::options(&args.common, events)? };
+    let mut options = Options { owners, flows, ..listen::options(&args.common, events, kernel)? };
     if args.stack {
         options.backends.retain(|backend| matches!(backend, CaptureBackend::Ebpf(_)));
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -13,6 +14,7 @@ use crate::domain::dedupe::Moment;
 use crate::domain::event::DropEvent;
 use crate::domain::report::StatReport;
 use crate::identity::netns;
+use crate::kernel::running::RunningKernel;
 use crate::outside::say;
 use crate::pipeline::normalise::BlockNames;
 use crate::render::output::Output;
@@ -20,7 +22,7 @@ use crate::run::{CaptureBackend, Consumer, Options, Session, Stop, WantedOwners,
 use crate::sink::{DropSink, RunEnd, ledger_lines};
 
 /// Shows drops until the end, then the ledger.
-pub(super) async fn run(args: &TraceArgs) -> Result<()> {
+pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result<()> {
     let output = Output::open(args.output())?;
     sinks::refuse_terminal(args.format(), &output)?;
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
@@ -33,7 +35,7 @@ pub(super) async fn run(args: &TraceArgs) -> Result<()> {
     };
     let has_owners = !args.no_owners;
     let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: has_owners };
-    let mut options = Options { owners, ..listen::options(&args.common, Some(events))? };
+    let mut options = Options { owners, ..listen::options(&args.common, Some(events), kernel)? };
     if args.records() {
         options.blocks = args.is_dtr();
         options.join = None;

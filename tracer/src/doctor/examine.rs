@@ -13,7 +13,7 @@ use crate::domain::unavailable::Unavailable;
 use crate::kernel::btf::{BtfError, KernelBtf, KfreeSkb, VMLINUX};
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::support::{Facts, Lockdown, Obstacle};
-use crate::kernel::symbols::Symbols;
+use crate::kernel::symbols::{Functions, Symbols};
 use crate::{netlink, run};
 
 /// Examines the host. Attaches and detaches each kind of program once. Must be called within a tokio runtime.
@@ -185,6 +185,7 @@ fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Resu
     }
     let btf = btf.as_ref().map_err(Unavailable::because)?;
     let options = Options::least(mode, facts.lockdown != Lockdown::Confidentiality);
-    let (mut source, _) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
+    let (mut source, _) =
+        EbpfSource::start(&options, btf, &Functions::default()).map_err(|error| error.explained(facts))?;
     source.detach().map_err(|error| error.explained(facts))
 }

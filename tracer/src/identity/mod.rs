@@ -8,6 +8,7 @@ pub mod devices;
 mod fixture;
 pub mod interfaces;
 pub(crate) mod mountinfo;
+pub mod netlink_sockets;
 pub mod netns;
 pub mod owners;
 pub mod pods;

@@ -10,6 +10,7 @@ pub mod modules;
 pub mod own_netlink;
 pub mod privileges;
 pub mod reasons;
+pub mod running;
 pub mod support;
 pub mod symbols;
 pub mod timens;

@@ -3,92 +3,45 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd as _;
-use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
-use netlink_sys::{Socket, SocketAddr};
-use rustix::net::sockopt::{self, Timeout};
 
+use super::exchange::list;
 use super::wire::{self, Malformed, Message};
 
-/// The facts that the kernel reports about a socket.
+/// The facts that the kernel reports about a netlink socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SocketDetails {
+pub struct NetlinkSocket {
     /// The multicast groups that the socket joined.
-    pub(super) groups: Vec<u32>,
+    pub groups: Vec<u32>,
     /// The size of the receive buffer in bytes.
-    pub(super) capacity: u32,
+    pub capacity: u32,
 }
 
-/// The greatest time to wait for the answer. The kernel answers at once unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The request for all netlink sockets (`struct netlink_diag_req`, `include/uapi/linux/netlink_diag.h`), with their
-/// memory and groups.
-#[rustfmt::skip]
-fn request() -> [u32; 9] {
-    let bytes = |bytes| u32::from_ne_bytes(bytes);
-    let halves = |low: u16, high: u16| {
-        let ([a, b], [c, d]) = (low.to_ne_bytes(), high.to_ne_bytes());
-        u32::from_ne_bytes([a, b, c, d])
-    };
-    [
-        36, halves(20, 0x301), 1, 0, // SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP
-        bytes([16, 0xff, 0, 0]), // AF_NETLINK, NDIAG_PROTO_ALL
-        0,
-        3, // NDIAG_SHOW_MEMINFO | NDIAG_SHOW_GROUPS
-        0, 0,
-    ]
-}
+/// `SOCK_DIAG_BY_FAMILY` (`include/uapi/linux/sock_diag.h`).
+pub(super) const BY_FAMILY: u16 = 20;
+/// The request for all netlink sockets, with their memory and groups: `struct netlink_diag_req`
+/// (`include/uapi/linux/netlink_diag.h`) with `AF_NETLINK`, `NDIAG_PROTO_ALL`, and `NDIAG_SHOW_MEMINFO | NDIAG_SHOW_GROUPS`.
+const REQUEST: [u8; 20] = {
+    let mut request = [0; 20];
+    (request[0], request[1]) = (16, 0xff);
+    let [a, b, c, d] = 3_u32.to_ne_bytes();
+    (request[8], request[9], request[10], request[11]) = (a, b, c, d);
+    request
+};
 
 /// Requests the facts about all sockets, by inode number. It needs no capability.
-pub(super) fn ask() -> io::Result<BTreeMap<u64, SocketDetails>> {
-    let request: Vec<u8> = request().iter().flat_map(|word| word.to_ne_bytes()).collect();
+///
+/// # Errors
+/// Those of a netlink socket; `ENOENT` if the kernel has no `netlink_diag`.
+pub fn netlink_sockets() -> io::Result<BTreeMap<u64, NetlinkSocket>> {
     let mut sockets = BTreeMap::new();
-    dump(NETLINK_SOCK_DIAG, &request, |message| {
+    list(NETLINK_SOCK_DIAG, "SOCK_DIAG_BY_FAMILY", BY_FAMILY, &REQUEST, |message| {
         let (inode, details) = socket_of(message)?;
         sockets.insert(inode, details);
         Ok(())
     })?;
     Ok(sockets)
-}
-
-/// Sends a request for a list to `sock_diag` or another protocol of netlink in the network namespace of the calling thread, and
-/// passes each entry to `visit`. `request` is a whole message.
-pub(super) fn dump(
-    protocol: isize,
-    request: &[u8],
-    mut visit: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
-) -> io::Result<()> {
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    sockopt::set_socket_timeout(socket.as_fd(), Timeout::Recv, Some(PATIENCE))?;
-    socket.send_to(request, &SocketAddr::new(0, 0), 0)?;
-    loop {
-        let (datagram, sender) = socket.recv_from_full()?;
-        if sender.port_number() == 0 && take(&datagram, &mut visit)? {
-            return Ok(());
-        }
-    }
-}
-
-/// Passes the entries of a datagram to `visit`. Returns whether it was the last datagram.
-fn take(datagram: &[u8], visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<bool> {
-    let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    for message in wire::messages(datagram) {
-        let message = message.map_err(malformed)?;
-        match message.header.message_type {
-            netlink_packet_core::NLMSG_NOOP => {}
-            netlink_packet_core::NLMSG_DONE => return Ok(true),
-            netlink_packet_core::NLMSG_ERROR => {
-                let code = message.payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                return Err(io::Error::from_raw_os_error(code.saturating_neg()));
-            }
-            _ => visit(&message).map_err(malformed)?,
-        }
-    }
-    Ok(false)
 }
 
 /// The length in bytes of `struct netlink_diag_msg`, and the offset of the inode number in it.
@@ -100,11 +53,11 @@ const GROUPS: u16 = 1;
 /// The index of `SK_MEMINFO_RCVBUF` (`include/uapi/linux/sock_diag.h`), in words of 4 bytes.
 const CAPACITY: usize = 4;
 
-fn socket_of(message: &Message<'_>) -> Result<(u64, SocketDetails), Malformed> {
+fn socket_of(message: &Message<'_>) -> Result<(u64, NetlinkSocket), Malformed> {
     let short = Malformed("a socket with too few bytes");
     let number = |bytes: &[u8], at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
     let inode = number(message.payload, INODE).ok_or(short)?;
-    let mut details = SocketDetails { groups: Vec::new(), capacity: 0 };
+    let mut details = NetlinkSocket { groups: Vec::new(), capacity: 0 };
     for attribute in wire::attributes(message.payload.get(HEADER..).ok_or(short)?) {
         let attribute = attribute?;
         match attribute.kind {
@@ -131,6 +84,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::netlink::error::Error;
+    use crate::netlink::request::{Kind, answers_in};
 
     #[rustfmt::skip]
     const SOCKET: [u8; 104] = [
@@ -148,9 +103,9 @@ mod tests {
         0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // group 66
     ];
 
-    fn taken(datagram: &[u8]) -> io::Result<Vec<(u64, SocketDetails)>> {
+    fn taken(datagram: &[u8]) -> Result<Vec<(u64, NetlinkSocket)>, Error> {
         let mut sockets = Vec::new();
-        let is_last = take(datagram, &mut |message| {
+        let is_last = answers_in("sockets", datagram, 1, Kind::LooseDump, &mut |message| {
             sockets.push(socket_of(message)?);
             Ok(())
         })?;
@@ -161,7 +116,7 @@ mod tests {
     #[test]
     #[cfg(all(target_endian = "little", target_pointer_width = "64"))]
     fn room_and_groups() {
-        let expected = SocketDetails { groups: vec![1, 32, 33, 66], capacity: 212_992 };
+        let expected = NetlinkSocket { groups: vec![1, 32, 33, 66], capacity: 212_992 };
         assert_eq!(taken(&SOCKET).unwrap(), [(487, expected)]);
     }
 
@@ -169,13 +124,15 @@ mod tests {
     fn a_refusal_is_an_error() {
         let refusal = [20_u32, 2, 1, 0, (-2_i32).cast_unsigned()];
         let bytes: Vec<u8> = refusal.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        assert_eq!(taken(&bytes).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(taken(&bytes).unwrap_err().errno(), Some(libc::ENOENT));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..96), cut in 0_usize..=104) {
-            _ = take(&[&SOCKET[..cut], &bytes].concat(), &mut |message| socket_of(message).map(drop));
+            let datagram = [&SOCKET[..cut], &bytes].concat();
+            let visit = &mut |message: &Message<'_>| socket_of(message).map(drop);
+            _ = answers_in("sockets", &datagram, 1, Kind::LooseDump, visit);
         }
     }
 }

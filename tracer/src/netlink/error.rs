@@ -119,6 +119,16 @@ impl Error {
     }
 }
 
+impl From<Error> for io::Error {
+    /// The system's error, if there is one, keeps its number.
+    fn from(error: Error) -> Self {
+        match error.errno() {
+            Some(errno) => Self::from_raw_os_error(errno),
+            None => Self::other(error),
+        }
+    }
+}
+
 /// An error that the kernel answered with, and the details of the error (`enum nlmsgerr_attrs`,
 /// `include/uapi/linux/netlink.h`).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::diag::dump;
+use super::diag::BY_FAMILY;
+use super::exchange::list;
 use super::wire::{self, Malformed, Message};
 
 /// A listening socket of TCP.
@@ -23,12 +24,8 @@ pub struct TcpListener {
     pub drops: u32,
 }
 
-/// The length in bytes of the request: `struct nlmsghdr` and `struct inet_diag_req_v2`
-/// (`include/uapi/linux/inet_diag.h`).
-const REQUEST: u32 = 16 + 56;
-/// `SOCK_DIAG_BY_FAMILY`, and `NLM_F_REQUEST | NLM_F_DUMP`.
-const BY_FAMILY: u16 = 20;
-const DUMP: u16 = 0x301;
+/// The length in bytes of the request, `struct inet_diag_req_v2` (`include/uapi/linux/inet_diag.h`).
+const REQUEST: usize = 56;
 /// `INET_DIAG_SKMEMINFO`, the attribute with `sk_drops`; its bit in a request is one less.
 const MEMORY: u16 = 7;
 /// The bit of the state `TCP_LISTEN` (`include/net/tcp_states.h`).
@@ -50,7 +47,7 @@ pub fn tcp_listeners() -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let family = u8::try_from(family).unwrap_or_default();
-        dump(NETLINK_SOCK_DIAG, &request(family), |message| {
+        list(NETLINK_SOCK_DIAG, "SOCK_DIAG_BY_FAMILY", BY_FAMILY, &request(family), |message| {
             listeners.push(listener(message)?);
             Ok(())
         })?;
@@ -60,15 +57,11 @@ pub fn tcp_listeners() -> io::Result<Vec<TcpListener>> {
 
 fn request(family: u8) -> Vec<u8> {
     let tcp = u8::try_from(libc::IPPROTO_TCP).unwrap_or_default();
-    let mut request = Vec::with_capacity(REQUEST as usize);
-    request.extend(REQUEST.to_ne_bytes());
-    request.extend([BY_FAMILY, DUMP].into_iter().flat_map(u16::to_ne_bytes));
-    // The sequence number and the port of the sender.
-    request.extend([1_u32, 0].into_iter().flat_map(u32::to_ne_bytes));
+    let mut request = Vec::with_capacity(REQUEST);
     request.extend([family, tcp, 1 << (MEMORY - 1), 0]);
     request.extend(LISTEN.to_ne_bytes());
     // No addresses: all sockets.
-    request.resize(REQUEST as usize, 0);
+    request.resize(REQUEST, 0);
     request
 }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::diag::dump;
-use super::wire::{self, Malformed, Message, NETLINK_HEADER};
+use super::exchange::list;
+use super::wire::{self, Malformed, Message};
 
 /// The names of the counters, and the positions of those of `struct rtnl_link_stats64` (`include/uapi/linux/if_link.h`) in it, in
 /// words of 8 bytes. The last one is the root queueing discipline's.
@@ -55,7 +54,7 @@ pub struct Link {
 
 /// `RTM_GETLINK`, `RTM_GETQDISC` and `RTM_GETSTATS` (`include/uapi/linux/rtnetlink.h`), and the lengths in bytes of `struct ifinfomsg`,
 /// `struct tcmsg` and `struct if_stats_msg`.
-const GET_LINK: (u16, usize) = (18, 16);
+pub(super) const GET_LINK: (u16, usize) = (18, 16);
 const GET_QDISC: (u16, usize) = (38, 20);
 const GET_STATS: (u16, usize) = (94, 12);
 /// The offset of the index in all three.
@@ -73,7 +72,7 @@ const DROPS: usize = 8;
 /// `IFLA_…`, and `RTEXT_FILTER_SKIP_STATS`.
 const NAME: u16 = 3;
 const MASTER: u16 = 10;
-const LINK_INFO: u16 = 18;
+pub(super) const LINK_INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
 const EXT_MASK: u16 = 29;
 const PARENT_DEVICE: u16 = 56;
@@ -85,14 +84,14 @@ const SKIP_STATS: u32 = 8;
 /// Those of a netlink socket.
 pub fn link_counters() -> io::Result<BTreeMap<u32, LinkCounters>> {
     let mut found = BTreeMap::new();
-    let mut stats = request(GET_STATS);
-    stats[NETLINK_HEADER + FILTER_MASK] = 1 << (STATS_LINK_64 - 1);
-    dump(NETLINK_ROUTE, &stats, |message| {
+    let mut body = [0; GET_STATS.1];
+    body[FILTER_MASK] = 1 << (STATS_LINK_64 - 1);
+    list(NETLINK_ROUTE, "RTM_GETSTATS", GET_STATS.0, &body, |message| {
         let (ifindex, counters) = counters(message)?;
         found.insert(ifindex, counters);
         Ok(())
     })?;
-    dump(NETLINK_ROUTE, &request(GET_QDISC), |message| {
+    list(NETLINK_ROUTE, "RTM_GETQDISC", GET_QDISC.0, &[0; GET_QDISC.1], |message| {
         if let Some((ifindex, drops)) = root_drops(message)?
             && let Some(counters) = found.get_mut(&ifindex)
         {
@@ -109,28 +108,20 @@ pub fn link_counters() -> io::Result<BTreeMap<u32, LinkCounters>> {
 /// Those of a netlink socket.
 pub fn links() -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
-    let mut all = request(GET_LINK);
-    all.extend([8, EXT_MASK].into_iter().flat_map(u16::to_ne_bytes));
-    all.extend(SKIP_STATS.to_ne_bytes());
-    let length = u32::try_from(all.len()).map_err(io::Error::other)?;
-    all[..4].copy_from_slice(&length.to_ne_bytes());
-    dump(NETLINK_ROUTE, &all, |message| {
+    let body = link_request(0);
+    list(NETLINK_ROUTE, "RTM_GETLINK", GET_LINK.0, &body, |message| {
         links.push(link(message)?);
         Ok(())
     })?;
     Ok(links)
 }
 
-/// A request for a list, with a body of zeros.
-fn request((kind, body): (u16, usize)) -> Vec<u8> {
-    let length = NETLINK_HEADER + body;
-    let mut request = Vec::with_capacity(length);
-    request.extend(u32::try_from(length).unwrap_or_default().to_ne_bytes());
-    request.extend([kind, NLM_F_REQUEST | NLM_F_DUMP].into_iter().flat_map(u16::to_ne_bytes));
-    // The sequence number and the port of the sender.
-    request.extend([1_u32, 0].into_iter().flat_map(u32::to_ne_bytes));
-    request.resize(length, 0);
-    request
+/// The body of a request for a link without its statistics; 0 for all links.
+pub(super) fn link_request(ifindex: u32) -> Vec<u8> {
+    let mut body = vec![0; GET_LINK.1];
+    body[IFINDEX..IFINDEX + 4].copy_from_slice(&ifindex.to_ne_bytes());
+    wire::push_u32(&mut body, EXT_MASK, SKIP_STATS);
+    body
 }
 
 fn word(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
@@ -194,7 +185,8 @@ fn link(message: &Message<'_>) -> Result<Link, Malformed> {
     Ok(link)
 }
 
-fn kind(info: &wire::Attribute<'_>) -> Result<Option<Arc<str>>, Malformed> {
+/// The kind of a virtual interface, from `IFLA_LINKINFO`.
+pub(super) fn kind(info: &wire::Attribute<'_>) -> Result<Option<Arc<str>>, Malformed> {
     for attribute in info.nested() {
         let attribute = attribute?;
         if attribute.kind == INFO_KIND {

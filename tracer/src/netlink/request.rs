@@ -16,11 +16,11 @@ use super::socket::Socket;
 use super::wire::{self, Malformed, Message};
 
 /// The greatest time to wait for an answer. The kernel answers at once unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The size in bytes of the receive buffer. A part of a dump fills the buffer up to 32 KiB (`netlink_recvmsg`); a dump
 /// that needs larger parts (`min_dump_alloc`) can use this much.
-const ANSWER: usize = 64 << 10;
+pub(super) const ANSWER: usize = 64 << 10;
 
 /// The kind of answer that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,12 @@ pub enum Kind {
     Do,
     /// A list (`NLM_F_DUMP`).
     Dump,
+    /// A list that may have changed while the kernel made it (`NLM_F_DUMP_INTR`): some entries may be missing.
+    LooseDump,
 }
+
+/// A datagram that does not fit into the room for it.
+pub(super) const TOO_LONG: Malformed = Malformed("it is longer than a netlink message may be");
 
 /// A reply.
 #[derive(Clone, Copy, Debug)]
@@ -87,12 +92,7 @@ impl Connection {
         kind: Kind,
         visit: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<(), Error> {
-        let mut bytes = vec![0; wire::NETLINK_HEADER];
-        bytes.extend_from_slice(body);
-        let mut header = self.next_header(kind);
-        header.message_type = message_type;
-        header.length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        header.emit(&mut bytes);
+        let bytes = with_header(self.next_header(kind), message_type, body);
         self.socket.send(&bytes).map_err(|source| Error::Send { request: what, source })?;
         self.answers(what, kind, visit).await
     }
@@ -135,15 +135,30 @@ impl Connection {
 
     fn next_header(&mut self, kind: Kind) -> NetlinkHeader {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.sequence_number = self.sequence;
-        header.flags = match kind {
-            Kind::Do => NLM_F_REQUEST | NLM_F_ACK,
-            // The end of the list is the acknowledgement.
-            Kind::Dump => NLM_F_REQUEST | NLM_F_DUMP,
-        };
-        header
+        header(kind, self.sequence)
     }
+}
+
+/// The header of a request, without its type and length.
+pub(super) fn header(kind: Kind, sequence: u32) -> NetlinkHeader {
+    let mut header = NetlinkHeader::default();
+    header.sequence_number = sequence;
+    header.flags = match kind {
+        Kind::Do => NLM_F_REQUEST | NLM_F_ACK,
+        // The end of the list is the acknowledgement.
+        Kind::Dump | Kind::LooseDump => NLM_F_REQUEST | NLM_F_DUMP,
+    };
+    header
+}
+
+/// A request of another protocol than generic netlink; `body` has the bytes after the header.
+pub(super) fn with_header(mut header: NetlinkHeader, message_type: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; wire::NETLINK_HEADER];
+    bytes.extend_from_slice(body);
+    header.message_type = message_type;
+    header.length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    header.emit(&mut bytes);
+    bytes
 }
 
 fn encode<F: GenlFamily + Emitable + fmt::Debug>(family: u16, request: F, header: NetlinkHeader) -> Vec<u8> {
@@ -164,16 +179,29 @@ fn answers(
     kind: Kind,
     visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>,
 ) -> Result<bool, Error> {
-    let malformed = |source| Error::Malformed { request: what, source };
     for datagram in receiver.datagrams() {
         if datagram.is_truncated {
-            return Err(malformed(Malformed("it is longer than a netlink message may be")));
+            return Err(Error::Malformed { request: what, source: TOO_LONG });
         }
-        for message in wire::messages(datagram.bytes) {
-            let message = message.map_err(malformed)?;
-            if message.header.sequence_number == sequence && answer(what, &message, kind, visit)? {
-                return Ok(true);
-            }
+        if answers_in(what, datagram.bytes, sequence, kind, visit)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Passes the replies in a datagram to `visit`. Returns whether the answer is complete.
+pub(super) fn answers_in(
+    what: &'static str,
+    datagram: &[u8],
+    sequence: u32,
+    kind: Kind,
+    visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>,
+) -> Result<bool, Error> {
+    for message in wire::messages(datagram) {
+        let message = message.map_err(|source| Error::Malformed { request: what, source })?;
+        if message.header.sequence_number == sequence && answer(what, &message, kind, visit)? {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -112,6 +112,12 @@ impl<'b> Attribute<'b> {
     }
 }
 
+/// Adds an attribute whose value is a number of 32 bits to the body of a request.
+pub(super) fn push_u32(body: &mut Vec<u8>, kind: u16, value: u32) {
+    body.extend([8, kind].into_iter().flat_map(u16::to_ne_bytes));
+    body.extend(value.to_ne_bytes());
+}
+
 /// The attributes in `bytes`. A malformed attribute is the last one.
 pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<Attribute<'_>, Malformed>> {
     NlasIterator::new(bytes).map(|attribute| {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::reconcile::{Sums, Unseen, sums};
 use crate::backend::counters::beside::{Readings, Rise};
 use crate::domain::bracket::{BracketedCounter, Verdict};
+use crate::domain::reconciliation::Interface;
 use crate::domain::total::{DropTotal, OverflowTotal};
 use crate::explain::{Class, Counter, Counters, Scope};
 
@@ -116,7 +117,7 @@ impl Brackets {
     pub fn rows(&self) -> Vec<BracketedCounter> {
         let shown = |(key, row): (&Key, &Row)| {
             let (_, counter) = self.counters.get(&key.0)?;
-            row.shown(key, counter, self.last.fallen.contains(key))
+            row.shown(key, counter, &self.last)
         };
         let mut rows: Vec<_> = self.rows.iter().filter_map(shown).collect();
         rows.sort_by(|one, other| {
@@ -181,8 +182,12 @@ impl Row {
         self.last = point;
     }
 
-    /// The row as it is shown; `None` if nothing moved. A counter that fell has no rise.
-    fn shown(&self, (name, netns, _): &Key, counter: &Counter, has_fallen: bool) -> Option<BracketedCounter> {
+    /// The row as it is shown; `None` if nothing moved. A counter that fell has no rise. `readings` are the last ones of
+    /// the counters, which have the names of the namespaces of counters that did not rise.
+    fn shown(&self, key: &Key, counter: &Counter, readings: &Readings) -> Option<BracketedCounter> {
+        let (name, netns, ifindex) = key;
+        let has_fallen = readings.fallen.contains(key);
+        let interface = || (*ifindex != 0).then_some(Interface { ifindex: *ifindex, name: None });
         let [least, most] = self.last.rise(&self.first);
         let verdict = if has_fallen { Verdict::Unknown } else { self.verdict(counter.class) };
         if most == 0 && !verdict.is_wrong() && verdict != Verdict::Unknown {
@@ -194,8 +199,8 @@ impl Row {
             class: counter.class.name(),
             of: counter.of.clone(),
             netns: *netns,
-            netns_name: self.rise.netns_name.clone(),
-            interface: self.rise.interface.clone(),
+            netns_name: self.rise.netns_name.as_ref().or_else(|| readings.names.get(netns)).cloned(),
+            interface: self.rise.interface.clone().or_else(interface),
             least,
             most,
             explained: self.last.explained.saturating_sub(self.first.explained),

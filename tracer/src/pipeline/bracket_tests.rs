@@ -124,3 +124,18 @@ fn drops_without_a_reason_leave_refused_connections_undecided() {
     let explained = [row("TCP_LISTEN_OVERFLOW", Some("tcp_v4_rcv"), HERE, 12)];
     assert_eq!(verdict("TcpExtListenDrops", [12, 12], &explained), Verdict::Agrees);
 }
+
+#[test]
+fn counter_without_a_rise_has_the_name_of_its_namespace() {
+    let named = |counters: &[(&str, u64)]| {
+        let mut readings = Arc::unwrap_or_clone(readings(counters));
+        readings.names.insert(HERE, "blue".into());
+        Arc::new(readings)
+    };
+    let mut brackets = Brackets::new(Counters::built_in().unwrap());
+    brackets.add([&named(&[]), &named(&[])], &[], &[], SEEN);
+    brackets.add([&named(&[]), &named(&[])], &no_ports(20), &[], SEEN);
+    let rows = brackets.rows();
+    let row = rows.iter().find(|row| *row.name == *"UdpNoPorts").unwrap();
+    assert_eq!((row.verdict, row.netns, row.netns_name.as_deref()), (Verdict::Excess(20), HERE, Some("blue")));
+}

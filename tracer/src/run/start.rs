@@ -17,10 +17,9 @@ use crate::domain::unavailable::Unavailable;
 use crate::filter::Filter;
 use crate::identity::netns::{self, Names, Watcher};
 use crate::identity::owners::Owners;
-use crate::kernel::btf::{BtfError, KernelBtf};
 use crate::kernel::clock::Clock;
 use crate::kernel::privileges;
-use crate::kernel::reasons::ReasonNames;
+use crate::kernel::running::RunningKernel;
 use crate::kernel::support::{Facts, Lockdown};
 use crate::netlink;
 use crate::netlink::absence::{self, Surroundings};
@@ -31,6 +30,8 @@ use crate::pipeline::union::{Union, UnionOptions};
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
 pub struct Options {
+    /// What was read of the kernel before the run.
+    pub kernel: Arc<RunningKernel>,
     /// The backends that may be used, best first.
     pub backends: Vec<CaptureBackend>,
     /// Options of single drops; absent for totals only.
@@ -73,22 +74,16 @@ pub struct WantedOwners {
     pub residents: bool,
 }
 
-/// Facts about the kernel that are known before any backend is tried.
-struct Ground {
-    facts: Facts,
-    btf: Result<KernelBtf, BtfError>,
-}
-
 impl Session {
     /// Starts the first available backend, drops the capabilities that are no longer needed, and warns of the backends
     /// above it with their causes. The caller must be within a tokio runtime.
     pub async fn start(options: &Options) -> Result<Self> {
-        let ground = Ground { facts: Facts::read(), btf: KernelBtf::load() };
+        let facts = Facts::read();
         let mut unavailable = UnavailableBackends::default();
         for backend in options.backends.iter().copied() {
-            match run(backend, options, &ground).await {
+            match run(backend, options, &facts).await {
                 Ok(running) => {
-                    let mut session = Self::of(backend, running, &ground, options);
+                    let mut session = Self::of(backend, running, options);
                     if let Some(beside) = &session.beside {
                         beside.first_reading().await;
                     }
@@ -102,7 +97,7 @@ impl Session {
         Err(NoneAvailable(unavailable).into())
     }
 
-    fn of(backend: CaptureBackend, running: Running, ground: &Ground, options: &Options) -> Self {
+    fn of(backend: CaptureBackend, running: Running, options: &Options) -> Self {
         let residents = options.owners.residents && running.ebpf().is_some();
         let owners = (options.owners.cgroups || options.owners.processes || residents).then(Owners::new);
         let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
@@ -120,7 +115,7 @@ impl Session {
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
-        let reasons = ground.btf.as_ref().map_or_else(|_| ReasonNames::without_types(), ReasonNames::load);
+        let reasons = options.kernel.reasons();
         let names = Arc::new(Names::new());
         let question =
             running.ebpf().filter(|ebpf| ebpf.source.has_cookies()).map(|ebpf| ebpf.source.namespace_question());
@@ -165,20 +160,20 @@ fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
     }
 }
 
-async fn run(backend: CaptureBackend, options: &Options, ground: &Ground) -> Result<Running, Unavailable> {
+async fn run(backend: CaptureBackend, options: &Options, facts: &Facts) -> Result<Running, Unavailable> {
     if options.events.is_some() && !backend.reports_single_drops() {
         let cause = "this backend reports counts only, and no single drops";
         return Err(Unavailable::new(cause, "use `droptrace stat`, which shows counts"));
     }
     Ok(match backend {
         CaptureBackend::Ebpf(mode) => {
-            let mut ebpf = start_ebpf(mode, options, ground)?;
+            let mut ebpf = start_ebpf(mode, options, facts)?;
             ebpf.block = options.blocks.then(Box::default);
             Running::Ebpf(Box::new(ebpf))
         }
         CaptureBackend::NetDm(mode) => Running::NetDm(Box::new(start_net_dm(mode, options).await?)),
         CaptureBackend::Totals(backend) => Running::Totals((backend.start)(selection(options))?),
-        CaptureBackend::Both(mode, alerts) => Running::Both(Box::new(start_both(mode, alerts, options, ground).await?)),
+        CaptureBackend::Both(mode, alerts) => Running::Both(Box::new(start_both(mode, alerts, options, facts).await?)),
     })
 }
 
@@ -191,7 +186,7 @@ async fn start_both(
     mode: ebpf::Mode,
     alerts: AlertMode,
     options: &Options,
-    ground: &Ground,
+    facts: &Facts,
 ) -> Result<Both, Unavailable> {
     if options.netns.is_some() || options.ifindex != 0 {
         return Err(Unavailable::new(
@@ -205,11 +200,11 @@ async fn start_both(
             "use --source ebpf or --source net-dm; `droptrace replay` filters a recording of both",
         ));
     }
-    let mut ebpf = start_ebpf(mode, options, ground)?;
+    let mut ebpf = start_ebpf(mode, options, facts)?;
     // The drop monitor starts after the kernel program, and stops before it or after a last reading, so it reports no
     // more than the kernel program.
     let net_dm = start_net_dm(alerts, options).await?;
-    let opening = ebpf.source.totals().map_err(|error| error.explained(&ground.facts))?.clone();
+    let opening = ebpf.source.totals().map_err(|error| error.explained(facts))?.clone();
     let union = union(&ebpf, options);
     Ok(Both { ebpf, net_dm, union, opening, closing: None })
 }
@@ -220,12 +215,12 @@ fn union(ebpf: &Ebpf, options: &Options) -> Option<Union> {
     Some(Union::new(UnionOptions { captured: ebpf.captured, kept: events.snaplen as usize, wait }))
 }
 
-fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Ebpf, Unavailable> {
-    let Ground { facts, btf } = ground;
+fn start_ebpf(mode: ebpf::Mode, options: &Options, facts: &Facts) -> Result<Ebpf, Unavailable> {
     if let Some(obstacle) = facts.obstacles().first() {
         return Err(obstacle.into());
     }
-    let btf = btf.as_ref().map_err(Unavailable::because)?;
+    let kernel = &options.kernel;
+    let btf = kernel.btf().map_err(Unavailable::because)?;
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
     let Options { map_entries, ifindex, max_rows, kernel_log, flows, owners: WantedOwners { cgroups, .. }, .. } =
         *options;
@@ -244,7 +239,8 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, ground: &Ground) -> Result<Eb
         kernel_log,
         may_probe,
     };
-    let (source, ring) = EbpfSource::start(&options, btf).map_err(|error| error.explained(facts))?;
+    let (source, ring) =
+        EbpfSource::start(&options, btf, kernel.functions()).map_err(|error| error.explained(facts))?;
     let ebpf = Ebpf::new(source, ring);
     if wants_bytes && ebpf.captured == 0 {
         tracing::warn!(

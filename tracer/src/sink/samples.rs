@@ -185,6 +185,7 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
     let ledger = EbpfLedger {
         nested: 0,
         unknown_netns: 0,
+        unrecorded: 0,
         hits: accounted + without_place,
         accounted,
         overflow: without_place,

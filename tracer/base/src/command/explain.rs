@@ -2,12 +2,11 @@
 //! The command needs no capabilities and no kernel.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
-use super::Format;
+use super::{Format, OutputFile};
 use crate::explain::{self, Counter, Counters, Explanations};
 use crate::render::output::Output;
 
@@ -23,9 +22,9 @@ pub struct ExplainArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file instead of to stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Where the results go.
+    #[command(flatten)]
+    pub file: OutputFile,
 }
 
 /// Explains one reason or counter, or lists all of them. An unknown name is an error, whose message offers similar names.
@@ -42,7 +41,7 @@ pub fn explain(args: &ExplainArgs, program: &str) -> Result<()> {
         .as_deref()
         .map(|asked| explanations.get(asked).ok_or_else(|| unknown(&explanations, &counters, asked, program)));
     let found = found.transpose()?;
-    let mut output = Output::open(args.output.as_deref())?;
+    let mut output = Output::open(args.file.output.as_deref())?;
     let width = output.size()().width;
     match (args.format, found) {
         (Format::Text, Some((name, explanation))) => explain::write_text(&mut output, name, explanation, width)?,
@@ -62,7 +61,7 @@ pub fn explain(args: &ExplainArgs, program: &str) -> Result<()> {
 }
 
 fn show_counter(args: &ExplainArgs, name: &str, counter: &Counter) -> Result<()> {
-    let mut output = Output::open(args.output.as_deref())?;
+    let mut output = Output::open(args.file.output.as_deref())?;
     let width = output.size()().width;
     match args.format {
         Format::Text => explain::write_counter_text(&mut output, name, counter, width)?,

@@ -4,9 +4,10 @@ mod explain;
 mod usage;
 
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -17,6 +18,15 @@ pub use usage::{parse, parse_from};
 
 use crate::outside::{LogWriter, say};
 use crate::render::output::reader_gone;
+
+/// The file that results go to.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OutputFile {
+    /// Write the results to this file, replacing its content, instead of to stdout;
+    /// compressed if its name ends in .zst
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
 
 /// Form of the results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -26,11 +26,13 @@ impl Ledger {
         }
     }
 
-    /// Counts drops that were counted by key or reason as filtered: a filter was applied later. The kernel's own counters have
-    /// no filters. `unknown` of them are in an unknown network namespace.
-    pub fn filter(&mut self, drops: u64, unknown: u64) {
+    /// Counts drops that were counted by key or reason as filtered, because a filter was applied to their records later. The
+    /// kernel's own counters have no filters. `unknown` of the drops are in an unknown network namespace. The filter could not
+    /// decide on counted drops beyond `recorded`, the number of all records.
+    pub fn filter(&mut self, drops: u64, unknown: u64, recorded: u64) {
         if let Self::Ebpf(ledger) = self {
             ledger.unknown_netns = ledger.unknown_netns.saturating_sub(unknown);
+            ledger.unrecorded = ledger.accounted.saturating_add(ledger.overflow).saturating_sub(recorded);
         }
         let (accounted, overflow, filtered) = match self {
             Self::Ebpf(ledger) => (&mut ledger.accounted, &mut ledger.overflow, &mut ledger.filtered),
@@ -77,6 +79,9 @@ pub struct EbpfLedger {
     pub filtered: u64,
     /// Drops among `accounted` whose network namespace is unknown, so that a filter could not decide on them.
     pub unknown_netns: u64,
+    /// Drops among `accounted` and `overflow` without a record, so that the filter of `droptrace replay` could not decide on
+    /// them; 0 in the ledger of a run, and without such a filter.
+    pub unrecorded: u64,
     /// Drops that were not counted, because another of the programs was running on that CPU already.
     pub nested: u64,
     /// Drops for which the kernel did not run the program, because it was running on that CPU already
@@ -255,7 +260,7 @@ mod tests {
     fn filter_that_is_applied_later_keeps_the_sum() {
         let filtered = |drops| {
             let mut ledger = Ledger::NetDm(SOUND);
-            ledger.filter(drops, 0);
+            ledger.filter(drops, 0, 9);
             let Ledger::NetDm(NetDmLedger { accounted, overflow, filtered, .. }) = ledger else { unreachable!() };
             (accounted, overflow, filtered)
         };
@@ -270,10 +275,22 @@ mod tests {
         let unknown = |drops, unknown| {
             let counted = EbpfLedger { hits: 9, accounted: 9, unknown_netns: 5, ..EbpfLedger::default() };
             let mut ledger = Ledger::Ebpf(counted);
-            ledger.filter(drops, unknown);
+            ledger.filter(drops, unknown, 9);
             let Ledger::Ebpf(EbpfLedger { accounted, filtered, unknown_netns, .. }) = ledger else { unreachable!() };
             (accounted, filtered, unknown_netns)
         };
         assert_eq!([unknown(9, 5), unknown(3, 1), unknown(4, 0)], [(0, 9, 0), (6, 3, 4), (5, 4, 5)]);
+    }
+
+    #[test]
+    fn filter_that_is_applied_later_leaves_drops_without_a_record_undecided() {
+        let undecided = |drops, recorded| {
+            let counted = EbpfLedger { hits: 12, accounted: 9, overflow: 3, ..EbpfLedger::default() };
+            let mut ledger = Ledger::Ebpf(counted);
+            ledger.filter(drops, 0, recorded);
+            let Ledger::Ebpf(ledger) = ledger else { unreachable!() };
+            (ledger.unrecorded, ledger.filtered, ledger.mismatch())
+        };
+        assert_eq!([undecided(0, 12), undecided(5, 7), undecided(0, 0)], [(0, 0, 0), (5, 5, 0), (12, 0, 0)]);
     }
 }

@@ -60,6 +60,15 @@ impl<K> Total<K> {
     }
 }
 
+impl DropTotal {
+    /// The greatest number of drops that the row may have; absent for the row of other flows, whose drops are those of flows
+    /// with rows as well.
+    pub fn at_most(&self) -> Option<u64> {
+        let is_others = self.key.flow.as_ref().is_some_and(|flow| flow.is_others);
+        (!is_others).then(|| self.packets.saturating_add(self.more))
+    }
+}
+
 /// Sums totals by another key, in the order in which the keys are first seen. The sum of all packets stays the same.
 pub fn group<'t, K: 't, L: Clone + Eq + Hash>(
     totals: impl IntoIterator<Item = &'t Total<K>>,

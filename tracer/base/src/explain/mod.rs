@@ -6,6 +6,7 @@ mod json;
 #[cfg(test)]
 mod tests;
 mod text;
+mod traps;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub use counters::{
 };
 pub use json::{write_all_json, write_json};
 pub use text::{write_list, write_text};
+pub use traps::generic_traps;
 
 /// The prefix of core reasons in the kernel's source.
 const PREFIX: &str = "SKB_DROP_REASON_";
@@ -101,6 +103,12 @@ impl Explanations {
     /// The known names that are most similar to this one, the most similar first; empty if none is similar.
     pub fn nearest(&self, asked: &str) -> Vec<&str> {
         nearest(&canonical(asked), self.0.keys().map(String::as_str))
+    }
+
+    /// The same among the known names and those of generic devlink traps.
+    pub fn nearest_with_traps(&self, asked: &str) -> Vec<&str> {
+        let names = self.0.keys().map(String::as_str);
+        nearest(&canonical(asked), names.chain(generic_traps().map(|trap| trap as &str)))
     }
 
     /// The reasons that increase a kernel counter. The counter's name is as `nstat` and droptrace's backend `counters`

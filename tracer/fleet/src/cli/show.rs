@@ -28,7 +28,7 @@ pub(super) struct Show<'a> {
 impl<'a> Show<'a> {
     /// Opens the outputs, which must not be inputs, nor the same file.
     pub(super) fn open<'i>(args: &'a ShowArgs, inputs: impl IntoIterator<Item = &'i Path>) -> Result<Self> {
-        let (output, page) = Output::open_apart(args.output.as_deref(), args.html.as_deref(), inputs)?;
+        let (output, page) = Output::open_apart(args.file.output.as_deref(), args.html.as_deref(), inputs)?;
         Ok(Self { args, output, page })
     }
 

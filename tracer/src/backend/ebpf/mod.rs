@@ -45,6 +45,7 @@ use crate::domain::report::SourceReport;
 use crate::filter::Filter;
 use crate::identity::netns::Target;
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::symbols::Functions;
 use feature::Features;
 use filter::Resolver;
 use generations::Generations;
@@ -163,7 +164,11 @@ impl EbpfSource {
     /// returns them.
     ///
     /// The caller must be within a tokio runtime.
-    pub fn start(options: &Options, btf: &KernelBtf) -> Result<(Self, Option<RingReader>), Error> {
+    pub fn start(
+        options: &Options,
+        btf: &KernelBtf,
+        functions: &Functions,
+    ) -> Result<(Self, Option<RingReader>), Error> {
         let features = Features::ask(btf, options.may_probe);
         let tick_ns = fit::tick_ns()?;
         let takes_numbers = options.mode == Mode::RawTracepoint || features.reads() == Some(READ_CAST);
@@ -174,7 +179,7 @@ impl EbpfSource {
         let question = namespace_question(&loader)?;
         let own = ask_own(&question)?;
         let has_cookies = config.offsets.net_cookie != ABSENT;
-        let resolver = Resolver { btf, namespaces: &question, has_cookies };
+        let resolver = Resolver { btf, functions, namespaces: &question, has_cookies };
         let filter = options.filter.as_deref().map(|filter| filter::instructions(filter, &features, &resolver));
         loader.link(filter.transpose()?)?;
         let clock = Ticks { jiffies: own.ticks, ns: own.now_ns, tick_ns };
@@ -261,6 +266,7 @@ impl EbpfSource {
             overflow: counters.overflow,
             filtered: counters.filtered,
             unknown_netns: counters.unknown_netns,
+            unrecorded: 0,
             nested: self.totals.nested,
             missed: self.missed(),
             qdisc_unmatched: self.programs.have(&QDISC_DROP).then_some(self.totals.qdisc_unmatched),

@@ -10,9 +10,12 @@ use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
 use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Destination, Mode, OtlpOptions, Source};
+use crate::cli::{filter_interfaces, filter_names};
+use crate::command::OutputFile;
 use crate::dimension::Dimensions;
 use crate::files::{self, MAX_SETTINGS};
 use crate::filter::Filter;
+use crate::kernel::running::RunningKernel;
 use crate::metrics::collect::Told;
 use crate::metrics::label_set::LabelSet;
 use crate::metrics::series::Bounds;
@@ -71,6 +74,19 @@ impl Settings {
             otlp: options.otlp,
             verbose: args.verbose,
         })
+    }
+
+    /// Checks the names in the filter of the file as those of the command line, and warns of interfaces that do not exist.
+    pub(super) fn check_names(&self, args: &AgentArgs, kernel: &RunningKernel) -> Result<()> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        filter_interfaces::warn_of(filter, self.netns.as_deref());
+        match &args.config {
+            // Those of the command line were checked before.
+            Some(path) if args.options.filter.is_none() => filter_names::check_here(filter, kernel)
+                .map_err(|error| anyhow!("invalid filter: {error}"))
+                .with_context(|| format!("--config {}", path.display())),
+            _ => Ok(()),
+        }
     }
 
     /// The limits and labels of the series of drops.
@@ -137,7 +153,7 @@ impl Settings {
             no_counters: true,
             filter: self.filter.clone(),
             duration: None,
-            destination: Destination { output: None, color: ColorChoice::Never },
+            destination: Destination { file: OutputFile::default(), color: ColorChoice::Never },
             netns: self.netns.clone(),
             interface: None,
             verbose: self.verbose,

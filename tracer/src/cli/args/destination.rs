@@ -1,19 +1,17 @@
 //! Where the results of a command go.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::Format;
+use crate::command::OutputFile;
 use crate::render::output::ColorChoice;
 
 /// Where a command writes text for people or lines for programs.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Destination {
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Where the results go.
+    #[command(flatten)]
+    pub file: OutputFile,
 
     /// When to use colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
@@ -28,8 +26,7 @@ pub struct Results {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Where the results go.
+    #[command(flatten)]
+    pub file: OutputFile,
 }

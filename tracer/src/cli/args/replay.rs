@@ -62,6 +62,6 @@ impl ReplayArgs {
 
     /// The file for the results; `None` for stdout.
     pub fn output(&self) -> Option<&Path> {
-        self.capture.as_deref().or(self.destination.output.as_deref())
+        self.capture.as_deref().or(self.destination.file.output.as_deref())
     }
 }

@@ -1,12 +1,12 @@
 //! The command line of `snapshot`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{CommonArgs, DEFAULT_MAX_ROWS, Destination, FilterWords, Mode, Source};
 use crate::backend::ebpf::default_room;
+use crate::command::OutputFile;
 use crate::dimension::Dimensions;
 use crate::filter::Filter;
 use crate::render::output::ColorChoice;
@@ -28,10 +28,9 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
     pub duration: Duration,
 
-    /// Write the snapshot to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Where the snapshot goes.
+    #[command(flatten)]
+    pub file: OutputFile,
 
     /// Record whose packets were dropped, by these words, separated by commas: pod, container, unit (of systemd), cgroup,
     /// socket
@@ -66,7 +65,7 @@ impl SnapshotArgs {
         CommonArgs {
             no_counters: true,
             duration: Some(self.duration),
-            destination: Destination { output: self.output.clone(), color: ColorChoice::Never },
+            destination: Destination { file: self.file.clone(), color: ColorChoice::Never },
             netns: None,
             interface: None,
             filter: self.filter.clone(),

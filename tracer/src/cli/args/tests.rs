@@ -96,7 +96,7 @@ fn trace_options() {
     assert_eq!((args.bound(), args.count.map(NonZeroU64::get)), (None, Some(7)));
     assert_eq!((args.snaplen, args.ring_size), (4096, Some(64 << 10)));
     assert_eq!((args.common.verbose, args.common.mode), (2, Mode::TpBtf));
-    assert_eq!(args.common.destination.output, Some("drops".into()));
+    assert_eq!(args.common.destination.file.output, Some("drops".into()));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn snapshots_have_a_default_duration() {
     assert_eq!(snapshot("snapshot").duration, Some(Duration::from_secs(10)));
     let common = snapshot("snapshot --duration 1m -o host.json.zst --source net-dm");
     assert_eq!((common.duration, common.source), (Some(Duration::from_mins(1)), Source::NetDm));
-    assert_eq!(common.destination.output, Some("host.json.zst".into()));
+    assert_eq!(common.destination.file.output, Some("host.json.zst".into()));
     refused("snapshot --format text");
 }
 

@@ -17,7 +17,7 @@ use crate::netlink::crypto::{self, Algorithm, Flags};
 use crate::run::host;
 
 pub(super) async fn run(args: &CryptoArgs) -> Result<()> {
-    let mut output = Output::open(args.show.results.output.as_deref())?;
+    let mut output = Output::open(args.show.results.file.output.as_deref())?;
     let algorithms = match crypto::list().await {
         Err(error) if is_absent(&error) => bail!(ABSENT),
         algorithms => algorithms?,

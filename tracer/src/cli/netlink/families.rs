@@ -14,7 +14,7 @@ use crate::render::output::Output;
 use crate::run::host;
 
 pub(super) async fn run(args: &ShowArgs) -> Result<()> {
-    let mut output = Output::open(args.results.output.as_deref())?;
+    let mut output = Output::open(args.results.file.output.as_deref())?;
     let families = Details::list(&mut Connection::open()?).await?;
     match args.results.format {
         Format::Text => write_text(&mut output, &families)?,

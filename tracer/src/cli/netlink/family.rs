@@ -16,7 +16,7 @@ use crate::run::host;
 
 /// Shows the family. If the family is absent, the error explains why.
 pub(super) async fn run(args: &FamilyArgs) -> Result<()> {
-    let mut output = Output::open(args.show.results.output.as_deref())?;
+    let mut output = Output::open(args.show.results.file.output.as_deref())?;
     let host = host();
     let mut connection = Connection::open()?;
     let details = match Details::resolve(&mut connection, &args.name).await {

@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::table;
 use crate::cli::args::{Format, ShowArgs};
 use crate::domain::report::Host;
+use crate::identity::netlink_sockets::{Listener, Process, listeners};
 use crate::identity::netns::{self, Namespaces};
-use crate::netlink::{Connection, Family, Listener, Process, listeners, names};
+use crate::netlink::{Connection, Family, names};
 use crate::outside::to_json;
 use crate::render::output::Output;
 use crate::run::host;
@@ -20,7 +21,7 @@ use crate::run::host;
 const GENERIC: u32 = 16;
 
 pub(super) async fn run(args: &ShowArgs) -> Result<()> {
-    let mut output = Output::open(args.results.output.as_deref())?;
+    let mut output = Output::open(args.results.file.output.as_deref())?;
     let found = listeners().context("cannot read /proc/self/net/netlink")?;
     let families = Family::list(&mut Connection::open()?).await?;
     let named = Named::new(&families, &found, &mut Namespaces::new());

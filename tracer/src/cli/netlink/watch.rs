@@ -22,7 +22,7 @@ const SLOTS: usize = 16;
 
 /// Shows messages until the command ends.
 pub(super) async fn run(args: &WatchArgs) -> Result<()> {
-    let output = Output::open(args.results.output.as_deref())?;
+    let output = Output::open(args.results.file.output.as_deref())?;
     let mut connection = Connection::open()?;
     let details = match Details::resolve(&mut connection, &args.name).await {
         Err(Error::NoFamily { name }) => {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 
 use crate::domain::event::{DropEvent, reason_name};
-use crate::domain::report::SourceReport;
+use crate::domain::ledger::Ledger;
 use crate::filter::{Filter, Named, UsualReasons};
 use crate::packet;
 
-/// A filter, and the drops that it left out.
+/// A filter, and the number of drops that it left out.
 pub(super) struct ReplayFilter {
     filter: Filter,
     usual: UsualReasons,
@@ -52,12 +52,9 @@ impl ReplayFilter {
         matches
     }
 
-    /// Counts the drops as filtered in the ledgers of their backends.
-    pub(super) fn add_to(&self, sources: &mut [SourceReport]) {
-        for source in sources {
-            if let Some([all, unknown]) = self.filtered.get(source.ledger.source()) {
-                source.ledger.filter(*all, *unknown);
-            }
-        }
+    /// Counts the drops as filtered in the ledger of their backend, which has `recorded` drops in the recording.
+    pub(super) fn add_to(&self, ledger: &mut Ledger, recorded: u64) {
+        let [all, unknown] = self.filtered.get(ledger.source()).copied().unwrap_or_default();
+        ledger.filter(all, unknown, recorded);
     }
 }

@@ -46,6 +46,12 @@ impl WithStacks {
                 Stacks::MOST
             );
         }
+        let unrecorded = replay.unrecorded();
+        if unrecorded > 0 {
+            tracing::warn!(
+                "{unrecorded} drops of the recorded run are not shown: they have no record (droptrace trace --all)"
+            );
+        }
         report.stacks = Some(places);
         Ok(report)
     }

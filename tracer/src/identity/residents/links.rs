@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::route::{Route, Veth};
 use crate::identity::netns::{Identify, NetnsId};
 use crate::identity::proc_folder::Folder;
 use crate::identity::recent::Recent;
+use crate::netlink::{Peers, Veth};
 
 /// The greatest number of links whose other ends are kept.
 const CAPACITY: usize = 4096;
@@ -16,7 +16,7 @@ const CAPACITY: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Links {
     /// Absent where the kernel cannot be asked.
-    route: Option<Route>,
+    peers: Option<Peers>,
     /// By the index of the link. The kernel counts indexes up, so that a new link does not get that of a link that has gone.
     known: Recent<u32, Known>,
     /// A process of each namespace, by the namespace's id.
@@ -44,9 +44,9 @@ impl Known {
 
 impl Links {
     pub(super) fn new() -> Self {
-        let route = Route::open();
-        let route = route.inspect_err(|error| tracing::debug!("the ends of virtual links are unknown: {error}")).ok();
-        Self { route, known: Recent::new(CAPACITY), processes: HashMap::new(), is_current: false }
+        let peers = Peers::open();
+        let peers = peers.inspect_err(|error| tracing::debug!("the ends of virtual links are unknown: {error}")).ok();
+        Self { peers, known: Recent::new(CAPACITY), processes: HashMap::new(), is_current: false }
     }
 
     /// The processes of namespaces may be others now.
@@ -65,7 +65,7 @@ impl Links {
         identify: &impl Identify,
     ) -> Option<NetnsId> {
         let before = self.known.get(&ifindex).copied();
-        match self.route.as_mut()?.veth(ifindex) {
+        match self.peers.as_mut()?.veth(ifindex) {
             Ok(Some(veth)) => {
                 let found = self.search(ifindex, veth, proc, processes, identify);
                 let known = joined(before, veth, found)?;
@@ -93,8 +93,8 @@ impl Links {
             return found;
         }
         self.is_current = true;
-        let route = self.route.as_mut()?;
-        let id = |pid: u32| route.id_of(Folder::open(proc, pid)?.open_netns()?.as_fd()).ok()?.map(|id| (id, pid));
+        let peers = self.peers.as_mut()?;
+        let id = |pid: u32| peers.id_of(Folder::open(proc, pid)?.open_netns()?.as_fd()).ok()?.map(|id| (id, pid));
         self.processes = processes.filter_map(id).collect();
         self.confirmed(ifindex, veth, proc, identify)
     }
@@ -104,9 +104,9 @@ impl Links {
     fn confirmed(&mut self, ifindex: u32, veth: Veth, proc: &Path, identify: &impl Identify) -> Option<NetnsId> {
         let pid = *self.processes.get(&veth.namespace)?;
         let file = Folder::open(proc, pid)?.open_netns()?;
-        let route = self.route.as_mut()?;
+        let peers = self.peers.as_mut()?;
         let is_there =
-            route.id_of(file.as_fd()).ok()? == Some(veth.namespace) && route.veth(ifindex).ok()? == Some(veth);
+            peers.id_of(file.as_fd()).ok()? == Some(veth.namespace) && peers.veth(ifindex).ok()? == Some(veth);
         if is_there { identify.identify(file.as_fd()).ok() } else { None }
     }
 }

@@ -2,7 +2,6 @@
 
 mod group;
 mod links;
-mod route;
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::domain::event::{Location, Symbol};
@@ -146,14 +146,42 @@ pub fn has_function(wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
 /// The addresses of the running kernel's functions with these names, and of the parts that the compiler split off from
 /// them. There are none where the kernel hides its addresses.
 pub fn code_of(names: &[&str]) -> io::Result<Vec<Range<u64>>> {
-    code_where(|name| names.contains(&name))
+    Functions::default().code_where(|name| names.contains(&name))
 }
 
-/// The same for the functions whose names are wanted.
-pub fn code_where(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Range<u64>>> {
-    let modules = std::fs::read("/proc/modules").unwrap_or_default();
-    let kallsyms = BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?);
-    Ok(Table::read(kallsyms, &modules)?.code_where(wanted))
+/// The functions of the running kernel and of the modules that were loaded at the first question, which reads them.
+#[derive(Default)]
+pub struct Functions(OnceLock<Table>);
+
+impl Functions {
+    fn table(&self) -> io::Result<&Table> {
+        if let Some(table) = self.0.get() {
+            return Ok(table);
+        }
+        let modules = std::fs::read("/proc/modules").unwrap_or_default();
+        let kallsyms = BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?);
+        let table = Table::read(kallsyms, &modules)?;
+        Ok(self.0.get_or_init(|| table))
+    }
+
+    /// Returns whether a function's name is wanted, without what the compiler appended to it. Where the kernel hides its
+    /// addresses, this reads the names again.
+    ///
+    /// # Errors
+    /// Those of reading `/proc/kallsyms`.
+    pub fn has(&self, wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
+        let table = self.table()?;
+        if table.is_hidden() { has_function(wanted) } else { Ok(!table.code_where(wanted).is_empty()) }
+    }
+
+    /// The addresses of the functions whose names are wanted, and of the parts that the compiler split off from them. There are
+    /// none where the kernel hides its addresses.
+    ///
+    /// # Errors
+    /// Those of reading `/proc/kallsyms`.
+    pub fn code_where(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Range<u64>>> {
+        Ok(self.table()?.code_where(wanted))
+    }
 }
 
 /// Looks up an address in recorded texts of `/proc/kallsyms` and `/proc/modules`. Malformed text is not an error.

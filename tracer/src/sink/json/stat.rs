@@ -104,7 +104,7 @@ impl<'r> Row<'r> {
         Self {
             key: Keyed::new(&total.key, by),
             packets: total.packets,
-            packets_at_most: Some(total).filter(|_| by.flow_facts() != 0).and_then(at_most),
+            packets_at_most: Some(total).filter(|_| by.flow_facts() != 0).and_then(DropTotal::at_most),
             bytes: total.bytes,
             first_seen: TimeText::new(total.first_seen),
             last_seen: TimeText::new(total.last_seen),
@@ -112,13 +112,6 @@ impl<'r> Row<'r> {
             seen_by: Origins(total.seen_by),
         }
     }
-}
-
-/// The greatest number of drops that a row may have; absent for the row of other flows, whose drops are those of flows with
-/// rows as well.
-fn at_most(total: &DropTotal) -> Option<u64> {
-    let is_others = total.key.flow.as_ref().is_some_and(|flow| flow.is_others);
-    (!is_others).then(|| total.packets + total.more)
 }
 
 #[derive(Serialize)]

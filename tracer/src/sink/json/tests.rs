@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
-use crate::domain::facts::Facts;
+use crate::domain::facts::{Facts, Role, Socket};
 use crate::domain::owner::Process;
 use crate::domain::report::StatReport;
 use crate::render::rank::Sort;
@@ -63,6 +63,33 @@ fn unknown_values_are_null() {
 }
 
 #[test]
+fn number_of_a_raw_or_ping_socket_is_no_port() {
+    let key = Arc::new(key());
+    let port = |number: u16, bytes: &[u8]| {
+        let socket = Socket {
+            role: Role::Owner,
+            cookie: None,
+            inode: None,
+            uid: None,
+            port: Some(number),
+            receive_buffer: None,
+            receive_queued: None,
+        };
+        let facts = Facts { socket: Some(socket), ..Facts::default() };
+        let parsed: Value = serde_json::from_str(&drop_line(&DropEvent { facts, ..event(&key, bytes) })).unwrap();
+        parsed["socket"]["port"].as_u64()
+    };
+    let udp = udp_packet();
+    // A UDP packet from port 53 to 4444: translation of addresses may give the socket another port.
+    assert_eq!([53, 4444, 999].map(|number| port(number, &udp)), [Some(53), Some(4444), Some(999)]);
+    assert_eq!([17, 255].map(|number| port(number, &udp)), [None, None], "raw sockets of UDP, and of any protocol");
+    let mut icmp = udp.clone();
+    icmp[14 + 9] = 1;
+    assert_eq!([1, 4321].map(|number| port(number, &icmp)), [None, None], "a raw socket, and one of pings");
+    assert_eq!(port(1, &[]), Some(1), "nothing is known of the packet");
+}
+
+#[test]
 fn a_drop_is_one_line_in_the_order_of_the_schema() {
     insta::assert_snapshot!(drop_line(&event(&key().into(), &udp_packet())), @r#"{"schema":"droptrace.drop.v1","timestamp":"2026-01-01T00:00:00.000000007Z","seen_by":["ebpf"],"kind":"packet","reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"address":"0xffffffff82045927","trap_group":null,"interface":"lo","ifindex":1,"protocol":"ipv4","netns":4026531833,"netns_name":null,"netns_cookie":null,"pod":null,"container":null,"unit":null,"cgroup":null,"cgroup_id":null,"socket_role":null,"owner_basis":null,"length":90,"source":"10.0.0.1:53","destination":"10.0.0.2:4444","transport":"udp","vlans":[],"to_device":null,"tcp_flags":null,"icmp_type":null,"icmp_code":null,"cpu":null,"mark":null,"queue":null,"device_mtu":null,"route_mtu":null,"gso":null,"socket":null,"process":null,"stack":null}"#);
     let tagged = Arc::new(NamedKey {
@@ -104,7 +131,7 @@ fn a_trace_ends_with_its_ledger() {
     sink.finish(&RunEnd { sources: &trace_sources(), ..RunEnd::default() }).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count(), 2);
-    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"nested":0,"unknown_netns":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3,"rate":100,"site_rate":1100},"qdisc_unmatched":null},"held_back":[{"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"records":989}]}],"union":null,"attribution":null,"outside":null,"duration_ns":null}"#);
+    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"nested":0,"unknown_netns":0,"unrecorded":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3,"rate":100,"site_rate":1100},"qdisc_unmatched":null},"held_back":[{"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"records":989}]}],"union":null,"attribution":null,"outside":null,"duration_ns":null}"#);
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportNa
 use crate::render::time::TimeText;
 use crate::sink::{DropSink, RunEnd};
 
+/// The protocol of raw sockets that only send (`include/uapi/linux/in.h`).
+const IPPROTO_RAW: u16 = 255;
+
 /// Shows each drop as a line of JSON, and the ledger as the last line. Allocates memory only for the first drop of an
 /// aggregation key.
 pub struct TraceJson<W> {
@@ -141,11 +144,21 @@ impl<'a> Packet<'a> {
             device_mtu,
             route_mtu,
             gso,
-            socket,
+            socket: socket.map(|socket| Socket { port: local_port(socket.port, packet), ..socket }),
             process: event.process.map(Arc::as_ref),
             stack: Stack::of(event),
         }
     }
+}
+
+/// The local port of the packet's socket. A raw socket has the number of its protocol in place of a port (`raw_v4_input` and
+/// `inet_create`, `net/ipv4`), and a socket of pings an identifier.
+fn local_port(port: Option<u16>, packet: &Decoded) -> Option<u16> {
+    let Content::Ip(ip) = &packet.content else { return port };
+    let ports = [packet.source(), packet.destination()].map(|end| end.and_then(|end| end.port));
+    let is_protocol = |port: &u16| *port == IPPROTO_RAW || ip.protocol.map(u16::from) == Some(*port);
+    let is_icmp = matches!(ip.transport, Transport::Icmp(_) | Transport::Icmpv6(_));
+    port.filter(|port| ports.contains(&Some(*port)) || !(is_icmp || is_protocol(port)))
 }
 
 pub(super) struct Origins<'a>(pub(super) &'a [Origin]);

@@ -64,7 +64,7 @@ pub(super) fn flows(ledger: &FlowLedger) -> LedgerLine {
 ///
 /// On a ledger mismatch, the line says that the sums do not agree.
 fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
-    let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, qdisc_unmatched, .. } = *ledger;
+    let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, unrecorded, qdisc_unmatched, .. } = *ledger;
     _ = write!(text, "{} hits = {} accounted", Grouped(hits), Grouped(accounted));
     _ = write!(text, " + {} overflow + {} filtered", Grouped(overflow), Grouped(filtered));
     text.push_str("; ");
@@ -79,6 +79,13 @@ fn ebpf(text: &mut String, ledger: &EbpfLedger) -> bool {
             text,
             "; {} of the accounted have an unknown network namespace, so the filter could not decide on them",
             Grouped(unknown_netns)
+        );
+    }
+    if unrecorded > 0 {
+        _ = write!(
+            text,
+            "; {} of the drops have no record, so the filter could not decide on them",
+            Grouped(unrecorded)
         );
     }
     if let Some(qdisc_unmatched) = qdisc_unmatched.filter(|qdisc_unmatched| *qdisc_unmatched > 0) {
@@ -238,6 +245,7 @@ mod tests {
         overflow: 7,
         filtered: 3,
         unknown_netns: 0,
+        unrecorded: 0,
         nested: 0,
         missed: 0,
         qdisc_unmatched: None,
@@ -264,6 +272,13 @@ mod tests {
             "; 10 of the accounted have an unknown network namespace, so the filter could not decide on them";
         assert!(text.ends_with(expected), "{text}");
         assert!(is_healthy);
+    }
+
+    #[test]
+    fn drops_without_a_record_are_undecided() {
+        let (text, _) = line(EbpfLedger { unrecorded: 1_000, ..SOUND });
+        let expected = "; 1,000 of the drops have no record, so the filter could not decide on them";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl View<'_> {
         let head = Line { text: self.head(), style: Style::Plain };
         let tail: Vec<_> = ledger::accounting(&self.report.sources)
             .into_iter()
+            .chain(self.records())
             .chain(self.report.attribution.as_ref().map(ledger::attribution))
             .chain(self.report.flows.as_ref().map(ledger::flows))
             .chain(self.report.outside.iter().flat_map(|found| outside::lines(found, self.with_gaps)))
@@ -165,6 +166,11 @@ impl View<'_> {
             body.truncate(height.saturating_sub(around + 1));
         }
         std::iter::once(head).chain(body).chain(self.stacks()).chain(tail).collect()
+    }
+
+    /// The ledger of records. The table of a recording has only drops with a record; that of a run has all drops.
+    fn records(&self) -> Vec<ledger::LedgerLine> {
+        self.recorded.map(|_| ledger::events(&self.report.sources)).unwrap_or_default()
     }
 
     /// The call stacks, which are many lines: under the last table only.

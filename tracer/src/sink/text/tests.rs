@@ -7,6 +7,7 @@ use super::*;
 use crate::dimension::Dimensions;
 use crate::domain::event::{Location, NamedKey, Origin, Residence, Symbol};
 use crate::domain::facts::Role;
+use crate::domain::flow::Flow;
 use crate::domain::owner::Owner;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 use crate::domain::report::StatReport;
@@ -327,6 +328,21 @@ fn table_without_room_for_residents_is_the_usual_one() {
     let others: Vec<_> = with.lines().filter(|line| !line.starts_with("WHO has no room: ")).collect();
     assert_eq!(others, without.lines().collect::<Vec<_>>());
     assert_eq!(others.len() + 1, with.lines().count());
+}
+
+#[test]
+fn row_of_a_flow_has_its_least_and_its_greatest_number() {
+    let flow = |is_others| Some(Flow { source_port: Some(53), is_others, ..Flow::default() }.into());
+    let mut totals = totals();
+    totals.truncate(3);
+    for (total, (is_others, more)) in totals.iter_mut().zip([(false, 150), (false, 0), (true, 150)]) {
+        total.key = NamedKey { flow: flow(is_others), ..key() }.into();
+        (total.packets, total.more) = (1_200, more);
+    }
+    let by: Dimensions = "reason,sport".parse().unwrap();
+    let text = shown(StatOptions { by: Some(by), ..PLAIN(100) }, &[report(totals, vec![])]);
+    let numbers: Vec<_> = text.lines().skip(2).take(4).map(|row| row.split_whitespace().next().unwrap()).collect();
+    assert_eq!(numbers, ["1,200..1,350", "1,200", "1,200", "3,600"], "{text}");
 }
 
 #[test]

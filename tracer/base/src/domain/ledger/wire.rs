@@ -20,6 +20,8 @@ pub struct Ebpf {
     nested: u64,
     #[serde(default)]
     unknown_netns: u64,
+    #[serde(default)]
+    unrecorded: u64,
     events: Option<Events>,
     qdisc_unmatched: Option<u64>,
 }
@@ -67,19 +69,32 @@ pub struct NetDm {
 impl From<EbpfLedger> for Ebpf {
     fn from(ledger: EbpfLedger) -> Self {
         let EbpfLedger { hits, accounted, overflow, filtered, unknown_netns, nested, missed, .. } = ledger;
-        let EbpfLedger { events, qdisc_unmatched, .. } = ledger;
+        let EbpfLedger { unrecorded, events, qdisc_unmatched, .. } = ledger;
         let (lost, events) = (ledger.lost(), events.map(Events::from));
         let missed = Some(missed);
-        Self { hits, accounted, overflow, filtered, lost, missed, nested, unknown_netns, events, qdisc_unmatched }
+        Self {
+            hits,
+            accounted,
+            overflow,
+            filtered,
+            lost,
+            missed,
+            nested,
+            unknown_netns,
+            unrecorded,
+            events,
+            qdisc_unmatched,
+        }
     }
 }
 
 impl From<Ebpf> for EbpfLedger {
     fn from(ledger: Ebpf) -> Self {
-        let Ebpf { hits, accounted, overflow, filtered, lost: _, missed, nested, unknown_netns, .. } = ledger;
+        let Ebpf { hits, accounted, overflow, filtered, lost: _, missed, nested, unknown_netns, unrecorded, .. } =
+            ledger;
         let (events, qdisc_unmatched) = (ledger.events.map(EventLedger::from), ledger.qdisc_unmatched);
         let missed = missed.unwrap_or(0);
-        Self { hits, accounted, overflow, filtered, unknown_netns, nested, missed, qdisc_unmatched, events }
+        Self { hits, accounted, overflow, filtered, unknown_netns, unrecorded, nested, missed, qdisc_unmatched, events }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use droptrace_base::command::Format;
+use droptrace_base::command::{Format, OutputFile};
 use droptrace_base::render::output::ColorChoice;
 use droptrace_base::render::units;
 
@@ -19,10 +19,9 @@ pub struct ShowArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Where the results go.
+    #[command(flatten)]
+    pub file: OutputFile,
 
     /// Also write the results to this file as a self-contained page with plots
     #[arg(long, value_name = "FILE")]

@@ -15,7 +15,7 @@ mod state;
 mod survey;
 mod values;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -103,6 +103,8 @@ pub struct Readings {
     pub gaps: Vec<String>,
     /// The inode numbers of the namespaces that the last reading read, and that no other namespace had during the run.
     pub read: Vec<u32>,
+    /// The names of the namespaces that were read, by inode number, as far as they have any.
+    pub names: BTreeMap<u32, Arc<str>>,
     /// The interfaces that the last reading read in these namespaces: inode number and index.
     pub interfaces: BTreeSet<(u32, u32)>,
     /// The counters that the kernel has, of those that are read.

@@ -189,6 +189,7 @@ impl State {
             namespaces: self.compared(),
             gaps: self.gaps(),
             read: self.namespaces.keys().copied().filter(is_alone).collect(),
+            names: self.all().filter_map(|namespace| Some((namespace.inum, namespace.name.clone()?))).collect(),
             interfaces: self
                 .namespaces
                 .values()

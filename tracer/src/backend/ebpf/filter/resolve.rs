@@ -14,7 +14,7 @@ use crate::identity::netns::{self, NetnsError};
 use crate::identity::owners::{NamedOwner, Owners};
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::{ReasonNames, xdp};
-use crate::kernel::symbols;
+use crate::kernel::symbols::Functions;
 
 /// Reason why the kernel program cannot answer a question.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,7 @@ pub enum Unresolved {
 /// The sources of the answers.
 pub(in super::super) struct Resolver<'a> {
     pub(in super::super) btf: &'a KernelBtf,
+    pub(in super::super) functions: &'a Functions,
     pub(in super::super) namespaces: &'a NamespaceQuestion,
     /// Namespaces are identified by cookies.
     pub(in super::super) has_cookies: bool,
@@ -74,7 +75,7 @@ impl Resolver<'_> {
                     UsualReasons::built_in().map_err(|source| Unresolved::Explanations { source: Box::new(source) })?;
                 self.of_reasons("usual", |name| usual.contains(name))
             }
-            Question::Site(pattern) => of_functions(pattern)?,
+            Question::Site(pattern) => of_functions(self.functions, pattern)?,
             Question::Netns(given) => self.of_namespace(given)?,
             Question::Interface(given) => of_interface(given),
             Question::Cgroup(pattern) => of_owners("cgroup", pattern, |owner| is_cgroup_within(pattern, &owner.cgroup)),
@@ -113,8 +114,9 @@ impl Resolver<'_> {
 
 /// The return addresses of calls in functions: the call ends before the address, so that the one after the last
 /// instruction is the function's, and the one before the first is not.
-fn of_functions(pattern: &str) -> Result<Condition, Unresolved> {
-    let found = symbols::code_where(|name| matches_pattern(pattern, name))
+fn of_functions(functions: &Functions, pattern: &str) -> Result<Condition, Unresolved> {
+    let found = functions
+        .code_where(|name| matches_pattern(pattern, name))
         .map_err(|source| Unresolved::Symbols { given: pattern.into(), source })?;
     if found.is_empty() {
         return Err(Unresolved::NoFunction { given: pattern.into() });

@@ -1,12 +1,16 @@
 //! Sockets that joined netlink multicast groups: their memory and their lost messages.
 
+mod holders;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use super::diag::{self, SocketDetails};
-use super::holders::{Holders, Process};
-use crate::identity::netns;
+use holders::Holders;
+pub use holders::Process;
+
+use super::netns;
+use crate::netlink::{NetlinkSocket, netlink_sockets};
 
 /// A netlink socket that joined multicast groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub struct Listener {
 /// All listeners in the namespace of this process and in those of the processes whose namespace this process may see.
 pub fn listeners() -> io::Result<Vec<Listener>> {
     let own = netns::own().ok();
-    let details = diag::ask().unwrap_or_else(|error| {
+    let details = netlink_sockets().unwrap_or_else(|error| {
         tracing::debug!("no details of netlink sockets from sock_diag: {error}");
         BTreeMap::new()
     });
@@ -55,7 +59,7 @@ pub fn listeners() -> io::Result<Vec<Listener>> {
 }
 
 /// Parses the lines of `/proc/net/netlink` (`netlink_native_seq_show`, `net/netlink/af_netlink.c`) with listeners.
-fn parse(text: &str, netns: Option<u32>, details: &BTreeMap<u64, SocketDetails>) -> Vec<Listener> {
+fn parse(text: &str, netns: Option<u32>, details: &BTreeMap<u64, NetlinkSocket>) -> Vec<Listener> {
     let listeners = text.lines().skip(1).filter_map(|line| {
         let mut listener = line_of(line)?;
         listener.netns = netns;
@@ -106,7 +110,7 @@ sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops 
 
     #[test]
     fn lines_of_listeners() {
-        let details = SocketDetails { groups: vec![40], capacity: 4096 };
+        let details = NetlinkSocket { groups: vec![40], capacity: 4096 };
         let found = parse(TEXT, Some(9), &BTreeMap::from([(488, details)]));
         let [uevent, generic] = &found[..] else { panic!("{found:?}") };
         assert_eq!((uevent.protocol, uevent.port, uevent.inode), (15, 4_000_000_000, 487));
