@@ -10,7 +10,7 @@ const MEMBERS: [(&str, &str); 4] =
     [("base", "base/src"), ("fleet", "fleet/src"), ("bench", "bench/src"), ("tracer", "src")];
 
 /// The modules of all members, lowest first: each uses only those before it.
-const LAYERS: [&str; 57] = [
+const LAYERS: [&str; 58] = [
     "base::testing",
     "base::domain",
     "base::outside",
@@ -59,6 +59,7 @@ const LAYERS: [&str; 57] = [
     "tracer::identity",
     "tracer::netlink",
     "tracer::packet",
+    "tracer::nftables",
     "tracer::backend",
     "tracer::pipeline",
     "tracer::sink",

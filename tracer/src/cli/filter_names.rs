@@ -24,6 +24,7 @@ pub(super) fn check(command: &Command) -> Result<(), clap::Error> {
         #[cfg(feature = "agent")]
         Command::Agent(args) => (&args.options.filter, refused_here),
         Command::Replay(args) => (&args.filter, refused_in_a_recording),
+        Command::Rule(args) => (&args.filter, refused_of_a_packet),
         _ => return Ok(()),
     };
     let Some(error) = filter.as_ref().and_then(|filter| first_error(filter, refused_name)) else { return Ok(()) };
@@ -57,6 +58,16 @@ fn refused_in_a_recording(question: &Question) -> Option<Refused> {
         )),
         _ => None,
     }
+}
+
+/// Why the word means nothing for a packet that is not dropped yet.
+#[expect(clippy::unnecessary_wraps, reason = "one of several functions of this type")]
+fn refused_of_a_packet(question: &Question) -> Option<Refused> {
+    let remedy = match question {
+        Question::Netns(_) => "write --netns before the filter",
+        _ => "write conditions on the packet's bytes, such as `tcp port 443`",
+    };
+    Some(("nftables traces packets, and knows nothing of their drops".into(), Some(remedy.into())))
 }
 
 fn refused_reason(pattern: &str) -> Option<Refused> {
@@ -123,6 +134,13 @@ mod tests {
         for name in ["SOCKET_RCVBUFF", "SKB_DROP_REASON_NO_SOCKET", "TCP_*", "*", "6", "ttl_value_is_too_small"] {
             assert_eq!(error(&format!("reason {name}"), refused_in_a_recording), None, "{name}");
         }
+    }
+
+    #[test]
+    fn traced_packets_have_bytes_only() {
+        assert!(error("tcp and reason NO_SOCKET", refused_of_a_packet).unwrap().contains("`tcp port 443`"));
+        assert!(error("netns self and udp", refused_of_a_packet).unwrap().contains("--netns"));
+        assert_eq!(error("udp port 53 or icmp", refused_of_a_packet), None);
     }
 
     #[test]

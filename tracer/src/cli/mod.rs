@@ -15,6 +15,7 @@ mod netlink;
 mod reconcile;
 
 pub(crate) mod replay;
+mod rule;
 pub mod sinks;
 mod snapshot;
 mod stat;
@@ -56,6 +57,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         match &command {
             Command::Compare(args) => return compare::run(args).await,
             Command::Reconcile(args) => return reconcile::run(args).await,
+            Command::Rule(args) => rule::run(args).await,
             Command::Stat(args) => stat::run(&args.stat).await,
             Command::Trace(args) => trace::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,

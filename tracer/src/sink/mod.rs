@@ -25,6 +25,7 @@ pub use json::{CompareJson, RawJson, RawOptions, ReconcileJson, StatJson, TraceJ
 
 pub use text::{
     CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
+    packet_sentence,
 };
 
 use crate::backend::dtr::Records;

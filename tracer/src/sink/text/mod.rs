@@ -16,6 +16,6 @@ mod trace;
 
 pub use compare::CompareText;
 pub use reconcile::ReconcileText;
-pub use sentence::drop_sentence;
+pub use sentence::{drop_sentence, packet_sentence};
 pub use stat::{Recorded, StatOptions, StatText};
 pub use trace::{TraceText, TraceTextOptions};
