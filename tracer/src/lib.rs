@@ -18,6 +18,7 @@ pub mod kernel;
 #[cfg(feature = "agent")]
 pub mod metrics;
 pub mod netlink;
+pub mod nftables;
 pub mod packet;
 pub mod pipeline;
 pub mod run;

@@ -60,6 +60,7 @@ const LAYERS: [&str; 58] = [
     "tracer::netlink",
     "tracer::identity",
     "tracer::packet",
+    "tracer::nftables",
     "tracer::backend",
     "tracer::pipeline",
     "tracer::sink",

@@ -30,6 +30,7 @@ const EVERYWHERE: &str = "options/everywhere.rs";
 const LISTEN: &str = "options/listen.rs";
 const TRACE: &str = "options/trace.rs";
 const RECONCILE: &str = "reconcile.rs";
+const RULE: &str = "rule.rs";
 const COMPARE: &str = "options/compare.rs";
 const AGENT: &str = "options/agent.rs";
 const MERGE: &str = "options/fleet.rs";
@@ -139,6 +140,10 @@ const PROOFS: &[Proof] = &[
     proof("reconcile", &["--format", "--output", "--color", "--verbose"], RECONCILE, "counters_are_shown_as_asked"),
     proof("reconcile", &["--duration", "--interval"], RECONCILE, "a_run_has_a_time_and_an_interval"),
     proof("reconcile", &["--netns"], RECONCILE, "other_namespaces_are_left_out"),
+    proof("rule", &["--duration", "--format", "--output", "--verbose"], RULE, "the_run_has_a_time_and_forms"),
+    proof("rule", &["--netns"], RULE, "start"),
+    proof("rule", &["--limit"], RULE, "traced_packets_are_bounded"),
+    proof("rule", &["--filter"], RULE, "other_packets_are_left_out"),
     proof("compare", &["--format", "--output", "--color", "--verbose"], COMPARE, "a_comparison_is_shown_as_asked"),
     proof("compare", &["--duration"], COMPARE, "a_comparison_has_a_time"),
     proof("compare", &["--mode", "--map-entries", "--ring-size"], COMPARE, "a_comparison_has_bounds"),

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 /// Commands that need none of the optional features, all of which take long to build.
-const PLAIN: [&str; 8] = ["compare", "doctor", "explain", "netlink", "replay", "snapshot", "stat", "trace"];
+const PLAIN: [&str; 9] = ["compare", "doctor", "explain", "netlink", "replay", "rule", "snapshot", "stat", "trace"];
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     announce("a quick build, not optimized; `cargo xtask dist` makes the optimized program");

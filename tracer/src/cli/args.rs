@@ -12,6 +12,7 @@ mod filter;
 mod netlink;
 mod reconcile;
 mod replay;
+mod rule;
 mod snapshot;
 mod source;
 mod stat;
@@ -39,6 +40,8 @@ use reconcile::NOTES as RECONCILE_NOTES;
 pub use reconcile::ReconcileArgs;
 use replay::EXAMPLES as REPLAY_EXAMPLES;
 pub use replay::ReplayArgs;
+use rule::NOTES as RULE_NOTES;
+pub use rule::RuleArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
 pub use snapshot::SnapshotArgs;
 pub use source::Source;
@@ -140,6 +143,7 @@ pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str
         Some(Command::Stat(_)) => cli.find_subcommand_mut("stat"),
         Some(Command::Trace(_)) => cli.find_subcommand_mut("trace"),
         Some(Command::Replay(_)) => cli.find_subcommand_mut("replay"),
+        Some(Command::Rule(_)) => cli.find_subcommand_mut("rule"),
         Some(Command::Snapshot(_)) => cli.find_subcommand_mut("snapshot"),
         _ => None,
     };
@@ -164,6 +168,9 @@ pub enum Command {
     /// Compare the kernel's own counters with the drops: what explains each rise, and what is outside `kfree_skb`
     #[command(after_help = RECONCILE_NOTES)]
     Reconcile(ReconcileArgs),
+    /// Find the firewall rules of nftables or iptables-nft that drop packets: changes nftables while it runs
+    #[command(after_help = RULE_NOTES)]
+    Rule(RuleArgs),
     /// Show a recording of `trace` as if it happened now; needs no capabilities
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -195,6 +202,7 @@ impl Command {
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
             Self::Reconcile(args) => args.verbose,
+            Self::Rule(args) => args.verbose,
             Self::Snapshot(args) => args.verbose,
             #[cfg(feature = "agent")]
             Self::Agent(args) => args.verbose,

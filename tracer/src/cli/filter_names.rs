@@ -23,19 +23,31 @@ pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), cla
         #[cfg(feature = "agent")]
         Command::Agent(args) => &args.options.filter,
         Command::Replay(args) => &args.filter,
+        Command::Rule(args) => &args.filter,
         _ => return Ok(()),
     };
     let Some(filter) = filter else { return Ok(()) };
-    let scope = Scope { kernel, is_recording: matches!(command, Command::Replay(_)) };
-    scope
-        .check(filter)
-        .map_err(|error| usage_error(Some(command), ErrorKind::ValueValidation, &format!("invalid filter: {error}")))
+    let checked = match command {
+        Command::Rule(_) => check_packets(filter),
+        _ => Scope { kernel, is_recording: matches!(command, Command::Replay(_)) }.check(filter),
+    };
+    checked.map_err(|error| usage_error(Some(command), ErrorKind::ValueValidation, &format!("invalid filter: {error}")))
 }
 
 /// The same check of a filter for the drops of this host.
 #[cfg(feature = "agent")]
 pub(super) fn check_here(filter: &Filter, kernel: &RunningKernel) -> Result<(), FilterError> {
     Scope { kernel, is_recording: false }.check(filter)
+}
+
+/// Fails at the first question about a drop: the packets are not dropped yet.
+fn check_packets(filter: &Filter) -> Result<(), FilterError> {
+    let Some(question) = filter.questions.first() else { return Ok(()) };
+    let remedy = match question {
+        Question::Netns(_) => "write --netns before the filter",
+        _ => "write conditions on the packet's bytes, such as `tcp port 443`",
+    };
+    Err(filter.refuse(0, "nftables traces packets, and knows nothing of their drops".into(), Some(remedy.into())))
 }
 
 /// Where the drops are from: this host, or any host whose drops were recorded.
@@ -166,6 +178,14 @@ mod tests {
             let text = format!("reason {name}");
             assert_eq!((error(&text, true), doubt(&text)), (None, None), "{name}");
         }
+    }
+
+    #[test]
+    fn traced_packets_have_bytes_only() {
+        let error = |text| check_packets(&Filter::parse(text).unwrap()).err().map(|error| error.to_string());
+        assert!(error("tcp and reason NO_SOCKET").unwrap().contains("`tcp port 443`"));
+        assert!(error("netns self and udp").unwrap().contains("--netns"));
+        assert_eq!(error("udp port 53 or icmp"), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod netlink;
 mod reconcile;
 
 pub(crate) mod replay;
+mod rule;
 pub mod sinks;
 mod snapshot;
 mod stat;
@@ -59,6 +60,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         match &command {
             Command::Compare(args) => return compare::run(args, &kernel).await,
             Command::Reconcile(args) => return reconcile::run(args, &kernel).await,
+            Command::Rule(args) => rule::run(args).await,
             Command::Stat(args) => stat::run(&args.stat, &kernel).await,
             Command::Trace(args) => trace::run(args, &kernel).await,
             Command::Doctor(args) => doctor::run(args).await,

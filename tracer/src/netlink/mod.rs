@@ -44,5 +44,5 @@ pub use peers::{Peers, Veth};
 pub(crate) use policy::tests::nested as nested_policies;
 pub use policy::{AttributePolicy, Policies, Policy, Roots, Step};
 pub use receive::{Datagram, Received, Receiver};
-pub use request::{Connection, Kind, Reply};
+pub use request::{BatchCommand, Connection, Kind, Reply};
 pub use socket::Socket;

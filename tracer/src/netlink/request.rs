@@ -45,6 +45,21 @@ pub struct Reply<'r> {
     pub attributes: &'r [u8],
 }
 
+/// A command of [`Connection::batch`].
+#[derive(Clone, Debug)]
+pub struct BatchCommand {
+    /// The type of the message, with the number of the subsystem in its high byte.
+    pub message_type: u16,
+    /// Flags besides `NLM_F_REQUEST`, such as `NLM_F_CREATE`.
+    pub flags: u16,
+    /// The bytes after the header of the message.
+    pub body: Vec<u8>,
+}
+
+/// `NFNL_MSG_BATCH_BEGIN` and `NFNL_MSG_BATCH_END` (`include/uapi/linux/netfilter/nfnetlink.h`).
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+
 /// A socket for requests to the kernel, one after another.
 pub struct Connection {
     socket: Socket,
@@ -95,6 +110,26 @@ impl Connection {
         let bytes = with_header(self.next_header(kind), message_type, body);
         self.socket.send(&bytes).map_err(|source| Error::Send { request: what, source })?;
         self.answers(what, kind, visit).await
+    }
+
+    /// Sends commands of which a subsystem of nfnetlink executes all or none (`nfnetlink_rcv_batch`,
+    /// `net/netfilter/nfnetlink.c`), and waits until it has.
+    pub async fn batch(&mut self, what: &'static str, subsystem: u16, commands: &[BatchCommand]) -> Result<(), Error> {
+        let mut header = self.next_header(Kind::Do);
+        let marker = [&[0, 0][..], &subsystem.to_be_bytes()].concat();
+        let mut bytes = Vec::new();
+        header.flags = NLM_F_REQUEST;
+        append(&mut bytes, header, BATCH_BEGIN, &marker);
+        for (index, command) in commands.iter().enumerate() {
+            // The kernel answers the commands in their order, so the answer to the last one is the end.
+            let acknowledged = if index + 1 == commands.len() { NLM_F_ACK } else { 0 };
+            header.flags = NLM_F_REQUEST | acknowledged | command.flags;
+            append(&mut bytes, header, command.message_type, &command.body);
+        }
+        header.flags = NLM_F_REQUEST;
+        append(&mut bytes, header, BATCH_END, &marker);
+        self.socket.send(&bytes).map_err(|source| Error::Send { request: what, source })?;
+        self.answers(what, Kind::Do, |_| Ok(())).await
     }
 
     /// Passes each reply to the last request to `visit`, until the answer is complete.
@@ -152,13 +187,22 @@ pub(super) fn header(kind: Kind, sequence: u32) -> NetlinkHeader {
 }
 
 /// A request of another protocol than generic netlink; `body` has the bytes after the header.
-pub(super) fn with_header(mut header: NetlinkHeader, message_type: u16, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; wire::NETLINK_HEADER];
-    bytes.extend_from_slice(body);
-    header.message_type = message_type;
-    header.length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    header.emit(&mut bytes);
+pub(super) fn with_header(header: NetlinkHeader, message_type: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    append(&mut bytes, header, message_type, body);
     bytes
+}
+
+/// Appends a message, padded to the next multiple of 4.
+fn append(bytes: &mut Vec<u8>, mut header: NetlinkHeader, message_type: u16, body: &[u8]) {
+    let length = wire::NETLINK_HEADER + body.len();
+    header.message_type = message_type;
+    header.length = u32::try_from(length).unwrap_or(u32::MAX);
+    let start = bytes.len();
+    bytes.resize(start + wire::NETLINK_HEADER, 0);
+    header.emit(&mut bytes[start..]);
+    bytes.extend_from_slice(body);
+    bytes.resize(start + wire::align(length), 0);
 }
 
 fn encode<F: GenlFamily + Emitable + fmt::Debug>(family: u16, request: F, header: NetlinkHeader) -> Vec<u8> {

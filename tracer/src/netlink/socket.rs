@@ -1,7 +1,7 @@
 //! A netlink socket.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
@@ -10,6 +10,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::error::Error;
 use super::{debug, sys};
+use crate::identity::netns;
 
 /// A bound socket. `NETLINK_NO_ENOBUFS` stays unset, so that the kernel reports a full buffer, as
 /// [`super::Received::Overrun`].
@@ -28,13 +29,16 @@ impl Socket {
     /// the kernel has them (4.20). Must be called within a tokio runtime. `protocol` is one of `NETLINK_…`
     /// (`include/uapi/linux/netlink.h`); the kernel may load the module that answers it.
     pub fn of(protocol: isize) -> Result<Self, Error> {
-        let open = || {
-            let mut socket = RawSocket::new(protocol)?;
-            socket.set_non_blocking(true)?;
-            socket.bind_auto()?;
-            Ok(socket)
-        };
-        let socket = open().map_err(|source| Error::Open { source })?;
+        Self::from_raw(protocol, raw(protocol).map_err(|source| Error::Open { source })?)
+    }
+
+    /// As [`Socket::of`], in another network namespace: an open nsfs file stands for it. The socket stays there.
+    pub fn within(protocol: isize, namespace: BorrowedFd<'_>) -> Result<Self, Error> {
+        let socket = netns::visit(namespace, || raw(protocol)).map_err(|source| Error::Open { source })?;
+        Self::from_raw(protocol, socket)
+    }
+
+    fn from_raw(protocol: isize, socket: RawSocket) -> Result<Self, Error> {
         let option = |option| move |source| Error::Option { option, source };
         socket.set_ext_ack(true).map_err(option("NETLINK_EXT_ACK"))?;
         socket.set_cap_ack(true).map_err(option("NETLINK_CAP_ACK"))?;
@@ -91,4 +95,12 @@ impl Socket {
     pub(super) fn raw(&self) -> &RawSocket {
         self.socket.get_ref()
     }
+}
+
+/// A bound socket that does not block.
+fn raw(protocol: isize) -> io::Result<RawSocket> {
+    let mut socket = RawSocket::new(protocol)?;
+    socket.set_non_blocking(true)?;
+    socket.bind_auto()?;
+    Ok(socket)
 }

@@ -30,6 +30,7 @@ pub use pcapng::Pcapng;
 pub(crate) use text::ledger_lines;
 pub use text::{
     CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
+    packet_sentence,
 };
 
 use crate::backend::dtr::Records;

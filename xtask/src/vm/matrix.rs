@@ -40,6 +40,8 @@ const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
 const DETAILED: [&str; 5] = ["truth", "outside", "reconcile", "xdp", "nothing_lost"];
 /// The filters, on the same series but not with `PREEMPT_RT`, whose verifiers are the same.
 const FILTERS: &str = "filter";
+/// The trace of nftables, on the same series: without and with owners of tables.
+const RULES: &str = "rule";
 /// The series on which those run: the ones whose verifiers know no casts, without and with reasons. `cargo xtask vm --kernel
 /// 7.3 -- truth` runs them on a newer one.
 const DETAILED_ON: [Series; 2] = [Series::cloud(5, 10), Series::cloud(6, 1)];
@@ -247,6 +249,7 @@ fn plans(series: Option<Series>, here: Option<Series>) -> Vec<Run> {
     if series.is_none_or(|series| DETAILED_ON.contains(&series) && Some(series) != here) {
         tests.extend(DETAILED.map(job));
         tests.push(job(FILTERS));
+        tests.push(job(RULES));
     }
     if series.is_some_and(|series| STORMY.contains(&series) && Some(series) != here) {
         tests.push(job(STORMS));

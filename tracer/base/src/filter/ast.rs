@@ -63,10 +63,14 @@ pub(super) enum Carrier {
 
 /// Which of two addresses or ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub enum Side {
+    /// That of the sender.
     Source,
+    /// That of the receiver.
     Destination,
+    /// At least one of both.
     Either,
+    /// Both.
     Both,
 }
 

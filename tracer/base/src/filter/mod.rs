@@ -12,6 +12,7 @@ mod error;
 mod lex;
 mod named;
 mod names;
+mod necessary;
 mod parse;
 pub mod question;
 mod run;
@@ -20,11 +21,13 @@ mod tests;
 
 use std::fmt;
 
+pub use ast::Side;
 pub use check::check;
 use code::{MAX_OPS, MEMORY, Op};
 use compile::Failure;
 pub use error::FilterError;
 pub use named::{Named, UsualReasons};
+pub use necessary::Necessary;
 use question::Question;
 pub use run::{Answers, View};
 

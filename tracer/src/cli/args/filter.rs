@@ -21,6 +21,7 @@ pub(super) fn take_words(command: &mut Command) -> Result<(), clap::Error> {
         Command::Trace(args) => (&args.words.words, &mut args.common.filter),
         Command::Snapshot(args) => (&args.words.words, &mut args.filter),
         Command::Replay(args) => (&args.words.words, &mut args.filter),
+        Command::Rule(args) => (&args.words.words, &mut args.filter),
         _ => return Ok(()),
     };
     if words.is_empty() {

@@ -5,7 +5,7 @@ mod families;
 mod family;
 mod family_json;
 mod listeners;
-mod table;
+pub(super) mod table;
 mod watch;
 mod watched;
 

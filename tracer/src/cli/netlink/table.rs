@@ -6,7 +6,7 @@ use crate::outside::printable;
 
 /// Writes rows of equal length; the first row has the headings. The columns in `right` are aligned to the right, and
 /// the last column is not padded.
-pub(super) fn write<const N: usize>(
+pub(in crate::cli) fn write<const N: usize>(
     out: &mut impl Write,
     indent: usize,
     right: [bool; N],

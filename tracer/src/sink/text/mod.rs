@@ -17,7 +17,7 @@ mod trace;
 pub use compare::CompareText;
 pub(super) use owner::OwnedBy;
 pub use reconcile::ReconcileText;
-pub use sentence::drop_sentence;
+pub use sentence::{drop_sentence, packet_sentence};
 pub use stat::{Recorded, StatOptions, StatText};
 pub(super) use trace::interface_of;
 pub(crate) use trace::ledger_lines;

@@ -28,6 +28,11 @@ impl Described {
         let has_unknown_vlan = &*event.key.reason.name == OTHERHOST && event.is_to_device() == Some(true);
         Self { decoded, length: event.length, kind, has_unknown_vlan }
     }
+
+    /// A packet that no record of a drop describes.
+    pub(super) const fn of(decoded: Decoded, length: u32) -> Self {
+        Self { decoded, length, kind: Kind::Packet, has_unknown_vlan: false }
+    }
 }
 
 impl fmt::Display for Described {

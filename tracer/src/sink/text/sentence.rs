@@ -6,6 +6,7 @@ use super::packet::Described;
 use crate::dimension;
 use crate::domain::event::DropEvent;
 use crate::domain::event::reason_name;
+use crate::packet::Decoded;
 
 /// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without unknown
 /// facts, and without addresses of the kernel.
@@ -24,6 +25,11 @@ pub fn drop_sentence(event: &DropEvent<'_>) -> String {
     }
     _ = write!(sentence, ": {}", Described::new(event));
     sentence
+}
+
+/// `UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, of a packet that no record of a drop describes. `length` is in bytes.
+pub fn packet_sentence(decoded: Decoded, length: u32) -> String {
+    Described::of(decoded, length).to_string()
 }
 
 #[cfg(test)]

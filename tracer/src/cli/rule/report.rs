@@ -1,0 +1,81 @@
+//! The result of `droptrace rule`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::report::Host;
+use crate::nftables::ruleset::Rule;
+use crate::nftables::tally::{RuleDrops, TraceLedger};
+use crate::nftables::{Sampled, family_name};
+
+/// The result.
+pub(super) struct Report {
+    pub(super) host: Host,
+    /// The inode number of the network namespace, and its name.
+    pub(super) netns: u32,
+    pub(super) netns_name: Option<Arc<str>>,
+    pub(super) filter: Option<String>,
+    pub(super) duration: Duration,
+    /// Traced packets per second, at most.
+    pub(super) limit: u32,
+    /// The kernel deletes droptrace's table with the process.
+    pub(super) is_owned: bool,
+    pub(super) ledger: Ledger,
+    pub(super) rows: Vec<Row>,
+}
+
+/// A rule or policy that dropped packets.
+pub(super) struct Row {
+    pub(super) drops: RuleDrops,
+    /// Absent for a policy, and for a rule that was deleted during the run.
+    pub(super) rule: Option<Rule>,
+    /// Absent if the chain is no base chain.
+    pub(super) hook: Option<&'static str>,
+    /// The rise of the rule's own counter; absent if the rule has none, or was made during the run.
+    pub(super) rise: Option<u64>,
+}
+
+impl Row {
+    pub(super) fn family(&self) -> &'static str {
+        family_name(self.drops.rule.family)
+    }
+
+    /// The command that shows the rule.
+    pub(super) fn command(&self) -> String {
+        let rule = &self.drops.rule;
+        format!("nft -a list chain {} {} {}", self.family(), rule.table, rule.chain)
+    }
+
+    /// The rule, or what is known instead.
+    pub(super) fn text(&self) -> String {
+        if self.drops.rule.handle.is_none() {
+            return "policy drop".to_owned();
+        }
+        let Some(rule) = &self.rule else { return "(the rule was deleted)".to_owned() };
+        let text = rule.text.clone().unwrap_or_else(|| "(see the command)".to_owned());
+        rule.comment.iter().fold(text, |text, comment| format!("{text} comment \"{comment}\""))
+    }
+}
+
+/// The account of the traced packets.
+#[derive(Clone, Copy)]
+pub(super) struct Ledger {
+    /// The kernel's counts.
+    pub(super) sampled: Sampled,
+    /// The counts of the messages.
+    pub(super) trace: TraceLedger,
+    /// Messages for which the socket had no room; absent if the kernel does not count them.
+    pub(super) lost: Option<u32>,
+}
+
+impl Ledger {
+    /// Packets that matched the conditions and were beyond the limit.
+    pub(super) const fn beyond_limit(&self) -> u64 {
+        self.sampled.selected.saturating_sub(self.sampled.traced)
+    }
+
+    /// Traced packets of which the first message was lost.
+    pub(super) const fn unseen(&self) -> u64 {
+        self.sampled.traced.saturating_sub(self.trace.marked)
+    }
+}

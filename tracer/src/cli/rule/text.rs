@@ -1,0 +1,74 @@
+//! The rules as text.
+
+use std::io::{self, Write};
+
+use super::report::{Ledger, Report, Row};
+use crate::cli::netlink::table;
+use crate::outside::printable;
+use crate::sink::packet_sentence;
+
+pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    if report.rows.is_empty() {
+        writeln!(out, "no rule and no policy dropped a traced packet")?;
+    } else {
+        let headings = ["DROPS", "COUNTER", "FAMILY", "TABLE", "CHAIN", "HOOK", "HANDLE", "RULE"].map(str::to_owned);
+        let rows: Vec<_> = std::iter::once(headings).chain(report.rows.iter().map(cells)).collect();
+        table::write(out, 0, [true, true, false, false, false, false, true, false], &rows)?;
+        writeln!(out)?;
+        report.rows.iter().try_for_each(|row| write_details(out, row))?;
+    }
+    write_ledger(out, &report.ledger)
+}
+
+fn cells(row: &Row) -> [String; 8] {
+    let rule = &row.drops.rule;
+    [
+        row.drops.packets.to_string(),
+        row.rise.map_or_else(|| "-".to_owned(), |rise| format!("+{rise}")),
+        row.family().to_owned(),
+        rule.table.to_string(),
+        rule.chain.to_string(),
+        row.hook.unwrap_or("-").to_owned(),
+        rule.handle.map_or_else(|| "policy".to_owned(), |handle| handle.to_string()),
+        row.text(),
+    ]
+}
+
+/// The first packet, and the command that shows the rule.
+fn write_details(out: &mut impl Write, row: &Row) -> io::Result<()> {
+    let example = &row.drops.example;
+    writeln!(out, "first packet: {}", printable(&packet_sentence(example.decode(), example.length)))?;
+    writeln!(out, "    the rule: {}", printable(&row.command()))
+}
+
+fn write_ledger(out: &mut impl Write, ledger: &Ledger) -> io::Result<()> {
+    let trace = &ledger.trace;
+    writeln!(
+        out,
+        "\nledger: {} traced = {} dropped by rules + {} by policies + {} not dropped here + {} filtered + {} unknown",
+        ledger.sampled.traced,
+        trace.by_rules,
+        trace.by_policies,
+        trace.not_dropped(),
+        trace.filtered,
+        ledger.unseen()
+    )?;
+    if ledger.beyond_limit() > 0 {
+        let (beyond, selected) = (ledger.beyond_limit(), ledger.sampled.selected);
+        writeln!(out, "        {beyond} of {selected} packets were not traced: they were beyond --limit")?;
+    }
+    if ledger.lost.is_some_and(|lost| lost > 0) {
+        let lost = ledger.lost.unwrap_or_default();
+        writeln!(
+            out,
+            "        {lost} messages were lost because the buffer was full: the drops are at least these; lower --limit"
+        )?;
+    }
+    if trace.unknown > 0 {
+        writeln!(out, "        {} drops of packets that others trace, or whose first message was lost", trace.unknown)?;
+    }
+    if trace.malformed > 0 {
+        writeln!(out, "        {} messages made no sense", trace.malformed)?;
+    }
+    Ok(())
+}
