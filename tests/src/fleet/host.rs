@@ -56,6 +56,7 @@ pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
         sources: vec![Source { source: source.into(), mode: mode.into(), ledger }],
         drops,
         overflow: vec![],
+        outside: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Packets that are lost without `kfree_skb`: the kernel's counters beside the drops, and no counter without a loss.
 
 mod devices;
+mod lasting;
 
 use std::process::{Command, ExitCode};
 
@@ -24,6 +25,7 @@ const FIRST_PORT: u16 = 42_000;
 
 fn main() -> ExitCode {
     let mut all = devices::trials();
+    all.extend(lasting::trials());
     all.extend([
         trial_as_root("full_accept_queue_is_outside", full_accept_queue_is_outside),
         trial_as_root("full_syn_queue_is_outside", full_syn_queue_is_outside),

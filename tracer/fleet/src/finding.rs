@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Storm,
     /// A reason that no healthy host has.
     Unhealthy,
+    /// Hosts that lose far more outside `kfree_skb` than similar hosts, by one of the kernel's counters.
+    Outside,
     /// A pod, container, unit or control group to whose sockets most drops of a reason belong.
     Owner,
     /// Hosts that lost drops: their counts are too low.
@@ -65,6 +67,8 @@ pub(crate) struct Finding {
     pub(crate) symbol: Option<String>,
     /// The owner of the packets' sockets; `None` if the finding is not about a single owner.
     pub(crate) owner: Option<String>,
+    /// The kernel's counter; `None` if the finding is not about a counter.
+    pub(crate) counter: Option<String>,
     /// The group of hosts, such as `kernel=6.18.44`; `None` for the whole fleet.
     pub(crate) group: Option<String>,
     /// The hosts.

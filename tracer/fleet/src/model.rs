@@ -103,6 +103,8 @@ pub struct Host {
     pub seconds: f64,
     /// Drops in none of the counts; `None` if the number cannot be known.
     pub lost: Option<Amount>,
+    /// Losses that certainly are outside `kfree_skb`, by the name of the kernel's counter; `None` if nothing reported the counters.
+    pub outside: Option<BTreeMap<String, Amount>>,
     /// Number of snapshots or agents of the host whose rows and ledger do not agree.
     pub unbalanced: u64,
     /// Snapshots that were left out because they cover a time span that is already counted.
@@ -138,11 +140,21 @@ impl Host {
         self.node.as_deref().unwrap_or(&self.name)
     }
 
+    /// Adds losses outside `kfree_skb`. A value that is not a count is ignored, and `false` is returned.
+    pub fn add_outside(&mut self, counter: &str, packets: Amount) -> bool {
+        let is_count = packets.float().is_finite() && packets.float() >= 0.0;
+        if is_count {
+            *self.outside.get_or_insert_default().entry(counter.to_owned()).or_default() += packets;
+        }
+        is_count
+    }
+
     /// Bytes of the host's texts.
     fn bytes(&self) -> usize {
         let labels = self.labels.iter().flat_map(|(name, value)| [name, value]);
         let known = [&self.node, &self.machine, &self.kernel, &self.backend].into_iter().flatten();
-        [&self.name].into_iter().chain(known).chain(labels).map(String::len).sum()
+        let counters = self.outside.iter().flatten().map(|(counter, _)| counter);
+        [&self.name].into_iter().chain(counters).chain(known).chain(labels).map(String::len).sum()
     }
 }
 

@@ -8,6 +8,7 @@ use droptrace_base::explain::Explanations;
 use droptrace_base::render::time::TimeText;
 use serde::{Serialize, Serializer};
 
+use super::analyse::outside::Losses;
 use super::analyse::view::{ByHost, Cause, amounts, by_cause, per_host, sums, total};
 use super::analyse::{Options, analyse};
 use super::finding::Finding;
@@ -34,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) baseline: Option<Sums>,
     /// Reasons, those with the most packets first; netlink messages apart.
     pub(crate) dropped_most: Vec<Dropped>,
+    /// Losses outside `kfree_skb` by the kernel's counters, the greatest first.
+    pub(crate) outside: Vec<OutsideSum>,
     /// Hosts by rate of drops.
     pub(crate) rates: Vec<RateBand>,
     /// The findings, the gravest first.
@@ -141,6 +144,19 @@ pub(crate) struct Dropped {
     pub(crate) meaning: Option<String>,
 }
 
+/// Losses outside `kfree_skb` of all hosts, by one of the kernel's counters.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct OutsideSum {
+    /// The name of the counter.
+    pub(crate) counter: String,
+    /// Packets that certainly were lost outside.
+    pub(crate) packets: Amount,
+    /// Hosts with such losses.
+    pub(crate) hosts: usize,
+    /// Hosts whose counters are known.
+    pub(crate) of_hosts: usize,
+}
+
 /// Hosts with a rate of drops between two limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct RateBand {
@@ -166,6 +182,7 @@ impl Report {
             fleet: Sums::of(fleet, &by_reason),
             baseline: fleet.baseline.as_deref().map(|fleet| Sums::of(fleet, &amounts(fleet))),
             dropped_most: dropped_most(fleet, &causes, &by_reason),
+            outside: outside(fleet),
             rates: rates(fleet, &causes),
             findings: analyse(fleet, options),
         }
@@ -225,6 +242,23 @@ fn dropped_most(fleet: &Fleet, causes: &Causes<'_>, amounts: &Amounts<'_>) -> Ve
     rows.sort_by(|one, other| {
         one.netlink.cmp(&other.netlink).then(other.packets.float().total_cmp(&one.packets.float()))
     });
+    rows
+}
+
+fn outside(fleet: &Fleet) -> Vec<OutsideSum> {
+    let losses = Losses::of(fleet);
+    let sum = |counter: &str| {
+        let of_host = |host: &Host| host.outside.as_ref()?.get(counter).copied();
+        fleet.hosts().iter().filter_map(of_host).sum()
+    };
+    let row = |(counter, row): (&&str, &ByHost)| OutsideSum {
+        counter: (*counter).to_owned(),
+        packets: sum(counter),
+        hosts: row.len(),
+        of_hosts: losses.known,
+    };
+    let mut rows: Vec<_> = losses.by_counter.iter().map(row).collect();
+    rows.sort_by(|one, other| other.packets.float().total_cmp(&one.packets.float()));
     rows
 }
 

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::args::{AgentArgs, DEFAULT_PORT};
 use super::listen;
+use crate::backend::counters::beside::Pace;
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::identity::netns;
 use crate::kernel::build_id;
@@ -98,13 +99,18 @@ pub(super) async fn run(args: &AgentArgs, kernel: &Arc<RunningKernel>) -> Result
 async fn start(settings: &Settings, kernel: &Arc<RunningKernel>) -> Result<Session> {
     let common = settings.common();
     let owners = WantedOwners { cgroups: settings.has_owners(), ..WantedOwners::default() };
+    let options = |events| {
+        let options = listen::options(&common, events, kernel)?;
+        let counters = options.counters.map(|_| Pace::endless(settings.interval));
+        anyhow::Ok(run::Options { owners, counters, ..options })
+    };
     if let Some(events) = otlp::events(&settings.otlp) {
-        match Session::start(&run::Options { owners, ..listen::options(&common, Some(events), kernel)? }).await {
+        match Session::start(&options(Some(events))?).await {
             Ok(session) => return Ok(session),
             Err(error) => tracing::warn!("--otlp-logs: no drops are pushed as logs: {error:#}"),
         }
     }
-    Session::start(&run::Options { owners, ..listen::options(&common, None, kernel)? }).await
+    Session::start(&options(None)?).await
 }
 
 /// The message for a listener that cannot start, with what to do.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::args::{CommonArgs, Mode as ModeArg, Source};
+use crate::backend::counters::beside::Pace;
 use crate::backend::ebpf::{EventOptions, Mode};
 use crate::backend::net_dm::AlertMode;
 use crate::identity::{interfaces, netns};
@@ -21,7 +22,8 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>, kernel: &
     let (map_entries, kernel_log) = (args.map_entries, args.verbose >= 2);
     let join = Some(DedupeLimits::default().wait);
     let max_rows = usize::try_from(args.max_rows)?;
-    let (backends, owners, flows, counters) = (backends(args), WantedOwners::default(), 0, !args.no_counters);
+    let (backends, owners, flows, counters) =
+        (backends(args), WantedOwners::default(), 0, (!args.no_counters).then(Pace::default));
     let filter = args.filter.clone().map(Arc::new);
     Ok(Options {
         kernel: Arc::clone(kernel),

@@ -39,7 +39,7 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     if args.records() {
         options.blocks = args.is_dtr();
         options.join = None;
-        options.counters = false;
+        options.counters = None;
     }
     let mut session = Session::start(&options).await?;
     stop.start_clock();

@@ -8,6 +8,7 @@ use super::figures::{Family, Figures, Kind, Sample, Value};
 use super::label_set::{LabelSet, Labels};
 use super::labels::{CountKey, Surroundings};
 use super::ledger::Accounts;
+use super::outside::OutsideAccounts;
 use super::owners::OwnerAccounts;
 use super::process;
 use super::series::{Bounds, Series, Sum};
@@ -67,6 +68,7 @@ pub struct Collector {
     series: Series<CountKey>,
     accounts: Accounts,
     owners: OwnerAccounts,
+    outside: OutsideAccounts,
     /// The capture backend, and the name and mode of each of its parts.
     backend: Option<CaptureBackend>,
     sources: Vec<(&'static str, &'static str)>,
@@ -76,12 +78,14 @@ pub struct Collector {
 impl Collector {
     /// A collector without any counts.
     pub fn new(facts: Facts, told: Told) -> Self {
+        let series = Series::new(told.series, told.label_set.names());
         Self {
-            surroundings: Surroundings::new(facts.own_netns, told.label_set.clone()),
+            surroundings: Surroundings::new(facts.own_netns, told.label_set),
             facts,
-            series: Series::new(told.series, told.label_set),
+            series,
             accounts: Accounts::default(),
             owners: OwnerAccounts::default(),
+            outside: OutsideAccounts::new(told.series),
             backend: None,
             sources: vec![],
             not_packets: NotPackets::default(),
@@ -115,6 +119,7 @@ impl Collector {
         reading.finish();
         self.accounts.take(&report.sources);
         self.owners.take(report.attribution);
+        self.outside.take(report.outside.as_ref(), now, &mut self.surroundings);
         self.backend = Some(backend);
         self.sources =
             report.sources.iter().map(|SourceReport { mode, ledger, .. }| (ledger.source(), *mode)).collect();
@@ -125,7 +130,10 @@ impl Collector {
         let families = self.drops().into_iter().chain(self.accounts.families()).chain(self.owners.family());
         let families =
             families.chain(self.not_packets.family()).chain(self.backends()).chain(self.facts()).chain(self.bound());
-        let families = families.chain(of_work(work)).chain(process::families(self.facts.started_at));
+        let families = families
+            .chain(self.outside.families())
+            .chain(of_work(work))
+            .chain(process::families(self.facts.started_at));
         Figures { families: families.collect() }
     }
 

@@ -47,11 +47,6 @@ impl LabelSet {
         labels.into()
     }
 
-    /// The same value for each label.
-    pub fn all(&self, value: &str) -> Labels {
-        self.names().map(|_| Arc::from(value)).collect()
-    }
-
     /// The value of a label; empty if the set does not have the label.
     pub fn value<'l>(&self, labels: &'l Labels, name: &str) -> &'l str {
         self.names().zip(labels).find(|(known, _)| *known == name).map_or("", |(_, value)| value)

@@ -7,7 +7,11 @@ use crate::dimension::Elsewhere;
 use crate::domain::attribution::Attribution;
 use crate::domain::event::{NamedKey, Reason};
 use crate::domain::identity::Identity;
+use crate::domain::reconciliation::ReconciledCounter;
 use crate::identity::devices::{self, Device};
+
+/// The names of the labels of counters outside `kfree_skb`.
+pub(super) const OUTSIDE: [&str; 3] = ["counter", "interface_class", "netns"];
 
 /// A key by which a backend counts, without names that may change while it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +55,16 @@ impl Surroundings {
         }
         let elsewhere = Elsewhere { key: &key, class: None, is_own_netns: None };
         self.label_set.values(&elsewhere, self.owner(Attribution::NoRoom))
+    }
+
+    /// Values of [`OUTSIDE`] for a counter.
+    pub(super) fn outside_labels(&mut self, counter: &ReconciledCounter) -> Labels {
+        let (interface, ifindex) = counter.interface.as_ref().map_or((None, 0), |it| (it.name.clone(), it.ifindex));
+        let (netns, netns_name) = (counter.netns, counter.netns_name.clone());
+        let key = NamedKey { interface, ifindex, netns, netns_name, ..NamedKey::default() };
+        let values = self.labels(&key);
+        let [_, class, netns] = OUTSIDE.map(|name| Arc::from(self.label_set.value(&values, name)));
+        [Arc::clone(&counter.name), class, netns].into()
     }
 
     const fn owner(&self, attribution: Attribution) -> &'static str {

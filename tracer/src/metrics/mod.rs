@@ -9,6 +9,7 @@ mod ledger;
 pub mod openmetrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+mod outside;
 mod owners;
 mod process;
 pub mod series;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-use super::label_set::{LabelSet, Labels, OWNER};
+use super::label_set::{Labels, OWNER};
 use crate::domain::attribution::Attribution;
 
 /// The value of `netns` for the agent's own namespace.
@@ -63,7 +63,8 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Series<K> {
     bounds: Bounds,
-    label_set: LabelSet,
+    /// The names of the labels.
+    names: Box<[&'static str]>,
     other: (Labels, Sum),
     /// `None` until the first series expires.
     expired: Option<(Labels, Sum)>,
@@ -87,12 +88,13 @@ struct Told {
 }
 
 impl<K: Eq + Hash> Series<K> {
-    /// A value without any counts.
-    pub fn new(bounds: Bounds, label_set: LabelSet) -> Self {
+    /// A value without any counts, whose labels have these names.
+    pub fn new(bounds: Bounds, names: impl IntoIterator<Item = &'static str>) -> Self {
+        let names: Box<[_]> = names.into_iter().collect();
         Self {
             bounds,
-            other: (label_set.all(OTHER), Sum::NOTHING),
-            label_set,
+            other: (all(&names, OTHER), Sum::NOTHING),
+            names,
             expired: None,
             own: BTreeMap::new(),
             told: HashMap::default(),
@@ -151,9 +153,9 @@ impl<K: Eq + Hash> Series<K> {
     fn expire(&mut self, now: Instant) {
         let long = self.bounds.expire_after;
         let is_old = |own: &Counter| now.saturating_duration_since(own.rose_at) >= long;
-        let Self { own, label_set, .. } = self;
-        for (_, own) in own.extract_if(.., |labels, own| may_expire(label_set, labels) && is_old(own)) {
-            let (_, expired) = self.expired.get_or_insert_with(|| (label_set.all(EXPIRED), Sum::NOTHING));
+        let Self { own, names, .. } = self;
+        for (_, own) in own.extract_if(.., |labels, own| may_expire(names, labels) && is_old(own)) {
+            let (_, expired) = self.expired.get_or_insert_with(|| (all(names, EXPIRED), Sum::NOTHING));
             expired.add(own.sum);
         }
     }
@@ -161,9 +163,19 @@ impl<K: Eq + Hash> Series<K> {
 
 /// The agent's own namespace lasts as long as the agent, and has as many series as the kernel has drop sites, apart from
 /// those of owners, which come and go.
-fn may_expire(label_set: &LabelSet, labels: &Labels) -> bool {
-    let is_owned = label_set.value(labels, OWNER) == Attribution::Attributed.name();
-    is_owned || !["", OWN].contains(&label_set.value(labels, "netns"))
+fn may_expire(names: &[&str], labels: &Labels) -> bool {
+    let is_owned = value(names, labels, OWNER) == Attribution::Attributed.name();
+    is_owned || !["", OWN].contains(&value(names, labels, "netns"))
+}
+
+/// The value of a label; empty if there is no such label.
+fn value<'l>(names: &[&str], labels: &'l Labels, name: &str) -> &'l str {
+    names.iter().zip(labels).find(|(known, _)| **known == name).map_or("", |(_, value)| value)
+}
+
+/// The same value for each label.
+fn all(names: &[&str], value: &str) -> Labels {
+    names.iter().map(|_| Arc::from(value)).collect()
 }
 
 /// A reading in progress; it takes effect in [`Reading::finish`].

@@ -96,7 +96,7 @@ pub fn reconcile(
         Some(compare(rise, counter, &sums, unseen))
     });
     let gaps = readings.gaps.iter().cloned().chain(not_found(readings, drops)).collect();
-    Reconciliation { counters: compared.collect(), namespaces: readings.namespaces, gaps }
+    Reconciliation { counters: compared.collect(), namespaces: readings.namespaces, gaps, readings: readings.number }
 }
 
 /// The namespaces that have drops, and of which the readings know nothing: a socket or a device holds them, or they ended
@@ -121,6 +121,7 @@ fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> R
     let covered = [here.certain, here.possible, wider, unseen.packets].into_iter().fold(0, u64::saturating_add);
     let is_compared = counter.class.is_compared() && !rise.is_of_others;
     let has_outside = is_compared && (!unseen.is_partial || counter.class == Class::NotTraceable);
+    let covered = (has_outside && unseen.packets != u64::MAX).then_some(covered);
     ReconciledCounter {
         name: rise.counter.clone(),
         class: counter.class.name(),
@@ -132,7 +133,8 @@ fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> R
         rise: rise.rise,
         is_compared,
         explained: if is_compared { here.certain.min(rise.rise) } else { 0 },
-        outside: if has_outside { rise.rise.saturating_sub(covered) } else { 0 },
+        outside: covered.map_or(0, |covered| rise.rise.saturating_sub(covered)),
+        covered,
         is_untraceable: is_compared && matches!(counter.class, Class::NotTraceable | Class::PartlyTraceable),
         listeners: rise.listeners.clone(),
     }

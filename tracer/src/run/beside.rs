@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::Session;
 use super::follow::BATCH;
 use super::outlet::{Consumer, Outlet};
-use crate::backend::counters::beside::{CountersBeside, Readings, Which};
+use crate::backend::counters::beside::{CountersBeside, Pace, Readings, Which};
 use crate::backend::net_dm;
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::SourceReport;
@@ -30,11 +30,11 @@ pub(super) struct Beside {
 
 impl Beside {
     /// Starts the thread, before this process gives up the capabilities that only the thread needs. It is to read the
-    /// counters of the namespace with the inode number `only`, or of all. `is_narrow`: of a namespace, only some drops are
-    /// counted. Absent where the thread cannot start.
-    pub(super) fn start(which: Which, only: Option<u32>, is_narrow: bool) -> Option<Self> {
+    /// counters of the namespace with the inode number `only`, or of all, at this `pace`. `is_narrow`: of a namespace, only some
+    /// drops are counted. Absent where the thread cannot start.
+    pub(super) fn start(which: Which, only: Option<u32>, pace: Pace, is_narrow: bool) -> Option<Self> {
         let started = Counters::built_in().map_err(std::io::Error::other).and_then(|counters| {
-            let thread = CountersBeside::start(&counters, which, only)?;
+            let thread = CountersBeside::start(&counters, which, only, pace)?;
             Ok(Self { thread, counters, is_narrow })
         });
         started.inspect_err(|error| tracing::warn!("the kernel's counters are not read: {error}")).ok()
@@ -46,15 +46,22 @@ impl Beside {
         let _ = self.thread.reading().await;
     }
 
-    /// Compares the rise of the counters with the drops of all backends. `drops` have all dimensions.
+    /// What the readings show so far.
+    pub(super) fn latest(&self) -> Arc<Readings> {
+        self.thread.latest()
+    }
+
+    /// Compares the rise of the counters with the drops of all backends, which were read after `readings`. `drops` have all
+    /// dimensions.
     pub(super) fn reconcile(
         &self,
+        readings: &Readings,
         sources: &[SourceReport],
         drops: &[DropTotal],
         overflow: &[OverflowTotal],
     ) -> Reconciliation {
         let unseen = Unseen::of(sources, self.is_narrow);
-        reconcile(&self.counters, &self.thread.latest(), drops, overflow, unseen)
+        reconcile(&self.counters, readings, drops, overflow, unseen)
     }
 }
 

@@ -113,6 +113,8 @@ impl Session {
     pub fn stat_report(&mut self) -> Result<StatReport> {
         let (mut sources, mut drops, mut overflow) = (vec![], vec![], vec![]);
         self.normaliser.refresh();
+        // Before the drops, so that each drop that the counters count is among them.
+        let readings = self.beside.as_ref().map(Beside::latest);
         let Self { running, normaliser, .. } = self;
         let Parts { ebpf, net_dm, totals: named, .. } = running.parts();
         let has_ebpf = ebpf.is_some();
@@ -139,7 +141,8 @@ impl Session {
             sources.push(named.report());
             drops.extend(named.totals());
         }
-        let outside = self.beside.as_ref().map(|beside| beside.reconcile(&sources, &drops, &overflow));
+        let outside = self.beside.as_ref().zip(readings.as_deref());
+        let outside = outside.map(|(beside, readings)| beside.reconcile(readings, &sources, &drops, &overflow));
         let attribution = (has_ebpf && self.attribution).then(|| AttributionLedger::of(&drops, &overflow));
         let flows = self.counts_flows().then(|| FlowLedger::of(&drops, &overflow));
         Ok(StatReport {

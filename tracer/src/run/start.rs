@@ -10,7 +10,7 @@ use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, Unavail
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
 use crate::backend::Selection;
-use crate::backend::counters::beside::Which;
+use crate::backend::counters::beside::{Pace, Which};
 use crate::backend::ebpf::{self, EbpfSource, EventOptions, NamespaceQuestion};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
@@ -28,7 +28,6 @@ use crate::pipeline::union::{Union, UnionOptions};
 
 /// Options of a session.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
 pub struct Options {
     /// What was read of the kernel before the run.
     pub kernel: Arc<RunningKernel>,
@@ -50,8 +49,8 @@ pub struct Options {
     pub owners: WantedOwners,
     /// Count by these facts of packets' flows, too: bits of [`tracer_common::Config::flows`].
     pub flows: u32,
-    /// Read the kernel's counters beside the backend.
-    pub counters: bool,
+    /// Read the kernel's counters beside the backend, at this pace; absent to leave them out.
+    pub counters: Option<Pace>,
     /// Pass the records of the BPF program on as they came, in blocks, if it is the only backend.
     pub blocks: bool,
     /// Read those counters as well that cannot be compared with drops.
@@ -104,7 +103,7 @@ impl Session {
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
         let counts_drops = !matches!(backend, CaptureBackend::Totals(_));
-        let beside = (options.counters && counts_drops).then(|| beside(options)).flatten();
+        let beside = options.counters.filter(|_| counts_drops).and_then(|pace| beside(options, pace));
         let (has_ebpf, has_owners) = (running.ebpf().is_some(), owners.is_some());
         let needed = privileges::needed([
             (has_ebpf, privileges::EBPF),
@@ -140,10 +139,10 @@ impl Session {
     }
 }
 
-fn beside(options: &Options) -> Option<Beside> {
+fn beside(options: &Options, pace: Pace) -> Option<Beside> {
     let only = options.netns.as_ref().map(|netns| netns.inum);
     let which = if options.all_counters { Which::All } else { Which::Compared };
-    Beside::start(which, only, options.ifindex != 0 || options.filter.is_some())
+    Beside::start(which, only, pace, options.ifindex != 0 || options.filter.is_some())
 }
 
 /// Learns the names of namespaces while they exist. Called when capabilities are given up: the thread has those of its

@@ -3,6 +3,7 @@
 //!
 //! The document contains no addresses, and no numbers of interfaces or namespaces, because they differ at each boot.
 
+mod outside;
 mod take;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@ use serde_json::{Error, Value, from_value, to_value};
 
 use droptrace_base::snapshot::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
 
+use super::outside::outside;
+
 use crate::dimension::{Dimensions, Elsewhere, Members};
 use crate::domain::attribution::Attribution;
 use crate::domain::event::NamedKey;
@@ -58,6 +60,7 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, Error> {
         sources: report.sources.iter().map(source).collect::<Result<_, _>>()?,
         drops: rows(report, facts)?,
         overflow: report.overflow.iter().map(overflow).collect(),
+        outside: report.outside.as_ref().map(|found| outside(found, facts)),
     })
 }
 

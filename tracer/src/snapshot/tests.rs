@@ -1,4 +1,4 @@
-use droptrace_base::snapshot::{Row, RowOwner};
+use droptrace_base::snapshot::{OutsideCounter, Row, RowOwner};
 
 use super::*;
 use crate::backend::ebpf::Mode;
@@ -7,6 +7,7 @@ use crate::domain::attribution::AttributionLedger;
 use crate::domain::event::{Location, NamedKey};
 use crate::domain::facts::Role;
 use crate::domain::owner::Owner;
+use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 use crate::domain::report::StatReport;
 use crate::domain::total::DropTotal;
 use crate::domain::unavailable::Unavailable;
@@ -152,4 +153,49 @@ fn rows_without_owners_are_as_ever() {
     // A backend that does not report owners says nothing of them.
     let silent = StatReport { attribution: None, ..owned };
     assert_eq!(taken_with(&silent, Some(&by)), plain);
+}
+
+fn risen(counter: &str, netns: u32, outside: Option<u64>) -> ReconciledCounter {
+    ReconciledCounter {
+        name: counter.into(),
+        class: "not-traceable",
+        meaning: "".into(),
+        netns,
+        netns_name: None,
+        interface: None,
+        cpus: vec![],
+        rise: 10,
+        is_compared: outside.is_some(),
+        explained: 0,
+        outside: outside.unwrap_or(0),
+        covered: Some(0),
+        is_untraceable: false,
+        listeners: vec![],
+    }
+}
+
+#[test]
+fn losses_outside_are_merged_without_numbers_of_namespaces() {
+    let lo = Some(crate::domain::reconciliation::Interface { ifindex: 1, name: Some("lo".into()) });
+    let counters = vec![
+        risen("rx_dropped", 77, None),
+        risen("rx_dropped", 78, Some(4)),
+        risen("TcpExtListenDrops", 77, Some(3)),
+        risen("TcpExtListenDrops", 78, Some(5)),
+        ReconciledCounter { interface: lo, ..risen("rx_dropped", samples::HOME, Some(1)) },
+        risen("softnet_dropped", 0, Some(2)),
+    ];
+    let found = Reconciliation { counters, namespaces: 3, gaps: vec!["netns 77 is not read".into()], readings: 2 };
+    let document = taken(&StatReport { outside: Some(found), ..report() });
+    let outside = document.outside.as_ref().unwrap();
+    assert_eq!((outside.namespaces, outside.gaps), (3, 1));
+    let row = |it: &OutsideCounter| (it.counter.clone(), it.own_netns, it.rise, it.outside, it.at_most_outside);
+    let refused = ("TcpExtListenDrops".to_owned(), Some(false), 20, Some(8), Some(8));
+    // One of the two cannot be compared.
+    let of_links = ("rx_dropped".to_owned(), Some(false), 20, Some(4), None);
+    let of_host = ("softnet_dropped".to_owned(), None, 10, Some(2), Some(2));
+    let own = ("rx_dropped".to_owned(), Some(true), 10, Some(1), Some(1));
+    assert_eq!(outside.counters.iter().map(row).collect::<Vec<_>>(), [refused, of_links, of_host, own]);
+    assert_eq!(outside.counters[3].class.as_deref(), Some("loopback"));
+    assert_eq!(read(&written(&document)[..]).unwrap(), document);
 }

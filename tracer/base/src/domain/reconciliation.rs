@@ -13,6 +13,8 @@ pub struct Reconciliation {
     pub namespaces: u32,
     /// What could not be compared, in sentences without a full stop.
     pub gaps: Vec<String>,
+    /// The number of readings so far. The last of them was finished before the drops were read.
+    pub readings: u32,
 }
 
 /// The rise of one counter: `rise = explained + undecided + outside`.
@@ -40,6 +42,9 @@ pub struct ReconciledCounter {
     pub explained: u64,
     /// The part of the rise that certainly is none of the drops that were counted, filtered or lost.
     pub outside: u64,
+    /// All drops that may be among the rise, since the backend started: `outside` is the rise beyond them. Absent if their number is
+    /// not known, so that nothing can be claimed to be outside.
+    pub covered: Option<u64>,
     /// The counter counts packets that are lost without `kfree_skb`, if not those alone. The undecided part of its rise may be outside as well.
     pub is_untraceable: bool,
     /// For `TcpExtListenDrops`, the listening sockets whose own counter rose, the greatest rise first. Empty for other

@@ -20,6 +20,7 @@ const REASONS: usize = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) rows: usize,
+    /// Interfaces, and counters outside `kfree_skb`.
     pub(super) interfaces: usize,
     pub(super) bytes: u64,
 }
@@ -37,21 +38,24 @@ pub struct LeftOut {
     pub packets: u64,
     /// Interfaces that are left out.
     pub interfaces: usize,
+    /// Counters outside `kfree_skb` that are left out: those of which the smallest part is outside.
+    pub counters: usize,
 }
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { places, packets, interfaces } = *self;
+        let Self { places, packets, interfaces, counters } = *self;
         write!(
             f,
             "a snapshot holds at most {} aggregation keys, {} interfaces and {} MiB: {} drops of {} keys are counted by reason or kind only, \
-             and {} interfaces are left out",
+             and {} interfaces and {} counters are left out",
             Grouped((MOST - KINDS) as u64),
             Grouped(SOME as u64),
             MAX_BYTES >> 20,
             Grouped(packets),
             Grouped(places as u64),
-            Grouped(interfaces as u64)
+            Grouped(interfaces as u64),
+            Grouped(counters as u64)
         )
     }
 }
@@ -73,6 +77,11 @@ pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Op
     }
     let interfaces = snapshot.interfaces.len().saturating_sub(limits.interfaces);
     snapshot.interfaces.truncate(limits.interfaces);
+    let counters = snapshot.outside.as_mut().map_or(0, |outside| {
+        let left_out = outside.counters.len().saturating_sub(limits.interfaces);
+        outside.counters.truncate(limits.interfaces);
+        left_out
+    });
     let rows = std::mem::take(&mut snapshot.drops);
     let most = limits.bytes.saturating_sub(length(&*snapshot)?);
     let is_whole = fitting(&rows, limits.rows, most)? == rows.len();
@@ -83,7 +92,7 @@ pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Op
         let kept = fitting(&snapshot.drops, limits.rows, most)?;
         beyond = snapshot.drops.split_off(kept);
     }
-    let left_out = LeftOut { places: beyond.len(), packets: packets(&beyond), interfaces };
+    let left_out = LeftOut { places: beyond.len(), packets: packets(&beyond), interfaces, counters };
     let (by_reason, by_kind): (Vec<_>, Vec<_>) = beyond.into_iter().partition(Row::is_packet);
     let moved = packets(&by_reason);
     for row in by_reason {

@@ -7,6 +7,7 @@ mod ledger;
 mod list;
 mod machine;
 mod moment;
+mod outside;
 mod owner;
 mod read;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use serde_json::{Map, Value};
 
 pub use fit::{LeftOut, fit};
 pub use machine::machine;
+pub use outside::{Outside, OutsideCounter};
 pub use owner::RowOwner;
 pub use read::{ReadError, read, read_file};
 
@@ -87,6 +89,9 @@ pub struct Snapshot {
     /// Drops whose aggregation key found no room, by reason.
     #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub overflow: Vec<Overflow>,
+    /// Losses outside `kfree_skb`; `None` if the kernel's counters were not read. The first snapshots do not have it.
+    #[serde(default)]
+    pub outside: Option<Outside>,
 }
 
 /// A network interface.

@@ -11,6 +11,19 @@ fn sample() -> Snapshot {
     serde_json::from_str(DOCUMENT).unwrap()
 }
 
+fn counter(name: &str) -> OutsideCounter {
+    OutsideCounter {
+        counter: name.into(),
+        interface: None,
+        class: None,
+        netns_name: Some("web".into()),
+        own_netns: Some(false),
+        rise: 7,
+        outside: None,
+        at_most_outside: None,
+    }
+}
+
 fn written(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
     write(&mut bytes, snapshot).unwrap();
@@ -102,11 +115,16 @@ fn rows_beyond_the_limits_are_counted_by_reason() {
     let rows = whole.drops.len();
     let limits = Limits { rows: rows - 2, interfaces: 1, bytes: u64::MAX };
     let mut snapshot = whole.clone();
+    let counters = ["a", "b", "c"].map(counter).to_vec();
+    snapshot.outside = Some(Outside { namespaces: 1, gaps: 0, counters });
     let left_out = fit_into(&mut snapshot, limits).unwrap().unwrap();
+    assert_eq!(snapshot.outside.as_ref().unwrap().counters, [counter("a")]);
     let packets = whole.drops[rows - 2..].iter().map(|row| row.packets).sum();
-    assert_eq!(left_out, LeftOut { places: 2, packets, interfaces: 1 });
+    assert_eq!(left_out, LeftOut { places: 2, packets, interfaces: 1, counters: 2 });
     assert!(
-        left_out.to_string().contains(" of 2 keys are counted by reason or kind only, and 1 interfaces are left out")
+        left_out
+            .to_string()
+            .contains(" of 2 keys are counted by reason or kind only, and 1 interfaces and 2 counters are left out")
     );
     assert_eq!((snapshot.drops.len(), snapshot.interfaces.len()), (rows - 2, 1));
     let (ledger, before) = (&snapshot.sources[0].ledger, &whole.sources[0].ledger);

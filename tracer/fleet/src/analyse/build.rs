@@ -20,6 +20,7 @@ impl Draft {
             subsystem: None,
             symbol: None,
             owner: None,
+            counter: None,
             group: None,
             hosts: Subject::default(),
             evidence: Vec::new(),
@@ -47,6 +48,16 @@ impl Draft {
 
     pub(super) fn owner(mut self, owner: &str) -> Self {
         self.0.owner = Some(owner.to_owned());
+        self
+    }
+
+    /// Sets the counter of the finding, with its explanation.
+    pub(super) fn counter(mut self, view: &View<'_>, name: &str) -> Self {
+        self.0.counter = Some(name.to_owned());
+        if let Some((_, counter)) = view.counters.as_ref().and_then(|counters| counters.get(name)) {
+            self.0.meaning = format!("The counter counts {}. No drop shows these packets.", counter.meaning);
+            self.0.next.clone_from(&counter.next);
+        }
         self
     }
 

@@ -7,6 +7,7 @@ mod group;
 mod health;
 mod news;
 mod outlier;
+pub(crate) mod outside;
 mod owner;
 mod robust;
 mod storm;
@@ -108,6 +109,7 @@ pub(crate) fn analyse(fleet: &Fleet, options: &Options) -> Vec<Finding> {
     findings.extend(outliers);
     findings.extend(group::groups(&view));
     findings.extend(storm::storms(&view));
+    findings.extend(outside::outside(&view));
     findings.extend(owner::owners(&view));
     findings.extend(account::ledgers(&view));
     findings.sort_by(|one, other| order(one).cmp(&order(other)));

@@ -48,7 +48,7 @@ fn by_all_reasons(view: &View<'_>, groups: &Groups, found: &Found<'_>) -> Vec<Fi
 }
 
 /// The groups within which hosts are compared.
-struct Groups {
+pub(super) struct Groups {
     names: Vec<String>,
     of_host: Vec<usize>,
 }
@@ -61,7 +61,7 @@ struct Member {
 }
 
 /// The hosts of a group that stand out.
-struct Outliers {
+pub(super) struct Outliers {
     group: String,
     compared: usize,
     robust: Robust,
@@ -69,7 +69,7 @@ struct Outliers {
 }
 
 impl Groups {
-    fn of(view: &View<'_>) -> Self {
+    pub(super) fn of(view: &View<'_>) -> Self {
         let all: Vec<_> = view.fleet.ids().map(|id| view.group(id)).collect();
         let mut names = all.clone();
         names.sort_unstable();
@@ -79,7 +79,7 @@ impl Groups {
     }
 
     /// Compares each host with its group, or with all hosts if the group is too small.
-    fn compare(&self, view: &View<'_>, row: &[(HostId, f64)]) -> Vec<Outliers> {
+    pub(super) fn compare(&self, view: &View<'_>, row: &[(HostId, f64)]) -> Vec<Outliers> {
         let rate = |&(id, packets): &(HostId, f64)| Some(Member { id, packets, a_second: view.rate(id, packets)? });
         let rates: Vec<_> = row.iter().filter_map(rate).collect();
         let mut groups: Vec<Vec<Member>> = vec![Vec::new(); self.names.len()];
@@ -138,10 +138,24 @@ impl Outliers {
         }
     }
 
+    /// Makes the finding for losses outside `kfree_skb` by one counter.
+    pub(super) fn finding_by_counter(&self, view: &View<'_>, counter: &str) -> Finding {
+        let verb = if self.hosts.len() == 1 { "loses" } else { "lose" };
+        let title = format!("{} {verb} far more outside kfree_skb than {}: {counter}", self.who(), self.others());
+        self.figures(Draft::new(Kind::Outside, Severity::Warning, title), view, "lost there")
+            .counter(view, counter)
+            .done()
+    }
+
     fn draft(&self, view: &View<'_>, title: String) -> Draft {
+        self.figures(Draft::new(Kind::Outlier, Severity::Warning, title), view, "dropped there")
+    }
+
+    /// Adds the hosts and the evidence; `sum` names the packets of these hosts.
+    fn figures(&self, draft: Draft, view: &View<'_>, sum: &'static str) -> Draft {
         let most = self.hosts.iter().map(|host| host.a_second).fold(0.0, f64::max);
         let median = self.robust.median.exp();
-        Draft::new(Kind::Outlier, Severity::Warning, title)
+        draft
             .group(self.group.clone())
             .hosts(view, self.hosts.iter().map(|host| (host.id, Some(host.a_second))), "packets/s")
             .evidence("most", most, "packets/s")
@@ -149,7 +163,7 @@ impl Outliers {
             .evidence("most against the median", most / median, "times")
             .evidence("distance from the median", self.robust.score(most.ln()), "deviations")
             .evidence("compared", figure(self.compared), "hosts")
-            .evidence("dropped there", self.hosts.iter().map(|host| host.packets).sum(), "packets")
+            .evidence(sum, self.hosts.iter().map(|host| host.packets).sum(), "packets")
     }
 
     fn who(&self) -> String {

@@ -324,3 +324,40 @@ fn owner_of_most_drops_of_a_reason_is_named() {
     let kinds: Vec<_> = findings(&owned).iter().map(|finding| finding.kind).collect();
     assert!(!kinds.contains(&Kind::Owner), "{kinds:?}");
 }
+
+/// The fleet with so many packets that some hosts lost by a counter, and hosts that know their counters from `known` on.
+fn losing(hosts: usize, losses: &[(usize, f64)]) -> Fleet {
+    let mut fleet = fleet(hosts);
+    for number in 0..hosts {
+        let id = fleet.host(&format!("h{number:03}"));
+        let host = fleet.host_mut(id);
+        host.outside = Some(std::collections::BTreeMap::new());
+        let lost = losses.iter().find(|(losing, _)| *losing == number);
+        assert!(host.add_outside("TcpExtListenDrops", lost.map_or(0.0, |(_, lost)| *lost).into()));
+    }
+    fleet
+}
+
+#[test]
+fn host_that_loses_packets_outside_alone_is_found() {
+    let finding = one(&losing(20, &[(7, 820.0)]));
+    assert_eq!((finding.kind, finding.severity), (Kind::Outside, Severity::Warning));
+    assert_eq!(finding.title, "1 host loses packets outside kfree_skb, and most others do not: TcpExtListenDrops");
+    assert_eq!((names(&finding), finding.counter.as_deref()), (vec!["h007"], Some("TcpExtListenDrops")));
+    assert_eq!((figure(&finding, "lost there"), figure(&finding, "hosts whose counters are known")), (820.0, 20.0));
+    assert!(finding.meaning.contains("connection attempts that a listener gave up") && !finding.next.is_empty());
+    assert_eq!(findings(&losing(20, &[(7, 99.0)])), [], "too few packets");
+    assert_eq!(one(&losing(3, &[(1, 100.0)])).severity, Severity::Notice, "few hosts to compare with");
+    assert_eq!(findings(&losing(1, &[(0, 820.0)])), [], "no other host");
+}
+
+#[test]
+fn host_that_loses_far_more_outside_than_others_is_found() {
+    let mut losses: Vec<_> = (0..20).zip([100.0, 105.0, 110.0, 115.0].into_iter().cycle()).collect();
+    assert_eq!(findings(&losing(20, &losses)), [], "all hosts lose about the same");
+    losses[3].1 = 90_000.0;
+    let finding = one(&losing(20, &losses));
+    assert_eq!((finding.kind, names(&finding)), (Kind::Outside, vec!["h003"]));
+    let title = "1 host loses far more outside kfree_skb than others with kernel=6.12.1: TcpExtListenDrops";
+    assert_eq!((finding.title.as_str(), figure(&finding, "lost there")), (title, 90_000.0));
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use droptrace_base::explain::{Explanation, Explanations};
+use droptrace_base::explain::{Counters, Explanation, Explanations};
 
 use super::{By, Options};
 use crate::model::{Fleet, Host, HostId, Place, PlaceId};
@@ -123,6 +123,7 @@ pub(super) struct View<'f> {
     pub(super) fleet: &'f Fleet,
     pub(super) options: &'f Options,
     pub(super) explanations: Option<Explanations>,
+    pub(super) counters: Option<Counters>,
     pub(super) causes: BTreeMap<Cause<'f>, ByHost>,
 }
 
@@ -130,7 +131,8 @@ impl<'f> View<'f> {
     pub(super) fn new(fleet: &'f Fleet, options: &'f Options) -> Self {
         // The built-in explanations are tested; without them no reason is explained.
         let explanations = Explanations::built_in().ok();
-        Self { fleet, options, explanations, causes: by_cause(fleet) }
+        let counters = Counters::built_in().ok();
+        Self { fleet, options, explanations, counters, causes: by_cause(fleet) }
     }
 
     pub(super) fn host(&self, id: HostId) -> &'f Host {

@@ -125,7 +125,7 @@ impl Merge {
         let host = self.enter(snapshot)?;
         self.counted = counted;
         let is_latest = self.times[&host].last_key_value().is_none_or(|(start, _)| *start <= snapshot.started_at.0);
-        add_up(self.fleet.host_mut(host), snapshot);
+        self.fleet.tell(host, |host| add_up(host, snapshot));
         if is_latest {
             self.fleet.tell(host, |told| tell_of(told, snapshot, folder));
         }
@@ -266,6 +266,12 @@ fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
 fn add_up(host: &mut Host, snapshot: &Snapshot) {
     host.seconds += float(snapshot.duration_ns) / 1e9;
     host.lost = host.lost.zip(lost(&snapshot.sources)).map(|(sum, lost)| [sum, lost.into()].into_iter().sum());
+    if let Some(outside) = &snapshot.outside {
+        host.outside.get_or_insert_default();
+        for counter in &outside.counters {
+            host.add_outside(&counter.counter, counter.outside.unwrap_or(0).into());
+        }
+    }
     host.unbalanced += u64::from(snapshot.unaccounted().is_some_and(|off| off != 0));
 }
 

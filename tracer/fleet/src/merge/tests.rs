@@ -1,6 +1,8 @@
 #![expect(clippy::float_cmp, reason = "whole numbers")]
 
-use droptrace_base::snapshot::{CaptureBackend, Interface, Ledger, Overflow, RowOwner, SCHEMA};
+use droptrace_base::snapshot::{
+    CaptureBackend, Interface, Ledger, Outside, OutsideCounter, Overflow, RowOwner, SCHEMA,
+};
 use serde_json::Map;
 
 use super::*;
@@ -51,6 +53,7 @@ fn snapshot(host: &str, second: u64, rows: Vec<Row>) -> Snapshot {
         sources: vec![Source { source: "ebpf".into(), mode: "tp_btf".into(), ledger }],
         drops: rows,
         overflow: vec![Overflow { reason: None, subsystem: None, packets: 4, bytes: None }],
+        outside: None,
     }
 }
 
@@ -314,4 +317,30 @@ fn snapshots_with_and_without_owners_add_up() {
     let sum = |owner| mixed.owned().filter(|it| it.owner == owner).map(|it| it.packets.float()).sum::<f64>();
     assert_eq!((sum("shop/web"), sum("shop/db")), (7.0 + 899_997.0, 4.0));
     assert_eq!((mixed.owned().count(), plain.owned().count()), (4, 0), "an unknown owner is none");
+}
+
+#[test]
+fn losses_outside_add_up_and_stay_unknown_where_they_are() {
+    let counter = |name: &str, outside| OutsideCounter {
+        counter: name.into(),
+        interface: None,
+        class: None,
+        netns_name: None,
+        own_netns: None,
+        rise: 9,
+        outside,
+        at_most_outside: outside,
+    };
+    let of = |host: &str, second, counters| Snapshot {
+        outside: Some(Outside { namespaces: 1, gaps: 0, counters }),
+        ..snapshot(host, second, vec![])
+    };
+    let fleet = merged(&[
+        of("a", 0, vec![counter("TcpExtListenDrops", Some(3)), counter("TcpExtListenDrops", Some(4))]),
+        of("a", 10, vec![counter("TcpExtListenDrops", Some(5)), counter("rx_dropped", None)]),
+        snapshot("b", 0, vec![]),
+    ]);
+    let outside = |host: &str| fleet.find(host).unwrap().outside.clone();
+    let expected = [("TcpExtListenDrops", 12_u64), ("rx_dropped", 0)].map(|(name, sum)| (name.to_owned(), sum.into()));
+    assert_eq!((outside("a"), outside("b")), (Some(expected.into()), None));
 }

@@ -27,6 +27,10 @@ const PLACE: [&str; 6] = ["reason", "subsystem", "symbol", "module", "interface_
 /// counted.
 const PLACES: Counter<'_> = Counter { metric: DROPS, more: "reason!=\"expired\"", labels: &PLACE };
 
+/// Losses outside `kfree_skb` by counter.
+const OUTSIDE: Counter<'_> =
+    Counter { metric: "droptrace_outside_kfree_skb_total", more: "counter!=\"expired\"", labels: &["counter"] };
+
 /// An agent reads its totals every few seconds. If it has not read them for this long, its values are outdated.
 const OLD: Duration = Duration::from_mins(5);
 
@@ -149,7 +153,9 @@ impl<'e> Reader<'e> {
         self.within_bounds()?;
         self.drops(census)?;
         self.within_bounds()?;
-        self.losses(census, window)
+        self.losses(census, window)?;
+        self.within_bounds()?;
+        self.outside(census)
     }
 
     /// Each answer has a limit of its own; this limit is for the fleet of all answers.
@@ -196,6 +202,16 @@ impl<'e> Reader<'e> {
         engine.query(&scope.unknown_loss(window.length), Some(window.end), &mut |series| {
             if let Some(&host) = hosts.get(&agents.of(series)) {
                 fleet.host_mut(host).lost = None;
+            }
+        })
+    }
+
+    /// Reads the losses outside `kfree_skb`. Those of series that expired and began again are not among them.
+    fn outside(&mut self, census: &Census) -> Result<(), EngineError> {
+        let Self { engine, scope, agents, hosts, fleet, .. } = self;
+        census.growth(engine, scope, agents, &OUTSIDE, &mut |agent, labels, packets| {
+            if let (Some(&host), [counter]) = (hosts.get(&agent), labels) {
+                fleet.tell(host, |host| _ = host.add_outside(counter, packets.max(0.0).into()));
             }
         })
     }
@@ -340,6 +356,29 @@ pub(super) mod tests {
             assert_eq!(fleet.counts().iter().map(told).collect::<Vec<_>>(), expected);
             assert_eq!(fleet.hosts()[0].unbalanced, unbalanced);
         }
+    }
+
+    #[test]
+    fn losses_outside_are_those_of_agents_that_report_them() {
+        let fake = Fake::new(|request| {
+            const AGENTS: [[(&str, &str); 2]; 2] =
+                [[("job", "d"), ("instance", "h:1")], [("job", "d"), ("instance", "h:2")]];
+            let query = request.field("query").unwrap_or_default();
+            let counter = |name| [AGENTS[0][0], AGENTS[0][1], ("counter", name)];
+            if query.starts_with("((droptrace_start_time_seconds") {
+                ok(&[(&AGENTS[0], 5.0), (&AGENTS[1], 5.0)])
+            } else if query.starts_with("sum by (job,instance,counter) (((droptrace_outside_kfree_skb_total")
+                || query.starts_with("sum by (job,instance,counter) ((((droptrace_outside_kfree_skb_total")
+            {
+                ok(&[(&counter("TcpExtListenDrops"), 82.0), (&counter("other"), 0.0)])
+            } else {
+                ok(&[])
+            }
+        });
+        let fleet = gathered(&fake, Duration::ZERO).unwrap().fleet;
+        let outside: Vec<_> = fleet.hosts().iter().map(|host| host.outside.clone()).collect();
+        let expected = [("TcpExtListenDrops", 82_u64), ("other", 0)].map(|(name, sum)| (name.to_owned(), sum.into()));
+        assert_eq!(outside, [Some(expected.into()), None]);
     }
 
     #[test]

@@ -6,16 +6,19 @@ use droptrace_base::render::time::TimeText;
 
 use crate::finding::{Figure, Finding, NamedHost, Severity};
 use crate::number::Amount;
-use crate::report::{Dropped, RateBand, Report, Sums};
+use crate::report::{Dropped, OutsideSum, RateBand, Report, Sums};
 
 /// The most unreadable files that are listed one by one.
 pub(super) const REFUSED: usize = 10;
+/// The most counters of losses outside `kfree_skb` that are named.
+const COUNTERS: usize = 5;
 
 /// The input of the report, line by line.
 pub(super) fn introduction(report: &Report) -> Vec<String> {
     let Report { input, fleet, baseline, .. } = report;
     let mut lines = vec![format!("{}.", sums(fleet))];
     lines.extend(baseline.as_ref().map(|baseline| format!("Compared with {}.", sums(baseline))));
+    lines.extend(outside(&report.outside));
     let what = if input.from == "snapshots" { "snapshot" } else { "answer" };
     let refused = input.refused.len() + input.baseline_refused.len();
     let parts = [
@@ -27,6 +30,24 @@ pub(super) fn introduction(report: &Report) -> Vec<String> {
     lines.push(format!("{}.", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     lines.extend(input.notes.iter().cloned());
     lines
+}
+
+/// The losses outside `kfree_skb`; absent if there are none.
+fn outside(losses: &[OutsideSum]) -> Option<String> {
+    let loss = |loss: &OutsideSum| {
+        format!(
+            "{} {} on {} of {}",
+            packets(loss.packets),
+            loss.counter,
+            grouped(loss.hosts),
+            count(loss.of_hosts, "host")
+        )
+    };
+    let mut shown: Vec<_> = losses.iter().take(COUNTERS).map(loss).collect();
+    if losses.len() > COUNTERS {
+        shown.push(count(losses.len() - COUNTERS, "more counter"));
+    }
+    (!shown.is_empty()).then(|| format!("Lost outside kfree_skb: {}.", shown.join(", ")))
 }
 
 fn sums(sums: &Sums) -> String {

@@ -35,6 +35,7 @@ pub(super) struct Settings {
     source: Source,
     netns: Option<String>,
     filter: Option<Filter>,
+    no_counters: bool,
     map_entries: u32,
     pub(super) otlp: OtlpOptions,
     verbose: u8,
@@ -70,6 +71,7 @@ impl Settings {
             source: options.source.unwrap_or_default(),
             netns: options.netns,
             filter: options.filter,
+            no_counters: options.no_counters,
             map_entries: options.map_entries.unwrap_or_else(default_room),
             otlp: options.otlp,
             verbose: args.verbose,
@@ -129,6 +131,7 @@ impl Settings {
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
             ("filter", self.filter != before.filter),
+            ("no-counters", self.no_counters != before.no_counters),
             ("map-entries", self.map_entries != before.map_entries),
         ];
         differs
@@ -141,16 +144,16 @@ impl Settings {
 
     /// The settings after a reload: `new` ones, except those that take effect only at the start.
     pub(super) fn reloaded(&self, new: Self) -> Self {
-        let Self { listen, series, offset_label, source, map_entries, .. } = *self;
+        let Self { listen, series, offset_label, source, no_counters, map_entries, .. } = *self;
         let otlp = self.otlp.reloaded(new.otlp);
         let (owners, netns, filter) = (self.owners.clone(), self.netns.clone(), self.filter.clone());
-        Self { listen, series, offset_label, owners, source, netns, filter, map_entries, otlp, ..new }
+        Self { listen, series, offset_label, owners, source, netns, filter, no_counters, map_entries, otlp, ..new }
     }
 
     /// The same options as options of another command.
     pub(super) fn common(&self) -> CommonArgs {
         CommonArgs {
-            no_counters: true,
+            no_counters: self.no_counters,
             filter: self.filter.clone(),
             duration: None,
             destination: Destination { file: OutputFile::default(), color: ColorChoice::Never },

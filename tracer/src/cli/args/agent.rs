@@ -108,6 +108,10 @@ pub struct AgentOptions {
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
     pub filter: Option<Filter>,
 
+    /// Do not read the kernel's counters, which show losses outside `kfree_skb`
+    #[arg(long)]
+    pub no_counters: bool,
+
     /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only [default: 8192; less
     /// with more than 128 CPUs]
     #[arg(long, value_name = "N", value_parser = units::number::<u32>(1..=1_048_576))]
@@ -135,6 +139,7 @@ impl AgentOptions {
             source,
             netns,
             filter,
+            no_counters,
             map_entries,
             otlp,
         } = self;
@@ -150,6 +155,7 @@ impl AgentOptions {
             source: source.or(other.source),
             netns: netns.or(other.netns),
             filter: filter.or(other.filter),
+            no_counters: no_counters || other.no_counters,
             map_entries: map_entries.or(other.map_entries),
             otlp: otlp.or(other.otlp),
         }

@@ -41,6 +41,10 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
     pub filter: Option<Filter>,
 
+    /// Do not read the kernel's counters, which show losses outside `kfree_skb`
+    #[arg(long, hide_short_help = true)]
+    pub no_counters: bool,
+
     /// Capture backend; auto selects the first that works, and reports what it loses
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
@@ -63,7 +67,7 @@ impl SnapshotArgs {
     /// The same options as options of another command.
     pub fn common(&self) -> CommonArgs {
         CommonArgs {
-            no_counters: true,
+            no_counters: self.no_counters,
             duration: Some(self.duration),
             destination: Destination { file: self.file.clone(), color: ColorChoice::Never },
             netns: None,

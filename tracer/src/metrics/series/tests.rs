@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dimension::Dimensions;
+use crate::metrics::label_set::LabelSet;
 
 fn label_set() -> LabelSet {
     LabelSet::new(true, Some(&Dimensions::owners("container").unwrap()))
@@ -23,7 +24,7 @@ fn packets(packets: u64) -> Sum {
 const HOUR: Duration = Duration::from_hours(1);
 
 fn bounded<K: Eq + Hash>(limit: usize) -> Series<K> {
-    Series::new(Bounds { limit, expire_after: HOUR }, label_set())
+    Series::new(Bounds { limit, expire_after: HOUR }, label_set().names())
 }
 
 fn series(limit: usize) -> Series<u8> {
@@ -107,7 +108,7 @@ fn read_in(series: &mut Series<usize>, now: Instant, told: &[(usize, &str, u64)]
 }
 
 fn shown_in(series: &Series<usize>) -> Vec<(&str, u64)> {
-    series.iter().map(|(labels, sum)| (series.label_set.value(labels, "netns"), sum.packets)).collect()
+    series.iter().map(|(labels, sum)| (value(&series.names, labels, "netns"), sum.packets)).collect()
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn read_of(series: &mut Series<u8>, now: Instant, told: &[(u8, &str, u64)]) {
 }
 
 fn shown_of(series: &Series<u8>) -> Vec<(&str, u64)> {
-    series.iter().map(|(labels, sum)| (series.label_set.value(labels, "container"), sum.packets)).collect()
+    series.iter().map(|(labels, sum)| (value(&series.names, labels, "container"), sum.packets)).collect()
 }
 
 #[test]

@@ -142,6 +142,7 @@ mod tests {
             rise,
             explained,
             outside,
+            covered: Some(0),
             is_untraceable: true,
             listeners: vec![],
         }
@@ -167,7 +168,10 @@ mod tests {
 
     fn shown(counters: Vec<ReconciledCounter>, gaps: &[&str]) -> Vec<String> {
         let gaps = gaps.iter().map(|gap| (*gap).to_owned()).collect();
-        lines(&Reconciliation { counters, namespaces: 1, gaps }, true).into_iter().map(|line| line.text).collect()
+        lines(&Reconciliation { counters, namespaces: 1, gaps, readings: 2 }, true)
+            .into_iter()
+            .map(|line| line.text)
+            .collect()
     }
 
     #[test]

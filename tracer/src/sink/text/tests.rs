@@ -105,11 +105,12 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
         rise: 82,
         explained: 82 - outside,
         outside,
+        covered: Some(0),
         is_untraceable: true,
         listeners: vec![],
     };
     let with_counter = |counter| {
-        let found = Reconciliation { counters: vec![counter], namespaces: 1, gaps: vec![] };
+        let found = Reconciliation { counters: vec![counter], namespaces: 1, gaps: vec![], readings: 2 };
         shown(PLAIN(100), &[StatReport { outside: Some(found), ..report(vec![], vec![]) }])
     };
     let with = |outside| with_counter(counter(outside));
@@ -149,7 +150,7 @@ fn rate_of_a_moment_is_unknown() {
 #[test]
 fn gaps_are_repeated_only_at_the_end() {
     let at = |gap: &str, is_final| {
-        let found = Reconciliation { counters: vec![], namespaces: 1, gaps: vec![gap.into()] };
+        let found = Reconciliation { counters: vec![], namespaces: 1, gaps: vec![gap.into()], readings: 2 };
         StatReport { outside: Some(found), is_final, ..report(vec![], vec![]) }
     };
     let reports =

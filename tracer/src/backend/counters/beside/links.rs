@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::Rise;
+use super::{READINGS_KEPT, Rise};
 use crate::domain::reconciliation::Interface;
 use crate::netlink::{LINK_COUNTERS, Link, LinkCounters, link_counter_names, link_counters, links};
 
@@ -30,7 +30,8 @@ struct State {
     fell: [bool; LINK_COUNTERS],
     /// What is known of the interface, once one of its counters rose.
     about: Option<About>,
-    is_present: bool,
+    /// The number of readings since the interface left the namespace; 0 for one that is there.
+    absent_for: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -54,11 +55,11 @@ impl Links {
         let mut has_risen = false;
         for (ifindex, state) in &mut self.0 {
             let Some(now) = found.get(ifindex) else {
-                state.is_present = false;
+                state.absent_for = state.absent_for.saturating_add(1);
                 continue;
             };
             has_risen |= state.last != *now;
-            if state.is_present {
+            if state.absent_for == 0 {
                 state.take(now);
             } else {
                 state.start_again(now);
@@ -80,6 +81,11 @@ impl Links {
         }
     }
 
+    /// Forgets the interfaces that have been gone for some readings.
+    pub(super) fn forget(&mut self) {
+        self.0.retain(|_, state| state.absent_for < READINGS_KEPT);
+    }
+
     /// The counters that rose, without the namespace.
     pub(super) fn rises(&self) -> Vec<Rise> {
         self.0.iter().flat_map(|(ifindex, state)| state.rises(*ifindex)).collect()
@@ -87,7 +93,7 @@ impl Links {
 
     /// The indices of the interfaces that the last reading found.
     pub(super) fn present(&self) -> impl Iterator<Item = u32> {
-        self.0.iter().filter(|(_, state)| state.is_present).map(|(ifindex, _)| *ifindex)
+        self.0.iter().filter(|(_, state)| state.absent_for == 0).map(|(ifindex, _)| *ifindex)
     }
 
     /// Whether an interface has the counter at this position.
@@ -112,7 +118,7 @@ impl State {
             gained: [0; LINK_COUNTERS],
             fell: [false; LINK_COUNTERS],
             about: None,
-            is_present: true,
+            absent_for: 0,
         }
     }
 
@@ -130,7 +136,7 @@ impl State {
     /// Goes on with an interface that was not there at the last reading: what it counted meanwhile is not this namespace's.
     fn start_again(&mut self, now: &LinkCounters) {
         self.gained = std::array::from_fn(|slot| self.risen(slot).unwrap_or(0));
-        (self.first, self.last, self.is_present) = (*now, *now, true);
+        (self.first, self.last, self.absent_for) = (*now, *now, 0);
     }
 
     /// What a counter rose by; absent where it is none of this interface, or fell.
@@ -204,6 +210,18 @@ mod tests {
         links.take(&counters(&[(RX_DROPPED, 98), (ROOT, 3)]));
         links.take(&counters(&[(RX_DROPPED, 99), (ROOT, 3)]));
         assert_eq!(shown(&links), [("rx_dropped".to_owned(), 4, false), (QDISC.to_owned(), 3, false)]);
+    }
+
+    #[test]
+    fn interface_that_is_gone_is_forgotten() {
+        let mut links = Links::default();
+        links.take(&counters(&[]));
+        links.take(&counters(&[(RX_DROPPED, 3)]));
+        for left in (0..READINGS_KEPT).rev() {
+            links.take(&BTreeMap::new());
+            links.forget();
+            assert_eq!(shown(&links).len(), usize::from(left > 0));
+        }
     }
 
     #[test]

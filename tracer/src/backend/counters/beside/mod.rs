@@ -36,6 +36,8 @@ use values::Names;
 
 /// The interval of the readings. It becomes longer if readings would take more than a hundredth of a processor.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The number of readings for which an endless run remembers namespaces and interfaces that are gone.
+const READINGS_KEPT: u32 = 64;
 const SHARE_OF_A_PROCESSOR: u32 = 100;
 
 /// The rise of one counter.
@@ -92,9 +94,34 @@ pub enum Which {
     All,
 }
 
+/// How often the counters are read, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The interval of the readings, at least a second.
+    interval: Duration,
+    /// The run has no end: namespaces and interfaces that are gone are forgotten after some readings.
+    is_endless: bool,
+}
+
+impl Default for Pace {
+    /// Every second, for a run with an end.
+    fn default() -> Self {
+        Self { interval: INTERVAL, is_endless: false }
+    }
+}
+
+impl Pace {
+    /// The pace of a run without an end.
+    pub fn endless(interval: Duration) -> Self {
+        Self { interval: interval.max(INTERVAL), is_endless: true }
+    }
+}
+
 /// What the readings show so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readings {
+    /// The number of readings so far.
+    pub number: u32,
     /// The counters that rose between the first reading and the last.
     pub rises: Vec<Rise>,
     /// The number of namespaces that were read twice or more.
@@ -125,16 +152,17 @@ pub struct CountersBeside {
 impl CountersBeside {
     /// Starts the thread, which keeps those of the calling thread's capabilities that it needs
     /// ([`privileges::COUNTERS`]): give up the unneeded ones afterwards. `only` is the inode number of the one namespace to
-    /// read; absent for all. `which` counters of the table to read.
+    /// read; absent for all. `which` counters of the table to read, and at which `pace`.
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(counters: &Counters, which: Which, only: Option<u32>) -> io::Result<Self> {
-        let state = State::new(PathBuf::from("/proc"), Names::of(counters, which), only);
+    pub fn start(counters: &Counters, which: Which, only: Option<u32>, pace: Pace) -> io::Result<Self> {
+        let names = Names::of(counters, which);
+        let state = State::new(PathBuf::from("/proc"), names, only, pace.is_endless);
         let latest = Arc::<Mutex<Arc<Readings>>>::default();
         let (ask, asked) = channel();
         let shared = Arc::clone(&latest);
-        Builder::new().name("counters".into()).spawn(move || run(state, &shared, &asked))?;
+        Builder::new().name("counters".into()).spawn(move || run(state, pace.interval, &shared, &asked))?;
         Ok(Self { latest, ask })
     }
 
@@ -153,11 +181,11 @@ impl CountersBeside {
     }
 }
 
-fn run(mut state: State, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot::Sender<()>>) {
+fn run(mut state: State, usual: Duration, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot::Sender<()>>) {
     if let Err(error) = privileges::drop_unneeded(privileges::COUNTERS) {
         tracing::warn!("the thread that reads the kernel's counters cannot drop capabilities: {error}");
     }
-    let mut interval = INTERVAL;
+    let mut interval = usual;
     loop {
         let done = match asked.recv_timeout(interval) {
             Ok(done) => Some(done),
@@ -169,7 +197,7 @@ fn run(mut state: State, latest: &Mutex<Arc<Readings>>, asked: &Receiver<oneshot
         let readings = state.readings();
         let taken = thread_time().saturating_sub(before) + state.elsewhere;
         tracing::debug!("a reading of the counters took {taken:?} of CPU time");
-        interval = INTERVAL.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
+        interval = usual.max(taken.saturating_mul(SHARE_OF_A_PROCESSOR));
         // The kernel counts a packet and then frees it, within one RCU read section. This command is `synchronize_rcu`
         // (`kernel/sched/membarrier.c`); without it, the two are a few instructions apart.
         let _ = membarrier(MembarrierCommand::Global);

@@ -70,6 +70,8 @@ pub(super) struct Namespace {
     /// `None` if this process may not ask for the listening sockets.
     listeners: Option<Listeners>,
     pub(super) links: Links,
+    /// The number of readings before the one that did not find the namespace any more; 0 until then.
+    pub(super) ended_at: u32,
     /// The last reading could not read the interfaces.
     pub(super) lacks_links: bool,
 }
@@ -99,6 +101,7 @@ impl Namespace {
             ways,
             listeners,
             links: Links::default(),
+            ended_at: 0,
             lacks_links: false,
         })
     }
@@ -233,6 +236,7 @@ mod tests {
             ways,
             listeners: None,
             links: Links::default(),
+            ended_at: 0,
             lacks_links: false,
         }
     }

@@ -1,27 +1,24 @@
 //! The counters of all network namespaces of a run.
 
+mod gaps;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use rustix::thread::{CapabilitySet, capabilities};
 
 use super::held::{Held, held};
 use super::namespace::{Member, Namespace, REFUSED, Reader};
 use super::softnet::Softnet;
 use super::survey::Survey;
 use super::values::Names;
-use super::{Readings, Rise};
+use super::{READINGS_KEPT, Readings, Rise};
 use crate::identity::netns::{NamedFile, Namespaces, visit_each};
 use crate::kernel::clock::thread_time;
 use crate::netlink::link_counter_names;
 
 /// The greatest number of namespaces whose counters are kept, those that ended included.
 const MOST_NAMESPACES: usize = 1000;
-/// The greatest number of names in a sentence.
-const MOST_NAMES: usize = 3;
 
 /// The number of readings of which one looks at all threads and open files, too.
 const THREADS_EVERY: u32 = 16;
@@ -37,6 +34,8 @@ pub(super) struct State {
     namespaces: BTreeMap<u32, Namespace>,
     ended: Vec<Namespace>,
     readings: u32,
+    /// Namespaces and interfaces that are gone are forgotten after some readings.
+    is_endless: bool,
     /// The processor time that other threads took for the last reading.
     pub(super) elsewhere: Duration,
     appeared: u32,
@@ -49,7 +48,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(proc: PathBuf, names: Names, only: Option<u32>) -> Self {
+    pub(super) fn new(proc: PathBuf, names: Names, only: Option<u32>, is_endless: bool) -> Self {
         Self {
             reader: Reader::new(proc, names),
             only,
@@ -58,6 +57,7 @@ impl State {
             namespaces: BTreeMap::new(),
             ended: vec![],
             readings: 0,
+            is_endless,
             elsewhere: Duration::ZERO,
             appeared: 0,
             left_out: 0,
@@ -89,6 +89,18 @@ impl State {
         self.read_held(&survey, is_thorough);
         self.read_links();
         self.readings += 1;
+        if self.is_endless {
+            self.forget();
+        }
+    }
+
+    /// Forgets the namespaces and the interfaces that have been gone for some readings.
+    fn forget(&mut self) {
+        let now = self.readings;
+        self.ended.retain(|namespace| now.saturating_sub(namespace.ended_at) < READINGS_KEPT);
+        for namespace in self.namespaces.values_mut() {
+            namespace.links.forget();
+        }
     }
 
     /// Reads the interfaces of all namespaces that this process may enter.
@@ -166,6 +178,7 @@ impl State {
             if namespace.read(&mut self.reader, found) {
                 self.namespaces.insert(inum, namespace);
             } else {
+                namespace.ended_at = self.readings;
                 self.ended.push(namespace);
             }
         }
@@ -185,6 +198,7 @@ impl State {
             namespace.fallen().iter().map(|slot| (named(*slot), namespace.inum, 0)).collect::<Vec<_>>()
         });
         Readings {
+            number: self.readings,
             rises: self.rises().into_iter().chain(self.softnet.rises()).chain(self.rises_of_links()).collect(),
             namespaces: self.compared(),
             gaps: self.gaps(),
@@ -240,72 +254,6 @@ impl State {
     pub(super) fn compared(&self) -> u32 {
         u32::try_from(self.all().filter(|namespace| namespace.is_compared()).count()).unwrap_or(u32::MAX)
     }
-
-    /// What was not read or cannot be compared, in sentences without a full stop.
-    fn gaps(&self) -> Vec<String> {
-        let mut gaps = Vec::new();
-        if !self.without_process.is_empty() {
-            let names: Vec<_> = self.without_process.iter().map(|(_, name)| Arc::clone(name)).collect();
-            let names = listed(&names);
-            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ", and entering it takes CAP_SYS_ADMIN" };
-            gaps.push(format!("the counters of {names} are not read: no process was found in the namespace{remedy}"));
-        } else if let Some(only) = self.only.filter(|_| self.all().next().is_none()) {
-            gaps.push(format!("the counters of netns {only} are not read, because no readable process is in it, and no file stands for it"));
-        }
-        let count =
-            |count: u32, what: &str| format!("{count} network namespace{} {what}", if count == 1 { "" } else { "s" });
-        if self.appeared > 0 {
-            gaps.push(count(
-                self.appeared,
-                "appeared during the run, or had a first process: counters are compared from their first reading on",
-            ));
-        }
-        let ended = u32::try_from(self.ended.len()).unwrap_or(u32::MAX);
-        if ended > 0 {
-            gaps.push(count(
-                ended,
-                "lost the last process, or ended: counters are compared up to the last reading before",
-            ));
-        }
-        if self.left_out > 0 {
-            gaps.push(count(self.left_out, &format!("left out: at most {MOST_NAMESPACES} are read")));
-        }
-        if self.unreadable > 0 && self.only.is_none() {
-            let processes =
-                if self.unreadable == 1 { "1 process".into() } else { format!("{} processes", self.unreadable) };
-            let remedy = if may(CapabilitySet::SYS_PTRACE) { "" } else { ": that takes CAP_SYS_PTRACE" };
-            gaps.push(format!("the network namespaces of {processes} cannot be read{remedy}"));
-        }
-        let without = self.namespaces.values().filter(|namespace| namespace.lacks_links).count();
-        if without > 0 {
-            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that takes CAP_SYS_ADMIN" };
-            let what = format!("cannot be entered, so that the counters of interfaces are not read{remedy}");
-            gaps.push(count(u32::try_from(without).unwrap_or(u32::MAX), &what));
-        }
-        gaps.extend(self.unknown_listeners());
-        gaps.extend(self.all().flat_map(|namespace| self.fallen(namespace)));
-        gaps
-    }
-
-    /// The namespaces in which connections were refused by listening sockets that are not known.
-    fn unknown_listeners(&self) -> Option<String> {
-        let is_refused = |slot: usize| *self.reader.names.all[slot] == *REFUSED;
-        let has_unknown = |namespace: &&Namespace| {
-            namespace.listeners().is_none() && namespace.rises().any(|(slot, _)| is_refused(slot))
-        };
-        let name = |namespace: &Namespace| namespace.name.clone().unwrap_or_else(|| namespace.inum.to_string().into());
-        let names: Vec<_> = self.all().filter(has_unknown).map(name).collect();
-        let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that takes CAP_SYS_ADMIN" };
-        (!names.is_empty())
-            .then(|| format!("which listeners of {} refused connections is not known{remedy}", listed(&names)))
-    }
-
-    fn fallen(&self, namespace: &Namespace) -> Vec<String> {
-        let netns = namespace.name.as_ref().map_or_else(|| namespace.inum.to_string(), ToString::to_string);
-        let fell =
-            |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.reader.names.all[*slot]);
-        namespace.fallen().iter().map(fell).collect()
-    }
 }
 
 /// The interfaces of a namespace, with its inode number.
@@ -318,21 +266,6 @@ fn fallen_of_links(namespace: &Namespace) -> impl Iterator<Item = (Arc<str>, u32
     namespace.links.fallen().map(|(name, ifindex)| (name.into(), namespace.inum, ifindex))
 }
 
-/// Whether this thread has a capability. A security module, or another user namespace, may refuse its use all the same.
-fn may(capability: CapabilitySet) -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
-}
-
-/// `netns a, b, c and 2 more`.
-fn listed(names: &[Arc<str>]) -> String {
-    let (first, rest) = names.split_at(names.len().min(MOST_NAMES));
-    let mut text = format!("netns {}", first.join(", "));
-    if !rest.is_empty() {
-        _ = write!(text, " and {} more", rest.len());
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,7 +273,7 @@ mod tests {
     use crate::explain::Counters;
 
     fn state(only: u32) -> State {
-        State::new("/proc".into(), Names::of(&Counters::built_in().unwrap(), Which::Compared), Some(only))
+        State::new("/proc".into(), Names::of(&Counters::built_in().unwrap(), Which::Compared), Some(only), false)
     }
 
     #[test]
@@ -366,9 +299,20 @@ mod tests {
     }
 
     #[test]
-    fn names_beyond_the_first_are_counted() {
-        let names: Vec<Arc<str>> = ["a", "b", "c", "d", "e"].map(Arc::from).to_vec();
-        assert_eq!(listed(&names), "netns a, b, c and 2 more");
-        assert_eq!(listed(&names[..1]), "netns a");
+    fn endless_run_forgets_namespaces_that_are_gone() {
+        let own = crate::identity::netns::own().unwrap();
+        for (is_endless, kept) in [(true, 0), (false, 1)] {
+            let mut state = state(own);
+            state.is_endless = is_endless;
+            state.read();
+            // Nothing is found there any more.
+            state.reader.proc = "/nowhere".into();
+            state.read();
+            assert_eq!(state.ended.len(), 1);
+            for _ in 1..READINGS_KEPT {
+                state.read();
+            }
+            assert_eq!(state.ended.len(), kept);
+        }
     }
 }

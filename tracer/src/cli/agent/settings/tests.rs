@@ -156,8 +156,11 @@ fn other_hosts_get_clear_text_only_if_allowed() {
 fn settings_that_need_a_restart_are_listed() {
     let before = settings("droptrace agent");
     let after = settings(
-        "droptrace agent --interval 1s --max-series 5 --expire-after 1d --offset-label --map-entries 9 --listen 127.0.0.1:1",
+        "droptrace agent --interval 1s --max-series 5 --expire-after 1d --offset-label --no-counters --map-entries 9 --listen 127.0.0.1:1",
     );
-    assert_eq!(after.fixed(&before), ["listen", "max-series", "expire-after", "offset-label", "map-entries"]);
+    assert_eq!(
+        after.fixed(&before),
+        ["listen", "max-series", "expire-after", "offset-label", "no-counters", "map-entries"]
+    );
     assert!(before.fixed(&before).is_empty());
 }
