@@ -13,6 +13,7 @@ use tests::kernel;
 use tests::trials::{Unable, trial_as_root};
 use tracer::backend::ebpf::{EbpfSource, Mode, Options};
 use tracer::kernel::btf::KernelBtf;
+use tracer::kernel::symbols::Functions;
 
 /// Conditions of all kinds.
 const CONDITIONS: [&str; 44] = [
@@ -62,6 +63,18 @@ const CONDITIONS: [&str; 44] = [
     "usual",
 ];
 
+/// What loading needs of the kernel, read once for all filters of a test.
+struct Kernel {
+    types: KernelBtf,
+    functions: Functions,
+}
+
+impl Kernel {
+    fn load() -> Result<Self> {
+        Ok(Self { types: KernelBtf::load()?, functions: Functions::default() })
+    }
+}
+
 /// A test in one attach mode.
 type Test = fn(Mode) -> Result<()>;
 
@@ -95,7 +108,7 @@ pub(crate) fn number() -> Result<usize> {
 
 /// Each in a filter of its own, or where there is time for few filters, a few in one.
 fn every_condition_loads(mode: Mode) -> Result<()> {
-    let kernel = KernelBtf::load()?;
+    let kernel = Kernel::load()?;
     let together = CONDITIONS.len().div_ceil(number()?);
     CONDITIONS.chunks(together).try_for_each(|conditions| loads(&conditions.join(" or "), mode, &kernel))
 }
@@ -103,7 +116,7 @@ fn every_condition_loads(mode: Mode) -> Result<()> {
 fn random_filters_load(mode: Mode) -> Result<()> {
     /// The most conditions of one.
     const MOST: usize = 24;
-    let kernel = KernelBtf::load()?;
+    let kernel = Kernel::load()?;
     let mut random = XorShiftRng::seed_from_u64(7);
     for _ in 0..number()? {
         let conditions = random.random_range(2..=MOST);
@@ -126,7 +139,7 @@ fn expression(random: &mut XorShiftRng, conditions: usize) -> String {
 
 /// Lists of so many addresses or ports that the code is as long as it may be.
 fn long_filters_load(mode: Mode) -> Result<()> {
-    let kernel = KernelBtf::load()?;
+    let kernel = Kernel::load()?;
     let host = |number: usize| format!("host 10.1.{}.{}", number >> 8, number & 0xff);
     let port = |number: usize| format!("port {}", number + 1);
     let relation = |number: usize| format!("ip[{} + (ip[0] & 0xf)] > {number}", number % 40);
@@ -151,11 +164,11 @@ fn longest(fits: impl Fn(usize) -> bool) -> usize {
     fitting
 }
 
-fn loads(text: &str, mode: Mode, kernel: &KernelBtf) -> Result<()> {
+fn loads(text: &str, mode: Mode, kernel: &Kernel) -> Result<()> {
     let shown = || text.chars().take(300).collect::<String>();
     let filter = Filter::parse(text).map_err(|error| anyhow::anyhow!("{error}")).with_context(shown)?;
     let options = Options { filter: Some(Arc::new(filter)), ..Options::least(mode, !kernel::is_confidential()) };
-    let (mut source, _) = EbpfSource::start(&options, kernel).with_context(shown)?;
+    let (mut source, _) = EbpfSource::start(&options, &kernel.types, &kernel.functions).with_context(shown)?;
     ensure!(source.mode() == mode, "another mode");
     source.detach().with_context(shown)
 }

@@ -47,7 +47,7 @@ fn check_packets(filter: &Filter) -> Result<(), FilterError> {
         Question::Netns(_) => "write --netns before the filter",
         _ => "write conditions on the packet's bytes, such as `tcp port 443`",
     };
-    Err(filter.refuse(0, "nftables traces packets, and knows nothing of their drops".into(), Some(remedy.into())))
+    Err(filter.refuse(0, "nftables traces packets, and knows nothing of their drops", Some(remedy.into())))
 }
 
 /// Where the drops are from: this host, or any host whose drops were recorded.

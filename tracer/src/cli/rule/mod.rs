@@ -32,7 +32,7 @@ const SLOTS: usize = 64;
 
 /// Traces packets until the time is over, and shows the rules that dropped some.
 pub(super) async fn run(args: &RuleArgs) -> Result<()> {
-    let output = Output::open(args.results.output.as_deref())?;
+    let output = Output::open(args.results.file.output.as_deref())?;
     let mut stop = Stop::new(Some(args.duration))?.while_read(&output);
     let target = netns::parse_target(&args.netns)?;
     let mut tracing = Tracing::start(args, &target).await?;
