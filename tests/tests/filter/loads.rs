@@ -12,6 +12,7 @@ use tests::kernel;
 use tests::trials::{Unable, trial_as_root};
 use tracer::backend::ebpf::{EbpfSource, Mode, Options};
 use tracer::kernel::btf::KernelBtf;
+use tracer::kernel::symbols::Functions;
 
 /// Conditions of all kinds.
 const CONDITIONS: [&str; 44] = [
@@ -143,7 +144,7 @@ fn loads(text: &str, mode: Mode, kernel: &KernelBtf) -> Result<()> {
     let shown = || text.chars().take(300).collect::<String>();
     let filter = Filter::parse(text).map_err(|error| anyhow::anyhow!("{error}")).with_context(shown)?;
     let options = Options { filter: Some(Arc::new(filter)), ..Options::least(mode, !kernel::is_confidential()) };
-    let (mut source, _) = EbpfSource::start(&options, kernel).with_context(shown)?;
+    let (mut source, _) = EbpfSource::start(&options, kernel, &Functions::default()).with_context(shown)?;
     ensure!(source.mode() == mode, "another mode");
     source.detach().with_context(shown)
 }
