@@ -85,6 +85,7 @@ fn drops_that_do_not_match_are_left_out() -> Result<()> {
         let counted: u64 = scene.rows(&snapshot)?.iter().map(|row| row.packets).sum();
         let ledger = snapshot.sources.first().map(|source| &source.ledger).context("no source")?;
         ensure!(dropped > 0 && counted == if is_counted { dropped } else { 0 }, "{options:?}: {counted} of {dropped}");
+        ensure!(snapshot.filter.as_deref() == options.last().copied(), "{options:?}: {:?}", snapshot.filter);
         ensure!(is_counted || ledger.filtered >= dropped, "{options:?}: {dropped} dropped, {ledger:?}");
     }
     Ok(())

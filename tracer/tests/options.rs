@@ -147,6 +147,7 @@ const PROOFS: &[Proof] = &[
     proof("rule", &["--limit"], RULE, "traced_packets_are_bounded"),
     proof("rule", &["--filter"], RULE, "other_packets_are_left_out"),
     proof("compare", &["--format", "--output", "--color", "--verbose"], COMPARE, "a_comparison_is_shown_as_asked"),
+    proof("compare", &["--filter"], COMPARE, "a_comparison_has_a_filter"),
     proof("compare", &["--duration"], COMPARE, "a_comparison_has_a_time"),
     proof("compare", &["--mode", "--map-entries", "--ring-size"], COMPARE, "a_comparison_has_bounds"),
     proof("droptrace-fleet merge", SHOWN, MERGE, "a_fleet_is_shown_as_asked"),

@@ -50,6 +50,7 @@ pub(super) fn snapshot(world: &World, host: usize, day: Day) -> Snapshot {
         build_id: Some(format!("{:040x}", kernel(host).len())),
         started_at: Timestamp(started_at),
         duration_ns: 3600 * SECOND,
+        filter: None,
         interfaces: vec![Interface { name: "eth0".into(), class: "physical".into(), driver: Some("ixgbe".into()) }],
         backend: CaptureBackend { source: source.into(), mode: mode.into() },
         unavailable: vec![],

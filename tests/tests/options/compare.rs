@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -19,6 +19,7 @@ pub(super) fn trials() -> Vec<Trial> {
         ("a_comparison_is_shown_as_asked", a_comparison_is_shown_as_asked as fn() -> Result<()>),
         ("a_comparison_has_a_time", a_comparison_has_a_time),
         ("a_comparison_has_bounds", a_comparison_has_bounds),
+        ("a_comparison_has_a_filter", a_comparison_has_a_filter),
     ]
     .into_iter()
     .map(|(name, run)| {
@@ -87,5 +88,23 @@ fn a_comparison_has_bounds() -> Result<()> {
         let (small, usual) = (reported(&small, pointer), reported(&usual, pointer));
         ensure!(small > 0 && usual == 0, "{pointer}: {small} and {usual}");
     }
+    Ok(())
+}
+
+/// `--filter` of `compare`: both sources leave out the same drops.
+fn a_comparison_has_a_filter() -> Result<()> {
+    let host = Host::new()?;
+    for (filter, counted) in [(["--filter", "udp"], 3), (["--filter", "tcp"], 9)] {
+        let finished = compared(&[&["--format", "json"], &filter[..]].concat(), &host)?;
+        let document = last(&finished.stdout)?;
+        ensure!(document["total"]["unexplained"] == 0, "{finished:?}");
+        for source in document["sources"].as_array().into_iter().flatten() {
+            let of = |field: &str| source["ledger"][field].as_u64().unwrap_or_default();
+            ensure!(of("accounted") >= counted && of("filtered") >= 12 - counted, "{filter:?}: {source}");
+        }
+    }
+    let refused = Droptrace::start(&["compare", "--filter", "reason NO_SOCKET"]).map(drop);
+    let message = format!("{:#}", refused.err().context("a filter by reason")?);
+    ensure!(message.contains("would count different drops"), "{message}");
     Ok(())
 }

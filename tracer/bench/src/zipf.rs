@@ -48,7 +48,9 @@ mod tests {
         let order = order(4_000);
         assert_eq!(order.len(), LENGTH as usize);
         let mut counts = vec![0_u32; 4_000];
-        order.iter().for_each(|flow| counts[usize::from(*flow)] += 1);
+        for flow in &order {
+            counts[usize::from(*flow)] += 1;
+        }
         assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
         let ratio = f64::from(counts[0]) / f64::from(counts[9]);
         assert!((ratio - 10_f64.powf(EXPONENT)).abs() < 0.1, "{ratio}");

@@ -142,6 +142,7 @@ pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str
     let own = match command {
         Some(Command::Stat(_)) => cli.find_subcommand_mut("stat"),
         Some(Command::Trace(_)) => cli.find_subcommand_mut("trace"),
+        Some(Command::Compare(_)) => cli.find_subcommand_mut("compare"),
         Some(Command::Replay(_)) => cli.find_subcommand_mut("replay"),
         Some(Command::Rule(_)) => cli.find_subcommand_mut("rule"),
         Some(Command::Snapshot(_)) => cli.find_subcommand_mut("snapshot"),

@@ -20,6 +20,7 @@ pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), cla
         Command::Stat(args) => &args.stat.common.filter,
         Command::Trace(args) => &args.common.filter,
         Command::Snapshot(args) => &args.filter,
+        Command::Compare(args) => &args.filter,
         #[cfg(feature = "agent")]
         Command::Agent(args) => &args.options.filter,
         Command::Replay(args) => &args.filter,

@@ -34,6 +34,7 @@ pub(super) async fn run(args: &SnapshotArgs, kernel: &Arc<RunningKernel>) -> Res
         own_netns: netns::own().unwrap_or(0),
         backend: session.backend(),
         unavailable: session.unavailable(),
+        filter: args.filter.as_ref(),
         owners: args.owners.as_ref(),
     };
     let mut snapshot =

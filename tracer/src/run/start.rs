@@ -15,6 +15,7 @@ use crate::backend::ebpf::{self, EbpfSource, EventOptions, NamespaceQuestion};
 use crate::backend::net_dm::{self, AlertMode, NetDmSource};
 use crate::domain::unavailable::Unavailable;
 use crate::filter::Filter;
+use crate::filter::question::Question;
 use crate::identity::netns::{self, Names, Watcher};
 use crate::identity::owners::Owners;
 use crate::kernel::clock::Clock;
@@ -193,11 +194,9 @@ async fn start_both(
             "use --source ebpf, which can filter",
         ));
     }
-    if options.filter.is_some() {
-        return Err(Unavailable::new(
-            "filters: the drop monitor does not know all that a filter may ask, so that the backends would count different drops",
-            "use --source ebpf or --source net-dm; `droptrace replay` filters a recording of both",
-        ));
+    if let Some(filter) = &options.filter {
+        check_net_dm_filter(filter, alerts)?;
+        check_filter_of_both(filter)?;
     }
     let mut ebpf = start_ebpf(mode, options, facts)?;
     // The drop monitor starts after the kernel program, and stops before it or after a last reading, so it reports no
@@ -295,6 +294,27 @@ fn check_net_dm_filter(filter: &Filter, mode: AlertMode) -> Result<(), Unavailab
     }
 }
 
+/// Fails if the backends may answer a question of the filter in different ways, so that they would count different drops.
+fn check_filter_of_both(filter: &Filter) -> Result<(), Unavailable> {
+    let cause = if filter.asks_tag() {
+        "the drop monitor does not report the VLAN tags that the kernel removed"
+    } else {
+        let differs = |question: &Question| match question {
+            Question::Interface(_) => Some("by an interface, the drop monitor means where a packet came in"),
+            Question::Reason(_) | Question::Usual => {
+                Some("the drop monitor does not report the drop reasons of most subsystems")
+            }
+            _ => None,
+        };
+        let Some(cause) = filter.questions.iter().find_map(differs) else { return Ok(()) };
+        cause
+    };
+    Err(Unavailable::new(
+        format!("filters: {cause}, so that the backends would count different drops"),
+        "filter by packets and `site`; `droptrace replay` filters a recording of both by all words",
+    ))
+}
+
 /// The cause and the remedy; if the kernel has no drop monitor, why.
 pub(crate) fn explained(error: &net_dm::Error) -> Unavailable {
     match error {
@@ -302,5 +322,27 @@ pub(crate) fn explained(error: &net_dm::Error) -> Unavailable {
             absence::explain(name, &Surroundings::look(name, &host().kernel))
         }
         error => Unavailable { remedy: error.remedy().map(Into::into), ..Unavailable::of(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filter_of_both_asks_only_what_both_answer_alike() {
+        let refused = |text: &str| check_filter_of_both(&Filter::parse(text).unwrap()).err().map(|why| why.cause);
+        for text in ["udp port 53", "not site nf_*", "ether host 02:00:00:00:00:01 and len > 100", "tcp[tcpflags] != 0"]
+        {
+            assert_eq!(refused(text), None, "{text}");
+        }
+        for (text, cause) in [
+            ("udp and iface 2", "where a packet came in"),
+            ("vlan 7", "VLAN tags"),
+            ("not reason NO_SOCKET", "drop reasons"),
+            ("unusual", "drop reasons"),
+        ] {
+            assert!(refused(text).unwrap().contains(cause), "{text}");
+        }
     }
 }

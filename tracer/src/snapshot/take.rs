@@ -16,6 +16,7 @@ use crate::domain::event::NamedKey;
 use crate::domain::event::reason_name;
 use crate::domain::report::{SourceReport, StatReport};
 use crate::domain::total::{OverflowTotal, Total, group};
+use crate::filter::Filter;
 use crate::identity::devices::{self, Device};
 use crate::render::time::TimeText;
 use crate::run::{CaptureBackend as Way, UnavailableBackends};
@@ -36,6 +37,8 @@ pub struct Facts<'f> {
     pub backend: Way,
     /// Backends of a better rank that are not available.
     pub unavailable: &'f UnavailableBackends,
+    /// The filter that selected the drops; absent for all drops.
+    pub filter: Option<&'f Filter>,
     /// The dimensions of owners that rows have; absent for rows without owners.
     pub owners: Option<&'f Dimensions>,
 }
@@ -54,6 +57,7 @@ pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, Error> {
         build_id: facts.build_id.clone(),
         started_at: report.started_at,
         duration_ns: u64::try_from(report.duration.as_nanos()).unwrap_or(u64::MAX),
+        filter: facts.filter.map(|filter| filter.text.clone()),
         interfaces: facts.devices.iter().map(interface).collect(),
         backend: CaptureBackend { source: facts.backend.source().to_owned(), mode: facts.backend.mode().to_owned() },
         unavailable: facts.unavailable.0.iter().map(unavailable).collect(),

@@ -37,6 +37,7 @@ fn taken_with(report: &StatReport, owners: Option<&Dimensions>) -> Snapshot {
         own_netns: samples::HOME,
         backend: Way::Ebpf(Mode::RawTracepoint),
         unavailable: &UnavailableBackends(vec![refused]),
+        filter: None,
         owners,
     };
     take(report, &facts).unwrap()

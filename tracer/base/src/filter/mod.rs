@@ -23,7 +23,7 @@ use std::fmt;
 
 pub use ast::Side;
 pub use check::check;
-use code::{MAX_OPS, MEMORY, Op};
+use code::{MAX_OPS, MEMORY, Number, Op};
 use compile::Failure;
 pub use error::FilterError;
 pub use named::{Named, UsualReasons};
@@ -78,6 +78,11 @@ impl Filter {
     /// Whether the code asks for the function of the drop site.
     pub fn asks_site(&self) -> bool {
         self.questions.iter().any(|question| matches!(question, Question::Site(_)))
+    }
+
+    /// Whether the code asks for the packet's VLAN tag.
+    pub fn asks_tag(&self) -> bool {
+        self.code.iter().any(|op| matches!(op, Op::Number(Number::VlanTag)))
     }
 
     /// Whether the code asks anything about the packet: its bytes, length, protocol or tag.

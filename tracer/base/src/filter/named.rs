@@ -58,7 +58,7 @@ impl Answers for Named<'_> {
         match question {
             Question::Reason(pattern) => is(pattern, self.reason),
             Question::Usual => self.reason.is_some_and(|reason| self.usual.contains(reason)),
-            Question::Site(pattern) => is(pattern, self.function),
+            Question::Site(pattern) => is(pattern, self.function) || is(pattern, self.function.map(without_part)),
             Question::Netns(target) => self.is_in(target),
             Question::Interface(given) => {
                 self.interface == Some(given) || self.ifindex != 0 && given.parse() == Ok(self.ifindex)
@@ -74,6 +74,11 @@ impl Answers for Named<'_> {
             Question::Pod(given) => owner(|owner| owner.pod.as_deref()).is_some_and(|pod| is_pod(given, pod)),
         }
     }
+}
+
+/// The name of a function without what the compiler appended to it, as in `name.cold` and `name.constprop.0`.
+fn without_part(function: &str) -> &str {
+    function.split('.').next().unwrap_or(function)
 }
 
 impl Named<'_> {

@@ -42,6 +42,8 @@ const FEW: usize = 100;
 const NAME: usize = 1024;
 /// The most bytes of the text that says why a backend is not available.
 const REASON: usize = 4096;
+/// The most bytes of a filter.
+const FILTER: usize = 65_536;
 /// 2^53, which is also the float that 2^53 + 1 becomes: each smaller whole number has a float of its own.
 pub const FIRST_ROUNDED: f64 = 9_007_199_254_740_992.0;
 
@@ -72,6 +74,10 @@ pub struct Snapshot {
     pub started_at: Timestamp,
     /// Duration of the count, in nanoseconds.
     pub duration_ns: u64,
+    /// The filter that selected the drops, as the user wrote it; `None` if all drops were counted. The first snapshots do not
+    /// have it.
+    #[serde(default, deserialize_with = "text::option::<FILTER, _>")]
+    pub filter: Option<String>,
     /// Interfaces of the network namespace that droptrace ran in, as they were at the end.
     #[serde(deserialize_with = "list::bounded::<SOME, _, _>")]
     pub interfaces: Vec<Interface>,

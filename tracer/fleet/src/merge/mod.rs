@@ -288,6 +288,7 @@ fn labels(snapshot: &Snapshot, folder: Option<&str>) -> BTreeMap<String, String>
         ("version", Some(snapshot.version.as_str())),
         ("build", snapshot.build_id.as_deref()),
         ("driver", Some(drivers.as_str()).filter(|drivers| !drivers.is_empty())),
+        ("filter", snapshot.filter.as_deref()),
         ("folder", folder),
     ];
     known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()

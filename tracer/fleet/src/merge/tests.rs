@@ -47,6 +47,7 @@ fn snapshot(host: &str, second: u64, rows: Vec<Row>) -> Snapshot {
         build_id: None,
         started_at: Timestamp(second * SECOND),
         duration_ns: 10 * SECOND,
+        filter: None,
         interfaces: vec![],
         backend: CaptureBackend { source: "ebpf".into(), mode: "tp_btf".into() },
         unavailable: vec![],

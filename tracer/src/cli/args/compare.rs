@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, DEFAULT_MAX_ROWS, Destination, Format, Mode, NetDmMode, Source};
+use super::{CommonArgs, DEFAULT_MAX_ROWS, Destination, FilterWords, Format, Mode, NetDmMode, Source};
 use crate::backend::ebpf::default_room;
+use crate::filter::Filter;
 use crate::render::units;
 
 pub(super) const NOTES: &str = "\
@@ -15,6 +16,7 @@ explains are called unexplained.
 Examples:
   droptrace compare --duration 30s
   droptrace compare --duration 30s --format json | jq '.total'
+  droptrace compare --duration 30s tcp port 443
 
 Exit status: 0 all differences are explained, 1 failed, 2 wrong usage, 3 some are unexplained.";
 
@@ -32,6 +34,11 @@ pub struct CompareArgs {
     /// Where the results go.
     #[command(flatten)]
     pub destination: Destination,
+
+    /// Compare only drops that match this expression of packets and `site`; see `droptrace trace --help`. Other words about drops
+    /// are refused, because the backends may answer them in different ways. Needs the mode `packet` of the drop monitor
+    #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
+    pub filter: Option<Filter>,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -54,6 +61,10 @@ pub struct CompareArgs {
     #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = units::ring_size)]
     #[arg(hide_short_help = true)]
     pub ring_size: u32,
+
+    /// The words of a filter.
+    #[command(flatten)]
+    pub words: FilterWords,
 }
 
 impl CompareArgs {
@@ -65,7 +76,7 @@ impl CompareArgs {
             destination: self.destination.clone(),
             netns: None,
             interface: None,
-            filter: None,
+            filter: self.filter.clone(),
             verbose: self.verbose,
             source: Source::Both,
             net_dm_mode: Some(self.net_dm_mode),

@@ -20,6 +20,7 @@ pub(super) fn take_words(command: &mut Command) -> Result<(), clap::Error> {
         Command::Stat(args) => (&args.words.words, &mut args.stat.common.filter),
         Command::Trace(args) => (&args.words.words, &mut args.common.filter),
         Command::Snapshot(args) => (&args.words.words, &mut args.filter),
+        Command::Compare(args) => (&args.words.words, &mut args.filter),
         Command::Replay(args) => (&args.words.words, &mut args.filter),
         Command::Rule(args) => (&args.words.words, &mut args.filter),
         _ => return Ok(()),

@@ -67,9 +67,9 @@ pub fn owner(path: &str) -> Owner {
 /// The path in the text of a process's `/proc/PID/cgroup` (`cgroups(7)`) that says most about the process's owner, with
 /// this owner. That of cgroup2 (`0::/…`) counts unless only a hierarchy of cgroup v1 names a container: on hybrid hosts
 /// a runtime may put its containers only there, and leave them in the root of cgroup2. The path is absent for a process
-/// that is in the root of all hierarchies.
+/// that is in the root of all hierarchies. The kernel's paths begin with a slash; others are left out.
 pub fn of_process(cgroups: &str) -> Option<(String, Owner)> {
-    let paths = cgroups.lines().filter_map(parse).filter(|(_, path)| !matches!(*path, "" | "/"));
+    let paths = cgroups.lines().filter_map(parse).filter(|(_, path)| path.len() > 1 && path.starts_with('/'));
     let ranked = paths.map(|(rank, path)| (rank, text::path(path))).map(|(rank, path)| {
         let owner = owner(&path);
         let detail = (owner.container.is_some(), owner.pod.is_some(), owner.unit.is_some(), owner.user.is_some());

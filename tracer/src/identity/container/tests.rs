@@ -192,6 +192,11 @@ fn paths() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
 }
 
+#[test]
+fn text_that_is_no_path_of_the_kernel_is_left_out() {
+    assert_eq!(of_process("0::\u{2003}\n1:name=systemd:x"), None);
+}
+
 proptest! {
     #[test]
     fn any_path_yields_presentable_names(path in paths(), anything in ".{0,200}") {

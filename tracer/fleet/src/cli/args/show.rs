@@ -37,7 +37,7 @@ pub struct ShowArgs {
     pub top: usize,
 
     /// Compare hosts with those that have the same: kernel, class (of interface), backend (capture backend), a label such as
-    /// driver, version, build or folder, or nothing; may be given more than once
+    /// driver, version, build, filter or folder, or nothing; may be given more than once
     #[arg(long, value_name = "WHAT", default_value = "kernel", value_parser = group)]
     pub by: Vec<String>,
 
