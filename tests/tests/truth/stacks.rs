@@ -1,18 +1,20 @@
 //! The functions through which a packet came, in the lines of `trace`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::case::drained;
 use tests::cgroup::ControlGroup;
 use tests::droptrace::{Droptrace, command};
 use tests::folder::Folder;
+use tests::frame::{ip4, ip6, udp, udp4, udp6};
 use tests::netns::Netns;
 use tests::owned::{DATAGRAMS, udp_of};
 use tests::trace::Trace;
 use tests::trials::trial_as_root;
+use tests::wire::{SENDER, SENDER6, Wire};
 use tests::witness::Witness;
 
 use super::owners::{behind_a_firewall, in_each_mode, refused};
@@ -27,6 +29,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("a_recording_has_the_stacks", a_recording_has_the_stacks),
         trial_as_root("a_sample_has_stacks_and_all_are_counted", a_sample_has_stacks_and_all_are_counted),
         trial_as_root("stacks_are_folded", stacks_are_folded),
+        trial_as_root("a_stack_shows_the_netfilter_hook", a_stack_shows_the_netfilter_hook),
     ]
 }
 
@@ -47,6 +50,76 @@ fn provoked_in_two_ways(host: &Netns) -> Result<()> {
         _ = rustix::io::write(&sender, b"droptrace");
     }
     drained()
+}
+
+/// A firewall drops packets at each hook, by their port.
+const HOOKS: [(u64, &str); 5] =
+    [(11, "prerouting"), (12, "input"), (13, "forward"), (14, "output"), (15, "postrouting")];
+
+/// A router behind a wire: each hook drops the datagrams to its port.
+fn router() -> Result<Wire> {
+    let wire = Wire::with_ipv6()?;
+    wire.host.sysctl("net/ipv4/ip_forward", "1")?;
+    wire.host.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    wire.host.commands(
+        "ip route add 10.9.0.0/24 dev host0
+         ip route add fd09::/64 dev host0",
+    )?;
+    wire.host.probe("nft add table inet cases")?;
+    for (port, hook) in HOOKS {
+        wire.host.probe(&format!(
+            "nft 'add chain inet cases {hook} {{ type filter hook {hook} priority 0 ; }}'
+             nft add rule inet cases {hook} udp dport {port} drop"
+        ))?;
+    }
+    Ok(wire)
+}
+
+fn at_each_hook(wire: &Wire) -> Result<()> {
+    for port in [11, 12] {
+        wire.send(&udp4(port)?)?;
+        wire.send(&udp6(port)?)?;
+    }
+    wire.send(&udp(ip4(SENDER, Ipv4Addr::new(10, 9, 0, 1), 64), 13, b"droptrace")?)?;
+    wire.send(&udp(ip6(SENDER6, Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1), 64), 13, b"droptrace")?)?;
+    let own = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), (Ipv6Addr::UNSPECIFIED, 0).into()];
+    let other = [IpAddr::from(SENDER), SENDER6.into()];
+    for (own, other) in own.into_iter().zip(other) {
+        let sender = tests::wire::udp(&wire.host, own)?;
+        for port in [14, 15] {
+            // The firewall's refusal is an error of the call.
+            _ = sender.send_to(b"droptrace", (other, port));
+        }
+    }
+    drained()
+}
+
+fn a_stack_shows_the_netfilter_hook() -> Result<()> {
+    in_each_mode(|mode| {
+        let wire = router()?;
+        let netns = wire.host.inum().to_string();
+        let trace = Trace::during(&["--all", "--stack", "--mode", mode, "--netns", &netns], || at_each_hook(&wire))?;
+        for (family, protocol) in [("ip", "ipv4"), ("ip6", "ipv6")] {
+            for (port, hook) in HOOKS {
+                let is_it = |drop: &&Value| {
+                    let destination = drop["destination"].as_str().unwrap_or_default();
+                    drop["protocol"] == protocol && destination.ends_with(&format!(":{port}"))
+                };
+                let found: Vec<_> = trace.drops.iter().filter(is_it).collect();
+                let [drop] = found[..] else {
+                    anyhow::bail!("{} drops at {family} {hook}: {:?}", found.len(), trace.drops)
+                };
+                let expected = json!({"family": family, "hook": hook, "is_bridged": false});
+                ensure!(
+                    drop["netfilter_hook"] == expected,
+                    "{} instead of {expected}: {}",
+                    drop["netfilter_hook"],
+                    drop["stack"]
+                );
+            }
+        }
+        Ok(())
+    })
 }
 
 /// The functions of a line's stack.

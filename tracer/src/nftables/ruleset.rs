@@ -189,6 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_iptables_show_their_matches_and_comments() {
+        let expression = |name: &str, of: &str, info: &[u8]| {
+            let data = Body::nested().text(1, of).bytes(3, info);
+            Body::nested().text(1, name).within(2, &data)
+        };
+        let list = [
+            expression("match", "comment", b"by hand\0\0\0"),
+            expression("match", "conntrack", &[0; 8]),
+            expression("target", "REJECT", &[0; 4]),
+        ];
+        let list = list.iter().fold(Body::nested(), |list, expression| list.within(1, expression));
+        let payload = Body::of(IPV4).within(EXPRESSIONS, &list).into_bytes();
+        let text = parsed(&payload).unwrap().1.text;
+        assert_eq!(text.as_deref(), Some("comment \"by hand\" xt match \"conntrack\" xt target \"REJECT\""));
+    }
+
+    #[test]
     fn comments_are_found_behind_other_data() {
         assert_eq!(comment(b"\x05\x02ab\x00\x03hi\0").as_deref(), Some("hi"));
         assert_eq!((comment(b""), comment(b"\x00\x09hi"), comment(b"\x00")), (None, None, None));

@@ -149,7 +149,8 @@ impl Writer {
             },
             "reject" => self.say("reject"),
             "notrack" => self.say("notrack"),
-            // The rules of iptables-nft, whose own parts are opaque.
+            // The rules of iptables-nft, whose own parts are opaque, but for comments (`struct xt_comment_info`).
+            "match" if text_of(data, 1) == Some("comment") => self.say(&format!("comment \"{}\"", text_of(data, 3)?)),
             "match" => self.say(&format!("xt match \"{}\"", text_of(data, 1)?)),
             "target" => self.say(&format!("xt target \"{}\"", text_of(data, 1)?)),
             _ => None,

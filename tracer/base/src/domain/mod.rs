@@ -9,6 +9,7 @@ pub mod event;
 pub mod facts;
 pub mod flow;
 pub mod flow_ledger;
+pub mod hook;
 pub mod identity;
 pub mod ledger;
 pub mod owner;

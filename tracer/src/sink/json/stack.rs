@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::symbol_of;
 use crate::dimension;
 use crate::domain::event::{DropEvent, Location, reason_name};
+use crate::domain::hook::{NetfilterHook, netfilter_hook};
 use crate::domain::stack::{SampledStack, SampledStacks};
 
 /// A list of drop sites as text, the innermost function first.
@@ -29,14 +30,18 @@ pub(super) struct OfPlace<'r> {
 struct WithSamples<'r> {
     functions: Stack<'r>,
     samples: u64,
+    netfilter_hook: Option<NetfilterHook>,
 }
 
 impl<'r> From<&'r SampledStacks> for OfPlace<'r> {
     fn from(place: &'r SampledStacks) -> Self {
         let reason = reason_name(&place.reason);
         let (symbol, offset, module) = symbol_of(&place.location);
-        let stack =
-            |stack: &'r SampledStack| WithSamples { functions: Stack(&stack.functions), samples: stack.samples };
+        let stack = |stack: &'r SampledStack| WithSamples {
+            functions: Stack(&stack.functions),
+            samples: stack.samples,
+            netfilter_hook: netfilter_hook(&stack.functions),
+        };
         Self {
             reason,
             subsystem: reason.map(|_| &*place.reason.subsystem),

@@ -13,6 +13,7 @@ use super::stack::Stack;
 use crate::dimension::Dimensions;
 use crate::domain::event::{DropEvent, Origin};
 use crate::domain::facts::{Facts, Gso, Socket, VlanTag};
+use crate::domain::hook::{NetfilterHook, netfilter_hook};
 use crate::domain::owner::Process;
 use crate::outside::to_json;
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
@@ -115,6 +116,7 @@ struct Packet<'a> {
     socket: Option<Socket>,
     process: Option<&'a Process>,
     stack: Option<Stack<'a>>,
+    netfilter_hook: Option<NetfilterHook>,
 }
 
 impl<'a> Packet<'a> {
@@ -147,6 +149,7 @@ impl<'a> Packet<'a> {
             socket: socket.map(|socket| Socket { port: local_port(socket.port, packet), ..socket }),
             process: event.process.map(Arc::as_ref),
             stack: Stack::of(event),
+            netfilter_hook: netfilter_hook(event.stack),
         }
     }
 }

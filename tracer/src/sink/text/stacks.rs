@@ -1,6 +1,7 @@
 //! The call stacks under the table of `stat --stack`.
 
 use crate::dimension;
+use crate::domain::hook::netfilter_hook;
 use crate::domain::stack::{SampledStack, SampledStacks, likely_share};
 use crate::render::number::Grouped;
 
@@ -42,7 +43,8 @@ fn share(stack: &SampledStack, sampled: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "samples are fewer than 2^53")]
     let share = percent(stack.samples as f64 / sampled.max(1) as f64);
     let likely = format!("{} to {} % of all", percent(low), percent(high));
-    format!("  {share} % of {} sampled ({likely}):", Grouped(sampled))
+    let hook = netfilter_hook(&stack.functions).map_or_else(String::new, |hook| format!(", netfilter hook {hook}"));
+    format!("  {share} % of {} sampled ({likely}){hook}:", Grouped(sampled))
 }
 
 /// The functions, without the first one, which is the drop site.

@@ -10,6 +10,7 @@ use super::owner::OwnedBy;
 use super::packet::Described;
 use crate::dimension;
 use crate::domain::event::{DropEvent, NamedKey, Timestamp};
+use crate::domain::hook::netfilter_hook;
 use crate::domain::report::Host;
 use crate::outside::printable;
 use crate::render::fit::{padded, seen_by, width};
@@ -130,7 +131,11 @@ impl<W: Write> DropSink for TraceText<W> {
         if self.options.seen_by {
             _ = write!(self.line, "{:SEEN_BY$}  ", seen_by(event.seen_by));
         }
-        _ = writeln!(self.line, "{interface:interface_width$}  {}{}", Described::new(event), OwnedBy(event));
+        _ = write!(self.line, "{interface:interface_width$}  {}{}", Described::new(event), OwnedBy(event));
+        if let Some(hook) = netfilter_hook(event.stack) {
+            _ = write!(self.line, ", netfilter hook {hook}");
+        }
+        self.line.push('\n');
         // The first function has the drop site, which the line above has.
         let stack = event.stack.iter().map(|function| dimension::site(function, usize::MAX));
         for (_, function) in stack.enumerate().skip_while(|(at, function)| *at == 0 && *function == location) {
