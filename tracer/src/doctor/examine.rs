@@ -38,6 +38,7 @@ pub async fn examine(host: Host) -> Diagnosis {
             run::CaptureBackend::Totals(backend) => (backend.start)(Selection::default()).err(),
         },
         loses: backend.loses(),
+        cannot_see: backend.cannot_see(),
     });
     Diagnosis { host, checks, backends: backends.into() }
 }

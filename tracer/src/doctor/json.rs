@@ -35,6 +35,7 @@ struct CaptureBackend<'d> {
     unavailable: Option<&'d str>,
     remedy: Option<&'d str>,
     loses: &'static str,
+    cannot_see: &'static str,
 }
 
 /// Writes one line of JSON.
@@ -52,6 +53,7 @@ pub fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
         unavailable: backend.unavailable.as_ref().map(|why| &*why.cause),
         remedy: backend.unavailable.as_ref().and_then(|why| why.remedy.as_deref()),
         loses: backend.loses,
+        cannot_see: backend.cannot_see,
     });
     let document = Document {
         schema: "droptrace.doctor.v1",
@@ -81,6 +83,7 @@ mod tests {
         let good = json(&good());
         assert_eq!((&good["schema"], &good["selected"]), (&"droptrace.doctor.v1".into(), &"tp_btf".into()));
         assert_eq!((&good["backends"][1]["works"], &good["checks"][0]["advice"]), (&true.into(), &().into()));
+        assert_eq!(good["backends"][0]["cannot_see"], "losses in drivers");
         let unavailable = json(&unavailable());
         assert_eq!((&unavailable["selected"], &unavailable["checks"][0]["state"]), (&().into(), &"missing".into()));
         assert!(unavailable["backends"][0]["unavailable"].as_str().unwrap().contains("CAP_BPF"));

@@ -60,6 +60,8 @@ pub struct CaptureBackend {
     pub unavailable: Option<Unavailable>,
     /// The information that the backend loses in comparison with the best one.
     pub loses: &'static str,
+    /// The losses that the backend cannot see.
+    pub cannot_see: &'static str,
 }
 
 /// A whole diagnosis.
@@ -85,7 +87,13 @@ mod tests {
     use super::*;
 
     fn backend(mode: &'static str, unavailable: Option<&Unavailable>) -> CaptureBackend {
-        CaptureBackend { source: "ebpf", mode, unavailable: unavailable.cloned(), loses: "nothing" }
+        CaptureBackend {
+            source: "ebpf",
+            mode,
+            unavailable: unavailable.cloned(),
+            loses: "nothing",
+            cannot_see: "losses in drivers",
+        }
     }
 
     pub(super) fn good() -> Diagnosis {

@@ -23,6 +23,9 @@ pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
         let works = if backend.unavailable.is_none() { "yes" } else { "no" };
         let selected = if diagnosis.selected() == Some(backend) { "   (used unless another is selected)" } else { "" };
         writeln!(out, "{way:<22}  {works:<8}  {}{selected}", backend.loses)?;
+        // It does not depend on the mode.
+        let is_first = diagnosis.backends[..index].iter().all(|before| before.source != backend.source);
+        indented(out, is_first.then(|| format!("cannot see: {}", backend.cannot_see)).as_deref())?;
         let same = diagnosis.backends[..index].iter().find(|before| before.unavailable == backend.unavailable);
         let unavailable = backend.unavailable.as_ref();
         let text = unavailable.map(|unavailable| match same {

@@ -1,9 +1,11 @@
-//! System calls that no library offers: receiving many datagrams at once, reading a socket's drops, waiting.
+//! System calls that no library offers: receiving many datagrams at once, reading a socket's drops, waiting, and the requests of
+//! `ethtool`.
 #![expect(unsafe_code, reason = "raw system calls; the only place here")]
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -82,6 +84,73 @@ pub(super) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
         0 if length == length_of::<[u32; DROPS + 1]>() => Ok(info[DROPS]),
         0 => Err(io::ErrorKind::Unsupported.into()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Memory for the answers to requests of `ethtool`. The kernel writes as much as the driver has, whatever the size of the buffer
+/// (`ethtool_get_stats`, `net/ethtool/ioctl.c`): behind the memory are pages without access, at which the kernel's copy ends.
+#[derive(Debug)]
+pub struct Room(NonNull<u8>);
+
+/// The bytes of a [`Room`], and those behind it. Both are whole pages of any size that Linux has.
+const ROOM: usize = 512 << 10;
+const GUARD: usize = 64 << 10;
+
+// SAFETY: the mapping belongs to the value alone, and is no thread's.
+unsafe impl Send for Room {}
+
+impl Room {
+    /// Maps the memory.
+    ///
+    /// # Errors
+    /// Those of `mmap`.
+    pub fn new() -> io::Result<Self> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: the kernel chooses the address of the new mapping, which therefore replaces no other.
+        let start = unsafe { libc::mmap(ptr::null_mut(), ROOM + GUARD, libc::PROT_NONE, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let room = Self(NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?);
+        // SAFETY: these pages are the first ones of the mapping.
+        match unsafe { libc::mprotect(start, ROOM, libc::PROT_READ | libc::PROT_WRITE) } {
+            0 => Ok(room),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// The memory.
+    pub(super) const fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the pages are readable and writable, were zeros, and are borrowed as the value is.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), ROOM) }
+    }
+
+    /// Sends the request in [`Self::bytes`], which gets the answer, about an interface of the socket's namespace.
+    pub(super) fn ethtool(&mut self, socket: BorrowedFd<'_>, interface: &str) -> io::Result<()> {
+        /// `SIOCETHTOOL` (`include/uapi/linux/sockios.h`).
+        const REQUEST: libc::Ioctl = 0x8946;
+        // SAFETY: zeros are a value of it.
+        let mut request: libc::ifreq = unsafe { mem::zeroed() };
+        let (name, end) = request.ifr_name.split_at_mut(libc::IFNAMSIZ - 1);
+        if interface.len() > name.len() || end.len() != 1 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        for (to, from) in name.iter_mut().zip(interface.bytes()) {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_data = self.0.as_ptr().cast();
+        // SAFETY: the kernel reads and writes from the start of the mapping on, and its copy ends at the pages without access.
+        match unsafe { libc::ioctl(socket.as_raw_fd(), REQUEST, &raw mut request) } {
+            0.. => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping is this value's, which nobody uses any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), ROOM + GUARD) };
     }
 }
 

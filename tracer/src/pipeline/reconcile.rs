@@ -4,7 +4,7 @@
 //! is among the totals. The totals have further drops, of before and after; the part of a rise that is greater than all
 //! of them is certainly outside `kfree_skb`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::backend::counters::beside::{Readings, Rise};
@@ -88,13 +88,11 @@ pub fn reconcile(
     overflow: &[OverflowTotal],
     unseen: Unseen,
 ) -> Reconciliation {
-    let risen: Vec<(&str, &Counter)> =
-        counters.iter().filter(|(name, _)| readings.rises.iter().any(|rise| *rise.counter == **name)).collect();
-    let sums = sums(&risen, drops, overflow);
-    let compared = readings.rises.iter().filter_map(|rise| {
-        let (_, counter) = counters.get(&rise.counter)?;
-        Some(compare(rise, counter, &sums, unseen))
-    });
+    let risen: BTreeMap<&str, &Counter> =
+        readings.rises.iter().filter_map(|rise| counters.get(&rise.counter)).collect();
+    let sums = sums(&risen.into_iter().collect::<Vec<_>>(), drops, overflow);
+    let compared =
+        readings.rises.iter().filter_map(|rise| Some(compare(rise, counters.get(&rise.counter)?, &sums, unseen)));
     let gaps = readings.gaps.iter().cloned().chain(not_found(readings, drops)).collect();
     Reconciliation { counters: compared.collect(), namespaces: readings.namespaces, gaps, readings: readings.number }
 }
@@ -115,9 +113,9 @@ fn not_found(readings: &Readings, drops: &[DropTotal]) -> Option<String> {
     (!names.is_empty()).then(|| format!("the counters of netns {}{more} are not read: {why}", shown.join(", ")))
 }
 
-fn compare(rise: &Rise, counter: &Counter, sums: &Sums<'_>, unseen: Unseen) -> ReconciledCounter {
+fn compare(rise: &Rise, (name, counter): (&str, &Counter), sums: &Sums<'_>, unseen: Unseen) -> ReconciledCounter {
     let ifindex = rise.interface.as_ref().map_or(0, |interface| interface.ifindex);
-    let (here, wider) = sums.of(&rise.counter, counter.scope, rise.netns, ifindex);
+    let (here, wider) = sums.of(name, counter.scope, rise.netns, ifindex);
     let covered = [here.certain, here.possible, wider, unseen.packets].into_iter().fold(0, u64::saturating_add);
     let is_compared = counter.class.is_compared() && !rise.is_of_others;
     let has_outside = is_compared && (!unseen.is_partial || counter.class == Class::NotTraceable);
@@ -164,7 +162,10 @@ pub(super) fn sums<'c>(counters: &[(&'c str, &Counter)], drops: &[DropTotal], ov
     }
     for (name, counter) in counters {
         let possible = overflow.iter().filter(|total| {
-            total.reason.as_deref().is_none_or(|reason| is_general(reason) || has_reason(counter, reason))
+            total
+                .reason
+                .as_deref()
+                .is_none_or(|reason| counter.any_drop || is_general(reason) || has_reason(counter, reason))
         });
         sums.0.entry((*name, 0, 0)).or_default().possible += possible.map(|total| total.packets).sum::<u64>();
     }
@@ -177,6 +178,9 @@ fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
     let is_foreign = is_of_other_family(name, key.protocol);
     if !matches!(key.kind, Kind::Packet | Kind::Copy | Kind::Empty) || (is_foreign && !counts_both_families(name)) {
         return Counted::default();
+    }
+    if counter.any_drop {
+        return Counted { possible: total.packets, ..Counted::default() };
     }
     let function = key.location.symbol.as_ref().map(|symbol| &*symbol.name);
     let reason = reason_name(&key.reason).unwrap_or_default();

@@ -58,6 +58,17 @@ impl CaptureBackend {
         }
     }
 
+    /// The losses that the backend cannot see.
+    pub const fn cannot_see(self) -> &'static str {
+        match self {
+            Self::Ebpf(_) | Self::Both(..) => {
+                "connections that a listener refuses, losses in network cards and drivers, XDP_DROP in a driver; counters beside show most"
+            }
+            Self::NetDm(_) => "as ebpf, and frames that XDP programs fail to pass on",
+            Self::Totals(_) => "losses that no counter in /proc/net counts",
+        }
+    }
+
     /// The facts that the backend lacks, compared with the best one.
     pub const fn loses(self) -> &'static str {
         match self {

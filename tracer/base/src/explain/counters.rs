@@ -94,6 +94,9 @@ pub struct Counter {
     /// The drops that the counter counts as well.
     #[serde(default)]
     pub drops: Vec<CountedDrops>,
+    /// Any drop of the interface may be among the rise, because only the driver knows what it counts.
+    #[serde(default)]
+    pub any_drop: bool,
     /// The kernel frees these packets at `kfree_skb` only since it has a reason for them. Before Linux 5.18, `tcp_drop`
     /// (`net/ipv4/tcp_input.c`) called `__kfree_skb`, which has no tracepoint.
     #[serde(default)]
@@ -105,6 +108,9 @@ pub struct Counter {
     /// Shell commands to run next; words in capitals (`NETNS`) are placeholders.
     pub next: Vec<String>,
 }
+
+/// The begin of the names of counters that drivers name, as `ethtool -S` shows them.
+pub const OF_DRIVERS: &str = "ethtool:";
 
 /// The counters by name, as `nstat` spells it.
 #[derive(Clone, Debug)]
@@ -126,8 +132,12 @@ impl Counters {
         self
     }
 
-    /// Finds a counter by its name, in any case, with or without the file before it (`netstat:TcpExtListenDrops`).
+    /// Finds a counter by its name, in any case, with or without the file before it (`netstat:TcpExtListenDrops`). All counters of
+    /// drivers ([`OF_DRIVERS`]) share one entry.
     pub fn get(&self, asked: &str) -> Option<(&str, &Counter)> {
+        if asked.trim().starts_with(OF_DRIVERS) {
+            return self.iter().find(|(known, _)| known.starts_with(OF_DRIVERS));
+        }
         let name = asked.trim().rsplit(':').next().unwrap_or(asked);
         self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
     }

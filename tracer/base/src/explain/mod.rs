@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use counters::{
-    Class, CountedDrops, Counter, Counters, Scope, write_counter_json, write_counter_list, write_counter_text,
+    Class, CountedDrops, Counter, Counters, OF_DRIVERS, Scope, write_counter_json, write_counter_list,
+    write_counter_text,
 };
 pub use json::{write_all_json, write_json};
 pub use text::{write_list, write_text};

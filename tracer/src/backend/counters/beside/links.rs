@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
+use super::driver::Driver;
 use super::{READINGS_KEPT, Rise};
 use crate::domain::reconciliation::Interface;
-use crate::netlink::{LINK_COUNTERS, Link, LinkCounters, link_counter_names, link_counters, links};
+use crate::netlink::{Ethtool, LINK_COUNTERS, Link, LinkCounters, Room, link_counter_names, link_counters, links};
 
 /// Counters that the network stack raises for each kind of interface (`net/core/dev.c`, `net/ipv4/ip_input.c`). The others are also
 /// the driver's.
@@ -28,6 +30,7 @@ struct State {
     gained: [u64; LINK_COUNTERS],
     /// Counters that were once less than before.
     fell: [bool; LINK_COUNTERS],
+    driver: Driver,
     /// What is known of the interface, once one of its counters rose.
     about: Option<About>,
     /// The number of readings since the interface left the namespace; 0 for one that is there.
@@ -43,8 +46,15 @@ struct About {
 
 impl Links {
     /// Reads the counters of the namespace that the calling thread is in, and what the interfaces are whose counters rose.
-    pub(super) fn read(&mut self) -> io::Result<()> {
-        if self.take(&link_counters()?) {
+    /// `room` is for the counters of drivers, which are not read without it.
+    pub(super) fn read(&mut self, room: Option<&mut Room>) -> io::Result<()> {
+        let mut has_risen = self.take(&link_counters()?);
+        if let Some(mut ethtool) = room.map(Ethtool::open).transpose()? {
+            for (ifindex, state) in self.0.iter_mut().filter(|(_, state)| state.absent_for == 0) {
+                has_risen |= state.driver.read(&mut ethtool, *ifindex);
+            }
+        }
+        if has_risen {
             self.identify(&links()?);
         }
         Ok(())
@@ -111,12 +121,13 @@ impl Links {
 }
 
 impl State {
-    const fn new(first: LinkCounters) -> Self {
+    fn new(first: LinkCounters) -> Self {
         Self {
             first,
             last: first,
             gained: [0; LINK_COUNTERS],
             fell: [false; LINK_COUNTERS],
+            driver: Driver::default(),
             about: None,
             absent_for: 0,
         }
@@ -135,6 +146,7 @@ impl State {
 
     /// Goes on with an interface that was not there at the last reading: what it counted meanwhile is not this namespace's.
     fn start_again(&mut self, now: &LinkCounters) {
+        self.driver.start_again();
         self.gained = std::array::from_fn(|slot| self.risen(slot).unwrap_or(0));
         (self.first, self.last, self.absent_for) = (*now, *now, 0);
     }
@@ -157,7 +169,14 @@ impl State {
                 ..Rise::default()
             })
         };
-        link_counter_names().into_iter().enumerate().filter_map(rise).collect()
+        let of_driver = |(name, rise): (&Arc<str>, u64)| Rise {
+            counter: Arc::clone(name),
+            interface: Some(Interface { ifindex, name: self.about.as_ref().map(|about| about.link.name.clone()) }),
+            rise,
+            ..Rise::default()
+        };
+        let of_links = link_counter_names().into_iter().enumerate().filter_map(rise);
+        of_links.chain(self.driver.rises().map(of_driver)).collect()
     }
 
     /// Whether a counter of this interface may count what other interfaces drop, as that of a bond, or of the end of a `veth`

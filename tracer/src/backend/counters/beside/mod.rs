@@ -6,6 +6,7 @@
 //! enters the namespace for one reading. So no namespace is kept alive. The receive queues of the processors belong to all
 //! namespaces (`softnet`).
 
+mod driver;
 mod held;
 mod links;
 mod listeners;

@@ -15,7 +15,7 @@ use super::values::Names;
 use super::{READINGS_KEPT, Readings, Rise};
 use crate::identity::netns::{NamedFile, Namespaces, visit_each};
 use crate::kernel::clock::thread_time;
-use crate::netlink::link_counter_names;
+use crate::netlink::{Room, link_counter_names};
 
 /// The greatest number of namespaces whose counters are kept, those that ended included.
 const MOST_NAMESPACES: usize = 1000;
@@ -33,6 +33,8 @@ pub(super) struct State {
     softnet: Softnet,
     namespaces: BTreeMap<u32, Namespace>,
     ended: Vec<Namespace>,
+    /// For the counters of drivers; absent where there is no memory for it.
+    room: Option<Room>,
     readings: u32,
     /// Namespaces and interfaces that are gone are forgotten after some readings.
     is_endless: bool,
@@ -56,6 +58,7 @@ impl State {
             softnet: Softnet::default(),
             namespaces: BTreeMap::new(),
             ended: vec![],
+            room: Room::new().ok(),
             readings: 0,
             is_endless,
             elsewhere: Duration::ZERO,
@@ -105,14 +108,14 @@ impl State {
 
     /// Reads the interfaces of all namespaces that this process may enter.
     fn read_links(&mut self) {
-        let Self { reader, namespaces, .. } = self;
+        let Self { reader, namespaces, room, .. } = self;
         for namespace in namespaces.values_mut() {
             namespace.lacks_links = true;
         }
         let proc = reader.proc.as_path();
         let mut taken = Duration::ZERO;
         let read = |namespace: &mut Namespace| {
-            namespace.lacks_links = namespace.links.read().is_err();
+            namespace.lacks_links = namespace.links.read(room.as_mut()).is_err();
             // The thread does nothing else.
             taken = thread_time();
         };
