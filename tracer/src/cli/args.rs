@@ -16,14 +16,12 @@ mod rule;
 mod snapshot;
 mod source;
 mod stat;
+mod trace;
 
-use std::num::{NonZeroU32, NonZeroU64};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use tracer_common::MAX_SNAPLEN;
 
 #[cfg(feature = "agent")]
 pub use agent::{AgentArgs, AgentOptions, DEFAULT_PORT, OtlpOptions};
@@ -47,6 +45,8 @@ pub use snapshot::SnapshotArgs;
 pub use source::Source;
 use stat::EXAMPLES as STAT_EXAMPLES;
 pub use stat::{StatArgs, StatCommand, Updates};
+use trace::EXAMPLES as TRACE_EXAMPLES;
+pub use trace::TraceArgs;
 
 use crate::command;
 pub use crate::command::{ExplainArgs, Format};
@@ -55,7 +55,6 @@ use crate::filter::Filter;
 use crate::backend::ebpf::default_room;
 use crate::backend::net_dm::AlertMode;
 use crate::render::units;
-use crate::sink::TraceFormat;
 
 /// Default number of aggregation keys in memory.
 pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
@@ -76,22 +75,6 @@ Capabilities: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of
 With fewer, droptrace uses the next capture backend, and reports what it loses (`droptrace doctor` shows all).
 Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
 Ctrl-C ends a run in order and still prints the result.";
-
-const TRACE_EXAMPLES: &str = "\
-Examples:
-  droptrace trace --duration 5s          show drops for five seconds
-  droptrace trace --count 20             show the next 20 drops
-  droptrace trace udp port 53 and not host 192.0.2.1
-  droptrace trace 'reason TCP_* or tcp[tcpflags] & tcp-rst != 0'
-  droptrace trace --all --format json -o drops.jsonl
-  droptrace trace --all -o drops.dtr     record every drop at full speed, for `droptrace replay`
-
-Without --all, a flood does not hide rare drops: on each CPU, each flow at a function and with a reason \
-has a limit of records per second (--rate). All flows at that function with that reason have eleven times that \
-limit together, a part of which is kept for flows that had no record in the last second. Drops without a record are \
-still counted: the ledger at the end has their number.
-
-Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -270,99 +253,6 @@ pub struct CommonArgs {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ROWS, value_parser = units::number::<u32>(1..=16_777_216))]
     #[arg(hide_short_help = true)]
     pub max_rows: u32,
-}
-
-/// Options of `trace`.
-#[derive(Args, Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
-pub struct TraceArgs {
-    /// End after this many drops were shown
-    #[arg(short, long, value_name = "N", value_parser = units::positive::<NonZeroU64>)]
-    pub count: Option<NonZeroU64>,
-
-    /// Show every drop: no limit of records
-    #[arg(long, conflicts_with = "rate")]
-    pub all: bool,
-
-    /// Record the reports of each backend separately, with the bytes of packets, for `droptrace replay`: every drop, as
-    /// lines of JSON
-    #[arg(long, conflicts_with_all = ["count", "rate", "color", "format"])]
-    pub raw: bool,
-
-    /// Limit of records per second for each flow at a function and reason, on each CPU; eleven times that for all flows
-    /// there together. Only for the BPF program [default: 100]
-    #[arg(long, value_name = "N", value_parser = units::number(NonZeroU32::MIN..=NonZeroU32::MAX))]
-    pub rate: Option<NonZeroU32>,
-
-    /// Captured leading bytes of each packet, at most 4096
-    #[arg(long, value_name = "BYTES", default_value_t = 128)]
-    #[arg(value_parser = units::number::<u32>(0..=MAX_SNAPLEN))]
-    pub snaplen: u32,
-
-    /// Size of the ring buffer between kernel and droptrace: a power of two, at least a page. Only for the BPF program
-    /// [default: 8M]
-    #[arg(long, value_name = "BYTES", value_parser = units::ring_size)]
-    pub ring_size: Option<u32>,
-
-    /// Show the functions through which each packet came, from the drop site outwards: the kernel's call stack. Only for the
-    /// BPF program; each record then costs some microseconds more
-    #[arg(long)]
-    pub stack: bool,
-
-    /// Form of the results [default: dtr or pcapng for a file whose name ends so, also before .zst; else text]
-    #[arg(long, value_enum)]
-    pub format: Option<TraceFormat>,
-
-    /// Write a packet capture to this file, - for stdout: `--format pcapng -o FILE`, as tcpdump has it
-    #[arg(short = 'w', long = "write", value_name = "FILE", conflicts_with_all = ["format", "output", "raw"])]
-    pub capture: Option<PathBuf>,
-
-    /// Do not find out whose packets they were: process, container, pod, unit and control group
-    #[arg(long)]
-    pub no_owners: bool,
-
-    /// Common options of all commands.
-    #[command(flatten)]
-    pub common: CommonArgs,
-
-    /// The words of a filter.
-    #[command(flatten)]
-    pub words: FilterWords,
-}
-
-impl TraceArgs {
-    const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
-    /// In bytes.
-    pub const DEFAULT_RING_SIZE: u32 = 8 << 20;
-
-    /// The form of the results: the one that was asked for, else the one of the file's name, else text.
-    pub fn format(&self) -> TraceFormat {
-        let of_name = || self.output().filter(|_| !self.raw).and_then(TraceFormat::of_name);
-        let capture = self.capture.as_ref().map(|_| TraceFormat::Pcapng);
-        self.format.or(capture).or_else(of_name).unwrap_or_default()
-    }
-
-    /// The file for the results; `None` for stdout.
-    pub fn output(&self) -> Option<&Path> {
-        self.capture.as_deref().or(self.common.destination.file.output.as_deref())
-    }
-
-    /// Whether the drops are recorded in blocks.
-    pub fn is_dtr(&self) -> bool {
-        self.format() == TraceFormat::Dtr
-    }
-
-    /// Whether the reports of each backend are recorded separately.
-    pub fn records(&self) -> bool {
-        self.raw || self.is_dtr()
-    }
-
-    /// The limit of records per second for each flow, function, reason and CPU; `None` without a limit. The drop
-    /// monitor has no limit, so that with both backends both report all drops.
-    pub fn bound(&self) -> Option<NonZeroU32> {
-        let is_bound = !self.all && !self.raw && self.common.source != Source::Both;
-        is_bound.then(|| self.rate.unwrap_or(Self::DEFAULT_RATE))
-    }
 }
 
 /// The alert mode of the drop monitor.
