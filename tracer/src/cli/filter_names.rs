@@ -13,6 +13,10 @@ use crate::kernel::running::RunningKernel;
 /// What is wrong with a name, and what would be right, if that is known.
 type Refused = (String, Option<String>);
 
+/// What a filter by container or pod leaves out.
+const OF_SOCKETS: &str = "`container` and `pod` select by the packet's socket: drops without a socket do not match, although \
+                          `stat` may show them as those of the container that lives in their namespace (`resident`, `peer`)";
+
 /// Fails with the position of the first name that means nothing: a drop reason that neither the explanations nor this
 /// kernel know, a function or a network namespace that this host does not have. Warns of names that hardly mean anything.
 pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), clap::Error> {
@@ -67,6 +71,9 @@ impl Scope<'_> {
         }
         for doubt in filter.questions.iter().filter_map(|question| self.doubtful(question)) {
             tracing::warn!("{doubt}");
+        }
+        if filter.questions.iter().any(|question| matches!(question, Question::Container(_) | Question::Pod(_))) {
+            tracing::warn!("{OF_SOCKETS}");
         }
         Ok(())
     }

@@ -1,3 +1,5 @@
+use std::num::{NonZeroU32, NonZeroU64};
+
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
@@ -6,6 +8,7 @@ use crate::backend::TOTALS_BACKENDS;
 use crate::command::parse_from;
 use crate::render::rank::Sort;
 use crate::sink::StatFormat;
+use crate::sink::TraceFormat;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     parse_from(["droptrace"].into_iter().chain(line.split_whitespace())).and_then(Cli::checked).map(Cli::into_command)
