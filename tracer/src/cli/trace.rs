@@ -76,7 +76,7 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
         shown.sink.finish(&end)?;
         output.finish()?;
         if args.raw || args.format().is_binary() {
-            // The results are not for people: who waits for them sees what became of the run.
+            // The results are not for people; these lines are for who waits for them.
             ledger_lines(&end).for_each(|line| say("droptrace", format_args!("{}", line.text)));
         }
     }

@@ -47,4 +47,4 @@ pub(crate) use policy::tests::nested as nested_policies;
 pub use policy::{AttributePolicy, Policies, Policy, Roots, Step};
 pub use receive::{Datagram, Received, Receiver};
 pub use request::{BatchCommand, Connection, Kind, Reply};
-pub use socket::Socket;
+pub use socket::{Socket, raw};

@@ -1,7 +1,7 @@
 //! A netlink socket.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
@@ -10,7 +10,6 @@ use tokio::io::unix::AsyncFd;
 
 use super::error::Error;
 use super::{debug, sys};
-use crate::identity::netns;
 
 /// A bound socket. `NETLINK_NO_ENOBUFS` stays unset, so that the kernel reports a full buffer, as
 /// [`super::Received::Overrun`].
@@ -32,13 +31,9 @@ impl Socket {
         Self::from_raw(protocol, raw(protocol).map_err(|source| Error::Open { source })?)
     }
 
-    /// As [`Socket::of`], in another network namespace: an open nsfs file stands for it. The socket stays there.
-    pub fn within(protocol: isize, namespace: BorrowedFd<'_>) -> Result<Self, Error> {
-        let socket = netns::visit(namespace, || raw(protocol)).map_err(|source| Error::Open { source })?;
-        Self::from_raw(protocol, socket)
-    }
-
-    fn from_raw(protocol: isize, socket: RawSocket) -> Result<Self, Error> {
+    /// As [`Socket::of`], with a socket that [`raw`] opened, perhaps on a thread in another network namespace: there the
+    /// socket stays.
+    pub fn from_raw(protocol: isize, socket: RawSocket) -> Result<Self, Error> {
         let option = |option| move |source| Error::Option { option, source };
         socket.set_ext_ack(true).map_err(option("NETLINK_EXT_ACK"))?;
         socket.set_cap_ack(true).map_err(option("NETLINK_CAP_ACK"))?;
@@ -97,8 +92,8 @@ impl Socket {
     }
 }
 
-/// A bound socket that does not block.
-fn raw(protocol: isize) -> io::Result<RawSocket> {
+/// Opens a bound socket that does not block.
+pub fn raw(protocol: isize) -> io::Result<RawSocket> {
     let mut socket = RawSocket::new(protocol)?;
     socket.set_non_blocking(true)?;
     socket.bind_auto()?;

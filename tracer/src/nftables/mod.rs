@@ -22,7 +22,8 @@ use std::os::fd::BorrowedFd;
 pub use error::NftablesError;
 pub use own_table::{OwnTable, Sampled, TABLE};
 
-use crate::netlink::{Error, Socket};
+use crate::identity::netns;
+use crate::netlink::{self, Error, Socket};
 
 /// `NETLINK_NETFILTER` (`include/uapi/linux/netlink.h`).
 const PROTOCOL: isize = 12;
@@ -59,9 +60,15 @@ const HEADER: usize = 4;
 
 /// Opens a socket that receives the trace of a network namespace: an open nsfs file stands for it.
 pub fn trace_socket(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
-    let socket = Socket::within(PROTOCOL, namespace)?;
+    let socket = socket_in(namespace)?;
     socket.join(TRACE_GROUP)?;
     Ok(socket)
+}
+
+/// Opens a socket for requests to nftables in a network namespace.
+fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
+    let socket = netns::visit(namespace, || netlink::raw(PROTOCOL)).map_err(|source| Error::Open { source })?;
+    Socket::from_raw(PROTOCOL, socket)
 }
 
 /// The name of a table's family, as `nft` writes it.

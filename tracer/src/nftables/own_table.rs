@@ -18,10 +18,10 @@ use super::error::NftablesError;
 use super::expressions::Expressions;
 use super::selection::Selection;
 use super::text::counters;
-use super::{HEADER, INET, PROTOCOL, family_name, message};
+use super::{HEADER, INET, family_name, message, socket_in};
 use crate::identity::netns;
 use crate::netlink::wire::{self, Malformed};
-use crate::netlink::{BatchCommand, Connection, Error, Kind, Socket};
+use crate::netlink::{BatchCommand, Connection, Error, Kind};
 
 /// The name of the table.
 pub const TABLE: &str = "droptrace-trace";
@@ -70,7 +70,7 @@ impl OwnTable {
         selection: &Selection,
         per_second: u32,
     ) -> Result<Self, NftablesError> {
-        let mut connection = Connection::by(Socket::within(PROTOCOL, namespace)?);
+        let mut connection = Connection::by(socket_in(namespace)?);
         let (is_owned, lock) = match create(&mut connection, selection, per_second, OWNER).await {
             Ok(()) => (true, None),
             Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EEXIST | libc::EPERM)) => {
