@@ -102,7 +102,10 @@ impl Scope<'_> {
             return None;
         }
         let near = explanations.nearest(&pattern.replace('*', ""));
-        let remedy = similar(&near).unwrap_or_else(|| "`droptrace explain` lists the drop reasons".into());
+        let remedy = match pattern.split_once(',') {
+            Some((first, rest)) => format!("write `reason {first} or {rest}` for several reasons"),
+            None => similar(&near).unwrap_or_else(|| "`droptrace explain` lists the drop reasons".into()),
+        };
         Some((format!("unknown drop reason `{pattern}`"), Some(remedy)))
     }
 
@@ -176,6 +179,8 @@ mod tests {
             assert_eq!(head, "unknown drop reason `SOCKET_RCVBUF`");
             assert!(excerpt.starts_with("  tcp and reason SOCKET_RCVBUF\n                 ^\n"), "{text}");
             assert!(text.contains("similar names: SOCKET_RCVBUFF"), "{text}");
+            let list = error("reason NO_SOCKET,TCP_*", is_recording).unwrap();
+            assert!(list.contains("write `reason NO_SOCKET or TCP_*`"), "{list}");
             assert!(error("reason socket_rcvbuff", is_recording).unwrap().contains("SOCKET_RCVBUFF"));
         }
     }

@@ -47,6 +47,12 @@ impl<'t> Lexer<'t> {
         SIGNS.into_iter().find(|sign| rest.starts_with(sign))
     }
 
+    /// Whether this character is next, which need not be a sign of the language.
+    pub(super) fn has_next(&mut self, character: char) -> bool {
+        self.position();
+        self.rest().starts_with(character)
+    }
+
     /// Steps over this sign if it is next.
     pub(super) fn takes(&mut self, sign: &str) -> bool {
         let is_next = self.sign() == Some(sign);

@@ -283,6 +283,16 @@ fn errors_say_where_what_and_what_instead() {
         "resaon X",
         "ip6 net 10.0.0.0/8",
         "tcp €",
+        "udp dport 53",
+        "proto udp and dport 53",
+        "port 53,54",
+        "TCP",
+        "tcp AND port 80",
+        "NO_SOCKET",
+        "unit web.service",
+        "process nginx",
+        "interface eth0",
+        "reason = NO_SOCKET",
     ];
     let shown: Vec<String> = texts.iter().map(|text| error(text)).collect();
     insta::assert_snapshot!(shown.join("\n\n"));

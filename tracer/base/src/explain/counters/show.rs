@@ -16,8 +16,8 @@ const fn sentence(class: Class) -> &'static str {
             "Each rise is one drop that droptrace counts; stat and trace report a greater rise as outside kfree_skb."
         }
         Class::NotTraceable => {
-            "These packets do not pass kfree_skb, so that no tool traces them; stat and trace report the rise as outside \
-             kfree_skb."
+            "Most packets that raise it do not pass kfree_skb, where tools trace drops; stat and trace report what no drop \
+             explains as outside kfree_skb."
         }
         Class::AtMost => "The counter rises for some of the drops, or once for several; droptrace does not compare it.",
         Class::PartlyTraceable => {

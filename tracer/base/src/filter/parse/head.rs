@@ -1,6 +1,8 @@
 //! The words before a value: `tcp src port`.
 
-use super::{Expression, Header, IPV4, IPV6, Parsed, Parser, Protocol, Relation, Side, Size, Term, Test, names};
+use super::{
+    Expression, Header, IPV4, IPV6, Parsed, Parser, Protocol, Relation, Side, Size, Term, Test, habits, names,
+};
 use crate::filter::ast::Join;
 use crate::filter::code::Operation;
 
@@ -17,7 +19,7 @@ impl Head {
     /// Whether a value may follow `and` or `or` without its head.
     pub(super) fn may_be_left_out_before(self, word: &str) -> bool {
         match self {
-            Self::Packet { .. } => !word.is_empty() && !names::is_reserved(word),
+            Self::Packet { .. } => !word.is_empty() && !names::is_reserved(word) && habits::instead(word).is_none(),
             Self::Question(_) => !names::is_reserved(word),
         }
     }

@@ -2,6 +2,7 @@
 
 mod address;
 mod arithmetic;
+mod habits;
 mod head;
 mod question;
 mod value;
@@ -214,7 +215,14 @@ impl Parser<'_> {
         if self.lexer.sign() == Some(")") {
             return self.error("no `(` belongs to this parenthesis");
         }
+        let is_list = self.lexer.has_next(',');
         let error = self.error("the filter should end here, or go on with `and` or `or`");
+        if is_list {
+            return error.with("write `or` between the values of a list: `port 53 or 853`");
+        }
+        if let Some(remedy) = habits::remedy(word) {
+            return error.with(remedy);
+        }
         match names::nearest(word).filter(|near| *near != word) {
             Some(near) => error.with(did_you_mean(near)),
             None => error,
@@ -239,6 +247,8 @@ impl Parser<'_> {
             format!("write `port {word}`, or compare the number")
         } else if arithmetic::hides_an_operator(word) {
             "a name may contain `-`: write spaces around the operator".into()
+        } else if let Some(remedy) = habits::remedy(word) {
+            remedy
         } else if let Some(near) = names::nearest(word).filter(|near| *near != word) {
             did_you_mean(near)
         } else {

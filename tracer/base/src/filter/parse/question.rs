@@ -77,6 +77,11 @@ impl Parser<'_> {
         if name.is_empty() {
             return Err(self.error_at(offset, ask.needs()));
         }
+        if name.starts_with('=') {
+            return Err(self
+                .error_at(offset, "no sign stands before a name")
+                .with("write the name alone: `reason NO_SOCKET`"));
+        }
         let question = ask.with(name);
         self.asked.push((question.clone(), offset));
         Ok(Expression::Test(Test::Question(question)))

@@ -69,7 +69,9 @@ impl Parser<'_> {
 
     fn refuse_prefix(&mut self) -> Parsed<()> {
         if self.lexer.sign() == Some("/") {
-            return Err(self.error("a host has no prefix length").with("write `net` instead of `host`"));
+            return Err(self
+                .error("a host has no prefix length")
+                .with("write `net ADDRESS/LENGTH`, such as `src net 10.0.0.0/8`"));
         }
         Ok(())
     }
