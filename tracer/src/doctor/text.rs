@@ -21,8 +21,10 @@ pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
     for (index, backend) in diagnosis.backends.iter().enumerate() {
         let way = format!("{} {}", backend.source, backend.mode);
         let works = if backend.unavailable.is_none() { "yes" } else { "no" };
+        // What loses nothing compared with the best one shows nothing where it does not work.
+        let loses = if works == "no" && backend.loses == "nothing" { "-" } else { backend.loses };
         let selected = if diagnosis.selected() == Some(backend) { "   (used unless another is selected)" } else { "" };
-        writeln!(out, "{way:<22}  {works:<8}  {}{selected}", backend.loses)?;
+        writeln!(out, "{way:<22}  {works:<8}  {loses}{selected}")?;
         // It does not depend on the mode.
         let is_first = diagnosis.backends[..index].iter().all(|before| before.source != backend.source);
         indented(out, is_first.then(|| format!("cannot see: {}", backend.cannot_see)).as_deref())?;

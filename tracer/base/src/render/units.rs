@@ -14,7 +14,7 @@ const LARGEST_RING: u64 = 1 << 31;
 /// Parses a time span greater than zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text)
-        .map_err(|_| "not a time span: write a number and its unit, such as 10s, 1m 30s or 500ms".to_owned())?;
+        .map_err(|_| "not a time span: write a number and its unit, such as 10s, 1m30s or 500ms".to_owned())?;
     if span.is_zero() { Err("a time span must be greater than zero, such as 10s".into()) } else { Ok(span) }
 }
 
@@ -108,10 +108,11 @@ mod tests {
     #[test]
     fn time_spans() {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
         for text in ["abc", "10", "", "-1s", "1.5", "99999999999999999999s"] {
-            assert!(duration(text).unwrap_err().contains("such as 10s, 1m 30s or 500ms"), "{text}");
+            assert!(duration(text).unwrap_err().contains("such as 10s, 1m30s or 500ms"), "{text}");
         }
         assert_eq!(duration("0s").unwrap_err(), "a time span must be greater than zero, such as 10s");
         assert_eq!(interval("1ms").unwrap_err(), "the shortest interval is 10ms");

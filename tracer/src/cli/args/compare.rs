@@ -23,7 +23,7 @@ Exit status: 0 all differences are explained, 1 failed, 2 wrong usage, 3 some ar
 /// Options of `compare`.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
-    /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
+    /// End after this time, such as 10s, 1m30s or 500ms [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
 

@@ -88,7 +88,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "GROUP")]
     pub group: Vec<String>,
 
-    /// End after this time, such as 10s, 1m 30s or 500ms [default: run until Ctrl-C]
+    /// End after this time, such as 10s, 1m30s or 500ms [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
 

@@ -32,7 +32,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.";
 /// Options of `rule`.
 #[derive(Args, Clone, Debug)]
 pub struct RuleArgs {
-    /// End after this time, such as 10s, 1m 30s or 500ms
+    /// End after this time, such as 10s, 1m30s or 500ms
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     pub duration: Duration,
 

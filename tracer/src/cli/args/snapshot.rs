@@ -24,7 +24,7 @@ kernel and of packets are not in it. Capabilities, exit status and Ctrl-C are as
 /// Options of `snapshot`.
 #[derive(Args, Clone, Debug)]
 pub struct SnapshotArgs {
-    /// How long to count, such as 10s, 1m 30s or 500ms; Ctrl-C ends it earlier
+    /// How long to count, such as 10s, 1m30s or 500ms; Ctrl-C ends it earlier
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
     pub duration: Duration,
 

@@ -146,7 +146,7 @@ fn netlink_commands() {
 #[test]
 fn error_of_wrong_usage_names_valid_values() {
     for (line, hint) in [
-        ("--duration abc", "such as 10s, 1m 30s or 500ms"),
+        ("--duration abc", "such as 10s, 1m30s or 500ms"),
         ("--interval 1us", "the shortest interval is 10ms"),
         ("--map-entries 0", "from 1 to 1048576"),
         ("--map-entries 1048577", "from 1 to 1048576"),

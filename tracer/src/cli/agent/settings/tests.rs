@@ -120,7 +120,7 @@ fn errors_in_the_file_are_those_of_the_command_line() {
         ("max-serie = 5", "unknown key `max-serie`; similar: `max-series`"),
         ("colour = 5", "unknown key `colour`; the keys are listen, listen-insecure, web-config, interval"),
         ("config = \"x\"", "unknown key `config`"),
-        ("interval = \"soon\"", "such as 10s, 1m 30s or 500ms"),
+        ("interval = \"soon\"", "such as 10s, 1m30s or 500ms"),
         ("interval = [1]", "`interval` takes a string or a number"),
         ("listen-insecure = \"yes\"", "`listen-insecure` is true or false"),
         ("max-series = 0", "from 1 to 10000"),
