@@ -181,6 +181,32 @@ fn drop_waits_until_the_other_backend_was_read() {
     assert_eq!(joined_when_read_late(u64::MAX), 0);
 }
 
+/// Every other record has no bytes, by which it could be joined with a report of the drop monitor: it need not wait for one.
+#[test]
+fn drops_of_one_source_keep_their_order() {
+    let mut lines: Vec<Value> = text(&thinned()).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (at, line) in lines.iter_mut().filter(|line| line["source"] == "ebpf").enumerate() {
+        if at % 2 == 1 {
+            (line["start"], line["bytes"]) = (Value::Null, "".into());
+        }
+    }
+    let recorded: Vec<_> =
+        lines.iter().filter(|line| line["source"] == "ebpf").map(|line| line["timestamp"].clone()).collect();
+    let replayed = |both_sources: bool| {
+        let mut lines = lines.clone();
+        lines[0]["both_sources"] = both_sources.into();
+        let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+        let output = replayed(&["-", "--format", "json"], lines.join("\n").as_bytes());
+        let shown = text(&output.stdout).lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        shown
+            .filter(|line| line["schema"] == "droptrace.drop.v1")
+            .map(|line| line["timestamp"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(replayed(false), recorded);
+    assert_ne!(replayed(true), recorded, "what has no bytes does not wait");
+}
+
 #[test]
 fn recording_is_read_from_stdin_compressed_or_not() {
     let compressed = fs::read(recording(BOTH)).unwrap();

@@ -60,7 +60,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
         Some(format) => {
             sinks::refuse_terminal(format, &out)?;
             let mut shown =
-                Shown { sink: sinks::replayed_trace(args.destination.color, format, out, home_netns), left: u64::MAX };
+                Shown { sink: sinks::replayed_trace(args.destination.color, format, out, &start), left: u64::MAX };
             shown.sink.start(&start.host, start.started_at)?;
             let ended = replay.play(&mut recording, &mut shown)?;
             replay.finish(&mut *shown.sink)?;
@@ -152,6 +152,8 @@ struct Replay {
     last_ns: u64,
     /// Number of drops by backend.
     recorded: HashMap<&'static str, u64>,
+    /// One source reported all drops, so that none waits for the report of another source.
+    is_alone: bool,
     /// Absent where the recording is truncated.
     end: Option<End>,
     filter: Option<ReplayFilter>,
@@ -164,6 +166,7 @@ impl Replay {
             places: HashMap::default(),
             last_ns: 0,
             recorded: HashMap::new(),
+            is_alone: !start.both_sources,
             end: None,
             filter: None,
         }
@@ -197,6 +200,10 @@ impl Replay {
         let seen_by = origin.alone();
         let (process, stack) = (process.as_ref(), &*stack);
         let event = DropEvent { timestamp, key, seen_by, length, start, bytes, facts, process, stack };
+        if self.is_alone {
+            let is_taken = self.filter.as_mut().is_none_or(|filter| filter.takes(&event));
+            return if is_taken { consumer.event(&event) } else { Ok(()) };
+        }
         self.union.advance(Moment(watermark_ns));
         self.settled(consumer)?;
         self.union.take(Moment(received_ns), origin, &event);

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::args::{ReplayArgs, Source, StatArgs, TraceArgs, Updates};
+use crate::backend::replay::Start;
 use crate::render::output::{ColorChoice, Output};
 use crate::render::rank::Sort;
 use crate::sink::{DropSink, RawJson, RawOptions, Recorded, StatOptions, StatSink, TraceFormat, TraceTextOptions};
@@ -26,7 +27,8 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
 /// The sink for `trace`. `home_netns` is as for [`stat`]; `captured` counts the leading bytes that records have.
 pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize) -> Box<dyn DropSink> {
     if args.raw {
-        return Box::new(RawJson::new(output, RawOptions { captured, home_netns }));
+        let both_sources = args.common.source == Source::Both;
+        return Box::new(RawJson::new(output, RawOptions { captured, home_netns, both_sources }));
     }
     let color = output.wants_color(args.common.destination.color);
     let options = TraceTextOptions { color, home_netns, seen_by: args.common.source == Source::Both };
@@ -41,10 +43,10 @@ pub fn refuse_terminal(format: TraceFormat, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// The sink for the single drops of a recording. `home_netns` is the namespace of the recording process.
-pub fn replayed_trace(color: ColorChoice, format: TraceFormat, output: Output, home_netns: u32) -> Box<dyn DropSink> {
-    let color = output.wants_color(color);
-    format.sink(output, TraceTextOptions { color, home_netns, seen_by: true }, 0)
+/// The sink for the single drops of a recording.
+pub fn replayed_trace(color: ColorChoice, format: TraceFormat, output: Output, start: &Start) -> Box<dyn DropSink> {
+    let (color, home_netns) = (output.wants_color(color), start.home_netns);
+    format.sink(output, TraceTextOptions { color, home_netns, seen_by: start.both_sources }, 0)
 }
 
 /// The sink for the totals of a recording.

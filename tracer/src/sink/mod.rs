@@ -124,7 +124,10 @@ impl TraceFormat {
         match self {
             Self::Text => Box::new(TraceText::new(output, options)),
             Self::Json => Box::new(TraceJson::new(output)),
-            Self::Dtr => Box::new(Dtr::new(output, RawOptions { captured, home_netns: options.home_netns })),
+            Self::Dtr => {
+                let (home_netns, both_sources) = (options.home_netns, options.seen_by);
+                Box::new(Dtr::new(output, RawOptions { captured, home_netns, both_sources }))
+            }
             Self::Pcapng => Box::new(Pcapng::new(output, options.home_netns)),
         }
     }

@@ -62,7 +62,7 @@ fn named(normaliser: &mut Normaliser, block: &Records) -> BlockNames {
 /// A recording of [`BLOCKS`], and the end of each of its blocks.
 fn recorded(normaliser: &mut Normaliser) -> (Vec<u8>, Vec<usize>) {
     let (mut out, mut ends) = (Vec::new(), Vec::new());
-    let mut sink = Dtr::new(&mut out, RawOptions { captured: 128, home_netns: 7 });
+    let mut sink = Dtr::new(&mut out, RawOptions { captured: 128, home_netns: 7, both_sources: false });
     sink.start(&Host { name: "lab-1".into(), kernel: "6.18.44".into() }, Timestamp(1)).unwrap();
     for block in 0..BLOCKS {
         let mut records = Records::default();

@@ -33,12 +33,14 @@ pub struct Start {
     pub captured: usize,
     /// Network namespace of the recording process; 0 when not known.
     pub home_netns: u32,
+    /// Whether two sources may have reported the same drops.
+    pub both_sources: bool,
 }
 
 impl Default for Start {
     fn default() -> Self {
         let host = Host { name: String::new(), kernel: String::new() };
-        Self { host, started_at: Timestamp(0), captured: 0, home_netns: 0 }
+        Self { host, started_at: Timestamp(0), captured: 0, home_netns: 0, both_sources: true }
     }
 }
 
@@ -106,13 +108,16 @@ struct StartLine {
     started_at: String,
     captured: usize,
     home_netns: Option<u32>,
+    /// Absent in recordings of earlier versions.
+    both_sources: Option<bool>,
 }
 
 impl StartLine {
     fn into_start(self) -> Result<Start, Refused> {
-        let Self { host, kernel, started_at, captured, home_netns } = self;
+        let Self { host, kernel, started_at, captured, home_netns, both_sources } = self;
         let started_at = time(&started_at)?;
-        Ok(Start { host: Host { name: host, kernel }, started_at, captured, home_netns: home_netns.unwrap_or(0) })
+        let (host, home_netns) = (Host { name: host, kernel }, home_netns.unwrap_or(0));
+        Ok(Start { host, started_at, captured, home_netns, both_sources: both_sources.unwrap_or(true) })
     }
 }
 

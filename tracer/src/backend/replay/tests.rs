@@ -55,7 +55,7 @@ fn sources() -> Vec<SourceReport> {
 /// A recording of these drops.
 fn recorded(drops: &[RawDrop]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut sink = RawJson::new(&mut out, RawOptions { captured: 128, home_netns: 7 });
+    let mut sink = RawJson::new(&mut out, RawOptions { captured: 128, home_netns: 7, both_sources: true });
     sink.start(&host(), STARTED).unwrap();
     for drop in drops {
         let event = DropEvent {
@@ -122,7 +122,10 @@ fn a_recording_is_read_as_it_was_written() {
     let bytes = recorded(&[some_drop()]);
     assert_eq!(bytes.split_inclusive(|byte| *byte == b'\n').count(), 3);
     let recording = Recording::read(io::Cursor::new(bytes.clone())).unwrap();
-    assert_eq!(recording.start(), &Start { host: host(), started_at: STARTED, captured: 128, home_netns: 7 });
+    assert_eq!(
+        recording.start(),
+        &Start { host: host(), started_at: STARTED, captured: 128, home_netns: 7, both_sources: true }
+    );
     let (mut entries, malformed, ended) = read(bytes);
     assert!(ended.is_ok() && malformed == Malformed::default());
     assert_eq!(entries.pop(), Some(Entry::End(End { sources: sources(), duration: Some(DURATION) })));

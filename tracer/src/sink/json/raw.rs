@@ -28,6 +28,8 @@ pub struct RawOptions {
     pub captured: usize,
     /// Inode number of the recording process's network namespace; 0 if it is unknown.
     pub home_netns: u32,
+    /// Whether two sources are recorded, which report the same drops. The reports of one source need not wait for another.
+    pub both_sources: bool,
 }
 
 /// Writes a line for each drop that a backend reported. Allocates memory only for the first drop.
@@ -61,7 +63,7 @@ impl<W: Write> RawJson<W> {
 
 impl<W: Write> DropSink for RawJson<W> {
     fn start(&mut self, host: &Host, started_at: Timestamp) -> io::Result<()> {
-        let RawOptions { captured, home_netns } = self.options;
+        let RawOptions { captured, home_netns, both_sources } = self.options;
         self.write_line(&Start {
             schema: SCHEMA,
             host: &host.name,
@@ -69,6 +71,7 @@ impl<W: Write> DropSink for RawJson<W> {
             started_at: TimeText::new(started_at),
             captured,
             home_netns: nonzero(home_netns),
+            both_sources,
         })
     }
 
@@ -117,6 +120,7 @@ struct Start<'r> {
     started_at: TimeText,
     captured: usize,
     home_netns: Option<u32>,
+    both_sources: bool,
 }
 
 #[derive(Serialize)]

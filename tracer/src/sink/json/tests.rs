@@ -156,7 +156,7 @@ fn a_comparison_is_one_line_in_the_order_of_the_schema() {
 #[test]
 fn a_recording_has_the_bytes_of_packets() {
     let mut out = Vec::new();
-    let mut sink = RawJson::new(&mut out, RawOptions { captured: 128, home_netns: 7 });
+    let mut sink = RawJson::new(&mut out, RawOptions { captured: 128, home_netns: 7, both_sources: true });
     sink.start(&host(), NEW_YEAR).unwrap();
     sink.reading(Moment(9), Moment(3));
     sink.event(&event(&key().into(), &[0, 1, 0xfe])).unwrap();
