@@ -12,8 +12,9 @@ use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 /// The part of the limit of series that these may have, beside those of drops.
 const PART_OF_SERIES: usize = 5;
 
-/// A counter, the inode number of its network namespace, and the index of its interface; the numbers are 0 where it has none.
-type Key = (Arc<str>, u32, u32);
+/// A counter, its network namespace, and the index of its interface; the numbers are 0 where it has none. The namespace has an inode
+/// number and, as another one may have the same number later, one of its own.
+type Key = (Arc<str>, (u32, u32), u32);
 
 /// The losses by counter. Each count only rises.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl OutsideAccounts {
 
 fn key(counter: &ReconciledCounter) -> Key {
     let ifindex = counter.interface.as_ref().map_or(0, |interface| interface.ifindex);
-    (Arc::clone(&counter.name), counter.netns, ifindex)
+    (Arc::clone(&counter.name), (counter.netns, counter.netns_number), ifindex)
 }
 
 /// What certainly was lost outside `kfree_skb`, of one counter.
@@ -163,6 +164,7 @@ mod tests {
             class: "not-traceable",
             meaning: "".into(),
             netns,
+            netns_number: 1,
             netns_name: Some("web".into()),
             interface: None,
             cpus: vec![],
@@ -182,6 +184,27 @@ mod tests {
             (sample.labels.iter().map(|(_, value)| value.to_string()).collect(), count)
         };
         accounts.families().into_iter().flat_map(|family| family.samples).map(sample).collect()
+    }
+
+    /// Three namespaces have the same inode number, one after another.
+    #[test]
+    fn namespaces_with_one_inode_number_are_counted_apart() {
+        let mut surroundings = Surroundings::new(7, LabelSet::new(false, None));
+        let mut accounts = OutsideAccounts::new(Bounds { limit: 500, expire_after: Duration::from_hours(1) });
+        let lives: [ReconciledCounter; 3] =
+            [("p", 1, 20), ("q", 2, 100), ("r", 3, 60)].map(|(name, number, outside)| {
+                let counter = ReconciledCounter { covered: Some(0), ..counter("TcpExtListenDrops", 8, outside) };
+                ReconciledCounter { netns_name: Some(name.into()), netns_number: number, rise: outside, ..counter }
+            });
+        // The one that is there comes first, then those that ended.
+        for (number, shown) in [(1, vec![0]), (2, vec![1, 0]), (3, vec![2, 0, 1]), (4, vec![2, 0, 1]), (5, vec![2])] {
+            let counters = shown.iter().map(|at: &usize| lives[*at].clone()).collect();
+            let found = Reconciliation { counters, namespaces: 3, gaps: vec![], readings: number };
+            accounts.take(Some(&found), Instant::now(), &mut surroundings);
+        }
+        let counted = shown(&accounts).into_iter().filter(|(_, count)| *count > 0);
+        let expected = [("p", 20), ("q", 100), ("r", 60)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(counted.map(|(labels, count)| (labels[2].clone(), count)).collect::<Vec<_>>(), expected);
     }
 
     #[test]

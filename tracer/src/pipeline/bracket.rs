@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::reconcile::{Sums, Unseen, sums};
-use crate::backend::counters::beside::{Readings, Rise};
+use crate::backend::counters::beside::{Key, Readings, Rise};
 use crate::domain::bracket::{BracketedCounter, Verdict};
 use crate::domain::reconciliation::Interface;
 use crate::domain::total::{DropTotal, OverflowTotal};
@@ -17,10 +17,6 @@ use crate::explain::{Class, Counter, Counters, Scope};
 
 /// The greatest number of counters that are kept: those of a thousand namespaces.
 const MOST_ROWS: usize = 64_000;
-
-/// A counter: its name, the inode number of the network namespace, and the index of the interface. The numbers are 0 for a counter
-/// that belongs to no namespace or interface.
-type Key = (Arc<str>, u32, u32);
 
 /// All readings so far.
 #[derive(Debug)]
@@ -138,12 +134,12 @@ fn by_key(rises: &[Rise]) -> HashMap<Key, &Rise> {
 
 /// The counters that were read before and after.
 fn keys(counters: &Counters, [before, after]: [&Arc<Readings>; 2]) -> Vec<Key> {
-    let namespaces = || after.read.iter().filter(|inum| before.read.contains(inum)).map(|inum| (*inum, 0));
+    let namespaces = || after.read.iter().filter(|netns| before.read.contains(netns)).map(|netns| (*netns, 0));
     let interfaces = || after.interfaces.intersection(&before.interfaces).copied();
     let of = |name: &Arc<str>| -> Vec<Key> {
         let owned = |(netns, ifindex)| (Arc::clone(name), netns, ifindex);
         match counters.get(name).map(|(_, counter)| counter.scope) {
-            Some(Scope::Host) => vec![owned((0, 0))],
+            Some(Scope::Host) => vec![owned(((0, 0), 0))],
             Some(Scope::Interface) => interfaces().map(owned).collect(),
             _ => namespaces().map(owned).collect(),
         }
@@ -166,7 +162,7 @@ fn keep(rows: &mut BTreeMap<Key, Row>, key: &Key, point: Point, rise: Option<&Ri
 }
 
 /// The drops of a counter.
-fn point(counters: &Counters, (name, netns, ifindex): &Key, sums: &Sums<'_>, unseen: Unseen) -> Point {
+fn point(counters: &Counters, (name, (netns, _), ifindex): &Key, sums: &Sums<'_>, unseen: Unseen) -> Point {
     let scope = counters.get(name).map(|(_, counter)| counter.scope).unwrap_or_default();
     let (here, wider) = sums.of(name, scope, *netns, *ifindex);
     let possible = here.possible.saturating_add(wider).saturating_add(unseen.packets);
@@ -198,7 +194,7 @@ impl Row {
             name: Arc::clone(name),
             class: counter.class.name(),
             of: counter.of.clone(),
-            netns: *netns,
+            netns: netns.0,
             netns_name: self.rise.netns_name.as_ref().or_else(|| readings.names.get(netns)).cloned(),
             interface: self.rise.interface.clone().or_else(interface),
             least,

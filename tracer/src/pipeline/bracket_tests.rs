@@ -10,6 +10,7 @@ fn readings(rises: &[(&str, u64)]) -> Arc<Readings> {
     let rise = |(counter, rise): &(&str, u64)| Rise {
         counter: (*counter).into(),
         netns: HERE,
+        netns_number: 1,
         netns_name: None,
         rise: *rise,
         ..Rise::default()
@@ -17,7 +18,7 @@ fn readings(rises: &[(&str, u64)]) -> Arc<Readings> {
     Arc::new(Readings {
         rises: rises.iter().map(rise).collect(),
         namespaces: 1,
-        read: vec![HERE],
+        read: vec![(HERE, 1)],
         present,
         ..Readings::default()
     })
@@ -105,11 +106,32 @@ fn namespace_of_a_later_reading_starts_with_it() {
     assert_eq!((rows[0].verdict, rows[0].least, rows[0].explained), (Verdict::Agrees, 3, 3));
 }
 
+/// An inode number is used again: each of the two namespaces has a row.
+#[test]
+fn namespaces_with_one_inode_number_have_rows_of_their_own() {
+    let of = |number: u32, rises: &[(&str, u64)]| {
+        let mut readings = Arc::unwrap_or_clone(readings(rises));
+        readings.read = vec![(HERE, number)];
+        readings.rises.iter_mut().for_each(|rise| rise.netns_number = number);
+        readings
+    };
+    let mut second = of(2, &[("TcpExtListenDrops", 100)]);
+    second.rises.extend(of(1, &[("TcpExtListenDrops", 20)]).rises);
+    let mut brackets = Brackets::new(Counters::built_in().unwrap());
+    for readings in [of(1, &[]), of(1, &[("TcpExtListenDrops", 20)]), of(2, &[]), second] {
+        let readings = Arc::new(readings);
+        brackets.add([&readings, &readings], &[], &[], SEEN);
+    }
+    let rows = brackets.rows();
+    let shown: Vec<_> = rows.iter().map(|row| (row.verdict, row.outside)).collect();
+    assert_eq!(shown, [(Verdict::Outside, 100), (Verdict::Outside, 20)]);
+}
+
 #[test]
 fn fallen_counter_has_no_verdict() {
     let mut brackets = Brackets::new(Counters::built_in().unwrap());
     add(&mut brackets, "UdpNoPorts", [0, 0], &[], SEEN);
-    let fallen = Readings { fallen: vec![("UdpNoPorts".into(), HERE, 0)], ..(*readings(&[])).clone() };
+    let fallen = Readings { fallen: vec![("UdpNoPorts".into(), (HERE, 1), 0)], ..(*readings(&[])).clone() };
     let fallen = Arc::new(fallen);
     brackets.add([&fallen, &fallen], &no_ports(20), &[], SEEN);
     let rows = brackets.rows();
@@ -129,7 +151,7 @@ fn drops_without_a_reason_leave_refused_connections_undecided() {
 fn counter_without_a_rise_has_the_name_of_its_namespace() {
     let named = |counters: &[(&str, u64)]| {
         let mut readings = Arc::unwrap_or_clone(readings(counters));
-        readings.names.insert(HERE, "blue".into());
+        readings.names.insert((HERE, 1), "blue".into());
         Arc::new(readings)
     };
     let mut brackets = Brackets::new(Counters::built_in().unwrap());

@@ -13,7 +13,7 @@ use crate::domain::ledger::Ledger;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 use crate::domain::report::SourceReport;
 use crate::domain::total::{DropTotal, OverflowTotal};
-use crate::explain::{Class, Counter, Counters, Scope};
+use crate::explain::{Class, CountedDrops, Counter, Counters, OF_DRIVERS, Scope};
 
 /// `ETH_P_IP` and `ETH_P_IPV6` (`include/uapi/linux/if_ether.h`).
 const IPV4: u16 = 0x0800;
@@ -91,8 +91,11 @@ pub fn reconcile(
     let risen: BTreeMap<&str, &Counter> =
         readings.rises.iter().filter_map(|rise| counters.get(&rise.counter)).collect();
     let sums = sums(&risen.into_iter().collect::<Vec<_>>(), drops, overflow);
-    let compared =
-        readings.rises.iter().filter_map(|rise| Some(compare(rise, counters.get(&rise.counter)?, &sums, unseen)));
+    let compared = readings.rises.iter().filter_map(|rise| {
+        let counter = counters.get(&rise.counter)?;
+        let others = if counter.1.any_drop { others_of_driver(rise, readings) } else { 0 };
+        Some(compare(rise, others, counter, &sums, unseen))
+    });
     let gaps = readings.gaps.iter().cloned().chain(not_found(readings, drops)).collect();
     Reconciliation { counters: compared.collect(), namespaces: readings.namespaces, gaps, readings: readings.number }
 }
@@ -113,11 +116,28 @@ fn not_found(readings: &Readings, drops: &[DropTotal]) -> Option<String> {
     (!names.is_empty()).then(|| format!("the counters of netns {}{more} are not read: {why}", shown.join(", ")))
 }
 
-fn compare(rise: &Rise, (name, counter): (&str, &Counter), sums: &Sums<'_>, unseen: Unseen) -> ReconciledCounter {
+/// The rise of the other counters that the driver of the same interface names: each drop at a function of the driver is in one of them.
+fn others_of_driver(rise: &Rise, readings: &Readings) -> u64 {
+    let (_, netns, ifindex) = rise.key();
+    let is_other = |other: &&Rise| {
+        let (name, netns_of_other, ifindex_of_other) = other.key();
+        name.starts_with(OF_DRIVERS) && name != rise.counter && (netns_of_other, ifindex_of_other) == (netns, ifindex)
+    };
+    readings.rises.iter().filter(is_other).map(|other| other.rise).fold(0, u64::saturating_add)
+}
+
+fn compare(
+    rise: &Rise,
+    others: u64,
+    (name, counter): (&str, &Counter),
+    sums: &Sums<'_>,
+    unseen: Unseen,
+) -> ReconciledCounter {
     let ifindex = rise.interface.as_ref().map_or(0, |interface| interface.ifindex);
     let (here, wider) = sums.of(name, counter.scope, rise.netns, ifindex);
     let covered = [here.certain, here.possible, wider, unseen.packets].into_iter().fold(0, u64::saturating_add);
     let is_compared = counter.class.is_compared() && !rise.is_of_others;
+    let explained = here.certain.saturating_sub(others);
     let has_outside = is_compared && (!unseen.is_partial || counter.class == Class::NotTraceable);
     let covered = (has_outside && unseen.packets != u64::MAX).then_some(covered);
     ReconciledCounter {
@@ -125,12 +145,13 @@ fn compare(rise: &Rise, (name, counter): (&str, &Counter), sums: &Sums<'_>, unse
         class: counter.class.name(),
         meaning: counter.meaning.as_str().into(),
         netns: rise.netns,
+        netns_number: rise.netns_number,
         netns_name: rise.netns_name.clone(),
         interface: rise.interface.clone(),
         cpus: rise.cpus.clone(),
         rise: rise.rise,
         is_compared,
-        explained: if is_compared { here.certain.min(rise.rise) } else { 0 },
+        explained: if is_compared { explained.min(rise.rise) } else { 0 },
         outside: covered.map_or(0, |covered| rise.rise.saturating_sub(covered)),
         covered,
         is_untraceable: is_compared && matches!(counter.class, Class::NotTraceable | Class::PartlyTraceable),
@@ -179,11 +200,16 @@ fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
     if !matches!(key.kind, Kind::Packet | Kind::Copy | Kind::Empty) || (is_foreign && !counts_both_families(name)) {
         return Counted::default();
     }
-    if counter.any_drop {
-        return Counted { possible: total.packets, ..Counted::default() };
-    }
     let function = key.location.symbol.as_ref().map(|symbol| &*symbol.name);
     let reason = reason_name(&key.reason).unwrap_or_default();
+    if counter.any_drop {
+        let is_the_drivers = |drops: &CountedDrops| drops.reason == reason && drops.may_be_at(function);
+        return if function.is_some() && counter.drops.iter().any(is_the_drivers) {
+            Counted { certain: total.packets, ..Counted::default() }
+        } else {
+            Counted { possible: total.packets, ..Counted::default() }
+        };
+    }
     let (mut has_reason, mut has_place) = (false, false);
     for drops in &counter.drops {
         let is_place = drops.may_be_at(function);

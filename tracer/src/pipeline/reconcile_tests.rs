@@ -85,6 +85,37 @@ fn undecided_rise_of_an_untraceable_counter_may_be_outside() {
     assert_eq!(at_most("UdpNoPorts", &udp, SEEN), (0, 0), "those packets pass kfree_skb");
 }
 
+/// What an XDP program in veth drops as `sk_buff` is at `kfree_skb`, and no loss outside. Other drops at the interface decide nothing.
+#[test]
+fn drops_at_the_function_of_a_driver_explain_its_counter() {
+    let at_interface = |reason, function, packets| {
+        let mut drop = row(reason, Some(function), HERE, packets);
+        Arc::make_mut(&mut drop.key).ifindex = 3;
+        drop
+    };
+    let found = |rises: &[(&str, u64)], drops: &[DropTotal]| {
+        let rise = |(counter, rise): &(&str, u64)| Rise {
+            counter: (*counter).into(),
+            netns: HERE,
+            interface: Some(crate::domain::reconciliation::Interface { ifindex: 3, name: None }),
+            rise: *rise,
+            ..Rise::default()
+        };
+        let readings = Readings { rises: rises.iter().map(rise).collect(), ..Readings::default() };
+        let found = reconcile(&Counters::built_in().unwrap(), &readings, drops, &[], SEEN);
+        found.counters.iter().map(|it| [it.explained, it.outside, it.at_most_outside()]).collect::<Vec<_>>()
+    };
+    let (drops, frames) = (("ethtool:rx_queue_0_xdp_drops", 500), ("ethtool:rx_queue_1_xdp_drops", 500));
+    let of_veth = [at_interface("NOT_SPECIFIED", "veth_xdp_rcv_skb", 500)];
+    assert_eq!(found(&[drops], &of_veth), [[500, 0, 0]]);
+    let of_stack = [at_interface("NO_SOCKET", "__udp4_lib_rcv", 500)];
+    assert_eq!(found(&[drops], &of_stack), [[0, 0, 500]]);
+    // Frames without an `sk_buff` raised one of the two.
+    assert_eq!(found(&[drops, frames], &of_veth), [[0, 0, 500]; 2]);
+    let of_both = [at_interface("NOT_SPECIFIED", "veth_xdp_rcv_skb", 1000)];
+    assert_eq!(found(&[drops, frames], &of_both), [[500, 0, 0]; 2]);
+}
+
 #[test]
 fn drops_elsewhere_and_of_other_kinds_explain_nothing() {
     let mut unix = row("NOT_SPECIFIED", None, HERE, 4);

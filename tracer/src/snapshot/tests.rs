@@ -162,6 +162,7 @@ fn risen(counter: &str, netns: u32, outside: Option<u64>) -> ReconciledCounter {
         class: "not-traceable",
         meaning: "".into(),
         netns,
+        netns_number: 1,
         netns_name: None,
         interface: None,
         cpus: vec![],

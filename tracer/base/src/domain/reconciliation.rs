@@ -28,6 +28,9 @@ pub struct ReconciledCounter {
     pub meaning: Arc<str>,
     /// Inode number of the network namespace; 0 for a counter of the whole host.
     pub netns: u32,
+    /// The number of the namespace among those that were read during the run, from 1: an inode number may stand for one namespace
+    /// after another. 0 for a counter of the whole host.
+    pub netns_number: u32,
     /// The name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
     /// For a counter of an interface, the interface.

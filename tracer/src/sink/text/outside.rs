@@ -138,6 +138,7 @@ mod tests {
             cpus: vec![],
             meaning: "SYNs that a listener refused".into(),
             netns: 4_026_532_201,
+            netns_number: 1,
             netns_name: Some("web".into()),
             rise,
             explained,

@@ -101,6 +101,7 @@ fn loss_outside_kfree_skb_is_not_called_nothing() {
         cpus: vec![],
         meaning: "SYNs that a listener refused".into(),
         netns: 7,
+        netns_number: 1,
         netns_name: Some("web".into()),
         rise: 82,
         explained: 82 - outside,

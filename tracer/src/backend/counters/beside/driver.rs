@@ -51,7 +51,7 @@ struct DriverCounter {
     /// The last value; absent before the first one.
     last: Option<u64>,
     risen: u64,
-    /// The counter was once less than before, so that its rise is not known.
+    /// The counter was once less than before, so that a part of its rise is not known.
     fell: bool,
 }
 
@@ -113,9 +113,14 @@ impl Driver {
         self.count = None;
     }
 
-    /// The names of the counters that rose, and by how much.
+    /// Whether a counter was once less than before.
+    pub(super) fn has_fallen(&self) -> bool {
+        self.counters.iter().any(|counter| counter.fell)
+    }
+
+    /// The names of the counters that rose, and by how much, apart from what they may have counted before a fall.
     pub(super) fn rises(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        let has_risen = |counter: &&DriverCounter| counter.risen > 0 && !counter.fell;
+        let has_risen = |counter: &&DriverCounter| counter.risen > 0;
         self.counters.iter().filter(has_risen).map(|counter| (&counter.name, counter.risen))
     }
 }
@@ -175,7 +180,8 @@ mod tests {
         assert_eq!(driver.learn(&names(&["rx_packets", "q2_drops", "q0_drops"])), 3);
         assert!(!driver.take(values(&[3, 500, 14])) && driver.take(values(&[3, 501, 16])));
         assert_eq!(shown(&driver), [("ethtool:q2_drops".to_owned(), 1), ("ethtool:q0_drops".to_owned(), 5)]);
-        assert!(!driver.take(values(&[3, 7, 16])));
-        assert_eq!(shown(&driver), [("ethtool:q0_drops".to_owned(), 5)], "the other one was set back");
+        assert!(!driver.has_fallen() && !driver.take(values(&[3, 7, 16])) && driver.take(values(&[3, 9, 16])));
+        assert_eq!(shown(&driver), [("ethtool:q2_drops".to_owned(), 3), ("ethtool:q0_drops".to_owned(), 5)]);
+        assert!(driver.has_fallen(), "one was set back");
     }
 }

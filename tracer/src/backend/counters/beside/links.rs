@@ -14,6 +14,8 @@ use crate::netlink::{Ethtool, LINK_COUNTERS, Link, LinkCounters, Room, link_coun
 const OF_THE_STACK: [&str; 2] = ["rx_nohandler", "rx_otherhost_dropped"];
 /// The counter of the interface's root queueing discipline.
 const QDISC: &str = "qdisc_drops";
+/// Its position: the last one.
+const QDISC_SLOT: usize = LINK_COUNTERS - 1;
 /// Kinds of virtual interfaces whose drivers drop packets of their own, and count no drop of others.
 const COMPARED_KINDS: [&str; 2] = ["ifb", "netdevsim"];
 
@@ -26,7 +28,7 @@ pub(super) struct Links(BTreeMap<u32, State>);
 struct State {
     first: LinkCounters,
     last: LinkCounters,
-    /// What the counters had risen by when the interface left the namespace. Elsewhere they count for another one.
+    /// What the counters had risen by when the interface left the namespace, or when they fell. Elsewhere they count for another one.
     gained: [u64; LINK_COUNTERS],
     /// Counters that were once less than before.
     fell: [bool; LINK_COUNTERS],
@@ -120,6 +122,16 @@ impl Links {
     }
 }
 
+impl Links {
+    /// The interfaces of which a counter was once less than before: the names, or `if` and the index.
+    pub(super) fn with_a_fall(&self) -> impl Iterator<Item = String> {
+        let fell = self.0.iter().filter(|(_, state)| state.fell.contains(&true) || state.driver.has_fallen());
+        fell.map(|(ifindex, state)| {
+            state.about.as_ref().map_or_else(|| format!("if{ifindex}"), |about| about.link.name.to_string())
+        })
+    }
+}
+
 impl State {
     fn new(first: LinkCounters) -> Self {
         Self {
@@ -134,8 +146,17 @@ impl State {
     }
 
     fn take(&mut self, now: &LinkCounters) {
-        for ((fell, last), now) in self.fell.iter_mut().zip(self.last).zip(now) {
-            *fell |= last.zip(*now).is_some_and(|(last, now)| now < last);
+        let fell = self.now_less(now);
+        for (known, fell) in self.fell.iter_mut().zip(fell) {
+            *known |= fell;
+        }
+        if fell[..QDISC_SLOT].contains(&true) {
+            // Another interface has the index.
+            self.start_again(now);
+        } else if fell[QDISC_SLOT] {
+            // Another queueing discipline, or one whose 32 bits wrapped.
+            self.gained[QDISC_SLOT] = self.risen(QDISC_SLOT).unwrap_or(0);
+            self.first[QDISC_SLOT] = now[QDISC_SLOT];
         }
         for (first, now) in self.first.iter_mut().zip(now) {
             // A queueing discipline that was set meanwhile starts at 0.
@@ -144,14 +165,20 @@ impl State {
         self.last = *now;
     }
 
-    /// Goes on with an interface that was not there at the last reading: what it counted meanwhile is not this namespace's.
+    /// Which counters are less than before.
+    fn now_less(&self, now: &LinkCounters) -> [bool; LINK_COUNTERS] {
+        std::array::from_fn(|slot| self.last[slot].zip(now[slot]).is_some_and(|(last, now)| now < last))
+    }
+
+    /// Goes on with an interface that was not there at the last reading, or with another one of the same index: what it counted
+    /// meanwhile may not be this namespace's.
     fn start_again(&mut self, now: &LinkCounters) {
         self.driver.start_again();
         self.gained = std::array::from_fn(|slot| self.risen(slot).unwrap_or(0));
         (self.first, self.last, self.absent_for) = (*now, *now, 0);
     }
 
-    /// What a counter rose by; absent where it is none of this interface, or fell.
+    /// What a counter rose by, apart from what it may have counted before a fall; absent where it is none of this interface.
     fn risen(&self, slot: usize) -> Option<u64> {
         let risen = self.last[slot]?.checked_sub(self.first[slot]?)?;
         Some(self.gained[slot].saturating_add(risen))
@@ -161,7 +188,7 @@ impl State {
         let rise = |(slot, name): (usize, &'static str)| {
             let rise = self.risen(slot)?;
             let name_of_link = self.about.as_ref().map(|about| about.link.name.clone());
-            (rise > 0 && !self.fell[slot]).then(|| Rise {
+            (rise > 0).then(|| Rise {
                 counter: name.into(),
                 interface: Some(Interface { ifindex, name: name_of_link }),
                 is_of_others: self.is_of_others(name),
@@ -194,7 +221,7 @@ mod tests {
 
     const RX_DROPPED: usize = 0;
     const OTHER_HOST: usize = 9;
-    const ROOT: usize = LINK_COUNTERS - 1;
+    const ROOT: usize = QDISC_SLOT;
 
     fn counters(values: &[(usize, u64)]) -> BTreeMap<u32, LinkCounters> {
         let mut counters: LinkCounters = std::array::from_fn(|slot| (slot != ROOT).then_some(0));
@@ -244,13 +271,29 @@ mod tests {
     }
 
     #[test]
-    fn counter_that_fell_has_no_rise() {
+    fn counter_that_fell_goes_on_from_there() {
         let mut links = Links::default();
         links.take(&counters(&[(ROOT, u32::MAX.into()), (RX_DROPPED, 1)]));
         links.take(&counters(&[(ROOT, 4), (RX_DROPPED, 2)]));
         links.take(&counters(&[(ROOT, 9), (RX_DROPPED, 2)]));
-        assert_eq!(shown(&links), [("rx_dropped".to_owned(), 1, true)], "nothing is known of the interface");
+        let expected = [("rx_dropped".to_owned(), 1, true), (QDISC.to_owned(), 5, false)];
+        assert_eq!(shown(&links), expected, "nothing is known of the interface");
         assert_eq!(links.fallen().collect::<Vec<_>>(), [(QDISC, 7)]);
+        assert_eq!(links.with_a_fall().collect::<Vec<_>>(), ["if7"]);
+    }
+
+    #[test]
+    fn interface_that_was_made_again_keeps_the_rise_before() {
+        let mut links = Links::default();
+        links.take(&counters(&[(RX_DROPPED, 100), (OTHER_HOST, 0)]));
+        links.take(&counters(&[(RX_DROPPED, 400), (OTHER_HOST, 0)]));
+        // The new interface has counted 50 and 7 of its own; whether between the readings or in another namespace is unknown.
+        links.take(&counters(&[(RX_DROPPED, 50), (OTHER_HOST, 7)]));
+        links.take(&counters(&[(RX_DROPPED, 202), (OTHER_HOST, 8)]));
+        links.identify(&[link(7, None, 0)]);
+        let expected = [("rx_dropped".to_owned(), 452, false), ("rx_otherhost_dropped".to_owned(), 1, false)];
+        assert_eq!(shown(&links), expected);
+        assert_eq!(links.with_a_fall().collect::<Vec<_>>(), ["eth0"]);
     }
 
     #[test]

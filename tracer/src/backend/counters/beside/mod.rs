@@ -48,6 +48,9 @@ pub struct Rise {
     pub counter: Arc<str>,
     /// Inode number of the network namespace; 0 for a counter of the whole host.
     pub netns: u32,
+    /// The number of the namespace among those that were read during the run, from 1: an inode number may stand for one namespace
+    /// after another. 0 for a counter of the whole host.
+    pub netns_number: u32,
     /// The name of the namespace under `/run/netns`, if it has one.
     pub netns_name: Option<Arc<str>>,
     /// For a counter of an interface, the interface.
@@ -62,11 +65,18 @@ pub struct Rise {
     pub listeners: Vec<RefusingListener>,
 }
 
+/// A counter: its name, its network namespace, and the index of its interface. The numbers are 0 for a counter that belongs to no
+/// namespace or interface.
+pub type Key = (Arc<str>, NetnsKey, u32);
+
+/// A network namespace during a run: the inode number, and the number among those that were read ([`Rise::netns_number`]).
+pub type NetnsKey = (u32, u32);
+
 impl Rise {
-    /// The counter's name, the inode number of its namespace, and the index of its interface.
-    pub fn key(&self) -> (Arc<str>, u32, u32) {
+    /// The counter.
+    pub fn key(&self) -> Key {
         let ifindex = self.interface.as_ref().map_or(0, |interface| interface.ifindex);
-        (Arc::clone(&self.counter), self.netns, ifindex)
+        (Arc::clone(&self.counter), (self.netns, self.netns_number), ifindex)
     }
 }
 
@@ -129,16 +139,16 @@ pub struct Readings {
     pub namespaces: u32,
     /// What was not read or cannot be compared, in sentences without a full stop.
     pub gaps: Vec<String>,
-    /// The inode numbers of the namespaces that the last reading read, and that no other namespace had during the run.
-    pub read: Vec<u32>,
-    /// The names of the namespaces that were read, by inode number, as far as they have any.
-    pub names: BTreeMap<u32, Arc<str>>,
-    /// The interfaces that the last reading read in these namespaces: inode number and index.
-    pub interfaces: BTreeSet<(u32, u32)>,
+    /// The namespaces that the last reading read.
+    pub read: Vec<NetnsKey>,
+    /// The names of the namespaces that were read, as far as they have any.
+    pub names: BTreeMap<NetnsKey, Arc<str>>,
+    /// The interfaces that the last reading read in these namespaces: the namespace and the index.
+    pub interfaces: BTreeSet<(NetnsKey, u32)>,
     /// The counters that the kernel has, of those that are read.
     pub present: Vec<Arc<str>>,
-    /// Counters that were once less than before, as [`Rise::key`].
-    pub fallen: Vec<(Arc<str>, u32, u32)>,
+    /// Counters of interfaces that were once less than before: their rise is at least the one that is known.
+    pub fallen: Vec<Key>,
     /// The inode numbers of the namespaces that were read, or of which `gaps` say that they were not.
     pub mentioned: Vec<u32>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::fstat;
 
+use super::NetnsKey;
 use super::links::Links;
 use super::listeners::Listeners;
 use super::values::{Names, Values};
@@ -60,12 +61,12 @@ impl Reader {
 #[derive(Clone, Debug)]
 pub(super) struct Namespace {
     pub(super) inum: u32,
+    /// The number among the namespaces of the run, from 1.
+    pub(super) number: u32,
     pub(super) name: Option<Arc<str>>,
     first: Values,
     last: Values,
     readings: u32,
-    /// The positions of counters that were once less than before.
-    fell: Vec<usize>,
     ways: Ways,
     /// `None` if this process may not ask for the listening sockets.
     listeners: Option<Listeners>,
@@ -93,11 +94,11 @@ impl Namespace {
         let last = first.clone();
         Some(Self {
             inum,
+            number: 0,
             name,
             first,
             last,
             readings: 1,
-            fell: vec![],
             ways,
             listeners,
             links: Links::default(),
@@ -106,11 +107,19 @@ impl Namespace {
         })
     }
 
-    /// Reads the counters again. Returns whether the namespace was recognised.
+    /// The inode number, and the number among the namespaces of the run.
+    pub(super) const fn key(&self) -> NetnsKey {
+        (self.inum, self.number)
+    }
+
+    /// Reads the counters again. Returns whether the namespace was recognised: counters that are less than before are those of
+    /// another namespace with the same inode number. Where a counter wrapped, the same namespace counts as another one.
     pub(super) fn read(&mut self, reader: &mut Reader, found: &[Member]) -> bool {
         let Some(now) = self.ways.read(reader) else { return false };
         let is_refusing = reader.refused.is_some_and(|slot| now[slot] != self.last[slot]);
-        self.take(now);
+        if !self.take(now) {
+            return false;
+        }
         if is_refusing && let Some(mut listeners) = self.listeners.take() {
             self.listeners = self.ways.listeners(reader).map(|found| {
                 listeners.read(&reader.proc, &found);
@@ -134,14 +143,16 @@ impl Namespace {
         self.listeners.as_ref().map(Listeners::risen)
     }
 
-    fn take(&mut self, now: Values) {
-        for (slot, (value, before)) in now.iter().zip(&self.last).enumerate() {
-            if value < before && !self.fell.contains(&slot) {
-                self.fell.push(slot);
-            }
+    /// Takes a reading, unless a counter is less than before. Returns whether it did.
+    fn take(&mut self, now: Values) -> bool {
+        let fell =
+            |(now, before): (&Option<u64>, &Option<u64>)| now.zip(*before).is_some_and(|(now, before)| now < before);
+        if now.iter().zip(&self.last).any(fell) {
+            return false;
         }
         self.readings += 1;
         self.last = now;
+        true
     }
 
     /// Whether there is a first and a later reading.
@@ -149,12 +160,11 @@ impl Namespace {
         self.readings > 1
     }
 
-    /// The positions of the counters that rose, and by how much. A counter that was once less than before, because it
-    /// wrapped or somebody reset it, has no rise that could be known.
+    /// The positions of the counters that rose, and by how much.
     pub(super) fn rises(&self) -> impl Iterator<Item = (usize, u64)> {
         let pairs = self.first.iter().zip(&self.last).enumerate();
         let risen = pairs.filter_map(|(slot, (first, last))| Some((slot, (*last)?.checked_sub((*first)?)?)));
-        risen.filter(|(slot, rise)| *rise > 0 && !self.fell.contains(slot))
+        risen.filter(|(_, rise)| *rise > 0)
     }
 
     /// Whether the kernel has the counter at this position.
@@ -162,9 +172,11 @@ impl Namespace {
         self.last[slot].is_some()
     }
 
-    /// The positions of the counters that were once less than before.
-    pub(super) fn fallen(&self) -> &[usize] {
-        &self.fell
+    /// Makes the last reading greater than any that comes.
+    #[cfg(test)]
+    pub(super) fn pretend_greater(&mut self) {
+        self.last.iter_mut().flatten().for_each(|value| *value += 1 << 40);
+        self.first = self.last.clone();
     }
 }
 
@@ -228,11 +240,11 @@ mod tests {
         let ways = Ways { inum: 7, members: vec![], file: None };
         Namespace {
             inum: 7,
+            number: 1,
             name: None,
             first,
             last,
             readings: 1,
-            fell: vec![],
             ways,
             listeners: None,
             links: Links::default(),
@@ -252,11 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn counter_that_fell_has_no_rise_even_if_it_is_greater_at_the_end() {
-        let mut namespace = namespace(vec![Some(u64::from(u32::MAX)), Some(4)]);
-        namespace.take(vec![Some(2), Some(5)]);
-        namespace.take(vec![Some(u64::from(u32::MAX) + 9), Some(6)]);
-        assert_eq!(namespace.rises().collect::<Vec<_>>(), [(1, 2)]);
-        assert_eq!(namespace.fallen(), [0]);
+    fn counters_that_fell_are_not_taken() {
+        let mut namespace = namespace(vec![Some(9), Some(4)]);
+        assert!(namespace.take(vec![Some(11), None]));
+        assert!(!namespace.take(vec![Some(2), Some(50)]));
+        assert_eq!(namespace.rises().collect::<Vec<_>>(), [(0, 2)]);
     }
 }

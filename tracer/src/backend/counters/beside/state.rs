@@ -12,7 +12,7 @@ use super::namespace::{Member, Namespace, REFUSED, Reader};
 use super::softnet::Softnet;
 use super::survey::Survey;
 use super::values::Names;
-use super::{READINGS_KEPT, Readings, Rise};
+use super::{Key, NetnsKey, READINGS_KEPT, Readings, Rise};
 use crate::identity::netns::{NamedFile, Namespaces, visit_each};
 use crate::kernel::clock::thread_time;
 use crate::netlink::{Room, link_counter_names};
@@ -36,6 +36,8 @@ pub(super) struct State {
     /// For the counters of drivers; absent where there is no memory for it.
     room: Option<Room>,
     readings: u32,
+    /// The number of namespaces that were read so far.
+    numbers: u32,
     /// Namespaces and interfaces that are gone are forgotten after some readings.
     is_endless: bool,
     /// The processor time that other threads took for the last reading.
@@ -60,6 +62,7 @@ impl State {
             ended: vec![],
             room: Room::new().ok(),
             readings: 0,
+            numbers: 0,
             is_endless,
             elsewhere: Duration::ZERO,
             appeared: 0,
@@ -127,8 +130,7 @@ impl State {
     }
 
     fn is_wanted(&self, inum: u32) -> bool {
-        let was_read = self.namespaces.contains_key(&inum) || self.ended.iter().any(|ended| ended.inum == inum);
-        self.only.is_none_or(|only| only == inum) && !was_read
+        self.only.is_none_or(|only| only == inum) && !self.namespaces.contains_key(&inum)
     }
 
     /// Reads the namespaces that have a name and no process, as far as this process may enter them.
@@ -167,7 +169,11 @@ impl State {
             self.left_out += 1;
             return false;
         }
-        let Some(namespace) = Namespace::first_seen(&mut self.reader, inum, name, found, file) else { return false };
+        let Some(mut namespace) = Namespace::first_seen(&mut self.reader, inum, name, found, file) else {
+            return false;
+        };
+        self.numbers = self.numbers.saturating_add(1);
+        namespace.number = self.numbers;
         self.namespaces.insert(inum, namespace);
         self.appeared += u32::from(self.readings > 0);
         true
@@ -196,25 +202,16 @@ impl State {
         let named = |slot: usize| Arc::clone(&self.reader.names.all[slot]);
         let slots = 0..self.reader.names.all.len();
         let present = slots.filter(|slot| self.namespaces.values().any(|namespace| namespace.has(*slot))).map(named);
-        let is_alone = |inum: &u32| !self.ended.iter().any(|ended| ended.inum == *inum);
-        let fallen = self.all().flat_map(|namespace| {
-            namespace.fallen().iter().map(|slot| (named(*slot), namespace.inum, 0)).collect::<Vec<_>>()
-        });
         Readings {
             number: self.readings,
             rises: self.rises().into_iter().chain(self.softnet.rises()).chain(self.rises_of_links()).collect(),
             namespaces: self.compared(),
             gaps: self.gaps(),
-            read: self.namespaces.keys().copied().filter(is_alone).collect(),
-            names: self.all().filter_map(|namespace| Some((namespace.inum, namespace.name.clone()?))).collect(),
-            interfaces: self
-                .namespaces
-                .values()
-                .filter(|namespace| is_alone(&namespace.inum))
-                .flat_map(interfaces)
-                .collect(),
+            read: self.namespaces.values().map(Namespace::key).collect(),
+            names: self.all().filter_map(|namespace| Some((namespace.key(), namespace.name.clone()?))).collect(),
+            interfaces: self.namespaces.values().flat_map(interfaces).collect(),
             present: present.chain(self.softnet.present()).chain(self.present_of_links()).collect(),
-            fallen: fallen.chain(self.all().flat_map(fallen_of_links)).collect(),
+            fallen: self.all().flat_map(fallen_of_links).collect(),
             mentioned: self.all().map(|namespace| namespace.inum).chain(self.unread()).collect(),
         }
     }
@@ -230,9 +227,9 @@ impl State {
             let named = |(slot, rise)| {
                 let counter = Arc::clone(&self.reader.names.all[slot]);
                 let listeners = if *counter == *REFUSED { namespace.listeners() } else { None };
-                let (netns, netns_name) = (namespace.inum, namespace.name.clone());
+                let ((netns, netns_number), netns_name) = (namespace.key(), namespace.name.clone());
                 let listeners = listeners.unwrap_or_default();
-                Rise { counter, netns, netns_name, rise, listeners, ..Rise::default() }
+                Rise { counter, netns, netns_number, netns_name, rise, listeners, ..Rise::default() }
             };
             namespace.rises().map(named).collect::<Vec<_>>()
         };
@@ -242,8 +239,9 @@ impl State {
     /// The counters of interfaces that rose.
     fn rises_of_links(&self) -> impl Iterator<Item = Rise> {
         self.all().flat_map(|namespace| {
-            let (netns, netns_name) = (namespace.inum, &namespace.name);
-            namespace.links.rises().into_iter().map(move |rise| Rise { netns, netns_name: netns_name.clone(), ..rise })
+            let ((netns, netns_number), netns_name) = (namespace.key(), &namespace.name);
+            let placed = move |rise| Rise { netns, netns_number, netns_name: netns_name.clone(), ..rise };
+            namespace.links.rises().into_iter().map(placed)
         })
     }
 
@@ -259,14 +257,14 @@ impl State {
     }
 }
 
-/// The interfaces of a namespace, with its inode number.
-fn interfaces(namespace: &Namespace) -> impl Iterator<Item = (u32, u32)> {
-    let inum = namespace.inum;
-    namespace.links.present().filter(|_| !namespace.lacks_links).map(move |ifindex| (inum, ifindex))
+/// The interfaces of a namespace.
+fn interfaces(namespace: &Namespace) -> impl Iterator<Item = (NetnsKey, u32)> {
+    let netns = namespace.key();
+    namespace.links.present().filter(|_| !namespace.lacks_links).map(move |ifindex| (netns, ifindex))
 }
 
-fn fallen_of_links(namespace: &Namespace) -> impl Iterator<Item = (Arc<str>, u32, u32)> {
-    namespace.links.fallen().map(|(name, ifindex)| (name.into(), namespace.inum, ifindex))
+fn fallen_of_links(namespace: &Namespace) -> impl Iterator<Item = Key> {
+    namespace.links.fallen().map(|(name, ifindex)| (name.into(), namespace.key(), ifindex))
 }
 
 #[cfg(test)]
@@ -288,7 +286,7 @@ mod tests {
         state.read();
         assert_eq!((state.compared(), state.ended.len()), (1, 0));
         let readings = state.readings();
-        assert_eq!((readings.read, readings.fallen), (vec![own], vec![]));
+        assert_eq!((readings.read, readings.fallen), (vec![(own, 1)], vec![]));
         assert!(readings.present.iter().any(|name| **name == *"UdpNoPorts"), "{:?}", readings.present);
         assert!(state.gaps().iter().all(|gap| !gap.contains("not read")), "{:?}", state.gaps());
     }
@@ -299,6 +297,35 @@ mod tests {
         state.read();
         let gaps = state.gaps();
         assert!(gaps[0].starts_with("the counters of netns 1 are not read"), "{gaps:?}");
+    }
+
+    /// An inode number is used again at once: the namespace that has it now begins anew, and has a number of its own.
+    #[test]
+    fn counters_that_fell_are_those_of_another_namespace() {
+        let own = crate::identity::netns::own().unwrap();
+        let mut state = state(own);
+        state.read();
+        state.read();
+        state.namespaces.get_mut(&own).unwrap().pretend_greater();
+        state.read();
+        assert_eq!((state.namespaces.len(), state.ended.len()), (1, 1));
+        assert_eq!(state.readings().read, [(own, 2)]);
+        state.read();
+        let rises = state.rises();
+        assert!(rises.iter().all(|rise| rise.rise < 1_000_000), "{rises:?}");
+        assert_eq!(state.compared(), 2);
+    }
+
+    /// A namespace without a process that has the inode number of one that ended is read as well.
+    #[test]
+    fn inode_number_of_an_ended_namespace_is_wanted_again() {
+        let own = crate::identity::netns::own().unwrap();
+        let mut state = state(own);
+        state.read();
+        assert!(!state.is_wanted(own), "the namespace is there");
+        state.reader.proc = "/nowhere".into();
+        state.read();
+        assert!(state.is_wanted(own) && !state.is_wanted(own + 1));
     }
 
     #[test]

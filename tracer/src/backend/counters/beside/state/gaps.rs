@@ -54,7 +54,7 @@ impl State {
             gaps.push(count(u32::try_from(without).unwrap_or(u32::MAX), &what));
         }
         gaps.extend(self.unknown_listeners());
-        gaps.extend(self.all().flat_map(|namespace| self.fallen(namespace)));
+        gaps.extend(self.fallen());
         gaps
     }
 
@@ -71,11 +71,19 @@ impl State {
             .then(|| format!("which listeners of {} refused connections is not known{remedy}", listed(&names)))
     }
 
-    fn fallen(&self, namespace: &Namespace) -> Vec<String> {
-        let netns = namespace.name.as_ref().map_or_else(|| namespace.inum.to_string(), ToString::to_string);
-        let fell =
-            |slot: &usize| format!("{} of netns {netns} fell, so its rise is unknown", self.reader.names.all[*slot]);
-        namespace.fallen().iter().map(fell).collect()
+    /// The interfaces whose counters are not known without a gap.
+    fn fallen(&self) -> Option<String> {
+        let of = |namespace: &Namespace| {
+            let netns = namespace.name.as_ref().map_or_else(|| namespace.inum.to_string(), ToString::to_string);
+            let place = |interface: String| format!("{interface} in netns {netns}");
+            namespace.links.with_a_fall().map(place).collect::<Vec<_>>()
+        };
+        let places: Vec<_> = self.all().flat_map(of).collect();
+        let shown = places.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = places.len().checked_sub(MOST_NAMES).filter(|more| *more > 0);
+        let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
+        let why = "because the interface was replaced or the counters were reset: the rise is at least the one shown";
+        (!places.is_empty()).then(|| format!("counters of {shown}{more} fell, {why}"))
     }
 }
 
