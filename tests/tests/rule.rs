@@ -7,10 +7,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::droptrace::{Droptrace, Finished, command};
 use tests::folder::Folder;
-use tests::frame::{udp4, udp6};
+use tests::frame::{NETWORK, TRANSPORT4, ip4, resealed, udp, udp4, udp6};
 use tests::netns::Netns;
 use tests::trials::{self, Unable, trial_as_root};
-use tests::wire::Wire;
+use tests::wire::{HOST, SENDER, Wire};
 use tests::{eventually, patience};
 
 const TABLE: &str = "droptrace-trace";
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         trial_as_root("the_run_has_a_time_and_forms", the_run_has_a_time_and_forms),
         trial_as_root("killed_run_leaves_no_table", killed_run_leaves_no_table),
         trial_as_root("two_runs_in_a_namespace_are_refused", two_runs_are_refused),
+        trial_as_root("reloaded_ruleset_never_shows_a_wrong_rule", reloaded_ruleset),
+        trial_as_root("reassembled_packets_are_drops", reassembled_packets),
+        trial_as_root("table_of_somebody_else_is_refused", table_of_somebody_else),
         trial_as_root("packets_that_others_trace_are_left_out", packets_that_others_trace),
     ])
 }
@@ -272,9 +275,90 @@ fn two_runs_are_refused() -> Result<()> {
     let second = Droptrace::spawn(&mut command(&["rule", "--netns", &inum])?)?.wait()?;
     ensure!(second.status.code() == Some(1), "{second:?}");
     ensure!(second.stderr.contains("another droptrace traces packets in this network namespace"), "{second:?}");
+    ensure!(!second.stderr.contains("CAP_NET_ADMIN"), "no capability is missing: {second:?}");
     wire.repeat(PACKETS, &udp4(9)?)?;
     let document = document(&first.finish()?)?;
     ensure!(document["rules"][0]["drops"] == PACKETS, "the first run is disturbed: {document:#}");
+    Ok(())
+}
+
+/// The accept rule of the second ruleset has the handle of the drop rule of the first one.
+fn reloaded_ruleset() -> Result<()> {
+    let wire = dropping()?;
+    let document = during(&wire.host, &["--limit", "100000"], || {
+        wire.repeat(PACKETS, &udp4(9)?)?;
+        wire.host.commands(
+            "nft delete table inet web
+             nft add table inet web
+             nft 'add chain inet web input { type filter hook input priority 0 ; }'
+             nft add rule inet web input udp dport 8 counter accept
+             nft add rule inet web input udp dport 9 counter drop",
+        )?;
+        wire.repeat(PACKETS / 2, &udp4(9)?)
+    })?;
+    let [old, new] = [0, 1].map(|index| &document["rules"][index]);
+    ensure!(document["rules"].as_array().is_some_and(|rules| rules.len() == 2), "{document:#}");
+    ensure!(old["drops"] == PACKETS && old["text"].is_null() && old["table_was_replaced"] == true, "{old}");
+    ensure!(new["drops"] == PACKETS / 2 && new["text"] == "udp dport 9 counter drop", "{new}");
+    ensure!(old["counter_rise"].is_null() && new["counter_rise"].is_null(), "{document:#}");
+    Ok(())
+}
+
+/// Connection tracking reassembles the packets: only the first fragment has the ports.
+fn reassembled_packets() -> Result<()> {
+    let wire = Wire::new()?;
+    wire.host.probe(
+        "nft add table inet web
+         nft 'add chain inet web input { type filter hook input priority 0 ; }'
+         nft add rule inet web input ct state new,established,untracked udp dport 9 counter drop",
+    )?;
+    let whole = udp(ip4(SENDER, HOST, 64), 9, &[7; 16])?;
+    // 24 bytes of UDP: 16 in the first fragment, 8 in the last one.
+    let (header, transport) = whole.split_at(TRANSPORT4);
+    let document = during(&wire.host, &["--limit", "100000", "udp", "port", "9"], || {
+        for id in 1..=10 {
+            for (bits, bytes) in [([0x20, 0], &transport[..16]), ([0, 2], &transport[16..])] {
+                let frame = [header, bytes].concat();
+                let frame =
+                    resealed(frame, NETWORK + 2, &[0, u8::try_from(20 + bytes.len())?, 0, id, bits[0], bits[1]]);
+                wire.send(&frame)?;
+            }
+        }
+        Ok(())
+    })?;
+    let ledger = &document["ledger"];
+    ensure!(document["rules"][0]["drops"] == 10 && ledger["drops_of_unknown_packets"] == 0, "{document:#}");
+    ensure!(ledger["fragments"] == 10 && ledger["not_dropped"] == 0, "{document:#}");
+    Ok(())
+}
+
+fn table_of_somebody_else() -> Result<()> {
+    let wire = dropping()?;
+    wire.host.probe(
+        "nft add table inet droptrace-trace
+         nft 'add chain inet droptrace-trace sample'
+         nft add rule inet droptrace-trace sample counter drop",
+    )?;
+    let before = ruleset(&wire.host)?;
+    let inum = wire.host.inum().to_string();
+    let refused = Droptrace::spawn(&mut command(&["rule", "--netns", &inum])?)?.wait()?;
+    ensure!(refused.status.code() == Some(1), "{refused:?}");
+    ensure!(refused.stderr.contains("delete it with `nft delete table inet droptrace-trace`"), "{refused:?}");
+    ensure!(!refused.stderr.contains("CAP_NET_ADMIN"), "{refused:?}");
+    ensure!(ruleset(&wire.host)? == before, "the table changed");
+    // The same table as a killed run without an owner leaves it.
+    wire.host.commands(
+        "nft delete table inet droptrace-trace
+         nft add table inet droptrace-trace
+         nft add chain inet droptrace-trace sample
+         nft 'add chain inet droptrace-trace prerouting { type filter hook prerouting priority -500 ; }'
+         nft 'add chain inet droptrace-trace output { type filter hook output priority -500 ; }'
+         nft add rule inet droptrace-trace sample counter limit rate 5/second counter meta nftrace set 1 accept
+         nft add rule inet droptrace-trace prerouting udp dport 7 goto sample",
+    )?;
+    let document = during(&wire.host, &["--limit", "100000"], || wire.repeat(PACKETS, &udp4(9)?))?;
+    ensure!(document["table_has_owner"] == tables_have_owners()?, "{document:#}");
+    ensure!(document["rules"][0]["drops"] == PACKETS, "{document:#}");
     Ok(())
 }
 

@@ -18,6 +18,17 @@ pub enum NftablesError {
         /// The name of the table.
         table: &'static str,
     },
+    /// Somebody else has a table of the name of droptrace's own.
+    #[error(
+        "the nftables table `{family} {table}` in this network namespace has the name of droptrace's own table, but other \
+         chains or rules: droptrace does not touch it; if nobody needs it, delete it with `nft delete table {family} {table}`"
+    )]
+    ForeignTable {
+        /// The family of the table.
+        family: &'static str,
+        /// The name of the table.
+        table: &'static str,
+    },
     /// The lock of kernels before 5.12 could not be taken.
     #[error("cannot take the lock of the table in this network namespace")]
     Lock {

@@ -31,6 +31,7 @@ pub(super) enum Base {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal = 0,
+    Unequal = 1,
     AtMost = 3,
     AtLeast = 5,
 }

@@ -2,12 +2,14 @@
 //! names.
 //!
 //! The kernel traces packets for which a rule has set `meta nftrace`. [`OwnTable`] makes a table with such a rule, and removes
-//! it; [`selection`] decides which packets that rule takes. [`trace`] reads the messages, [`tally`] adds them up,
-//! [`ruleset`] asks for the rules and chains that they name, and `text` puts rules into words.
+//! it; [`selection`] decides which packets that rule takes. [`trace`] reads the messages, [`tally`] adds them up, [`changes`]
+//! follows the changes of tables, [`ruleset`] asks for the rules and chains that they name, and `text` puts rules into words.
 
 mod attributes;
+pub mod changes;
 mod error;
 mod expressions;
+mod leftover;
 mod loaded;
 mod own_table;
 mod pending;
@@ -31,6 +33,8 @@ const PROTOCOL: isize = 12;
 const SUBSYSTEM: u16 = 10;
 /// `NFNLGRP_NFTRACE`, the multicast group of the trace.
 const TRACE_GROUP: u32 = 9;
+/// `NFNLGRP_NFTABLES`, the multicast group of changes.
+const CHANGES_GROUP: u32 = 7;
 
 /// `enum nf_tables_msg_types` (`include/uapi/linux/netfilter/nf_tables.h`), with the subsystem in the high byte.
 mod message {
@@ -44,6 +48,8 @@ mod message {
     pub(super) const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
     pub(super) const GET_RULE: u16 = SUBSYSTEM << 8 | 7;
     pub(super) const DELETE_RULE: u16 = SUBSYSTEM << 8 | 8;
+    pub(super) const NEW_GENERATION: u16 = SUBSYSTEM << 8 | 15;
+    pub(super) const GET_GENERATION: u16 = SUBSYSTEM << 8 | 16;
     pub(super) const TRACE: u16 = SUBSYSTEM << 8 | 0x11;
 }
 
@@ -55,13 +61,21 @@ const NETDEV: u8 = 5;
 const BRIDGE: u8 = 7;
 const IPV6: u8 = 10;
 
+/// The bits of the 16 bits at offset 6 of a header of IPv4 that only fragments have: `IP_MF` and `IP_OFFSET`
+/// (`include/net/ip.h`).
+const IPV4_FRAGMENT: u16 = 0x3fff;
+/// `NEXTHDR_FRAGMENT` (`include/net/ipv6.h`).
+const IPV6_FRAGMENT: u8 = 44;
+
 /// The length in bytes of `struct nfgenmsg`, which each message starts with.
 const HEADER: usize = 4;
 
-/// Opens a socket that receives the trace of a network namespace: an open nsfs file stands for it.
+/// Opens a socket that receives the trace and the changes of the rules of a network namespace, in their order: an open nsfs
+/// file stands for it.
 pub fn trace_socket(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
     let socket = socket_in(namespace)?;
     socket.join(TRACE_GROUP)?;
+    socket.join(CHANGES_GROUP)?;
     Ok(socket)
 }
 

@@ -18,7 +18,7 @@ use super::error::NftablesError;
 use super::expressions::Expressions;
 use super::selection::Selection;
 use super::text::counters;
-use super::{HEADER, INET, family_name, message, socket_in};
+use super::{HEADER, INET, family_name, leftover, message, socket_in};
 use crate::identity::netns;
 use crate::netlink::wire::{self, Malformed};
 use crate::netlink::{BatchCommand, Connection, Error, Kind};
@@ -60,11 +60,11 @@ pub struct OwnTable {
 
 impl OwnTable {
     /// Makes the table in a network namespace: at most `per_second` packets are traced in a second. Deletes the table of an
-    /// earlier run that was killed on a kernel before 5.12.
+    /// earlier run that was killed on a kernel before 5.12, but no table of anybody else.
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_ADMIN` in the namespace; `EOPNOTSUPP` if the kernel has no nftables; another run has the
-    /// table.
+    /// table, or somebody else has a table of this name.
     pub async fn make(
         namespace: BorrowedFd<'_>,
         selection: &Selection,
@@ -74,8 +74,7 @@ impl OwnTable {
         let (is_owned, lock) = match create(&mut connection, selection, per_second, OWNER).await {
             Ok(()) => (true, None),
             Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EEXIST | libc::EPERM)) => {
-                let lock = replace(&mut connection, namespace, selection, per_second, error).await?;
-                (false, Some(lock))
+                replace(&mut connection, namespace, selection, per_second, error).await?
             }
             Err(error) => return Err(error.into()),
         };
@@ -109,14 +108,15 @@ impl OwnTable {
     }
 }
 
-/// Makes the table without an owner, after that of an earlier run is deleted. `error` is why there is no owned table.
+/// Makes the table after that of an earlier run is deleted, without an owner and with a lock if the kernel knows no owners.
+/// `error` is why there is no owned table.
 async fn replace(
     connection: &mut Connection,
     namespace: BorrowedFd<'_>,
     selection: &Selection,
     per_second: u32,
     error: Error,
-) -> Result<UnixListener, NftablesError> {
+) -> Result<(bool, Option<UnixListener>), NftablesError> {
     let already = || NftablesError::AlreadyTracing { family: family_name(INET), table: TABLE };
     let found = flags(connection).await?;
     if found.is_some_and(|flags| flags & OWNER != 0) {
@@ -130,10 +130,17 @@ async fn replace(
         lock => lock.map_err(|source| NftablesError::Lock { source })?,
     };
     if found.is_some() {
+        if !leftover::is_own(connection, TABLE, SAMPLE, &BASE_CHAINS.map(|(name, _)| name)).await? {
+            return Err(NftablesError::ForeignTable { family: family_name(INET), table: TABLE });
+        }
         connection.batch("NFT_MSG_DELTABLE", super::SUBSYSTEM, &[deletion()]).await?;
+        match create(connection, selection, per_second, OWNER).await {
+            Err(error) if error.errno() == Some(libc::EINVAL) => {}
+            made => return made.map(|()| (true, None)).map_err(NftablesError::from),
+        }
     }
     create(connection, selection, per_second, 0).await?;
-    Ok(lock)
+    Ok((false, Some(lock)))
 }
 
 /// The lock: an abstract address of a Unix socket, which a network namespace has once, and which ends with the process.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::attributes::{Body, long, number};
+use super::changes::Change;
 use super::tally::RuleId;
 use super::text::{self, EXPRESSIONS};
 use super::{HEADER, hook_name, message};
@@ -67,6 +68,20 @@ pub async fn of_id(connection: &mut Connection, id: &RuleId) -> Result<Option<Ru
         Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
         answer => answer.map(|()| found),
     }
+}
+
+/// The number of the state of the rules (`NFTA_GEN_ID`), which each change increases by one.
+pub async fn generation(connection: &mut Connection) -> Result<Option<u32>, Error> {
+    let mut found = None;
+    let visit = |message: &Message<'_>| {
+        if let Some(Change::Generation { number, .. }) = Change::parse(message)? {
+            found = Some(number);
+        }
+        Ok(())
+    };
+    let body = Body::of(0).into_bytes();
+    connection.call_raw("NFT_MSG_GETGEN", message::GET_GENERATION, &body, Kind::Do, visit).await?;
+    Ok(found)
 }
 
 /// The hook of a base chain, as `nft` writes it; `None` for a chain that other chains jump to, and for one that is gone.

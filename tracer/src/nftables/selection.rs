@@ -1,7 +1,7 @@
 //! Which packets are traced: the conditions of a filter that nftables can check.
 
 use super::expressions::{Base, Comparison, Expressions, L4PROTO, NFPROTO};
-use super::{IPV4, IPV6};
+use super::{IPV4, IPV4_FRAGMENT, IPV6, IPV6_FRAGMENT};
 use crate::filter::{Filter, Necessary, Side};
 
 /// The most rules for alternatives. A condition that needs more is left out.
@@ -20,22 +20,53 @@ impl Selection {
     pub fn of(filter: Option<&Filter>) -> Self {
         let mut necessary = filter.map(Filter::necessary).unwrap_or_default();
         necessary.dedup();
-        let mut rules = vec![Expressions::new()];
-        for condition in &necessary {
-            let alternatives = alternatives(*condition);
-            if rules.len() * alternatives.len() <= MOST_RULES {
-                let with = |rule: &Expressions| -> Vec<_> {
-                    alternatives.iter().map(|sides| add(rule.clone(), *condition, sides)).collect()
-                };
-                rules = rules.iter().flat_map(with).collect();
-            }
-        }
+        let mut rules = combinations(necessary.iter());
+        rules.extend(for_fragments(&necessary));
         Self { rules, is_everything: necessary.is_empty() }
     }
 
     pub(super) fn rules(&self) -> &[Expressions] {
         &self.rules
     }
+}
+
+/// A rule for each combination of the alternatives of these conditions.
+fn combinations<'c>(conditions: impl Iterator<Item = &'c Necessary>) -> Vec<Expressions> {
+    let mut rules = vec![Expressions::new()];
+    for condition in conditions {
+        let alternatives = alternatives(*condition);
+        if rules.len() * alternatives.len() <= MOST_RULES {
+            let with = |rule: &Expressions| -> Vec<_> {
+                alternatives.iter().map(|sides| add(rule.clone(), *condition, sides)).collect()
+            };
+            rules = rules.iter().flat_map(with).collect();
+        }
+    }
+    rules
+}
+
+/// Rules for the fragments that may belong to a packet with the wanted ports: connection tracking reassembles them after
+/// droptrace's chain, and the whole packet has the kernel's number of the fragment that came last. None without ports.
+fn for_fragments(necessary: &[Necessary]) -> Vec<Expressions> {
+    let is_of_ports = |condition: &&Necessary| matches!(condition, Necessary::Ports { .. });
+    if !necessary.iter().any(|condition| is_of_ports(&condition)) {
+        return Vec::new();
+    }
+    let rules = combinations(necessary.iter().filter(|condition| !is_of_ports(condition)));
+    let has = |wanted: fn(&Necessary) -> bool| necessary.iter().any(wanted);
+    let (is_ipv4, is_ipv6) = (
+        has(|condition| matches!(condition, Necessary::Ipv4 { .. })),
+        has(|condition| matches!(condition, Necessary::Ipv6 { .. })),
+    );
+    let ipv4 = rules.iter().filter(|_| !is_ipv6).map(|rule| {
+        let rule = of_family(rule.clone(), IPV4).payload(Base::Network, 6, 2).mask(&IPV4_FRAGMENT.to_be_bytes());
+        rule.compare(Comparison::Unequal, &[0, 0])
+    });
+    let ipv6 = rules.iter().filter(|_| !is_ipv4).map(|rule| {
+        let rule = of_family(rule.clone(), IPV6).payload(Base::Network, 6, 1);
+        rule.compare(Comparison::Equal, &[IPV6_FRAGMENT])
+    });
+    ipv4.chain(ipv6).collect()
 }
 
 /// The side of the sender and that of the receiver: which of them must meet the condition, for each alternative.
@@ -93,10 +124,11 @@ mod tests {
 
     #[test]
     fn each_alternative_is_a_rule() {
-        assert_eq!(rules("udp dst port 53"), (1, false));
-        assert_eq!(rules("udp port 53"), (2, false));
-        assert_eq!(rules("host 192.0.2.1 and port 53"), (4, false));
-        assert_eq!(rules("src and dst port 53"), (1, false));
+        assert_eq!(rules("udp dst port 53"), (3, false));
+        assert_eq!(rules("udp port 53"), (4, false));
+        assert_eq!(rules("host 192.0.2.1 and port 53"), (6, false));
+        assert_eq!(rules("src and dst port 53"), (3, false));
+        assert_eq!(rules("host 192.0.2.1 and udp"), (2, false), "fragments have an address");
         assert_eq!(rules("tcp or udp"), (1, true));
         assert_eq!(Selection::of(None).rules().len(), 1);
     }

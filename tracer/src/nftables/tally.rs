@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
-use super::pending::{Known, Pending};
+use super::changes::Changes;
+use super::pending::{Known, MarkedPacket, Pending};
 use super::trace::{Packet, Step, Trace};
 use crate::filter::question::Question;
 use crate::filter::{Answers, Filter};
@@ -26,6 +27,8 @@ pub struct RuleId {
 pub struct RuleDrops {
     /// The rule.
     pub rule: RuleId,
+    /// Which of the tables that had this name during the run, as [`Changes::epoch`] numbers them.
+    pub epoch: u32,
     /// The number of dropped packets.
     pub packets: u64,
     /// The first of them.
@@ -43,6 +46,9 @@ pub struct TraceLedger {
     pub by_rules: u64,
     /// Those of them that a policy dropped.
     pub by_policies: u64,
+    /// Marked fragments of which no chain reported what became of them: connection tracking keeps them until it reassembles
+    /// the packet, which has the number of the fragment that came last.
+    pub fragments: u64,
     /// Drops of packets that are not known as marked: others trace them too, or the message about the mark was lost.
     pub unknown: u64,
     /// Messages that make no sense.
@@ -52,7 +58,8 @@ pub struct TraceLedger {
 impl TraceLedger {
     /// Marked packets that match, and of which no rule and no policy was seen to drop them.
     pub const fn not_dropped(&self) -> u64 {
-        self.marked.saturating_sub(self.filtered).saturating_sub(self.by_rules).saturating_sub(self.by_policies)
+        let decided = self.marked.saturating_sub(self.fragments).saturating_sub(self.filtered);
+        decided.saturating_sub(self.by_rules).saturating_sub(self.by_policies)
     }
 }
 
@@ -67,13 +74,16 @@ pub struct Tally<'f> {
     by_hash: HashMap<u64, Vec<usize>>,
     hasher: RandomState,
     ledger: TraceLedger,
+    /// The changes of the rules, which the caller adds in their order among the messages.
+    pub changes: Changes,
 }
 
 impl<'f> Tally<'f> {
     /// No packets yet. Packets that do not match `filter` are only counted.
     pub fn new(filter: Option<&'f Filter>) -> Self {
         let (rows, by_hash, hasher) = (Vec::new(), HashMap::new(), RandomState::new());
-        Self { filter, pending: Pending::new(), announced: None, rows, by_hash, hasher, ledger: TraceLedger::default() }
+        let (ledger, changes) = (TraceLedger::default(), Changes::default());
+        Self { filter, pending: Pending::new(), announced: None, rows, by_hash, hasher, ledger, changes }
     }
 
     /// Adds a message.
@@ -83,7 +93,7 @@ impl<'f> Tally<'f> {
             Step::Marked => self.mark(trace.id, trace.packet()),
             Step::DroppedByRule(handle) => self.drop(trace, Some(handle)),
             Step::DroppedByPolicy => self.drop(trace, None),
-            Step::GoesOn => {}
+            Step::GoesOn => self.reassemble(trace),
         }
     }
 
@@ -98,9 +108,15 @@ impl<'f> Tally<'f> {
     }
 
     /// The rules, those with the most drops first.
-    pub fn rows(mut self) -> Vec<RuleDrops> {
-        self.rows.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| a.rule.cmp(&b.rule)));
-        self.rows
+    pub fn rows(&self) -> Vec<RuleDrops> {
+        let mut rows = self.rows.clone();
+        rows.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| (&a.rule, a.epoch).cmp(&(&b.rule, b.epoch))));
+        rows
+    }
+
+    /// Whether the table of these drops is still the one that dropped the packets.
+    pub fn is_current(&self, drops: &RuleDrops) -> bool {
+        drops.epoch == self.changes.epoch(drops.rule.family, &drops.rule.table, self.changes.now())
     }
 
     fn mark(&mut self, id: u32, packet: Packet) {
@@ -108,23 +124,55 @@ impl<'f> Tally<'f> {
         // Only the first message of a chain has the bytes.
         let announced = self.announced.take().filter(|(announced, _)| *announced == id && packet.is_empty());
         let packet = announced.map_or(packet, |(_, packet)| packet);
+        let known = if packet.is_fragment { Known::Fragment(packet) } else { self.filtered(packet) };
+        self.ledger.fragments += u64::from(packet.is_fragment);
+        self.pending.insert(id, MarkedPacket { known, at: self.changes.now() });
+    }
+
+    /// Applies the filter to a marked packet.
+    fn filtered(&mut self, packet: Packet) -> Known {
         let matches = self.filter.is_none_or(|filter| filter.matches(&packet.view(), &NoAnswers));
         self.ledger.filtered += u64::from(!matches);
-        self.pending.insert(id, matches.then_some(packet));
+        if matches { Known::Packet(packet) } else { Known::Filtered }
+    }
+
+    /// Applies the filter to a packet that was marked as a fragment, at the first message that has the bytes of the whole.
+    fn reassemble(&mut self, trace: &Trace<'_>) {
+        if self.ledger.fragments == 0 {
+            return;
+        }
+        let Some(MarkedPacket { known: Known::Fragment(_), .. }) = self.pending.get_mut(trace.id) else { return };
+        let packet = trace.packet();
+        if packet.is_empty() || packet.is_fragment {
+            return;
+        }
+        self.ledger.fragments -= 1;
+        let known = self.filtered(packet);
+        if let Some(marked) = self.pending.get_mut(trace.id) {
+            marked.known = known;
+        }
     }
 
     fn drop(&mut self, trace: &Trace<'_>, handle: Option<u64>) {
-        let packet = match self.pending.take(trace.id) {
-            Known::Packet(packet) => packet,
-            Known::Filtered => return,
-            Known::No => return self.ledger.unknown += 1,
+        self.reassemble(trace);
+        let Some(MarkedPacket { mut known, at }) = self.pending.take(trace.id) else {
+            return self.ledger.unknown += 1;
         };
+        if let Known::Fragment(fragment) = known {
+            self.ledger.fragments = self.ledger.fragments.saturating_sub(1);
+            known = self.filtered(fragment);
+        }
+        let Known::Packet(packet) = known else { return };
         *(if handle.is_some() { &mut self.ledger.by_rules } else { &mut self.ledger.by_policies }) += 1;
-        let hash = self.hasher.hash_one((trace.family, trace.table, trace.chain, handle));
+        // A packet that was marked before a change may have met the rules before it or those after it; one that was marked
+        // after the notification met those after it, because the kernel notifies after it has exchanged the rules.
+        let epoch = self.changes.epoch(trace.family, trace.table, at);
+        let hash = self.hasher.hash_one((trace.family, trace.table, trace.chain, handle, epoch));
         let of_hash = self.by_hash.entry(hash).or_default();
         let is_rule = |row: &RuleDrops| {
             let RuleId { family, table, chain, handle: of_row } = &row.rule;
-            (*family, &**table, &**chain, *of_row) == (trace.family, trace.table, trace.chain, handle)
+            let of_row = (*family, &**table, &**chain, *of_row, row.epoch);
+            of_row == (trace.family, trace.table, trace.chain, handle, epoch)
         };
         if let Some(row) = of_hash.iter().copied().find(|row| is_rule(&self.rows[*row])) {
             self.rows[row].packets += 1;
@@ -132,7 +180,7 @@ impl<'f> Tally<'f> {
         }
         of_hash.push(self.rows.len());
         let rule = RuleId { family: trace.family, table: trace.table.into(), chain: trace.chain.into(), handle };
-        self.rows.push(RuleDrops { rule, packets: 1, example: packet });
+        self.rows.push(RuleDrops { rule, epoch, packets: 1, example: packet });
     }
 }
 
@@ -147,8 +195,10 @@ impl Answers for NoAnswers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::INET;
+    use super::super::changes::Change;
     use super::super::own_table::TABLE;
-    use super::super::trace::tests::{of_policy, of_rule, parsed};
+    use super::super::trace::tests::{NETWORK, of_policy, of_rule, parsed};
     use super::*;
 
     fn add(tally: &mut Tally<'_>, payload: &[u8]) {
@@ -188,6 +238,61 @@ mod tests {
     /// The message without the bytes of its packet, which come last.
     fn without_bytes(payload: &[u8]) -> Vec<u8> {
         payload[..payload.len() - 24 - 12 - 8].to_vec()
+    }
+
+    #[test]
+    fn drops_by_the_rules_of_another_table_of_this_name_are_kept_apart() {
+        let mut tally = Tally::new(None);
+        let table = Change::Table { family: INET, table: "a" };
+        for id in 0..3 {
+            add(&mut tally, &of_rule(TABLE, id, 1, 1));
+        }
+        add(&mut tally, &of_rule("a", 0, 9, 0));
+        tally.changes.add(&table);
+        // It was marked before the change: nobody knows which of the rules it met.
+        add(&mut tally, &of_rule("a", 1, 9, 0));
+        add(&mut tally, &of_rule("b", 2, 9, 0));
+        add(&mut tally, &of_rule(TABLE, 3, 1, 1));
+        add(&mut tally, &of_rule("a", 3, 9, 0));
+        let rows = tally.rows();
+        let found: Vec<_> = rows.iter().map(|row| (&*row.rule.table, row.packets, tally.is_current(row))).collect();
+        assert_eq!(found, [("a", 2, false), ("a", 1, true), ("b", 1, true)]);
+        tally.changes.everywhere();
+        assert!(!rows.iter().any(|row| tally.is_current(row)));
+    }
+
+    #[test]
+    fn reassembled_packet_has_the_number_of_its_last_fragment() {
+        let filter = Filter::parse("udp port 9").unwrap();
+        let mut tally = Tally::new(Some(&filter));
+        // The first fragment has the ports, and the last one has an offset.
+        add(&mut tally, &fragment(&of_rule(TABLE, 3, 1, 1), [0x20, 0]));
+        add(&mut tally, &fragment(&of_rule(TABLE, 4, 1, 1), [0, 3]));
+        assert_eq!((tally.ledger().fragments, tally.ledger().not_dropped()), (2, 0));
+        add(&mut tally, &of_rule("a", 4, 8, 2));
+        add(&mut tally, &of_rule("a", 4, 9, 0));
+        let expected = TraceLedger { marked: 2, by_rules: 1, fragments: 1, ..TraceLedger::default() };
+        assert_eq!((tally.ledger(), tally.ledger().not_dropped()), (expected, 0));
+    }
+
+    #[test]
+    fn fragments_that_a_rule_drops_are_packets() {
+        let filter = Filter::parse("udp port 9").unwrap();
+        let mut tally = Tally::new(Some(&filter));
+        for (id, offset) in [(3, [0x20, 0]), (4, [0, 3])] {
+            add(&mut tally, &fragment(&of_rule(TABLE, id, 1, 1), offset));
+            add(&mut tally, &fragment(&of_rule("a", id, 9, 0), offset));
+        }
+        let expected = TraceLedger { marked: 2, by_rules: 1, filtered: 1, ..TraceLedger::default() };
+        assert_eq!(tally.ledger(), expected);
+    }
+
+    /// The message with other bits of the fragment in the header of IPv4.
+    fn fragment(payload: &[u8], bits: [u8; 2]) -> Vec<u8> {
+        let mut payload = payload.to_vec();
+        let at = payload.windows(NETWORK.len()).position(|window| window == NETWORK).unwrap();
+        payload[at + 6..at + 8].copy_from_slice(&bits);
+        payload
     }
 
     #[test]

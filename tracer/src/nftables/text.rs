@@ -57,6 +57,11 @@ pub(super) fn counters(payload: &[u8]) -> Result<[u64; 2], Malformed> {
     found.first_chunk().copied().ok_or(Malformed("a rule with fewer counters than droptrace made"))
 }
 
+/// The names of the expressions of a rule, in their order.
+pub(super) fn names(expressions: &Attribute<'_>) -> Result<Vec<String>, Malformed> {
+    expressions.nested().map(|element| Ok(expression(&element?)?.0.to_owned())).collect()
+}
+
 /// The name of an expression, and its attributes.
 fn expression<'b>(element: &Attribute<'b>) -> Result<(&'b str, Vec<Attribute<'b>>), Malformed> {
     let (mut name, mut data) = ("", Vec::new());

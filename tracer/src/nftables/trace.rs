@@ -2,7 +2,7 @@
 
 use super::attributes::{long, number};
 use super::own_table::TABLE;
-use super::{HEADER, INET, IPV4, IPV6, message};
+use super::{HEADER, INET, IPV4, IPV4_FRAGMENT, IPV6, IPV6_FRAGMENT, message};
 use crate::domain::event::PacketStart;
 use crate::filter::View;
 use crate::netlink::wire::{self, Attribute, Malformed, Message};
@@ -141,7 +141,14 @@ impl<'m> Trace<'m> {
             IPV6 => 0x86dd,
             _ => 0,
         };
-        let mut packet = Packet { start: PacketStart::Network, protocol, length: 0, taken: 0, bytes: [0; MOST_BYTES] };
+        let mut packet = Packet {
+            start: PacketStart::Network,
+            protocol,
+            length: 0,
+            is_fragment: false,
+            taken: 0,
+            bytes: [0; MOST_BYTES],
+        };
         if self.in_type == ETHERNET && self.link.len() >= ETHERNET_HEADER as usize {
             packet.start = PacketStart::Mac;
             packet.append(self.link);
@@ -151,6 +158,7 @@ impl<'m> Trace<'m> {
             packet.append(self.transport);
         }
         packet.length = length(self.network);
+        packet.is_fragment = is_fragment(self.network);
         if packet.length > 0 && packet.start == PacketStart::Mac {
             packet.length += ETHERNET_HEADER;
         }
@@ -203,6 +211,16 @@ fn transport_follows(network: &[u8]) -> bool {
     }
 }
 
+/// Whether a packet is a fragment of IPv4 (its offset is not 0, or more fragments follow), or of IPv6 (the first of the headers
+/// says so).
+fn is_fragment(network: &[u8]) -> bool {
+    match network {
+        [0x40..=0x4f, _, _, _, _, _, high, low, ..] => u16::from_be_bytes([*high, *low]) & IPV4_FRAGMENT != 0,
+        [0x60..=0x6f, _, _, _, _, _, next, ..] => *next == IPV6_FRAGMENT,
+        _ => false,
+    }
+}
+
 /// The length in bytes of a packet of IP, by its own header; 0 if the header is cut.
 fn length(network: &[u8]) -> u32 {
     let number = |at: usize| network.get(at..)?.first_chunk().map(|bytes| u32::from(u16::from_be_bytes(*bytes)));
@@ -220,6 +238,8 @@ pub struct Packet {
     protocol: u16,
     /// The length of the packet in bytes, by the header of IP; 0 if it is unknown.
     pub length: u32,
+    /// The packet is a fragment of an IP packet.
+    pub is_fragment: bool,
     taken: usize,
     bytes: [u8; MOST_BYTES],
 }

@@ -10,7 +10,8 @@ use super::event::Location;
 /// A hook of netfilter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct NetfilterHook {
-    /// The family of the packet, as `nft` writes it: `ip`, `ip6`, `arp`, `bridge` or `netdev`.
+    /// The family of the packet, as `nft` writes it: `ip`, `ip6`, `inet` (one of these two), `arp`, `bridge`
+    /// or `netdev`.
     pub family: &'static str,
     /// The name of the hook, as `nft` writes it: `input`.
     pub hook: &'static str,
@@ -64,8 +65,14 @@ const CALLERS: [(&str, &str, &str); 33] = [
 ];
 
 /// As [`CALLERS`], in `net/bridge/br_netfilter_hooks.c`.
-const BRIDGED: [(&str, &str, &str); 2] =
-    [("br_nf_pre_routing", "ip", "prerouting"), ("br_nf_pre_routing_ipv6", "ip6", "prerouting")];
+/// `br_nf_forward_ip` and `br_nf_post_routing` call the hook of IPv4 or that of IPv6.
+const BRIDGED: [(&str, &str, &str); 5] = [
+    ("br_nf_pre_routing", "ip", "prerouting"),
+    ("br_nf_pre_routing_ipv6", "ip6", "prerouting"),
+    ("br_nf_forward_ip", "inet", "forward"),
+    ("br_nf_forward_arp", "arp", "forward"),
+    ("br_nf_post_routing", "inet", "postrouting"),
+];
 
 /// The hook at which the packet was dropped: the one whose function called `nf_hook_slow`, which freed the packet or called
 /// the chain of nftables that did. `None` for other drops, without a call stack, and for a caller that is not known.
@@ -122,6 +129,11 @@ mod tests {
         assert_eq!(shown(&of_a_list).as_deref(), Some("ip prerouting"));
         let bridged = ["nf_hook_slow", "br_nf_pre_routing", "br_handle_frame"];
         assert_eq!(shown(&bridged).as_deref(), Some("ip prerouting (bridged)"));
+        let forwarded =
+            ["nft_do_chain", "nft_do_chain_inet", "nf_hook_slow", "br_nf_forward_ip.part.0", "nf_hook_slow"];
+        assert_eq!(shown(&forwarded).as_deref(), Some("inet forward (bridged)"));
+        let leaving = ["nf_hook_slow", "br_nf_post_routing", "nf_hook_slow", "br_forward_finish"];
+        assert_eq!(shown(&leaving).as_deref(), Some("inet postrouting (bridged)"));
     }
 
     #[test]

@@ -15,19 +15,21 @@ use rustix::thread::CapabilitySet;
 use super::args::{Format, RuleArgs};
 use crate::identity::netns::{self, Namespaces, Target};
 use crate::kernel::privileges;
-use crate::netlink::{Received, Receiver, Socket, wire};
+use crate::netlink::wire::{self, Malformed, Message};
+use crate::netlink::{self, Received, Receiver, Socket};
+use crate::nftables::changes::Change;
 use crate::nftables::selection::Selection;
 use crate::nftables::tally::{RuleId, Tally};
 use crate::nftables::trace::Trace;
-use crate::nftables::{self, OwnTable, Sampled, TABLE, ruleset};
+use crate::nftables::{self, NftablesError, OwnTable, Sampled, TABLE, ruleset};
 use crate::outside::{printable, say};
 use crate::render::output::Output;
 use crate::run::{Stop, host};
 
 /// The size in bytes of the receive buffer. A message takes about 1 KiB of it.
 const BUFFER: usize = 16 << 20;
-/// The size in bytes of a slot: a message has two names of up to 255 bytes, the headers of a packet, and numbers.
-const SLOT: usize = 2048;
+/// The size in bytes of a slot: the kernel puts notifications of changes together up to `NLMSG_GOODSIZE`, which is less.
+const SLOT: usize = 8192;
 const SLOTS: usize = 64;
 
 /// Traces packets until the time is over, and shows the rules that dropped some.
@@ -86,14 +88,13 @@ struct Tracing {
 impl Tracing {
     async fn start(args: &RuleArgs, target: &Target) -> Result<Self> {
         let namespace = target.namespace()?;
-        let why = "cannot trace packets with nftables here: this takes CAP_NET_ADMIN in the network namespace, and a kernel \
-            with nf_tables";
-        let socket = nftables::trace_socket(namespace.as_fd()).context(why)?;
+        let socket = nftables::trace_socket(namespace.as_fd()).map_err(|error| explained(error.into()))?;
         if let Err(error) = socket.set_receive_buffer(BUFFER) {
             tracing::warn!("a smaller buffer for the trace: {error}");
         }
         let selection = Selection::of(args.filter.as_ref());
-        let mut table = OwnTable::make(namespace.as_fd(), &selection, args.limit.get()).await.context(why)?;
+        let made = OwnTable::make(namespace.as_fd(), &selection, args.limit.get()).await;
+        let mut table = made.map_err(explained)?;
         match ruleset::counters(table.connection()).await {
             Ok(counters) => Ok(Self { socket, table, counters }),
             Err(error) => {
@@ -113,18 +114,46 @@ impl Tracing {
         let ledger = self.ledger(sampled, &tally);
         let mut rows = Vec::new();
         for drops in tally.rows() {
+            if !tally.is_current(&drops) {
+                rows.push(Row::of_replaced_table(drops));
+                continue;
+            }
             let rule = ruleset::of_id(self.table.connection(), &drops.rule).await?;
             let hook = ruleset::hook(self.table.connection(), &drops.rule).await?;
             let now = rule.as_ref().and_then(|rule| rule.counter);
-            let rise = now.zip(self.counters.get(&drops.rule)).and_then(|(now, before)| now.checked_sub(*before));
-            rows.push(Row { drops, rule, hook, rise });
+            let before = self.counters.get(&drops.rule).filter(|_| drops.epoch == 0);
+            let rise = now.zip(before).and_then(|(now, before)| now.checked_sub(*before));
+            rows.push(Row { drops, rule, hook, rise, is_replaced: false });
         }
-        Ok((rows, ledger))
+        // The table may have changed before its rules were read.
+        let generation = ruleset::generation(self.table.connection()).await?;
+        while receive(&self.socket, &mut receiver, &mut tally)? {}
+        if generation != tally.changes.generation() {
+            tally.changes.everywhere();
+        }
+        let rows = rows
+            .into_iter()
+            .map(|row| if tally.is_current(&row.drops) { row } else { Row::of_replaced_table(row.drops) });
+        Ok((rows.collect(), ledger))
     }
 
     fn ledger(&self, sampled: Sampled, tally: &Tally<'_>) -> report::Ledger {
         report::Ledger { sampled, trace: tally.ledger(), lost: self.socket.dropped().ok() }
     }
+}
+
+/// Adds the cause, where the kernel's answer tells which one it is.
+fn explained(error: NftablesError) -> anyhow::Error {
+    let cause = match (&error, error.errno()) {
+        // Only the way into another namespace is refused so.
+        (NftablesError::Netlink(netlink::Error::Open { .. }), Some(libc::EPERM)) => {
+            ": to enter another network namespace takes CAP_SYS_ADMIN"
+        }
+        (_, Some(libc::EPERM)) => ": this takes CAP_NET_ADMIN in the network namespace",
+        (_, Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP)) => ": this takes a kernel with nf_tables",
+        _ => "",
+    };
+    anyhow::Error::from(error).context(format!("cannot trace packets with nftables here{cause}"))
 }
 
 fn announce(args: &RuleArgs, is_owned: bool, netns: &str) {
@@ -170,18 +199,29 @@ fn receive(socket: &Socket, receiver: &mut Receiver, tally: &mut Tally<'_>) -> R
     match receiver.receive(socket)? {
         Received::Nothing => return Ok(false),
         // The socket counts them.
-        Received::Overrun => {}
+        Received::Overrun => tally.changes.lost_messages(),
         Received::Datagrams(_) => {
             for datagram in receiver.datagrams() {
+                if datagram.is_truncated {
+                    tally.changes.everywhere();
+                }
                 wire::messages(datagram.bytes).for_each(|message| {
-                    match message.and_then(|message| Trace::parse(&message)) {
-                        Ok(Some(trace)) => tally.add(&trace),
-                        Ok(None) => {}
-                        Err(_) => tally.add_malformed(),
+                    if message.and_then(|message| add(&message, tally)).is_err() {
+                        tally.add_malformed();
                     }
                 });
             }
         }
     }
     Ok(true)
+}
+
+/// Adds a trace or a change; leaves out other messages.
+fn add(message: &Message<'_>, tally: &mut Tally<'_>) -> Result<(), Malformed> {
+    if let Some(trace) = Trace::parse(message)? {
+        tally.add(&trace);
+    } else if let Some(change) = Change::parse(message)? {
+        tally.changes.add(&change);
+    }
+    Ok(())
 }

@@ -33,9 +33,17 @@ pub(super) struct Row {
     pub(super) hook: Option<&'static str>,
     /// The rise of the rule's own counter; absent if the rule has none, or was made during the run.
     pub(super) rise: Option<u64>,
+    /// The table was deleted or changed during the run, so that its rule with this handle may be another one now: nothing is
+    /// known but the number.
+    pub(super) is_replaced: bool,
 }
 
 impl Row {
+    /// Drops by a table that was replaced during the run.
+    pub(super) const fn of_replaced_table(drops: RuleDrops) -> Self {
+        Self { drops, rule: None, hook: None, rise: None, is_replaced: true }
+    }
+
     pub(super) fn family(&self) -> &'static str {
         family_name(self.drops.rule.family)
     }
@@ -50,6 +58,9 @@ impl Row {
     pub(super) fn text(&self) -> String {
         if self.drops.rule.handle.is_none() {
             return "policy drop".to_owned();
+        }
+        if self.is_replaced {
+            return "(the ruleset changed during the run)".to_owned();
         }
         let Some(rule) = &self.rule else { return "(the rule was deleted)".to_owned() };
         let text = rule.text.clone().unwrap_or_else(|| "(see the command)".to_owned());
@@ -74,8 +85,8 @@ impl Ledger {
         self.sampled.selected.saturating_sub(self.sampled.traced)
     }
 
-    /// Traced packets of which the first message was lost.
+    /// Traced packets of which the first message was lost, and fragments of which nothing else was reported.
     pub(super) const fn unseen(&self) -> u64 {
-        self.sampled.traced.saturating_sub(self.trace.marked)
+        self.sampled.traced.saturating_sub(self.trace.marked) + self.trace.fragments
     }
 }

@@ -17,7 +17,15 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out)?;
         report.rows.iter().try_for_each(|row| write_details(out, row))?;
     }
-    write_ledger(out, &report.ledger)
+    write_ledger(out, &report.ledger)?;
+    if report.rows.iter().any(|row| row.is_replaced) {
+        writeln!(
+            out,
+            "        the ruleset changed during the run: the rules of tables that were deleted or made again are not shown, \
+             because their handles may now be those of other rules"
+        )?;
+    }
+    Ok(())
 }
 
 fn cells(row: &Row) -> [String; 8] {
@@ -62,6 +70,13 @@ fn write_ledger(out: &mut impl Write, ledger: &Ledger) -> io::Result<()> {
         writeln!(
             out,
             "        {lost} messages were lost because the buffer was full: the drops are at least these; lower --limit"
+        )?;
+    }
+    if trace.fragments > 0 {
+        writeln!(
+            out,
+            "        {} of the unknown packets are fragments, which connection tracking reassembles before the rules",
+            trace.fragments
         )?;
     }
     if trace.unknown > 0 {
