@@ -37,7 +37,7 @@ pub(super) async fn is_own(
         if found.table == table {
             let is_marking = found.chain == sample && found.expressions == MARKING;
             marking += usize::from(is_marking);
-            others += usize::from(!is_marking && !(found.chain != sample && is_condition(&found.expressions)));
+            others += usize::from(!(is_marking || found.chain != sample && is_condition(&found.expressions)));
         }
         Ok(())
     };
