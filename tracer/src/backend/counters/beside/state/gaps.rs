@@ -82,8 +82,9 @@ impl State {
         let shown = places.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = places.len().checked_sub(MOST_NAMES).filter(|more| *more > 0);
         let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
-        let why = "because the interface was replaced or the counters were reset: the rise is at least the one shown";
-        (!places.is_empty()).then(|| format!("counters of {shown}{more} fell, {why}"))
+        let why =
+            "so that their rise is at least the one shown: the interface was replaced, or the counters began anew";
+        (!places.is_empty()).then(|| format!("some counters of {shown}{more} fell, {why}"))
     }
 }
 
