@@ -35,9 +35,11 @@ pub(super) async fn is_own(
     let visit = |message: &Message<'_>| {
         let found = Found::read(message, RULE_CHAIN)?;
         if found.table == table {
-            let is_marking = found.chain == sample && found.expressions == MARKING;
-            marking += usize::from(is_marking);
-            others += usize::from(!(is_marking || found.chain != sample && is_condition(&found.expressions)));
+            match found.chain == sample {
+                true if found.expressions == MARKING => marking += 1,
+                false if is_condition(&found.expressions) => {}
+                _ => others += 1,
+            }
         }
         Ok(())
     };

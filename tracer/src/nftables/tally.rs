@@ -46,7 +46,7 @@ pub struct TraceLedger {
     pub by_rules: u64,
     /// Those of them that a policy dropped.
     pub by_policies: u64,
-    /// Marked fragments of which no chain reported what became of them: connection tracking keeps them until it reassembles
+    /// Marked fragments of which no chain reported the fate: connection tracking keeps them until it reassembles
     /// the packet, which has the number of the fragment that came last.
     pub fragments: u64,
     /// Drops of packets that are not known as marked: others trace them too, or the message about the mark was lost.

@@ -46,7 +46,8 @@ fn cells(row: &Row) -> [String; 8] {
 fn write_details(out: &mut impl Write, row: &Row) -> io::Result<()> {
     let example = &row.drops.example;
     writeln!(out, "first packet: {}", printable(&packet_sentence(example.decode(), example.length)))?;
-    writeln!(out, "    the rule: {}", printable(&row.command()))
+    let label = if row.is_replaced { "   chain now" } else { "    the rule" };
+    writeln!(out, "{label}: {}", printable(&row.command()))
 }
 
 fn write_ledger(out: &mut impl Write, ledger: &Ledger) -> io::Result<()> {
@@ -75,7 +76,7 @@ fn write_ledger(out: &mut impl Write, ledger: &Ledger) -> io::Result<()> {
     if trace.fragments > 0 {
         writeln!(
             out,
-            "        {} of the unknown packets are fragments, which connection tracking reassembles before the rules",
+            "        {} of the unknown packets are fragments: connection tracking reassembles them before most rules",
             trace.fragments
         )?;
     }
