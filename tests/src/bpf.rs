@@ -3,9 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use anyhow::Result;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::netns::Netns;
 use crate::sys;
+use crate::trials::Unable;
 
 const BPF_MAP_CREATE: i32 = 0;
 const BPF_MAP_UPDATE_ELEM: i32 = 2;
@@ -44,6 +47,11 @@ pub enum Hook {
     Generic = 2,
     /// In the driver (`XDP_FLAGS_DRV_MODE`).
     Native = 4,
+}
+
+/// Attaches a program in a network namespace, or says that it cannot be here.
+pub fn attached(netns: &Netns, attach: impl FnOnce() -> io::Result<OwnedFd> + Send) -> Result<OwnedFd> {
+    netns.run(|| Ok(attach()))?.map_err(|error| Unable(format!("attaching XDP: {error}")).into())
 }
 
 /// Gives one verdict on all frames that the interface receives, until the handle is closed.

@@ -36,6 +36,13 @@ pub fn udp4(port: u16) -> Result<Vec<u8>> {
     udp(ip4(SENDER, HOST, 64), port, b"droptrace")
 }
 
+/// The frame with a VLAN tag behind its addresses.
+pub fn tagged(mut frame: Vec<u8>, id: u16) -> Vec<u8> {
+    let [high, low] = id.to_be_bytes();
+    frame.splice(NETWORK - 2..NETWORK - 2, [0x81, 0, high, low]);
+    frame
+}
+
 /// UDP over IPv6 to a port of the host.
 pub fn udp6(port: u16) -> Result<Vec<u8>> {
     udp(ip6(SENDER6, HOST6, 64), port, b"droptrace")

@@ -67,6 +67,27 @@ impl Wire {
         Ok(wire)
     }
 
+    /// With a pair of interfaces in the host that leads nowhere else: `out0` and, at its other end, `end0`.
+    pub fn with_way_out() -> Result<Self> {
+        let wire = Self::new()?;
+        wire.host.commands(
+            "ip link add name out0 type veth peer name end0
+             ip link set out0 arp off up
+             ip link set end0 arp off up",
+        )?;
+        eventually("the way out", || Ok(wire.host.command("ip link show dev out0")?.contains("state UP")))?;
+        Ok(wire)
+    }
+
+    /// Lets the firewall drop what arrives with this VLAN tag, where it still sees the tag: later, the kernel forgets it.
+    pub fn refuse_vlan(&self, id: u16) -> Result<()> {
+        self.host.probe(&format!(
+            "nft add table netdev t
+             nft 'add chain netdev t c {{ type filter hook ingress device host0 priority 0; policy accept; }}'
+             nft add rule netdev t c vlan id {id} drop"
+        ))
+    }
+
     /// Sends one frame to the host.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         self.socket.send(frame)

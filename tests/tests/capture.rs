@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tests::case::drained;
 use tests::droptrace::{Droptrace, command};
 use tests::folder::Folder;
-use tests::frame::{NETWORK, udp4, udp6};
+use tests::frame::{tagged, udp4, udp6};
 use tests::kernel::{self, Known};
 use tests::trials::{self, Unable, trial_as_root};
 use tests::wire::Wire;
@@ -16,7 +16,7 @@ use tests::wire::Wire;
 const PLAIN: usize = 3;
 const SIX: usize = 4;
 const TAGGED: usize = 2;
-const VLAN: [u8; 4] = [0x81, 0, 0, 5];
+const VLAN: u16 = 5;
 
 fn main() -> ExitCode {
     trials::run_one_by_one(vec![
@@ -36,13 +36,8 @@ struct Stage {
 impl Stage {
     fn new() -> Result<Self> {
         let wire = Wire::with_ipv6()?;
-        wire.host.probe(
-            "nft add table netdev t
-             nft 'add chain netdev t c { type filter hook ingress device host0 priority 0; policy accept; }'
-             nft add rule netdev t c vlan id 5 drop",
-        )?;
-        let mut tagged = udp4(9)?;
-        tagged.splice(NETWORK - 2..NETWORK - 2, VLAN);
+        wire.refuse_vlan(VLAN)?;
+        let tagged = tagged(udp4(9)?, VLAN);
         let netns = wire.host.inum().to_string();
         Ok(Self { wire, netns, frames: [(PLAIN, udp4(9)?), (SIX, udp6(9)?), (TAGGED, tagged)] })
     }

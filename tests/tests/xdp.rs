@@ -3,16 +3,16 @@
 
 use std::os::fd::OwnedFd;
 use std::process::{self, ExitCode};
-use std::{env, fs, io};
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::bpf::{self, Hook, Verdict};
+use tests::bpf::{self, Hook, Verdict, attached};
 use tests::droptrace::{Droptrace, Stat, command};
 use tests::frame::{ethernet, udp4};
 use tests::netns::Netns;
 use tests::packet::PacketSocket;
-use tests::trials::{self, Unable, trial_as_root};
+use tests::trials::{self, trial_as_root};
 use tests::tun::{Kind, Tun};
 use tests::wire::Wire;
 use tests::{case, eventually};
@@ -90,26 +90,9 @@ fn expect(netns: &Netns, expected: &[Row], provocation: impl FnOnce() -> Result<
     Ok(())
 }
 
-/// Attaches a program in a namespace, or says that it cannot be here.
-fn attached(netns: &Netns, attach: impl FnOnce() -> io::Result<OwnedFd> + Send) -> Result<OwnedFd> {
-    netns.run(|| Ok(attach()))?.map_err(|error| Unable(format!("attaching XDP: {error}")).into())
-}
-
 fn verdict(netns: &Netns, interface: &str, verdict: Verdict, hook: Hook) -> Result<OwnedFd> {
     let ifindex = netns.ifindex(interface)?;
     attached(netns, || bpf::xdp(ifindex, verdict, hook))
-}
-
-/// A wire, and in its host a pair of interfaces that leads nowhere else: `out0` and, at its other end, `end0`.
-fn wire_with_way_out() -> Result<Wire> {
-    let wire = Wire::new()?;
-    wire.host.commands(
-        "ip link add name out0 type veth peer name end0
-         ip link set out0 arp off up
-         ip link set end0 arp off up",
-    )?;
-    eventually("the way out", || Ok(wire.host.command("ip link show dev out0")?.contains("state UP")))?;
-    Ok(wire)
 }
 
 /// A program that runs on `sk_buff`s, which are then freed.
@@ -129,7 +112,7 @@ fn generic_redirect_to_nowhere() -> Result<()> {
 /// The program on the way out runs on an `sk_buff`: the tracepoint gives the target, and the packet still has the
 /// interface that it came in by.
 fn generic_abort_on_the_way_out() -> Result<()> {
-    let wire = wire_with_way_out()?;
+    let wire = Wire::with_way_out()?;
     let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
     let _program =
         attached(&wire.host, || bpf::xdp_redirect_through(ifindex, target, Verdict::Aborted, Hook::Generic))?;
@@ -162,7 +145,7 @@ fn in_many_readings() -> Result<()> {
 /// program tries out its queues with empty buffers, which are drops as well.
 fn without_room() -> Result<()> {
     const OTHERS: [u16; 2] = [0x88b5, 0x88b6];
-    let wire = wire_with_way_out()?;
+    let wire = Wire::with_way_out()?;
     let _program = verdict(&wire.host, "host0", Verdict::Aborted, Hook::Native)?;
     let way_out = PacketSocket::bind(&wire.host, "out0", OTHERS[0])?;
     let inum = wire.host.inum().to_string();
@@ -179,7 +162,7 @@ fn without_room() -> Result<()> {
 
 /// Frames that come by a redirect, so that the driver has no `sk_buff`.
 fn on_frames(says: Verdict, reason: &str) -> Result<()> {
-    let wire = wire_with_way_out()?;
+    let wire = Wire::with_way_out()?;
     let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
     let _end = verdict(&wire.host, "end0", says, Hook::Native)?;
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, target, Hook::Native))?;
@@ -218,7 +201,7 @@ fn native_redirect_to_nowhere() -> Result<()> {
 }
 
 fn native_redirect_to_closed_interface() -> Result<()> {
-    let wire = wire_with_way_out()?;
+    let wire = Wire::with_way_out()?;
     let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
     // With a program at its other end it could take frames, were it up.
     let _end = verdict(&wire.host, "end0", Verdict::Pass, Hook::Native)?;
@@ -230,7 +213,7 @@ fn native_redirect_to_closed_interface() -> Result<()> {
 
 /// The program on the way out of a native redirect runs on frames.
 fn native_abort_on_the_way_out() -> Result<()> {
-    let wire = wire_with_way_out()?;
+    let wire = Wire::with_way_out()?;
     let (ifindex, target) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?);
     let _end = verdict(&wire.host, "end0", Verdict::Pass, Hook::Native)?;
     let _program = attached(&wire.host, || bpf::xdp_redirect_through(ifindex, target, Verdict::Aborted, Hook::Native))?;

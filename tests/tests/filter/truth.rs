@@ -9,7 +9,7 @@ use serde_json::Value;
 use tests::case::drained;
 use tests::cgroup::ControlGroup;
 use tests::droptrace::{Drops, Droptrace, Stat};
-use tests::frame::{NETWORK, ip4, udp, udp4, udp6};
+use tests::frame::{ip4, tagged, udp, udp4, udp6};
 use tests::kernel::{self, Known};
 use tests::netns::Netns;
 use tests::owned::{self, DATAGRAMS, drops_of};
@@ -27,7 +27,7 @@ const FAR: u64 = 5;
 const SIX: u64 = 7;
 const TAGGED: u64 = 2;
 const ALL: u64 = PLAIN + FAR + SIX + TAGGED;
-const VLAN: [u8; 4] = [0x81, 0, 0, 5];
+const VLAN: u16 = 5;
 
 /// Filters, and how many of the packets match. The IPv4 packets are whole in all bytes that the filters ask for.
 const FILTERS: [(&str, u64); 17] = [
@@ -82,13 +82,8 @@ impl Stage {
     fn new() -> Result<Self> {
         let wire = Wire::with_ipv6()?;
         wire.host.command("ip neighbour replace 10.0.0.3 lladdr 02:00:00:00:00:01 dev host0 nud permanent")?;
-        wire.host.probe(
-            "nft add table netdev t
-             nft 'add chain netdev t c { type filter hook ingress device host0 priority 0; policy accept; }'
-             nft add rule netdev t c vlan id 5 drop",
-        )?;
-        let mut tagged = udp4(9)?;
-        tagged.splice(NETWORK - 2..NETWORK - 2, VLAN);
+        wire.refuse_vlan(VLAN)?;
+        let tagged = tagged(udp4(9)?, VLAN);
         let far = udp(ip4(OTHER, HOST, 3), 7, b"droptrace")?;
         let frames = [(PLAIN, udp4(9)?), (FAR, far), (SIX, udp6(9)?), (TAGGED, tagged)];
         Ok(Self { wire, frames })

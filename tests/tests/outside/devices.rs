@@ -1,19 +1,16 @@
 //! The counters of interfaces and of their queueing disciplines.
 
-use std::io;
-use std::os::fd::OwnedFd;
-
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
-use tests::bpf::{self, Hook, Verdict};
+use tests::bpf::{self, Hook, Verdict, attached};
 use tests::case::drained;
 use tests::droptrace::{Droptrace, Stat};
 use tests::frame::{ethernet, udp4};
 use tests::kernel::{self, Known};
 use tests::netns::Netns;
 use tests::packet::{ALL_PROTOCOLS, PacketSocket};
-use tests::trials::{Unable, trial_as_root};
+use tests::trials::trial_as_root;
 use tests::wire::{SENDER, Wire};
 use tests::witness::Witness;
 
@@ -95,24 +92,16 @@ fn drops_of_a_queueing_discipline_are_explained() -> Result<()> {
 /// Frames that an XDP program drops in the driver, where no `sk_buff` exists, are known to `ethtool` alone. Those with an
 /// `sk_buff` are drops, and are not claimed to be outside.
 fn frames_that_xdp_drops_in_a_driver_are_outside() -> Result<()> {
-    let wire = Wire::new()?;
-    wire.host.commands(
-        "ip link add name out0 type veth peer name end0
-         ip link set out0 arp off up
-         ip link set end0 arp off up",
-    )?;
+    let wire = Wire::with_way_out()?;
     let _resident = wire.host.resident()?;
     let (host0, out0, end0) = (wire.host.ifindex("host0")?, wire.host.ifindex("out0")?, wire.host.ifindex("end0")?);
-    let attached = |attach: &(dyn Fn() -> io::Result<OwnedFd> + Sync)| {
-        wire.host.run(|| Ok(attach()))?.map_err(|error| anyhow::Error::from(Unable(format!("attaching XDP: {error}"))))
-    };
     let inum = wire.host.inum();
     let send = || {
         wire.repeat(PACKETS, &udp4(9)?)?;
         drained()
     };
-    let _end = attached(&|| bpf::xdp(end0, Verdict::Drop, Hook::Native))?;
-    let redirect = attached(&|| bpf::xdp_redirect(host0, out0, Hook::Native))?;
+    let _end = attached(&wire.host, || bpf::xdp(end0, Verdict::Drop, Hook::Native))?;
+    let redirect = attached(&wire.host, || bpf::xdp_redirect(host0, out0, Hook::Native))?;
     // The program of the driver frees what it drops a moment later.
     let stat = Stat::during(&["--netns", &inum.to_string()], send)?;
     let outside = stat.outside(inum)?;
@@ -122,7 +111,7 @@ fn frames_that_xdp_drops_in_a_driver_are_outside() -> Result<()> {
     let row = row(&stat.0["outside"]["counters"], counter)?;
     ensure!(row["interface"] == "end0" && row["ifindex"] == end0 && row["class"] == "partly-traceable", "{row}");
     drop(redirect);
-    let _host = attached(&|| bpf::xdp(host0, Verdict::Drop, Hook::Native))?;
+    let _host = attached(&wire.host, || bpf::xdp(host0, Verdict::Drop, Hook::Native))?;
     let stat = Stat::during(&["--netns", &inum.to_string()], send)?;
     let row = row_of(&stat, "host0")?;
     // Without reasons it is not known that these are the drops which the counter counts.

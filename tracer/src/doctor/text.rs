@@ -22,7 +22,10 @@ pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()>
         let way = format!("{} {}", backend.source, backend.mode);
         let works = if backend.unavailable.is_none() { "yes" } else { "no" };
         // What loses nothing compared with the best one shows nothing where it does not work.
-        let loses = if works == "no" && backend.loses == "nothing" { "-" } else { backend.loses };
+        let loses = match (&backend.unavailable, backend.loses) {
+            (Some(_), "nothing") => "-",
+            (_, loses) => loses,
+        };
         let selected = if diagnosis.selected() == Some(backend) { "   (used unless another is selected)" } else { "" };
         writeln!(out, "{way:<22}  {works:<8}  {loses}{selected}")?;
         // It does not depend on the mode.

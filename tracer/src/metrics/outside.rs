@@ -7,14 +7,11 @@ use std::time::Instant;
 use super::figures::{Family, Kind, Sample, Value};
 use super::labels::{OUTSIDE, Surroundings};
 use super::series::{Bounds, Series, Sum};
+use crate::backend::counters::beside::Key;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 
 /// The part of the limit of series that these may have, beside those of drops.
 const PART_OF_SERIES: usize = 5;
-
-/// A counter, its network namespace, and the index of its interface; the numbers are 0 where it has none. The namespace has an inode
-/// number and, as another one may have the same number later, one of its own.
-type Key = (Arc<str>, (u32, u32), u32);
 
 /// The losses by counter. Each count only rises.
 #[derive(Debug)]

@@ -195,8 +195,8 @@ async fn start_both(
         ));
     }
     if let Some(filter) = &options.filter {
-        check_net_dm_filter(filter, alerts)?;
         check_filter_of_both(filter)?;
+        check_net_dm_filter(filter, alerts)?;
     }
     let mut ebpf = start_ebpf(mode, options, facts)?;
     // The drop monitor starts after the kernel program, and stops before it or after a last reading, so it reports no

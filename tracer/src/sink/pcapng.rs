@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
@@ -62,6 +63,8 @@ struct Interface {
     netns_cookie: u64,
     ifindex: u32,
     name: Option<Arc<str>>,
+    /// Messages of netlink have no interface, and a name of their own.
+    is_netlink: bool,
     link: u32,
 }
 
@@ -88,7 +91,8 @@ impl<W: Write> Pcapng<W> {
     /// The number of an interface, which is described at its first packet.
     fn interface(&mut self, key: &NamedKey, link: DataLink) -> io::Result<u32> {
         let NamedKey { netns, netns_cookie, ifindex, ref interface, .. } = *key;
-        let wanted = Interface { netns, netns_cookie, ifindex, name: interface.clone(), link: link.into() };
+        let (name, is_netlink) = (interface.clone(), key.is_netlink_message());
+        let wanted = Interface { netns, netns_cookie, ifindex, name, is_netlink, link: link.into() };
         if let Some(number) = self.interfaces.get(&wanted) {
             return Ok(*number);
         }
@@ -145,7 +149,7 @@ impl<W: Write> DropSink for Pcapng<W> {
         let captured = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         self.write(EnhancedPacketBlock {
             interface_id,
-            timestamp: std::time::Duration::from_nanos(event.timestamp.0),
+            timestamp: Duration::from_nanos(event.timestamp.0),
             original_len: event.length.saturating_add(added).max(captured),
             data: Cow::Borrowed(&bytes),
             options: vec![EnhancedPacketOption::Comment(comment(event, lost_tag).into())],

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::pcapng::Pcapng;
 use super::samples::{HOME, NEW_YEAR, host, key, location, owned_key, trace_sources, udp_packet};
 use super::{DropSink as _, RunEnd};
-use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
+use crate::domain::event::{DropEvent, Kind, NamedKey, Origin, PacketStart, Timestamp};
 use crate::domain::facts::{Facts, VlanTag};
 use crate::domain::owner::Process;
 
@@ -166,4 +166,13 @@ proptest! {
         let (_, original, written) = packet(DropEvent { facts, length, ..event(&key, start, &bytes) });
         prop_assert!(original as usize >= written.len() && written.ends_with(&bytes[bytes.len().min(12)..]));
     }
+}
+
+#[test]
+fn messages_of_netlink_have_an_interface_of_their_own() {
+    let plain = NamedKey { interface: None, ifindex: 0, ..key() };
+    let keys = [plain.clone(), NamedKey { kind: Kind::Netlink, ..plain }].map(Arc::new);
+    let events = keys.each_ref().map(|key| event(key, PacketStart::Nothing, &[]));
+    let blocks = format!("{:?}", blocks(&events, &RunEnd::default()));
+    assert!(blocks.contains(r#"IfName("-")"#) && blocks.contains(r#"IfName("netlink")"#), "{blocks}");
 }
