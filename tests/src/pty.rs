@@ -22,9 +22,9 @@ const OTHER_SCREEN: [&str; 2] = ["\x1b[?1049h", "\x1b[?1049l"];
 
 /// droptrace on a terminal.
 pub struct Terminal {
-    main: OwnedFd,
+    outer: OwnedFd,
     /// Keeps the terminal open, and has its settings.
-    side: OwnedFd,
+    inner: OwnedFd,
     before: String,
     written: Arc<Mutex<Vec<u8>>>,
     droptrace: Droptrace,
@@ -33,33 +33,33 @@ pub struct Terminal {
 impl Terminal {
     /// Starts droptrace on a terminal of so many columns and rows that understands what `term` does.
     pub fn start(arguments: &[&str], size: (u16, u16), term: &str) -> Result<Self> {
-        let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&main)?;
-        unlockpt(&main)?;
-        let name = ptsname(&main, Vec::new())?;
+        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&outer)?;
+        unlockpt(&outer)?;
+        let name = ptsname(&outer, Vec::new())?;
         let name = OsStr::from_bytes(name.as_bytes());
-        let side = OwnedFd::from(File::options().read(true).write(true).open(name)?);
-        resize(&side, size)?;
-        let before = settings(&side)?;
+        let inner = OwnedFd::from(File::options().read(true).write(true).open(name)?);
+        resize(&inner, size)?;
+        let before = settings(&inner)?;
         let mut command = command(arguments)?;
         command.env("TERM", term).env_remove("NO_COLOR").env_remove("COLUMNS");
-        command.stdin(Stdio::from(side.try_clone()?)).stdout(Stdio::from(side.try_clone()?));
+        command.stdin(Stdio::from(inner.try_clone()?)).stdout(Stdio::from(inner.try_clone()?));
         let droptrace = Droptrace::spawn(&mut command)?;
         let written = Arc::default();
-        collect(File::from(main.try_clone()?), &written);
-        Ok(Self { main, side, before, written, droptrace })
+        collect(File::from(outer.try_clone()?), &written);
+        Ok(Self { outer, inner, before, written, droptrace })
     }
 
     /// Presses keys.
     pub fn press(&self, keys: &str) -> Result<()> {
-        let written = rustix::io::write(&self.main, keys.as_bytes())?;
+        let written = rustix::io::write(&self.outer, keys.as_bytes())?;
         ensure!(written == keys.len(), "{keys:?} had no room");
         Ok(())
     }
 
     /// Gives the terminal another size, and sends the signal that says so.
     pub fn resize(&self, size: (u16, u16)) -> Result<()> {
-        resize(&self.side, size)?;
+        resize(&self.inner, size)?;
         self.droptrace.signal(Signal::WINCH)
     }
 
@@ -80,7 +80,7 @@ impl Terminal {
 
     /// The lines on the screen.
     pub fn screen(&self) -> Result<Vec<String>> {
-        let size = tcgetwinsize(&self.side)?;
+        let size = tcgetwinsize(&self.inner)?;
         Ok(shown(&self.written(), usize::from(size.ws_col), usize::from(size.ws_row)))
     }
 
@@ -100,21 +100,21 @@ impl Terminal {
         let written = self.written();
         let [taken, left] = OTHER_SCREEN.map(|sequence| written.rfind(sequence));
         let has_cursor = written.rfind("\x1b[?25h") > written.rfind("\x1b[?25l");
-        Ok(left > taken && has_cursor && settings(&self.side)? == self.before)
+        Ok(left > taken && has_cursor && settings(&self.inner)? == self.before)
     }
 
     /// Waits for the end of droptrace. Returns it, what was written after the other screen was left, and whether the terminal
     /// was restored.
     pub fn end(self) -> Result<(Finished, String, bool)> {
-        let Self { main, side, before, written, droptrace } = self;
+        let Self { outer, inner, before, written, droptrace } = self;
         let finished = droptrace.wait()?;
         let text = || String::from_utf8_lossy(&written.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
         // What droptrace wrote is in the terminal; the thread reads it soon.
-        eventually("the terminal to be read", || Ok(rustix::io::ioctl_fionread(&main)? == 0))?;
+        eventually("the terminal to be read", || Ok(rustix::io::ioctl_fionread(&outer)? == 0))?;
         crate::pause(std::time::Duration::from_millis(50));
         let all = text();
         let [taken, left] = OTHER_SCREEN.map(|sequence| all.rfind(sequence));
-        let is_restored = left >= taken && settings(&side)? == before;
+        let is_restored = left >= taken && settings(&inner)? == before;
         let last = left.map_or(&*all, |at| &all[at + OTHER_SCREEN[1].len()..]).to_owned();
         Ok((finished, last, is_restored))
     }
@@ -126,18 +126,18 @@ impl Terminal {
 }
 
 /// Reads what droptrace writes, until the terminal is closed or nobody wants it.
-fn collect(mut main: File, written: &Arc<Mutex<Vec<u8>>>) {
+fn collect(mut outer: File, written: &Arc<Mutex<Vec<u8>>>) {
     const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
     let written = Arc::downgrade(written);
     thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Some(written) = written.upgrade() {
-            let is_ready = poll(&mut [PollFd::new(&main, PollFlags::IN)], Some(&LOOK));
+            let is_ready = poll(&mut [PollFd::new(&outer, PollFlags::IN)], Some(&LOOK));
             if !matches!(is_ready, Ok(1)) {
                 continue;
             }
             // Fails when the last process has closed the terminal.
-            let Ok(read @ 1..) = main.read(&mut bytes) else { break };
+            let Ok(read @ 1..) = outer.read(&mut bytes) else { break };
             written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..read]);
         }
     });

@@ -126,7 +126,8 @@ fn row_is_opened() -> Result<()> {
     terminal.press("s\r")?;
     terminal.resize(LARGE)?;
     let lines = terminal.await_screen("the page", |lines| has(lines, "NO_SOCKET (core)"))?;
-    ensure!(has(&lines, "droptrace trace 'reason NO_SOCKET and site tcp_v4_rcv and netns"), "{lines:?}");
+    let command = format!("droptrace trace --netns {} 'reason NO_SOCKET and site tcp_v4_rcv'", host.inum);
+    ensure!(has(&lines, &command), "{lines:?}");
     ensure!(has(&lines, "TCP 127.0.0.1:") && has(&lines, "> 127.0.0.1:9 [S]"), "{lines:?}");
     terminal.press("\x1b")?;
     terminal.await_screen("the rows", |lines| has(lines, "DROPS/S"))?;
@@ -183,9 +184,9 @@ fn terminal_is_restored_while_suspended() -> Result<()> {
     let is_stopped = || Ok::<_, anyhow::Error>(fs::read_to_string(&status)?.contains(") T "));
     for key in [true, false] {
         if key {
-            terminal.press("\x1a")?
+            terminal.press("\x1a")?;
         } else {
-            terminal.signal(Signal::TSTP)?
+            terminal.signal(Signal::TSTP)?;
         }
         eventually("droptrace to stop", || Ok(is_stopped()? && terminal.is_restored()?))?;
         host.drops()?;
@@ -264,7 +265,6 @@ fn screen_is_as_asked() -> Result<()> {
     host.drops()?;
     let lines = terminal.await_screen("the row", |lines| has(lines, "ipv4"))?;
     ensure!(has(&lines, "PROTO") && !has(&lines, "REASON"), "{lines:?}");
-    ensure!(terminal.written().contains("\x1b[0;33m"), "colours");
     let (finished, last, _) = terminal.end()?;
     let written = fs::read_to_string(&path).context("no table")?;
     ensure!(
@@ -282,6 +282,9 @@ fn screen_is_as_asked() -> Result<()> {
     let terminal = run(&["--interval", "200ms"])?;
     terminal.await_screen("the screen", |lines| has(lines, "24 S"))?;
     let with_counters = fs::read_dir(format!("/proc/{}/task", terminal.pid()))?.count();
+    host.drops()?;
+    terminal.await_screen("the rows", |lines| has(lines, "NO_SOCKET"))?;
+    ensure!(terminal.written().contains("\x1b[0;33m"), "colours");
     ensure!(
         threads < with_counters,
         "--no-counters: {threads} threads, and {with_counters} with the reader of counters"
