@@ -21,6 +21,7 @@ pub mod owned;
 pub mod pace;
 pub mod packet;
 pub mod prometheus;
+pub mod pty;
 pub mod recorder;
 pub mod storm;
 pub mod sys;

@@ -3,7 +3,7 @@
 //! Data flows down this list: [`droptrace_base`] has plain data and how it looks, [`kernel`] and [`identity`] are facts of the
 //! running kernel, a [`backend`] reports drops, [`pipeline`] gives them names and joins two backends' reports, [`sink`]
 //! shows them, [`run`] is one run of a backend, [`snapshot`] carries its totals to other hosts, [`metrics`] serves them,
-//! [`doctor`] shows what works here, [`cli`] runs the commands. No module uses one that stands below it; the test
+//! [`doctor`] shows what works here, `top` is the screen with keys, [`cli`] runs the commands. No module uses one that stands below it; the test
 //! `architecture` has the order.
 
 #![warn(clippy::print_stderr, reason = "it panics where nobody reads stderr; `outside::say` does not")]
@@ -24,6 +24,8 @@ pub mod pipeline;
 pub mod run;
 pub mod sink;
 pub mod snapshot;
+#[cfg(feature = "top")]
+mod top;
 
 #[cfg(test)]
 pub(crate) use droptrace_base::testing::skipped;

@@ -10,7 +10,7 @@ const MEMBERS: [(&str, &str); 4] =
     [("base", "base/src"), ("fleet", "fleet/src"), ("bench", "bench/src"), ("tracer", "src")];
 
 /// The modules of all members, lowest first: each uses only those before it.
-const LAYERS: [&str; 59] = [
+const LAYERS: [&str; 60] = [
     "base::testing",
     "base::domain",
     "base::outside",
@@ -68,6 +68,7 @@ const LAYERS: [&str; 59] = [
     "tracer::snapshot",
     "tracer::metrics",
     "tracer::doctor",
+    "tracer::top",
     "tracer::cli",
     "tracer::hostile",
 ];

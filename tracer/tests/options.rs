@@ -27,6 +27,7 @@ const fn proof(
 }
 
 const EVERYWHERE: &str = "options/everywhere.rs";
+const TOP: &str = "top.rs";
 const LISTEN: &str = "options/listen.rs";
 const TRACE: &str = "options/trace.rs";
 const RECONCILE: &str = "reconcile.rs";
@@ -81,6 +82,12 @@ const PROOFS: &[Proof] = &[
     proof("trace", &["--mode"], LISTEN, "a_way_to_attach_is_chosen"),
     proof("trace", &["--map-entries"], LISTEN, "places_in_the_kernel_are_bounded"),
     proof("trace", &["--max-rows"], LISTEN, "rows_in_memory_are_bounded"),
+    proof("top", &["--netns", "--interface", "--filter"], TOP, "drops_are_selected"),
+    proof("top", &["--interval", "--by", "--duration", "--output", "--color", "--verbose"], TOP, "screen_is_as_asked"),
+    proof("top", &["--no-counters"], TOP, "screen_is_as_asked"),
+    proof("top", &["--source", "--mode", "--net-dm-mode"], TOP, "backends_are_chosen"),
+    proof("top", &["--max-rows"], TOP, "rows_are_bounded"),
+    proof("top", &["--map-entries"], TOP, "places_are_bounded"),
     proof("compare", &["--net-dm-mode"], "both.rs", "summaries_are_explained"),
     proof("replay", &["--stat"], "both.rs", "a_recording_is_replayed_as_it_was"),
     proof("replay", &["--write"], "capture.rs", "a_capture_of_a_recording_is_the_same"),

@@ -92,7 +92,7 @@ fn kernel_clippy() -> Result<Outcome> {
 }
 
 /// Features of droptrace that are built without the others; no feature at all is one of them.
-const FEATURES: [&str; 6] = ["", "agent", "bench", "bench,html", "html", "otlp"];
+const FEATURES: [&str; 7] = ["", "agent", "bench", "bench,html", "html", "otlp", "top"];
 
 fn features() -> Result<Outcome> {
     for features in FEATURES {

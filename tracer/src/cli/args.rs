@@ -16,6 +16,8 @@ mod rule;
 mod snapshot;
 mod source;
 mod stat;
+#[cfg(feature = "top")]
+mod top;
 mod trace;
 
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub use snapshot::SnapshotArgs;
 pub use source::Source;
 use stat::EXAMPLES as STAT_EXAMPLES;
 pub use stat::{StatArgs, StatCommand, Updates};
+#[cfg(feature = "top")]
+pub use top::TopArgs;
 use trace::EXAMPLES as TRACE_EXAMPLES;
 pub use trace::TraceArgs;
 
@@ -65,6 +69,7 @@ Examples:
   droptrace --duration 10s               count for ten seconds, then print one table
   droptrace --duration 10s --format json | jq '.drops[0]'
   droptrace --netns blue --interface eth0 --sort rate
+  droptrace top                          watch drops on a screen with keys
   droptrace trace --count 20             show the next 20 drops, one line each
   droptrace trace --all --format json -o drops.jsonl
   droptrace explain SOCKET_RCVBUFF       what this reason means, and what to do
@@ -124,6 +129,8 @@ pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str
     cli.build();
     let own = match command {
         Some(Command::Stat(_)) => cli.find_subcommand_mut("stat"),
+        #[cfg(feature = "top")]
+        Some(Command::Top(_)) => cli.find_subcommand_mut("top"),
         Some(Command::Trace(_)) => cli.find_subcommand_mut("trace"),
         Some(Command::Compare(_)) => cli.find_subcommand_mut("compare"),
         Some(Command::Replay(_)) => cli.find_subcommand_mut("replay"),
@@ -143,6 +150,10 @@ pub enum Command {
     /// Count drops by reason and drop site (the default command)
     #[command(after_help = STAT_EXAMPLES)]
     Stat(StatCommand),
+    /// Watch drops on a screen with keys: rows by their present rate, to filter, group and open
+    #[cfg(feature = "top")]
+    #[command(after_help = top::EXAMPLES)]
+    Top(TopArgs),
     /// Show one line for each drop
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
@@ -183,6 +194,8 @@ impl Command {
     pub const fn verbose(&self) -> u8 {
         match self {
             Self::Stat(args) => args.stat.common.verbose,
+            #[cfg(feature = "top")]
+            Self::Top(args) => args.common.verbose,
             Self::Trace(args) => args.common.verbose,
             Self::Compare(args) => args.verbose,
             Self::Reconcile(args) => args.verbose,

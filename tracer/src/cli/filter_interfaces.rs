@@ -14,6 +14,8 @@ const MOST_NAMES: usize = 8;
 pub(super) fn warn(command: &Command) {
     let (filter, netns) = match command {
         Command::Stat(args) => (&args.stat.common.filter, &args.stat.common.netns),
+        #[cfg(feature = "top")]
+        Command::Top(args) => (&args.common.filter, &args.common.netns),
         Command::Trace(args) => (&args.common.filter, &args.common.netns),
         Command::Snapshot(args) => (&args.filter, &None),
         _ => return,

@@ -22,6 +22,8 @@ const OF_SOCKETS: &str = "`container` and `pod` select by the packet's socket: d
 pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), clap::Error> {
     let filter = match command {
         Command::Stat(args) => &args.stat.common.filter,
+        #[cfg(feature = "top")]
+        Command::Top(args) => &args.common.filter,
         Command::Trace(args) => &args.common.filter,
         Command::Snapshot(args) => &args.filter,
         Command::Compare(args) => &args.filter,
@@ -40,7 +42,7 @@ pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), cla
 }
 
 /// The same check of a filter for the drops of this host.
-#[cfg(feature = "agent")]
+#[cfg(any(feature = "agent", feature = "top"))]
 pub(super) fn check_here(filter: &Filter, kernel: &RunningKernel) -> Result<(), FilterError> {
     Scope { kernel, is_recording: false }.check(filter)
 }

@@ -13,7 +13,7 @@ use crate::backend::net_dm::AlertMode;
 use crate::identity::{interfaces, netns};
 use crate::kernel::running::RunningKernel;
 use crate::pipeline::dedupe::DedupeLimits;
-use crate::run::{CaptureBackend, Options, WantedOwners};
+use crate::run::{CaptureBackend, EventNeed, Options, WantedOwners};
 
 /// The options in the form of sessions. Namespaces and interfaces are looked up. `kernel` has what was read of the kernel
 /// so far.
@@ -37,6 +37,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>, kernel: &
         owners,
         flows,
         counters,
+        need: EventNeed::Required,
         blocks: false,
         all_counters: false,
         kernel_log,

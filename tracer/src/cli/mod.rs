@@ -19,6 +19,8 @@ mod rule;
 pub mod sinks;
 mod snapshot;
 mod stat;
+#[cfg(feature = "top")]
+mod top;
 mod trace;
 
 use std::os::unix::net::UnixStream;
@@ -62,6 +64,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Reconcile(args) => return reconcile::run(args, &kernel).await,
             Command::Rule(args) => rule::run(args).await,
             Command::Stat(args) => stat::run(&args.stat, &kernel).await,
+            #[cfg(feature = "top")]
+            Command::Top(args) => Box::pin(top::run(args, &kernel)).await,
             Command::Trace(args) => trace::run(args, &kernel).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => explain::run(args),

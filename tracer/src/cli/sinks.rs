@@ -18,7 +18,7 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
         home_netns,
         color: output.wants_color(args.common.destination.color),
         recorded: None,
-        live: output.is_terminal() && args.updates(true) != Updates::AtEnd,
+        live: output.redraws() && args.updates(true) != Updates::AtEnd,
         size: output.size(),
     };
     args.format.sink(output, options)

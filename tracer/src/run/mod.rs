@@ -19,8 +19,10 @@ pub use fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, Unavailabl
 pub use follow::follow;
 pub use outlet::{Consumer, TotalsOnly};
 pub(crate) use start::explained;
-pub use start::{Options, WantedOwners};
+pub use start::{EventNeed, Options, WantedOwners};
 pub use stop::Stop;
+#[cfg(feature = "top")]
+pub(crate) use stop::watched;
 
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::Moment;

@@ -36,6 +36,8 @@ pub struct Options {
     pub backends: Vec<CaptureBackend>,
     /// Options of single drops; absent for totals only.
     pub events: Option<EventOptions>,
+    /// Whether a backend without single drops may run as well, where there are options of single drops.
+    pub need: EventNeed,
     /// Count only this network namespace; absent for all namespaces.
     pub netns: Option<Arc<netns::Target>>,
     /// Count only this interface; 0 for all.
@@ -61,6 +63,16 @@ pub struct Options {
     /// Where two sources report single drops: time that a drop waits for the other source before it is shown; absent to
     /// show each source's reports by themselves.
     pub join: Option<Duration>,
+}
+
+/// Whether single drops are needed where there are options of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventNeed {
+    /// Only backends with single drops may run.
+    #[default]
+    Required,
+    /// Backends with totals only may run as well.
+    Welcome,
 }
 
 /// What to find out about whose packets were dropped.
@@ -161,7 +173,8 @@ fn warn_of(unavailable: &UnavailableBackends, taken: CaptureBackend) {
 }
 
 async fn run(backend: CaptureBackend, options: &Options, facts: &Facts) -> Result<Running, Unavailable> {
-    if options.events.is_some() && !backend.reports_single_drops() {
+    let needs_events = options.events.is_some() && options.need == EventNeed::Required;
+    if needs_events && !backend.reports_single_drops() {
         let cause = "this backend reports counts only, and no single drops";
         return Err(Unavailable::new(cause, "use `droptrace stat`, which shows counts"));
     }
@@ -271,7 +284,8 @@ async fn start_net_dm(mode: AlertMode, options: &Options) -> Result<NetDm, Unava
     })
     .await
     .map_err(|error| explained(&error))?;
-    if (options.events.is_some() || options.filter.is_some()) && source.mode() == AlertMode::Summary {
+    let needs_packets = options.events.is_some() && options.need == EventNeed::Required || options.filter.is_some();
+    if needs_packets && source.mode() == AlertMode::Summary {
         let (found, wanted) = (AlertMode::Summary.name(), AlertMode::Packet.name());
         return Err(explained(&net_dm::Error::OthersMode { found, wanted }));
     }

@@ -49,7 +49,7 @@ impl Stop {
     #[must_use]
     pub fn while_read(self, output: &Output) -> Self {
         // The kernel has no events of a file, nor of /dev/null, which have no reader that could go away.
-        Self { output: output.handle().and_then(watched).ok(), ..self }
+        Self { output: output.handle().and_then(|output| watched(output, ASKED)).ok(), ..self }
     }
 
     /// Leaves SIGHUP to the caller.
@@ -97,10 +97,11 @@ const ASKED: Interest = Interest::READABLE.add(Interest::ERROR);
 /// Interval of the checks of a reader that only reads.
 const LOOK: Duration = Duration::from_millis(500);
 
-fn watched(output: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// Lets the runtime report these events of a descriptor.
+pub(crate) fn watched(descriptor: OwnedFd, asked: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     #[expect(unsafe_code, reason = "the caller must keep the descriptor open")]
     // SAFETY: the descriptor is owned, and lives as long as the value that it is passed to.
-    let watched = unsafe { AsyncFd::register_with_interest(output, ASKED) };
+    let watched = unsafe { AsyncFd::register_with_interest(descriptor, asked) };
     Ok(watched?)
 }
 

@@ -32,6 +32,8 @@ pub use text::{
     CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
     packet_sentence,
 };
+#[cfg(feature = "top")]
+pub(crate) use text::{LedgerLine, verdict};
 
 use crate::backend::dtr::Records;
 use crate::dimension::Dimensions;

@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 pub use json::to_json;
+pub use stderr::{hold_messages, release_messages};
 pub use url::has_valid_port;
 
 /// Returns whether a character is not simply visible: control characters, Unicode's characters for the direction of

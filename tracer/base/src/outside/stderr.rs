@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,9 +17,47 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Messages that were left out, in whole or in part, since the last one that was written.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
+/// Most bytes of messages that are held.
+const MOST_HELD: usize = 64 * 1024;
+
+/// Messages that wait; present while they are held.
+static HELD: Mutex<Option<String>> = Mutex::new(None);
+
+/// Holds further messages until [`release_messages`]: they would disturb a screen on the same terminal. Messages that have no
+/// room are left out, as if nobody read stderr.
+pub fn hold_messages() {
+    held().get_or_insert_default();
+}
+
+/// Writes the messages that were held, and holds no more.
+pub fn release_messages() {
+    let messages = held().take().unwrap_or_default();
+    if !messages.is_empty() {
+        write(&messages);
+    }
+}
+
+fn held() -> MutexGuard<'static, Option<String>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps a message for later. Returns whether messages are held.
+fn hold(held: &mut Option<String>, left_out: &AtomicU64, message: &str) -> bool {
+    let Some(held) = held else { return false };
+    if held.len() + message.len() <= MOST_HELD {
+        held.push_str(message);
+    } else {
+        left_out.fetch_add(1, Ordering::Relaxed);
+    }
+    true
+}
+
 /// Writes a message, or leaves it out if stderr has no room. The next message that is written reports how many were left
 /// out.
 pub(super) fn write(message: &str) {
+    if hold(&mut held(), &LEFT_OUT, message) {
+        return;
+    }
     // One thread at a time: what has room for one message may have none for two.
     write_to(io::stderr().lock().as_fd(), &LEFT_OUT, message);
 }
@@ -107,6 +146,15 @@ mod tests {
         drop(writer);
         let mut written = String::new();
         assert!(reader.read_to_string(&mut written).unwrap() < message.len());
+    }
+
+    #[test]
+    fn held_messages_have_a_bound() {
+        let (left_out, mut held) = (AtomicU64::new(0), None);
+        assert!(!hold(&mut held, &left_out, "at once\n"));
+        held = Some(String::new());
+        assert!(hold(&mut held, &left_out, "later\n") && hold(&mut held, &left_out, &"x".repeat(MOST_HELD)));
+        assert_eq!((held.as_deref(), left_out.load(Ordering::Relaxed)), (Some("later\n"), 1));
     }
 
     #[test]

@@ -208,6 +208,11 @@ impl Output {
         self.is_terminal
     }
 
+    /// Returns whether the output is a terminal that can show a table over the last one.
+    pub fn redraws(&self) -> bool {
+        self.is_terminal && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
     /// Returns a function that determines the available space on each call: `COLUMNS` if it is set, the terminal's
     /// size, or 100 columns and no limit of rows.
     pub fn size(&self) -> Box<dyn Fn() -> Size> {
@@ -261,6 +266,11 @@ fn size(columns: Option<&OsStr>, terminal: Option<(usize, usize)>) -> Size {
         width: columns.or(terminal.map(|terminal| terminal.0)).unwrap_or(DEFAULT_WIDTH),
         height: terminal.map(|terminal| terminal.1),
     }
+}
+
+/// Returns whether to use colours on a terminal.
+pub fn color_of_terminal(choice: ColorChoice) -> bool {
+    color(choice, true, env::var_os("NO_COLOR").as_deref())
 }
 
 /// `NO_COLOR` counts when it is not empty (<https://no-color.org>).

@@ -8,6 +8,8 @@ pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
     match command {
         None => of_stat(stat),
         Some(Command::Stat(args)) => of_stat(&args.stat),
+        #[cfg(feature = "top")]
+        Some(Command::Top(args)) => of_modes(&args.common),
         Some(Command::Trace(args)) => {
             let of_options = of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args));
             of_options.or_else(|| of_trace_stacks(args)).or_else(|| of_recording(args))

@@ -18,6 +18,8 @@ pub struct FilterWords {
 pub(super) fn take_words(command: &mut Command) -> Result<(), clap::Error> {
     let (words, filter) = match command {
         Command::Stat(args) => (&args.words.words, &mut args.stat.common.filter),
+        #[cfg(feature = "top")]
+        Command::Top(args) => (&args.words.words, &mut args.common.filter),
         Command::Trace(args) => (&args.words.words, &mut args.common.filter),
         Command::Snapshot(args) => (&args.words.words, &mut args.filter),
         Command::Compare(args) => (&args.words.words, &mut args.filter),

@@ -14,6 +14,7 @@ use crate::render::number::Grouped;
 const MOST_SITES: usize = 3;
 
 /// A line, and whether it reports no problem.
+#[derive(Clone, Debug)]
 pub(crate) struct LedgerLine {
     pub(crate) text: String,
     pub(crate) healthy: bool,

@@ -15,9 +15,13 @@ mod tests;
 mod trace;
 
 pub use compare::CompareText;
+#[cfg(feature = "top")]
+pub(crate) use ledger::LedgerLine;
 pub(super) use owner::OwnedBy;
 pub use reconcile::ReconcileText;
 pub use sentence::{drop_sentence, packet_sentence};
+#[cfg(feature = "top")]
+pub(crate) use stat::verdict;
 pub use stat::{Recorded, StatOptions, StatText};
 pub(super) use trace::interface_of;
 pub(crate) use trace::ledger_lines;

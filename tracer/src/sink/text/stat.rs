@@ -122,6 +122,13 @@ impl<W> StatText<W> {
     }
 }
 
+/// What was seen, counted and lost, and what the kernel's counters show outside `kfree_skb`.
+#[cfg(feature = "top")]
+pub(crate) fn verdict(report: &StatReport) -> Vec<ledger::LedgerLine> {
+    let outside = report.outside.iter().flat_map(|found| outside::lines(found, false));
+    ledger::accounting(&report.sources).into_iter().chain(outside).collect()
+}
+
 /// Shown where the terminal is too narrow for the column of residents.
 const NO_ROOM_FOR_WHO: &str = "WHO has no room: widen the terminal, or --by reason,netns,container";
 

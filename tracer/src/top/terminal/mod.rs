@@ -1,0 +1,58 @@
+//! Takes over the terminal, reads its keys, and gives it back as it was, however the run ends.
+
+mod ansi;
+mod input;
+mod takeover;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use ratatui_core::buffer::Buffer;
+use ratatui_core::terminal::Terminal;
+
+use ansi::Ansi;
+pub(crate) use input::{Input, Woken};
+pub(crate) use takeover::{give_back, give_back_on_panic};
+
+/// The screen of a terminal that droptrace has taken over.
+pub(crate) struct Screen {
+    terminal: Terminal<Ansi>,
+}
+
+impl Screen {
+    /// Takes over the terminal: stdin for keys, stdout for the screen.
+    ///
+    /// # Errors
+    /// Fails if either is no terminal.
+    pub(crate) fn take(input: OwnedFd, output: OwnedFd) -> io::Result<Self> {
+        let drawn = File::from(output.try_clone()?);
+        takeover::take(input, output)?;
+        let terminal = Terminal::new(Ansi::new(drawn)).inspect_err(|_| give_back())?;
+        Ok(Self { terminal })
+    }
+
+    /// Draws the screen: only cells that changed are written. The size is read each time.
+    pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut Buffer)) -> io::Result<()> {
+        self.terminal.draw(|frame| draw(frame.buffer_mut())).map(drop)
+    }
+
+    /// Takes the terminal again after another program may have changed it; the next drawing writes all cells.
+    pub(crate) fn retake(&mut self) -> io::Result<()> {
+        takeover::retake()?;
+        self.terminal.clear()
+    }
+
+    /// Gives the terminal back, stops this process until it is continued, and takes the terminal again.
+    pub(crate) fn suspend(&mut self) -> io::Result<()> {
+        takeover::pause()?;
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        self.retake()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
