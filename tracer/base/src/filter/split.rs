@@ -79,7 +79,9 @@ fn divide(expression: Expression, parts: &mut Vec<Expression>) {
     } else {
         parts.push(Expression::Chain(first, rest));
     }
-    behind.into_iter().for_each(|(_, next)| divide(next, parts));
+    for (_, next) in behind {
+        divide(next, parts);
+    }
 }
 
 fn joined(parts: Vec<Expression>) -> Option<Expression> {
