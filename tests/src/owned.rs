@@ -7,6 +7,8 @@ use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::process::Uid;
+use rustix::thread::set_thread_uid;
 
 use crate::case::drained;
 use crate::cgroup::ControlGroup;
@@ -61,6 +63,14 @@ pub fn host() -> Result<Netns> {
 /// A socket that a thread in this control group made.
 pub fn udp_of(group: &ControlGroup, host: &Netns) -> Result<UdpSocket> {
     udp_at(group, host, Ipv4Addr::LOCALHOST.into())
+}
+
+/// A socket that a thread of this user made.
+pub fn udp_by(host: &Netns, uid: u32) -> Result<UdpSocket> {
+    host.run(|| {
+        set_thread_uid(Uid::from_raw(uid))?;
+        Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
+    })
 }
 
 /// As [`udp_of`], with this address.

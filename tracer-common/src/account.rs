@@ -322,6 +322,9 @@ pub struct CpuState {
     pub view: PacketView,
     /// The name of the interface of the current drop, as two words, if a filter reads it; zeros if it is unknown.
     pub interface: [u64; IFNAMSIZ / 8],
+    /// [`crate::USER_KNOWN`] and the user who made the socket of the current drop (`sk_uid`), if a filter reads it; 0 if the
+    /// user is unknown.
+    pub user: u64,
 }
 
 /// Number of subsystems with counters of their own in the overflow map.
@@ -370,7 +373,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 40 + UDP_QUEUES * 16 + 40 + IFNAMSIZ);
+    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 40 + UDP_QUEUES * 16 + 40 + IFNAMSIZ + 8);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

@@ -122,6 +122,8 @@ pub struct Offsets {
     pub sock_port: u32,
     /// `sock.sk_uid.val`.
     pub sock_uid: u32,
+    /// The byte with the bit `sock.sk_kern_sock`.
+    pub sock_kernel: u32,
     /// `sock.sk_rcvbuf`.
     pub sock_receive_buffer: u32,
     /// `sock.sk_backlog.rmem_alloc.counter`.
@@ -263,14 +265,16 @@ pub struct Config {
     pub sample_mask: u32,
     /// The `FILTER_*` bits; 0 without a filter.
     pub filter: u32,
+    /// The bit of `sock.sk_kern_sock` in its byte; 0 if there is no such field.
+    pub sock_kernel_mask: u32,
     /// Always 0.
     pub padding: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 65 * 4);
+    assert!(size_of::<Offsets>() == 66 * 4);
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 392);
+    assert!(size_of::<Config>() == 400);
 };

@@ -9,6 +9,11 @@ pub const FILTER_ON: u32 = 1;
 pub const FILTER_PACKET: u32 = 2;
 /// Bit of [`crate::Config::filter`]: the filter's code reads [`CpuState::interface`](crate::CpuState::interface).
 pub const FILTER_INTERFACE: u32 = 4;
+/// Bit of [`crate::Config::filter`]: the filter's code reads [`CpuState::user`](crate::CpuState::user).
+pub const FILTER_USER: u32 = 8;
+
+/// Set in [`CpuState::user`](crate::CpuState::user) if the user is known: the user's number may be 0.
+pub const USER_KNOWN: u64 = 1 << 32;
 
 /// [`crate::Config::cgroups`]: drops are also counted by the control group of their socket.
 pub const CGROUPS_COUNTED: u32 = 1;

@@ -136,6 +136,29 @@ pub(crate) unsafe fn socket_of<M: Memory>(skb: *const u8, dropped: &DropFacts, s
     }
 }
 
+/// The packet's socket as a root, if it is a full one: the receiver, if the kernel reports it, else the socket to which the
+/// packet belongs. A connection that is being opened has its listener, as in [`crate::skb`].
+///
+/// # Safety
+/// As [`write()`].
+#[inline(always)]
+pub(crate) unsafe fn full_socket_of<M: Memory>(
+    skb: *const u8,
+    dropped: &DropFacts,
+    state: *mut CpuState,
+) -> Option<*const u8> {
+    // SAFETY: the socket is verified.
+    unsafe {
+        let (socket, role) = socket_of::<M>(skb, dropped, state);
+        // A receiver that cannot be read is not the socket that the packet came from.
+        if socket.net.id == 0 || (role != SOCKET_RECEIVER && is_kernel(dropped.receiver)) {
+            return None;
+        }
+        let socket = socket.or_listener::<M>(state);
+        if socket.net.id == 0 || !socket.is_full::<M>() { None } else { Some(socket.pointer) }
+    }
+}
+
 /// The facts of the packet's socket.
 ///
 /// # Safety
@@ -189,6 +212,18 @@ unsafe fn is_of_tap<M: Memory>(socket: *const u8) -> bool {
     unsafe { M::load::<u16>(socket, at!(sock_family)) == AF_UNSPEC }
 }
 
+/// Whether the kernel made a full socket for itself (`sk_alloc`, `net/core/sock.c`), as for replies of its own. No user has
+/// it, although its `sk_uid` is 0.
+///
+/// # Safety
+/// `socket` must be a root.
+#[inline(always)]
+unsafe fn is_of_kernel<M: Memory>(socket: *const u8) -> bool {
+    // SAFETY: the caller's.
+    let flags: u8 = unsafe { M::load(socket, at!(sock_kernel)) };
+    u32::from(flags) & config!(sock_kernel_mask) != 0
+}
+
 /// `sk_uid` of a full socket: the user who made it.
 ///
 /// # Safety
@@ -197,7 +232,7 @@ unsafe fn is_of_tap<M: Memory>(socket: *const u8) -> bool {
 pub(crate) unsafe fn uid<M: Memory>(socket: *const u8) -> Option<u32> {
     // SAFETY: the caller's.
     unsafe {
-        if config!(offsets.sock_uid) == ABSENT || is_of_tap::<M>(socket) {
+        if config!(offsets.sock_uid) == ABSENT || is_of_tap::<M>(socket) || is_of_kernel::<M>(socket) {
             return None;
         }
         Some(M::load(socket, at!(sock_uid)))

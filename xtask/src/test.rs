@@ -16,10 +16,11 @@ use crate::vm;
 use crate::vm::matrix::Selection;
 
 /// Programs with which tests provoke drops or compare droptrace, and Debian's packages that contain them.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("nft", "nftables"),
+    ("iptables-nft", "iptables"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),

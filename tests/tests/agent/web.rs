@@ -108,6 +108,7 @@ fn files_are_reloaded() -> Result<()> {
         ("agent.toml", "max-serie = 7\n", "similar: `max-series`"),
         ("agent.toml", "web-config = \"absent.yml\"\n", "absent.yml"),
         ("agent.toml", "listen = \n", "agent.toml"),
+        ("agent.toml", "filter = \"reason SOCKET_RCVBUF\"\n", "SOCKET_RCVBUFF"),
     ] {
         folder.write(name, text)?;
         agent.droptrace.signal(Signal::HUP)?;

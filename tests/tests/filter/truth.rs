@@ -63,11 +63,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             })
         })
     };
-    let trials: [(&str, Test); 4] = [
+    let trials: [(&str, Test); 6] = [
         ("matching_drops_are_counted", matching_drops_are_counted),
         ("reasons_select", reasons_select),
         ("matching_drops_are_recorded", matching_drops_are_recorded),
         ("control_groups_select", control_groups_select),
+        ("users_select", users_select),
+        ("sockets_of_the_kernel_are_no_users", sockets_of_the_kernel_are_no_users),
     ];
     trials.into_iter().flat_map(in_both).collect()
 }
@@ -184,6 +186,62 @@ fn control_groups_select(mode: &str) -> Result<()> {
     ensure!(stat.ledger("filtered")? >= others, "drops of the other group are counted: {rows:#?}");
     let by_group = rows.iter().find(|drop| drop.cgroup.is_some() || drop.socket_role.is_some());
     ensure!(by_group.is_none(), "rows by control group: {by_group:#?}");
+    Ok(())
+}
+
+/// Of two full sockets, the filter selects that of one user.
+fn users_select(mode: &str) -> Result<()> {
+    const USER: u32 = 4_711;
+    ensure!(kernel::reports_socket()?, Unable("before Linux 6.11 the kernel does not report receivers".to_owned()));
+    let host = owned::host()?;
+    let receivers = [owned::udp_by(&host, USER)?, owned::udp_by(&host, 0)?];
+    receivers.iter().try_for_each(|receiver| set_socket_recv_buffer_size(receiver, 1))?;
+    let inum = host.inum();
+    let mut before = [0, 0];
+    for (filter, selected) in
+        [("uid 4711", [true, false]), ("uid root", [false, true]), ("not uid 4711", [false, true])]
+    {
+        let filter = format!("netns {inum} and reason SOCKET_RCVBUFF and ({filter})");
+        let stat = Stat::during(&["--mode", mode, "--filter", &filter], || overrun(&host, &receivers))?;
+        let mut dropped = [0, 0];
+        for (at, receiver) in receivers.iter().enumerate() {
+            let sum = drops_of(&host, receiver.local_addr()?)?;
+            dropped[at] = sum - before[at];
+            before[at] = sum;
+        }
+        ensure!(dropped[0] > 0 && dropped[1] > 0, "a buffer was never full");
+        let of =
+            |is_selected: bool| (0..2).filter(|at| selected[*at] == is_selected).map(|at| dropped[at]).sum::<u64>();
+        let counted: u64 = stat.drops()?.iter().map(|drop| drop.packets).sum();
+        ensure!(counted == of(true), "{filter}: {counted} counted of {dropped:?}");
+        ensure!(stat.ledger("filtered")? >= of(false), "{filter}: drops of the other user are counted: {dropped:?}");
+    }
+    Ok(())
+}
+
+/// The kernel sends ICMP errors through sockets of its own, whose `sk_uid` is 0.
+fn sockets_of_the_kernel_are_no_users(mode: &str) -> Result<()> {
+    const ERRORS: u64 = 6;
+    let host = owned::host()?;
+    host.probe(
+        "nft add table inet t
+         nft 'add chain inet t o { type filter hook output priority 0; }'
+         nft add rule inet t o ip protocol icmp drop",
+    )?;
+    let sender = udp_socket(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let provoke = || {
+        for _ in 0..ERRORS {
+            sender.send_to(&[0; 100], (Ipv4Addr::LOCALHOST, 9))?;
+        }
+        drained()
+    };
+    let inum = host.inum();
+    for (filter, expected) in [("uid 0", 0), ("not uid 0", ERRORS)] {
+        let filter = format!("netns {inum} and icmp and {filter}");
+        let stat = Stat::during(&["--mode", mode, "--filter", &filter], provoke)?;
+        let counted: u64 = stat.drops()?.iter().map(|drop| drop.packets).sum();
+        ensure!(counted == expected, "{filter}: {counted}, not {expected}");
+    }
     Ok(())
 }
 

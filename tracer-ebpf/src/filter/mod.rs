@@ -4,7 +4,7 @@ mod code;
 mod view;
 
 use tracer_common::{
-    CGROUPS_FILTERED, DropFacts, DropKey, FILTER_INTERFACE, FILTER_PACKET, NOTED_COUNTED, NOTED_FILTERED,
+    CGROUPS_FILTERED, DropFacts, DropKey, FILTER_INTERFACE, FILTER_PACKET, FILTER_USER, NOTED_COUNTED, NOTED_FILTERED,
     NOTED_UNDECIDED,
 };
 
@@ -41,6 +41,9 @@ pub(crate) unsafe fn verdict<M: Memory>(held: Held, skb: *const u8) -> Verdict {
         }
         if config!(filter) & FILTER_INTERFACE != 0 {
             view::keep_interface::<M>(held, skb);
+        }
+        if config!(filter) & FILTER_USER != 0 {
+            view::keep_user::<M>(held, skb);
         }
         let is_selected = code::packet_filter(held.state) != 0;
         if config!(cgroups) == CGROUPS_FILTERED {

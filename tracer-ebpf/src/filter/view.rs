@@ -3,11 +3,12 @@
 //! VLAN tags are transparent: the network header is the one behind all tags, whether the kernel has removed the tag from
 //! the bytes (`skb_vlan_untag`, `net/core/skbuff.c`) or not yet.
 
-use tracer_common::{DropFacts, InterfaceName, KIND_TRAP, PacketView, START_MAC, START_NONE, VLAN_PRESENT};
+use tracer_common::{DropFacts, InterfaceName, KIND_TRAP, PacketView, START_MAC, START_NONE, USER_KNOWN, VLAN_PRESENT};
 
 use crate::config::Bytes;
 use crate::guard::{Held, barrier};
 use crate::memory::{Memory, Typed};
+use crate::section;
 use crate::skb::{interface_name, vlan};
 
 /// Bytes of an Ethernet header, and of the addresses that it starts with.
@@ -53,6 +54,25 @@ pub(super) unsafe fn keep_interface<M: Memory>(held: Held, skb: *const u8) {
     unsafe {
         let name = interface_name::<M>(skb, held.dropped());
         (&raw mut (*held.state).interface).cast::<InterfaceName>().write(name);
+        barrier();
+    }
+}
+
+/// Keeps the user who made the socket of the current drop for the filter.
+///
+/// # Safety
+/// As [`keep_interface`].
+#[inline(never)]
+pub(super) unsafe fn keep_user<M: Memory>(held: Held, skb: *const u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        (*held.state).user = 0;
+        if !skb.is_null()
+            && let Some(socket) = section::full_socket_of::<M>(skb, held.dropped(), held.state)
+            && let Some(uid) = section::uid::<M>(socket)
+        {
+            (*held.state).user = USER_KNOWN | u64::from(uid);
+        }
         barrier();
     }
 }

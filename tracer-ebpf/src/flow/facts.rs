@@ -7,7 +7,7 @@ use core::mem::offset_of;
 
 use tracer_common::{
     ABSENT, DropFacts, FLOW_DESTINATION, FLOW_DESTINATION_PORT, FLOW_MARK, FLOW_PROCESS, FLOW_SOURCE, FLOW_SOURCE_PORT,
-    FLOW_TRANSPORT, FLOW_USER, FlowFacts, KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER, SOCKET_RECEIVER,
+    FLOW_TRANSPORT, FLOW_USER, FlowFacts, KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER,
 };
 
 use crate::config::{at, config};
@@ -15,7 +15,6 @@ use crate::guard::Held;
 use crate::headers::{self, ETH_P_IP, Headers};
 use crate::memory::{Memory, distance};
 use crate::section;
-use crate::skb::is_kernel;
 
 // `IPPROTO_*` (`include/uapi/linux/in.h`).
 const TCP: u8 = 6;
@@ -77,9 +76,7 @@ pub(super) unsafe fn keep<M: Memory>(held: Held, skb: *const u8) {
     }
 }
 
-/// Keeps the facts of the socket: of the receiver, if the kernel reports it, else of the socket to which the packet
-/// belongs. A connection that is being opened has those of its listener, as in [`crate::skb`]. Returns what is to be added
-/// to [`Rest::kinds`].
+/// Keeps the facts of [`section::full_socket_of`]. Returns what is to be added to [`Rest::kinds`].
 ///
 /// # Safety
 /// As [`keep`], with a packet.
@@ -87,22 +84,13 @@ pub(super) unsafe fn keep<M: Memory>(held: Held, skb: *const u8) {
 unsafe fn keep_socket<M: Memory>(held: Held, skb: *const u8) -> u64 {
     // SAFETY: the socket is verified; the state is this CPU's own.
     unsafe {
-        let dropped = held.dropped();
-        let (socket, role) = section::socket_of::<M>(skb, dropped, held.state);
-        // A receiver that cannot be read is not the socket that the packet came from.
-        if socket.net.id == 0 || (role != SOCKET_RECEIVER && is_kernel(dropped.receiver)) {
-            return 0;
-        }
-        let socket = socket.or_listener::<M>(held.state);
-        if socket.net.id == 0 || !socket.is_full::<M>() {
-            return 0;
-        }
+        let Some(socket) = section::full_socket_of::<M>(skb, held.dropped(), held.state) else { return 0 };
         let mut kinds = 0;
         if wants(FLOW_PROCESS) {
-            kinds = u64::from(section::inode::<M>(socket.pointer) as u32) << INODE;
+            kinds = u64::from(section::inode::<M>(socket) as u32) << INODE;
         }
         if wants(FLOW_USER)
-            && let Some(uid) = section::uid::<M>(socket.pointer)
+            && let Some(uid) = section::uid::<M>(socket)
         {
             (*held.state).flow.uid = uid;
             kinds |= known(KNOWN_USER);

@@ -61,6 +61,7 @@ pub(super) async fn run(args: &AgentArgs, kernel: &Arc<RunningKernel>) -> Result
         collector: Collector::new(facts(&session, started_at), settings.told()),
         work: Work::default(),
         read_at: None,
+        kernel: Arc::clone(kernel),
         tally: server.tally(),
         args,
         settings,
@@ -145,6 +146,7 @@ struct Agent<'a> {
     work: Work,
     /// Time of the last reading of the totals.
     read_at: Option<Instant>,
+    kernel: Arc<RunningKernel>,
     tally: Arc<Tally>,
     web: watch::Sender<WebConfig>,
     exposition: watch::Sender<Option<Arc<Exposition>>>,
@@ -236,12 +238,12 @@ impl Agent<'_> {
             return;
         }
         let (args, before, identity) = (self.args.clone(), self.settings.clone(), self.identity.clone());
-        let web = self.web.borrow().clone();
+        let (web, kernel) = (self.web.borrow().clone(), Arc::clone(&self.kernel));
         let (sender, receiver) = oneshot::channel();
         let counted = Arc::clone(&self.readers);
         let read = move || {
             // Nobody receives the result if a later reload was requested.
-            _ = sender.send(reloaded(&args, &before, &web, &identity));
+            _ = sender.send(reloaded(&args, &kernel, (&before, &web), &identity));
             drop(counted);
         };
         if let Err(error) = std::thread::Builder::new().spawn(read) {
@@ -278,8 +280,16 @@ async fn answer(reading: &mut Option<oneshot::Receiver<Result<Reloaded>>>) -> Re
 }
 
 /// Reads the files of the previous settings again.
-fn reloaded(args: &AgentArgs, before: &Settings, web_before: &WebConfig, identity: &Identity) -> Result<Reloaded> {
+fn reloaded(
+    args: &AgentArgs,
+    kernel: &RunningKernel,
+    (before, web_before): (&Settings, &WebConfig),
+    identity: &Identity,
+) -> Result<Reloaded> {
     let settings = Settings::of(args)?;
+    if settings.has_other_filter(before) {
+        settings.check_names(args, kernel)?;
+    }
     let fixed = settings.fixed(before);
     if !fixed.is_empty() {
         tracing::warn!("changed, but takes effect only after a restart of droptrace: {}", fixed.join(", "));

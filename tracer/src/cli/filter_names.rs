@@ -3,10 +3,12 @@
 use clap::error::ErrorKind;
 
 use super::args::{Command, usage_error};
+use super::filter_processes;
 use crate::explain::{Explanations, generic_traps};
 use crate::filter::question::{Question, matches_pattern};
 use crate::filter::{Filter, FilterError};
 use crate::identity::netns;
+use crate::identity::users::{self, Users};
 use crate::kernel::reasons::xdp;
 use crate::kernel::running::RunningKernel;
 
@@ -36,7 +38,8 @@ pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), cla
     let Some(filter) = filter else { return Ok(()) };
     let checked = match command {
         Command::Rule(_) => check_packets(filter),
-        _ => Scope { kernel, is_recording: matches!(command, Command::Replay(_)) }.check(filter),
+        _ => filter_processes::check(command, filter)
+            .and_then(|()| Scope { kernel, is_recording: matches!(command, Command::Replay(_)) }.check(filter)),
     };
     checked.map_err(|error| usage_error(Some(command), ErrorKind::ValueValidation, &format!("invalid filter: {error}")))
 }
@@ -44,6 +47,7 @@ pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), cla
 /// The same check of a filter for the drops of this host.
 #[cfg(any(feature = "agent", feature = "top"))]
 pub(super) fn check_here(filter: &Filter, kernel: &RunningKernel) -> Result<(), FilterError> {
+    filter_processes::refuse(filter)?;
     Scope { kernel, is_recording: false }.check(filter)
 }
 
@@ -84,6 +88,7 @@ impl Scope<'_> {
     fn refused(self, question: &Question) -> Option<Refused> {
         match question {
             Question::Reason(pattern) => self.refused_reason(pattern),
+            Question::User(given) => refused_user(given),
             Question::Site(pattern) if !self.is_recording => self.refused_function(pattern),
             Question::Netns(target) if !self.is_recording => {
                 netns::parse_target(target).err().map(|error| (error.to_string(), None))
@@ -140,6 +145,23 @@ impl Scope<'_> {
         let remedy = "/proc/kallsyms lists the functions of the kernel and of the modules that are loaded";
         (!is_known).then(|| (format!("the kernel has no function `{pattern}`"), Some(remedy.into())))
     }
+}
+
+/// Of a recording of another host, users are those of this host, too: a recording has their numbers only.
+fn refused_user(given: &str) -> Option<Refused> {
+    let users = match Users::read() {
+        Ok(users) => users,
+        _ if users::number(given).is_some() => return None,
+        Err(error) => {
+            return Some((format!("cannot read /etc/passwd: {error}"), Some("write the number of the user".into())));
+        }
+    };
+    if users.number(given).is_some() {
+        return None;
+    }
+    let near = users.nearest(given).map(|near| format!("did you mean `{near}`?"));
+    let remedy = near.unwrap_or_else(|| "write the number of the user, from 0 to 4294967294".into());
+    Some((format!("/etc/passwd has no user `{given}`"), Some(remedy)))
 }
 
 /// `similar names: A, B`.
@@ -213,6 +235,20 @@ mod tests {
             assert!(text.contains("only a trap of a driver") && text.contains(similar), "{text}");
         }
         assert!(doubt("reason zzzzzzzzzzzz").unwrap().ends_with("can match"));
+    }
+
+    #[test]
+    fn users_are_those_of_this_host() {
+        for is_recording in [false, true] {
+            assert_eq!(error("uid root or uid 4711", is_recording), None);
+            let mistyped = error("udp and uid rooot", is_recording).unwrap();
+            assert!(
+                mistyped.contains("has no user `rooot`") && mistyped.contains("did you mean `root`?"),
+                "{mistyped}"
+            );
+            let number = error("uid 4294967295", is_recording).unwrap();
+            assert!(number.contains("from 0 to 4294967294"), "{number}");
+        }
     }
 
     #[test]

@@ -10,9 +10,11 @@ mod doctor;
 mod explain;
 mod filter_interfaces;
 mod filter_names;
+mod filter_processes;
 mod listen;
 mod netlink;
 mod reconcile;
+mod record_filter;
 
 pub(crate) mod replay;
 mod rule;

@@ -1,6 +1,5 @@
 //! `droptrace replay`: shows a recording of the backends' reports as if the drops happened now.
 
-mod filter;
 mod stacks;
 
 use std::collections::HashMap;
@@ -9,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use filter::ReplayFilter;
 use foldhash::fast::RandomState;
 use stacks::WithStacks;
 
 use super::args::ReplayArgs;
+use super::record_filter::RecordFilter;
 use super::sinks;
 use super::trace::Shown;
 use crate::backend::replay::{End, Entry, Error, RawDrop, Recording, Start};
@@ -40,7 +39,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let output = Output::open_apart(args.output(), None, [args.file.as_path()])?.0;
     let start = recording.start().clone();
     let mut replay = Replay::of(&start);
-    replay.filter = args.filter.as_ref().map(|filter| ReplayFilter::new(filter, start.home_netns)).transpose()?;
+    replay.filter = args.filter.as_ref().map(|filter| RecordFilter::new(filter, start.home_netns)).transpose()?;
     let (out, home_netns) = (output.clone(), start.home_netns);
     let ended = match args.drops_format() {
         None => {
@@ -59,8 +58,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
         }
         Some(format) => {
             sinks::refuse_terminal(format, &out)?;
-            let mut shown =
-                Shown { sink: sinks::replayed_trace(args.destination.color, format, out, &start), left: u64::MAX };
+            let mut shown = Shown::new(sinks::replayed_trace(args.destination.color, format, out, &start), u64::MAX);
             shown.sink.start(&start.host, start.started_at)?;
             let ended = replay.play(&mut recording, &mut shown)?;
             replay.finish(&mut *shown.sink)?;
@@ -156,7 +154,7 @@ struct Replay {
     is_alone: bool,
     /// Absent where the recording is truncated.
     end: Option<End>,
-    filter: Option<ReplayFilter>,
+    filter: Option<RecordFilter>,
 }
 
 impl Replay {

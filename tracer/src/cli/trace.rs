@@ -7,12 +7,14 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::args::TraceArgs;
+use super::record_filter::RecordFilter;
 use super::{listen, sinks};
 use crate::backend::dtr::Records;
 use crate::backend::ebpf::EventOptions;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::DropEvent;
-use crate::domain::report::StatReport;
+use crate::domain::report::{SourceReport, StatReport};
+use crate::filter::Filter;
 use crate::identity::netns;
 use crate::kernel::running::RunningKernel;
 use crate::outside::say;
@@ -34,7 +36,10 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
         one_in: 1,
     };
     let has_owners = !args.no_owners;
-    let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: has_owners };
+    let split = args.common.filter.as_ref().map(Filter::split).transpose()?;
+    let of_processes = split.and_then(|split| split.processes);
+    let filter = of_processes.map(|filter| RecordFilter::new(&filter, 0)).transpose()?;
+    let owners = WantedOwners { cgroups: has_owners, processes: has_owners || filter.is_some(), residents: has_owners };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events), kernel)? };
     if args.records() {
         options.blocks = args.is_dtr();
@@ -62,14 +67,17 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     };
     say("droptrace", format_args!("{doing} ({}); Ctrl-C ends", listen::title(session.backend())));
     let sink = sinks::trace(args, output.clone(), netns::own().unwrap_or(0), session.captured());
-    let mut shown = Shown { sink, left: args.count.map_or(u64::MAX, Into::into) };
+    let mut shown = Shown { filter, ..Shown::new(sink, args.count.map_or(u64::MAX, Into::into)) };
     shown.sink.start(session.host(), session.started_at())?;
     let ended = follow(&mut session, &mut stop, &mut shown).await;
     let stopped = session.stop(&mut shown).await;
     if !session.has_failed() {
         // Without the flush, drops would be missing before the ledger.
         let StatReport { attribution, outside, .. } = session.stat_report()?;
-        let (sources, union) = (session.source_reports()?, session.union_ledger());
+        let (mut sources, union) = (session.source_reports()?, session.union_ledger());
+        // The owners are those of all drops that the kernel program counted.
+        let attribution = attribution.filter(|_| shown.filter.is_none());
+        shown.filter_ledgers(&mut sources);
         let (attribution, union, outside) = (attribution.as_ref(), union.as_ref(), outside.as_ref());
         let duration = Some(session.duration());
         let end = RunEnd { sources: &sources, attribution, union, outside, duration };
@@ -88,7 +96,23 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
 /// The sink of drops, and the number that it still wants.
 pub(super) struct Shown {
     pub(super) sink: Box<dyn DropSink>,
-    pub(super) left: u64,
+    left: u64,
+    /// The conditions that the backend does not apply.
+    filter: Option<RecordFilter>,
+    /// Number of drops to which the filter was applied.
+    decided: u64,
+}
+
+impl Shown {
+    pub(super) const fn new(sink: Box<dyn DropSink>, left: u64) -> Self {
+        Self { sink, left, filter: None, decided: 0 }
+    }
+
+    /// Counts the drops that do not match as filtered.
+    fn filter_ledgers(&self, sources: &mut [SourceReport]) {
+        let Some(filter) = &self.filter else { return };
+        sources.iter_mut().for_each(|source| filter.add_to(&mut source.ledger, self.decided));
+    }
 }
 
 impl Consumer for Shown {
@@ -98,6 +122,12 @@ impl Consumer for Shown {
 
     /// Shows a drop unless enough were shown; the ledger counts it in either case.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
+        if let Some(filter) = &mut self.filter {
+            self.decided += 1;
+            if !filter.takes(event) {
+                return Ok(());
+            }
+        }
         if self.left == 0 {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! Finds the objects behind the kernel's numbers: network namespaces (cookie, inode number, names), interfaces, cgroups
-//! (id, path) and their owners (containers, pods, units of systemd), the processes of sockets.
+//! (id, path) and their owners (containers, pods, units of systemd), the processes of sockets,
+//! users.
 
 pub mod cgroup;
 pub mod container;
@@ -19,3 +20,4 @@ pub mod residents;
 mod sockets;
 pub mod stores;
 mod text;
+pub mod users;

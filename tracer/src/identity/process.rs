@@ -4,9 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::domain::owner;
+use crate::filter::question::is_process;
+
 use super::proc_folder::{Folder, Refused, Unreadable, hides_processes, pids};
 
 pub use super::proc_folder::Process;
+
+/// The process with the lowest id that has this id or name ([`is_process`]).
+pub fn matching(proc: &Path, given: &str) -> Option<Process> {
+    let processes = pids(proc).into_iter().filter_map(|pid| Folder::open(proc, pid)?.process());
+    let named = |process: &Process| owner::Process { pid: process.pid, comm: process.comm.clone() };
+    processes.into_iter().find(|process| is_process(given, &named(process)))
+}
 
 /// How long a search may take.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@
 
 mod attributes;
 pub mod changes;
+pub mod conntrack;
 mod error;
 mod expressions;
 mod leftover;

@@ -235,7 +235,10 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, facts: &Facts) -> Result<Ebpf
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
     let Options { map_entries, ifindex, max_rows, kernel_log, flows, owners: WantedOwners { cgroups, .. }, .. } =
         *options;
-    let (events, netns, filter) = (options.events.clone(), options.netns.clone(), options.filter.clone());
+    let (events, netns) = (options.events.clone(), options.netns.clone());
+    let split = options.filter.as_ref().map(|filter| filter.split()).transpose().map_err(Unavailable::because)?;
+    // Conditions on processes are for the consumer of single drops.
+    let filter = split.and_then(|split| split.counted).map(Arc::new);
     let wants_bytes = events.as_ref().is_some_and(|events| events.snaplen > 0);
     let options = ebpf::Options {
         mode,

@@ -16,20 +16,25 @@ mod necessary;
 mod parse;
 pub mod question;
 mod run;
+mod split;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+use ast::Expression;
 pub use ast::Side;
 pub use check::check;
 use code::{MAX_OPS, MEMORY, Number, Op};
 use compile::Failure;
 pub use error::FilterError;
 pub use named::{Named, UsualReasons};
+pub use names::closest;
 pub use necessary::Necessary;
+use parse::Asked;
 use question::Question;
 pub use run::{Answers, View};
+pub use split::Split;
 
 /// A filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +56,12 @@ impl Filter {
     /// Returns what is wrong with the text and where, also if the code would have more than [`MAX_OPS`] instructions.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let (expression, asked) = parse::parse(text)?;
-        let (code, questions) = compile::compile(&expression).map_err(|failure| explained(text, failure))?;
+        Self::compiled(text, &expression, &asked)
+    }
+
+    /// `expression` is the meaning of the text, or of a part of it.
+    fn compiled(text: &str, expression: &Expression, asked: &Asked) -> Result<Self, FilterError> {
+        let (code, questions) = compile::compile(expression).map_err(|failure| explained(text, failure))?;
         debug_assert!(check(&code, questions.len()), "{text}: {code:?}");
         let offset = |question| asked.iter().find(|(asked, _)| asked == question).map_or(0, |(_, offset)| *offset);
         let offsets = questions.iter().map(offset).collect();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::question::{Question, is_cgroup_within, is_container, is_pod, matches_pattern};
+use super::question::{Question, is_cgroup_within, is_container, is_pod, is_process, matches_pattern};
 use super::run::Answers;
-use crate::domain::owner::Owner;
+use crate::domain::owner::{Owner, Process};
 use crate::explain::{Explanations, MalformedData, Usual};
 
 /// The drop reasons that healthy hosts often have.
@@ -49,6 +49,10 @@ pub struct Named<'d> {
     pub home_netns: u32,
     /// The owner of the packet's socket.
     pub owner: Option<&'d Owner>,
+    /// The user who made the packet's socket.
+    pub uid: Option<u32>,
+    /// A process that has the packet's socket open.
+    pub process: Option<&'d Process>,
 }
 
 impl Answers for Named<'_> {
@@ -71,6 +75,9 @@ impl Answers for Named<'_> {
                 let name = owner(|owner| owner.container.as_deref());
                 is_container(given, name, name)
             }
+            Question::Process(given) => self.process.is_some_and(|process| is_process(given, process)),
+            // Of a name, the number is asked for first.
+            Question::User(given) => self.uid.is_some_and(|uid| given.parse() == Ok(uid)),
             Question::Pod(given) => owner(|owner| owner.pod.as_deref()).is_some_and(|pod| is_pod(given, pod)),
         }
     }
@@ -102,6 +109,7 @@ mod tests {
             pod: Some("web/nginx-1".into()),
             unit: None,
         };
+        let process = Process { pid: 4711, comm: Some("nginx".into()) };
         let named = Named {
             usual: &usual,
             reason: Some("NO_SOCKET"),
@@ -112,6 +120,8 @@ mod tests {
             netns_name: Some("blue"),
             home_netns: 4_026,
             owner: Some(&owner),
+            uid: Some(0),
+            process: Some(&process),
         };
         let nothing = Named {
             reason: None,
@@ -122,6 +132,8 @@ mod tests {
             netns_name: None,
             home_netns: 0,
             owner: None,
+            uid: None,
+            process: None,
             ..named
         };
         assert!(!nothing.answer(question), "unknown is no: {question:?}");
@@ -144,6 +156,9 @@ mod tests {
             Question::Container(text("0af1b2c3d4e5f6")),
             Question::Pod(text("web/nginx-*")),
             Question::Pod(text("nginx-1")),
+            Question::User(text("0")),
+            Question::Process(text("nginx")),
+            Question::Process(text("4711")),
         ] {
             assert!(answers(&question), "{question:?}");
         }
@@ -155,6 +170,9 @@ mod tests {
             Question::Cgroup(text("/kube")),
             Question::Container(text("0af")),
             Question::Pod(text("db/nginx-1")),
+            Question::User(text("1000")),
+            Question::User(text("root")),
+            Question::Process(text("sshd")),
         ] {
             assert!(!answers(&question), "{question:?}");
         }

@@ -64,7 +64,7 @@ pub(super) const PROTOCOLS: [(&str, Protocol); 18] = [
 ];
 
 /// All other words of the language.
-pub(super) const OTHERS: [&str; 30] = [
+pub(super) const OTHERS: [&str; 32] = [
     "and",
     "or",
     "not",
@@ -90,6 +90,8 @@ pub(super) const OTHERS: [&str; 30] = [
     "cgroup",
     "container",
     "pod",
+    "process",
+    "uid",
     "usual",
     "unusual",
     "icmptype",
@@ -327,7 +329,8 @@ pub(super) fn nearest_port(word: &str) -> Option<&'static str> {
     closest(word, PORTS.iter().map(|(known, _)| *known))
 }
 
-fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+/// The known name that is most similar to this one: at most two letters differ. Words of more than 32 bytes resemble none.
+pub fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // Longer words are no mistyped words of the language, and take time.
     if word.len() > 32 {
         return None;

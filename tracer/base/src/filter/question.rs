@@ -1,5 +1,7 @@
 //! Questions about a drop that the packet's bytes do not answer.
 
+use crate::domain::owner::Process;
+
 /// A question, as the user wrote it. Names are not resolved: each backend answers by what it knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -17,6 +19,10 @@ pub enum Question {
     Container(Box<str>),
     /// `pod [NAMESPACE/]NAME`: the pod of the socket.
     Pod(Box<str>),
+    /// `uid NUMBER|NAME`: the user who made the socket.
+    User(Box<str>),
+    /// `process NAME|PID`: a process that has the socket open; `*` stands for any characters.
+    Process(Box<str>),
     /// `usual`: drops that happen on healthy hosts, too: `explain` calls the reason usual.
     Usual,
 }
@@ -59,6 +65,16 @@ pub fn is_pod(given: &str, pod: &str) -> bool {
     matches_pattern(given, if given.contains('/') { pod } else { name })
 }
 
+/// Whether a process has this id, or a name as the pattern says. The kernel keeps the first 15 bytes of a name.
+pub fn is_process(given: &str, process: &Process) -> bool {
+    /// `TASK_COMM_LEN - 1` (`include/linux/sched.h`).
+    const MOST: usize = 15;
+    let is_named = |name: &str| {
+        matches_pattern(given, name) || given.len() > MOST && given.as_bytes().get(..MOST) == Some(name.as_bytes())
+    };
+    given.parse() == Ok(process.pid) || process.comm.as_deref().is_some_and(is_named)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +97,19 @@ mod tests {
         {
             assert!(!matches_pattern(pattern, name), "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn processes_match_by_id_and_by_name() {
+        let process = |pid, comm: &str| Process { pid, comm: Some(comm.to_owned()) };
+        let nginx = process(4711, "nginx");
+        assert!(["nginx", "ngi*", "4711"].iter().all(|given| is_process(given, &nginx)));
+        assert!(!["471", "47110", "nginx2", ""].iter().any(|given| is_process(given, &nginx)));
+        let long = process(1, "systemd-resolve");
+        assert!(
+            is_process("systemd-resolved", &long) && !is_process("systemd-resolver", &process(1, "systemd-resolv"))
+        );
+        assert!(!is_process("a", &Process { pid: 2, comm: None }));
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn tags_are_numbers_beside_the_bytes() {
 #[test]
 fn questions_are_asked_once_each() {
     let text = "reason SKB_DROP_REASON_TCP_* or NO_SOCKET and (site tcp_v4_rcv or udp and unusual) or reason NO_SOCKET \
-                or cgroup '/a b' or \"/c\" or iface \\vlan or netns pid:1 or pod web/n-* or container 0af1";
+                or cgroup '/a b' or \"/c\" or iface \\vlan or netns pid:1 or pod web/n-* or container 0af1 or uid 33";
     let name = Into::into;
     let expected = [
         Question::Reason(name("TCP_*")),
@@ -187,6 +187,7 @@ fn questions_are_asked_once_each() {
         Question::Netns(name("pid:1")),
         Question::Pod(name("web/n-*")),
         Question::Container(name("0af1")),
+        Question::User(name("33")),
     ];
     let filter = filter(text);
     assert_eq!(filter.questions, expected);
@@ -290,7 +291,7 @@ fn errors_say_where_what_and_what_instead() {
         "tcp AND port 80",
         "NO_SOCKET",
         "unit web.service",
-        "process nginx",
+        "pid 4711",
         "interface eth0",
         "reason = NO_SOCKET",
     ];

@@ -1,5 +1,6 @@
 //! Outputs of results: stdout, or a file.
 
+mod made;
 mod opened;
 mod writer;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use super::Size;
 use crate::files::Identity;
+use made::Made;
 use opened::Opened;
 pub use opened::end_flag;
 use writer::Writer;
@@ -94,18 +96,24 @@ struct Target {
     file: File,
     identity: Identity,
     is_regular: bool,
+    made: Made,
 }
 
 impl Target {
     fn open(path: Option<&Path>) -> Result<Self, OutputError> {
         let path = path.filter(|path| path.as_os_str() != "-").map(Path::to_owned);
         let file = match &path {
-            Some(path) => File::options().write(true).create(true).truncate(false).open(path),
-            None => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+            Some(path) => create_or_open(path),
+            None => io::stdout().as_fd().try_clone_to_owned().map(|file| (File::from(file), false)),
         };
-        let open = |file: File| Ok((file.metadata()?.is_file(), Identity::of(&file)?, file));
+        let open = |(file, is_new): (File, bool)| {
+            let identity = Identity::of(&file)?;
+            let made = path.as_ref().filter(|_| is_new);
+            let made = made.map_or_else(Made::default, |path| Made::new(path.clone(), identity));
+            Ok((file.metadata()?.is_file(), identity, file, made))
+        };
         match file.and_then(open) {
-            Ok((is_regular, identity, file)) => Ok(Self { path, file, identity, is_regular }),
+            Ok((is_regular, identity, file, made)) => Ok(Self { path, file, identity, is_regular, made }),
             Err(source) => Err(OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source }),
         }
     }
@@ -130,14 +138,27 @@ impl Target {
     }
 
     fn into_output(self) -> Result<Output, OutputError> {
-        let Self { path, file, is_regular, .. } = self;
+        let Self { path, file, is_regular, made, .. } = self;
         // Output to stdout is appended if the shell opened it so.
         let is_replaced = is_regular && path.is_some();
         if is_replaced && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return Err(OutputError::Busy { path: path.unwrap_or_default() });
         }
-        Output::new(file, path.clone(), is_replaced)
+        Output::new(file, path.clone(), is_replaced, made)
             .map_err(|source| OutputError::Open { path: path.unwrap_or_else(|| "stdout".into()), source })
+    }
+}
+
+/// A new file, or an existing one with its content, and whether it is new.
+fn create_or_open(path: &Path) -> io::Result<(File, bool)> {
+    match File::options().write(true).create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        // A link to a missing file exists, too.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = File::options().write(true).create(true).truncate(false).open(path)?;
+            Ok((file, false))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -155,7 +176,8 @@ pub struct Output {
 
 impl Output {
     /// Opens the file at once, so that a bad path is an error before a run starts; the file's old content is removed
-    /// when the first byte is written. No path, or `-`, stands for stdout.
+    /// when the first byte is written. A file that was made, and that nothing was written to, is removed with the output
+    /// unless it was finished. No path, or `-`, stands for stdout.
     pub fn open(path: Option<&Path>) -> Result<Self, OutputError> {
         Target::open(path)?.into_output()
     }
@@ -183,12 +205,12 @@ impl Output {
     /// Makes an output of an open file, for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn from_file(file: File, target: Option<PathBuf>) -> io::Result<Self> {
-        Self::new(file, target, false)
+        Self::new(file, target, false, Made::default())
     }
 
-    fn new(file: File, target: Option<PathBuf>, is_replaced: bool) -> io::Result<Self> {
+    fn new(file: File, target: Option<PathBuf>, is_replaced: bool, made: Made) -> io::Result<Self> {
         let (is_terminal, file) = (file.is_terminal(), Arc::new(file));
-        let opened = Opened::new(&file, is_replaced);
+        let opened = Opened::new(&file, is_replaced, made);
         let writer = Rc::new(RefCell::new(Writer::new(BUFFER, opened, target.as_deref())?));
         Ok(Self { writer, file, target, is_terminal })
     }
@@ -331,6 +353,23 @@ mod tests {
     }
 
     #[test]
+    fn run_that_fails_before_its_results_leaves_no_new_file() {
+        let path = env::temp_dir().join(format!("droptrace-failed-{}", std::process::id()));
+        drop(Output::open(Some(&path)).unwrap());
+        assert!(!path.exists());
+        let (page, nowhere) = (path.with_extension("html"), Path::new("/nowhere/at/all"));
+        Output::open_apart(Some(&path), Some(nowhere), []).unwrap_err();
+        Output::open_apart(Some(&page), Some(&page), []).unwrap_err();
+        assert!(!path.exists() && !page.exists());
+        Output::open(Some(&path)).unwrap().finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"", "an empty result is one");
+        fs::write(&path, "old").unwrap();
+        drop(Output::open(Some(&path)).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn file_that_another_run_writes_to_is_refused() {
         let path = env::temp_dir().join(format!("droptrace-busy-{}", std::process::id()));
         let first = Output::open(Some(&path)).unwrap();
@@ -338,7 +377,6 @@ mod tests {
         assert!(error.starts_with("another droptrace is writing to ") && error.contains("another name"), "{error}");
         drop(first);
         Output::open(Some(&path)).unwrap();
-        fs::remove_file(path).unwrap();
     }
 
     #[test]

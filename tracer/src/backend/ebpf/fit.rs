@@ -71,6 +71,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         stacks: events.is_some_and(|events| events.stacks).into(),
         sample_mask: events.map_or(0, |events| events.one_in.saturating_sub(1)),
         filter: options.filter.as_deref().map_or(0, filter::needs),
+        sock_kernel_mask: btf.sock_kernel_mask(),
         padding: 0,
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),

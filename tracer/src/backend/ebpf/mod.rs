@@ -179,7 +179,8 @@ impl EbpfSource {
         let question = namespace_question(&loader)?;
         let own = ask_own(&question)?;
         let has_cookies = config.offsets.net_cookie != ABSENT;
-        let resolver = Resolver { btf, functions, namespaces: &question, has_cookies };
+        let has_users = config.offsets.sock_uid != ABSENT;
+        let resolver = Resolver { btf, functions, namespaces: &question, has_cookies, has_users };
         let filter = options.filter.as_deref().map(|filter| filter::instructions(filter, &features, &resolver));
         loader.link(filter.transpose()?)?;
         let clock = Ticks { jiffies: own.ticks, ns: own.now_ns, tick_ns };

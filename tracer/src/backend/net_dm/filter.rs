@@ -40,6 +40,8 @@ impl AlertFilter {
             netns_name: None,
             home_netns: 0,
             owner: None,
+            uid: None,
+            process: None,
         };
         let protocol = alert.protocol.unwrap_or_default();
         let view = packet::view(PacketStart::Mac, protocol, alert.length, alert.payload, None);
@@ -54,6 +56,8 @@ pub fn unanswered(filter: &Filter) -> Option<&'static str> {
         Question::Cgroup(_) => Some("cgroup"),
         Question::Container(_) => Some("container"),
         Question::Pod(_) => Some("pod"),
+        Question::User(_) => Some("uid"),
+        Question::Process(_) => Some("process"),
         // The name of an interface is in the messages about devices' drops only.
         Question::Interface(given) if given.parse::<u32>().is_err() => Some("iface NAME"),
         Question::Interface(_) | Question::Reason(_) | Question::Site(_) | Question::Usual => None,

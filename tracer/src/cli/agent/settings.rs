@@ -91,6 +91,11 @@ impl Settings {
         }
     }
 
+    /// Whether the filter is another one.
+    pub(super) fn has_other_filter(&self, before: &Self) -> bool {
+        self.filter != before.filter
+    }
+
     /// The limits and labels of the series of drops.
     pub(super) fn told(&self) -> Told {
         Told { series: self.series, label_set: LabelSet::new(self.offset_label, self.owners.as_ref()) }
@@ -130,7 +135,7 @@ impl Settings {
             ("owners", self.owners != before.owners),
             ("source", self.source != before.source),
             ("netns", self.netns != before.netns),
-            ("filter", self.filter != before.filter),
+            ("filter", self.has_other_filter(before)),
             ("no-counters", self.no_counters != before.no_counters),
             ("map-entries", self.map_entries != before.map_entries),
         ];

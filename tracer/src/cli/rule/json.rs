@@ -23,6 +23,15 @@ struct Document<'d> {
     table_has_owner: bool,
     rules: Vec<RuleJson<'d>>,
     ledger: LedgerJson,
+    conntrack: Option<ConntrackJson>,
+}
+
+#[derive(Serialize)]
+struct ConntrackJson {
+    drops: u64,
+    table_full: u64,
+    clashes: u64,
+    most_of_traced: u64,
 }
 
 #[derive(Serialize)]
@@ -81,6 +90,12 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         table_has_owner: report.is_owned,
         rules: report.rows.iter().map(rule).collect(),
         ledger: ledger(report),
+        conntrack: report.conntrack.map(|drops| ConntrackJson {
+            drops: drops.all,
+            table_full: drops.without_room(),
+            clashes: drops.clashes,
+            most_of_traced: report.most_by_conntrack(),
+        }),
     };
     to_json(&mut *out, &document)?;
     out.write_all(b"\n")

@@ -18,6 +18,7 @@ use crate::kernel::privileges;
 use crate::netlink::wire::{self, Malformed, Message};
 use crate::netlink::{self, Received, Receiver, Socket};
 use crate::nftables::changes::Change;
+use crate::nftables::conntrack::Conntrack;
 use crate::nftables::selection::Selection;
 use crate::nftables::tally::{RuleId, Tally};
 use crate::nftables::trace::Trace;
@@ -56,6 +57,7 @@ pub(super) async fn run(args: &RuleArgs) -> Result<()> {
     let removed = tracing.table.remove().await;
     watched?;
     let (rows, ledger) = ended?;
+    let conntrack = tracing.conntrack.as_mut().and_then(Conntrack::rise);
     if let Err(error) = removed {
         tracing::warn!("the nftables table {TABLE} could not be deleted: {error}");
     }
@@ -68,6 +70,7 @@ pub(super) async fn run(args: &RuleArgs) -> Result<()> {
         limit: args.limit.get(),
         is_owned,
         ledger,
+        conntrack,
         rows,
     };
     match args.results.format {
@@ -83,6 +86,8 @@ struct Tracing {
     table: OwnTable,
     /// The counters of all rules at the start.
     counters: HashMap<RuleId, u64>,
+    /// Absent where the kernel does not show the counters of connection tracking.
+    conntrack: Option<Conntrack>,
 }
 
 impl Tracing {
@@ -95,8 +100,9 @@ impl Tracing {
         let selection = Selection::of(args.filter.as_ref());
         let made = OwnTable::make(namespace.as_fd(), &selection, args.limit.get()).await;
         let mut table = made.map_err(explained)?;
+        let conntrack = Conntrack::open(namespace.as_fd());
         match ruleset::counters(table.connection()).await {
-            Ok(counters) => Ok(Self { socket, table, counters }),
+            Ok(counters) => Ok(Self { socket, table, counters, conntrack }),
             Err(error) => {
                 // The first error says more.
                 _ = table.remove().await;

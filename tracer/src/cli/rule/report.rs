@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::report::Host;
+use crate::nftables::conntrack::ConntrackDrops;
 use crate::nftables::ruleset::Rule;
 use crate::nftables::tally::{RuleDrops, TraceLedger};
 use crate::nftables::{Sampled, family_name};
@@ -21,7 +22,19 @@ pub(super) struct Report {
     /// The kernel deletes droptrace's table with the process.
     pub(super) is_owned: bool,
     pub(super) ledger: Ledger,
+    /// What connection tracking dropped in the namespace during the run, of all packets; absent where the kernel does not show
+    /// it.
+    pub(super) conntrack: Option<ConntrackDrops>,
     pub(super) rows: Vec<Row>,
+}
+
+impl Report {
+    /// The greatest number of traced packets that connection tracking may have dropped: it counts all packets, so that those
+    /// it dropped may be others.
+    pub(super) fn most_by_conntrack(&self) -> u64 {
+        let possible = self.ledger.trace.not_dropped() + self.ledger.unseen();
+        self.conntrack.map_or(0, |drops| drops.all.min(possible))
+    }
 }
 
 /// A rule or policy that dropped packets.

@@ -18,6 +18,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         report.rows.iter().try_for_each(|row| write_details(out, row))?;
     }
     write_ledger(out, &report.ledger)?;
+    write_conntrack(out, report)?;
     if report.rows.iter().any(|row| row.is_replaced) {
         writeln!(
             out,
@@ -26,6 +27,21 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// What connection tracking dropped, so that it is not taken for a rule's.
+fn write_conntrack(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let Some(drops) = report.conntrack.filter(|drops| drops.all > 0) else { return Ok(()) };
+    writeln!(
+        out,
+        "        connection tracking dropped {} packets in this network namespace, which is no rule: {} because its table was \
+         full, {} because another packet made the same entry; up to {} of them are among the traced packets \
+         (droptrace explain conntrack_drop)",
+        drops.all,
+        drops.without_room(),
+        drops.clashes,
+        report.most_by_conntrack()
+    )
 }
 
 fn cells(row: &Row) -> [String; 8] {

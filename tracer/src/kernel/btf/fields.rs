@@ -104,6 +104,7 @@ impl KernelBtf {
             sock_cookie: optional(&sock, "__sk_common.skc_cookie.counter", Integer(8)),
             sock_port: optional(&sock, "__sk_common.skc_num", Integer(2)),
             sock_uid: optional(&sock, "sk_uid.val", Integer(4)),
+            sock_kernel: self.bits(&sock, "sk_kern_sock", 1).map_or(ABSENT, |(offset, _)| offset),
             sock_receive_buffer: optional(&sock, "sk_rcvbuf", Integer(4)),
             sock_receive_queued: optional(&sock, "sk_backlog.rmem_alloc.counter", Integer(4)),
             sock_socket: optional(&sock, "sk_socket", Pointer),
@@ -180,6 +181,11 @@ impl KernelBtf {
     /// The mask of `sk_buff.vlan_present` in its byte; 0 where the kernel has no such field (6.2 and later).
     pub fn vlan_present_mask(&self) -> u32 {
         self.bits(&self.structure("sk_buff"), "vlan_present", 1).map_or(0, |(_, lowest)| lowest)
+    }
+
+    /// The mask of `sock.sk_kern_sock` in its byte; 0 where the kernel has no such field (before 4.11).
+    pub fn sock_kernel_mask(&self) -> u32 {
+        self.bits(&self.structure("sock"), "sk_kern_sock", 1).map_or(0, |(_, lowest)| lowest)
     }
 
     /// The lowest bit of `sk_buff.pkt_type` in its byte, and the mask of all its bits; 0 where the kernel has no such

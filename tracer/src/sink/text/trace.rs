@@ -71,7 +71,8 @@ impl<W: Write> TraceText<W> {
             line: String::new(),
             reason: Column { width: 16, limit: 28 },
             location: Column { width: 30, limit: 44 },
-            interface: Column { width: 8, limit: 24 },
+            // The longest name (`IFNAMSIZ`), and the number of a namespace.
+            interface: Column { width: 8, limit: 15 + "@4294967295".len() },
         }
     }
 

@@ -2,13 +2,14 @@
 
 use super::super::names;
 
-const OWNERS: &str = "filters do not know processes and users; `droptrace stat --by process,user` groups drops by them";
+const PROCESS: &str = "write `process NAME` or `process PID`";
+const USER: &str = "write `uid NAME` or `uid NUMBER`";
 const UNIT: &str = "write `cgroup */NAME.service`";
 const INTERFACE: &str = "write `iface NAME`";
 const SITE: &str = "write `site FUNCTION`";
 
-const HABITS: [(&str, &str); 20] = [
-    ("comm", OWNERS),
+const HABITS: [(&str, &str); 18] = [
+    ("comm", PROCESS),
     ("daddr", "write `dst host ADDRESS`"),
     ("dev", INTERFACE),
     ("device", INTERFACE),
@@ -19,15 +20,13 @@ const HABITS: [(&str, &str); 20] = [
     ("ipv6", "write `ip6`"),
     ("location", SITE),
     ("namespace", "write `netns NAME`"),
-    ("pid", OWNERS),
-    ("process", OWNERS),
+    ("pid", PROCESS),
     ("protocol", "write the protocol alone, such as `udp`, or `ip proto N`"),
     ("saddr", "write `src host ADDRESS`"),
     ("service", UNIT),
     ("sport", "write `src port N`"),
-    ("uid", OWNERS),
     ("unit", UNIT),
-    ("user", OWNERS),
+    ("user", USER),
 ];
 
 /// What to write for a word that is none of the language.

@@ -15,6 +15,8 @@ pub(super) enum Ask {
     Cgroup,
     Container,
     Pod,
+    User,
+    Process,
 }
 
 impl Ask {
@@ -27,6 +29,8 @@ impl Ask {
             "cgroup" => Self::Cgroup,
             "container" => Self::Container,
             "pod" => Self::Pod,
+            "uid" => Self::User,
+            "process" => Self::Process,
             _ => return None,
         })
     }
@@ -40,6 +44,8 @@ impl Ask {
             Self::Cgroup => "`cgroup` needs a path, such as /system.slice/nginx.service",
             Self::Container => "`container` needs a name or an id",
             Self::Pod => "`pod` needs a name, with its namespace before it or not: web/nginx",
+            Self::User => "`uid` needs the number or name of a user, such as 1000 or www-data",
+            Self::Process => "`process` needs the name or id of a process, such as nginx or 4711",
         }
     }
 
@@ -52,6 +58,8 @@ impl Ask {
             Self::Cgroup => Question::Cgroup(name.into()),
             Self::Container => Question::Container(name.into()),
             Self::Pod => Question::Pod(name.into()),
+            Self::User => Question::User(name.into()),
+            Self::Process => Question::Process(name.into()),
         }
     }
 }

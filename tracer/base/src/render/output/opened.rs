@@ -12,6 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::flag;
 
+use super::made::Made;
+
 /// The longest time for which a reader that does not read may delay the end of a run.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The interval at which a waiting writer checks whether the run should end.
@@ -30,6 +32,7 @@ pub fn end_flag() -> Arc<AtomicBool> {
 pub(super) struct Opened {
     file: Arc<File>,
     has_old_content: bool,
+    made: Made,
     /// Set when the run should end.
     end: Arc<AtomicBool>,
     /// The reader did not read in time, so that later writes fail at once.
@@ -49,13 +52,14 @@ fn survive_size_limit() {
 
 impl Opened {
     /// A file that is new or empty, or that is appended to, has no content to remove.
-    pub(super) fn new(file: &Arc<File>, has_old_content: bool) -> Self {
+    pub(super) fn new(file: &Arc<File>, has_old_content: bool, made: Made) -> Self {
         survive_size_limit();
         let file = without_waiting(file).map_or_else(|| Arc::clone(file), Arc::new);
-        Self { file, has_old_content, end: end_flag(), is_stuck: false }
+        Self { file, has_old_content, made, end: end_flag(), is_stuck: false }
     }
 
     pub(super) fn empty(&mut self) -> io::Result<()> {
+        self.made.keep();
         if self.has_old_content {
             self.file.set_len(0)?;
             self.has_old_content = false;
@@ -119,7 +123,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let file = Arc::new(File::from(OwnedFd::from(writer)));
         let end = Arc::default();
-        let mut opened = Opened { end: Arc::clone(&end), ..Opened::new(&file, false) };
+        let mut opened = Opened { end: Arc::clone(&end), ..Opened::new(&file, false, Made::default()) };
         let ender = std::thread::spawn(move || end.store(true, Ordering::Relaxed));
         let error = opened.write_all(&vec![b'a'; 1 << 20]).unwrap_err();
         ender.join().unwrap();
@@ -133,7 +137,7 @@ mod tests {
     fn slow_reader_gets_all_output() {
         let (mut reader, writer) = io::pipe().unwrap();
         let file = Arc::new(File::from(OwnedFd::from(writer)));
-        let mut opened = Opened::new(&file, false);
+        let mut opened = Opened::new(&file, false, Made::default());
         let read = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(300));
             let mut all = Vec::new();

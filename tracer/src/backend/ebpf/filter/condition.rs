@@ -35,6 +35,8 @@ pub(super) enum Fact {
     /// The two words of [`CpuState::interface`].
     InterfaceName,
     InterfaceNameEnd,
+    /// [`CpuState::user`].
+    User,
 }
 
 impl Fact {
@@ -50,6 +52,7 @@ impl Fact {
             Self::Kind => (of_key + offset_of!(DropKey, kind), Width::Byte),
             Self::InterfaceName => (offset_of!(CpuState, interface), Width::Double),
             Self::InterfaceNameEnd => (offset_of!(CpuState, interface) + size_of::<u64>(), Width::Double),
+            Self::User => (offset_of!(CpuState, user), Width::Double),
         };
         (at, width)
     }
@@ -228,6 +231,7 @@ impl Condition {
             Fact::Kind => key.kind.into(),
             Fact::InterfaceName => state.interface[0],
             Fact::InterfaceNameEnd => state.interface[1],
+            Fact::User => state.user,
         };
         let contains = |(fact, numbers): &(Fact, Numbers)| numbers.0.iter().any(|range| range.contains(&value(*fact)));
         self.0.iter().any(|checks| checks.iter().all(contains))

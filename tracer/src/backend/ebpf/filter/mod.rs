@@ -12,7 +12,7 @@ mod tests;
 mod translate;
 
 use aya_obj::generated::bpf_insn;
-use tracer_common::{FILTER_INTERFACE, FILTER_ON, FILTER_PACKET};
+use tracer_common::{FILTER_INTERFACE, FILTER_ON, FILTER_PACKET, FILTER_USER};
 
 use super::feature::Features;
 use crate::filter::Filter;
@@ -54,6 +54,9 @@ pub(super) fn needs(filter: &Filter) -> u32 {
     }
     if filter.questions.iter().any(|question| matches!(question, Question::Interface(_))) {
         needs |= FILTER_INTERFACE;
+    }
+    if filter.questions.iter().any(|question| matches!(question, Question::User(_))) {
+        needs |= FILTER_USER;
     }
     needs
 }

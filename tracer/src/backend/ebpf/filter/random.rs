@@ -140,6 +140,7 @@ impl Random {
             Fact::Kind,
             Fact::InterfaceName,
             Fact::InterfaceNameEnd,
+            Fact::User,
         ];
         let numbers = match self.below(8) {
             0 => Numbers::each([]),
@@ -189,6 +190,7 @@ impl Random {
             ..DropKey::default()
         };
         state.interface = [self.fact(), self.fact()];
+        state.user = self.fact();
         state.dropped = DropFacts { key, length: self.number(), ..DropFacts::default() };
         (bytes, state)
     }

@@ -4,14 +4,16 @@
 
 use std::io;
 
-use tracer_common::{IFNAMSIZ, KIND_TRAP, KIND_XDP, REASON_ABSENT};
+use tracer_common::{IFNAMSIZ, KIND_TRAP, KIND_XDP, REASON_ABSENT, USER_KNOWN};
 
 use super::super::identify::NamespaceQuestion;
 use super::condition::{Condition, Fact, Numbers};
+use crate::explain::generic_traps;
 use crate::filter::UsualReasons;
 use crate::filter::question::{Question, is_cgroup_within, is_container, is_pod, matches_pattern};
 use crate::identity::netns::{self, NetnsError};
 use crate::identity::owners::{NamedOwner, Owners};
+use crate::identity::users::{self, Users};
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::{ReasonNames, xdp};
 use crate::kernel::symbols::Functions;
@@ -44,6 +46,32 @@ pub enum Unresolved {
         /// The text that the user gave.
         given: Box<str>,
     },
+    /// The kernel's types do not show the user of a socket.
+    #[error("this kernel's BTF shows no user of a socket (`sk_uid`), so that `uid {given}` has no answer")]
+    NoUser {
+        /// The text that the user gave.
+        given: Box<str>,
+    },
+    /// The user cannot be found.
+    #[error("/etc/passwd has no user `{given}`")]
+    UnknownUser {
+        /// The text that the user gave.
+        given: Box<str>,
+    },
+    /// The file of users cannot be read.
+    #[error("cannot read /etc/passwd, which has the number of the user `{given}`")]
+    Users {
+        /// The text that the user gave.
+        given: Box<str>,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The kernel program does not know processes; userspace applies such conditions.
+    #[error("the kernel program knows no processes, so that `process {given}` has no answer")]
+    Process {
+        /// The text that the user gave.
+        given: Box<str>,
+    },
     /// The explanations cannot be read, which is a fault of droptrace.
     #[error("the explanations of drop reasons cannot be read")]
     Explanations {
@@ -59,6 +87,8 @@ pub(in super::super) struct Resolver<'a> {
     pub(in super::super) namespaces: &'a NamespaceQuestion,
     /// Namespaces are identified by cookies.
     pub(in super::super) has_cookies: bool,
+    /// The kernel's types show the user of a socket.
+    pub(in super::super) has_users: bool,
 }
 
 impl Resolver<'_> {
@@ -82,6 +112,8 @@ impl Resolver<'_> {
             Question::Container(pattern) => {
                 of_owners("container", pattern, |owner| is_owned_by_container(pattern, owner))
             }
+            Question::User(given) => self.of_user(given)?,
+            Question::Process(given) => return Err(Unresolved::Process { given: given.clone() }),
             Question::Pod(pattern) => of_owners("pod", pattern, |owner| is_owned_by_pod(pattern, owner)),
         })
     }
@@ -94,7 +126,7 @@ impl Resolver<'_> {
         numbers.extend(wanted("NOT_SPECIFIED").then_some(REASON_ABSENT));
         numbers.extend(given.parse::<u32>().ok());
         let of_xdp = xdp::numbers(&wanted);
-        if numbers.is_empty() && of_xdp.is_empty() {
+        if numbers.is_empty() && of_xdp.is_empty() && !is_doubtful_trap(given) {
             tracing::warn!("this kernel has no drop reason {given}, so that no drop matches it");
         }
         let each = |numbers: Vec<u32>| Numbers::each(numbers.into_iter().map(u64::from));
@@ -104,12 +136,27 @@ impl Resolver<'_> {
             .or(vec![(Fact::Kind, Numbers::each([KIND_XDP.into()])), (Fact::Reason, each(of_xdp))])
     }
 
+    fn of_user(&self, given: &str) -> Result<Condition, Unresolved> {
+        if !self.has_users {
+            return Err(Unresolved::NoUser { given: given.into() });
+        }
+        let users = if users::number(given).is_some() { Ok(Users::default()) } else { Users::read() };
+        let users = users.map_err(|source| Unresolved::Users { given: given.into(), source })?;
+        let uid = users.number(given).ok_or_else(|| Unresolved::UnknownUser { given: given.into() })?;
+        Ok(Condition::is(Fact::User, Numbers::each([USER_KNOWN | u64::from(uid)])))
+    }
+
     fn of_namespace(&self, given: &str) -> Result<Condition, Unresolved> {
         let target = netns::parse_target(given)?;
         let number = self.namespaces.number_of(&target, self.has_cookies);
         let number = number.map_err(|source| Unresolved::Cookie { given: given.into(), source })?;
         Ok(Condition::is(Fact::Netns, Numbers::each([number])))
     }
+}
+
+/// Whether this is a name in small letters that no generic devlink trap has: the check of names has warned of it.
+fn is_doubtful_trap(given: &str) -> bool {
+    given.bytes().any(|byte| byte.is_ascii_lowercase()) && !generic_traps().any(|trap| matches_pattern(given, trap))
 }
 
 /// The return addresses of calls in functions: the call ends before the address, so that the one after the last
@@ -212,6 +259,12 @@ mod tests {
         let text = nothing_matches("pod", "web", None, Some(&limit));
         assert_eq!(text, "no pod web was found, so that no drop matches it: only cgroup v1 is mounted here");
         assert!(nothing_matches("pod", "web", None, None).contains("does not look for later ones"));
+    }
+
+    #[test]
+    fn check_of_names_warns_of_doubtful_traps() {
+        assert!(is_doubtful_trap("socket_rcvbuf"));
+        assert!(!is_doubtful_trap("ttl_value_is_too_small") && !is_doubtful_trap("SOCKET_RCVBUF"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `droptrace rule`: the rules that drop packets, against the rules' own counters and the number of packets sent.
 
+mod iptables;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         trial_as_root("reloaded_ruleset_never_shows_a_wrong_rule", reloaded_ruleset),
         trial_as_root("reassembled_packets_are_drops", reassembled_packets),
         trial_as_root("table_of_somebody_else_is_refused", table_of_somebody_else),
+        trial_as_root("rules_of_iptables_nft_have_its_counts", iptables::rules_of_iptables_nft),
         trial_as_root("packets_that_others_trace_are_left_out", packets_that_others_trace),
     ])
 }

@@ -1,4 +1,5 @@
-//! The filter of a replay: names answer its questions, because the recorded host may be another one.
+//! The filter of single drops in userspace, whose questions are answered by names: that of a replay, because the recorded
+//! host may be another one, and the conditions on processes of `trace`.
 
 use std::collections::HashMap;
 
@@ -7,10 +8,11 @@ use anyhow::{Context, Result};
 use crate::domain::event::{DropEvent, reason_name};
 use crate::domain::ledger::Ledger;
 use crate::filter::{Filter, Named, UsualReasons};
+use crate::identity::users;
 use crate::packet;
 
 /// A filter, and the number of drops that it left out.
-pub(super) struct ReplayFilter {
+pub(super) struct RecordFilter {
     filter: Filter,
     usual: UsualReasons,
     home_netns: u32,
@@ -19,11 +21,11 @@ pub(super) struct ReplayFilter {
     filtered: HashMap<&'static str, [u64; 2]>,
 }
 
-impl ReplayFilter {
+impl RecordFilter {
     /// Takes the network namespace that `netns self` means.
     pub(super) fn new(filter: &Filter, home_netns: u32) -> Result<Self> {
         let usual = UsualReasons::built_in().context("cannot read the explanations of drop reasons")?;
-        Ok(Self { filter: filter.clone(), usual, home_netns, filtered: HashMap::new() })
+        Ok(Self { filter: users::numbered(filter), usual, home_netns, filtered: HashMap::new() })
     }
 
     /// Whether a drop matches. Counts those that do not.
@@ -39,6 +41,8 @@ impl ReplayFilter {
             netns_name: key.netns_name.as_deref(),
             home_netns: self.home_netns,
             owner: Some(&key.owner),
+            uid: event.facts.socket.as_ref().and_then(|socket| socket.uid),
+            process: event.process.map(|process| &**process),
         };
         let view = packet::view(event.start, key.protocol, event.length, event.bytes, event.facts.vlan);
         let matches = self.filter.matches(&view, &named);
