@@ -39,7 +39,7 @@ impl Knowledge {
         reason_name(&key.reason).is_some_and(|name| self.usual.contains(name))
     }
 
-    /// Whether a drop matches a filter without conditions on packets.
+    /// Whether a drop matches a filter without conditions on packets, users and processes.
     pub(crate) fn matches(&self, filter: &Filter, key: &NamedKey) -> bool {
         let named = Named {
             usual: &self.usual,
@@ -51,6 +51,8 @@ impl Knowledge {
             netns_name: key.netns_name.as_deref(),
             home_netns: self.home_netns,
             owner: Some(&key.owner),
+            uid: None,
+            process: None,
         };
         filter.matches(&View::default(), &named)
     }

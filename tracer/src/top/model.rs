@@ -325,12 +325,28 @@ fn parse_filter(text: &str, check: &impl CheckFilter) -> Result<Option<Filter>, 
         return Ok(None);
     }
     let filter = Filter::parse(text).map_err(|error| error.to_string())?;
-    if filter.asks_packet() {
-        return Err(format!(
-            "rows have no packets: this filter works in the kernel. End with q, and start: droptrace top '{}'",
-            text.replace('\'', r"'\''")
-        ));
+    if let Some(problem) = unanswered(&filter) {
+        return Err(problem);
     }
     check.check(&filter).map_err(|error| error.to_string())?;
     Ok(Some(filter))
+}
+
+/// Why rows cannot answer a filter, and which command can; none if they can.
+fn unanswered(filter: &Filter) -> Option<String> {
+    let quoted = filter.to_string().replace('\'', r"'\''");
+    if filter.asks_process() {
+        return Some(format!(
+            "rows have no processes, single drops do. End with q, and start: droptrace trace '{quoted}'"
+        ));
+    }
+    let lacks = match filter {
+        _ if filter.asks_packet() => "packets",
+        _ if filter.asks_user() => "users",
+        _ if filter.asks_holder() => "namespaces by process or file",
+        _ => return None,
+    };
+    Some(format!(
+        "rows have no {lacks}: this filter works in the kernel. End with q, and start: droptrace top '{quoted}'"
+    ))
 }

@@ -102,11 +102,14 @@ fn hidden_drops_are_in_the_total() {
 #[test]
 fn filter_that_needs_packets_leads_to_the_command_line() {
     let mut model = model(5);
-    for text in ["tcp port 443", "len > 100", "unusual and vlan 3"] {
+    for text in ["tcp port 443", "len > 100", "unusual and vlan 3", "uid 0", "netns pid:1", "netns /proc/1/ns/net"] {
         type_in(&mut model, text);
         let Page::Filter(typed, Some(problem)) = model.page() else { panic!("{text}: {:?}", model.page()) };
         assert!(typed == text && problem.contains(&format!("droptrace top '{text}'")), "{problem}");
     }
+    type_in(&mut model, "process nginx");
+    let Page::Filter(_, Some(problem)) = model.page() else { panic!("{:?}", model.page()) };
+    assert!(problem.contains("droptrace trace 'process nginx'"), "{problem}");
     assert_eq!(model.filter(), None);
     type_in(&mut model, "reason (");
     assert!(matches!(model.page(), Page::Filter(_, Some(_))));

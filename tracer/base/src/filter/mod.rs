@@ -90,6 +90,17 @@ impl Filter {
         self.questions.iter().any(|question| matches!(question, Question::Site(_)))
     }
 
+    /// Whether the code asks for the user who made the socket.
+    pub fn asks_user(&self) -> bool {
+        self.questions.iter().any(|question| matches!(question, Question::User(_)))
+    }
+
+    /// Whether the code asks for a network namespace by what holds it: a process (`pid:N`) or a file.
+    pub fn asks_holder(&self) -> bool {
+        let is_holder = |target: &str| target.starts_with("pid:") || target.contains('/');
+        self.questions.iter().any(|question| matches!(question, Question::Netns(target) if is_holder(target)))
+    }
+
     /// Whether the code asks for the packet's VLAN tag.
     pub fn asks_tag(&self) -> bool {
         self.code.iter().any(|op| matches!(op, Op::Number(Number::VlanTag)))
