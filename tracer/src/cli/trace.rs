@@ -111,7 +111,9 @@ impl Shown {
     /// Counts the drops that do not match as filtered.
     fn filter_ledgers(&self, sources: &mut [SourceReport]) {
         let Some(filter) = &self.filter else { return };
-        sources.iter_mut().for_each(|source| filter.add_to(&mut source.ledger, self.decided));
+        for source in sources {
+            filter.add_to(&mut source.ledger, self.decided);
+        }
     }
 }
 
