@@ -111,7 +111,7 @@ impl Shown {
     /// Counts the drops that do not match as filtered.
     fn filter_ledgers(&self, sources: &mut [SourceReport]) {
         let Some(filter) = &self.filter else { return };
-        for source in sources.iter_mut() {
+        for source in sources {
             filter.add_to(&mut source.ledger, self.decided);
         }
     }
