@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{CACHE_SLOTS, CacheSlot, FlowRow, IFNAMSIZ, PacketView, PlaceNames};
+use crate::{CACHE_SLOTS, CacheSlot, FlowRow, IFNAMSIZ, PacketView, PlaceNames, SegmentCounts};
 
 /// Generations of the counts: the kernel program counts into one while userspace reads and clears the other.
 pub const GENERATIONS: u32 = 2;
@@ -227,7 +227,8 @@ pub const PROGRAMS: usize = 5;
 pub const SCRATCH_LEN: usize = 64;
 
 /// The fields of a drop that the kernel program has read. Addresses are 0 if there is no object. The position of the
-/// headers (`start`, `linear`, `network`, `start_kind`) is kept only if records or flows are wanted, or a filter reads packets.
+/// headers (`start`, `linear`, `network`, `start_kind`) is kept only if records, flows or retransmissions are wanted, or a filter
+/// reads packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -322,6 +323,8 @@ pub struct CpuState {
     pub view: PacketView,
     /// The name of the interface of the current drop, as two words, if a filter reads it; zeros if it is unknown.
     pub interface: [u64; IFNAMSIZ / 8],
+    /// Retransmissions, and the records that were lost.
+    pub segments: SegmentCounts,
 }
 
 /// Number of subsystems with counters of their own in the overflow map.
@@ -370,7 +373,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 16 + UDP_QUEUES * 16 + 40 + IFNAMSIZ);
+    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 16 + UDP_QUEUES * 16 + 40 + IFNAMSIZ + 32);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

@@ -37,6 +37,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>, kernel: &
         owners,
         flows,
         counters,
+        retransmits: false,
         blocks: false,
         all_counters: false,
         kernel_log,

@@ -292,6 +292,7 @@ impl Replay {
             stacks: None,
             attribution: None,
             flows: None,
+            retransmissions: None,
             outside: None,
         }
     }

@@ -13,6 +13,7 @@ use crate::backend::ebpf::EventOptions;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::DropEvent;
 use crate::domain::report::StatReport;
+use crate::domain::retransmit::RetransmitEvent;
 use crate::identity::netns;
 use crate::kernel::running::RunningKernel;
 use crate::outside::say;
@@ -36,6 +37,10 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     let has_owners = !args.no_owners;
     let owners = WantedOwners { cgroups: has_owners, processes: has_owners, residents: has_owners };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events), kernel)? };
+    if args.retransmits {
+        options.retransmits = true;
+        options.backends.retain(|backend| matches!(backend, CaptureBackend::Ebpf(_)));
+    }
     if args.records() {
         options.blocks = args.is_dtr();
         options.join = None;
@@ -68,11 +73,12 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     let stopped = session.stop(&mut shown).await;
     if !session.has_failed() {
         // Without the flush, drops would be missing before the ledger.
-        let StatReport { attribution, outside, .. } = session.stat_report()?;
+        let StatReport { attribution, retransmissions, outside, .. } = session.stat_report()?;
         let (sources, union) = (session.source_reports()?, session.union_ledger());
         let (attribution, union, outside) = (attribution.as_ref(), union.as_ref(), outside.as_ref());
         let duration = Some(session.duration());
-        let end = RunEnd { sources: &sources, attribution, union, outside, duration };
+        let retransmissions = retransmissions.as_ref().map(|report| &report.ledger);
+        let end = RunEnd { sources: &sources, attribution, union, retransmissions, outside, duration };
         shown.sink.finish(&end)?;
         output.finish()?;
         if args.raw || args.format().is_binary() {
@@ -103,6 +109,10 @@ impl Consumer for Shown {
         }
         self.left -= 1;
         self.sink.event(event)
+    }
+
+    fn retransmission(&mut self, event: &RetransmitEvent) -> io::Result<()> {
+        self.sink.retransmission(event)
     }
 
     fn block(&mut self, records: &Records, names: &BlockNames) -> io::Result<()> {

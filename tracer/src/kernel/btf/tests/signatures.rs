@@ -92,6 +92,22 @@ fn hardware_drop_tracepoint_needs_trap_metadata() {
 }
 
 #[test]
+fn a_retransmission_has_a_socket_and_a_segment() {
+    let found = |second: &str, has_error: bool| {
+        let btf = with_tracepoint("btf_trace_tcp_retransmit_skb", |w| {
+            let mut types = vec![pointer_to(w, "sock"), pointer_to(w, second)];
+            if has_error {
+                types.push(w.int("int", 4));
+            }
+            types
+        });
+        btf.retransmission().map(|found| found.has_error)
+    };
+    assert_eq!((found("sk_buff", false), found("sk_buff", true)), (Some(false), Some(true)));
+    assert_eq!(found("request_sock", false), None);
+}
+
+#[test]
 fn xdp_tracepoints_have_a_device_and_a_program() {
     let reports = |program: &str| {
         let of_type = |name: &str, pointers: &[&str]| {
