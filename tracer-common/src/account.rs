@@ -220,8 +220,8 @@ pub const NOTED_FILTERED: u32 = 2;
 /// the note, between which a virtual machine may have to wait for its processor.
 pub const MOST_NOTED_NS: u64 = 100_000_000;
 
-/// Kernel programs that use the counts of a CPU, each of them alone.
-pub const PROGRAMS: usize = 5;
+/// Room for kernel programs that use the counts of a CPU, each of them alone.
+pub const MOST_HOLDERS: usize = 8;
 
 /// Bytes of a packet's network and transport header that the sampler reads.
 pub const SCRATCH_LEN: usize = 64;
@@ -297,7 +297,7 @@ pub struct CpuState {
     pub xdp: XdpNote,
     /// One for each program, not 0 while the program runs on this CPU: a program that interrupts it counts itself as
     /// nested.
-    pub busy: [u64; PROGRAMS],
+    pub busy: [u64; MOST_HOLDERS],
     /// Drops that the programs saw in each generation.
     pub hits: [u64; GENERATIONS as usize],
     /// `jiffies64` at the last drop, which dates the 32-bit ticks of all counts.
@@ -373,7 +373,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 16 + UDP_QUEUES * 16 + 40 + IFNAMSIZ + 32);
+    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 40 + UDP_QUEUES * 16 + 40 + IFNAMSIZ + 32);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

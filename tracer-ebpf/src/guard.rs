@@ -7,9 +7,10 @@
 use core::arch::asm;
 use core::ptr::{read_volatile, write_volatile};
 
-use tracer_common::{Counts, CpuState, DropFacts, PROGRAMS};
+use tracer_common::{Counts, CpuState, DropFacts};
 
 use crate::maps::{COUNTS, CPU_STATE, GENERATION};
+use crate::probe::{HOLDERS, Holder};
 
 /// The state that a program uses while it holds the guard. All of it belongs to this CPU.
 #[derive(Clone, Copy)]
@@ -43,18 +44,6 @@ impl Held {
         unsafe { &(*self.state).dropped }
     }
 }
-
-/// The programs that hold the guard, each with a mark of its own in [`CpuState::busy`].
-#[derive(Clone, Copy)]
-pub(crate) enum Holder {
-    KfreeSkb,
-    XdpException,
-    XdpRedirectErr,
-    DevlinkTrapReport,
-    UdpFailQueueRcvSkb,
-}
-
-const _: () = assert!(Holder::UdpFailQueueRcvSkb as usize + 1 == PROGRAMS);
 
 /// The guard of this CPU, held until it goes out of scope.
 pub(crate) struct Guard {
@@ -114,7 +103,7 @@ unsafe fn mark(state: *mut CpuState, holder: Holder) -> bool {
         }
         write_volatile(mine, 1);
         barrier();
-        let others = (0..PROGRAMS).filter(|other| *other != holder as usize);
+        let others = (0..HOLDERS).filter(|other| *other != holder as usize);
         if others.fold(0, |busy, other| busy | read_volatile(&raw const (*marks)[other])) != 0 {
             write_volatile(mine, 0);
             return false;
@@ -159,7 +148,7 @@ unsafe fn release(state: *mut CpuState, holder: Holder) {
 #[inline(always)]
 pub(crate) unsafe fn is_held(state: *mut CpuState) -> bool {
     // SAFETY: the caller's.
-    unsafe { (0..PROGRAMS).fold(0, |busy, one| busy | read_volatile(&raw const (*state).busy[one])) != 0 }
+    unsafe { (0..HOLDERS).fold(0, |busy, one| busy | read_volatile(&raw const (*state).busy[one])) != 0 }
 }
 
 /// Adds `more`, atomically, because an interrupt of higher priority may arrive in between. The library's atomics are not

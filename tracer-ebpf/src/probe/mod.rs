@@ -7,11 +7,26 @@ mod tcp_retransmit_skb;
 mod udp_fail_queue_rcv_skb;
 mod xdp;
 
+/// The programs that hold the guard, each with a mark of its own in [`tracer_common::CpuState::busy`].
+#[derive(Clone, Copy)]
+pub(crate) enum Holder {
+    KfreeSkb,
+    XdpException,
+    XdpRedirectErr,
+    DevlinkTrapReport,
+    UdpFailQueueRcvSkb,
+}
+
+/// The number of [`Holder`]s.
+pub(crate) const HOLDERS: usize = Holder::UdpFailQueueRcvSkb as usize + 1;
+
+const _: () = assert!(HOLDERS <= MOST_HOLDERS);
+
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
-use tracer_common::UDP_RECEIVERS_LATER;
+use tracer_common::{MOST_HOLDERS, UDP_RECEIVERS_LATER};
 
 use crate::config::config;
 use crate::filter::{self, Verdict};

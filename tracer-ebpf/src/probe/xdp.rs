@@ -10,9 +10,9 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{CpuState, MOST_NOTED_NS, XDP_REDIRECT_FAILED};
 
-use super::take;
+use super::{Holder, take};
 use crate::config::{Bytes, at, config};
-use crate::guard::{self, Held, Holder, barrier};
+use crate::guard::{self, Held, barrier};
 use crate::memory::{Memory, Probe};
 use crate::{account, filter, skb};
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tracer::kernel::btf::KernelBtf;
+use tracer::kernel::btf::{Argument, KernelBtf};
 use tracer::kernel::reasons::ReasonNames;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,7 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = btf.tracepoint();
     let _ = (btf.structure_id("sk_buff"), btf.function_id("bpf_rdonly_cast"), btf.trusts_pointers());
     let _ = (btf.vlan_present_mask(), btf.pkt_type_mask());
-    let _ = (btf.reports_qdisc_drops(), btf.reports_hardware_drops(), btf.reports_xdp_exceptions());
+    let kinds = [Argument::Struct("sk_buff"), Argument::Pointer, Argument::Enum("skb_drop_reason"), Argument::Integer];
+    let _ = (btf.has_tracepoint("kfree_skb", &kinds), btf.udp_failure());
     let mut names = ReasonNames::load(&btf);
     for raw in [2, 0x1_0001, 0x2_0001, u32::MAX] {
         assert_eq!(names.resolve(raw).value, Some(raw));

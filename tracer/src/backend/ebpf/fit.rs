@@ -9,6 +9,7 @@ use tracer_common::{
 
 use super::feature::Features;
 use super::loader::{Fitting, Loader};
+use super::probe::QDISC_DROP;
 use super::{Error, Mode, Options, filter};
 use crate::kernel::btf::KernelBtf;
 
@@ -41,8 +42,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         let values = btf.enumerators(enumeration).into_iter();
         values.filter(|(known, _)| known == name).find_map(|(_, value)| u32::try_from(value).ok())
     };
-    let general =
-        if btf.reports_qdisc_drops() { value_of("skb_drop_reason", "SKB_DROP_REASON_QDISC_DROP") } else { None };
+    let general = if QDISC_DROP.exists(btf) { value_of("skb_drop_reason", "SKB_DROP_REASON_QDISC_DROP") } else { None };
     let reason = |name| value_of("skb_drop_reason", name).filter(|_| tracepoint.has_reason).unwrap_or(REASON_ABSENT);
     let (pkt_type_lowest, pkt_type_mask) = btf.pkt_type_mask();
     Ok(Config {

@@ -11,7 +11,8 @@ use super::loader::{Attachment, Loader, Program};
 use super::stats::ProgramStats;
 use super::{Error, Mode};
 use crate::domain::event::Timestamp;
-use crate::kernel::btf::KernelBtf;
+use crate::kernel::btf::Argument::{Any, Enum, Integer, Pointer, Struct};
+use crate::kernel::btf::{Argument, KernelBtf};
 use crate::kernel::clock::Clock;
 
 /// A program beside the one on `kfree_skb`. The source works without it.
@@ -22,8 +23,17 @@ pub(super) struct Probe {
     pub(super) reports: &'static str,
     /// Whether the program counts drops of its own; else it only adds facts to the drops of another.
     pub(super) counts: bool,
-    /// Whether the program can work on this kernel.
-    is_useful: fn(&KernelBtf, &Config) -> bool,
+    /// The tracepoint's arguments as far as the program uses them: on a kernel with others, it is not loaded.
+    arguments: &'static [Argument],
+    /// Whether the program can work on a kernel that has the tracepoint.
+    is_useful: fn(&Config) -> bool,
+}
+
+impl Probe {
+    /// Whether the kernel has the tracepoint (`include/trace/events/`).
+    pub(super) fn exists(&self, btf: &KernelBtf) -> bool {
+        btf.has_tracepoint(self.name, self.arguments)
+    }
 }
 
 /// Reports the exact drop reason of queueing disciplines. It is attached behind the program on `kfree_skb`, so that
@@ -32,29 +42,35 @@ pub(super) const QDISC_DROP: Probe = Probe {
     name: "qdisc_drop",
     reports: "exact reasons of qdiscs",
     counts: false,
-    is_useful: |_, config| config.qdisc_reason != 0,
+    arguments: &[Any, Any, Any, Struct("sk_buff"), Enum("qdisc_drop_reason")],
+    is_useful: |config| config.qdisc_reason != 0,
 };
 
-/// Reports the drops of devices.
-pub(super) const TRAP_REPORT: Probe =
-    Probe { name: "devlink_trap_report", reports: "hardware drops", counts: true, is_useful: sees_traps };
+/// Reports the drops of devices (since Linux 5.10).
+const TRAP_REPORT: Probe = Probe {
+    name: "devlink_trap_report",
+    reports: "hardware drops",
+    counts: true,
+    arguments: &[Any, Struct("sk_buff"), Struct("devlink_trap_metadata")],
+    is_useful: sees_traps,
+};
 
-/// Reports frames that XDP programs abort, or cannot send back.
+/// Reports frames that XDP programs abort, or cannot send back (since Linux 4.10).
 const XDP_EXCEPTION: Probe = Probe {
     name: "xdp_exception",
     reports: "drops by faults of XDP programs",
     counts: true,
-    is_useful: |btf, config| btf.reports_xdp_exceptions() && sees_frames(config, "frames that XDP programs abort"),
+    arguments: &[Struct("net_device"), Struct("bpf_prog"), Integer],
+    is_useful: |config| sees_frames(config, "frames that XDP programs abort"),
 };
 
-/// Reports frames whose redirect by an XDP program fails.
+/// Reports frames whose redirect by an XDP program fails (since Linux 5.6 for redirects of all kinds).
 const XDP_REDIRECT_ERR: Probe = Probe {
     name: "xdp_redirect_err",
     reports: "drops by failed redirects of XDP",
     counts: true,
-    is_useful: |btf, config| {
-        btf.reports_xdp_redirect_errors() && sees_frames(config, "frames that XDP fails to redirect")
-    },
+    arguments: &[Struct("net_device"), Struct("bpf_prog"), Pointer, Integer],
+    is_useful: |config| sees_frames(config, "frames that XDP fails to redirect"),
 };
 
 /// Reports the sockets that have no room for a packet of UDP.
@@ -62,7 +78,8 @@ const UDP_FAIL_QUEUE_RCV_SKB: Probe = Probe {
     name: "udp_fail_queue_rcv_skb",
     reports: "receivers of packets",
     counts: false,
-    is_useful: |_, config| config.udp_receivers != UDP_RECEIVERS_UNKNOWN,
+    arguments: &[Integer, Struct("sock")],
+    is_useful: |config| config.udp_receivers != UDP_RECEIVERS_UNKNOWN,
 };
 
 /// Reports the segments that sockets send again. It is detached last, so that the retransmissions after the last drops are
@@ -71,7 +88,8 @@ pub(super) const TCP_RETRANSMIT_SKB: Probe = Probe {
     name: "tcp_retransmit_skb",
     reports: "retransmissions",
     counts: false,
-    is_useful: |btf, config| config.retransmits != 0 && sees_retransmissions(btf, config).is_ok(),
+    arguments: &[Struct("sock"), Struct("sk_buff")],
+    is_useful: |config| config.retransmits != 0,
 };
 
 /// All programs, in the order in which they are attached and detached.
@@ -110,12 +128,12 @@ pub(super) fn sees_retransmissions(btf: &KernelBtf, config: &Config) -> Result<(
 }
 
 /// Whether the drops of devices can be reported: the helper reads the names of their traps.
-fn sees_traps(btf: &KernelBtf, config: &Config) -> bool {
-    let has_traps = btf.reports_hardware_drops() && config.offsets.trap_name != ABSENT;
-    if has_traps && config.may_probe == 0 {
+fn sees_traps(config: &Config) -> bool {
+    let has_names = config.offsets.trap_name != ABSENT;
+    if has_names && config.may_probe == 0 {
         tracing::warn!("the kernel is locked down (confidentiality): drops by network devices are not counted");
     }
-    has_traps && config.may_probe != 0
+    has_names && config.may_probe != 0
 }
 
 /// The programs on their tracepoints. After they are detached they stay loaded, so that their counters can be read.
@@ -144,7 +162,7 @@ impl Programs {
 
     /// Attaches the other programs that can work here, and warns of those that should work and do not.
     pub(super) fn attach_others(&mut self, loader: &Loader, btf: &KernelBtf, config: &Config) {
-        for probe in PROBES.into_iter().filter(|probe| (probe.is_useful)(btf, config)) {
+        for probe in PROBES.into_iter().filter(|probe| probe.exists(btf) && (probe.is_useful)(config)) {
             if let Err(error) = self.attach_other(loader, probe) {
                 tracing::warn!("{} are not reported: {:#}", probe.reports, anyhow::Error::from(error));
             }
@@ -199,5 +217,54 @@ impl Programs {
     pub(super) fn counting(&self) -> impl Iterator<Item = &Program> {
         let others = self.others.iter().filter(|(probe, _)| probe.counts);
         iter::once(&self.main).chain(others.map(|(_, program)| program))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::btf::tests::signatures::{pointer_to, with_tracepoint};
+    use crate::kernel::btf::writer::Writer;
+
+    /// Whether `probe` is attached on a kernel with these arguments of its tracepoint.
+    fn exists(probe: &Probe, arguments: impl FnOnce(&mut Writer) -> Vec<u32>) -> bool {
+        probe.exists(&with_tracepoint(&format!("btf_trace_{}", probe.name), arguments))
+    }
+
+    #[test]
+    fn exact_reasons_of_qdiscs_are_of_their_own_kind() {
+        let with_reason = |reason: &str| {
+            exists(&QDISC_DROP, |w| {
+                let others = ["Qdisc", "netdev_queue", "net_device", "sk_buff"].map(|name| pointer_to(w, name));
+                [others.to_vec(), vec![w.enumeration(reason, &[("QDISC_DROP_GENERIC", 0x3_0001)])]].concat()
+            })
+        };
+        assert!(with_reason("qdisc_drop_reason"));
+        assert!(!with_reason("skb_drop_reason"));
+    }
+
+    #[test]
+    fn hardware_drops_need_the_metadata_of_a_trap() {
+        let with_metadata = |last: &str| {
+            exists(&TRAP_REPORT, |w| ["devlink", "sk_buff", last].map(|name| pointer_to(w, name)).to_vec())
+        };
+        assert!(with_metadata("devlink_trap_metadata"));
+        assert!(!with_metadata("net_dm_hw_metadata"));
+    }
+
+    #[test]
+    fn frames_of_xdp_have_a_device_and_a_program() {
+        let with = |probe: &Probe, pointers: &[&str]| {
+            exists(probe, |w| {
+                let mut types: Vec<_> = pointers.iter().map(|name| pointer_to(w, name)).collect();
+                types.push(w.int("int", 4));
+                types
+            })
+        };
+        for (program, is_right) in [("bpf_prog", true), ("bpf_map", false)] {
+            assert_eq!(with(&XDP_EXCEPTION, &["net_device", program]), is_right);
+            assert_eq!(with(&XDP_REDIRECT_ERR, &["net_device", program, "target"]), is_right);
+        }
+        assert!(!with(&XDP_REDIRECT_ERR, &["net_device", "bpf_prog"]));
     }
 }

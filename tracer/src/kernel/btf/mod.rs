@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use btf_rs::{Btf, BtfType, Type};
 
-pub use signature::{KfreeSkb, UdpFailure};
+pub use signature::{Argument, KfreeSkb, UdpFailure};
 
 use names::Names;
 

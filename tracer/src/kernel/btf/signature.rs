@@ -34,6 +34,21 @@ pub enum UdpFailure {
     AfterFree,
 }
 
+/// The type that an argument of a tracepoint must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Any type: the argument is not used.
+    Any,
+    /// An integer of any size.
+    Integer,
+    /// An address of anything.
+    Pointer,
+    /// An address of a structure of this name.
+    Struct(&'static str),
+    /// An enumeration of this name, of four bytes.
+    Enum(&'static str),
+}
+
 impl KernelBtf {
     /// The arguments of `kfree_skb`, found from the parameter types of the typedef `btf_trace_kfree_skb`, whose
     /// parameters have no names. An argument of another type than expected counts as missing.
@@ -50,13 +65,18 @@ impl KernelBtf {
         Ok(KfreeSkb { has_reason, has_rx_sk: has_reason && self.points_to(parameter(4), "sock") })
     }
 
-    /// Returns whether the kernel has the tracepoint `qdisc_drop` with the arguments `qdisc`, `txq`, `dev`, `skb` and
-    /// `reason` of `enum qdisc_drop_reason` (`include/trace/events/qdisc.h`, since about Linux 7.1).
-    pub fn reports_qdisc_drops(&self) -> bool {
-        let Ok(parameters) = self.tracepoint_parameters("qdisc_drop") else { return false };
-        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
-        self.points_to(parameter(4), "sk_buff")
-            && parameter(5).is_some_and(|found| self.is_enum(found, "qdisc_drop_reason"))
+    /// Returns whether the kernel has the tracepoint `name` with these arguments. Further arguments do not matter, and may
+    /// be missing.
+    pub fn has_tracepoint(&self, name: &str, arguments: &[Argument]) -> bool {
+        let Ok(parameters) = self.tracepoint_parameters(name) else { return false };
+        arguments.iter().enumerate().all(|(at, expected)| match (expected, parameters.get(at + 1)) {
+            (Argument::Any, _) => true,
+            (_, None | Some(None)) => false,
+            (Argument::Integer, Some(Some(found))) => matches!(found, Type::Int(_)),
+            (Argument::Pointer, Some(Some(found))) => matches!(found, Type::Ptr(_)),
+            (Argument::Enum(name), Some(Some(found))) => self.is_enum(found, name),
+            (Argument::Struct(name), Some(found)) => self.points_to(found.as_ref(), name),
+        })
     }
 
     /// The arguments of the tracepoint `tcp_retransmit_skb`; absent if the kernel does not have it with the arguments `sk` and
@@ -84,37 +104,6 @@ impl KernelBtf {
             None => Some(UdpFailure::AfterFree),
             skb => self.points_to(skb, "sk_buff").then_some(UdpFailure::BeforeFree),
         }
-    }
-
-    /// Returns whether the kernel has the tracepoint `devlink_trap_report` with the arguments `devlink`, `skb` and
-    /// `metadata` (`include/trace/events/devlink.h`, since Linux 5.10).
-    pub fn reports_hardware_drops(&self) -> bool {
-        let Ok(parameters) = self.tracepoint_parameters("devlink_trap_report") else { return false };
-        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
-        self.points_to(parameter(2), "sk_buff") && self.points_to(parameter(3), "devlink_trap_metadata")
-    }
-
-    /// Returns whether the kernel has the tracepoint `xdp_exception` with the arguments `dev`, `xdp` and `act`
-    /// (`include/trace/events/xdp.h`, since Linux 4.10).
-    pub fn reports_xdp_exceptions(&self) -> bool {
-        let Ok(parameters) = self.tracepoint_parameters("xdp_exception") else { return false };
-        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
-        self.are_of_xdp(&parameters) && matches!(parameter(3), Some(Type::Int(_)))
-    }
-
-    /// Returns whether the kernel has the tracepoint `xdp_redirect_err` with the arguments `dev`, `xdp`, `tgt` and
-    /// `err` (`include/trace/events/xdp.h`, since Linux 5.6 for redirects of all kinds).
-    pub fn reports_xdp_redirect_errors(&self) -> bool {
-        let Ok(parameters) = self.tracepoint_parameters("xdp_redirect_err") else { return false };
-        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
-        self.are_of_xdp(&parameters)
-            && matches!(parameter(3), Some(Type::Ptr(_)))
-            && matches!(parameter(4), Some(Type::Int(_)))
-    }
-
-    fn are_of_xdp(&self, parameters: &[Option<Type>]) -> bool {
-        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
-        self.points_to(parameter(1), "net_device") && self.points_to(parameter(2), "bpf_prog")
     }
 
     /// The id of the typedef that identifies the tracepoint to a BPF program with typed arguments.

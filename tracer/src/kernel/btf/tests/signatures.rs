@@ -32,7 +32,7 @@ fn a_kernel_without_the_tracepoint_says_so() {
 }
 
 /// A kernel with one tracepoint `name` that has these arguments.
-fn with_tracepoint(name: &str, arguments: impl FnOnce(&mut Writer) -> Vec<u32>) -> KernelBtf {
+pub(crate) fn with_tracepoint(name: &str, arguments: impl FnOnce(&mut Writer) -> Vec<u32>) -> KernelBtf {
     let mut w = Writer::new();
     let void = w.pointer(0);
     let parameters = [vec![void], arguments(&mut w)].concat();
@@ -42,23 +42,41 @@ fn with_tracepoint(name: &str, arguments: impl FnOnce(&mut Writer) -> Vec<u32>) 
     KernelBtf::from_bytes(&w.finish()).unwrap()
 }
 
-fn pointer_to(w: &mut Writer, structure: &str) -> u32 {
+pub(crate) fn pointer_to(w: &mut Writer, structure: &str) -> u32 {
     let structure = w.forward(structure);
     w.pointer(structure)
 }
 
 #[test]
-fn qdisc_drop_tracepoint_needs_a_qdisc_reason() {
-    let reports = |reason: &str| {
-        let btf = with_tracepoint("btf_trace_qdisc_drop", |w| {
-            let others = ["Qdisc", "netdev_queue", "net_device", "sk_buff"].map(|name| pointer_to(w, name));
-            [others.to_vec(), vec![w.enumeration(reason, &[("QDISC_DROP_GENERIC", 0x3_0001)])]].concat()
-        });
-        btf.reports_qdisc_drops()
-    };
-    assert!(reports("qdisc_drop_reason"));
-    assert!(!reports("skb_drop_reason"));
-    assert!(!KernelBtf::from_bytes(&kernel(MODERN)).unwrap().reports_qdisc_drops());
+fn tracepoints_are_recognised_by_all_arguments_that_are_used() {
+    const NAME: &str = "qdisc_drop";
+    let btf = with_tracepoint("btf_trace_qdisc_drop", |w| {
+        let skb = pointer_to(w, "sk_buff");
+        vec![skb, w.int("int", 4), w.enumeration("qdisc_drop_reason", &[("QDISC_DROP_GENERIC", 0x3_0001)])]
+    });
+    let (skb, reason) = (Argument::Struct("sk_buff"), Argument::Enum("qdisc_drop_reason"));
+    for right in [
+        &[][..],
+        &[skb],
+        &[skb, Argument::Integer, reason],
+        &[Argument::Any, Argument::Any, reason],
+        &[Argument::Pointer, Argument::Integer],
+    ] {
+        assert!(btf.has_tracepoint(NAME, right), "{right:?}");
+    }
+    for wrong in [
+        &[Argument::Struct("sock")][..],
+        &[Argument::Integer],
+        &[reason],
+        &[skb, Argument::Pointer],
+        &[skb, skb],
+        &[skb, Argument::Integer, Argument::Enum("skb_drop_reason")],
+        &[skb, Argument::Integer, reason, Argument::Integer],
+    ] {
+        assert!(!btf.has_tracepoint(NAME, wrong), "{wrong:?}");
+    }
+    assert!(!btf.has_tracepoint("qdisc", &[]));
+    assert!(!KernelBtf::from_bytes(&kernel(MODERN)).unwrap().has_tracepoint(NAME, &[]));
 }
 
 #[test]
@@ -80,18 +98,6 @@ fn udp_failures_with_a_packet_are_reported_before_the_free() {
 }
 
 #[test]
-fn hardware_drop_tracepoint_needs_trap_metadata() {
-    let reports = |last: &str| {
-        let btf = with_tracepoint("btf_trace_devlink_trap_report", |w| {
-            ["devlink", "sk_buff", last].map(|name| pointer_to(w, name)).to_vec()
-        });
-        btf.reports_hardware_drops()
-    };
-    assert!(reports("devlink_trap_metadata"));
-    assert!(!reports("net_dm_hw_metadata"));
-}
-
-#[test]
 fn a_retransmission_has_a_socket_and_a_segment() {
     let found = |second: &str, has_error: bool| {
         let btf = with_tracepoint("btf_trace_tcp_retransmit_skb", |w| {
@@ -105,24 +111,4 @@ fn a_retransmission_has_a_socket_and_a_segment() {
     };
     assert_eq!((found("sk_buff", false), found("sk_buff", true)), (Some(false), Some(true)));
     assert_eq!(found("request_sock", false), None);
-}
-
-#[test]
-fn xdp_tracepoints_have_a_device_and_a_program() {
-    let reports = |program: &str| {
-        let of_type = |name: &str, pointers: &[&str]| {
-            with_tracepoint(name, |w| {
-                let mut types: Vec<_> = pointers.iter().map(|name| pointer_to(w, name)).collect();
-                types.push(w.int("int", 4));
-                types
-            })
-        };
-        let exceptions = of_type("btf_trace_xdp_exception", &["net_device", program]);
-        let errors = of_type("btf_trace_xdp_redirect_err", &["net_device", program, "target"]);
-        (exceptions.reports_xdp_exceptions(), errors.reports_xdp_redirect_errors())
-    };
-    assert_eq!(reports("bpf_prog"), (true, true));
-    assert_eq!(reports("bpf_map"), (false, false));
-    let none = KernelBtf::from_bytes(&kernel(MODERN)).unwrap();
-    assert!(!none.reports_xdp_exceptions() && !none.reports_xdp_redirect_errors());
 }
