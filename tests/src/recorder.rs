@@ -57,9 +57,9 @@ impl Recorder {
         let events = EventOptions { snaplen: SNAPLEN, rate: 0, ring_size: RING_SIZE, stacks: false, one_in: 1 };
         let options =
             Options { map_entries: 8192, events: Some(events), max_rows: 1 << 16, ..Options::least(Mode::TpBtf, true) };
-        let (source, ring) = EbpfSource::start(&options, &KernelBtf::load()?, &Functions::default())?;
+        let (source, readers) = EbpfSource::start(&options, &KernelBtf::load()?, &Functions::default())?;
         drop(context);
-        let ring = ring.context("no ring")?;
+        let ring = readers.records.context("no ring")?;
         Ok(Self { runtime, source, ring, drops: BTreeMap::new(), drained: Drained::default() })
     }
 

@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{CACHE_SLOTS, CacheSlot, FlowRow, IFNAMSIZ, PacketView, PlaceNames};
+use crate::{CACHE_SLOTS, CacheSlot, FlowRow, IFNAMSIZ, PacketView, PlaceNames, SegmentCounts};
 
 /// Generations of the counts: the kernel program counts into one while userspace reads and clears the other.
 pub const GENERATIONS: u32 = 2;
@@ -227,7 +227,8 @@ pub const MOST_HOLDERS: usize = 8;
 pub const SCRATCH_LEN: usize = 64;
 
 /// The fields of a drop that the kernel program has read. Addresses are 0 if there is no object. The position of the
-/// headers (`start`, `linear`, `network`, `start_kind`) is kept only if records or flows are wanted, or a filter reads packets.
+/// headers (`start`, `linear`, `network`, `start_kind`) is kept only if records, flows or retransmissions are wanted, or a filter
+/// reads packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
@@ -325,6 +326,8 @@ pub struct CpuState {
     /// [`crate::USER_KNOWN`] and the user who made the socket of the current drop (`sk_uid`), if a filter reads it; 0 if the
     /// user is unknown.
     pub user: u64,
+    /// Retransmissions, and the records that were lost.
+    pub segments: SegmentCounts,
 }
 
 /// Number of subsystems with counters of their own in the overflow map.
@@ -373,7 +376,7 @@ const _: () = {
     assert!(size_of::<QdiscNote>() == 24);
     assert!(size_of::<XdpNote>() == 104);
     assert!(size_of::<DropFacts>() == 104);
-    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 40 + UDP_QUEUES * 16 + 40 + IFNAMSIZ + 8);
+    assert!(size_of::<CpuState>() == 256 + SCRATCH_LEN + 104 + 96 + 40 + UDP_QUEUES * 16 + 40 + IFNAMSIZ + 40);
     assert!(size_of::<OverflowCount>() == 16);
 };
 

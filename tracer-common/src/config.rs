@@ -177,6 +177,26 @@ pub struct Offsets {
     pub file_inode: u32,
     /// `inode.i_private`.
     pub inode_private: u32,
+    /// `tcp_skb_cb.seq` in `sk_buff.cb`: the first sequence number of a segment in TCP's own queues.
+    pub tcp_seq: u32,
+    /// `tcp_skb_cb.end_seq`, likewise: the sequence number behind the segment.
+    pub tcp_end_seq: u32,
+    /// `tcp_skb_cb.tcp_gso_segs`, likewise: packets on the wire.
+    pub tcp_segments: u32,
+    /// `tcp_sock.tcp_clock_cache`: nanoseconds of `CLOCK_MONOTONIC` at the socket's last event.
+    pub tcp_clock: u32,
+    /// `sock.__sk_common.skc_rcv_saddr`.
+    pub sock_source: u32,
+    /// `sock.__sk_common.skc_daddr`.
+    pub sock_destination: u32,
+    /// `sock.__sk_common.skc_v6_rcv_saddr`: sixteen bytes.
+    pub sock_source_v6: u32,
+    /// `sock.__sk_common.skc_v6_daddr`, likewise.
+    pub sock_destination_v6: u32,
+    /// `sock.__sk_common.skc_dport`.
+    pub sock_peer_port: u32,
+    /// Index of the argument `err` of `tcp_retransmit_skb`: not 0 if the segment was not sent.
+    pub arg_retransmit_error: u32,
     /// Index of the argument `reason` for the programs on `kfree_skb` (5.17 and later, and backports).
     pub arg_reason: u32,
     /// Likewise `rx_sk` (6.11 and later, and backports); it may be NULL.
@@ -267,14 +287,14 @@ pub struct Config {
     pub filter: u32,
     /// The bit of `sock.sk_kern_sock` in its byte; 0 if there is no such field.
     pub sock_kernel_mask: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// Not 0: send records of drops of TCP, and of retransmissions.
+    pub retransmits: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 66 * 4);
+    assert!(size_of::<Offsets>() == 76 * 4);
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 400);
+    assert!(size_of::<Config>() == 440);
 };

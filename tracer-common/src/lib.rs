@@ -15,6 +15,7 @@ mod event;
 mod filter;
 mod flow;
 mod identity;
+mod segment;
 mod slots;
 
 pub use account::{
@@ -43,4 +44,7 @@ pub use flow::{
     KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER, flow_hash, flow_set,
 };
 pub use identity::{IFNAMSIZ, InterfaceName, NamespaceAnswer, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
+pub use segment::{
+    DroppedSegment, Retransmission, SEGMENT_DROPPED, SEGMENT_HEADERS, SEGMENT_RETRANSMITTED, SegmentCounts,
+};
 pub use slots::{CACHE_SLOTS, CacheSlot, KeyWords, MOST_TABLES, Table, WAYS, slot_of, table_of};

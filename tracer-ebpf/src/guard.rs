@@ -69,7 +69,7 @@ pub(crate) fn take(holder: Holder) -> Option<Guard> {
         if mark(state, holder) {
             return guarded(state, holder);
         }
-        add_atomically(&raw mut (*state).nested);
+        add_atomically(&raw mut (*state).nested, 1);
     }
     None
 }
@@ -151,15 +151,15 @@ pub(crate) unsafe fn is_held(state: *mut CpuState) -> bool {
     unsafe { (0..HOLDERS).fold(0, |busy, one| busy | read_volatile(&raw const (*state).busy[one])) != 0 }
 }
 
-/// Adds 1, atomically, because an interrupt of higher priority may arrive in between. The library's atomics are not
+/// Adds `more`, atomically, because an interrupt of higher priority may arrive in between. The library's atomics are not
 /// available for this machine.
 ///
 /// # Safety
 /// `counter` must be valid.
 #[inline(always)]
-unsafe fn add_atomically(counter: *mut u64) {
+pub(crate) unsafe fn add_atomically(counter: *mut u64, more: u64) {
     // SAFETY: the caller's.
-    unsafe { asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1_u64) };
+    unsafe { asm!("lock *(u64 *)({counter} + 0) += {more}", counter = in(reg) counter, more = in(reg) more) };
 }
 
 /// Keeps the compiler from moving loads and stores across. The processor needs no barrier: only this CPU reads the

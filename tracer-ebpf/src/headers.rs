@@ -7,7 +7,7 @@ use crate::config::{Bytes, config};
 use crate::memory::{Memory, Typed};
 
 pub(crate) const ETH_P_IP: u16 = 0x0800;
-const ETH_P_IPV6: u16 = 0x86dd;
+pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
 
 /// The bytes of a packet from its network header on.
 #[derive(Clone, Copy)]

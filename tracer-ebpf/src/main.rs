@@ -2,7 +2,8 @@
 //!
 //! Each file in [`probe`] is one tracepoint. A drop goes through [`probe`]: enter under the guard of this CPU
 //! ([`guard`]), read the fields ([`skb`]), apply the filters ([`filter`]), count ([`account`], and [`flow`] if flows are
-//! wanted), and, if records are wanted, send a record ([`record`]) that the sampler lets pass ([`sampler`]). The way in which memory is read depends
+//! wanted), and, if records are wanted, send a record ([`record`]) that the sampler lets pass ([`sampler`]). [`segment`] sends what the
+//! join with retransmissions needs. The way in which memory is read depends
 //! on the kernel and on the attach mode ([`memory`]); [`config`] has the constants that userspace writes before
 //! loading.
 //! [`namespace`] is not attached: userspace runs it to find the namespace of an open file.
@@ -34,6 +35,8 @@ mod record;
 mod sampler;
 #[cfg(target_arch = "bpf")]
 mod section;
+#[cfg(target_arch = "bpf")]
+mod segment;
 #[cfg(target_arch = "bpf")]
 mod skb;
 

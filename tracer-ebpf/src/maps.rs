@@ -83,6 +83,10 @@ pub(crate) static FLOWS: LruPerCpuHashMap<FlowKey, FlowBucket> = LruPerCpuHashMa
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
+/// Dropped segments of TCP, and retransmissions.
+#[map]
+pub(crate) static SEGMENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
 /// The answer of [`crate::namespace`]: one element.
 #[map]
 pub(crate) static NAMESPACE: Array<NamespaceAnswer> = Array::with_max_entries(1, 0);

@@ -67,6 +67,8 @@ const PROOFS: &[Proof] = &[
     proof("trace", &["--no-counters"], "outside/main.rs", "counters_are_left_out"),
     proof("trace", &["--no-owners"], TRACE, "owners_are_left_out"),
     proof("stat", &["--stack"], "truth/stacks.rs", "a_sample_has_stacks_and_all_are_counted"),
+    proof("stat", &["--retransmits"], "retransmits.rs", "totals"),
+    proof("trace", &["--retransmits"], "retransmits.rs", "during"),
     proof("trace", &["--stack"], "truth/stacks.rs", "a_stack_leads_from_the_site_to_the_sender"),
     proof("trace", &["--write"], "capture.rs", "a_capture_has_each_packet"),
     proof("trace", &["--duration"], LISTEN, "a_run_has_a_time"),

@@ -3,6 +3,7 @@
 mod devlink_trap_report;
 mod kfree_skb;
 mod qdisc_drop;
+mod tcp_retransmit_skb;
 mod udp_fail_queue_rcv_skb;
 mod xdp;
 
@@ -31,13 +32,19 @@ use crate::config::config;
 use crate::filter::{self, Verdict};
 use crate::guard::Held;
 use crate::memory::Memory;
-use crate::{account, flow, record, sampler};
+use crate::{account, flow, record, sampler, segment};
 
-/// Counts the current drop and, if records are wanted, sends a record of it. `skb` is the packet, or NULL without one;
+/// Counts the current drop and, if records are wanted, sends records of it. `skb` is the packet, or NULL without one;
 /// `context` is the program's.
 #[inline(always)]
 pub(crate) fn take<M: Memory>(held: Held, skb: *const u8, context: *const u8) {
-    if count::<M>(held, skb) != Verdict::Filtered && config!(events) != 0 && sampler::wants(held) {
+    if count::<M>(held, skb) == Verdict::Filtered {
+        return;
+    }
+    if config!(retransmits) != 0 {
+        segment::send(held);
+    }
+    if config!(events) != 0 && sampler::wants(held) {
         record::send::<M>(held, skb, context);
     }
 }

@@ -68,7 +68,10 @@ pub(crate) unsafe fn read<M: Memory>(held: Held, skb: *const u8, location: u64, 
 /// headers, [`locate_sampled`] locates them for the sample alone.
 #[inline(always)]
 fn locates_each() -> bool {
-    config!(flows) != 0 || config!(filter) & FILTER_PACKET != 0 || (config!(events) != 0 && config!(sample_mask) == 0)
+    config!(flows) != 0
+        || config!(retransmits) != 0
+        || config!(filter) & FILTER_PACKET != 0
+        || (config!(events) != 0 && config!(sample_mask) == 0)
 }
 
 /// Locates the headers of the current drop for its record, unless they are located already.

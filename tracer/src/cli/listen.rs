@@ -38,6 +38,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>, kernel: &
         flows,
         counters,
         need: EventNeed::Required,
+        retransmits: false,
         blocks: false,
         all_counters: false,
         kernel_log,

@@ -290,6 +290,7 @@ impl Replay {
             stacks: None,
             attribution: None,
             flows: None,
+            retransmissions: None,
             outside: None,
         }
     }

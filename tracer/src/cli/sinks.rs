@@ -95,6 +95,7 @@ mod tests {
                 stacks: None,
                 attribution: None,
                 flows: None,
+                retransmissions: None,
                 outside: None,
             }),
             Command::Trace(args) => {

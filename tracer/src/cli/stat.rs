@@ -42,8 +42,9 @@ pub(super) async fn run(args: &StatArgs, kernel: &Arc<RunningKernel>) -> Result<
     let residents = cgroups || (args.by.is_none() && args.format == StatFormat::Text);
     let owners = WantedOwners { cgroups, processes: flows & FLOW_PROCESS != 0, residents };
     let events = args.stack.then_some(SAMPLED_STACKS);
-    let mut options = Options { owners, flows, ..listen::options(&args.common, events, kernel)? };
-    if args.stack {
+    let retransmits = args.retransmits;
+    let mut options = Options { owners, flows, retransmits, ..listen::options(&args.common, events, kernel)? };
+    if args.stack || retransmits {
         options.backends.retain(|backend| matches!(backend, CaptureBackend::Ebpf(_)));
     }
     let mut session = Session::start(&options).await?;

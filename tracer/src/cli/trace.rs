@@ -14,6 +14,7 @@ use crate::backend::ebpf::EventOptions;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::DropEvent;
 use crate::domain::report::{SourceReport, StatReport};
+use crate::domain::retransmit::RetransmitEvent;
 use crate::filter::Filter;
 use crate::identity::netns;
 use crate::kernel::running::RunningKernel;
@@ -41,6 +42,10 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     let filter = of_processes.map(|filter| RecordFilter::new(&filter, 0)).transpose()?;
     let owners = WantedOwners { cgroups: has_owners, processes: has_owners || filter.is_some(), residents: has_owners };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events), kernel)? };
+    if args.retransmits {
+        options.retransmits = true;
+        options.backends.retain(|backend| matches!(backend, CaptureBackend::Ebpf(_)));
+    }
     if args.records() {
         options.blocks = args.is_dtr();
         options.join = None;
@@ -73,14 +78,15 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     let stopped = session.stop(&mut shown).await;
     if !session.has_failed() {
         // Without the flush, drops would be missing before the ledger.
-        let StatReport { attribution, outside, .. } = session.stat_report()?;
+        let StatReport { attribution, retransmissions, outside, .. } = session.stat_report()?;
         let (mut sources, union) = (session.source_reports()?, session.union_ledger());
         // The owners are those of all drops that the kernel program counted.
         let attribution = attribution.filter(|_| shown.filter.is_none());
         shown.filter_ledgers(&mut sources);
         let (attribution, union, outside) = (attribution.as_ref(), union.as_ref(), outside.as_ref());
         let duration = Some(session.duration());
-        let end = RunEnd { sources: &sources, attribution, union, outside, duration };
+        let retransmissions = retransmissions.as_ref().map(|report| &report.ledger);
+        let end = RunEnd { sources: &sources, attribution, union, retransmissions, outside, duration };
         shown.sink.finish(&end)?;
         output.finish()?;
         if args.raw || args.format().is_binary() {
@@ -135,6 +141,10 @@ impl Consumer for Shown {
         }
         self.left -= 1;
         self.sink.event(event)
+    }
+
+    fn retransmission(&mut self, event: &RetransmitEvent) -> io::Result<()> {
+        self.sink.retransmission(event)
     }
 
     fn block(&mut self, records: &Records, names: &BlockNames) -> io::Result<()> {

@@ -7,6 +7,7 @@ pub mod group;
 pub mod material;
 pub mod normalise;
 pub mod reconcile;
+pub mod retransmit;
 pub mod stacks;
 pub mod tally;
 pub mod union;

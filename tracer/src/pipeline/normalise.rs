@@ -11,7 +11,7 @@ use tracer_common::{
 
 use crate::backend::ebpf::{Count, NamespaceQuestion, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
-use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason, Residence};
+use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason, Residence, Timestamp};
 use crate::domain::owner::Process;
 use crate::domain::report::HeldBack;
 use crate::domain::total::{DropTotal, OverflowTotal};
@@ -257,6 +257,16 @@ impl Normaliser {
             (None, _, Some(question)) => attribution::resident(owners, namespace, key.ifindex, question),
             (None, _, None) => attribution::resident(owners, namespace, key.ifindex, &ByInode),
         }
+    }
+
+    /// The reason and the drop site of a drop that has no trap.
+    pub fn reason_and_site(&mut self, key: &DropKey) -> (Arc<Reason>, Arc<Location>) {
+        self.reason_and_location(key, |_| None)
+    }
+
+    /// Real time of a time of the kernel's `CLOCK_MONOTONIC`, in nanoseconds.
+    pub fn real_time(&self, monotonic_ns: u64) -> Timestamp {
+        self.clock.real(monotonic_ns)
     }
 
     fn reason_and_location(

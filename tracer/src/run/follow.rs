@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::outlet::{Consumer, Outlet};
+use super::retransmits::Retransmits;
 use super::running::{Block, Ebpf, NetDm, Parts};
 use super::{Session, Stop};
 use crate::backend::TotalsSource;
@@ -26,6 +27,8 @@ enum Wake {
     Records,
     /// The drop monitor has an event.
     NetDm(net_dm::Wake),
+    /// Dropped segments and retransmissions may be there.
+    Segments,
     /// A second has passed.
     Clock,
 }
@@ -72,11 +75,12 @@ async fn tick(ticks: &mut Option<Interval>) {
 impl Session {
     /// Waits for the next event. The future may be dropped at any time.
     async fn ready(&mut self) -> Result<Wake> {
-        let Self { running, clock, .. } = self;
+        let Self { running, clock, retransmits, .. } = self;
         let Parts { ebpf, net_dm, .. } = running.parts();
         tokio::select! {
             biased;
             _ = clock.tick() => Ok(Wake::Clock),
+            () = segments(retransmits.as_mut()) => Ok(Wake::Segments),
             wake = alerts(net_dm) => Ok(Wake::NetDm(wake?)),
             ready = records(ebpf) => ready.context("cannot wait for records").map(|()| Wake::Records),
         }
@@ -92,6 +96,7 @@ impl Session {
                     source.check().await?;
                 }
             }
+            Wake::Segments => self.read_segments(consumer)?,
             Wake::Clock => {
                 self.normaliser.refresh();
                 self.normaliser.search_processes();
@@ -150,6 +155,24 @@ impl Session {
             let process = normaliser.process(report);
             let event = normaliser.event(report, bytes, &named, process.as_ref(), &stack);
             outlet.join(union.as_deref_mut(), now, Origin::Ebpf, &event);
+        }
+    }
+
+    /// Reads dropped segments and retransmissions, and passes the retransmissions to the consumer.
+    fn read_segments(&mut self, consumer: &mut impl Consumer) -> Result<()> {
+        let mut outlet = Outlet::new(consumer, self.has_failed);
+        self.pass_segments(&mut outlet);
+        let shown = outlet.result;
+        self.has_failed |= shown.is_err();
+        shown?;
+        Ok(consumer.flush().inspect_err(|_| self.has_failed = true)?)
+    }
+
+    /// Passes the retransmissions that are there to the consumer: record, join, names, consumer.
+    fn pass_segments(&mut self, outlet: &mut Outlet<'_, impl Consumer>) {
+        let Self { retransmits: Some(retransmits), normaliser, .. } = self else { return };
+        while let Some(event) = retransmits.next(normaliser) {
+            outlet.give_retransmission(&event);
         }
     }
 
@@ -232,6 +255,7 @@ impl Session {
                 break;
             }
         }
+        self.pass_segments(outlet);
         if let Some(union) = self.running.parts().union {
             union.finish();
             outlet.settled(union);
@@ -295,6 +319,14 @@ async fn records(ebpf: Option<&mut Ebpf>) -> io::Result<()> {
         }
         Some(Ebpf { ring: Some(ring), .. }) => ring.ready().await,
         _ => pending().await,
+    }
+}
+
+/// Waits until it is time to read dropped segments and retransmissions, if they are asked for.
+async fn segments(retransmits: Option<&mut Retransmits>) {
+    match retransmits {
+        Some(retransmits) => retransmits.ready().await,
+        None => pending().await,
     }
 }
 

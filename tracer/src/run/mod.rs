@@ -6,6 +6,7 @@ mod both;
 mod fallback;
 mod follow;
 mod outlet;
+mod retransmits;
 mod running;
 mod start;
 mod stop;
@@ -34,6 +35,7 @@ use crate::kernel::own_netlink;
 use crate::pipeline::normalise::Normaliser;
 use crate::pipeline::union::unite;
 use beside::Beside;
+use retransmits::Retransmits;
 use running::{Ebpf, NetDm, Parts, Running};
 
 /// Interval of slow tasks: real time for the backends, the kernel program's totals, the kernel's own counters.
@@ -56,6 +58,8 @@ pub struct Session {
     normaliser: Normaliser,
     /// The kernel's counters, if they are read beside a backend.
     beside: Option<Beside>,
+    /// Retransmissions, if they are asked for.
+    retransmits: Option<Retransmits>,
     /// The watcher ends with the session.
     _namespaces: Option<Watcher>,
     host: Host,
@@ -117,8 +121,9 @@ impl Session {
         self.normaliser.refresh();
         // Before the drops, so that each drop that the counters count is among them.
         let readings = self.beside.as_ref().map(Beside::latest);
-        let Self { running, normaliser, .. } = self;
+        let Self { running, normaliser, retransmits, .. } = self;
         let Parts { ebpf, net_dm, totals: named, .. } = running.parts();
+        let mut retransmissions = None;
         let has_ebpf = ebpf.is_some();
         if let Some(Ebpf { source, drained, .. }) = ebpf {
             let flows = source.flow_facts();
@@ -127,6 +132,7 @@ impl Session {
             drops.extend(if flows == 0 { normaliser.totals(totals) } else { normaliser.flows(totals, flows) });
             overflow.extend(normaliser.overflow(totals));
             sources.push(source.report(*drained));
+            retransmissions = retransmits.as_ref().map(|found| found.report(source.segments(), &drops));
         }
         if let Some(NetDm { source, .. }) = net_dm {
             sources.push(source.report());
@@ -159,6 +165,7 @@ impl Session {
             stacks: None,
             attribution,
             flows,
+            retransmissions,
             outside,
         })
     }

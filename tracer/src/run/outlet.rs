@@ -10,6 +10,7 @@ use super::Session;
 use crate::backend::dtr::Records;
 use crate::domain::dedupe::Moment;
 use crate::domain::event::{DropEvent, Origin};
+use crate::domain::retransmit::RetransmitEvent;
 use crate::pipeline::normalise::BlockNames;
 use crate::pipeline::union::Union;
 
@@ -30,6 +31,12 @@ pub trait Consumer {
     /// Takes records of the BPF program as they came, in a run of [`super::Options::blocks`]. After an error the consumer
     /// receives no further block, but all drops are counted.
     fn block(&mut self, _records: &Records, _names: &BlockNames) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes one retransmission, in a run of [`super::Options::retransmits`]. After an error the consumer receives nothing
+    /// further.
+    fn retransmission(&mut self, _event: &RetransmitEvent) -> io::Result<()> {
         Ok(())
     }
 
@@ -80,6 +87,12 @@ impl<'c, C: Consumer> Outlet<'c, C> {
     pub(super) fn give(&mut self, event: &DropEvent<'_>) {
         if !self.has_failed && self.result.is_ok() {
             self.result = self.consumer.event(event);
+        }
+    }
+
+    pub(super) fn give_retransmission(&mut self, event: &RetransmitEvent) {
+        if !self.has_failed && self.result.is_ok() {
+            self.result = self.consumer.retransmission(event);
         }
     }
 

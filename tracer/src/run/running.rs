@@ -3,7 +3,7 @@
 use crate::backend::TotalsSource;
 use crate::backend::batch::Batch;
 use crate::backend::dtr::Records;
-use crate::backend::ebpf::{self, Drained, EbpfSource, RingReader, Totals};
+use crate::backend::ebpf::{self, Drained, EbpfSource, Readers, RingReader, SegmentReader, Totals};
 use crate::backend::net_dm::{self, NetDmSource};
 use crate::pipeline::normalise::BlockNames;
 use crate::pipeline::union::Union;
@@ -24,6 +24,8 @@ pub(super) enum Running {
 pub(super) struct Ebpf {
     pub(super) source: EbpfSource,
     pub(super) ring: Option<RingReader>,
+    /// Dropped segments and retransmissions, until the session takes the reader.
+    pub(super) segments: Option<SegmentReader>,
     pub(super) batch: Batch<ebpf::Report>,
     /// Records that are passed on as they came; absent where the consumer takes single drops.
     pub(super) block: Option<Box<Block>>,
@@ -113,10 +115,11 @@ impl Running {
 }
 
 impl Ebpf {
-    pub(super) fn new(source: EbpfSource, ring: Option<RingReader>) -> Self {
+    pub(super) fn new(source: EbpfSource, readers: Readers) -> Self {
+        let Readers { records: ring, segments } = readers;
         let captured = source.captured() as usize;
         let (batch, drained) = (Batch::default(), Drained::default());
-        Self { source, ring, batch, block: None, drained, captured, has_more: false }
+        Self { source, ring, segments, batch, block: None, drained, captured, has_more: false }
     }
 
     /// Reads the next batch of records, at most `limit`.

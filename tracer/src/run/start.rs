@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::beside::Beside;
 use super::fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
+use super::retransmits::Retransmits;
 use super::running::{Both, Ebpf, NetDm, Running};
 use super::{Session, clock_ticks, host};
 use crate::backend::Selection;
@@ -29,6 +30,7 @@ use crate::pipeline::union::{Union, UnionOptions};
 
 /// Options of a session.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
 pub struct Options {
     /// What was read of the kernel before the run.
     pub kernel: Arc<RunningKernel>,
@@ -52,6 +54,8 @@ pub struct Options {
     pub owners: WantedOwners,
     /// Count by these facts of packets' flows, too: bits of [`tracer_common::Config::flows`].
     pub flows: u32,
+    /// Report retransmissions of TCP, and join them with drops; only for the BPF program.
+    pub retransmits: bool,
     /// Read the kernel's counters beside the backend, at this pace; absent to leave them out.
     pub counters: Option<Pace>,
     /// Pass the records of the BPF program on as they came, in blocks, if it is the only backend.
@@ -109,7 +113,7 @@ impl Session {
         Err(NoneAvailable(unavailable).into())
     }
 
-    fn of(backend: CaptureBackend, running: Running, options: &Options) -> Self {
+    fn of(backend: CaptureBackend, mut running: Running, options: &Options) -> Self {
         let residents = options.owners.residents && running.ebpf().is_some();
         let owners = (options.owners.cgroups || options.owners.processes || residents).then(Owners::new);
         let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
@@ -127,6 +131,7 @@ impl Session {
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
         }
+        let retransmits = running.parts().ebpf.and_then(|ebpf| ebpf.segments.take()).map(Retransmits::new);
         let reasons = options.kernel.reasons();
         let names = Arc::new(Names::new());
         let question =
@@ -142,6 +147,7 @@ impl Session {
             has_failed: false,
             normaliser: Normaliser::new(reasons, names, question, owners),
             beside,
+            retransmits,
             _namespaces: namespaces,
             host: host(),
             started_at,
@@ -233,8 +239,8 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, facts: &Facts) -> Result<Ebpf
     let kernel = &options.kernel;
     let btf = kernel.btf().map_err(Unavailable::because)?;
     let may_probe = facts.lockdown != Lockdown::Confidentiality;
-    let Options { map_entries, ifindex, max_rows, kernel_log, flows, owners: WantedOwners { cgroups, .. }, .. } =
-        *options;
+    let Options { map_entries, ifindex, max_rows, kernel_log, flows, retransmits, .. } = *options;
+    let WantedOwners { cgroups, .. } = options.owners;
     let (events, netns) = (options.events.clone(), options.netns.clone());
     let split = options.filter.as_ref().map(|filter| filter.split()).transpose().map_err(Unavailable::because)?;
     // Conditions on processes are for the consumer of single drops.
@@ -250,12 +256,13 @@ fn start_ebpf(mode: ebpf::Mode, options: &Options, facts: &Facts) -> Result<Ebpf
         filter,
         cgroups,
         flows,
+        retransmits,
         kernel_log,
         may_probe,
     };
-    let (source, ring) =
+    let (source, readers) =
         EbpfSource::start(&options, btf, kernel.functions()).map_err(|error| error.explained(facts))?;
-    let ebpf = Ebpf::new(source, ring);
+    let ebpf = Ebpf::new(source, readers);
     if wants_bytes && ebpf.captured == 0 {
         tracing::warn!(
             "the kernel is locked down (confidentiality): packets are shown without their addresses and ports"

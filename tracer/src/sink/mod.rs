@@ -43,6 +43,7 @@ use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
+use crate::domain::retransmit::{RetransmitEvent, RetransmitLedger};
 use crate::pipeline::normalise::BlockNames;
 use crate::render::output::Output;
 
@@ -144,6 +145,8 @@ pub struct RunEnd<'r> {
     pub attribution: Option<&'r AttributionLedger>,
     /// The ledger of the join of two backends.
     pub union: Option<&'r DedupeLedger>,
+    /// The account of retransmissions; absent where they are not asked for.
+    pub retransmissions: Option<&'r RetransmitLedger>,
     /// The kernel's counters beside the backend; absent where they are not read.
     pub outside: Option<&'r Reconciliation>,
     /// Duration of the run; absent where a recording does not have it.
@@ -175,6 +178,11 @@ pub trait ReconcileSink {
 pub trait DropSink {
     /// Shows one drop. The output may stay in a buffer.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()>;
+
+    /// Shows one retransmission. Only forms of lines show them.
+    fn retransmission(&mut self, _event: &RetransmitEvent) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Records the BPF program's records as they came. Only a sink of recordings takes them.
     fn block(&mut self, _records: &Records, _names: &BlockNames) -> io::Result<()> {

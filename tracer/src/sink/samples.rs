@@ -12,6 +12,7 @@ use crate::domain::facts::Role;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::owner::Owner;
 use crate::domain::report::{CompareReport, HeldBack, Host, SourceReport, StatReport};
+use crate::domain::retransmit::{Cause, DropsFollowed, RetransmitEvent, RetransmitLedger, RetransmitReport};
 use crate::domain::stack::{SampledStack, SampledStacks};
 use crate::domain::total::{DropTotal, OverflowTotal};
 
@@ -206,8 +207,47 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         stacks: None,
         attribution: None,
         flows: None,
+        retransmissions: None,
         outside: None,
     }
+}
+
+/// A retransmission after a drop.
+pub(super) fn retransmission() -> RetransmitEvent {
+    RetransmitEvent {
+        timestamp: NEW_YEAR,
+        source: ([10, 0, 0, 1], 5000).into(),
+        destination: ([10, 0, 0, 2], 80).into(),
+        sequence: 77,
+        length: 1448,
+        segments: 1,
+        cause: Some(Cause {
+            reason: reason(12, "core", "NETFILTER_DROP"),
+            location: location("nf_hook_slow", 0xc5, None),
+            before: Duration::from_micros(203_500),
+        }),
+    }
+}
+
+/// Retransmissions after drops by a filter, and without a drop.
+pub(super) fn retransmissions() -> RetransmitReport {
+    let filter = DropsFollowed {
+        reason: reason(12, "core", "NETFILTER_DROP"),
+        location: location("nf_hook_slow", 0xc5, None),
+        drops: 12,
+        followed: 7,
+        not_followed: 3,
+    };
+    let udp = DropsFollowed {
+        reason: reason(6, "core", "SOCKET_RCVBUFF"),
+        location: location("udp_queue_rcv_one_skb", 0x1a7, None),
+        drops: 1_000,
+        followed: 0,
+        not_followed: 0,
+    };
+    let ledger =
+        RetransmitLedger { retransmissions: 11, segments: 14, joined: 9, unmatched: 2, lost: 0, drops_lost: 0 };
+    RetransmitReport { ledger, places: vec![filter, udp] }
 }
 
 /// The ledger of a trace that showed 8 of 1,000 drops.

@@ -86,6 +86,7 @@ pub(crate) fn report(second: u64, drops: Vec<DropTotal>, overflow: u64) -> StatR
         attribution: None,
         flows: None,
         outside: None,
+        retransmissions: None,
     }
 }
 

@@ -9,11 +9,12 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// `license_is_gpl_compatible` (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the program type and the attach point.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
     ("kfree_skb_called", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
     ("qdisc_drop", "raw_tp/qdisc_drop"),
+    ("tcp_retransmit_skb", "raw_tp/tcp_retransmit_skb"),
     ("udp_fail_queue_rcv_skb", "raw_tp/udp_fail_queue_rcv_skb"),
     ("devlink_trap_report", "raw_tp/devlink_trap_report"),
     ("xdp_exception", "raw_tp/xdp_exception"),
@@ -21,7 +22,7 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("namespace_of_file", "raw_tp/kfree_skb"),
 ];
 /// The maps.
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 16] = [
     "CPU_STATE",
     "COUNTS",
     "TABLES",
@@ -35,6 +36,7 @@ const MAPS: [&str; 15] = [
     "FLOWS",
     "FLOW_SLOTS",
     "RECORDS",
+    "SEGMENTS",
     "NAMESPACE",
     "AYA_LOGS",
 ];

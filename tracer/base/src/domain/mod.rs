@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod owner;
 pub mod reconciliation;
 pub mod report;
+pub mod retransmit;
 pub mod stack;
 pub mod total;
 pub mod transport;

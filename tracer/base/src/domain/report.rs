@@ -10,6 +10,7 @@ use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
 use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::ledger::Ledger;
 use crate::domain::reconciliation::Reconciliation;
+use crate::domain::retransmit::RetransmitReport;
 use crate::domain::stack::SampledStacks;
 use crate::domain::total::{DropTotal, OverflowTotal};
 
@@ -87,6 +88,8 @@ pub struct StatReport {
     pub flows: Option<FlowLedger>,
     /// The call stacks of sampled drops; absent where they are not asked for.
     pub stacks: Option<Vec<SampledStacks>>,
+    /// Retransmissions of TCP, and the drops that they followed; absent where they are not asked for.
+    pub retransmissions: Option<RetransmitReport>,
     /// The kernel's counters beside the backend; absent where they are not read.
     pub outside: Option<Reconciliation>,
 }

@@ -44,6 +44,9 @@ pub enum Error {
          memory safely"
     )]
     Unreadable,
+    /// Retransmissions were asked for.
+    #[error("retransmissions are not available: {0}")]
+    Retransmissions(&'static str),
     /// The kernel loaded a program but did not attach it.
     #[error("cannot attach the program {what} to the tracepoint {tracepoint}")]
     Attach {

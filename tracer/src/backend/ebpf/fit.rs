@@ -15,6 +15,9 @@ use crate::kernel::btf::KernelBtf;
 
 /// The ring buffer of records, and that of the program's own log.
 pub(super) const RECORDS: &str = "RECORDS";
+/// The ring buffer of dropped segments and retransmissions, and its size in bytes: more than 25,000 records.
+pub(super) const SEGMENTS: &str = "SEGMENTS";
+const SEGMENT_ROOM: u32 = 4 << 20;
 const LOG: &str = "AYA_LOGS";
 
 /// No pointer of the kernel is below this address, with four or five levels of page tables alike. A value below it
@@ -72,7 +75,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         sample_mask: events.map_or(0, |events| events.one_in.saturating_sub(1)),
         filter: options.filter.as_deref().map_or(0, filter::needs),
         sock_kernel_mask: btf.sock_kernel_mask(),
-        padding: 0,
+        retransmits: options.retransmits.into(),
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
         xdp_reason: reason("SKB_DROP_REASON_XDP"),
@@ -129,6 +132,9 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     if options.events.is_none() {
         unused_rings.push(RECORDS);
     }
+    if !options.retransmits {
+        unused_rings.push(SEGMENTS);
+    }
     if !options.kernel_log {
         unused_rings.push(LOG);
     }
@@ -142,6 +148,9 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
         ("PLACES_0", places),
         ("PLACES_1", places),
     ];
+    if options.retransmits {
+        max_entries.push((SEGMENTS, SEGMENT_ROOM));
+    }
     match &options.events {
         Some(events) => max_entries.push((RECORDS, events.ring_size)),
         // The sampler is off.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use tracer_common::{
     CacheSlot, CodeRange, Config, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS,
-    OverflowCount, PlaceNames, SiteBucket, SiteKey, Table, TrapNames, UDP_QUEUES, XdpNote, overflow_reason,
+    OverflowCount, PlaceNames, SegmentCounts, SiteBucket, SiteKey, Table, TrapNames, UDP_QUEUES, XdpNote,
+    overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -256,6 +257,10 @@ impl Generations {
     fn read_state(&self, states: &[CpuState], totals: &mut Totals) -> io::Result<()> {
         totals.nested = states.iter().map(|state| state.nested).sum();
         totals.qdisc_unmatched = states.iter().map(|state| state.qdisc.unmatched).sum();
+        totals.segments = SegmentCounts::default();
+        for counts in states.iter().map(|state| state.segments) {
+            totals.segments.add(counts);
+        }
         let locations: Vec<u64> = totals
             .counts
             .keys()

@@ -15,6 +15,7 @@ mod probe;
 mod receivers;
 mod record;
 mod ring;
+mod segments;
 mod stack;
 mod stats;
 mod sys;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aya_log::EbpfLogger;
-use tracer_common::{ABSENT, Config, READ_CAST, SiteKey, TrapNames};
+use tracer_common::{ABSENT, Config, READ_CAST, SegmentCounts, SiteKey, TrapNames};
 
 pub use count::Count;
 pub use error::Error;
@@ -35,6 +36,7 @@ pub use filter::{FilterRefused, Unresolved};
 pub use fit::{default_room, page_size};
 pub use record::{Record, Report, interface_name, text};
 pub use ring::{Drained, RingReader};
+pub use segments::{Segment, SegmentReader};
 pub use stack::functions;
 pub use stats::ProgramStats;
 pub use totals::Totals;
@@ -51,7 +53,7 @@ use filter::Resolver;
 use generations::Generations;
 pub use identify::NamespaceQuestion;
 use loader::{Attachment, Loader};
-use probe::{Programs, QDISC_DROP};
+use probe::{Programs, QDISC_DROP, TCP_RETRANSMIT_SKB};
 use receivers::Receivers;
 use totals::Ticks;
 
@@ -85,6 +87,7 @@ impl Mode {
 
 /// Options of the source.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
 pub struct Options {
     /// The type of the attached program.
     pub mode: Mode,
@@ -104,6 +107,8 @@ pub struct Options {
     pub cgroups: bool,
     /// Count by these facts of the packet's flow, too: bits of [`tracer_common::Config::flows`].
     pub flows: u32,
+    /// Report dropped segments of TCP and retransmissions.
+    pub retransmits: bool,
     /// Let the kernel program log.
     pub kernel_log: bool,
     /// The kernel lets programs call `bpf_probe_read_kernel`; false under `lockdown=confidentiality`.
@@ -124,6 +129,7 @@ impl Options {
             filter: None,
             cgroups: false,
             flows: 0,
+            retransmits: false,
             kernel_log: false,
             may_probe,
         }
@@ -145,6 +151,14 @@ pub struct EventOptions {
     pub one_in: u32,
 }
 
+/// The reading ends of the ring buffers; absent for those that are not asked for.
+pub struct Readers {
+    /// Records of single drops.
+    pub records: Option<RingReader>,
+    /// Dropped segments of TCP, and retransmissions.
+    pub segments: Option<SegmentReader>,
+}
+
 /// The running source.
 pub struct EbpfSource {
     mode: Mode,
@@ -160,22 +174,22 @@ pub struct EbpfSource {
 }
 
 impl EbpfSource {
-    /// Loads and attaches the programs. Drops are counted from then on. If the options ask for records, the reader
-    /// returns them.
+    /// Loads and attaches the programs. Drops are counted from then on. If the options ask for records, or for
+    /// retransmissions, the readers return them.
     ///
     /// The caller must be within a tokio runtime.
-    pub fn start(
-        options: &Options,
-        btf: &KernelBtf,
-        functions: &Functions,
-    ) -> Result<(Self, Option<RingReader>), Error> {
+    pub fn start(options: &Options, btf: &KernelBtf, functions: &Functions) -> Result<(Self, Readers), Error> {
         let features = Features::ask(btf, options.may_probe);
         let tick_ns = fit::tick_ns()?;
         let takes_numbers = options.mode == Mode::RawTracepoint || features.reads() == Some(READ_CAST);
         let receivers = Receivers::ask(options, btf, takes_numbers);
         let config = Config { udp_receivers: receivers.form, ..fit::config(options, btf, &features, tick_ns)? };
+        if options.retransmits {
+            probe::sees_retransmissions(btf, &config).map_err(Error::Retransmissions)?;
+        }
         let mut loader = fit::loader(options, &config, &features)?;
         let ring = options.events.as_ref().map(|_| reader(&mut loader)).transpose()?;
+        let segments = if options.retransmits { Some(loader.take_ring(fit::SEGMENTS)?) } else { None };
         let question = namespace_question(&loader)?;
         let own = ask_own(&question)?;
         let has_cookies = config.offsets.net_cookie != ABSENT;
@@ -197,6 +211,9 @@ impl EbpfSource {
             forward_log(programs.main());
         }
         programs.attach_others(&loader, btf, &config);
+        if options.retransmits && !programs.have(&TCP_RETRANSMIT_SKB) {
+            return Err(Error::Retransmissions("the kernel refused the program"));
+        }
         let source = Self {
             mode: options.mode,
             programs,
@@ -209,7 +226,7 @@ impl EbpfSource {
             flow_facts: config.flows,
             question: Arc::new(question),
         };
-        Ok((source, ring))
+        Ok((source, Readers { records: ring, segments: segments.map(SegmentReader::new) }))
     }
 
     /// The type of the attached program.
@@ -282,6 +299,16 @@ impl EbpfSource {
                 rate: self.rate,
             }),
         }
+    }
+
+    /// Retransmissions as of the last reading of the totals, and the records of segments that were lost. Retransmissions that
+    /// the kernel did not show to the program are counted and lost.
+    pub fn segments(&self) -> SegmentCounts {
+        let mut counts = self.totals.segments;
+        let missed = self.programs.missed(&TCP_RETRANSMIT_SKB);
+        counts.retransmissions += missed;
+        counts.retransmissions_lost += missed;
+        counts
     }
 
     /// The ledger with the source's name, for sinks, as of the last reading of the totals. The sums of held-back

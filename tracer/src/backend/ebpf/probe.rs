@@ -8,6 +8,7 @@ use tracer_common::{ABSENT, Config, Offsets, UDP_RECEIVERS_UNKNOWN};
 
 use super::feature::Features;
 use super::loader::{Attachment, Loader, Program};
+use super::stats::ProgramStats;
 use super::{Error, Mode};
 use crate::domain::event::Timestamp;
 use crate::kernel::btf::Argument::{Any, Enum, Integer, Pointer, Struct};
@@ -81,8 +82,19 @@ const UDP_FAIL_QUEUE_RCV_SKB: Probe = Probe {
     is_useful: |config| config.udp_receivers != UDP_RECEIVERS_UNKNOWN,
 };
 
+/// Reports the segments that sockets send again. It is detached last, so that the retransmissions after the last drops are
+/// reported.
+pub(super) const TCP_RETRANSMIT_SKB: Probe = Probe {
+    name: "tcp_retransmit_skb",
+    reports: "retransmissions",
+    counts: false,
+    arguments: &[Struct("sock"), Struct("sk_buff")],
+    is_useful: |config| config.retransmits != 0,
+};
+
 /// All programs, in the order in which they are attached and detached.
-const PROBES: [&Probe; 5] = [&QDISC_DROP, &TRAP_REPORT, &XDP_EXCEPTION, &XDP_REDIRECT_ERR, &UDP_FAIL_QUEUE_RCV_SKB];
+const PROBES: [&Probe; 6] =
+    [&QDISC_DROP, &TRAP_REPORT, &XDP_EXCEPTION, &XDP_REDIRECT_ERR, &UDP_FAIL_QUEUE_RCV_SKB, &TCP_RETRANSMIT_SKB];
 
 /// Whether XDP's drops can be distinguished from those that `kfree_skb` reports again: the helper reads devices and
 /// programs.
@@ -95,6 +107,24 @@ fn sees_frames(config: &Config, reports: &str) -> bool {
         tracing::warn!("the kernel is locked down (confidentiality): {reports} are not counted");
     }
     has_fields && config.may_probe != 0
+}
+
+/// Whether retransmissions can be reported, or why not.
+pub(super) fn sees_retransmissions(btf: &KernelBtf, config: &Config) -> Result<(), &'static str> {
+    let Offsets { tcp_seq, tcp_end_seq, tcp_segments, tcp_clock, sock_source, sock_destination, .. } = config.offsets;
+    let Offsets { sock_family, sock_port, sock_peer_port, sock_net, .. } = config.offsets;
+    let segment = [tcp_seq, tcp_end_seq, tcp_segments, tcp_clock];
+    let socket = [sock_source, sock_destination, sock_family, sock_port, sock_peer_port, sock_net];
+    if config.may_probe == 0 {
+        return Err("the kernel is locked down (confidentiality)");
+    }
+    if btf.retransmission().is_none() {
+        return Err("the kernel does not have the tracepoint tcp_retransmit_skb with the expected arguments");
+    }
+    if segment.contains(&ABSENT) || socket.contains(&ABSENT) {
+        return Err("the kernel does not have the expected fields of TCP's sockets and segments");
+    }
+    Ok(())
 }
 
 /// Whether the drops of devices can be reported: the helper reads the names of their traps.
@@ -170,6 +200,12 @@ impl Programs {
     /// Whether the program of `probe` was attached.
     pub(super) fn have(&self, probe: &Probe) -> bool {
         self.others.iter().any(|(other, _)| other.name == probe.name)
+    }
+
+    /// Runs of the program of `probe` that the kernel left out, because the program was running already on that CPU.
+    pub(super) fn missed(&self, probe: &Probe) -> u64 {
+        let program = self.others.iter().find(|(other, _)| other.name == probe.name);
+        program.and_then(|(_, program)| ProgramStats::read(program.fd()).ok()?.recursion_misses).unwrap_or_default()
     }
 
     /// The program on `kfree_skb`.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    Counters, DropCount, DropKey, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, TrapNames, XdpNote,
+    Counters, DropCount, DropKey, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, SegmentCounts, TrapNames,
+    XdpNote,
 };
 
 use super::count::Count;
@@ -31,6 +32,8 @@ pub struct Totals {
     pub nested: u64,
     /// Exact reasons of queueing disciplines that no drop took up ([`tracer_common::QdiscNote::unmatched`]).
     pub qdisc_unmatched: u64,
+    /// Retransmissions, and the records of segments that were lost; zeros if they are not asked for.
+    pub segments: SegmentCounts,
 }
 
 impl Totals {

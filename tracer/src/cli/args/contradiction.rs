@@ -12,7 +12,7 @@ pub(super) fn of(command: Option<&Command>, stat: &StatArgs) -> Option<String> {
         Some(Command::Top(args)) => of_modes(&args.common),
         Some(Command::Trace(args)) => {
             let of_options = of_modes(&args.common).or_else(|| of_rate(args)).or_else(|| of_ring(args));
-            of_options.or_else(|| of_trace_stacks(args)).or_else(|| of_recording(args))
+            of_options.or_else(|| of_trace_stacks(args)).or_else(|| of_recording(args)).or_else(|| of_retransmits(args))
         }
         Some(Command::Replay(args)) => of_replay(args),
         Some(_) => None,
@@ -25,7 +25,8 @@ fn of_stat(args: &StatArgs) -> Option<String> {
         return Some("'--format folded' and '--format svg' show call stacks; add '--stack'".into());
     }
     let has_other = net_dm_mode.is_some() || !matches!(source, Source::Auto | Source::Ebpf);
-    of_modes(&args.common).or_else(|| (args.stack && has_other).then(only_ebpf_has_stacks))
+    let of_options = of_modes(&args.common).or_else(|| (args.stack && has_other).then(only_ebpf_has_stacks));
+    of_options.or_else(|| (args.retransmits && has_other).then(only_ebpf_has_retransmissions))
 }
 
 fn of_replay(args: &ReplayArgs) -> Option<String> {
@@ -40,6 +41,19 @@ fn of_recording(args: &TraceArgs) -> Option<String> {
 
 fn of_trace_stacks(args: &TraceArgs) -> Option<String> {
     (args.stack && args.common.source == Source::NetDm).then(only_ebpf_has_stacks)
+}
+
+fn of_retransmits(args: &TraceArgs) -> Option<String> {
+    if args.retransmits && args.format().is_binary() {
+        return Some("'--retransmits' has no effect on a recording or a capture, which have drops alone".into());
+    }
+    let has_other = args.common.net_dm_mode.is_some() || !matches!(args.common.source, Source::Auto | Source::Ebpf);
+    (args.retransmits && has_other).then(only_ebpf_has_retransmissions)
+}
+
+fn only_ebpf_has_retransmissions() -> String {
+    "'--retransmits' needs the BPF program: the drop monitor and the counters report no sequence numbers; use '--source ebpf'"
+        .into()
 }
 
 fn only_ebpf_has_stacks() -> String {

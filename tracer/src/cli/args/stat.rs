@@ -45,6 +45,11 @@ pub struct StatArgs {
     #[arg(long)]
     pub stack: bool,
 
+    /// Show how many dropped TCP segments were sent again afterwards, and how many retransmissions have no drop on this host.
+    /// Only for the BPF program
+    #[arg(long)]
+    pub retransmits: bool,
+
     /// Form of the results; folded and svg are call stacks alone, for --stack
     #[arg(long, value_enum, default_value_t)]
     pub format: StatFormat,

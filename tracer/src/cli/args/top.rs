@@ -53,6 +53,7 @@ impl TopArgs {
             top: None,
             by: self.by.clone(),
             stack: false,
+            retransmits: false,
             format: StatFormat::Text,
             sort: Sort::Rate,
             common: self.common.clone(),

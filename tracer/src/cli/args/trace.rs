@@ -63,6 +63,10 @@ pub struct TraceArgs {
     #[arg(long)]
     pub stack: bool,
 
+    /// Show retransmissions of TCP as well, each with the drop on this host that it follows. Only for the BPF program
+    #[arg(long, conflicts_with = "raw")]
+    pub retransmits: bool,
+
     /// Form of the results [default: dtr or pcapng for a file whose name ends so, also before .zst; else text]
     #[arg(long, value_enum)]
     pub format: Option<TraceFormat>,

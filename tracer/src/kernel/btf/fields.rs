@@ -19,6 +19,8 @@ const MAX_MEMBERS: usize = 20_000;
 const MAX_NAMESAKES: usize = 8;
 /// The width of `sk_buff.pkt_type`, in bits.
 const PKT_TYPE_BITS: u32 = 3;
+/// The size of `sk_buff.cb`, in bytes.
+const CONTROL_BYTES: u64 = 48;
 /// The size in bytes of each tracepoint argument, as BPF programs receive them.
 const ARGUMENT: u32 = 8;
 
@@ -65,6 +67,12 @@ impl KernelBtf {
         let required =
             |field, shape| self.offset(&skb, field, shape).ok_or(BtfError::Field { structure: "sk_buff", field });
         let tracepoint = self.tracepoint().ok();
+        // TCP's own part of a packet (`TCP_SKB_CB`, `include/net/tcp.h`).
+        let control = self.offset(&skb, "cb", Bytes(CONTROL_BYTES));
+        let in_control = self.structure("tcp_skb_cb");
+        let segment = |field, shape| {
+            control.zip(self.offset(&in_control, field, shape)).map_or(ABSENT, |(control, field)| control + field)
+        };
         let argument = |index, is_there| if is_there { index * ARGUMENT } else { ABSENT };
         Ok(Offsets {
             skb_len: required("len", Integer(4))?,
@@ -131,6 +139,16 @@ impl KernelBtf {
             fdt_max_fds: optional(&table, "max_fds", Integer(4)),
             file_inode: optional(&file, "f_inode", Pointer),
             inode_private: optional(&self.structure("inode"), "i_private", Pointer),
+            tcp_seq: segment("seq", Integer(4)),
+            tcp_end_seq: segment("end_seq", Integer(4)),
+            tcp_segments: segment("tcp_gso_segs", Integer(2)),
+            tcp_clock: optional(&self.structure("tcp_sock"), "tcp_clock_cache", Integer(8)),
+            sock_source: optional(&sock, "__sk_common.skc_rcv_saddr", Integer(4)),
+            sock_destination: optional(&sock, "__sk_common.skc_daddr", Integer(4)),
+            sock_source_v6: optional(&sock, "__sk_common.skc_v6_rcv_saddr", Any),
+            sock_destination_v6: optional(&sock, "__sk_common.skc_v6_daddr", Any),
+            sock_peer_port: optional(&sock, "__sk_common.skc_dport", Integer(2)),
+            arg_retransmit_error: argument(2, self.retransmission().is_some_and(|it| it.has_error)),
             arg_reason: argument(2, tracepoint.is_some_and(|arguments| arguments.has_reason)),
             arg_rx_sk: argument(3, tracepoint.is_some_and(|arguments| arguments.has_rx_sk)),
         })

@@ -70,6 +70,7 @@ fn report(drops: Vec<DropTotal>, overflow: u64) -> StatReport {
         stacks: None,
         attribution: None,
         flows: None,
+        retransmissions: None,
         outside: None,
     }
 }

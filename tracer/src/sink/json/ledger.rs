@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::outside::Outside;
-use super::symbol_of;
+use super::{retransmit, symbol_of};
 use crate::domain::attribution::AttributionLedger;
 use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::reason_name;
@@ -25,6 +25,8 @@ pub(super) struct LedgerLine<'r> {
     sources: Vec<WithRecords<'r>>,
     union: Option<&'r DedupeLedger>,
     attribution: Option<&'r AttributionLedger>,
+    /// Null where retransmissions are not asked for.
+    retransmissions: Option<retransmit::Ledger>,
     /// `None` where the kernel's counters are not read.
     outside: Option<Outside<'r>>,
     duration_ns: Option<u64>,
@@ -33,9 +35,11 @@ pub(super) struct LedgerLine<'r> {
 impl<'r> LedgerLine<'r> {
     pub(super) fn new(end: &RunEnd<'r>) -> Self {
         let sources = end.sources.iter().map(WithRecords::from).collect();
-        let RunEnd { union, attribution, outside, duration, .. } = *end;
+        let RunEnd { union, attribution, retransmissions, outside, duration, .. } = *end;
+        let retransmissions = retransmissions.map(retransmit::Ledger::from);
         let duration_ns = duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-        Self { schema: LEDGER, sources, union, attribution, outside: outside.map(Outside::from), duration_ns }
+        let outside = outside.map(Outside::from);
+        Self { schema: LEDGER, sources, union, attribution, retransmissions, outside, duration_ns }
     }
 }
 

@@ -7,6 +7,7 @@ mod outside;
 mod places;
 mod raw;
 mod reconcile;
+mod retransmit;
 mod stack;
 mod stat;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::head::Head;
 use super::outside::Outside;
 use super::places::Keyed;
+use super::retransmit::Retransmissions;
 use super::stack::OfPlace;
 use super::trace::Origins;
 use crate::dimension::{Dimension, Dimensions};
@@ -49,6 +50,7 @@ impl<W: Write> StatSink for StatJson<W> {
             attribution: report.attribution,
             flows: report.flows,
             stacks: report.stacks.as_deref().map(|places| places.iter().map(OfPlace::from).collect()),
+            retransmissions: report.retransmissions.as_ref().map(Retransmissions::from),
             outside: report.outside.as_ref().map(Outside::from),
         };
         to_json(&mut self.out, &document)?;
@@ -75,6 +77,8 @@ struct Document<'r> {
     flows: Option<FlowLedger>,
     /// Call stacks of sampled drops; absent where they are not asked for.
     stacks: Option<Vec<OfPlace<'r>>>,
+    /// Retransmissions of TCP, and the drops that they followed; null where they are not asked for.
+    retransmissions: Option<Retransmissions<'r>>,
     /// The kernel's counters beside the backend; absent where they are not read.
     outside: Option<Outside<'r>>,
 }

@@ -131,14 +131,14 @@ fn a_trace_ends_with_its_ledger() {
     sink.finish(&RunEnd { sources: &trace_sources(), ..RunEnd::default() }).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count(), 2);
-    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"nested":0,"unknown_netns":0,"unrecorded":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3,"rate":100,"site_rate":1100},"qdisc_unmatched":null},"held_back":[{"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"records":989}]}],"union":null,"attribution":null,"outside":null,"duration_ns":null}"#);
+    insta::assert_snapshot!(text.lines().last().unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"ebpf","mode":"tp_btf","ledger":{"hits":1007,"accounted":1000,"overflow":0,"filtered":7,"lost":0,"missed":0,"nested":0,"unknown_netns":0,"unrecorded":0,"events":{"offered":1000,"submitted":9,"suppressed":989,"ring_full":2,"delivered":8,"undecodable":1,"pending":0,"unreadable":3,"rate":100,"site_rate":1100},"qdisc_unmatched":null},"held_back":[{"reason":"SOCKET_RCVBUFF","subsystem":"core","symbol":"udp_queue_rcv_one_skb","offset":423,"module":null,"records":989}]}],"union":null,"attribution":null,"retransmissions":null,"outside":null,"duration_ns":null}"#);
 }
 
 #[test]
 fn each_backend_has_the_fields_of_its_ledger() {
     let mut out = Vec::new();
     TraceJson::new(&mut out).finish(&RunEnd { sources: &[net_dm_source()], ..RunEnd::default() }).unwrap();
-    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"socket_drops":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0},"held_back":[]}],"union":null,"attribution":null,"outside":null,"duration_ns":null}"#);
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"schema":"droptrace.ledger.v1","sources":[{"source":"net_dm","mode":"packet","ledger":{"drops":1000,"accounted":990,"overflow":6,"filtered":4,"lost":123,"tail_drops":20,"socket_drops":100,"received":1003,"delivered":1000,"undecodable":3,"overruns":2,"interruptions":0,"at_limit":0,"device_hints":0,"skipped_attributes":0},"held_back":[]}],"union":null,"attribution":null,"retransmissions":null,"outside":null,"duration_ns":null}"#);
 }
 
 #[test]

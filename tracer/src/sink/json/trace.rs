@@ -9,12 +9,14 @@ use serde_json::{Map, Value};
 use super::Shown;
 use super::ledger::LedgerLine;
 use super::places::{Keyed, Places};
+use super::retransmit;
 use super::stack::Stack;
 use crate::dimension::Dimensions;
 use crate::domain::event::{DropEvent, Origin};
 use crate::domain::facts::{Facts, Gso, Socket, VlanTag};
 use crate::domain::hook::{NetfilterHook, netfilter_hook};
 use crate::domain::owner::Process;
+use crate::domain::retransmit::RetransmitEvent;
 use crate::outside::to_json;
 use crate::packet::{Content, Decoded, Endpoint, TcpFlags, Transport, TransportName, decode};
 use crate::render::time::TimeText;
@@ -53,6 +55,11 @@ impl<W: Write> DropSink for TraceJson<W> {
         line[rest] = b',';
         line.push(b'\n');
         out.write_all(line)
+    }
+
+    fn retransmission(&mut self, event: &RetransmitEvent) -> io::Result<()> {
+        to_json(&mut self.out, &retransmit::Line::from(event))?;
+        self.out.write_all(b"\n")
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod outside;
 mod owner;
 mod packet;
 mod reconcile;
+mod retransmit;
 mod sentence;
 mod stacks;
 mod stat;

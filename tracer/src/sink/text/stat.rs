@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::table::{Columns, Row, Shown};
-use super::{ledger, outside, stacks};
+use super::{ledger, outside, retransmit, stacks};
 use crate::dimension::{Dimension, Dimensions, WHO};
 use crate::domain::event::{Kind, Origin};
 use crate::domain::ledger::Ledger;
@@ -160,6 +160,7 @@ impl View<'_> {
             .chain(self.records())
             .chain(self.report.attribution.as_ref().map(ledger::attribution))
             .chain(self.report.flows.as_ref().map(ledger::flows))
+            .chain(self.report.retransmissions.as_ref().map(|found| retransmit::ledger(&found.ledger)))
             .chain(self.report.outside.iter().flat_map(|found| outside::lines(found, self.with_gaps)))
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
             .chain(self.not_packets())
@@ -172,12 +173,19 @@ impl View<'_> {
             // One row holds the cursor.
             body.truncate(height.saturating_sub(around + 1));
         }
-        std::iter::once(head).chain(body).chain(self.stacks()).chain(tail).collect()
+        std::iter::once(head).chain(body).chain(self.followed()).chain(self.stacks()).chain(tail).collect()
     }
 
     /// The ledger of records. The table of a recording has only drops with a record; that of a run has all drops.
     fn records(&self) -> Vec<ledger::LedgerLine> {
         self.recorded.map(|_| ledger::events(&self.report.sources)).unwrap_or_default()
+    }
+
+    /// The drops that retransmissions followed, under the last table only.
+    fn followed(&self) -> impl Iterator<Item = Line> {
+        let found = self.report.retransmissions.as_ref().filter(|_| self.report.is_final);
+        let lines = found.map(|found| retransmit::lines(found, self.top == Some(0))).unwrap_or_default();
+        lines.into_iter().map(|text| Line { text, style: Style::Plain })
     }
 
     /// The call stacks, which are many lines: under the last table only.

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::ledger::{self, LedgerLine};
-use super::outside;
 use super::owner::OwnedBy;
 use super::packet::Described;
+use super::{outside, retransmit};
 use crate::dimension;
 use crate::domain::event::{DropEvent, NamedKey, Timestamp};
 use crate::domain::hook::netfilter_hook;
 use crate::domain::report::Host;
+use crate::domain::retransmit::RetransmitEvent;
 use crate::outside::printable;
 use crate::render::fit::{padded, seen_by, width};
 use crate::render::paint::{Painted, Style};
@@ -94,6 +95,7 @@ pub(in crate::sink) fn interface_of(key: &NamedKey, home_netns: u32) -> Cow<'_, 
 pub(crate) fn ledger_lines(end: &RunEnd<'_>) -> impl Iterator<Item = LedgerLine> {
     let lines = ledger::accounting(end.sources).into_iter().chain(end.attribution.map(ledger::attribution));
     let lines = lines.chain(ledger::events(end.sources)).chain(end.union.map(ledger::union));
+    let lines = lines.chain(end.retransmissions.map(retransmit::ledger));
     lines.chain(end.outside.into_iter().flat_map(|found| outside::lines(found, true)))
 }
 
@@ -143,6 +145,11 @@ impl<W: Write> DropSink for TraceText<W> {
             _ = writeln!(self.line, "{:18}  {function}", "");
         }
         self.out.write_all(self.line.as_bytes())
+    }
+
+    fn retransmission(&mut self, event: &RetransmitEvent) -> io::Result<()> {
+        self.line = retransmit::line(event);
+        self.write_line(Style::Plain)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -96,3 +96,19 @@ fn udp_failures_with_a_packet_are_reported_before_the_free() {
     }
     assert_eq!(KernelBtf::from_bytes(&kernel(MODERN)).unwrap().udp_failure(), None);
 }
+
+#[test]
+fn a_retransmission_has_a_socket_and_a_segment() {
+    let found = |second: &str, has_error: bool| {
+        let btf = with_tracepoint("btf_trace_tcp_retransmit_skb", |w| {
+            let mut types = vec![pointer_to(w, "sock"), pointer_to(w, second)];
+            if has_error {
+                types.push(w.int("int", 4));
+            }
+            types
+        });
+        btf.retransmission().map(|found| found.has_error)
+    };
+    assert_eq!((found("sk_buff", false), found("sk_buff", true)), (Some(false), Some(true)));
+    assert_eq!(found("request_sock", false), None);
+}
