@@ -126,8 +126,7 @@ fn flow_of_a_closed_socket_has_no_other_process() -> Result<()> {
     })
 }
 
-/// Records of one of two processes are shown, and the ledger has those of the other as filtered. A record whose process was not
-/// found in time is filtered, too: the first search finds the process of the first socket.
+/// Records of one of two processes are shown, and the ledger has those of the other as filtered.
 fn process_in_a_filter_selects_records() -> Result<()> {
     ensure!(kernel::reports_socket()?, Unable("before Linux 6.11 the kernel does not report receivers".to_owned()));
     in_each_mode(|mode| {
@@ -136,17 +135,19 @@ fn process_in_a_filter_selects_records() -> Result<()> {
             Receiver::start(&host, &["tail", "-f", "/dev/null"], USER)?,
             Receiver::start(&host, &["sleep", "600"], 0)?,
         ];
-        let filter = format!("netns {} and reason SOCKET_RCVBUFF and process tail", host.inum());
+        // The socket of the second one is new when droptrace has just searched the processes for the first.
+        let filter = format!("netns {} and reason SOCKET_RCVBUFF and process sleep", host.inum());
         let options = ["trace", "--format", "json", "--all", "--mode", mode, "--filter", &filter];
         let droptrace = Droptrace::start(&options)?;
         let dropped = receivers.iter().map(|to| to.overrun(&host, DATAGRAMS)).collect::<Result<Vec<u64>>>()?;
         let finished = droptrace.finish()?;
         let mut lines: Vec<Value> = finished.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         let ledger = lines.pop().context("no ledger")?["sources"][0]["ledger"].clone();
-        let other = lines.iter().find(|line| line["process"]["pid"] != receivers[0].process.pid());
+        let other = lines.iter().find(|line| line["process"]["pid"] != receivers[1].process.pid());
         ensure!(other.is_none(), "another process: {other:?}");
         let (shown, sum) = (lines.len() as u64, dropped.iter().sum::<u64>());
-        ensure!((1..=dropped[0]).contains(&shown) || is_emulated(), "{shown} of {dropped:?}");
+        // A search in an emulated machine may take longer than it is allowed to.
+        ensure!(shown == dropped[1] || shown < dropped[1] && is_emulated(), "{shown} of {dropped:?}");
         ensure!(ledger["accounted"] == shown && ledger["unrecorded"] == 0, "{shown} shown: {ledger}");
         ensure!(ledger["filtered"].as_u64() >= Some(sum - shown), "{dropped:?}: {ledger}");
         let parts = ["accounted", "overflow", "filtered"].iter().filter_map(|part| ledger[*part].as_u64()).sum::<u64>();

@@ -243,6 +243,7 @@ impl Replay {
     fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
         let (sources, union) = (self.shown_sources(), self.ledger());
         let end = RunEnd { sources: &sources, union: union.as_ref(), duration: self.duration(), ..RunEnd::default() };
+        self.filter.iter().for_each(RecordFilter::warn_of_unknown_processes);
         sink.finish(&end)
     }
 

@@ -78,7 +78,8 @@ fn obstacle() -> Option<&'static str> {
 
 fn options(args: &TopArgs, kernel: &Arc<RunningKernel>) -> Result<Options> {
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
-    let owners = WantedOwners { cgroups: true, processes: flows & FLOW_PROCESS != 0, residents: true };
+    let owners =
+        WantedOwners { cgroups: true, processes: flows & FLOW_PROCESS != 0, selects_processes: false, residents: true };
     let options = listen::options(&args.common, Some(SAMPLED_PACKETS), kernel)?;
     // The records are a sample, which cannot be joined with the drop monitor's.
     Ok(Options { owners, flows, need: EventNeed::Welcome, join: None, ..options })

@@ -40,7 +40,13 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     let split = args.common.filter.as_ref().map(Filter::split).transpose()?;
     let of_processes = split.and_then(|split| split.processes);
     let filter = of_processes.map(|filter| RecordFilter::new(&filter, 0)).transpose()?;
-    let owners = WantedOwners { cgroups: has_owners, processes: has_owners || filter.is_some(), residents: has_owners };
+    let selects_processes = filter.is_some();
+    let owners = WantedOwners {
+        cgroups: has_owners,
+        processes: has_owners || selects_processes,
+        selects_processes,
+        residents: has_owners,
+    };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events), kernel)? };
     if args.retransmits {
         options.retransmits = true;
@@ -96,6 +102,7 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     }
     session.warn_of_hidden_addresses();
     session.warn_of_unknown_owners();
+    shown.filter.iter().for_each(RecordFilter::warn_of_unknown_processes);
     ended.and(stopped)
 }
 

@@ -95,6 +95,12 @@ impl Owners {
         Self { residents: residents.then(Residents::default), sockets, ..self }
     }
 
+    /// Searches the processes of sockets without a pause between searches, because a filter selects drops by them.
+    #[must_use]
+    pub fn selecting_processes(self) -> Self {
+        Self { sockets: self.sockets.map(Sockets::eager), ..self }
+    }
+
     /// Whether namespaces have owners.
     pub const fn names_residents(&self) -> bool {
         self.residents.is_some()
@@ -150,7 +156,7 @@ impl Owners {
     }
 
     /// Searches the processes of the sockets of which note was taken, if the last search was not too recent: for at most
-    /// 50 ms, and at most a twentieth of all time.
+    /// 50 ms, and at most a twentieth of all time unless a filter selects drops by processes.
     pub fn search_processes(&mut self) {
         if let Some(sockets) = &mut self.sockets {
             sockets.search(Instant::now());

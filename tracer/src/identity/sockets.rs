@@ -41,6 +41,8 @@ pub(super) struct Sockets {
     /// The process id at which the next search starts: a search that reached its bound goes on there.
     first: u32,
     limit: Option<String>,
+    /// Whether searches need no pause: a filter selects drops by what they find.
+    is_eager: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,12 @@ impl Sockets {
     /// `proc` is `/proc`.
     pub(super) fn new(proc: PathBuf) -> Self {
         let (known, wanted) = (Recent::new(CAPACITY), HashSet::new());
-        Self { proc, known, wanted, not_before: None, first: 0, limit: None }
+        Self { proc, known, wanted, not_before: None, first: 0, limit: None, is_eager: false }
+    }
+
+    /// Searches without a pause between searches.
+    pub(super) fn eager(self) -> Self {
+        Self { is_eager: true, ..self }
     }
 
     /// Takes note of a socket, whose process [`Sockets::process`] returns after the next search at the latest. A known
@@ -83,7 +90,7 @@ impl Sockets {
 
     /// Searches the processes of the sockets of which note was taken, unless the last search was too recent.
     pub(super) fn search(&mut self, now: Instant) {
-        if self.not_before.is_none_or(|time| now >= time) {
+        if self.is_eager || self.not_before.is_none_or(|time| now >= time) {
             self.search_at_once(now);
         }
     }

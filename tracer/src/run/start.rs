@@ -86,6 +86,8 @@ pub struct WantedOwners {
     pub cgroups: bool,
     /// The processes of sockets: of single drops', and of flows'.
     pub processes: bool,
+    /// Whether a filter selects drops by their processes, so that these are searched at once.
+    pub selects_processes: bool,
     /// The container or pod that lives in the namespace of drops without a socket.
     pub residents: bool,
 }
@@ -117,6 +119,10 @@ impl Session {
         let residents = options.owners.residents && running.ebpf().is_some();
         let owners = (options.owners.cgroups || options.owners.processes || residents).then(Owners::new);
         let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
+        let owners = match options.owners.selects_processes {
+            true => owners.map(Owners::selecting_processes),
+            false => owners,
+        };
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
         let counts_drops = !matches!(backend, CaptureBackend::Totals(_));

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::run::watched;
 use crate::top::keys::{Key, Parser};
@@ -35,6 +36,8 @@ pub(crate) enum Woken {
 pub(crate) struct Input {
     keys: AsyncFd<OwnedFd>,
     parser: Parser,
+    /// The end of [`REST`] since the last byte of a key that is not complete.
+    rest_ends: Option<Instant>,
     resized: Signal,
     suspended: Signal,
     continued: Signal,
@@ -47,6 +50,7 @@ impl Input {
         Ok(Self {
             keys: watched(terminal, Interest::READABLE)?,
             parser: Parser::default(),
+            rest_ends: None,
             resized: signal(SignalKind::window_change())?,
             suspended: signal(SignalKind::from_raw(libc::SIGTSTP))?,
             continued: signal(SignalKind::from_raw(libc::SIGCONT))?,
@@ -54,13 +58,13 @@ impl Input {
         })
     }
 
-    /// Waits for the next event. The future may be dropped at any time.
+    /// Waits for the next event. The future may be dropped at any time: the run loop does so each time that records arrive.
     pub(crate) async fn next(&mut self) -> Woken {
         loop {
             if let Some(key) = self.parser.next(false) {
                 return Woken::Key(key);
             }
-            let is_waiting = self.parser.is_waiting();
+            let rest_ends = self.rest_ends.filter(|_| self.parser.is_waiting());
             tokio::select! {
                 biased;
                 _ = self.suspended.recv() => return Woken::Suspended,
@@ -71,8 +75,9 @@ impl Input {
                         self.is_closed = true;
                         return Woken::Closed;
                     }
+                    self.rest_ends = Some(Instant::now() + REST);
                 }
-                () = rest(is_waiting) => {
+                () = rest(rest_ends) => {
                     if let Some(key) = self.parser.next(true) {
                         return Woken::Key(key);
                     }
@@ -82,9 +87,12 @@ impl Input {
     }
 }
 
-/// Waits until no more bytes of a key come.
-async fn rest(is_waiting: bool) {
-    if is_waiting { tokio::time::sleep(REST).await } else { pending().await }
+/// Waits until no more bytes of a key can come.
+async fn rest(ends: Option<Instant>) {
+    match ends {
+        Some(ends) => tokio::time::sleep_until(ends).await,
+        None => pending().await,
+    }
 }
 
 /// Reads bytes. Returns whether the terminal is still there.
