@@ -14,6 +14,7 @@ use crate::dimension::Dimensions;
 use crate::domain::event::DropEvent;
 use crate::domain::flow_ledger::FlowLedger;
 use crate::identity::netns;
+use crate::identity::owners::Search;
 use crate::kernel::running::RunningKernel;
 use crate::outside::say;
 use crate::pipeline::group::group_by;
@@ -40,7 +41,7 @@ pub(super) async fn run(args: &StatArgs, kernel: &Arc<RunningKernel>) -> Result<
     let cgroups = args.by.as_ref().is_some_and(Dimensions::has_attribution);
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
     let residents = cgroups || (args.by.is_none() && args.format == StatFormat::Text);
-    let owners = WantedOwners { cgroups, processes: flows & FLOW_PROCESS != 0, selects_processes: false, residents };
+    let owners = WantedOwners { cgroups, processes: (flows & FLOW_PROCESS != 0).then_some(Search::Sparing), residents };
     let events = args.stack.then_some(SAMPLED_STACKS);
     let retransmits = args.retransmits;
     let mut options = Options { owners, flows, retransmits, ..listen::options(&args.common, events, kernel)? };

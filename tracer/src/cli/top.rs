@@ -17,6 +17,7 @@ use crate::domain::event::DropEvent;
 use crate::domain::report::StatReport;
 use crate::filter::{Filter, FilterError};
 use crate::identity::netns;
+use crate::identity::owners::Search;
 use crate::kernel::running::RunningKernel;
 use crate::outside::{hold_messages, release_messages, say};
 use crate::pipeline::group::group_by;
@@ -78,8 +79,11 @@ fn obstacle() -> Option<&'static str> {
 
 fn options(args: &TopArgs, kernel: &Arc<RunningKernel>) -> Result<Options> {
     let flows = args.by.as_ref().map_or(0, Dimensions::flow_facts);
-    let owners =
-        WantedOwners { cgroups: true, processes: flows & FLOW_PROCESS != 0, selects_processes: false, residents: true };
+    let owners = WantedOwners {
+        cgroups: true,
+        processes: (flows & FLOW_PROCESS != 0).then_some(Search::Sparing),
+        residents: true,
+    };
     let options = listen::options(&args.common, Some(SAMPLED_PACKETS), kernel)?;
     // The records are a sample, which cannot be joined with the drop monitor's.
     Ok(Options { owners, flows, need: EventNeed::Welcome, join: None, ..options })

@@ -17,6 +17,7 @@ use crate::domain::report::{SourceReport, StatReport};
 use crate::domain::retransmit::RetransmitEvent;
 use crate::filter::Filter;
 use crate::identity::netns;
+use crate::identity::owners::Search;
 use crate::kernel::running::RunningKernel;
 use crate::outside::say;
 use crate::pipeline::normalise::BlockNames;
@@ -40,13 +41,8 @@ pub(super) async fn run(args: &TraceArgs, kernel: &Arc<RunningKernel>) -> Result
     let split = args.common.filter.as_ref().map(Filter::split).transpose()?;
     let of_processes = split.and_then(|split| split.processes);
     let filter = of_processes.map(|filter| RecordFilter::new(&filter, 0)).transpose()?;
-    let selects_processes = filter.is_some();
-    let owners = WantedOwners {
-        cgroups: has_owners,
-        processes: has_owners || selects_processes,
-        selects_processes,
-        residents: has_owners,
-    };
+    let processes = filter.as_ref().map(|_| Search::AtOnce).or_else(|| has_owners.then_some(Search::Sparing));
+    let owners = WantedOwners { cgroups: has_owners, processes, residents: has_owners };
     let mut options = Options { owners, ..listen::options(&args.common, Some(events), kernel)? };
     if args.retransmits {
         options.retransmits = true;

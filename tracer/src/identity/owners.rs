@@ -13,6 +13,7 @@ use super::proc_folder::{Folder, pids};
 use super::process;
 use super::recent::Recent;
 use super::residents::{Resident, Residents};
+pub use super::sockets::Search;
 use super::sockets::Sockets;
 use super::stores::Stores;
 use crate::domain::owner::Process;
@@ -90,15 +91,9 @@ impl Owners {
 
     /// Finds the owners of namespaces, and the processes of sockets, too.
     #[must_use]
-    pub fn naming(self, residents: bool, processes: bool) -> Self {
-        let sockets = processes.then(|| Sockets::new("/proc".into()));
+    pub fn naming(self, residents: bool, processes: Option<Search>) -> Self {
+        let sockets = processes.map(|search| Sockets::new("/proc".into(), search));
         Self { residents: residents.then(Residents::default), sockets, ..self }
-    }
-
-    /// Searches the processes of sockets without a pause between searches, because a filter selects drops by them.
-    #[must_use]
-    pub fn selecting_processes(self) -> Self {
-        Self { sockets: self.sockets.map(Sockets::eager), ..self }
     }
 
     /// Whether namespaces have owners.
@@ -156,7 +151,7 @@ impl Owners {
     }
 
     /// Searches the processes of the sockets of which note was taken, if the last search was not too recent: for at most
-    /// 50 ms, and at most a twentieth of all time unless a filter selects drops by processes.
+    /// 50 ms, and at most a twentieth of all time with [`Search::Sparing`].
     pub fn search_processes(&mut self) {
         if let Some(sockets) = &mut self.sockets {
             sockets.search(Instant::now());
@@ -308,7 +303,7 @@ mod tests {
     #[test]
     fn running_kernel_names_the_owner_of_a_socket() {
         const NAME: &str = "running_kernel_names_the_owner_of_a_socket";
-        let mut owners = Owners::new().naming(true, false);
+        let mut owners = Owners::new().naming(true, None);
         let made = owners.cgroups.mount().map_err(ToString::to_string);
         let made = made.and_then(|mount| RealCgroup::new(mount, &format!("docker-{ID}.scope")));
         let cgroup = match made {

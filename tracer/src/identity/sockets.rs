@@ -28,6 +28,15 @@ const LONGEST_SEARCH: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_FACTOR: u32 = 20;
 
+/// How often processes are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// For at most a twentieth of the time: a socket may have no process at first.
+    Sparing,
+    /// Whenever a socket is new, because a filter selects drops by their processes.
+    AtOnce,
+}
+
 /// Finds the processes that have sockets open. A process that cannot be read, one that does not have the socket open any
 /// more, and one that ended is unknown. All that is kept has a bound.
 #[derive(Debug)]
@@ -41,8 +50,7 @@ pub(super) struct Sockets {
     /// The process id at which the next search starts: a search that reached its bound goes on there.
     first: u32,
     limit: Option<String>,
-    /// Whether searches need no pause: a filter selects drops by what they find.
-    is_eager: bool,
+    search: Search,
 }
 
 #[derive(Debug)]
@@ -62,14 +70,9 @@ struct Found {
 
 impl Sockets {
     /// `proc` is `/proc`.
-    pub(super) fn new(proc: PathBuf) -> Self {
+    pub(super) fn new(proc: PathBuf, search: Search) -> Self {
         let (known, wanted) = (Recent::new(CAPACITY), HashSet::new());
-        Self { proc, known, wanted, not_before: None, first: 0, limit: None, is_eager: false }
-    }
-
-    /// Searches without a pause between searches.
-    pub(super) fn eager(self) -> Self {
-        Self { is_eager: true, ..self }
+        Self { proc, known, wanted, not_before: None, first: 0, limit: None, search }
     }
 
     /// Takes note of a socket, whose process [`Sockets::process`] returns after the next search at the latest. A known
@@ -90,7 +93,7 @@ impl Sockets {
 
     /// Searches the processes of the sockets of which note was taken, unless the last search was too recent.
     pub(super) fn search(&mut self, now: Instant) {
-        if self.is_eager || self.not_before.is_none_or(|time| now >= time) {
+        if self.search == Search::AtOnce || self.not_before.is_none_or(|time| now >= time) {
             self.search_at_once(now);
         }
     }
@@ -170,7 +173,7 @@ mod tests {
     }
 
     fn of(tree: &Tree) -> Sockets {
-        Sockets::new(tree.root().to_owned())
+        Sockets::new(tree.root().to_owned(), Search::Sparing)
     }
 
     fn shown(sockets: &mut Sockets, inode: u64) -> Option<String> {
@@ -198,6 +201,18 @@ mod tests {
         let found = [7, 8, 9].map(|inode| shown(&mut sockets, inode));
         assert_eq!(found, [Some("systemd[1]".into()), Some("nginx[20]".into()), None]);
         assert_eq!(sockets.limit(), None);
+    }
+
+    #[test]
+    fn search_at_once_finds_a_socket_that_is_new_after_another_search() {
+        for (search, found) in [(Search::Sparing, None), (Search::AtOnce, Some("nginx[20]".to_owned()))] {
+            let (tree, now) = (Tree::new(), Instant::now());
+            process(&tree, 1, "systemd", 7);
+            process(&tree, 20, "nginx", 8);
+            let mut sockets = Sockets::new(tree.root().to_owned(), search);
+            assert_eq!(looked_up(&mut sockets, 7, now).as_deref(), Some("systemd[1]"));
+            assert_eq!(looked_up(&mut sockets, 8, now), found, "{search:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::domain::unavailable::Unavailable;
 use crate::filter::Filter;
 use crate::filter::question::Question;
 use crate::identity::netns::{self, Names, Watcher};
-use crate::identity::owners::Owners;
+use crate::identity::owners::{Owners, Search};
 use crate::kernel::clock::Clock;
 use crate::kernel::privileges;
 use crate::kernel::running::RunningKernel;
@@ -85,9 +85,7 @@ pub struct WantedOwners {
     /// The control groups of sockets.
     pub cgroups: bool,
     /// The processes of sockets: of single drops', and of flows'.
-    pub processes: bool,
-    /// Whether a filter selects drops by their processes, so that these are searched at once.
-    pub selects_processes: bool,
+    pub processes: Option<Search>,
     /// The container or pod that lives in the namespace of drops without a socket.
     pub residents: bool,
 }
@@ -117,12 +115,8 @@ impl Session {
 
     fn of(backend: CaptureBackend, mut running: Running, options: &Options) -> Self {
         let residents = options.owners.residents && running.ebpf().is_some();
-        let owners = (options.owners.cgroups || options.owners.processes || residents).then(Owners::new);
+        let owners = (options.owners.cgroups || options.owners.processes.is_some() || residents).then(Owners::new);
         let owners = owners.map(|owners| owners.naming(residents, options.owners.processes));
-        let owners = match options.owners.selects_processes {
-            true => owners.map(Owners::selecting_processes),
-            false => owners,
-        };
         let now = || (Clock::now(), Instant::now());
         let (started_at, started) = running.ebpf().map_or_else(now, |ebpf| ebpf.source.attached_at());
         let counts_drops = !matches!(backend, CaptureBackend::Totals(_));
@@ -132,7 +126,7 @@ impl Session {
             (has_ebpf, privileges::EBPF),
             (running.net_dm().is_some(), privileges::NET_DM),
             (has_ebpf && has_owners, privileges::OWNERS),
-            (has_ebpf && (residents || options.owners.processes), privileges::PROCESSES),
+            (has_ebpf && (residents || options.owners.processes.is_some()), privileges::PROCESSES),
         ]);
         if let Err(error) = privileges::drop_unneeded(needed) {
             tracing::warn!("cannot drop rights that are needed no more: {error}");
@@ -148,7 +142,7 @@ impl Session {
             unavailable: UnavailableBackends::default(),
             running,
             attribution: options.owners.cgroups,
-            names_processes: options.owners.processes,
+            names_processes: options.owners.processes.is_some(),
             read_at: <[_; 2]>::default(),
             has_failed: false,
             normaliser: Normaliser::new(reasons, names, question, owners),

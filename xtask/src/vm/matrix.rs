@@ -37,7 +37,7 @@ const BOTH_SOURCES: [Series; 2] = [Series::cloud(6, 12), Series::cloud(7, 3)];
 /// The tests that count drops, in the order in which they run.
 const COUNTING: [&str; 3] = ["verifier", "drops", "exact"];
 /// As these, of single drops and of what is rare.
-const DETAILED: [&str; 5] = ["truth", "outside", "reconcile", "xdp", "nothing_lost"];
+const DETAILED: [&str; 6] = ["truth", "outside", "reconcile", "xdp", "nothing_lost", "retransmits"];
 /// The filters, on the same series but not with `PREEMPT_RT`, whose verifiers are the same.
 const FILTERS: &str = "filter";
 /// The trace of nftables, on the same series: without and with owners of tables.
@@ -324,7 +324,18 @@ mod tests {
     #[test]
     fn realtime_kernels_have_the_tests_that_count() {
         let [run] = &plans(Some(Series::realtime(6, 12)), None)[..] else { panic!("more than one run") };
-        let expected = ["verifier", "drops", "exact", "truth", "outside", "reconcile", "xdp", "nothing_lost", "storms"];
+        let expected = [
+            "verifier",
+            "drops",
+            "exact",
+            "truth",
+            "outside",
+            "reconcile",
+            "xdp",
+            "nothing_lost",
+            "retransmits",
+            "storms",
+        ];
         assert_eq!(names(run), expected);
     }
 

@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::identity::netns::Names;
-    use crate::identity::owners::Owners;
+    use crate::identity::owners::{Owners, Search};
     use crate::kernel::reasons::ReasonNames;
 
     fn count(packets: u64) -> Count {
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_process_that_was_found_keeps_its_socket() {
-        let owners = Owners::new().naming(false, true);
+        let owners = Owners::new().naming(false, Some(Search::Sparing));
         let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), None, Some(owners));
         let inode = |socket: &UdpSocket| rustix::fs::fstat(socket).unwrap().st_ino;
         let [known, old, closed] = std::array::from_fn(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
