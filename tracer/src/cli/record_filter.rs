@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 
-use crate::domain::event::{DropEvent, reason_name};
+use crate::domain::event::DropEvent;
 use crate::domain::ledger::Ledger;
 use crate::filter::{Filter, Named, UsualReasons};
 use crate::identity::users;
@@ -34,17 +34,9 @@ impl RecordFilter {
     pub(super) fn takes(&mut self, event: &DropEvent<'_>) -> bool {
         let key = event.key;
         let named = Named {
-            usual: &self.usual,
-            reason: reason_name(&key.reason),
-            function: key.location.symbol.as_ref().map(|symbol| &*symbol.name),
-            interface: key.interface.as_deref(),
-            ifindex: key.ifindex,
-            netns: key.netns,
-            netns_name: key.netns_name.as_deref(),
-            home_netns: self.home_netns,
-            owner: Some(&key.owner),
             uid: event.facts.socket.as_ref().and_then(|socket| socket.uid),
             process: event.process.map(|process| &**process),
+            ..Named::of_key(key, &self.usual, self.home_netns)
         };
         let view = packet::view(event.start, key.protocol, event.length, event.bytes, event.facts.vlan);
         let matches = self.filter.matches(&view, &named);

@@ -41,19 +41,6 @@ impl Knowledge {
 
     /// Whether a drop matches a filter without conditions on packets, users and processes.
     pub(crate) fn matches(&self, filter: &Filter, key: &NamedKey) -> bool {
-        let named = Named {
-            usual: &self.usual,
-            reason: reason_name(&key.reason),
-            function: key.location.symbol.as_ref().map(|symbol| &*symbol.name),
-            interface: key.interface.as_deref(),
-            ifindex: key.ifindex,
-            netns: key.netns,
-            netns_name: key.netns_name.as_deref(),
-            home_netns: self.home_netns,
-            owner: Some(&key.owner),
-            uid: None,
-            process: None,
-        };
-        filter.matches(&View::default(), &named)
+        filter.matches(&View::default(), &Named::of_key(key, &self.usual, self.home_netns))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::question::{Question, is_cgroup_within, is_container, is_pod, is_process, matches_pattern};
 use super::run::Answers;
+use crate::domain::event::{NamedKey, reason_name};
 use crate::domain::owner::{Owner, Process};
 use crate::explain::{Explanations, MalformedData, Usual};
 
@@ -53,6 +54,25 @@ pub struct Named<'d> {
     pub uid: Option<u32>,
     /// A process that has the packet's socket open.
     pub process: Option<&'d Process>,
+}
+
+impl<'d> Named<'d> {
+    /// The names of a key, which has neither user nor process. `home_netns` is what `netns self` means.
+    pub fn of_key(key: &'d NamedKey, usual: &'d UsualReasons, home_netns: u32) -> Self {
+        Self {
+            usual,
+            reason: reason_name(&key.reason),
+            function: key.location.symbol.as_ref().map(|symbol| &*symbol.name),
+            interface: key.interface.as_deref(),
+            ifindex: key.ifindex,
+            netns: key.netns,
+            netns_name: key.netns_name.as_deref(),
+            home_netns,
+            owner: Some(&key.owner),
+            uid: None,
+            process: None,
+        }
+    }
 }
 
 impl Answers for Named<'_> {
