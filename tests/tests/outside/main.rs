@@ -2,15 +2,16 @@
 
 mod devices;
 mod lasting;
+mod namespaces;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::case::drained;
-use tests::droptrace::{Droptrace, Stat, binary, piped};
+use tests::droptrace::{Droptrace, Stat};
 use tests::kernel::{self, Known};
-use tests::netns::{Netns, Resident};
+use tests::netns::Resident;
 use tests::storm::{REASON, Storm, datagrams};
 use tests::tcp::{Peer, listener_at, listener_with};
 use tests::trials::{self, trial_as_root};
@@ -26,6 +27,7 @@ const FIRST_PORT: u16 = 42_000;
 fn main() -> ExitCode {
     let mut all = devices::trials();
     all.extend(lasting::trials());
+    all.extend(namespaces::trials());
     all.extend([
         trial_as_root("full_accept_queue_is_outside", full_accept_queue_is_outside),
         trial_as_root("full_syn_queue_is_outside", full_syn_queue_is_outside),
@@ -35,12 +37,6 @@ fn main() -> ExitCode {
         trial_as_root("counters_are_left_out", counters_are_left_out),
         trial_as_root("namespace_that_ends_keeps_its_rise", namespace_that_ends_keeps_its_rise),
         trial_as_root("each_refusing_listener_has_its_rise", each_refusing_listener_has_its_rise),
-        trial_as_root("namespace_without_a_process_is_entered", namespace_without_a_process_is_entered),
-        trial_as_root("namespace_that_only_a_file_holds_is_read", namespace_that_only_a_file_holds_is_read),
-        trial_as_root("namespace_that_only_a_socket_holds_is_a_gap", namespace_that_only_a_socket_holds_is_a_gap),
-        trial_as_root("namespace_that_may_not_be_entered_is_a_gap", namespace_that_may_not_be_entered_is_a_gap),
-        trial_as_root("namespace_of_a_thread_is_read", namespace_of_a_thread_is_read),
-        trial_as_root("many_namespaces_are_read", many_namespaces_are_read),
     ]);
     trials::run(all)
 }
@@ -280,125 +276,5 @@ fn each_refusing_listener_has_its_rise() -> Result<()> {
     let expected = [[Some(80), Some(refused), pid], [Some(OTHER_PORT.into()), Some(by_other), pid]];
     ensure!(by_other > 0 && shown == expected, "{shown:?}, not {expected:?}");
     ensure!(counter["outside"] == refused + by_other, "{counter}");
-    Ok(())
-}
-
-/// A namespace with a name, a listener and no process.
-fn named_without_a_process(label: &str) -> Result<(Netns, String)> {
-    let name = format!("{label}{}", std::process::id());
-    Ok((Netns::named(&name)?, name))
-}
-
-fn namespace_without_a_process_is_entered() -> Result<()> {
-    let (netns, name) = named_without_a_process("entered")?;
-    for arguments in [&["--netns", &name][..], &[]] {
-        let stat = Stat::during(arguments, || no_ports(&netns))?;
-        let gaps = stat.0["outside"]["gaps"].to_string();
-        ensure!(!gaps.contains(&name), "{gaps}");
-        let counters = stat.0["outside"]["counters"].as_array().context("no counters")?;
-        let is_own = |counter: &&Value| counter["netns_name"] == name && counter["counter"] == "UdpNoPorts";
-        let counter = counters.iter().find(is_own).context("the counter did not rise")?;
-        ensure!(counter["rise"] == NO_PORTS && counter["outside"] == 0, "{counter}");
-    }
-    Ok(())
-}
-
-/// The handle of the namespace is an open file of this process.
-fn namespace_that_only_a_file_holds_is_read() -> Result<()> {
-    let netns = Netns::new()?;
-    for arguments in [&["--netns", &netns.path()][..], &[]] {
-        let stat = Stat::during(arguments, || no_ports(&netns))?;
-        let gaps = stat.0["outside"]["gaps"].to_string();
-        ensure!(!gaps.contains(&netns.inum().to_string()), "{gaps}");
-        let counters = stat.0["outside"]["counters"].as_array().context("no counters")?;
-        let is_own = |counter: &&Value| counter["netns"] == netns.inum() && counter["counter"] == "UdpNoPorts";
-        let counter = counters.iter().find(is_own).context("the counter did not rise")?;
-        ensure!(counter["rise"] == NO_PORTS && counter["outside"] == 0, "{counter}");
-    }
-    Ok(())
-}
-
-/// A socket holds the namespace, and no file of `/proc` stands for it.
-fn namespace_that_only_a_socket_holds_is_a_gap() -> Result<()> {
-    let netns = Netns::new()?;
-    netns.commands("ip link set lo up")?;
-    let socket = netns.run(|| Ok(std::net::UdpSocket::bind("127.0.0.1:0")?))?;
-    let inum = netns.inum();
-    drop(netns);
-    let stat = Stat::during(&[], || {
-        for _ in 0..NO_PORTS {
-            // The kernel reports the refusal by the next call.
-            _ = socket.send_to(b"x", "127.0.0.1:9");
-        }
-        drained()
-    })?;
-    let gaps = stat.0["outside"]["gaps"].to_string();
-    // Other tests may have such namespaces meanwhile, so that the sentence names several.
-    let is_named = gaps.contains(&inum.to_string()) || gaps.contains(" more are not read");
-    ensure!(is_named && gaps.contains("are not read: no process, and no file"), "{gaps}");
-    Ok(())
-}
-
-const NO_PORTS: u64 = 7;
-
-/// Sends datagrams to a port without a socket.
-fn no_ports(netns: &Netns) -> Result<()> {
-    netns.commands("ip link set lo up")?;
-    netns.run(|| {
-        for _ in 0..NO_PORTS {
-            // An error of the port before is reported to the next call of the same socket.
-            std::net::UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", "127.0.0.1:9")?;
-        }
-        Ok(())
-    })
-}
-
-fn namespace_that_may_not_be_entered_is_a_gap() -> Result<()> {
-    let (netns, name) = named_without_a_process("closed")?;
-    let without = "--bounding-set=-sys_admin";
-    let mut command = Command::new("/usr/bin/setpriv");
-    command.args([without, "--inh-caps=-sys_admin"]).arg(binary()?).args(["stat", "--format", "json"]);
-    let mut droptrace = Droptrace::spawn(piped(&mut command))?;
-    droptrace.await_attached()?;
-    no_ports(&netns)?;
-    let stat = Stat::parse(&droptrace.finish()?.stdout)?;
-    let gaps = stat.0["outside"]["gaps"].to_string();
-    let gap = "no process was found in the namespace, and entering it takes CAP_SYS_ADMIN";
-    ensure!(gaps.contains(&name) && gaps.contains(gap), "{gaps}");
-    Ok(())
-}
-
-fn namespace_of_a_thread_is_read() -> Result<()> {
-    let netns = Netns::new()?;
-    let (end, ended) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let (inside, is_inside) = std::sync::mpsc::channel();
-        let netns = &netns;
-        scope.spawn(move || {
-            netns.run(move || {
-                inside.send(())?;
-                // The other end is dropped.
-                let _ = ended.recv();
-                Ok(())
-            })
-        });
-        is_inside.recv()?;
-        let stat = Stat::during(&["--netns", &netns.inum().to_string()], || no_ports(netns));
-        drop(end);
-        let outside = &stat?.0["outside"];
-        let counter =
-            outside["counters"].as_array().and_then(|all| all.iter().find(|it| it["counter"] == "UdpNoPorts"));
-        ensure!(counter.is_some_and(|counter| counter["rise"] == NO_PORTS), "{outside}");
-        Ok(())
-    })
-}
-
-fn many_namespaces_are_read() -> Result<()> {
-    const MANY: u64 = 200;
-    let namespaces = (0..MANY).map(|_| Netns::new()).collect::<Result<Vec<_>>>()?;
-    let _residents = namespaces.iter().map(Netns::resident).collect::<Result<Vec<_>>>()?;
-    let stat = Stat::during(&[], || Ok(()))?;
-    let read = stat.0["outside"]["namespaces"].as_u64().context("no namespaces")?;
-    ensure!(read >= MANY, "{read} of {MANY} were read: {}", stat.0["outside"]["gaps"]);
     Ok(())
 }
