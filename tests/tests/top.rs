@@ -151,7 +151,7 @@ fn rows_are_filtered_and_sizes_change() -> Result<()> {
     terminal.await_screen("the way out", |lines| has(lines, "droptrace top 'tcp'"))?;
     for size in [LARGE, (20, 5), (100, 30), SMALL] {
         terminal.resize(size)?;
-        let is_drawn = |lines: &[String]| has(lines, "droptrace top 'tcp'") || has(lines, "at least 40 colum");
+        let is_drawn = |lines: &[String]| has(lines, "droptrace top 'tcp'") || has(lines, "too small:");
         let lines = terminal.await_screen("the new size", is_drawn)?;
         ensure!(lines.len() == usize::from(size.1));
     }

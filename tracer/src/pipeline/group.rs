@@ -42,6 +42,9 @@ pub fn group_by(totals: &[DropTotal], by: &Dimensions) -> Vec<DropTotal> {
     let mut groups: Vec<_> = groups.iter().map(|total| total.with_key(Arc::clone(&total.key.key))).collect();
     if by.flow_facts() != 0 {
         Others::of(totals, &groups, by).widen(&mut groups);
+    } else {
+        // The drops of other flows are those of their row, too.
+        groups.iter_mut().for_each(|total| total.more = 0);
     }
     groups
 }
@@ -132,6 +135,14 @@ mod tests {
         assert_eq!(group_by(&totals, &"netns,container".parse().unwrap()).len(), 2);
         assert_eq!(group_by(&totals, &"netns,interface,container".parse().unwrap()).len(), 3);
         assert_eq!(group_by(&totals, &"netns".parse().unwrap()).len(), 1);
+    }
+
+    #[test]
+    fn groups_without_flows_are_exact() {
+        let totals = [row(1, Some(80), 5, 3), row(1, Some(81), 2, 3), row(1, None, 4, 4), row(2, None, 9, 9)];
+        let groups = group_by(&totals, &"site".parse().unwrap());
+        let counts: Vec<_> = groups.iter().map(|total| (total.packets, total.more)).collect();
+        assert_eq!(counts, [(11, 0), (9, 0)]);
     }
 
     /// A row of a drop site with drops of a port, or of other flows without one.

@@ -8,10 +8,10 @@ use tracer_common::{DroppedSegment, Retransmission, SegmentCounts};
 
 use crate::backend::ebpf::{Segment, SegmentReader};
 use crate::domain::event::{Kind, NamedKey, reason_name};
-use crate::domain::retransmit::{Cause, DropsFollowed, RetransmitEvent, RetransmitLedger, RetransmitReport};
+use crate::domain::retransmit::{DropsFollowed, Loss, RetransmitEvent, RetransmitLedger, RetransmitReport};
 use crate::domain::total::DropTotal;
 use crate::pipeline::normalise::Normaliser;
-use crate::pipeline::retransmit::{Join, Place, SentAgain, dropped, retransmitted};
+use crate::pipeline::retransmit::{Counts, Join, OfPlace, Place, SentAgain, dropped, retransmitted};
 
 /// Reasons that need not lose a segment: the receiver has its bytes, or another host is to get the packet. Kernels without
 /// `TCP_OLD_SEQUENCE` use `TCP_INVALID_SEQUENCE` for bytes that the receiver has, too (`tcp_validate_incoming`).
@@ -67,11 +67,10 @@ impl Retransmits {
         };
         let sent = SentAgain { tuple, range, netns: record.netns, began_ns: record.began_ns };
         let sending = Duration::from_nanos(record.timestamp_ns.saturating_sub(record.began_ns));
-        let cause = self.join.sent_again(&sent).map(|((location, reason), before)| Cause {
-            reason,
-            location,
-            before: before + sending,
-        });
+        let mut loss = self.join.sent_again(&sent);
+        if let Loss::After(cause) = &mut loss {
+            cause.before += sending;
+        }
         Some(RetransmitEvent {
             timestamp: normaliser.real_time(record.timestamp_ns),
             source: tuple.source,
@@ -79,18 +78,19 @@ impl Retransmits {
             sequence: range.start,
             length: range.length,
             segments: record.segments,
-            cause,
+            loss,
         })
     }
 
     /// The account of the records that were read, and of those that the BPF program counted.
     pub(super) fn ledger(&self, counts: SegmentCounts) -> RetransmitLedger {
-        let (joined, unmatched) = self.join.counts();
+        let Counts { joined, unmatched, undecided } = self.join.counts();
         RetransmitLedger {
             retransmissions: counts.retransmissions,
             segments: counts.segments,
             joined,
             unmatched,
+            undecided,
             lost: counts.retransmissions_lost + self.undecodable,
             drops_lost: counts.drops_lost,
         }
@@ -102,9 +102,14 @@ impl Retransmits {
         for total in drops.iter().filter(|total| total.key.kind.is_packet()) {
             *counted.entry((total.key.location.clone(), total.key.reason.clone())).or_default() += total.packets;
         }
-        let known: HashMap<_, _, RandomState> = self.join.places().collect();
+        let known = self.join.places();
+        // A drop for whose row there was no room has a record, too.
+        for (place, OfPlace { followed, not_followed }) in &known {
+            let drops = counted.entry(place.clone()).or_default();
+            *drops = (*drops).max(followed + not_followed);
+        }
         let of_place = |(place, drops): (Place, u64)| {
-            let known = known.get(&place).map(|known| **known).unwrap_or_default();
+            let known = known.get(&place).copied().unwrap_or_default();
             let (location, reason) = place;
             DropsFollowed { reason, location, drops, followed: known.followed, not_followed: known.not_followed }
         };

@@ -12,7 +12,7 @@ use crate::domain::facts::Role;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
 use crate::domain::owner::Owner;
 use crate::domain::report::{CompareReport, HeldBack, Host, SourceReport, StatReport};
-use crate::domain::retransmit::{Cause, DropsFollowed, RetransmitEvent, RetransmitLedger, RetransmitReport};
+use crate::domain::retransmit::{Cause, DropsFollowed, Loss, RetransmitEvent, RetransmitLedger, RetransmitReport};
 use crate::domain::stack::{SampledStack, SampledStacks};
 use crate::domain::total::{DropTotal, OverflowTotal};
 
@@ -221,7 +221,7 @@ pub(super) fn retransmission() -> RetransmitEvent {
         sequence: 77,
         length: 1448,
         segments: 1,
-        cause: Some(Cause {
+        loss: Loss::After(Cause {
             reason: reason(12, "core", "NETFILTER_DROP"),
             location: location("nf_hook_slow", 0xc5, None),
             before: Duration::from_micros(203_500),
@@ -245,8 +245,15 @@ pub(super) fn retransmissions() -> RetransmitReport {
         followed: 0,
         not_followed: 0,
     };
-    let ledger =
-        RetransmitLedger { retransmissions: 11, segments: 14, joined: 9, unmatched: 2, lost: 0, drops_lost: 0 };
+    let ledger = RetransmitLedger {
+        retransmissions: 11,
+        segments: 14,
+        joined: 8,
+        unmatched: 2,
+        undecided: 1,
+        lost: 0,
+        drops_lost: 0,
+    };
     RetransmitReport { ledger, places: vec![filter, udp] }
 }
 

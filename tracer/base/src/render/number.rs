@@ -23,6 +23,14 @@ impl fmt::Display for Grouped {
     }
 }
 
+/// A number, with the greatest number that it may be where the two differ: `1,200..1,350`.
+pub fn range(least: u64, most: Option<u64>) -> String {
+    match most.filter(|most| *most != least) {
+        Some(most) => format!("{}..{}", Grouped(least), Grouped(most)),
+        None => Grouped(least).to_string(),
+    }
+}
+
 /// Packets per second: whole from ten on, one decimal below.
 pub fn rate(value: f64) -> String {
     match value {

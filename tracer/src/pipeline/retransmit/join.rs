@@ -2,8 +2,7 @@
 //!
 //! A retransmission follows a drop if both have the same addresses and ports in the same direction, a sequence number in
 //! common that no other retransmission after that drop had, and the drop was before the socket began to send. The table
-//! does not compare namespaces, because a packet passes several; connections with the same addresses and ports in two namespaces
-//! are not joined.
+//! does not compare namespaces, because a packet passes several. Where the table cannot know, the retransmission is undecided.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::{Range, Tuple};
 use crate::domain::event::{Location, Reason};
+use crate::domain::retransmit::{Cause, Doubt, Loss};
 
 /// A drop site and a reason.
 pub type Place = (Arc<Location>, Arc<Reason>);
@@ -35,8 +35,20 @@ pub struct SentAgain {
 pub struct OfPlace {
     /// Drops of which bytes were sent again.
     pub followed: u64,
-    /// Drops of which no byte was sent again up to now.
+    /// Drops of which no byte was sent again up to now, although their sender is a socket of this host that did send others
+    /// again.
     pub not_followed: u64,
+}
+
+/// The numbers of retransmissions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that follow a drop.
+    pub joined: u64,
+    /// Those without a drop.
+    pub unmatched: u64,
+    /// Those of which the table cannot know.
+    pub undecided: u64,
 }
 
 /// A drop in the table.
@@ -48,6 +60,8 @@ struct Dropped {
     /// The sequence numbers that no retransmission had since.
     left: Vec<Range>,
     is_followed: bool,
+    /// The bytes were sent again at about the time of the drop: before or after.
+    is_doubtful: bool,
 }
 
 /// One direction of a connection.
@@ -58,6 +72,8 @@ struct Flow {
     sender: Option<u64>,
     /// Sockets of two namespaces have this connection.
     is_ambiguous: bool,
+    /// Time of the last drop that left the table and was not sent again as a whole.
+    forgotten_ns: Option<u64>,
 }
 
 /// The join.
@@ -67,9 +83,11 @@ pub struct Join {
     /// The numbers of entries, the oldest first, and their flows.
     order: VecDeque<(u64, Tuple)>,
     next: u64,
-    places: HashMap<Place, OfPlace, RandomState>,
-    joined: u64,
-    unmatched: u64,
+    /// Drops at each place of which bytes were sent again.
+    followed: HashMap<Place, u64, RandomState>,
+    /// As [`Flow::forgotten_ns`], of flows that left the table.
+    forgotten_ns: Option<u64>,
+    counts: Counts,
 }
 
 impl Join {
@@ -84,41 +102,55 @@ impl Join {
     /// Takes a drop.
     pub fn dropped(&mut self, place: Place, (tuple, range): (Tuple, Range), at_ns: u64) {
         let number = self.enter(tuple);
-        self.places.entry(place.clone()).or_default().not_followed += 1;
         let flow = self.flows.entry(tuple).or_default();
-        if flow.drops.len() == Self::MOST_OF_FLOW
-            && let Some(oldest) = flow.drops.pop_front()
-        {
-            forget(&mut self.places, &oldest);
+        if flow.drops.len() == Self::MOST_OF_FLOW {
+            flow.forget_oldest();
         }
-        flow.drops.push_back(Dropped { number, place, at_ns, left: vec![range], is_followed: false });
+        flow.drops.push_back(Dropped {
+            number,
+            place,
+            at_ns,
+            left: vec![range],
+            is_followed: false,
+            is_doubtful: false,
+        });
     }
 
-    /// Takes a retransmission, and returns the last drop that it follows: its place, and the time from the drop to the
-    /// moment at which the socket began to send.
-    pub fn sent_again(&mut self, sent: &SentAgain) -> Option<(Place, Duration)> {
+    /// Takes a retransmission. The time of its cause is that from the drop to the moment at which the socket began to send.
+    pub fn sent_again(&mut self, sent: &SentAgain) -> Loss {
         if !self.flows.contains_key(&sent.tuple) {
             self.enter(sent.tuple);
         }
         let flow = self.flows.entry(sent.tuple).or_default();
         flow.is_ambiguous |= flow.sender.is_some_and(|known| known != sent.netns);
         flow.sender = Some(sent.netns);
-        let cause = if flow.is_ambiguous { None } else { follow(flow, sent, &mut self.places) };
-        match cause {
-            Some(_) => self.joined += 1,
-            None => self.unmatched += 1,
+        let loss = flow.loss(sent, self.forgotten_ns, &mut self.followed);
+        *match loss {
+            Loss::After(_) => &mut self.counts.joined,
+            Loss::Unmatched => &mut self.counts.unmatched,
+            Loss::Undecided(_) => &mut self.counts.undecided,
+        } += 1;
+        loss
+    }
+
+    /// The retransmissions up to now.
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What is known of the drops at each place. Looks at all drops in the table.
+    pub fn places(&self) -> HashMap<Place, OfPlace, RandomState> {
+        let of_followed =
+            |(place, followed): (&Place, &u64)| (place.clone(), OfPlace { followed: *followed, not_followed: 0 });
+        let mut places: HashMap<_, _, RandomState> = self.followed.iter().map(of_followed).collect();
+        // The sender of other flows may be on another host, or have other addresses.
+        let of_senders = self.flows.values().filter(|flow| flow.sender.is_some() && !flow.is_ambiguous);
+        for dropped in
+            of_senders.flat_map(|flow| &flow.drops).filter(|dropped| !dropped.is_followed && !dropped.is_doubtful)
+        {
+            places.entry(dropped.place.clone()).or_default().not_followed += 1;
         }
-        cause
-    }
-
-    /// Retransmissions that follow a drop, and all others.
-    pub const fn counts(&self) -> (u64, u64) {
-        (self.joined, self.unmatched)
-    }
-
-    /// What is known of the drops at each place.
-    pub fn places(&self) -> impl Iterator<Item = (&Place, &OfPlace)> {
-        self.places.iter()
+        places
     }
 
     /// Makes room for an entry of a flow, and returns its number.
@@ -137,40 +169,81 @@ impl Join {
     /// Removes a flow's entries up to `number`.
     fn leave(&mut self, number: u64, tuple: &Tuple) {
         let Some(flow) = self.flows.get_mut(tuple) else { return };
-        while let Some(oldest) = flow.drops.pop_front_if(|oldest| oldest.number <= number) {
-            forget(&mut self.places, &oldest);
+        while flow.drops.front().is_some_and(|oldest| oldest.number <= number) {
+            flow.forget_oldest();
         }
         if flow.drops.is_empty() {
+            self.forgotten_ns = self.forgotten_ns.max(flow.forgotten_ns);
             self.flows.remove(tuple);
         }
     }
 }
 
-/// Counts the drops that a retransmission follows, and takes its sequence numbers from them. The last of the drops.
-fn follow(
-    flow: &mut Flow,
-    sent: &SentAgain,
-    places: &mut HashMap<Place, OfPlace, RandomState>,
-) -> Option<(Place, Duration)> {
-    let mut last = None;
-    for dropped in &mut flow.drops {
-        let Some(before) = sent.began_ns.checked_sub(dropped.at_ns).filter(|ns| (1..=Join::MOST_NS).contains(ns))
-        else {
-            continue;
-        };
-        if !take(&mut dropped.left, sent.range) {
-            continue;
+impl Flow {
+    /// What follows a drop that leaves the table is unknown from now on.
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.drops.pop_front() {
+            self.forgotten_ns = self.forgotten_ns.max(Some(oldest.at_ns));
         }
-        if !dropped.is_followed {
-            dropped.is_followed = true;
-            let of_place = places.entry(dropped.place.clone()).or_default();
-            of_place.followed += 1;
-            of_place.not_followed -= 1;
-        }
-        last = Some((dropped.place.clone(), Duration::from_nanos(before)));
     }
-    flow.drops.retain(|dropped| !dropped.left.is_empty());
-    last
+
+    /// `forgotten_ns` is that of the flows that left the table.
+    fn loss(
+        &mut self,
+        sent: &SentAgain,
+        forgotten_ns: Option<u64>,
+        followed: &mut HashMap<Place, u64, RandomState>,
+    ) -> Loss {
+        if self.is_ambiguous {
+            return Loss::Undecided(Doubt::TwoNamespaces);
+        }
+        if let Some(cause) = self.follow(sent, followed) {
+            return Loss::After(cause);
+        }
+        let is_recent = |at_ns: u64| sent.began_ns.saturating_sub(at_ns) <= Join::MOST_NS;
+        let is_meanwhile = |dropped: &&mut Dropped| dropped.at_ns >= sent.began_ns && dropped.has(sent.range);
+        let mut meanwhile = 0;
+        for dropped in self.drops.iter_mut().filter(is_meanwhile) {
+            dropped.is_doubtful = true;
+            meanwhile += 1;
+        }
+        if meanwhile > 0 {
+            Loss::Undecided(Doubt::DroppedWhileSending)
+        } else if self.forgotten_ns.max(forgotten_ns).is_some_and(is_recent) {
+            Loss::Undecided(Doubt::Forgotten)
+        } else {
+            Loss::Unmatched
+        }
+    }
+
+    /// Counts the drops that a retransmission follows, and takes its sequence numbers from them. The last of the drops.
+    fn follow(&mut self, sent: &SentAgain, followed: &mut HashMap<Place, u64, RandomState>) -> Option<Cause> {
+        let mut last = None;
+        for dropped in &mut self.drops {
+            let Some(before) = sent.began_ns.checked_sub(dropped.at_ns).filter(|ns| (1..=Join::MOST_NS).contains(ns))
+            else {
+                continue;
+            };
+            if !take(&mut dropped.left, sent.range) {
+                continue;
+            }
+            if !dropped.is_followed {
+                dropped.is_followed = true;
+                *followed.entry(dropped.place.clone()).or_default() += 1;
+            }
+            let (location, reason) = dropped.place.clone();
+            last = Some(Cause { reason, location, before: Duration::from_nanos(before) });
+        }
+        self.drops.retain(|dropped| !dropped.left.is_empty());
+        last
+    }
+}
+
+impl Dropped {
+    /// Whether some of these sequence numbers were not sent again since the drop.
+    fn has(&self, range: Range) -> bool {
+        self.left.iter().any(|part| part.without(range).is_some())
+    }
 }
 
 /// Takes sequence numbers away; whether there were any.
@@ -185,13 +258,4 @@ fn take(left: &mut Vec<Range>, range: Range) -> bool {
     });
     *left = parts.flatten().collect();
     is_taken
-}
-
-/// What follows a drop that leaves the table is unknown from now on.
-fn forget(places: &mut HashMap<Place, OfPlace, RandomState>, dropped: &Dropped) {
-    if !dropped.is_followed
-        && let Some(of_place) = places.get_mut(&dropped.place)
-    {
-        of_place.not_followed -= 1;
-    }
 }

@@ -6,6 +6,6 @@ mod join_tests;
 mod range;
 mod segment;
 
-pub use join::{Join, Place, SentAgain};
+pub use join::{Counts, Join, OfPlace, Place, SentAgain};
 pub use range::Range;
 pub use segment::{Tuple, dropped, retransmitted};

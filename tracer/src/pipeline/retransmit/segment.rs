@@ -19,6 +19,7 @@ const FRAGMENT: u16 = 0x2000 | 0x1fff;
 /// Bits of the byte with TCP's flags.
 const FIN: u8 = 1;
 const SYN: u8 = 2;
+const ACK: u8 = 16;
 
 /// Source and destination of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +31,8 @@ pub struct Tuple {
 }
 
 /// The connection and the sequence numbers of a dropped segment; absent if they cannot be read, and for a segment without
-/// sequence numbers of its own, such as a bare acknowledgement.
+/// sequence numbers of its own, such as a bare acknowledgement, and
+/// for a SYN-ACK.
 pub fn dropped(record: &DroppedSegment) -> Option<(Tuple, Range)> {
     let available = usize::try_from(record.available).unwrap_or(usize::MAX).min(SEGMENT_HEADERS);
     let bytes = record.headers.as_bytes().get(..available)?;
@@ -91,6 +93,10 @@ fn tcp(bytes: &[u8], header: u32, total: u32, addresses: [Option<IpAddr>; 2]) ->
     let start = u32::from_be_bytes(chunk(bytes, at + 4)?);
     let own = u32::from(bytes.get(at + 12)? >> 4) * 4;
     let flags = *bytes.get(at + 13)?;
+    // What a listener sends again is not reported (`tcp_retransmit_synack`).
+    if flags & (SYN | ACK) == SYN | ACK {
+        return None;
+    }
     let payload = total.checked_sub(header + own).filter(|_| own >= 20)?;
     let length = payload + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
     Some((tuple, Range::new(start, length)?))
@@ -146,12 +152,16 @@ mod tests {
 
     #[test]
     fn payload_and_flags_have_sequence_numbers() {
-        for (flags, payload, length) in [(0, 1000, 1000), (SYN, 0, 1), (FIN, 9, 10)] {
+        for (flags, payload, length) in [(0, 1000, 1000), (FIN, 9, 10)] {
             let found = dropped(&record(ETH_P_IP, &packet(flags, payload))).unwrap();
             let tuple = between("10.0.0.1:5000", "10.0.0.2:80");
             assert_eq!(found, (tuple, Range { start: 77, length }));
         }
         assert_eq!(dropped(&record(ETH_P_IP, &packet(0, 0))), None, "a bare acknowledgement");
+        let mut bytes = packet(SYN, 0);
+        assert_eq!(dropped(&record(ETH_P_IP, &bytes)), None, "the answer of a listener");
+        bytes[20 + 13] = SYN;
+        assert_eq!(dropped(&record(ETH_P_IP, &bytes)).unwrap().1, Range { start: 77, length: 1 });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Shown, symbol_of};
 use crate::domain::event::{Location, Reason, reason_name};
-use crate::domain::retransmit::{RetransmitEvent, RetransmitLedger, RetransmitReport};
+use crate::domain::retransmit::{Cause, Loss, RetransmitEvent, RetransmitLedger, RetransmitReport};
 use crate::packet::Endpoint;
 use crate::render::time::TimeText;
 
@@ -20,6 +20,8 @@ pub(super) struct Line<'e> {
     segments: u32,
     /// Null if no drop of these bytes is known on this host.
     after: Option<After<'e>>,
+    /// Why it cannot be known whether there was one.
+    undecided: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -27,6 +29,13 @@ struct After<'e> {
     #[serde(flatten)]
     place: Named<'e>,
     elapsed_ns: u64,
+}
+
+impl<'e> From<&'e Cause> for After<'e> {
+    fn from(cause: &'e Cause) -> Self {
+        let elapsed_ns = u64::try_from(cause.before.as_nanos()).unwrap_or(u64::MAX);
+        Self { place: Named::new(&cause.reason, &cause.location), elapsed_ns }
+    }
 }
 
 #[derive(Serialize)]
@@ -50,10 +59,11 @@ impl<'e> From<&'e RetransmitEvent> for Line<'e> {
     fn from(event: &'e RetransmitEvent) -> Self {
         let [source, destination] =
             [event.source, event.destination].map(|end| Shown(Endpoint { address: end.ip(), port: Some(end.port()) }));
-        let after = event.cause.as_ref().map(|cause| After {
-            place: Named::new(&cause.reason, &cause.location),
-            elapsed_ns: u64::try_from(cause.before.as_nanos()).unwrap_or(u64::MAX),
-        });
+        let (after, undecided) = match &event.loss {
+            Loss::After(cause) => (Some(After::from(cause)), None),
+            Loss::Unmatched => (None, None),
+            Loss::Undecided(doubt) => (None, Some(doubt.name())),
+        };
         Self {
             schema: "droptrace.retransmission.v1",
             timestamp: TimeText::new(event.timestamp),
@@ -63,6 +73,7 @@ impl<'e> From<&'e RetransmitEvent> for Line<'e> {
             length: event.length,
             segments: event.segments,
             after,
+            undecided,
         }
     }
 }
@@ -74,6 +85,7 @@ pub(super) struct Ledger {
     segments: u64,
     joined: u64,
     unmatched: u64,
+    undecided: u64,
     lost: u64,
     pending: i64,
     drops_lost: u64,
@@ -81,8 +93,8 @@ pub(super) struct Ledger {
 
 impl From<&RetransmitLedger> for Ledger {
     fn from(ledger: &RetransmitLedger) -> Self {
-        let RetransmitLedger { retransmissions, segments, joined, unmatched, lost, drops_lost } = *ledger;
-        Self { retransmissions, segments, joined, unmatched, lost, pending: ledger.pending(), drops_lost }
+        let RetransmitLedger { retransmissions, segments, joined, unmatched, undecided, lost, drops_lost } = *ledger;
+        Self { retransmissions, segments, joined, unmatched, undecided, lost, pending: ledger.pending(), drops_lost }
     }
 }
 

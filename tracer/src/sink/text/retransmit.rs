@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::ledger::LedgerLine;
 use crate::dimension;
-use crate::domain::retransmit::{Cause, DropsFollowed, RetransmitEvent, RetransmitLedger, RetransmitReport};
+use crate::domain::retransmit::{
+    Cause, Doubt, DropsFollowed, Loss, RetransmitEvent, RetransmitLedger, RetransmitReport,
+};
 use crate::render::number::Grouped;
 use crate::render::time::TimeText;
 
@@ -18,11 +20,20 @@ pub(super) fn line(event: &RetransmitEvent) -> String {
     let time = TimeText::new(event.timestamp);
     let mut line = format!("{}  retransmission {source} > {destination}", time.time_of_day());
     _ = write!(line, ", sequence {sequence}, length {length}: ");
-    match &event.cause {
-        Some(cause) => line.push_str(&after(cause)),
-        None => line.push_str("no drop of it is known on this host"),
+    match &event.loss {
+        Loss::After(cause) => line.push_str(&after(cause)),
+        Loss::Unmatched => line.push_str("no drop of it is known on this host"),
+        Loss::Undecided(doubt) => _ = write!(line, "undecided: {}", why(*doubt)),
     }
     line
+}
+
+const fn why(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::DroppedWhileSending => "a drop of it may be the cause, or be that of this sending",
+        Doubt::TwoNamespaces => "two network namespaces use these addresses and ports",
+        Doubt::Forgotten => "the table had no room for all drops of the last 120 s",
+    }
 }
 
 fn after(cause: &Cause) -> String {
@@ -54,17 +65,19 @@ fn place(place: &DropsFollowed) -> String {
     let (reason, site) = (dimension::reason(&place.reason), dimension::site(&place.location, usize::MAX));
     let (drops, followed) = (Grouped(place.drops), Grouped(place.followed));
     let (not_followed, unknown) = (Grouped(place.not_followed), Grouped(place.unknown()));
+    let unit = if place.drops == 1 { "drop" } else { "drops" };
     format!(
-        "  {reason} at {site}: {drops} drops = {followed} followed + {not_followed} not followed + {unknown} unknown"
+        "  {reason} at {site}: {drops} {unit} = {followed} followed + {not_followed} not followed + {unknown} unknown"
     )
 }
 
-/// `retransmissions: 10 = 7 after a drop on this host + 3 without a known drop + 0 lost; 12 packets on the wire`.
+/// `retransmissions: 10 = 7 after a drop on this host + 3 without a known drop + 0 undecided + 0 lost; 12 packets on the wire`.
 pub(super) fn ledger(ledger: &RetransmitLedger) -> LedgerLine {
-    let RetransmitLedger { retransmissions, segments, joined, unmatched, lost, drops_lost } = *ledger;
+    let RetransmitLedger { retransmissions, segments, joined, unmatched, undecided, lost, drops_lost } = *ledger;
     let mut text =
         format!("retransmissions: {} = {} after a drop on this host", Grouped(retransmissions), Grouped(joined));
-    _ = write!(text, " + {} without a known drop + {} lost", Grouped(unmatched), Grouped(lost));
+    _ = write!(text, " + {} without a known drop", Grouped(unmatched));
+    _ = write!(text, " + {} undecided + {} lost", Grouped(undecided), Grouped(lost));
     let pending = ledger.pending();
     if pending > 0 {
         _ = write!(text, " + {pending} pending");
@@ -92,8 +105,14 @@ mod tests {
     #[test]
     fn a_retransmission_is_a_line() {
         let with_cause = retransmission();
-        let without = RetransmitEvent { cause: None, ..with_cause.clone() };
-        insta::assert_snapshot!(format!("{}\n{}", line(&with_cause), line(&without)));
+        let others = [
+            Loss::Unmatched,
+            Loss::Undecided(Doubt::DroppedWhileSending),
+            Loss::Undecided(Doubt::TwoNamespaces),
+            Loss::Undecided(Doubt::Forgotten),
+        ];
+        let others = others.map(|loss| line(&RetransmitEvent { loss, ..with_cause.clone() }));
+        insta::assert_snapshot!(format!("{}\n{}", line(&with_cause), others.join("\n")));
     }
 
     #[test]

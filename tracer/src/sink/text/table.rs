@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use crate::dimension::{self, Dimension, WHO};
 use crate::domain::event::NamedKey;
-use crate::domain::total::{DropTotal, OverflowTotal};
+use crate::domain::total::OverflowTotal;
 use crate::render::fit;
-use crate::render::number::{Grouped, rate};
+use crate::render::number::{Grouped, range, rate};
 use crate::render::rank::Rank;
 
 const GAP: usize = 2;
@@ -58,7 +58,7 @@ impl<'r> Row<'r> {
             fit::width(&dimension.text(key, dimension.column().max_width.unwrap_or(usize::MAX)))
         };
         Self {
-            packets: packets(rank.total),
+            packets: range(rank.total.packets, rank.total.at_most()),
             rate: rank.rate.map_or("-".into(), rate),
             bytes: known(rank.total.bytes),
             names: Names::Key {
@@ -98,15 +98,6 @@ impl<'r> Row<'r> {
 
     const fn seen_by(&self) -> &'static str {
         if let Names::Key { seen_by, .. } = self.names { seen_by } else { "" }
-    }
-}
-
-/// The number of drops, with the greatest number that it may be where the two differ: `1,200..1,350`.
-fn packets(total: &DropTotal) -> String {
-    let least = Grouped(total.packets);
-    match total.at_most().filter(|most| *most != total.packets) {
-        Some(most) => format!("{least}..{}", Grouped(most)),
-        None => least.to_string(),
     }
 }
 

@@ -43,10 +43,12 @@ impl Screen {
         self.terminal.clear()
     }
 
-    /// Gives the terminal back, stops this process until it is continued, and takes the terminal again.
+    /// Gives the terminal back, stops this process until it is continued, and takes the terminal again. As a terminal's own
+    /// Ctrl-Z, this stops the whole process group: a shell regains the terminal only when `sudo` or a script around droptrace
+    /// stops as well.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         takeover::pause()?;
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
         self.retake()
     }
 }

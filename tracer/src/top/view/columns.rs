@@ -8,7 +8,7 @@ use crate::domain::event::NamedKey;
 use crate::explain::Usual;
 use crate::outside::printable;
 use crate::render::fit::{padded, shorten, width};
-use crate::render::number::{Grouped, rate};
+use crate::render::number::{Grouped, range, rate};
 use crate::top::history::{CELLS, Trend};
 use crate::top::sheet::{Row, WHO};
 
@@ -77,7 +77,9 @@ impl Columns {
     /// The columns for some rows, of which `largest` is the largest number.
     pub(super) fn fit(rows: &[Row], by: &Dimensions, largest: (u64, Option<f64>), room: usize) -> Self {
         let rate = largest.1.map_or(1, |largest| rate(largest).len()).max("DROPS/S".len());
-        let packets = Grouped(largest.0).to_string().len().max("TOTAL".len());
+        let packets =
+            rows.iter().map(|row| range(row.total.packets, row.total.at_most()).len()).max().unwrap_or_default();
+        let packets = packets.max(Grouped(largest.0).to_string().len()).max("TOTAL".len());
         let cells = if room >= WIDE { CELLS } else { FEW_CELLS };
         let mut columns = Self { rate, packets, cells, has_usual: by.contains("reason"), names: vec![] };
         let left = room.saturating_sub(width(&columns.numbers("", "", "", "", "")));
@@ -107,7 +109,7 @@ impl Columns {
     pub(super) fn row(&self, row: &Row, all: u64) -> [String; 3] {
         let rate = row.rate.map_or("-".into(), rate);
         let usual = row.usual.map_or("-", short_usual);
-        let packets = Grouped(row.total.packets).to_string();
+        let packets = range(row.total.packets, row.total.at_most());
         let share = share(row.total.packets, all);
         let numbers = self.numbers(&rate, &bars(&row.trend, self.cells), &packets, &share, usual);
         let mut names = self.names.iter().map(|(name, width)| cell(&name.text(&row.total.key, *width), *width));

@@ -43,8 +43,8 @@ pub(crate) fn draw(model: &mut Model, context: &Context<'_>, buffer: &mut Buffer
     let Rect { width, height, .. } = *buffer.area();
     let paint = Paint { color: context.color };
     if width < SMALLEST.0 || height < SMALLEST.1 {
-        let text = format!("at least {} columns and {} rows", SMALLEST.0, SMALLEST.1);
-        return show(&[Line::from(text)], buffer);
+        let needed = format!("{} × {}", SMALLEST.0, SMALLEST.1);
+        return show(&["too small:", &needed, "are needed"].map(Line::from), buffer);
     }
     let (width, height) = (usize::from(width), usize::from(height));
     let mut lines = head(model, context, width, paint);
@@ -116,7 +116,8 @@ fn settings(model: &Model, room: usize) -> String {
     let (sheet, look) = (model.sheet(), model.look());
     let rate = sheet.total.rate.map_or("-".into(), crate::render::number::rate);
     let mut parts = vec![format!("{} drops", Grouped(sheet.total.packets)), format!("{rate}/s")];
-    parts.push(format!("{} rows", Grouped(sheet.rows.len() as u64)));
+    let unit = if sheet.rows.len() == 1 { "row" } else { "rows" };
+    parts.push(format!("{} {unit}", Grouped(sheet.rows.len() as u64)));
     parts.push(format!("by {}", look.order.name()));
     if look.by != default_dimensions() {
         let names: Vec<_> = look.by.iter().map(Dimension::name).collect();

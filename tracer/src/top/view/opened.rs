@@ -10,7 +10,7 @@ use super::{Context, wrapped};
 use crate::dimension::{ALL, Dimension};
 use crate::explain::write_text;
 use crate::render::fit::shorten;
-use crate::render::number::{Grouped, rate};
+use crate::render::number::{Grouped, range, rate};
 use crate::render::time::TimeText;
 use crate::top::history::{CELLS, Entry};
 use crate::top::model::Model;
@@ -43,11 +43,10 @@ fn counts(row: &Row) -> Vec<Line<'static>> {
     let bytes = total.bytes.map_or("-".into(), |bytes| Grouped(bytes).to_string());
     let rate = row.rate.map_or("-".into(), rate);
     let time = |timestamp| TimeText::new(timestamp).as_str().get(..19).unwrap_or_default().replace('T', " ");
-    let most = total.at_most().filter(|most| *most != total.packets);
-    let most = most.map(|most| format!("..{}", Grouped(most))).unwrap_or_default();
+    let packets = range(total.packets, total.at_most());
     vec![
-        strong(format!("{}{most} drops  {rate}/s  {bytes} bytes  {}", Grouped(total.packets), bars(&row.trend, CELLS))),
-        plain(format!("first {}  last {} UTC", time(total.first_seen), time(total.last_seen))),
+        strong(format!("{packets} drops  {rate}/s  {bytes} bytes  {}", bars(&row.trend, CELLS))),
+        plain(format!("first in the run {}  last {} UTC", time(total.first_seen), time(total.last_seen))),
         Line::default(),
     ]
 }
