@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -44,6 +45,8 @@ impl Terminal {
         let mut command = command(arguments)?;
         command.env("TERM", term).env_remove("NO_COLOR").env_remove("COLUMNS");
         command.stdin(Stdio::from(inner.try_clone()?)).stdout(Stdio::from(inner.try_clone()?));
+        // Ctrl-Z stops the job of droptrace; a shell would make it, too.
+        command.process_group(0);
         let droptrace = Droptrace::spawn(&mut command)?;
         let written = Arc::default();
         collect(File::from(outer.try_clone()?), &written);

@@ -30,7 +30,7 @@ use crate::top::keys::action;
 use crate::top::knowledge::Knowledge;
 use crate::top::model::{CheckFilter, Model, Request};
 use crate::top::recent::{BYTES, Recent};
-use crate::top::terminal::{Input, Screen, Woken, give_back_on_panic};
+use crate::top::terminal::{Input, Screen, Suspended, Woken, give_back_on_panic};
 use crate::top::view::{Context, draw};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
@@ -184,19 +184,25 @@ impl<'k> Top<'k> {
             },
             Woken::Resized => Request::Draw,
             Woken::Continued => Request::Redraw,
-            Woken::Suspended => Request::Suspend,
+            Woken::Suspended => return self.suspend(Suspended::Process),
             Woken::Closed => Request::Quit,
         };
+        match request {
+            Request::Draw => self.draw(),
+            Request::Redraw => self.change(Screen::retake),
+            Request::Suspend => self.suspend(Suspended::Job),
+            Request::Quit => self.is_done = true,
+        }
+    }
+
+    fn suspend(&mut self, who: Suspended) {
+        self.change(|screen| screen.suspend(who));
+    }
+
+    /// Does something with the terminal, and draws the screen again.
+    fn change(&mut self, change: impl FnOnce(&mut Screen) -> io::Result<()>) {
         let Some(screen) = &mut self.screen else { return };
-        let done = match request {
-            Request::Draw => Ok(()),
-            Request::Redraw => screen.retake(),
-            Request::Suspend => screen.suspend(),
-            Request::Quit => {
-                self.is_done = true;
-                return;
-            }
-        };
+        let done = change(screen);
         self.note(done);
         self.draw();
     }

@@ -10,10 +10,21 @@ use std::os::fd::OwnedFd;
 
 use ratatui_core::buffer::Buffer;
 use ratatui_core::terminal::Terminal;
+use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 
 use ansi::Ansi;
 pub(crate) use input::{Input, Woken};
 pub(crate) use takeover::{give_back, give_back_on_panic};
+
+/// Who stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suspended {
+    /// This process, which somebody asked to stop.
+    Process,
+    /// The whole process group, as a terminal's own Ctrl-Z has it: a shell regains the terminal only when `sudo` or a script
+    /// around droptrace stops as well.
+    Job,
+}
 
 /// The screen of a terminal that droptrace has taken over.
 pub(crate) struct Screen {
@@ -43,12 +54,13 @@ impl Screen {
         self.terminal.clear()
     }
 
-    /// Gives the terminal back, stops this process until it is continued, and takes the terminal again. As a terminal's own
-    /// Ctrl-Z, this stops the whole process group: a shell regains the terminal only when `sudo` or a script around droptrace
-    /// stops as well.
-    pub(crate) fn suspend(&mut self) -> io::Result<()> {
+    /// Gives the terminal back, stops until this process is continued, and takes the terminal again.
+    pub(crate) fn suspend(&mut self, who: Suspended) -> io::Result<()> {
         takeover::pause()?;
-        rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
+        match who {
+            Suspended::Process => kill_process(getpid(), Signal::STOP)?,
+            Suspended::Job => kill_current_process_group(Signal::STOP)?,
+        }
         self.retake()
     }
 }
