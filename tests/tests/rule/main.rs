@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
+use tests::case::drained;
 use tests::droptrace::{Droptrace, Finished, command};
 use tests::folder::Folder;
 use tests::frame::{NETWORK, TRANSPORT4, ip4, resealed, udp, udp4, udp6};
@@ -60,6 +61,7 @@ fn document(finished: &Finished) -> Result<Value> {
 fn during(netns: &Netns, arguments: &[&str], provocation: impl FnOnce() -> Result<()>) -> Result<Value> {
     let droptrace = start(netns, arguments)?;
     provocation()?;
+    drained()?;
     let document = document(&droptrace.finish()?)?;
     let ledger = &document["ledger"];
     let number = |field: &str| ledger[field].as_u64().with_context(|| format!("no {field} in {ledger}"));
@@ -280,6 +282,7 @@ fn two_runs_are_refused() -> Result<()> {
     ensure!(second.stderr.contains("another droptrace traces packets in this network namespace"), "{second:?}");
     ensure!(!second.stderr.contains("CAP_NET_ADMIN"), "no capability is missing: {second:?}");
     wire.repeat(PACKETS, &udp4(9)?)?;
+    drained()?;
     let document = document(&first.finish()?)?;
     ensure!(document["rules"][0]["drops"] == PACKETS, "the first run is disturbed: {document:#}");
     Ok(())
@@ -290,6 +293,7 @@ fn reloaded_ruleset() -> Result<()> {
     let wire = dropping()?;
     let document = during(&wire.host, &["--limit", "100000"], || {
         wire.repeat(PACKETS, &udp4(9)?)?;
+        drained()?;
         wire.host.commands(
             "nft delete table inet web
              nft add table inet web

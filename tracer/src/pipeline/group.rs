@@ -44,7 +44,9 @@ pub fn group_by(totals: &[DropTotal], by: &Dimensions) -> Vec<DropTotal> {
         Others::of(totals, &groups, by).widen(&mut groups);
     } else {
         // The drops of other flows are those of their row, too.
-        groups.iter_mut().for_each(|total| total.more = 0);
+        for total in &mut groups {
+            total.more = 0;
+        }
     }
     groups
 }
