@@ -8,6 +8,8 @@ use crate::memory::{Memory, Typed};
 
 pub(crate) const ETH_P_IP: u16 = 0x0800;
 pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
+/// `IPPROTO_TCP` (`include/uapi/linux/in.h`).
+pub(crate) const TCP: u8 = 6;
 
 /// The bytes of a packet from its network header on.
 #[derive(Clone, Copy)]

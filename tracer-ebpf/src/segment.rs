@@ -7,12 +7,9 @@ use tracer_common::{CpuState, DropFacts, DroppedSegment, KIND_PACKET, SEGMENT_DR
 
 use crate::config::Bytes;
 use crate::guard::Held;
-use crate::headers::{ETH_P_IP, ETH_P_IPV6};
+use crate::headers::{ETH_P_IP, ETH_P_IPV6, TCP};
 use crate::maps::SEGMENTS;
 use crate::memory::{Memory, Probe, distance};
-
-/// `IPPROTO_TCP` (`include/uapi/linux/in.h`).
-const TCP: u8 = 6;
 
 /// Sends a record of the current drop if it is a packet of TCP, or counts that there was no room.
 #[inline(never)]

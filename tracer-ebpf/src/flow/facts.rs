@@ -12,12 +12,11 @@ use tracer_common::{
 
 use crate::config::{at, config};
 use crate::guard::Held;
-use crate::headers::{self, ETH_P_IP, Headers};
+use crate::headers::{self, ETH_P_IP, Headers, TCP};
 use crate::memory::{Memory, distance};
 use crate::section;
 
 // `IPPROTO_*` (`include/uapi/linux/in.h`).
-const TCP: u8 = 6;
 const UDP: u8 = 17;
 const DCCP: u8 = 33;
 const SCTP: u8 = 132;

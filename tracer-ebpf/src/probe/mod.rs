@@ -7,6 +7,18 @@ mod tcp_retransmit_skb;
 mod udp_fail_queue_rcv_skb;
 mod xdp;
 
+use core::ffi::c_void;
+
+use aya_ebpf::EbpfContext;
+use aya_log_ebpf::debug;
+use tracer_common::{MOST_HOLDERS, UDP_RECEIVERS_LATER};
+
+use crate::config::config;
+use crate::filter::{self, Verdict};
+use crate::guard::Held;
+use crate::memory::Memory;
+use crate::{account, flow, record, sampler, segment};
+
 /// The programs that hold the guard, each with a mark of its own in [`tracer_common::CpuState::busy`].
 #[derive(Clone, Copy)]
 pub(crate) enum Holder {
@@ -21,18 +33,6 @@ pub(crate) enum Holder {
 pub(crate) const HOLDERS: usize = Holder::UdpFailQueueRcvSkb as usize + 1;
 
 const _: () = assert!(HOLDERS <= MOST_HOLDERS);
-
-use core::ffi::c_void;
-
-use aya_ebpf::EbpfContext;
-use aya_log_ebpf::debug;
-use tracer_common::{MOST_HOLDERS, UDP_RECEIVERS_LATER};
-
-use crate::config::config;
-use crate::filter::{self, Verdict};
-use crate::guard::Held;
-use crate::memory::Memory;
-use crate::{account, flow, record, sampler, segment};
 
 /// Counts the current drop and, if records are wanted, sends records of it. `skb` is the packet, or NULL without one;
 /// `context` is the program's.

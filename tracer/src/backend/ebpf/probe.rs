@@ -11,7 +11,7 @@ use super::loader::{Attachment, Loader, Program};
 use super::stats::ProgramStats;
 use super::{Error, Mode};
 use crate::domain::event::Timestamp;
-use crate::kernel::btf::Argument::{Any, Enum, Integer, Pointer, Struct};
+use crate::kernel::btf::Argument::{Any, Enum, Integer, OptionalInteger, Pointer, Struct};
 use crate::kernel::btf::{Argument, KernelBtf};
 use crate::kernel::clock::Clock;
 
@@ -82,13 +82,14 @@ const UDP_FAIL_QUEUE_RCV_SKB: Probe = Probe {
     is_useful: |config| config.udp_receivers != UDP_RECEIVERS_UNKNOWN,
 };
 
-/// Reports the segments that sockets send again. It is detached last, so that the retransmissions after the last drops are
+/// Reports the segments that sockets send again (since Linux 4.15; newer kernels report those that could not be sent as well,
+/// with an error). It is detached last, so that the retransmissions after the last drops are
 /// reported.
 pub(super) const TCP_RETRANSMIT_SKB: Probe = Probe {
     name: "tcp_retransmit_skb",
     reports: "retransmissions",
     counts: false,
-    arguments: &[Struct("sock"), Struct("sk_buff")],
+    arguments: &[Struct("sock"), Struct("sk_buff"), OptionalInteger],
     is_useful: |config| config.retransmits != 0,
 };
 
@@ -118,7 +119,7 @@ pub(super) fn sees_retransmissions(btf: &KernelBtf, config: &Config) -> Result<(
     if config.may_probe == 0 {
         return Err("the kernel is locked down (confidentiality)");
     }
-    if btf.retransmission().is_none() {
+    if !TCP_RETRANSMIT_SKB.exists(btf) {
         return Err("the kernel does not have the tracepoint tcp_retransmit_skb with the expected arguments");
     }
     if segment.contains(&ABSENT) || socket.contains(&ABSENT) {
@@ -250,6 +251,17 @@ mod tests {
         };
         assert!(with_metadata("devlink_trap_metadata"));
         assert!(!with_metadata("net_dm_hw_metadata"));
+    }
+
+    #[test]
+    fn a_retransmission_has_a_socket_and_a_segment() {
+        let with = |second: &str, other: fn(&mut Writer) -> Vec<u32>| {
+            exists(&TCP_RETRANSMIT_SKB, |w| [vec![pointer_to(w, "sock"), pointer_to(w, second)], other(w)].concat())
+        };
+        assert!(with("sk_buff", |_| vec![]));
+        assert!(with("sk_buff", |w| vec![w.int("int", 4)]));
+        assert!(!with("sk_buff", |w| vec![pointer_to(w, "sk_buff")]));
+        assert!(!with("request_sock", |_| vec![]));
     }
 
     #[test]

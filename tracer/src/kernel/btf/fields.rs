@@ -7,7 +7,7 @@ use tracer_common::{ABSENT, IFNAMSIZ, Offsets};
 
 use Shape::{Any, Bytes, Integer, Pointer};
 
-use super::{BtfError, KernelBtf, MAX_MODIFIERS};
+use super::{Argument, BtfError, KernelBtf, MAX_MODIFIERS};
 
 /// The greatest depth of nested anonymous structures; the kernel nests four deep.
 const MAX_NESTING: usize = 16;
@@ -148,7 +148,10 @@ impl KernelBtf {
             sock_source_v6: optional(&sock, "__sk_common.skc_v6_rcv_saddr", Any),
             sock_destination_v6: optional(&sock, "__sk_common.skc_v6_daddr", Any),
             sock_peer_port: optional(&sock, "__sk_common.skc_dport", Integer(2)),
-            arg_retransmit_error: argument(2, self.retransmission().is_some_and(|it| it.has_error)),
+            arg_retransmit_error: argument(
+                2,
+                self.has_tracepoint("tcp_retransmit_skb", &[Argument::Any, Argument::Any, Argument::Integer]),
+            ),
             arg_reason: argument(2, tracepoint.is_some_and(|arguments| arguments.has_reason)),
             arg_rx_sk: argument(3, tracepoint.is_some_and(|arguments| arguments.has_rx_sk)),
         })

@@ -16,14 +16,6 @@ pub struct KfreeSkb {
     pub has_rx_sk: bool,
 }
 
-/// The arguments of the tracepoint `tcp_retransmit_skb` beyond `sk` and `skb`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpRetransmitSkb {
-    /// The third argument is `int err`, not 0 if the segment was not sent. Kernels without it report only segments that
-    /// were sent.
-    pub has_error: bool,
-}
-
 /// When the tracepoint `udp_fail_queue_rcv_skb` (`include/trace/events/udp.h`) reports a packet that UDP cannot queue, and
 /// the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +33,8 @@ pub enum Argument {
     Any,
     /// An integer of any size.
     Integer,
+    /// An integer of any size, or no argument.
+    OptionalInteger,
     /// An address of anything.
     Pointer,
     /// An address of a structure of this name.
@@ -70,27 +64,13 @@ impl KernelBtf {
     pub fn has_tracepoint(&self, name: &str, arguments: &[Argument]) -> bool {
         let Ok(parameters) = self.tracepoint_parameters(name) else { return false };
         arguments.iter().enumerate().all(|(at, expected)| match (expected, parameters.get(at + 1)) {
-            (Argument::Any, _) => true,
+            (Argument::Any, _) | (Argument::OptionalInteger, None) => true,
             (_, None | Some(None)) => false,
-            (Argument::Integer, Some(Some(found))) => matches!(found, Type::Int(_)),
+            (Argument::Integer | Argument::OptionalInteger, Some(Some(found))) => matches!(found, Type::Int(_)),
             (Argument::Pointer, Some(Some(found))) => matches!(found, Type::Ptr(_)),
             (Argument::Enum(name), Some(Some(found))) => self.is_enum(found, name),
             (Argument::Struct(name), Some(found)) => self.points_to(found.as_ref(), name),
         })
-    }
-
-    /// The arguments of the tracepoint `tcp_retransmit_skb`; absent if the kernel does not have it with the arguments `sk` and
-    /// `skb` (`include/trace/events/tcp.h`, since Linux 4.15).
-    pub fn retransmission(&self) -> Option<TcpRetransmitSkb> {
-        let parameters = self.tracepoint_parameters("tcp_retransmit_skb").ok()?;
-        let parameter = |at: usize| parameters.get(at).and_then(Option::as_ref);
-        if !self.points_to(parameter(1), "sock") || !self.points_to(parameter(2), "sk_buff") {
-            return None;
-        }
-        match parameter(3) {
-            None => Some(TcpRetransmitSkb { has_error: false }),
-            error => matches!(error, Some(Type::Int(_))).then_some(TcpRetransmitSkb { has_error: true }),
-        }
     }
 
     /// When the kernel reports the socket of a packet that UDP cannot queue; absent if it has no such tracepoint.

@@ -61,6 +61,7 @@ fn tracepoints_are_recognised_by_all_arguments_that_are_used() {
         &[skb, Argument::Integer, reason],
         &[Argument::Any, Argument::Any, reason],
         &[Argument::Pointer, Argument::Integer],
+        &[skb, Argument::OptionalInteger, reason, Argument::OptionalInteger],
     ] {
         assert!(btf.has_tracepoint(NAME, right), "{right:?}");
     }
@@ -69,6 +70,7 @@ fn tracepoints_are_recognised_by_all_arguments_that_are_used() {
         &[Argument::Integer],
         &[reason],
         &[skb, Argument::Pointer],
+        &[Argument::OptionalInteger],
         &[skb, skb],
         &[skb, Argument::Integer, Argument::Enum("skb_drop_reason")],
         &[skb, Argument::Integer, reason, Argument::Integer],
@@ -95,20 +97,4 @@ fn udp_failures_with_a_packet_are_reported_before_the_free() {
         assert_eq!(failure(other), None, "{other:?}");
     }
     assert_eq!(KernelBtf::from_bytes(&kernel(MODERN)).unwrap().udp_failure(), None);
-}
-
-#[test]
-fn a_retransmission_has_a_socket_and_a_segment() {
-    let found = |second: &str, has_error: bool| {
-        let btf = with_tracepoint("btf_trace_tcp_retransmit_skb", |w| {
-            let mut types = vec![pointer_to(w, "sock"), pointer_to(w, second)];
-            if has_error {
-                types.push(w.int("int", 4));
-            }
-            types
-        });
-        btf.retransmission().map(|found| found.has_error)
-    };
-    assert_eq!((found("sk_buff", false), found("sk_buff", true)), (Some(false), Some(true)));
-    assert_eq!(found("request_sock", false), None);
 }
